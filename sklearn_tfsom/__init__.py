@@ -1,0 +1,7 @@
+"""Self-organizing maps for scikit-learn, trained in TensorFlow."""
+
+from sklearn_tfsom._som import TFSOM
+from sklearn_tfsom._validation import InvalidParameterError
+from sklearn_tfsom._version import __version__
+
+__all__ = ["TFSOM", "InvalidParameterError", "__version__"]

@@ -1,0 +1,222 @@
+"""The grid: where the units stand, and how far they are from one another.
+
+Units are row-major: unit k stands at row ``k // n_columns``, column ``k % n_columns``.
+On a hexagonal lattice odd rows are shifted by +0.5 and rows are sqrt(3)/2 apart, so that each
+inner unit has six neighbors at grid distance 1.
+
+All squared grid distances come from one formula on whole numbers (columns counted in halves).
+They are therefore exact: units that are equally far by symmetry get equal numbers, and the edge of
+a bubble of radius 1, sqrt(3) or 2 falls where geometry says, not where rounding does.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+LATTICES = ("hexagonal", "rectangular")
+BOUNDARIES = ("planar", "cylindrical", "toroidal")
+
+# Steps to the neighbors in (rows, half columns), in the order of the compass from the east.
+_STEPS = {
+    ("hexagonal", 6): ((0, 2), (1, 1), (1, -1), (0, -2), (-1, -1), (-1, 1)),
+    ("rectangular", 4): ((0, 2), (1, 0), (0, -2), (-1, 0)),
+    ("rectangular", 8): (
+        (0, 2),
+        (1, 2),
+        (1, 0),
+        (1, -2),
+        (0, -2),
+        (-1, -2),
+        (-1, 0),
+        (-1, 2),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Units on a lattice.
+
+    Parameters
+    ----------
+    n_rows, n_columns : int
+        Number of rows and columns.
+    lattice : {"hexagonal", "rectangular"}
+        Where the units stand.
+    boundary : {"planar", "cylindrical", "toroidal"}
+        What lies beyond the edge. "cylindrical" joins the left edge to the right one, "toroidal"
+        also the top to the bottom. A torus with a single row has nothing to join top to bottom
+        and is a ring.
+
+    Notes
+    -----
+    A hexagonal torus with an odd number of rows is joined top to bottom with a shift of half a
+    lattice spacing: its first and last row are both even, and only this shift keeps six neighbors
+    at distance 1 around every unit. The distance is the shortest one over all images.
+    """
+
+    n_rows: int
+    n_columns: int
+    lattice: str = "hexagonal"
+    boundary: str = "planar"
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n_rows, n_columns)."""
+        return self.n_rows, self.n_columns
+
+    @property
+    def n_units(self) -> int:
+        """Number of units."""
+        return self.n_rows * self.n_columns
+
+    @property
+    def is_hexagonal(self) -> bool:
+        """Whether odd rows are shifted by half a lattice spacing."""
+        return self.lattice == "hexagonal"
+
+    @property
+    def _joins_rows(self) -> bool:
+        return self.boundary == "toroidal" and self.n_rows > 1
+
+    @property
+    def _seam_shift(self) -> int:
+        """Half columns by which the top is shifted where it joins the bottom."""
+        return int(self._joins_rows and self.is_hexagonal and self.n_rows % 2)
+
+    def positions(self) -> NDArray[np.float64]:
+        """Unit positions, shape (n_units, 2): x and y in lattice spacings."""
+        rows, columns = np.divmod(np.arange(self.n_units), self.n_columns)
+        height = math.sqrt(3) / 2 if self.is_hexagonal else 1.0
+        return np.column_stack([self._half_columns(rows, columns) / 2, rows * height])
+
+    def squared_distances(self, units: ArrayLike, others: ArrayLike) -> NDArray[np.float64]:
+        """Squared grid distances between units, elementwise with broadcasting.
+
+        Parameters
+        ----------
+        units, others : array-like of int
+            Unit indices, of shapes that broadcast.
+
+        Returns
+        -------
+        squared : ndarray of float64
+            In squared lattice spacings, exact multiples of 1/4.
+        """
+        rows, columns = np.divmod(np.asarray(units), self.n_columns)
+        other_rows, other_columns = np.divmod(np.asarray(others), self.n_columns)
+        return self._squared(
+            rows - other_rows,
+            self._half_columns(rows, columns) - self._half_columns(other_rows, other_columns),
+        )
+
+    def row_blocks(self) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+        """All pairwise squared grid distances without an n_units x n_units matrix.
+
+        Two rows see each other through one of few blocks of shape (n_columns, n_columns), which
+        depends on how many rows lie between them and on their parity.
+
+        Returns
+        -------
+        index : ndarray of int32, shape (n_rows, n_rows)
+            Block of each pair of rows.
+        blocks : ndarray of float64, shape (n_blocks, n_columns, n_columns)
+            ``blocks[index[r, s], c, e]`` is the squared grid distance between the units at
+            (r, c) and (s, e).
+        """
+        rows = np.arange(self.n_rows)
+        between = rows[:, None] - rows
+        if not self._seam_shift:
+            between = abs(between)
+        parity = rows % 2 if self.is_hexagonal else np.zeros_like(rows)
+        offset = parity[:, None] - parity
+        kinds = (between + self.n_rows) * 3 + offset + 1
+        kinds, index = np.unique(kinds, return_inverse=True)
+        between, offset = kinds // 3 - self.n_rows, kinds % 3 - 1
+        columns = 2 * (np.arange(self.n_columns)[:, None] - np.arange(self.n_columns))
+        blocks = self._squared(between[:, None, None], columns + offset[:, None, None])
+        return index.reshape(self.n_rows, self.n_rows).astype(np.int32), blocks
+
+    def separated(self) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+        """Squared grid distances as a sum of a part along rows and a part along columns.
+
+        Returns
+        -------
+        rows : ndarray of float64, shape (n_rows, n_rows)
+            Part that depends on the two rows.
+        columns : ndarray of float64, shape (2, 2, n_columns, n_columns)
+            Part that depends on the two columns, by the parity of the two rows. The squared grid
+            distance between (r, c) and (s, e) is ``rows[r, s] + columns[r % 2, s % 2, c, e]``.
+            None where distances do not separate: on a hexagonal torus with an odd number of rows.
+        """
+        if self._seam_shift:
+            return None
+        between = np.subtract.outer(np.arange(self.n_rows), np.arange(self.n_rows))
+        columns = 2 * np.subtract.outer(np.arange(self.n_columns), np.arange(self.n_columns))
+        parity = np.arange(2) * self.is_hexagonal
+        offset = np.subtract.outer(parity, parity)[:, :, None, None]
+        return self._squared(between, np.int64(0)), self._squared(np.int64(0), columns + offset)
+
+    def neighbors(self, n_neighbors: int | None = None) -> NDArray[np.int64]:
+        """Neighbors of each unit.
+
+        Parameters
+        ----------
+        n_neighbors : {4, 6, 8}, default=None
+            6 on a hexagonal lattice; 4 (the default) or 8 on a rectangular one.
+
+        Returns
+        -------
+        neighbors : ndarray of int64, shape (n_units, n_neighbors)
+            Unit indices, -1 where the map ends. On a grid that is joined to itself within two
+            units a neighbor can appear twice, or be the unit itself.
+        """
+        steps = _STEPS[self.lattice, n_neighbors or (6 if self.is_hexagonal else 4)]
+        rows, columns = np.divmod(np.arange(self.n_units)[:, None], self.n_columns)
+        row_steps, half_steps = np.array(steps).T
+        half_columns = self._half_columns(rows, columns) + half_steps
+        laps, new_rows = np.divmod(rows + row_steps, self.n_rows)
+        half_columns = half_columns - laps * self._seam_shift
+        new_columns = (half_columns - new_rows % 2 * self.is_hexagonal) // 2
+        outside = np.zeros(new_columns.shape, dtype=bool)
+        if not self._joins_rows:
+            outside |= laps != 0
+        if self.boundary == "planar":
+            outside |= (new_columns < 0) | (new_columns >= self.n_columns)
+        found = new_rows * self.n_columns + new_columns % self.n_columns
+        return np.where(outside, -1, found)
+
+    def _half_columns(self, rows: NDArray, columns: NDArray) -> NDArray:
+        return 2 * columns + (rows % 2 if self.is_hexagonal else 0)
+
+    def _squared(self, rows: NDArray, half_columns: NDArray) -> NDArray[np.float64]:
+        """Squared grid distance for a difference in rows and half columns: the one formula."""
+        per_row = 3 if self.is_hexagonal else 4
+        if not self._joins_rows:
+            laps = range(1)
+        elif self._seam_shift:
+            # With a shifted seam a path that winds around can be the shorter one: look at as
+            # many laps as are no longer than the way across.
+            n_laps = 1 + math.ceil(self.n_columns / (math.sqrt(3) * self.n_rows))
+            laps = range(-n_laps, n_laps + 1)
+        else:
+            laps = range(-1, 2)
+        images = (
+            self._across(half_columns - lap * self._seam_shift) ** 2
+            + per_row * (rows - lap * self.n_rows) ** 2
+            for lap in laps
+        )
+        squared = next(images)
+        for image in images:
+            squared = np.minimum(squared, image)
+        return squared / 4
+
+    def _across(self, half_columns: NDArray) -> NDArray:
+        if self.boundary == "planar":
+            return half_columns
+        around = half_columns % (2 * self.n_columns)
+        return np.minimum(around, 2 * self.n_columns - around)

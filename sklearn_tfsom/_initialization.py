@@ -1,0 +1,193 @@
+"""The codebook before training, and the size of the map.
+
+Everything here obeys sample weights: weight k is k repetitions. Only rows of positive weight may
+come in.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import NDArray
+
+from sklearn_tfsom._grid import Grid
+
+INITS = ("pca", "sample", "random")
+
+# Rows of one tile, in values.
+_TILE_VALUES = 2**20
+
+
+class PrincipalPlane(NamedTuple):
+    """Mean, spread and the two main directions of the data."""
+
+    mean: NDArray[np.float64]  # (n_features,)
+    spread: float  # root mean square distance to the mean
+    variances: NDArray[np.float64]  # (2,) largest eigenvalues of the covariance (divided by n)
+    directions: NDArray[np.float64]  # (2, n_features) unit eigenvectors
+
+
+def principal_plane(
+    X: NDArray, sample_weight: NDArray[np.float64], n_directions: int = 2
+) -> PrincipalPlane:
+    """Find the plane of the two largest principal components.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+    sample_weight : ndarray of float64, shape (n_samples,)
+        Positive.
+    n_directions : int, default=2
+        0 where only mean and spread are needed, which takes no product of the data with itself.
+
+    Returns
+    -------
+    plane : PrincipalPlane
+        The sign of an eigenvector is arbitrary; here its largest component is positive (the first
+        of those that are equally large within 1e-6). Missing directions (one feature, say) are 0.
+    """
+    n_samples, n_features = X.shape
+    total = sample_weight.sum()
+    step = max(1, _TILE_VALUES // n_features)
+    tiles = [slice(first, first + step) for first in range(0, n_samples, step)]
+    # From a first guess on, sums see small numbers only, wherever the data sit.
+    guess = X[0].astype(np.float64)
+    mean = guess + sum(sample_weight[rows] @ (X[rows] - guess) for rows in tiles) / total
+
+    def centered(rows: slice) -> NDArray[np.float64]:
+        return np.sqrt(sample_weight[rows] / total)[:, None] * (X[rows] - mean)
+
+    largest = max(float(np.abs(X[rows] - mean).max()) for rows in tiles)
+    if largest == 0 or not math.isfinite(largest):
+        variances, directions = np.zeros(2), np.zeros((2, n_features))
+        return PrincipalPlane(mean, largest, variances, directions)
+    unit = math.ldexp(1.0, math.frexp(largest)[1])  # squares of any float64 data stay in range
+
+    dual = n_samples < n_features
+    if not n_directions:
+        spread = math.sqrt(sum(np.sum((centered(rows) / unit) ** 2) for rows in tiles)) * unit
+        return PrincipalPlane(mean, spread, np.zeros(2), np.zeros((2, n_features)))
+    if dual:
+        whole = centered(slice(None)) / unit
+        scatter = whole @ whole.T
+    else:
+        scatter = np.zeros((n_features, n_features))
+        for rows in tiles:
+            tile = centered(rows) / unit
+            scatter += tile.T @ tile
+    n_found = min(2, len(scatter))
+    values, vectors = scipy.linalg.eigh(
+        scatter, subset_by_index=[len(scatter) - n_found, len(scatter) - 1]
+    )
+    variances, directions = np.zeros(2), np.zeros((2, n_features))
+    for place, (value, vector) in enumerate(zip(values[::-1], vectors.T[::-1], strict=True)):
+        # Below rounding a direction is an accident.
+        if value <= 1e-14 * values[-1]:
+            break
+        direction = whole.T @ vector if dual else vector
+        direction = direction / np.linalg.norm(direction)
+        strong = np.abs(direction) >= (1 - 1e-6) * np.abs(direction).max()
+        variances[place] = value * unit**2
+        directions[place] = direction * np.sign(direction[np.argmax(strong)])
+    return PrincipalPlane(mean, math.sqrt(np.trace(scatter)) * unit, variances, directions)
+
+
+def automatic_shape(n_samples: float, variances: NDArray, lattice: str) -> tuple[int, int]:
+    """Choose the map's size as SOM Toolbox does: about ``5 sqrt(n)`` units.
+
+    The sides are as the standard deviations along the two largest principal components.
+
+    Parameters
+    ----------
+    n_samples : float
+        Number of samples, or their total weight.
+    variances : ndarray of shape (2,)
+        Along the two largest principal components.
+    lattice : {"hexagonal", "rectangular"}
+
+    Returns
+    -------
+    n_rows, n_columns : int
+
+    References
+    ----------
+    Vesanto, Himberg, Alhoniemi, Parhankangas (2000): SOM Toolbox for Matlab 5, report A57,
+    Helsinki University of Technology.
+    """
+    about = math.ceil(5 * math.sqrt(n_samples))
+    side = _round(math.sqrt(about))
+    n_units = side * _round(about / side)
+    first, second = variances
+    ratio = 1.0 if first == 0 or second * n_units < first else math.sqrt(first / second)
+    stretch = math.sqrt(0.75) if lattice == "hexagonal" else 1.0
+    n_columns = max(1, min(n_units, _round(math.sqrt(n_units / ratio * stretch))))
+    return _round(n_units / n_columns), n_columns
+
+
+def _round(value: float) -> int:
+    """Round half up, as Matlab does."""
+    return math.floor(value + 0.5)
+
+
+def initial_codebook(
+    init: str,
+    grid: Grid,
+    X: NDArray,
+    sample_weight: NDArray[np.float64],
+    plane: PrincipalPlane,
+    random_state: np.random.RandomState,
+) -> NDArray[np.float64]:
+    """Make the codebook that training starts from.
+
+    Parameters
+    ----------
+    init : {"pca", "sample", "random"}
+        "pca" lays the grid on the principal plane, "sample" draws rows, "random" draws uniformly
+        from the box of the data.
+    grid : Grid
+    X : ndarray of shape (n_samples, n_features)
+    sample_weight : ndarray of float64, shape (n_samples,)
+        Positive.
+    plane : PrincipalPlane
+        Used by "pca".
+    random_state : RandomState
+        Used by "sample" and "random".
+
+    Returns
+    -------
+    codebook : ndarray of float64, shape (n_units, n_features)
+    """
+    if init == "pca":
+        return plane.mean + _plane_coordinates(grid) @ (
+            np.sqrt(plane.variances)[:, None] * plane.directions
+        )
+    if init == "random":
+        low, high = X.min(axis=0).astype(np.float64), X.max(axis=0).astype(np.float64)
+        # Not low + u (high - low): the difference of two large numbers may overflow.
+        share = random_state.uniform(size=(grid.n_units, X.shape[1]))
+        return low * (1 - share) + high * share
+    # Rows in the order of a random projection, drawn at equal steps of the cumulative weight:
+    # neither the order of the rows nor repetition instead of weights changes what is drawn.
+    projection = random_state.normal(size=X.shape[1])
+    start = random_state.uniform()
+    order = np.argsort(X @ projection, kind="stable")
+    reached = np.cumsum(sample_weight[order])
+    at = (np.arange(grid.n_units) + start) / grid.n_units * reached[-1]
+    drawn = np.minimum(np.searchsorted(reached, at, side="right"), len(X) - 1)
+    return X[order[drawn]].astype(np.float64)
+
+
+def _plane_coordinates(grid: Grid) -> NDArray[np.float64]:
+    """Coordinates from -1 to 1 along both principal components, shape (n_units, 2).
+
+    The first component lies along the side with more units (along the rows where they are equal).
+    """
+    rows, columns = np.divmod(np.arange(grid.n_units), grid.n_columns)
+    along_rows = 2 * rows / max(1, grid.n_rows - 1) - (grid.n_rows > 1)
+    along_columns = 2 * columns / max(1, grid.n_columns - 1) - (grid.n_columns > 1)
+    if grid.n_rows >= grid.n_columns:
+        return np.column_stack([along_rows, along_columns])
+    return np.column_stack([along_columns, along_rows])

@@ -1,0 +1,126 @@
+"""Neighborhoods: how much a unit learns from what a unit at some grid distance has won.
+
+Each is its formula: a function of the squared grid distance (any shape, in squared lattice
+spacings) and the radius (in lattice spacings), 1 at distance 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sklearn_tfsom._grid import Grid
+
+Neighborhood = Callable[[NDArray[np.float64], float], NDArray[np.float64]]
+
+
+def gaussian(squared: NDArray, radius: float) -> NDArray:
+    """``exp(-d^2 / (2 r^2))``: the radius is the standard deviation."""
+    return np.exp(-squared / (2 * radius**2))
+
+
+def cut_gaussian(squared: NDArray, radius: float) -> NDArray:
+    """``exp(-d^2 / (2 r^2))`` where ``d <= r``, else 0."""
+    return np.where(squared <= radius**2, gaussian(squared, radius), 0.0)
+
+
+def bubble(squared: NDArray, radius: float) -> NDArray:
+    """``1`` where ``d <= r``, else 0."""
+    return np.where(squared <= radius**2, 1.0, 0.0)
+
+
+def epanechnikov(squared: NDArray, radius: float) -> NDArray:
+    """``max(0, 1 - d^2 / r^2)``."""
+    return np.maximum(0.0, 1 - squared / radius**2)
+
+
+def mexican_hat(squared: NDArray, radius: float) -> NDArray:
+    """``(1 - d^2 / r^2) exp(-d^2 / (2 r^2))``: negative beyond the radius."""
+    return (1 - squared / radius**2) * gaussian(squared, radius)
+
+
+def triangle(squared: NDArray, radius: float) -> NDArray:
+    """``max(0, 1 - d / r)``."""
+    return np.maximum(0.0, 1 - np.sqrt(squared) / radius)
+
+
+NEIGHBORHOODS: dict[str, Neighborhood] = {
+    "gaussian": gaussian,
+    "cut_gaussian": cut_gaussian,
+    "bubble": bubble,
+    "epanechnikov": epanechnikov,
+    "mexican_hat": mexican_hat,
+    "triangle": triangle,
+}
+
+
+class SeparableKernel(NamedTuple):
+    """H as a product of a part along rows and a part along columns.
+
+    ``H[(r, c), (s, e)] = rows[r, s] * columns[r % 2, s % 2, c, e]``: smoothing costs
+    n_units (n_rows + 2 n_columns) products for each feature instead of n_units^2.
+    """
+
+    rows: NDArray[np.float64]  # (n_rows, n_rows)
+    columns: NDArray[np.float64]  # (2, 2, n_columns, n_columns)
+
+
+class BlockKernel(NamedTuple):
+    """H as one block for each kind of pair of rows.
+
+    ``H[(r, c), (s, e)] = blocks[index[r, s], c, e]``: the neighborhood is evaluated on
+    n_blocks n_columns^2 distances instead of n_units^2, and no n_units^2 matrix is stored.
+    """
+
+    index: NDArray[np.int32]  # (n_rows, n_rows)
+    blocks: NDArray[np.float64]  # (n_blocks, n_columns, n_columns)
+
+
+Kernel = SeparableKernel | BlockKernel
+
+
+def kernels(grid: Grid, neighborhood: str | Neighborhood) -> Callable[[float], Kernel]:
+    """Prepare the smoothing kernels of a map.
+
+    Parameters
+    ----------
+    grid : Grid
+        The units.
+    neighborhood : str or callable
+        A name of `NEIGHBORHOODS`, or a function h(squared grid distance, radius).
+
+    Returns
+    -------
+    kernel : callable
+        ``kernel(radius)`` is the kernel at that radius.
+
+    Raises
+    ------
+    ValueError
+        By ``kernel`` where a neighborhood function returns another shape or is not finite.
+    """
+    separated = grid.separated()
+    if neighborhood == "gaussian" and separated is not None:
+        # The exponential of a sum is a product of exponentials; no other neighborhood separates.
+        rows, columns = separated
+        return lambda radius: SeparableKernel(gaussian(rows, radius), gaussian(columns, radius))
+
+    function = NEIGHBORHOODS[neighborhood] if isinstance(neighborhood, str) else neighborhood
+    index, squared = grid.row_blocks()
+
+    def kernel(radius: float) -> BlockKernel:
+        blocks = np.asarray(function(squared.copy(), radius), dtype=np.float64)
+        if blocks.shape != squared.shape or not np.isfinite(blocks).all():
+            raise ValueError(
+                "The 'neighborhood' parameter of TFSOM must be a function that returns one finite "
+                "value for each squared grid distance: for distances of shape "
+                f"{squared.shape} and radius {radius:g} it must return that shape. Got "
+                f"{'values that are not finite' if blocks.shape == squared.shape else f'shape {blocks.shape}'}"
+                " instead."
+            )
+        return BlockKernel(index, blocks)
+
+    return kernel

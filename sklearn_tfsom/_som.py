@@ -1,0 +1,578 @@
+"""The estimator: parameters, validation, the loop over epochs, fitted attributes."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    ClusterMixin,
+    TransformerMixin,
+)
+from sklearn.utils import Tags, check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from sklearn_tfsom import _validation as valid
+from sklearn_tfsom._clustering import cluster_units
+from sklearn_tfsom._compat import CallbackSupportMixin, with_callbacks
+from sklearn_tfsom._grid import BOUNDARIES, LATTICES, Grid
+from sklearn_tfsom._initialization import (
+    INITS,
+    PrincipalPlane,
+    automatic_shape,
+    initial_codebook,
+    principal_plane,
+)
+from sklearn_tfsom._neighborhood import NEIGHBORHOODS, kernels
+from sklearn_tfsom._schedules import RADIUS_DECAYS, n_epochs_to_end, radius_schedule
+from sklearn_tfsom._tf.startup import core
+
+METRICS = ("euclidean",)
+FEATURES = ("distances", "coordinates", "activations")
+
+_AUTO = valid.choice(["auto"])
+_RADIUS = [valid.real(0, closed=False), _AUTO]
+_RULES = {
+    "grid_size": [valid.integer(1), valid.PAIR, _AUTO],
+    "lattice": [valid.choice(LATTICES)],
+    "boundary": [valid.choice(BOUNDARIES)],
+    "neighborhood": [valid.choice(NEIGHBORHOODS), valid.FUNCTION],
+    "metric": [valid.choice(METRICS)],
+    "init": [valid.choice(INITS), valid.numbers("(n_units, n_features)", 2)],
+    "max_iter": [valid.integer(1)],
+    "radius_start": _RADIUS,
+    "radius_end": _RADIUS,
+    "radius_decay": [valid.choice(RADIUS_DECAYS), valid.numbers("(max_iter,)", 1, positive=True)],
+    "tol": [valid.real(0, closed=True)],
+    "n_clusters": [valid.integer(1), valid.NONE],
+    "features": [valid.choice(FEATURES)],
+    "random_state": [valid.RANDOM_STATE],
+    "verbose": [valid.integer(0), valid.BOOLEAN],
+}
+
+
+class TFSOM(
+    CallbackSupportMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    ClusterMixin,
+    BaseEstimator,
+):
+    """Self-organizing map (SOM), trained in batches by TensorFlow.
+
+    A map is a grid of units, each with a code vector in data space. Every epoch each sample is
+    given to the unit with the closest code vector (its best-matching unit, BMU), and each code
+    vector becomes the mean of the samples of all units, weighted by the neighborhood h of the
+    grid distance to them [1]_ [2]_::
+
+        w_k = sum_j h(d(k, j)^2, radius) s_j / sum_j h(d(k, j)^2, radius) n_j
+
+    where s_j and n_j are the weighted sum and the total weight of the samples of unit j. Units
+    close on the grid thus become close in data space.
+
+    Parameters
+    ----------
+    grid_size : int, tuple (n_rows, n_columns) or "auto", default="auto"
+        Size of the map; an int makes it square. "auto" takes about ``5 sqrt(n)`` units, n being
+        the total weight of the samples, with sides as the standard deviations along the two
+        largest principal components, as SOM Toolbox does.
+
+    lattice : {"hexagonal", "rectangular"}, default="hexagonal"
+        Where the units stand. On a hexagonal lattice odd rows are shifted by half a lattice
+        spacing, and each unit has six neighbors at distance 1.
+
+    boundary : {"planar", "cylindrical", "toroidal"}, default="planar"
+        "cylindrical" joins the left edge of the map to the right one, "toroidal" also the top to
+        the bottom. A hexagonal torus with an odd number of rows is joined with a shift of half a
+        lattice spacing, so that there, too, each unit has six neighbors at distance 1.
+
+    neighborhood : {"gaussian", "cut_gaussian", "bubble", "epanechnikov", "mexican_hat", \
+            "triangle"} or callable, default="gaussian"
+        How much a unit learns from the samples of another, a function of the squared grid
+        distance d^2 and the radius r: ``exp(-d^2 / 2r^2)``; the same where ``d <= r``, else 0;
+        1 where ``d <= r``, else 0; ``max(0, 1 - d^2 / r^2)``;
+        ``(1 - d^2 / r^2) exp(-d^2 / 2r^2)``; ``max(0, 1 - d / r)``.
+        A callable ``h(squared_distances, radius)`` gets an array and returns one of that shape.
+
+    metric : {"euclidean"}, default="euclidean"
+        Distance in data space.
+
+    init : {"pca", "sample", "random"} or array-like of shape (n_units, n_features), \
+            default="pca"
+        The codebook before training. "pca" spreads the grid over the plane of the two largest
+        principal components, one standard deviation to each side; it needs no randomness.
+        "sample" draws rows of the data, "random" draws from the box that holds the data.
+
+    max_iter : int, default=20
+        Number of epochs, at most.
+
+    radius_start : float or "auto", default="auto"
+        Radius of the neighborhood in the first epoch, in lattice spacings. "auto" is an eighth of
+        the map's longer side with ``init="pca"`` and half of it otherwise, but at least 1; for
+        compact neighborhoods more, in proportion to `radius_end`.
+
+    radius_end : float or "auto", default="auto"
+        Radius from the middle of training on, in lattice spacings. "auto" is 0.9; for the compact
+        neighborhoods it is 1 ("cut_gaussian", "bubble"), 1.5 ("epanechnikov") or 2 ("triangle"),
+        so that they reach the direct neighbors. A smaller radius gives a lower quantization error
+        and a map that folds more.
+
+    radius_decay : {"exponential", "linear"} or array-like of shape (max_iter,), \
+            default="exponential"
+        How the radius falls from `radius_start` to `radius_end`, over the first half of
+        `max_iter` epochs; over the second half it is held. An array is the schedule itself, one
+        radius for each epoch.
+
+    tol : float, default=1e-4
+        Training stops once the radius has reached its end and the root mean square move of the
+        code vectors in an epoch is at most `tol` times the root mean square distance of the
+        samples to their mean. With 0 it stops only when nothing moves.
+
+    n_clusters : int or None, default=None
+        None makes every unit a cluster. With an int the units are merged into that many clusters
+        after training: two-level clustering [3]_, by Ward's method on the code vectors, weighted
+        by hits.
+
+    features : {"distances", "coordinates", "activations"}, default="distances"
+        What `transform` returns: the distances to all units, in data units; the position of the
+        best-matching unit, in lattice spacings; or the activation of all units,
+        ``exp(-d^2 / 2q^2)`` with the distance d and the quantization error q of the training
+        data, between 0 and 1.
+
+    random_state : int, RandomState instance or None, default=None
+        Used by ``init="sample"`` and ``init="random"`` only.
+
+    verbose : int, default=0
+        Above 0, each epoch prints a line.
+
+    Attributes
+    ----------
+    codebook_ : ndarray of shape (n_units, n_features)
+        Code vectors, in data units. Units are row-major: unit k stands at row
+        ``k // n_columns``, column ``k % n_columns``.
+
+    labels_ : ndarray of int64, shape (n_samples,)
+        Cluster of each sample: its best-matching unit where `n_clusters` is None.
+
+    cluster_labels_ : ndarray of int64, shape (n_units,)
+        Cluster of each unit.
+
+    grid_shape_ : tuple (n_rows, n_columns)
+        Size of the map.
+
+    unit_positions_ : ndarray of float64, shape (n_units, 2)
+        Position (x, y) of each unit on the map plane, in lattice spacings.
+
+    hits_ : ndarray of float64, shape (n_units,)
+        Total weight of the samples of each unit: their number, without sample weights.
+
+    quantization_error_ : float
+        Weighted mean distance of the samples to their best-matching units, in data units.
+
+    history_ : dict of str to ndarray of float64, shape (n_iter_,)
+        "radius" of each epoch, in lattice spacings, and "quantization_error" of the codebook
+        that the epoch began with, in data units.
+
+    n_iter_ : int
+        Number of epochs run.
+
+    n_features_in_ : int
+        Number of features seen in `fit`.
+
+    feature_names_in_ : ndarray of str, shape (n_features_in_,)
+        Names of the features, where `X` had names that are all strings.
+
+    See Also
+    --------
+    sklearn.cluster.KMeans : The same without a grid: clusters have no neighbors.
+    sklearn_tfsom.metrics : Quality measures.
+    sklearn_tfsom.displays : Pictures of a map.
+
+    Notes
+    -----
+    The result has the precision of the input: float32 in gives float32 out, everything else
+    float64. Best-matching units are exact: where rounding could decide between two units, the
+    search is repeated in float64, and among units that are equally close the lowest index wins.
+
+    A unit that no sample has chosen takes the mean of its neighborhood; one that no sample can
+    reach through the neighborhood keeps its code vector. "mexican_hat" has negative values: where
+    they prevail or nearly cancel the positive ones, the ratio above is no mean, and code vectors
+    can leave the data. It is here for comparison with other libraries, not for use.
+
+    References
+    ----------
+    .. [1] Kohonen (2001): Self-Organizing Maps, 3rd edition, Springer.
+    .. [2] Kohonen (2013): Essentials of the self-organizing map. Neural Networks 37, 52-65.
+    .. [3] Vesanto, Alhoniemi (2000): Clustering of the self-organizing map. IEEE Transactions on
+       Neural Networks 11 (3), 586-600.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn_tfsom import TFSOM
+    >>> X = load_iris().data
+    >>> som = TFSOM(grid_size=(8, 5)).fit(X)
+    >>> som.predict(X[:3]).shape
+    (3,)
+    >>> som.transform(X).shape
+    (150, 40)
+    >>> som.quantization_error_ < 0.4
+    True
+    """
+
+    _doc_link_module = "sklearn_tfsom"
+    _doc_link_template = (
+        "https://sklearn-tfsom.readthedocs.io/en/stable/{estimator_module}.{estimator_name}.html"
+    )
+
+    def __init__(
+        self,
+        grid_size: Any = "auto",
+        *,
+        lattice: str = "hexagonal",
+        boundary: str = "planar",
+        neighborhood: Any = "gaussian",
+        metric: str = "euclidean",
+        init: Any = "pca",
+        max_iter: int = 20,
+        radius_start: Any = "auto",
+        radius_end: Any = "auto",
+        radius_decay: Any = "exponential",
+        tol: float = 1e-4,
+        n_clusters: int | None = None,
+        features: str = "distances",
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.grid_size = grid_size
+        self.lattice = lattice
+        self.boundary = boundary
+        self.neighborhood = neighborhood
+        self.metric = metric
+        self.init = init
+        self.max_iter = max_iter
+        self.radius_start = radius_start
+        self.radius_end = radius_end
+        self.radius_decay = radius_decay
+        self.tol = tol
+        self.n_clusters = n_clusters
+        self.features = features
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @valid.unchanged_on_error
+    @with_callbacks
+    def fit(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> TFSOM:
+        """Train the map.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples.
+
+        y : None
+            Ignored.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight k counts a sample k times, weight 0 not at all. None is 1 for each.
+
+        Returns
+        -------
+        self : TFSOM
+            The fitted map.
+
+        Raises
+        ------
+        InvalidParameterError
+            Where a parameter is not as described above. The estimator is left as it was.
+        ValueError
+            Where the data or the weights are not finite numbers of these shapes, or there are
+            fewer units with samples than `n_clusters`.
+        """
+        valid.check_parameters(self, _RULES)
+        X = self._check_data(X, reset=True)
+        weights = valid.check_sample_weight(sample_weight, len(X))
+        seen, seen_weights = X, weights
+        if not weights.all():
+            seen, seen_weights = X[weights > 0], weights[weights > 0]
+        needs_plane = isinstance(self.grid_size, str) or isinstance(self.init, str)
+        plane = principal_plane(seen, seen_weights, n_directions=2 if needs_plane else 0)
+        if not math.isfinite(plane.spread):
+            raise ValueError("X holds values too large for float64 sums. Divide it by its scale.")
+        grid = self._make_grid(seen_weights.sum(), plane.variances)
+        codebook = self._start(grid, seen, seen_weights, plane)
+        radii = self._radii(grid)
+        n_falling = n_epochs_to_end(radii)
+
+        callbacks = self._init_callback_context(max_subtasks=len(radii))
+        callbacks.call_on_fit_task_begin(estimator=self, X=X, y=y)
+        engine = core()
+        history: dict[str, list[float]] = {"radius": [], "quantization_error": []}
+        epochs = engine.train_epochs(
+            seen,
+            seen_weights,
+            codebook,
+            engine.Frame.around(plane.mean, plane.spread),
+            radii,
+            kernels(grid, self.neighborhood),
+        )
+        for n_iter in range(1, len(radii) + 1):
+            task = callbacks.subcontext(task_name="epoch")
+            task.call_on_fit_task_begin(estimator=self, X=X, y=y)
+            epoch = next(epochs)
+            history["radius"].append(epoch.radius)
+            history["quantization_error"].append(epoch.quantization_error)
+            if self.verbose:
+                print(
+                    f"[TFSOM] epoch {n_iter}/{len(radii)}: radius {epoch.radius:.3g}, "
+                    f"quantization error {epoch.quantization_error:.6g}"
+                )
+
+            def attributes(epoch: Any = epoch) -> dict[str, Any]:
+                return self._attributes(grid, epoch.codebook(), X, weights, history)
+
+            stopped = task.call_on_fit_task_end(
+                estimator=self, X=X, y=y, reconstruction_attributes=attributes
+            )
+            if stopped or (n_iter >= n_falling and epoch.move <= self.tol * plane.spread):
+                break
+        vars(self).update(attributes())
+        callbacks.call_on_fit_task_end(
+            estimator=self, X=X, y=y, reconstruction_attributes=lambda: {}
+        )
+        return self
+
+    def predict(self, X: ArrayLike) -> NDArray[np.int64]:
+        """Find the cluster of each sample.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        labels : ndarray of int64, shape (n_samples,)
+            Index of the best-matching unit, or its cluster where `n_clusters` is given.
+        """
+        bmus = self.bmus(X)  # first, since it checks that the map is fitted
+        return self.cluster_labels_[bmus]
+
+    def transform(self, X: ArrayLike) -> NDArray:
+        """Turn samples into the features that the `features` parameter names.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        X_new : ndarray of shape (n_samples, n_units) or (n_samples, 2)
+            Distances to the units, in data units; coordinates of the best-matching unit, in
+            lattice spacings; or activations. float32 where `X` is, else float64.
+        """
+        X = self._check_fitted_data(X)
+        valid.check_value("features", self, self.features, _RULES["features"])
+        if self.features == "coordinates":
+            bmus, _ = core().nearest(X, self.codebook_)
+            return self.unit_positions_[bmus[:, 0]].astype(X.dtype)
+        distances = core().distances(X, self.codebook_)
+        if self.features == "distances":
+            return distances
+        width = self.quantization_error_ or np.finfo(X.dtype).tiny
+        return np.exp(-np.square(distances / X.dtype.type(width)) / 2)
+
+    def score(
+        self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
+    ) -> float:
+        """Compute minus the mean quantization error: higher is better.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples.
+
+        y : None
+            Ignored.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each sample in the mean.
+
+        Returns
+        -------
+        score : float
+            Minus the weighted mean distance to the best-matching unit, in data units.
+        """
+        distances, _ = self.bmus(X, return_distance=True)
+        weights = valid.check_sample_weight(sample_weight, len(distances))
+        return -float(np.average(distances, weights=weights))
+
+    def score_samples(self, X: ArrayLike) -> NDArray:
+        """Compute minus the distance of each sample to its best-matching unit.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,)
+            In data units; the lower, the more abnormal.
+        """
+        return -self.bmus(X, return_distance=True)[0]
+
+    def bmus(self, X: ArrayLike, n_bmus: int = 1, return_distance: bool = False) -> Any:
+        """Find the best-matching units of each sample.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples.
+
+        n_bmus : int, default=1
+            How many units to find for each sample, at most n_units.
+
+        return_distance : bool, default=False
+            Whether to return the distances too, in front, as scikit-learn's `kneighbors` does.
+
+        Returns
+        -------
+        distances : ndarray of shape (n_samples,) or (n_samples, n_bmus)
+            Distances to the units found, in data units. Only if `return_distance` is True.
+
+        bmus : ndarray of int64, shape (n_samples,) or (n_samples, n_bmus)
+            Unit indices, the closest first; two-dimensional where `n_bmus` is above 1. Among
+            units that are equally close within rounding the lowest index comes first.
+
+        Raises
+        ------
+        InvalidParameterError
+            Where `n_bmus` is not an int from 1 to n_units.
+        """
+        X = self._check_fitted_data(X)
+        valid.check_value("n_bmus", self, n_bmus, [valid.integer(1, len(self.codebook_))])
+        bmus, distances = core().nearest(X, self.codebook_, int(n_bmus))
+        if n_bmus == 1:
+            bmus, distances = bmus[:, 0], distances[:, 0]
+        return (distances.astype(X.dtype), bmus) if return_distance else bmus
+
+    def quantize(self, X: ArrayLike) -> NDArray:
+        """Replace each sample by the code vector of its best-matching unit.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        X_quantized : ndarray of shape (n_samples, n_features)
+            In data units; of the codebook's dtype.
+        """
+        bmus = self.bmus(X)
+        return self.codebook_[bmus]
+
+    def __sklearn_tags__(self) -> Tags:
+        """Say that float32 stays float32."""
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    @property
+    def _n_features_out(self) -> int:
+        return 2 if self.features == "coordinates" else len(self.codebook_)
+
+    def _check_data(self, X: Any, *, reset: bool) -> NDArray:
+        return validate_data(self, X, reset=reset, dtype=[np.float64, np.float32])
+
+    def _check_fitted_data(self, X: Any) -> NDArray:
+        check_is_fitted(self)
+        return self._check_data(X, reset=False)
+
+    def _make_grid(self, n_samples: float, variances: NDArray) -> Grid:
+        if isinstance(self.grid_size, str):
+            shape = automatic_shape(n_samples, variances, self.lattice)
+        elif np.ndim(self.grid_size):
+            shape = (int(self.grid_size[0]), int(self.grid_size[1]))
+        else:
+            shape = (int(self.grid_size), int(self.grid_size))
+        grid = Grid(*shape, lattice=self.lattice, boundary=self.boundary)
+        if self.n_clusters is not None and self.n_clusters > grid.n_units:
+            raise valid.wrong_parameter(
+                "n_clusters",
+                self,
+                f"at most the number of units, {grid.n_units} on a map of {shape[0]}x{shape[1]}",
+                str(self.n_clusters),
+            )
+        return grid
+
+    def _start(self, grid: Grid, X: NDArray, weights: NDArray, plane: PrincipalPlane) -> NDArray:
+        if isinstance(self.init, str):
+            random_state = check_random_state(self.random_state) if self.init != "pca" else None
+            return initial_codebook(self.init, grid, X, weights, plane, random_state)
+        codebook = np.array(self.init, dtype=np.float64)
+        right = (grid.n_units, X.shape[1])
+        if codebook.shape != right:
+            raise valid.wrong_parameter(
+                "init", self, f"of shape (n_units, n_features), {right}", f"shape {codebook.shape}"
+            )
+        return codebook
+
+    def _radii(self, grid: Grid) -> NDArray[np.float64]:
+        radii = radius_schedule(
+            self.radius_decay,
+            max_iter=self.max_iter,
+            start=self.radius_start,
+            end=self.radius_end,
+            neighborhood=self.neighborhood,
+            n_across=max(grid.shape),
+            ordered_start=isinstance(self.init, str) and self.init == "pca",
+        )
+        if len(radii) != self.max_iter:
+            raise valid.wrong_parameter(
+                "radius_decay",
+                self,
+                f"of shape (max_iter,), ({self.max_iter},)",
+                f"shape {radii.shape}",
+            )
+        if isinstance(self.radius_decay, str) and radii[0] < radii[-1]:
+            raise valid.wrong_parameter(
+                "radius_end", self, f"at most radius_start={self.radius_start}", str(self.radius_end)
+            )
+        return radii
+
+    def _attributes(
+        self, grid: Grid, codebook: NDArray, X: NDArray, weights: NDArray, history: dict
+    ) -> dict[str, Any]:
+        """All fitted attributes that a codebook leads to."""
+        codebook = codebook.astype(X.dtype)
+        bmus, distances = core().nearest(X, codebook)
+        bmus = bmus[:, 0]
+        hits = np.bincount(bmus, weights, minlength=grid.n_units)
+        cluster_labels = np.arange(grid.n_units)
+        if self.n_clusters is not None:
+            n_hit = np.count_nonzero(hits)
+            if n_hit < self.n_clusters:
+                raise ValueError(
+                    f"n_clusters={self.n_clusters} must be at most the number of units that "
+                    f"samples fall on, {n_hit} with n_samples={len(X)}. Ask for fewer clusters, "
+                    "or fit more distinct samples."
+                )
+            cluster_labels = cluster_units(codebook, hits, self.n_clusters)
+        return {
+            "codebook_": codebook,
+            "labels_": cluster_labels[bmus],
+            "cluster_labels_": cluster_labels,
+            "grid_shape_": grid.shape,
+            "unit_positions_": grid.positions(),
+            "hits_": hits,
+            "quantization_error_": float(np.average(distances[:, 0], weights=weights)),
+            "history_": {name: np.array(values) for name, values in history.items()},
+            "n_iter_": len(history["radius"]),
+        }

@@ -1,0 +1,234 @@
+"""Batch training: tiles of rows, statistics that add, smoothing, one loop.
+
+An epoch is one call of one graph::
+
+    for each tile of rows:  bmus = search(tile);  statistics += accumulate(tile, weights, bmus)
+    codebook = (H sums) / (H counts)
+
+The graphs are traced once per precision and kind of kernel in a process; no shape and no value is
+part of the trace.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from sklearn_tfsom._tf.search import (
+    Frame,
+    Terms,
+    distances,
+    nearest,
+    search,
+    search_terms,
+    tile_rows,
+)
+
+__all__ = ["Epoch", "Frame", "distances", "nearest", "train_epochs"]
+
+_ALIGNMENT = 64
+
+
+class Statistics(NamedTuple):
+    """What one pass over rows leaves behind. Statistics of different rows add."""
+
+    sums: tf.Tensor  # (n_units, n_features) float64: weighted sum of each unit's samples
+    counts: tf.Tensor  # (n_units,) float64: their total weight
+    error: tf.Tensor  # () float64: weighted sum of the distances to the best-matching units
+
+    def __add__(self, other: tuple) -> Statistics:
+        return Statistics(*(a + b for a, b in zip(self, other, strict=True)))
+
+
+class Rows(NamedTuple):
+    """Training data in the frame."""
+
+    values: tf.Tensor  # (n_samples, n_features) float32 or float64
+    norms: tf.Tensor  # (n_samples,) float64, squared norms
+    weights: tf.Tensor  # (n_samples,) float64
+
+
+class Epoch(NamedTuple):
+    """One epoch's outcome."""
+
+    radius: float  # in lattice spacings
+    quantization_error: float  # of the codebook that the epoch began with, in data units
+    move: float  # root mean square move of the code vectors, in data units
+    codebook: Callable[[], NDArray[np.float64]]  # the new one, in data units, when asked for
+
+
+def load(X: NDArray, sample_weight: NDArray, frame: Frame) -> Rows:
+    """Move data into the frame and into TensorFlow's hands, with one copy.
+
+    TensorFlow copies every array that it is given, except a 64-byte aligned one through DLPack
+    (which it does not check: an unaligned one aborts the process). So the frame's copy, which has
+    to be made anyway, is made aligned, and handed over.
+    """
+    n_bytes = X.size * X.itemsize
+    store = np.empty(n_bytes + _ALIGNMENT, dtype=np.uint8)
+    start = -store.ctypes.data % _ALIGNMENT
+    values = store[start : start + n_bytes].view(X.dtype).reshape(X.shape)
+    norms = np.empty(len(X))
+    step = max(1, 2**18 // X.shape[1])
+    for first in range(0, len(X), step):
+        rows = slice(first, first + step)
+        tile = frame.enter(X[rows], values[rows])
+        norms[rows] = np.einsum("ij,ij->i", tile, tile, dtype=np.float64)
+    shared = tf.experimental.dlpack.from_dlpack(values.__dlpack__())
+    return Rows(shared, tf.constant(norms), tf.constant(sample_weight))
+
+
+def accumulate(rows: Rows, bmus: tf.Tensor, squared: tf.Tensor, n_units: tf.Tensor) -> Statistics:
+    """Sum up a tile by best-matching unit."""
+    weights = rows.weights
+    weighted = rows.values * tf.cast(weights, rows.values.dtype)[:, None]
+    sums = tf.math.unsorted_segment_sum(weighted, bmus, n_units)
+    return Statistics(
+        tf.cast(sums, tf.float64),
+        tf.math.unsorted_segment_sum(weights, bmus, n_units),
+        tf.tensordot(weights, tf.sqrt(squared), 1),
+    )
+
+
+def statistics(rows: Rows, terms: Terms, n_tile: tf.Tensor) -> Statistics:
+    """Search and sum up all rows, tile by tile."""
+    n_samples = tf.shape(rows.values)[0]
+    n_units = tf.shape(terms.codebook)[0]
+
+    def add_tile(start: tf.Tensor, total: Statistics) -> tuple[tf.Tensor, Statistics]:
+        stop = tf.minimum(start + n_tile, n_samples)
+        tile = Rows(*(part[start:stop] for part in rows))
+        bmus, squared = search(tile.values, tile.norms, terms)
+        return stop, Statistics(*total) + accumulate(tile, bmus, squared, n_units)
+
+    nothing = Statistics(
+        tf.zeros_like(terms.codebook), tf.zeros_like(terms.bias), tf.constant(0.0, tf.float64)
+    )
+    _, total = tf.while_loop(
+        lambda start, _: start < n_samples,
+        add_tile,
+        (tf.constant(0), nothing),
+        parallel_iterations=4,  # the next tile's product fills the cores while this one's tail runs
+    )
+    return Statistics(*total)
+
+
+def smooth_separable(values: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
+    """Apply a `SeparableKernel` to values of shape (n_rows, n_columns, n_values)."""
+    n_rows, n_columns, n_values = tf.unstack(tf.shape(values))
+    smoothed = []
+    for target in (0, 1):
+        total = 0.0
+        for source in (0, 1):
+            along = tf.matmul(columns[target, source], values[source::2])
+            along = tf.reshape(along, [-1, n_columns * n_values])
+            total += tf.matmul(rows[target::2, source::2], along)
+        smoothed.append(total)
+    order = tf.argsort(tf.concat([tf.range(0, n_rows, 2), tf.range(1, n_rows, 2)], 0))
+    return tf.reshape(tf.gather(tf.concat(smoothed, 0), order), [n_rows, n_columns, n_values])
+
+
+def smooth_blocks(values: tf.Tensor, index: tf.Tensor, blocks: tf.Tensor) -> tf.Tensor:
+    """Apply a `BlockKernel` to values of shape (n_rows, n_columns, n_values), row by row."""
+    return tf.map_fn(
+        lambda sources: tf.reduce_sum(tf.matmul(tf.gather(blocks, sources), values), axis=0),
+        index,
+        fn_output_signature=tf.TensorSpec([None, None], tf.float64),
+    )
+
+
+def update(codebook: tf.Tensor, total: Statistics, smooth: Callable, n_rows: tf.Tensor) -> tf.Tensor:
+    """Move the code vectors: ``(H sums) / (H counts)``, unchanged where the denominator is 0."""
+    values = tf.concat([total.sums, total.counts[:, None]], axis=1)
+    n_units, n_values = tf.unstack(tf.shape(values))
+    smoothed = smooth(tf.reshape(values, [n_rows, n_units // n_rows, n_values]))
+    smoothed = tf.reshape(smoothed, [n_units, n_values])
+    numerator, denominator = smoothed[:, :-1], smoothed[:, -1:]
+    known = denominator != 0
+    return tf.where(known, numerator / tf.where(known, denominator, 1), codebook)
+
+
+@functools.cache
+def _epoch(dtype: tf.DType, smooth: Callable) -> tf.types.experimental.PolymorphicFunction:
+    def epoch(
+        values: tf.Tensor,
+        norms: tf.Tensor,
+        weights: tf.Tensor,
+        codebook: tf.Tensor,
+        n_tile: tf.Tensor,
+        first: tf.Tensor,
+        second: tf.Tensor,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        total = statistics(Rows(values, norms, weights), search_terms(codebook), n_tile)
+        n_rows = tf.shape(first)[0]
+        moved = update(codebook, total, lambda v: smooth(v, first, second), n_rows)
+        mean_error = total.error / tf.reduce_sum(total.counts)
+        move = tf.sqrt(tf.reduce_mean(tf.reduce_sum(tf.math.squared_difference(moved, codebook), 1)))
+        return moved, tf.stack([mean_error, move])
+
+    float64, int32 = tf.float64, tf.int32
+    kernel = (
+        [tf.TensorSpec([None, None], float64), tf.TensorSpec([2, 2, None, None], float64)]
+        if smooth is smooth_separable
+        else [tf.TensorSpec([None, None], int32), tf.TensorSpec([None, None, None], float64)]
+    )
+    return tf.function(
+        epoch,
+        input_signature=[
+            tf.TensorSpec([None, None], dtype),
+            tf.TensorSpec([None], float64),
+            tf.TensorSpec([None], float64),
+            tf.TensorSpec([None, None], float64),
+            tf.TensorSpec([], int32),
+            *kernel,
+        ],
+        autograph=False,
+    )
+
+
+def train_epochs(
+    X: NDArray,
+    sample_weight: NDArray[np.float64],
+    codebook: NDArray[np.float64],
+    frame: Frame,
+    radii: Iterable[float],
+    kernel: Callable,
+    *,
+    n_tile: int | None = None,
+) -> Iterator[Epoch]:
+    """Train a codebook, epoch by epoch.
+
+    Parameters
+    ----------
+    X : ndarray of float32 or float64, shape (n_samples, n_features)
+    sample_weight : ndarray of float64, shape (n_samples,)
+    codebook : ndarray of float64, shape (n_units, n_features)
+        Where training starts. All in data units.
+    frame : Frame
+        Where it is computed.
+    radii : iterable of float
+        Radius of each epoch.
+    kernel : callable
+        ``kernel(radius)`` is a `SeparableKernel` or a `BlockKernel`.
+    n_tile : int, default=None
+        Rows per tile; by default what fits the cache.
+
+    Yields
+    ------
+    epoch : Epoch
+    """
+    rows = load(X, sample_weight, frame)
+    n_rows = tf.constant(n_tile or tile_rows(len(codebook)))
+    current = tf.constant(frame.enter(codebook))
+    for radius in radii:
+        first, second = kernel(radius)
+        smooth = smooth_separable if second.ndim == 4 else smooth_blocks
+        step = _epoch(rows.values.dtype, smooth)
+        current, measured = step(*rows, current, n_rows, tf.constant(first), tf.constant(second))
+        error, move = (measured.numpy() / frame.scale).tolist()
+        yield Epoch(radius, error, move, lambda now=current: frame.leave(now.numpy()))

@@ -1,0 +1,196 @@
+"""The one error sentence: parameter, estimator, what would be right, what came.
+
+    The 'radius_end' parameter of TFSOM must be a float in the range (0.0, inf). Got 0 instead.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Collection, Mapping, Sequence
+from numbers import Integral, Real
+from typing import Any, NamedTuple, TypeVar, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_array
+
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+class InvalidParameterError(ValueError, TypeError):
+    """A parameter of an estimator or of a method has the wrong type or value."""
+
+
+class Rule(NamedTuple):
+    """One kind of right value."""
+
+    says: str  # completes the sentence "The parameter must be ..."
+    accepts: Callable[[Any], bool]
+
+
+def choice(options: Collection[str]) -> Rule:
+    """Make the rule for one of several names."""
+    names = "{" + ", ".join(repr(option) for option in options) + "}"
+    return Rule(f"a str among {names}", lambda value: isinstance(value, str) and value in options)
+
+
+def integer(low: int, high: int | None = None) -> Rule:
+    """Make the rule for an int of at least `low`, and at most `high`."""
+    return Rule(
+        f"an int in the range [{low}, {'inf)' if high is None else f'{high}]'}",
+        lambda value: _is_int(value) and low <= value and (high is None or value <= high),
+    )
+
+
+def real(low: float, *, closed: bool) -> Rule:
+    """Make the rule for a finite float from `low` on, or above it."""
+    return Rule(
+        f"a float in the range {'[' if closed else '('}{low}, inf)",
+        lambda value: (
+            _is_real(value) and low <= value < float("inf") and (closed or value != low)
+        ),
+    )
+
+
+def numbers(shape: str, n_dimensions: int, *, positive: bool = False) -> Rule:
+    """Make the rule for an array-like of finite numbers; `shape` is how the sentence shows it."""
+
+    def accepts(value: Any) -> bool:
+        if isinstance(value, str | bytes | Mapping):
+            return False
+        try:
+            array = np.asarray(value)
+        except (ValueError, TypeError):
+            return False
+        return (
+            array.dtype.kind in "iuf"
+            and array.ndim == n_dimensions
+            and array.size > 0
+            and bool(np.isfinite(array).all())
+            and (not positive or bool((array > 0).all()))
+        )
+
+    kind = "positive" if positive else "finite"
+    return Rule(f"an array-like of {kind} numbers of shape {shape}", accepts)
+
+
+NONE = Rule("None", lambda value: value is None)
+FUNCTION = Rule("a callable", callable)
+BOOLEAN = Rule("a bool", lambda value: isinstance(value, bool | np.bool_))
+PAIR = Rule(
+    "a tuple (n_rows, n_columns) of two ints in the range [1, inf)",
+    lambda value: (
+        isinstance(value, tuple | list | np.ndarray)
+        and np.shape(value) == (2,)
+        and all(_is_int(side) and side >= 1 for side in value)
+    ),
+)
+RANDOM_STATE = Rule(
+    "an int in the range [0, 2**32 - 1], an instance of 'numpy.random.RandomState' or None",
+    lambda value: (
+        value is None
+        or isinstance(value, np.random.RandomState)
+        or (_is_int(value) and 0 <= value < 2**32)
+    ),
+)
+
+
+def check_parameters(estimator: BaseEstimator, rules: Mapping[str, Sequence[Rule]]) -> None:
+    """Check all parameters of an estimator.
+
+    Raises
+    ------
+    InvalidParameterError
+        For the first parameter that none of its rules accepts.
+    """
+    for name, alternatives in rules.items():
+        value = getattr(estimator, name)
+        check_value(name, estimator, value, alternatives)
+
+
+def check_value(name: str, owner: object, value: Any, alternatives: Sequence[Rule]) -> None:
+    """Check one value against the rules for it.
+
+    Raises
+    ------
+    InvalidParameterError
+        Where none accepts it.
+    """
+    if not any(rule.accepts(value) for rule in alternatives):
+        *others, last = (rule.says for rule in alternatives)
+        right = f"{', '.join(others)} or {last}" if others else last
+        raise wrong_parameter(name, owner, right, _shown(value))
+
+
+def wrong_parameter(name: str, owner: object, right: str, came: str) -> InvalidParameterError:
+    """Make the error with the one sentence."""
+    owner_name = type(owner).__name__
+    return InvalidParameterError(
+        f"The {name!r} parameter of {owner_name} must be {right}. Got {came} instead."
+    )
+
+
+def check_sample_weight(sample_weight: Any, n_samples: int) -> NDArray[np.float64]:
+    """Check sample weights; None means 1 for each.
+
+    Raises
+    ------
+    ValueError
+        Where there is not one finite weight of at least 0 for each sample, or all are 0.
+    """
+    if sample_weight is None:
+        return np.ones(n_samples)
+    if isinstance(sample_weight, Real):
+        sample_weight = np.full(n_samples, sample_weight)
+    weights = check_array(
+        sample_weight,
+        dtype=np.float64,
+        ensure_2d=False,
+        ensure_min_samples=0,
+        input_name="sample_weight",
+    )
+    if weights.shape != (n_samples,):
+        raise ValueError(
+            f"sample_weight must have one value for each of the {n_samples} samples, shape "
+            f"({n_samples},). Got shape {weights.shape} instead."
+        )
+    if (weights < 0).any():
+        raise ValueError(
+            f"sample_weight must hold no negative values. Got {weights.min():g} as the lowest."
+        )
+    if not weights.any():
+        raise ValueError("sample_weight must hold a positive weight. Got all weights zero instead.")
+    return weights
+
+
+def unchanged_on_error(method: Method) -> Method:
+    """Decorate a method so that the estimator is left as it was where the method raises."""
+
+    @functools.wraps(method)
+    def guarded(self: BaseEstimator, *args: Any, **kwargs: Any) -> Any:
+        before = dict(vars(self))
+        try:
+            return method(self, *args, **kwargs)
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+
+    return cast(Method, guarded)
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool | np.bool_)
+
+
+def _is_real(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool | np.bool_)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, np.ndarray):
+        return f"an array of shape {value.shape} and dtype {value.dtype}"
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:97]}..."
