@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -220,3 +221,8 @@ class Grid:
             return half_columns
         around = half_columns % (2 * self.n_columns)
         return np.minimum(around, 2 * self.n_columns - around)
+
+
+def grid_of(estimator: Any) -> Grid:
+    """Return the grid of a fitted map."""
+    return Grid(*estimator.grid_shape_, lattice=estimator.lattice, boundary=estimator.boundary)

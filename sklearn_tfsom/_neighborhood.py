@@ -1,7 +1,8 @@
 """Neighborhoods: how much a unit learns from what a unit at some grid distance has won.
 
 Each is its formula: a function of the squared grid distance (any shape, in squared lattice
-spacings) and the radius (in lattice spacings), 1 at distance 0.
+spacings) and the radius (in lattice spacings), 1 at distance 0. Edges compare ``d <= r`` and not
+the squares: a radius of sqrt(3) is to reach the units at distance sqrt(3).
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ def gaussian(squared: NDArray, radius: float) -> NDArray:
 
 def cut_gaussian(squared: NDArray, radius: float) -> NDArray:
     """``exp(-d^2 / (2 r^2))`` where ``d <= r``, else 0."""
-    return np.where(squared <= radius**2, gaussian(squared, radius), 0.0)
+    return np.where(np.sqrt(squared) <= radius, gaussian(squared, radius), 0.0)
 
 
 def bubble(squared: NDArray, radius: float) -> NDArray:
     """``1`` where ``d <= r``, else 0."""
-    return np.where(squared <= radius**2, 1.0, 0.0)
+    return np.where(np.sqrt(squared) <= radius, 1.0, 0.0)
 
 
 def epanechnikov(squared: NDArray, radius: float) -> NDArray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from sklearn.base import (
     ClusterMixin,
     TransformerMixin,
 )
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -175,7 +177,8 @@ class TFSOM(
 
     history_ : dict of str to ndarray of float64, shape (n_iter_,)
         "radius" of each epoch, in lattice spacings, and "quantization_error" of the codebook
-        that the epoch began with, in data units.
+        that the epoch began with, in data units. It costs no pass of its own: it is summed from
+        the search's float32 scores and good to about 1e-5.
 
     n_iter_ : int
         Number of epochs run.
@@ -291,11 +294,22 @@ class TFSOM(
             Where a parameter is not as described above. The estimator is left as it was.
         ValueError
             Where the data or the weights are not finite numbers of these shapes, or there are
-            fewer units with samples than `n_clusters`.
+            fewer samples than `n_clusters`.
+
+        Warns
+        -----
+        ConvergenceWarning
+            Where samples fall on fewer units than `n_clusters`: there are fewer clusters then.
         """
         valid.check_parameters(self, _RULES)
         X = self._check_data(X, reset=True)
         weights = valid.check_sample_weight(sample_weight, len(X))
+        n_seen = np.count_nonzero(weights)
+        if self.n_clusters is not None and n_seen < self.n_clusters:
+            raise ValueError(
+                f"n_samples={n_seen} must be at least n_clusters={self.n_clusters}, counting "
+                "samples of positive weight."
+            )
         seen, seen_weights = X, weights
         if not weights.all():
             seen, seen_weights = X[weights > 0], weights[weights > 0]
@@ -384,12 +398,11 @@ class TFSOM(
         distances = core().distances(X, self.codebook_)
         if self.features == "distances":
             return distances
-        width = self.quantization_error_ or np.finfo(X.dtype).tiny
-        return np.exp(-np.square(distances / X.dtype.type(width)) / 2)
+        width = max(self.quantization_error_, float(np.finfo(X.dtype).tiny))
+        with np.errstate(over="ignore"):  # so far away that the activation is 0
+            return np.exp(-np.square(distances / X.dtype.type(width)) / 2)
 
-    def score(
-        self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
-    ) -> float:
+    def score(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
         """Compute minus the mean quantization error: higher is better.
 
         Parameters
@@ -486,7 +499,8 @@ class TFSOM(
 
     @property
     def _n_features_out(self) -> int:
-        return 2 if self.features == "coordinates" else len(self.codebook_)
+        n_units = len(self.codebook_)  # no attribute before fit: so scikit-learn learns of it
+        return 2 if self.features == "coordinates" else n_units
 
     def _check_data(self, X: Any, *, reset: bool) -> NDArray:
         return validate_data(self, X, reset=reset, dtype=[np.float64, np.float32])
@@ -543,7 +557,10 @@ class TFSOM(
             )
         if isinstance(self.radius_decay, str) and radii[0] < radii[-1]:
             raise valid.wrong_parameter(
-                "radius_end", self, f"at most radius_start={self.radius_start}", str(self.radius_end)
+                "radius_end",
+                self,
+                f"at most radius_start={self.radius_start}",
+                str(self.radius_end),
             )
         return radii
 
@@ -559,12 +576,13 @@ class TFSOM(
         if self.n_clusters is not None:
             n_hit = np.count_nonzero(hits)
             if n_hit < self.n_clusters:
-                raise ValueError(
-                    f"n_clusters={self.n_clusters} must be at most the number of units that "
-                    f"samples fall on, {n_hit} with n_samples={len(X)}. Ask for fewer clusters, "
-                    "or fit more distinct samples."
+                warnings.warn(
+                    f"Samples fall on {n_hit} units, fewer than n_clusters={self.n_clusters}: "
+                    f"there are {n_hit} clusters. Possibly X holds duplicates.",
+                    ConvergenceWarning,
+                    stacklevel=6,  # the line that called fit
                 )
-            cluster_labels = cluster_units(codebook, hits, self.n_clusters)
+            cluster_labels = cluster_units(codebook, hits, min(self.n_clusters, n_hit))
         return {
             "codebook_": codebook,
             "labels_": cluster_labels[bmus],

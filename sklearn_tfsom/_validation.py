@@ -1,6 +1,6 @@
 """The one error sentence: parameter, estimator, what would be right, what came.
 
-    The 'radius_end' parameter of TFSOM must be a float in the range (0.0, inf). Got 0 instead.
+The 'radius_end' parameter of TFSOM must be a float in the range (0.0, inf). Got 0 instead.
 """
 
 from __future__ import annotations
@@ -48,9 +48,7 @@ def real(low: float, *, closed: bool) -> Rule:
     """Make the rule for a finite float from `low` on, or above it."""
     return Rule(
         f"a float in the range {'[' if closed else '('}{low}, inf)",
-        lambda value: (
-            _is_real(value) and low <= value < float("inf") and (closed or value != low)
-        ),
+        lambda value: _is_real(value) and low <= value < float("inf") and (closed or value != low),
     )
 
 
@@ -161,7 +159,9 @@ def check_sample_weight(sample_weight: Any, n_samples: int) -> NDArray[np.float6
             f"sample_weight must hold no negative values. Got {weights.min():g} as the lowest."
         )
     if not weights.any():
-        raise ValueError("sample_weight must hold a positive weight. Got all weights zero instead.")
+        raise ValueError(
+            "sample_weight must hold a positive weight. Got all weights zero instead."
+        )
     return weights
 
 

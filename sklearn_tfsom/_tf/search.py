@@ -140,9 +140,7 @@ def search(rows: tf.Tensor, norms: tf.Tensor, terms: Terms) -> tuple[tf.Tensor, 
     return bmus, tf.maximum(norms + lowest, 0)
 
 
-def search_float64(
-    rows: tf.Tensor, norms: tf.Tensor, terms: Terms
-) -> tuple[tf.Tensor, tf.Tensor]:
+def search_float64(rows: tf.Tensor, norms: tf.Tensor, terms: Terms) -> tuple[tf.Tensor, tf.Tensor]:
     """Find best-matching units in float64: the lowest index among those within rounding.
 
     Compact neighborhoods give several units exactly equal code vectors. Rounding alone would
@@ -287,5 +285,10 @@ def distances(X: NDArray, codebook: NDArray) -> NDArray:
     result = np.empty((len(X), len(codebook)), dtype=X.dtype)
     for rows in _tiles(len(X), tile_rows(len(codebook) * 2)):
         x = tf.constant(frame.enter(X[rows]))
-        np.divide(_distances_tile()(x, inside).numpy(), frame.scale, out=result[rows], casting="same_kind")
+        np.divide(
+            _distances_tile()(x, inside).numpy(),
+            frame.scale,
+            out=result[rows],
+            casting="same_kind",
+        )
     return result

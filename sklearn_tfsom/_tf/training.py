@@ -29,7 +29,15 @@ from sklearn_tfsom._tf.search import (
     tile_rows,
 )
 
-__all__ = ["Epoch", "Frame", "distances", "nearest", "train_epochs"]
+__all__ = [
+    "Epoch",
+    "Frame",
+    "distances",
+    "nearest",
+    "smooth_blocks",
+    "smooth_separable",
+    "train_epochs",
+]
 
 _ALIGNMENT = 64
 
@@ -142,7 +150,9 @@ def smooth_blocks(values: tf.Tensor, index: tf.Tensor, blocks: tf.Tensor) -> tf.
     )
 
 
-def update(codebook: tf.Tensor, total: Statistics, smooth: Callable, n_rows: tf.Tensor) -> tf.Tensor:
+def update(
+    codebook: tf.Tensor, total: Statistics, smooth: Callable, n_rows: tf.Tensor
+) -> tf.Tensor:
     """Move the code vectors: ``(H sums) / (H counts)``, unchanged where the denominator is 0."""
     values = tf.concat([total.sums, total.counts[:, None]], axis=1)
     n_units, n_values = tf.unstack(tf.shape(values))
@@ -168,7 +178,9 @@ def _epoch(dtype: tf.DType, smooth: Callable) -> tf.types.experimental.Polymorph
         n_rows = tf.shape(first)[0]
         moved = update(codebook, total, lambda v: smooth(v, first, second), n_rows)
         mean_error = total.error / tf.reduce_sum(total.counts)
-        move = tf.sqrt(tf.reduce_mean(tf.reduce_sum(tf.math.squared_difference(moved, codebook), 1)))
+        move = tf.sqrt(
+            tf.reduce_mean(tf.reduce_sum(tf.math.squared_difference(moved, codebook), 1))
+        )
         return moved, tf.stack([mean_error, move])
 
     float64, int32 = tf.float64, tf.int32

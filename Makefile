@@ -1,0 +1,71 @@
+# `make demo` and `make test` set everything up in .venv first; repeated calls install nothing.
+
+VENV := .venv
+BIN := $(VENV)/bin
+OLDEST := $(VENV)/oldest
+
+# The first Python that can make an environment: 3.11 to 3.13, for which TensorFlow 2.21 has
+# wheels, or else a newer one. Say `make PYTHON=...` for another.
+IS_FIT = -c 'import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, $(1)))'
+find = $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
+	$$p $(call IS_FIT,$(1)) 2>/dev/null && echo $$p && break; done)
+PYTHON ?= $(or $(call find,14),$(call find,99))
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help:
+	@echo "make demo         map handwritten digits and compare with k-means"
+	@echo "make test         run the tests"
+	@echo "make test-oldest  run the tests with the oldest supported scikit-learn"
+	@echo "make lint         run the linters (make format: let them mend what they can)"
+	@echo "make clean        remove what make has made"
+
+.PHONY: demo
+demo: $(VENV)/.demo
+	$(BIN)/python examples/digits_demo.py
+
+.PHONY: test
+test: $(VENV)/.test
+	$(BIN)/python -m pytest
+
+# The same environment with the oldest scikit-learn laid in front.
+.PHONY: test-oldest
+test-oldest: $(VENV)/.oldest
+	PYTHONPATH=$(OLDEST) $(BIN)/python -m pytest
+
+.PHONY: lint
+lint: $(VENV)/.lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: format
+format: $(VENV)/.lint
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: clean
+clean:
+	rm -rf $(VENV) output .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "No Python >= 3.11 with venv found. Install one (on Debian" \
+		"also python3-venv), or say make PYTHON=/path/to/python." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+
+$(VENV)/.demo: pyproject.toml | $(BIN)/python
+	@echo "Setting up $(VENV): TensorFlow is large, this takes some minutes the first time."
+	$(BIN)/python -m pip install --quiet --editable ".[plot]"
+	@touch $@
+
+$(VENV)/.test $(VENV)/.lint: $(VENV)/.%: pyproject.toml $(VENV)/.demo
+	$(BIN)/python -m pip install --quiet --group $*
+	@touch $@
+
+$(VENV)/.oldest: pyproject.toml $(VENV)/.test
+	rm -rf $(OLDEST)
+	$(BIN)/python -m pip install --quiet --no-deps --target $(OLDEST) "scikit-learn==1.6.*"
+	@touch $@

@@ -1,0 +1,87 @@
+"""Map handwritten digits, and compare the map with k-means of as many centers."""
+
+import time
+from pathlib import Path
+
+import matplotlib
+from sklearn.cluster import AgglomerativeClustering, KMeans
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import adjusted_rand_score
+from sklearn.model_selection import train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from sklearn_tfsom import TFSOM
+from sklearn_tfsom.displays import UMatrixDisplay
+from sklearn_tfsom.metrics import topographic_error
+
+PICTURE = Path(__file__).resolve().parent.parent / "output" / "digits_map.png"
+
+
+def timed_fit(estimator, X):
+    """Fit twice and time the second: the first starts TensorFlow and the thread pools."""
+    estimator.fit(X)
+    start = time.perf_counter()
+    estimator.fit(X)
+    return time.perf_counter() - start
+
+
+def held_out_accuracy(clusterer, X, y):
+    """Accuracy on held-out digits of a linear classifier on the distances to the centers."""
+    X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_state=0)
+    pipeline = make_pipeline(clusterer, StandardScaler(), LogisticRegression(max_iter=2000))
+    return pipeline.fit(X_train, y_train).score(X_test, y_test)
+
+
+def main():
+    """Print the comparison, and draw the map."""
+    X, y = load_digits(return_X_y=True)
+    print(f"scikit-learn's digits: {X.shape[0]} images of {X.shape[1]} pixels\n")
+
+    som = TFSOM()
+    som_seconds = timed_fit(som, X)
+    n_rows, n_columns = som.grid_shape_
+    n_units = n_rows * n_columns
+    kmeans = KMeans(n_units, n_init=1, random_state=0)
+    kmeans_seconds = timed_fit(kmeans, X)
+    kmeans_error = kmeans.transform(X).min(axis=1).mean()
+
+    n_classes = 10
+    som_labels = TFSOM(n_clusters=n_classes).fit_predict(X)
+    kmeans_labels = KMeans(n_classes, n_init=10, random_state=0).fit_predict(X)
+    # Two-level k-means: its centers merged as the map's units are, without their sizes.
+    two_level = AgglomerativeClustering(n_classes).fit_predict(kmeans.cluster_centers_)
+
+    rows = [
+        ("size", f"{n_rows}x{n_columns} = {n_units} units", f"{n_units} centers"),
+        ("iterations", f"{som.n_iter_} epochs", f"{kmeans.n_iter_}"),
+        ("seconds", f"{som_seconds:.3f}", f"{kmeans_seconds:.3f}"),
+        ("quantization error", f"{som.quantization_error_:.3f}", f"{kmeans_error:.3f}"),
+        ("topographic error", f"{topographic_error(som, X):.3f}", "has no map"),
+        (
+            "adjusted Rand index, 10 clusters",
+            f"{adjusted_rand_score(y, som_labels):.3f}",
+            f"{adjusted_rand_score(y, kmeans_labels):.3f}"
+            f" ({adjusted_rand_score(y, two_level[kmeans.labels_]):.3f} in two levels)",
+        ),
+        (
+            "held-out accuracy, distance features",
+            f"{held_out_accuracy(TFSOM(), X, y):.3f}",
+            f"{held_out_accuracy(KMeans(n_units, n_init=1, random_state=0), X, y):.3f}",
+        ),
+    ]
+    print(f"{'':38}{'self-organizing map':26}k-means")
+    for name, ours, theirs in rows:
+        print(f"{name:38}{ours:26}{theirs}")
+
+    matplotlib.use("agg")
+    display = UMatrixDisplay.from_estimator(som, X, y)
+    display.ax_.set_title("Digits on the map: each unit shows its most frequent digit")
+    PICTURE.parent.mkdir(exist_ok=True)
+    display.figure_.savefig(PICTURE, dpi=150)
+    print(f"\nThe map (U-matrix with the digits on it): {PICTURE}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
+
+REFERENCE = Path(__file__).resolve().parents[2] / "shared" / "reference"
+
+
+@pytest.fixture(scope="session")
+def iris():
+    return load_iris().data
+
+
+@pytest.fixture(scope="session")
+def blobs():
+    """Three blobs in four dimensions, 120 samples, of unequal weight."""
+    rng = np.random.RandomState(7)
+    centers = np.repeat([[0.0, 0, 0, 0], [4, 1, 0, 2], [1, 5, 3, 0]], [60, 40, 20], axis=0)
+    return centers + rng.normal(size=centers.shape)
+
+
+def toolbox_cases():
+    """SOM Toolbox's cases without missing values, where the reference data are at hand."""
+    if not REFERENCE.is_dir():
+        return []
+    cases = json.loads((REFERENCE / "toolbox_defaults.json").read_text())
+    return [case for case in cases if "_nan" not in case["case"]]
+
+
+def toolbox_data(name):
+    """The data of a Toolbox case, prepared as its name says."""
+    loaders = {
+        "iris": load_iris,
+        "wine": load_wine,
+        "breast_cancer": load_breast_cancer,
+        "digits": load_digits,
+    }
+    if name == "img_china_sub":
+        pytest.importorskip("PIL")
+        from sklearn.datasets import load_sample_image
+
+        return load_sample_image("china.jpg").reshape(-1, 3)[::40] / 255
+    stem, preparation = name.rsplit("_", 1)
+    stem, is_log = stem.removesuffix("_log"), stem.endswith("_log")
+    if stem.startswith("sk_"):
+        X = loaders[stem.removeprefix("sk_")]().data
+    else:
+        (path,) = (REFERENCE / "data").glob(f"{stem}*.npz")
+        X = np.load(path)["X"]
+    X = np.asarray(X, dtype=np.float64)
+    if is_log:
+        X = np.log1p(X)
+    if preparation == "var":
+        deviation = X.std(axis=0, ddof=1)
+        X = (X - X.mean(axis=0)) / np.where(deviation == 0, 1, deviation)
+    return X

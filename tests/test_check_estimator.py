@@ -1,0 +1,59 @@
+"""A full citizen: every check of scikit-learn, for many settings, with no expected failure."""
+
+import numpy as np
+import pytest
+from sklearn.utils import estimator_checks
+from sklearn.utils.estimator_checks import check_estimator
+
+from sklearn_tfsom import TFSOM
+
+
+def wave(squared, radius):
+    return np.exp(-np.sqrt(squared) / radius)
+
+
+SETTINGS = [
+    {},
+    {"grid_size": 2},
+    {"grid_size": (1, 3), "boundary": "toroidal"},
+    {"grid_size": 10},
+    {"grid_size": (5, 4), "boundary": "toroidal"},
+    {"grid_size": (6, 5), "lattice": "rectangular", "boundary": "cylindrical"},
+    {"lattice": "rectangular", "boundary": "toroidal", "neighborhood": "cut_gaussian"},
+    {"grid_size": (5, 4), "boundary": "cylindrical", "neighborhood": "bubble"},
+    {"grid_size": 4, "neighborhood": "epanechnikov", "features": "coordinates"},
+    {"grid_size": 3, "neighborhood": "triangle", "features": "activations"},
+    {"grid_size": (2, 2), "neighborhood": "mexican_hat", "max_iter": 3},
+    {"grid_size": 4, "neighborhood": wave, "radius_decay": "linear"},
+    {"grid_size": 6, "init": "sample", "random_state": 0, "n_clusters": 2},
+    {"grid_size": (3, 5), "init": "random", "random_state": 1, "tol": 0},
+    {"radius_decay": [3.0, 2.0, 1.0], "max_iter": 3, "features": "coordinates"},
+]
+
+COLUMN_CHECKS = [
+    "check_transformer_get_feature_names_out",
+    "check_transformer_get_feature_names_out_pandas",
+    "check_get_feature_names_out_error",
+    "check_set_output_transform",
+    "check_set_output_transform_pandas",
+    "check_set_output_transform_polars",
+    "check_global_output_transform_pandas",
+    "check_global_set_output_transform_polars",
+    "check_dataframe_column_names_consistency",
+]
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=str)
+@pytest.mark.filterwarnings("default")  # scikit-learn's checks provoke warnings of their own
+def test_check_estimator_passes(setting, monkeypatch):
+    monkeypatch.setenv("SCIPY_ARRAY_API", "1")  # or one check is skipped
+    results = check_estimator(TFSOM(**setting), on_skip=None)
+    assert {result["status"] for result in results} == {"passed"}
+    assert len(results) >= 55
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=str)
+@pytest.mark.parametrize("check", COLUMN_CHECKS)
+@pytest.mark.filterwarnings("default")
+def test_output_and_column_names(check, setting):
+    getattr(estimator_checks, check)("TFSOM", TFSOM(**setting))

@@ -1,0 +1,193 @@
+"""What must not change the map, and what must."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.stats import special_ortho_group
+
+from sklearn_tfsom import TFSOM
+from sklearn_tfsom._grid import BOUNDARIES, LATTICES
+from sklearn_tfsom._neighborhood import NEIGHBORHOODS
+
+SETTINGS = [
+    {},
+    {"grid_size": 6},
+    {"grid_size": (5, 4), "lattice": "rectangular", "boundary": "toroidal"},
+    {"grid_size": (5, 4), "boundary": "toroidal", "neighborhood": "bubble"},
+    {"grid_size": (4, 6), "boundary": "cylindrical", "neighborhood": "epanechnikov"},
+    {"grid_size": (4, 6), "neighborhood": "cut_gaussian", "radius_decay": "linear"},
+    {"grid_size": (7, 3), "neighborhood": "triangle", "n_clusters": 3},
+    {"grid_size": 5, "init": "sample", "random_state": 3},
+]
+settings = pytest.mark.parametrize("setting", SETTINGS, ids=str)
+
+
+@settings
+def test_weights_are_repetitions(blobs, setting):
+    rng = np.random.RandomState(0)
+    counts = rng.randint(0, 4, size=len(blobs))
+    shuffled = rng.permutation(np.repeat(np.arange(len(blobs)), counts))
+    weighted = TFSOM(**setting).fit(blobs, sample_weight=counts)
+    repeated = TFSOM(**setting).fit(blobs[shuffled])
+    assert weighted.grid_shape_ == repeated.grid_shape_
+    assert weighted.n_iter_ == repeated.n_iter_
+    assert_allclose(weighted.codebook_, repeated.codebook_, rtol=1e-9, atol=1e-9)
+    assert_allclose(weighted.hits_, repeated.hits_)
+    assert_array_equal(weighted.cluster_labels_, repeated.cluster_labels_)
+    assert_array_equal(weighted.labels_[shuffled], repeated.labels_)
+    assert weighted.quantization_error_ == pytest.approx(repeated.quantization_error_, rel=1e-9)
+    assert weighted.score(blobs, sample_weight=counts) == pytest.approx(
+        repeated.score(blobs[shuffled]), rel=1e-9
+    )
+
+
+@settings
+def test_the_order_of_rows_changes_nothing(blobs, setting):
+    shuffle = np.random.RandomState(1).permutation(len(blobs))
+    one, other = TFSOM(**setting).fit(blobs), TFSOM(**setting).fit(blobs[shuffle])
+    assert_allclose(one.codebook_, other.codebook_, rtol=1e-9, atol=1e-9)
+    assert_array_equal(one.labels_[shuffle], other.labels_)
+
+
+@pytest.mark.parametrize("setting", SETTINGS[1:], ids=str)  # the automatic size counts weights
+def test_scaling_all_weights_changes_nothing_but_the_hits(blobs, setting):
+    one = TFSOM(**setting).fit(blobs)
+    other = TFSOM(**setting).fit(blobs, sample_weight=np.full(len(blobs), 0.125))
+    assert_allclose(one.codebook_, other.codebook_, rtol=1e-9, atol=1e-9)
+    assert_allclose(one.hits_, 8 * other.hits_)
+
+
+@settings
+def test_moved_data_give_a_moved_map(blobs, setting):
+    """Translation, rotation and scaling; the automatic size and the plane go along."""
+    one = TFSOM(**setting).fit(blobs)
+    for offset, scale in [(1e6, 1.0), (-3.0, 1e30), (0.1, 1e-30)]:
+        moved = TFSOM(**setting).fit((blobs + offset) * scale)
+        assert_allclose(moved.codebook_ / scale - offset, one.codebook_, rtol=1e-6, atol=1e-6)
+        assert_array_equal(moved.labels_, one.labels_)
+    if setting.get("init") == "sample":
+        return  # the random projection does not turn with the data
+    rotation = special_ortho_group.rvs(4, random_state=0)
+    turned = TFSOM(**setting).fit(blobs @ rotation)
+    errors = [one.quantization_error_, turned.quantization_error_]
+    # The sign of an eigenvector is arbitrary, and a start mirrored is another start.
+    assert turned.grid_shape_ == one.grid_shape_
+    assert errors[1] == pytest.approx(errors[0], rel=0.1)
+
+
+@pytest.mark.parametrize("lattice", LATTICES)
+@pytest.mark.parametrize("neighborhood", NEIGHBORHOODS)
+def test_rotated_data_and_start_give_a_rotated_map(blobs, lattice, neighborhood):
+    rotation = special_ortho_group.rvs(4, random_state=0)
+    start = TFSOM((5, 4), init="random", random_state=0, max_iter=1).fit(blobs).codebook_
+    arguments = {"lattice": lattice, "neighborhood": neighborhood, "radius_start": 2.0}
+    if neighborhood == "mexican_hat":
+        arguments["max_iter"] = 2
+    one = TFSOM((5, 4), init=start, **arguments).fit(blobs)
+    turned = TFSOM((5, 4), init=start @ rotation, **arguments).fit(blobs @ rotation)
+    assert_allclose(turned.codebook_, one.codebook_ @ rotation, atol=1e-8)
+    assert_array_equal(turned.labels_, one.labels_)
+
+
+@pytest.mark.parametrize("lattice", LATTICES)
+@pytest.mark.parametrize("neighborhood", ["gaussian", "epanechnikov"])
+@pytest.mark.parametrize("n_rows", [5, 6])
+def test_a_torus_shifted_stays_the_same_map(blobs, lattice, neighborhood, n_rows):
+    """Two rows up and one column to the right: every unit sees what it saw before."""
+    shape = (n_rows, 4)
+    start = TFSOM(shape, init="random", random_state=0, max_iter=1).fit(blobs).codebook_
+
+    def shifted(codebook):
+        by_unit = codebook.reshape(*shape, -1)
+        moved = np.roll(by_unit, (2, 1), axis=(0, 1))
+        if lattice == "hexagonal" and n_rows % 2:
+            for row in (n_rows - 2, n_rows - 1):  # these two cross the shifted seam
+                moved[row + 2 - n_rows] = np.roll(by_unit[row], seam_columns(row, n_rows), axis=0)
+        return moved.reshape(len(codebook), -1)
+
+    arguments = {"lattice": lattice, "boundary": "toroidal", "neighborhood": neighborhood}
+    one = TFSOM(shape, init=start, **arguments).fit(blobs)
+    other = TFSOM(shape, init=shifted(start), **arguments).fit(blobs)
+    assert_allclose(other.codebook_, shifted(one.codebook_), rtol=1e-9, atol=1e-9)
+
+
+def seam_columns(row, n_rows):
+    """Columns by which a unit moves that is shifted by (2 rows, 1 column) across the seam.
+
+    It goes to x + 1 - 1/2, the seam's own shift taken off; the half column that odd rows stand to
+    the right is no column.
+    """
+    new_row = row + 2 - n_rows
+    return int((row % 2) / 2 + 1 - 0.5 - (new_row % 2) / 2)
+
+
+@pytest.mark.parametrize("lattice", LATTICES)
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+@pytest.mark.parametrize("neighborhood", NEIGHBORHOODS)
+def test_awkward_data_give_finite_maps(lattice, boundary, neighborhood):
+    rng = np.random.RandomState(0)
+    awkward = [
+        rng.normal(size=(1, 3)),
+        rng.normal(size=(40, 1)),
+        np.full((10, 2), 3.0),
+        np.repeat(rng.normal(size=(3, 2)), 10, axis=0),
+        rng.normal(size=(5, 4)),
+        np.column_stack([rng.normal(size=20), np.zeros(20)]),
+        rng.normal(size=(30, 2)) * 1e30,
+        rng.normal(size=(30, 2)) * 1e-30,
+        rng.normal(size=(30, 2)) + 1e6,
+    ]
+    for X in awkward:
+        som = TFSOM((4, 5), lattice=lattice, boundary=boundary, neighborhood=neighborhood).fit(X)
+        assert np.isfinite(som.codebook_).all()
+        assert np.isfinite(som.transform(X)).all()
+        assert som.hits_.sum() == len(X)
+        if neighborhood == "gaussian":  # reaches all units: each is a mean of the data
+            slack = 1e-9 * np.abs(X).max()
+            assert (som.codebook_.max(axis=0) <= X.max(axis=0) + slack).all() or len(X) == 1
+            assert (
+                som.quantization_error_ <= np.linalg.norm(X - X.mean(axis=0), axis=1).mean() * 1.5
+            )
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_labels_are_predictions(blobs, dtype):
+    X = np.tile(blobs, (20, 1)).astype(dtype)
+    X += np.random.RandomState(0).normal(scale=0.3, size=X.shape).astype(dtype)
+    for setting in SETTINGS:
+        som = TFSOM(**setting).fit(X)
+        assert_array_equal(som.predict(X), som.labels_)
+        assert_array_equal(som.cluster_labels_[som.bmus(X)], som.labels_)
+        assert_array_equal(np.bincount(som.bmus(X), minlength=len(som.hits_)), som.hits_)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_features_and_scores_agree_with_the_distances(blobs, dtype):
+    X = blobs.astype(dtype)
+    som = TFSOM((5, 4)).fit(X)
+    distances = som.transform(X)
+    bmus = som.bmus(X)
+    rtol = 1e-5 if dtype == np.float32 else 1e-12
+    expected = np.linalg.norm(X[:, None].astype(float) - som.codebook_.astype(float), axis=2)
+    assert_allclose(distances, expected, rtol=rtol)
+    assert_array_equal(distances.argmin(axis=1), bmus)
+    assert_allclose(som.score_samples(X), -distances.min(axis=1), rtol=rtol)
+    assert som.score(X) == pytest.approx(-som.quantization_error_, rel=1e-6)
+    assert_array_equal(som.quantize(X), som.codebook_[bmus])
+    two, units = som.bmus(X, n_bmus=2, return_distance=True)
+    assert_allclose(two, np.sort(distances, axis=1)[:, :2], rtol=rtol)
+    assert_array_equal(units[:, 0], bmus)
+    som.set_params(features="coordinates")
+    assert_allclose(som.transform(X), som.unit_positions_[bmus], rtol=1e-6)
+    som.set_params(features="activations")
+    activations = som.transform(X)
+    width = som.quantization_error_
+    assert_allclose(activations, np.exp(-(expected**2) / (2 * width**2)), rtol=1e-4)
+    assert activations.dtype == dtype
+
+
+def test_activations_where_every_sample_is_a_code_vector():
+    X = np.arange(6.0).reshape(3, 2)
+    som = TFSOM((1, 3), init=X, radius_decay=[0.01], max_iter=1, features="activations").fit(X)
+    assert som.quantization_error_ == 0
+    assert_array_equal(som.transform(X), np.eye(3))

@@ -1,0 +1,168 @@
+"""Best-matching units and distances are exact, whatever the data and the tiles."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from sklearn_tfsom import TFSOM
+from sklearn_tfsom._grid import Grid
+from sklearn_tfsom._neighborhood import kernels
+from sklearn_tfsom._tf.startup import core
+
+
+@pytest.fixture(scope="module")
+def search_module():
+    core()
+    from sklearn_tfsom._tf import search
+
+    return search
+
+
+def exact_bmus(X, codebook):
+    """Best-matching units in extended precision, by differences."""
+    X, codebook = X.astype(np.longdouble), codebook.astype(np.longdouble)
+    return np.array([np.argmin(((codebook - x) ** 2).sum(axis=1)) for x in X])
+
+
+def near_ties(gap, n_features, rng, n_samples=400, n_units=60):
+    """Samples that are closer to one of two units by a relative `gap` only."""
+    codebook = rng.normal(size=(n_units, n_features))
+    pairs = np.array([rng.choice(n_units, 2, replace=False) for _ in range(n_samples)])
+    first, second = codebook[pairs[:, 0]], codebook[pairs[:, 1]]
+    towards = rng.choice([-1, 1], size=(n_samples, 1))
+    X = (first + second) / 2 + towards * gap * (first - second)
+    return X, codebook
+
+
+@pytest.mark.parametrize("n_features", [1, 2, 3, 16, 200])
+@pytest.mark.parametrize("gap", [1e-3, 1e-6, 1e-9, 1e-11])
+@pytest.mark.parametrize("offset", [0.0, 1e3])
+def test_near_ties_are_decided_as_in_float64(n_features, gap, offset):
+    """Gaps far below float32's rounding: only the verification can see them."""
+    if offset or n_features == 1:
+        gap = max(gap, 1e-9)  # below, float64's own rounding decides
+    X, codebook = near_ties(gap, n_features, np.random.RandomState(n_features))
+    X, codebook = X + offset, codebook + offset
+    bmus, distances = core().nearest(X, codebook)
+    expected = exact_bmus(X, codebook)
+    assert_array_equal(bmus[:, 0], expected)
+    assert_allclose(distances[:, 0], np.linalg.norm(X - codebook[expected], axis=1), rtol=1e-9)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-5, 1.0, 1e30, 1e120])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_outliers_and_extreme_scales_find_their_unit(scale, dtype):
+    if dtype == np.float32 and scale not in (1e-5, 1.0):
+        scale = {1e-30: 1e-20, 1e30: 1e15}.get(scale, 1.0)
+    rng = np.random.RandomState(0)
+    codebook = (rng.normal(size=(30, 5)) * scale).astype(dtype)
+    X = (rng.normal(size=(200, 5)) * scale).astype(dtype)
+    X[::10] *= dtype(1e12)  # outliers, far beyond float32's digits
+    bmus, distances = core().nearest(X, codebook)
+    assert_array_equal(bmus[:, 0], exact_bmus(X, codebook))
+    expected = np.linalg.norm(X.astype(np.longdouble) - codebook[bmus[:, 0]], axis=1)
+    assert_allclose(distances[:, 0], expected.astype(float), rtol=1e-6)
+
+
+def test_equal_code_vectors_go_to_the_lowest_index():
+    rng = np.random.RandomState(0)
+    codebook = np.repeat(rng.normal(size=(8, 70)), 3, axis=0)[rng.permutation(24)]
+    X = rng.normal(size=(300, 70))
+    bmus = core().nearest(X, codebook)[0][:, 0]
+    lowest = [min(np.flatnonzero((codebook == w).all(axis=1))) for w in codebook]
+    assert set(bmus) <= set(lowest)
+    assert_array_equal(bmus, np.array(lowest)[exact_bmus(X, codebook)])
+
+
+@pytest.mark.parametrize("n_bmus", [1, 2, 5, 20])
+def test_several_bmus_are_the_closest_in_order(n_bmus):
+    rng = np.random.RandomState(3)
+    codebook, X = rng.normal(size=(20, 4)), rng.normal(size=(100, 4))
+    bmus, distances = core().nearest(X, codebook, n_bmus)
+    every = np.linalg.norm(X[:, None] - codebook, axis=2)
+    assert_array_equal(bmus, np.argsort(every, axis=1, kind="stable")[:, :n_bmus])
+    assert_allclose(distances, np.sort(every, axis=1)[:, :n_bmus], rtol=1e-12)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e6])
+def test_small_distances_keep_their_digits(offset):
+    rng = np.random.RandomState(1)
+    codebook = rng.normal(size=(40, 8)) + offset
+    X = np.concatenate([codebook, codebook[:20] + 1e-6 * rng.normal(size=(20, 8))])
+    distances = core().distances(X, codebook)
+    expected = np.linalg.norm(X[:, None] - codebook, axis=2)
+    assert_array_equal(np.diag(distances[:40]), 0)
+    assert_allclose(distances, expected, rtol=1e-9, atol=1e-16 * offset)
+
+
+def test_float32_distances_are_float32():
+    rng = np.random.RandomState(1)
+    X = rng.normal(size=(50, 3)).astype(np.float32)
+    codebook = X[:10].copy()
+    distances = core().distances(X, codebook)
+    assert distances.dtype == np.float32
+    expected = np.linalg.norm(X[:, None].astype(float) - codebook, axis=2)
+    assert_allclose(distances, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("neighborhood", ["gaussian", "bubble"])
+def test_tile_size_changes_nothing(dtype, neighborhood):
+    rng = np.random.RandomState(5)
+    X = rng.normal(size=(1000, 6)).astype(dtype)
+    engine, grid, weights = core(), Grid(6, 5), rng.uniform(size=1000)
+    start = rng.normal(size=(30, 6))
+    results = []
+    for n_tile in (1000, 7, 64, 999):
+        epochs = engine.train_epochs(
+            X,
+            weights,
+            start,
+            engine.Frame.around(X.mean(axis=0), 1.0),
+            [2.0, 1.5, 1.0, 1.0],
+            kernels(grid, neighborhood),
+            n_tile=n_tile,
+        )
+        results.append([(epoch.codebook(), epoch.quantization_error) for epoch in epochs])
+    tolerance = 1e-12 if dtype == np.float64 else 1e-6
+    for result in results[1:]:
+        for (codebook, error), (first_codebook, first_error) in zip(
+            result, results[0], strict=True
+        ):
+            assert_allclose(codebook, first_codebook, rtol=tolerance, atol=tolerance)
+            assert error == pytest.approx(first_error, rel=1e-5)
+
+
+def test_tiles_of_predict_and_transform_change_nothing(monkeypatch, search_module):
+    rng = np.random.RandomState(5)
+    X, codebook = rng.normal(size=(700, 6)), rng.normal(size=(30, 6))
+    whole = core().nearest(X, codebook, 2), core().distances(X, codebook)
+    monkeypatch.setattr(search_module, "tile_rows", lambda n_units: 16)
+    tiled = core().nearest(X, codebook, 2), core().distances(X, codebook)
+    assert_array_equal(tiled[0][0], whole[0][0])
+    assert_allclose(tiled[0][1], whole[0][1], rtol=1e-14)
+    assert_allclose(tiled[1], whole[1], rtol=1e-12)
+
+
+@pytest.mark.parametrize("n_samples", [1, 2, 500])
+@pytest.mark.parametrize("n_features", [1, 2, 60])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_graphs_are_traced_once_for_all_shapes(n_samples, n_features, dtype):
+    import tensorflow as tf
+
+    from sklearn_tfsom._tf import search, training
+
+    rng = np.random.RandomState(0)
+    for shape in [(2, 3), (3, 3)]:
+        for neighborhood in ("gaussian", "bubble"):
+            som = TFSOM(shape, neighborhood=neighborhood, init="random", random_state=0)
+            X = rng.normal(size=(n_samples, n_features)).astype(dtype)
+            som.fit(X).transform(X)
+            som.bmus(X, n_bmus=2)
+    dtype = tf.as_dtype(dtype)
+    graphs = [
+        *(training._epoch(dtype, s) for s in (training.smooth_separable, training.smooth_blocks)),
+        search._nearest_tile(dtype),
+        search._distances_tile(),
+    ]
+    assert [graph.experimental_get_tracing_count() for graph in graphs] == [1] * 4
