@@ -90,7 +90,7 @@ class Grid:
         return int(self._joins_rows and self.is_hexagonal and self.n_rows % 2)
 
     def positions(self) -> NDArray[np.float64]:
-        """Unit positions, shape (n_units, 2): x and y in lattice spacings."""
+        """Return the unit positions, shape (n_units, 2): x and y in lattice spacings."""
         rows, columns = np.divmod(np.arange(self.n_units), self.n_columns)
         height = math.sqrt(3) / 2 if self.is_hexagonal else 1.0
         return np.column_stack([self._half_columns(rows, columns) / 2, rows * height])
@@ -160,7 +160,8 @@ class Grid:
         columns = 2 * np.subtract.outer(np.arange(self.n_columns), np.arange(self.n_columns))
         parity = np.arange(2) * self.is_hexagonal
         offset = np.subtract.outer(parity, parity)[:, :, None, None]
-        return self._squared(between, np.int64(0)), self._squared(np.int64(0), columns + offset)
+        none = np.zeros((), dtype=np.int64)
+        return self._squared(between, none), self._squared(none, columns + offset)
 
     def neighbors(self, n_neighbors: int | None = None) -> NDArray[np.int64]:
         """Neighbors of each unit.
@@ -225,4 +226,5 @@ class Grid:
 
 def grid_of(estimator: Any) -> Grid:
     """Return the grid of a fitted map."""
-    return Grid(*estimator.grid_shape_, lattice=estimator.lattice, boundary=estimator.boundary)
+    n_rows, n_columns = estimator.grid_shape_
+    return Grid(n_rows, n_columns, estimator._lattice, estimator._boundary)

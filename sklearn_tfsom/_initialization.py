@@ -26,8 +26,8 @@ class PrincipalPlane(NamedTuple):
 
     mean: NDArray[np.float64]  # (n_features,)
     spread: float  # root mean square distance to the mean
-    variances: NDArray[np.float64]  # (2,) largest eigenvalues of the covariance (divided by n)
-    directions: NDArray[np.float64]  # (2, n_features) unit eigenvectors
+    deviations: NDArray[np.float64]  # (2,) standard deviations along the directions (ddof = 0)
+    directions: NDArray[np.float64]  # (2, n_features) unit eigenvectors of the covariance
 
 
 def principal_plane(
@@ -48,54 +48,52 @@ def principal_plane(
     plane : PrincipalPlane
         The sign of an eigenvector is arbitrary; here its largest component is positive (the first
         of those that are equally large within 1e-6). Missing directions (one feature, say) are 0.
+        The spread is not finite where differences of the data leave float64's range.
     """
     n_samples, n_features = X.shape
-    total = sample_weight.sum()
-    step = max(1, _TILE_VALUES // n_features)
-    tiles = [slice(first, first + step) for first in range(0, n_samples, step)]
-    # From a first guess on, sums see small numbers only, wherever the data sit.
-    guess = X[0].astype(np.float64)
-    mean = guess + sum(sample_weight[rows] @ (X[rows] - guess) for rows in tiles) / total
-
-    def centered(rows: slice) -> NDArray[np.float64]:
-        return np.sqrt(sample_weight[rows] / total)[:, None] * (X[rows] - mean)
-
-    largest = max(float(np.abs(X[rows] - mean).max()) for rows in tiles)
+    deviations, directions = np.zeros(2), np.zeros((2, n_features))
+    tiles = _tiles(X)
+    shares = sample_weight / sample_weight.sum()
+    with np.errstate(over="ignore", invalid="ignore"):
+        # From a first guess on, sums see small numbers only, wherever the data sit.
+        guess = X[0].astype(np.float64)
+        mean = guess + sum(shares[rows] @ _from(guess, X[rows]) for rows in tiles)
+        largest = max(float(np.abs(_from(mean, X[rows])).max()) for rows in tiles)
     if largest == 0 or not math.isfinite(largest):
-        variances, directions = np.zeros(2), np.zeros((2, n_features))
-        return PrincipalPlane(mean, largest, variances, directions)
-    unit = math.ldexp(1.0, math.frexp(largest)[1])  # squares of any float64 data stay in range
+        return PrincipalPlane(mean, largest, deviations, directions)
 
-    dual = n_samples < n_features
+    # In units of about the largest difference, so that no square leaves float64's range.
+    unit = math.ldexp(1.0, math.frexp(largest)[1] - 1)
+
+    def weighted(rows: slice) -> NDArray[np.float64]:
+        return np.sqrt(shares[rows])[:, None] * (_from(mean, X[rows]) / unit)
+
     if not n_directions:
-        spread = math.sqrt(sum(np.sum((centered(rows) / unit) ** 2) for rows in tiles)) * unit
-        return PrincipalPlane(mean, spread, np.zeros(2), np.zeros((2, n_features)))
-    if dual:
-        whole = centered(slice(None)) / unit
+        spread = math.sqrt(sum(float(np.sum(weighted(rows) ** 2)) for rows in tiles))
+        return PrincipalPlane(mean, spread * unit, deviations, directions)
+    is_wide = n_samples < n_features
+    if is_wide:  # the same eigenvalues from the smaller product
+        whole = weighted(slice(None))
         scatter = whole @ whole.T
     else:
         scatter = np.zeros((n_features, n_features))
         for rows in tiles:
-            tile = centered(rows) / unit
+            tile = weighted(rows)
             scatter += tile.T @ tile
-    n_found = min(2, len(scatter))
-    values, vectors = scipy.linalg.eigh(
-        scatter, subset_by_index=[len(scatter) - n_found, len(scatter) - 1]
-    )
-    variances, directions = np.zeros(2), np.zeros((2, n_features))
+    size = len(scatter)
+    values, vectors = scipy.linalg.eigh(scatter, subset_by_index=[max(0, size - 2), size - 1])
     for place, (value, vector) in enumerate(zip(values[::-1], vectors.T[::-1], strict=True)):
-        # Below rounding a direction is an accident.
-        if value <= 1e-14 * values[-1]:
+        if value <= 1e-14 * values[-1]:  # below rounding a direction is an accident
             break
-        direction = whole.T @ vector if dual else vector
+        direction = whole.T @ vector if is_wide else vector
         direction = direction / np.linalg.norm(direction)
         strong = np.abs(direction) >= (1 - 1e-6) * np.abs(direction).max()
-        variances[place] = value * unit**2
+        deviations[place] = math.sqrt(value) * unit
         directions[place] = direction * np.sign(direction[np.argmax(strong)])
-    return PrincipalPlane(mean, math.sqrt(np.trace(scatter)) * unit, variances, directions)
+    return PrincipalPlane(mean, math.sqrt(np.trace(scatter)) * unit, deviations, directions)
 
 
-def automatic_shape(n_samples: float, variances: NDArray, lattice: str) -> tuple[int, int]:
+def automatic_shape(n_samples: float, deviations: NDArray, lattice: str) -> tuple[int, int]:
     """Choose the map's size as SOM Toolbox does: about ``5 sqrt(n)`` units.
 
     The sides are as the standard deviations along the two largest principal components.
@@ -104,8 +102,8 @@ def automatic_shape(n_samples: float, variances: NDArray, lattice: str) -> tuple
     ----------
     n_samples : float
         Number of samples, or their total weight.
-    variances : ndarray of shape (2,)
-        Along the two largest principal components.
+    deviations : ndarray of shape (2,)
+        Standard deviations along the two largest principal components.
     lattice : {"hexagonal", "rectangular"}
 
     Returns
@@ -120,8 +118,9 @@ def automatic_shape(n_samples: float, variances: NDArray, lattice: str) -> tuple
     about = math.ceil(5 * math.sqrt(n_samples))
     side = _round(math.sqrt(about))
     n_units = side * _round(about / side)
-    first, second = variances
-    ratio = 1.0 if first == 0 or second * n_units < first else math.sqrt(first / second)
+    first, second = deviations
+    is_degenerate = first == 0 or second * math.sqrt(n_units) < first
+    ratio = 1.0 if is_degenerate else first / second
     stretch = math.sqrt(0.75) if lattice == "hexagonal" else 1.0
     n_columns = max(1, min(n_units, _round(math.sqrt(n_units / ratio * stretch))))
     return _round(n_units / n_columns), n_columns
@@ -152,7 +151,7 @@ def initial_codebook(
     sample_weight : ndarray of float64, shape (n_samples,)
         Positive.
     plane : PrincipalPlane
-        Used by "pca".
+        Of the same data.
     random_state : RandomState
         Used by "sample" and "random".
 
@@ -161,9 +160,8 @@ def initial_codebook(
     codebook : ndarray of float64, shape (n_units, n_features)
     """
     if init == "pca":
-        return plane.mean + _plane_coordinates(grid) @ (
-            np.sqrt(plane.variances)[:, None] * plane.directions
-        )
+        axes = plane.deviations[:, None] * plane.directions
+        return plane.mean + _plane_coordinates(grid) @ axes
     if init == "random":
         low, high = X.min(axis=0).astype(np.float64), X.max(axis=0).astype(np.float64)
         # Not low + u (high - low): the difference of two large numbers may overflow.
@@ -173,11 +171,22 @@ def initial_codebook(
     # neither the order of the rows nor repetition instead of weights changes what is drawn.
     projection = random_state.normal(size=X.shape[1])
     start = random_state.uniform()
-    order = np.argsort(X @ projection, kind="stable")
+    along = np.concatenate([_from(plane.mean, X[rows]) @ projection for rows in _tiles(X)])
+    order = np.argsort(along, kind="stable")
     reached = np.cumsum(sample_weight[order])
     at = (np.arange(grid.n_units) + start) / grid.n_units * reached[-1]
     drawn = np.minimum(np.searchsorted(reached, at, side="right"), len(X) - 1)
     return X[order[drawn]].astype(np.float64)
+
+
+def _tiles(X: NDArray) -> list[slice]:
+    step = max(1, _TILE_VALUES // X.shape[1])
+    return [slice(first, first + step) for first in range(0, len(X), step)]
+
+
+def _from(origin: NDArray[np.float64], X: NDArray) -> NDArray[np.float64]:
+    """Differences to an origin, row by row in memory: sums round alike for any layout of X."""
+    return np.subtract(X, origin, dtype=np.float64, order="C")
 
 
 def _plane_coordinates(grid: Grid) -> NDArray[np.float64]:

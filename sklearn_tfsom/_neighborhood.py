@@ -72,11 +72,11 @@ class SeparableKernel(NamedTuple):
 class BlockKernel(NamedTuple):
     """H as one block for each kind of pair of rows.
 
-    ``H[(r, c), (s, e)] = blocks[index[r, s], c, e]``: the neighborhood is evaluated on
+    ``H[(r, c), (s, e)] = blocks[kinds[r, s], c, e]``: the neighborhood is evaluated on
     n_blocks n_columns^2 distances instead of n_units^2, and no n_units^2 matrix is stored.
     """
 
-    index: NDArray[np.int32]  # (n_rows, n_rows)
+    kinds: NDArray[np.int32]  # (n_rows, n_rows)
     blocks: NDArray[np.float64]  # (n_blocks, n_columns, n_columns)
 
 
@@ -97,31 +97,28 @@ def kernels(grid: Grid, neighborhood: str | Neighborhood) -> Callable[[float], K
     -------
     kernel : callable
         ``kernel(radius)`` is the kernel at that radius.
-
-    Raises
-    ------
-    ValueError
-        By ``kernel`` where a neighborhood function returns another shape or is not finite.
     """
     separated = grid.separated()
     if neighborhood == "gaussian" and separated is not None:
         # The exponential of a sum is a product of exponentials; no other neighborhood separates.
         rows, columns = separated
-        return lambda radius: SeparableKernel(gaussian(rows, radius), gaussian(columns, radius))
 
-    function = NEIGHBORHOODS[neighborhood] if isinstance(neighborhood, str) else neighborhood
-    index, squared = grid.row_blocks()
+        def separable_kernel(radius: float) -> SeparableKernel:
+            radius = _squarable(radius)
+            return SeparableKernel(gaussian(rows, radius), gaussian(columns, radius))
 
-    def kernel(radius: float) -> BlockKernel:
-        blocks = np.asarray(function(squared.copy(), radius), dtype=np.float64)
-        if blocks.shape != squared.shape or not np.isfinite(blocks).all():
-            raise ValueError(
-                "The 'neighborhood' parameter of TFSOM must be a function that returns one finite "
-                "value for each squared grid distance: for distances of shape "
-                f"{squared.shape} and radius {radius:g} it must return that shape. Got "
-                f"{'values that are not finite' if blocks.shape == squared.shape else f'shape {blocks.shape}'}"
-                " instead."
-            )
-        return BlockKernel(index, blocks)
+        return separable_kernel
 
-    return kernel
+    kinds, squared = grid.row_blocks()
+
+    def block_kernel(radius: float) -> BlockKernel:
+        if isinstance(neighborhood, str):
+            return BlockKernel(kinds, NEIGHBORHOODS[neighborhood](squared, _squarable(radius)))
+        return BlockKernel(kinds, neighborhood(squared.copy(), radius))
+
+    return block_kernel
+
+
+def _squarable(radius: float) -> float:
+    """Keep the square of a radius in float64's range; the neighborhood is the same beyond."""
+    return min(max(radius, 1e-100), 1e100)

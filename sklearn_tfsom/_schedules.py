@@ -70,6 +70,6 @@ def radius_schedule(
 
 
 def n_epochs_to_end(radii: NDArray[np.float64]) -> int:
-    """Number of epochs after which the radius no longer changes."""
+    """Count the epochs after which the radius no longer changes."""
     (changes,) = np.nonzero(np.diff(radii))
     return int(changes[-1]) + 2 if len(changes) else 1

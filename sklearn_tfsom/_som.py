@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from typing import Any
 
@@ -15,46 +14,17 @@ from sklearn.base import (
     TransformerMixin,
 )
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import Tags, check_random_state
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_tfsom import _validation as valid
 from sklearn_tfsom._clustering import cluster_units
 from sklearn_tfsom._compat import CallbackSupportMixin, with_callbacks
-from sklearn_tfsom._grid import BOUNDARIES, LATTICES, Grid
-from sklearn_tfsom._initialization import (
-    INITS,
-    PrincipalPlane,
-    automatic_shape,
-    initial_codebook,
-    principal_plane,
-)
-from sklearn_tfsom._neighborhood import NEIGHBORHOODS, kernels
-from sklearn_tfsom._schedules import RADIUS_DECAYS, n_epochs_to_end, radius_schedule
+from sklearn_tfsom._grid import Grid
+from sklearn_tfsom._neighborhood import kernels
+from sklearn_tfsom._plan import RULES, make_plan
+from sklearn_tfsom._schedules import n_epochs_to_end
 from sklearn_tfsom._tf.startup import core
-
-METRICS = ("euclidean",)
-FEATURES = ("distances", "coordinates", "activations")
-
-_AUTO = valid.choice(["auto"])
-_RADIUS = [valid.real(0, closed=False), _AUTO]
-_RULES = {
-    "grid_size": [valid.integer(1), valid.PAIR, _AUTO],
-    "lattice": [valid.choice(LATTICES)],
-    "boundary": [valid.choice(BOUNDARIES)],
-    "neighborhood": [valid.choice(NEIGHBORHOODS), valid.FUNCTION],
-    "metric": [valid.choice(METRICS)],
-    "init": [valid.choice(INITS), valid.numbers("(n_units, n_features)", 2)],
-    "max_iter": [valid.integer(1)],
-    "radius_start": _RADIUS,
-    "radius_end": _RADIUS,
-    "radius_decay": [valid.choice(RADIUS_DECAYS), valid.numbers("(max_iter,)", 1, positive=True)],
-    "tol": [valid.real(0, closed=True)],
-    "n_clusters": [valid.integer(1), valid.NONE],
-    "features": [valid.choice(FEATURES)],
-    "random_state": [valid.RANDOM_STATE],
-    "verbose": [valid.integer(0), valid.BOOLEAN],
-}
 
 
 class TFSOM(
@@ -126,8 +96,8 @@ class TFSOM(
     radius_decay : {"exponential", "linear"} or array-like of shape (max_iter,), \
             default="exponential"
         How the radius falls from `radius_start` to `radius_end`, over the first half of
-        `max_iter` epochs; over the second half it is held. An array is the schedule itself, one
-        radius for each epoch.
+        `max_iter` epochs; over the second half it is held. A single epoch has `radius_end`. An
+        array is the schedule itself, one radius for each epoch.
 
     tol : float, default=1e-4
         Training stops once the radius has reached its end and the root mean square move of the
@@ -301,40 +271,25 @@ class TFSOM(
         ConvergenceWarning
             Where samples fall on fewer units than `n_clusters`: there are fewer clusters then.
         """
-        valid.check_parameters(self, _RULES)
+        valid.check_parameters(self, RULES)
         X = self._check_data(X, reset=True)
         weights = valid.check_sample_weight(sample_weight, len(X))
-        n_seen = np.count_nonzero(weights)
-        if self.n_clusters is not None and n_seen < self.n_clusters:
-            raise ValueError(
-                f"n_samples={n_seen} must be at least n_clusters={self.n_clusters}, counting "
-                "samples of positive weight."
-            )
-        seen, seen_weights = X, weights
-        if not weights.all():
-            seen, seen_weights = X[weights > 0], weights[weights > 0]
-        needs_plane = isinstance(self.grid_size, str) or isinstance(self.init, str)
-        plane = principal_plane(seen, seen_weights, n_directions=2 if needs_plane else 0)
-        if not math.isfinite(plane.spread):
-            raise ValueError("X holds values too large for float64 sums. Divide it by its scale.")
-        grid = self._make_grid(seen_weights.sum(), plane.variances)
-        codebook = self._start(grid, seen, seen_weights, plane)
-        radii = self._radii(grid)
-        n_falling = n_epochs_to_end(radii)
+        plan = make_plan(self, X, weights)
 
-        callbacks = self._init_callback_context(max_subtasks=len(radii))
+        callbacks = self._init_callback_context(max_subtasks=len(plan.radii))
         callbacks.call_on_fit_task_begin(estimator=self, X=X, y=y)
         engine = core()
-        history: dict[str, list[float]] = {"radius": [], "quantization_error": []}
         epochs = engine.train_epochs(
-            seen,
-            seen_weights,
-            codebook,
-            engine.Frame.around(plane.mean, plane.spread),
-            radii,
-            kernels(grid, self.neighborhood),
+            plan.X,
+            plan.sample_weight,
+            plan.codebook,
+            engine.Frame.around(plan.mean, plan.spread),
+            plan.radii,
+            kernels(plan.grid, plan.neighborhood),
         )
-        for n_iter in range(1, len(radii) + 1):
+        n_falling = n_epochs_to_end(plan.radii)
+        history: dict[str, list[float]] = {"radius": [], "quantization_error": []}
+        for n_iter in range(1, len(plan.radii) + 1):
             task = callbacks.subcontext(task_name="epoch")
             task.call_on_fit_task_begin(estimator=self, X=X, y=y)
             epoch = next(epochs)
@@ -342,19 +297,27 @@ class TFSOM(
             history["quantization_error"].append(epoch.quantization_error)
             if self.verbose:
                 print(
-                    f"[TFSOM] epoch {n_iter}/{len(radii)}: radius {epoch.radius:.3g}, "
+                    f"[TFSOM] epoch {n_iter}/{len(plan.radii)}: radius {epoch.radius:.3g}, "
                     f"quantization error {epoch.quantization_error:.6g}"
                 )
 
             def attributes(epoch: Any = epoch) -> dict[str, Any]:
-                return self._attributes(grid, epoch.codebook(), X, weights, history)
+                return self._attributes(plan.grid, epoch.codebook(), X, weights, history)
 
             stopped = task.call_on_fit_task_end(
                 estimator=self, X=X, y=y, reconstruction_attributes=attributes
             )
-            if stopped or (n_iter >= n_falling and epoch.move <= self.tol * plane.spread):
+            if stopped or (n_iter >= n_falling and epoch.move <= self.tol * plan.spread):
                 break
-        vars(self).update(attributes())
+        self.__dict__.update(attributes())
+        n_hit = np.count_nonzero(self.hits_)
+        if self.n_clusters is not None and n_hit < self.n_clusters:
+            warnings.warn(
+                f"Samples fall on {n_hit} units only, fewer than n_clusters={self.n_clusters}: "
+                f"there are {n_hit} clusters. Ask for fewer clusters or for a larger map.",
+                ConvergenceWarning,
+                stacklevel=4,  # the line that called fit
+            )
         callbacks.call_on_fit_task_end(
             estimator=self, X=X, y=y, reconstruction_attributes=lambda: {}
         )
@@ -391,7 +354,7 @@ class TFSOM(
             lattice spacings; or activations. float32 where `X` is, else float64.
         """
         X = self._check_fitted_data(X)
-        valid.check_value("features", self, self.features, _RULES["features"])
+        valid.check_value("features", self, self.features, RULES["features"])
         if self.features == "coordinates":
             bmus, _ = core().nearest(X, self.codebook_)
             return self.unit_positions_[bmus[:, 0]].astype(X.dtype)
@@ -421,9 +384,10 @@ class TFSOM(
         score : float
             Minus the weighted mean distance to the best-matching unit, in data units.
         """
-        distances, _ = self.bmus(X, return_distance=True)
-        weights = valid.check_sample_weight(sample_weight, len(distances))
-        return -float(np.average(distances, weights=weights))
+        X = self._check_fitted_data(X)
+        weights = valid.check_sample_weight(sample_weight, len(X))
+        _, distances = core().nearest(X, self.codebook_)
+        return -_mean(distances[:, 0], weights)
 
     def score_samples(self, X: ArrayLike) -> NDArray:
         """Compute minus the distance of each sample to its best-matching unit.
@@ -509,61 +473,6 @@ class TFSOM(
         check_is_fitted(self)
         return self._check_data(X, reset=False)
 
-    def _make_grid(self, n_samples: float, variances: NDArray) -> Grid:
-        if isinstance(self.grid_size, str):
-            shape = automatic_shape(n_samples, variances, self.lattice)
-        elif np.ndim(self.grid_size):
-            shape = (int(self.grid_size[0]), int(self.grid_size[1]))
-        else:
-            shape = (int(self.grid_size), int(self.grid_size))
-        grid = Grid(*shape, lattice=self.lattice, boundary=self.boundary)
-        if self.n_clusters is not None and self.n_clusters > grid.n_units:
-            raise valid.wrong_parameter(
-                "n_clusters",
-                self,
-                f"at most the number of units, {grid.n_units} on a map of {shape[0]}x{shape[1]}",
-                str(self.n_clusters),
-            )
-        return grid
-
-    def _start(self, grid: Grid, X: NDArray, weights: NDArray, plane: PrincipalPlane) -> NDArray:
-        if isinstance(self.init, str):
-            random_state = check_random_state(self.random_state) if self.init != "pca" else None
-            return initial_codebook(self.init, grid, X, weights, plane, random_state)
-        codebook = np.array(self.init, dtype=np.float64)
-        right = (grid.n_units, X.shape[1])
-        if codebook.shape != right:
-            raise valid.wrong_parameter(
-                "init", self, f"of shape (n_units, n_features), {right}", f"shape {codebook.shape}"
-            )
-        return codebook
-
-    def _radii(self, grid: Grid) -> NDArray[np.float64]:
-        radii = radius_schedule(
-            self.radius_decay,
-            max_iter=self.max_iter,
-            start=self.radius_start,
-            end=self.radius_end,
-            neighborhood=self.neighborhood,
-            n_across=max(grid.shape),
-            ordered_start=isinstance(self.init, str) and self.init == "pca",
-        )
-        if len(radii) != self.max_iter:
-            raise valid.wrong_parameter(
-                "radius_decay",
-                self,
-                f"of shape (max_iter,), ({self.max_iter},)",
-                f"shape {radii.shape}",
-            )
-        if isinstance(self.radius_decay, str) and radii[0] < radii[-1]:
-            raise valid.wrong_parameter(
-                "radius_end",
-                self,
-                f"at most radius_start={self.radius_start}",
-                str(self.radius_end),
-            )
-        return radii
-
     def _attributes(
         self, grid: Grid, codebook: NDArray, X: NDArray, weights: NDArray, history: dict
     ) -> dict[str, Any]:
@@ -574,23 +483,24 @@ class TFSOM(
         hits = np.bincount(bmus, weights, minlength=grid.n_units)
         cluster_labels = np.arange(grid.n_units)
         if self.n_clusters is not None:
-            n_hit = np.count_nonzero(hits)
-            if n_hit < self.n_clusters:
-                warnings.warn(
-                    f"Samples fall on {n_hit} units, fewer than n_clusters={self.n_clusters}: "
-                    f"there are {n_hit} clusters. Possibly X holds duplicates.",
-                    ConvergenceWarning,
-                    stacklevel=6,  # the line that called fit
-                )
-            cluster_labels = cluster_units(codebook, hits, min(self.n_clusters, n_hit))
+            n_clusters = min(self.n_clusters, int(np.count_nonzero(hits)))
+            cluster_labels = cluster_units(codebook, hits, n_clusters)
         return {
             "codebook_": codebook,
             "labels_": cluster_labels[bmus],
             "cluster_labels_": cluster_labels,
             "grid_shape_": grid.shape,
+            # What the codebook was trained with, whatever is set afterwards.
+            "_lattice": grid.lattice,
+            "_boundary": grid.boundary,
             "unit_positions_": grid.positions(),
             "hits_": hits,
-            "quantization_error_": float(np.average(distances[:, 0], weights=weights)),
+            "quantization_error_": _mean(distances[:, 0], weights),
             "history_": {name: np.array(values) for name, values in history.items()},
             "n_iter_": len(history["radius"]),
         }
+
+
+def _mean(values: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
+    """Weighted mean; shares first, so that no sum leaves float64's range."""
+    return float(values @ (weights / weights.sum()))

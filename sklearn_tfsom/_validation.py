@@ -6,6 +6,7 @@ The 'radius_end' parameter of TFSOM must be a float in the range (0.0, inf). Got
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, NamedTuple, TypeVar, cast
@@ -14,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_array
-
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -47,7 +47,7 @@ def integer(low: int, high: int | None = None) -> Rule:
 def real(low: float, *, closed: bool) -> Rule:
     """Make the rule for a finite float from `low` on, or above it."""
     return Rule(
-        f"a float in the range {'[' if closed else '('}{low}, inf)",
+        f"a float in the range {'[' if closed else '('}{float(low)}, inf)",
         lambda value: _is_real(value) and low <= value < float("inf") and (closed or value != low),
     )
 
@@ -80,8 +80,8 @@ BOOLEAN = Rule("a bool", lambda value: isinstance(value, bool | np.bool_))
 PAIR = Rule(
     "a tuple (n_rows, n_columns) of two ints in the range [1, inf)",
     lambda value: (
-        isinstance(value, tuple | list | np.ndarray)
-        and np.shape(value) == (2,)
+        (isinstance(value, tuple | list) or (isinstance(value, np.ndarray) and value.ndim == 1))
+        and len(value) == 2
         and all(_is_int(side) and side >= 1 for side in value)
     ),
 )
@@ -158,6 +158,10 @@ def check_sample_weight(sample_weight: Any, n_samples: int) -> NDArray[np.float6
         raise ValueError(
             f"sample_weight must hold no negative values. Got {weights.min():g} as the lowest."
         )
+    with np.errstate(over="ignore"):
+        is_summable = math.isfinite(weights.sum())
+    if not is_summable:
+        raise ValueError("sample_weight holds values too large to sum. Divide it by its largest.")
     if not weights.any():
         raise ValueError(
             "sample_weight must hold a positive weight. Got all weights zero instead."
@@ -186,11 +190,20 @@ def _is_int(value: Any) -> bool:
 
 
 def _is_real(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool | np.bool_)
+    if not isinstance(value, Real) or isinstance(value, bool | np.bool_):
+        return False
+    try:
+        return not math.isnan(float(value))
+    except OverflowError:  # an int beyond the range of floats
+        return False
 
 
 def _shown(value: Any) -> str:
     if isinstance(value, np.ndarray):
-        return f"an array of shape {value.shape} and dtype {value.dtype}"
-    text = repr(value)
+        shown = f"an array of shape {value.shape} and dtype {value.dtype}"
+        is_number = value.dtype.kind in "iuf" and value.size > 0
+        if is_number and not (np.isfinite(value) & (value > 0)).all():
+            shown += f" with values from {value.min():g} to {value.max():g}"
+        return shown
+    text = " ".join(repr(value).split())
     return text if len(text) <= 100 else f"{text[:97]}..."

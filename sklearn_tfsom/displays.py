@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_tfsom._grid import Grid, grid_of
@@ -102,7 +103,9 @@ class UMatrixDisplay:
         grid = grid_of(estimator)
         unit_labels = None
         if X is not None:
-            unit_labels = _majority_labels(estimator.bmus(X), np.asarray(y), grid.n_units)
+            classes = column_or_1d(y)
+            check_consistent_length(X, classes)
+            unit_labels = _majority_labels(estimator.bmus(X), classes, grid.n_units)
         return cls(u_matrix(estimator), grid, unit_labels=unit_labels).plot(ax, cmap=cmap)
 
     def plot(self, ax: Any = None, *, cmap: Any = "viridis") -> UMatrixDisplay:
@@ -137,7 +140,10 @@ class UMatrixDisplay:
                 figsize=(width * scale + 1.5, height * scale + 0.5), layout="constrained"
             )
         self.cells_ = PolyCollection(
-            positions[:, None] + corners, array=self.values.ravel(), cmap=cmap, edgecolors="face"
+            list(positions[:, None] + corners),
+            array=self.values.ravel(),
+            cmap=cmap,
+            edgecolors="face",
         )
         ax.add_collection(self.cells_)
         ax.autoscale_view()
@@ -174,7 +180,7 @@ def _cell_corners(is_hexagonal: bool) -> NDArray[np.float64]:
 
 def _points_per_spacing(ax: Any) -> float:
     """Size of a lattice spacing on paper, in points."""
-    ax.figure.draw_without_rendering()
+    ax.figure.figure.draw_without_rendering()  # of the figure that holds a subfigure
     (left, _), (right, _) = ax.transData.transform([(0, 0), (1, 0)])
     return (right - left) * 72 / ax.figure.dpi
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_tfsom._grid import grid_of
+from sklearn_tfsom._grid import Grid, grid_of
+from sklearn_tfsom._validation import check_sample_weight
 
 __all__ = ["quantization_error", "topographic_error", "u_matrix"]
 
@@ -97,19 +99,11 @@ def topographic_error(
     """
     check_is_fitted(estimator)
     grid = grid_of(estimator)
-    right = (6,) if grid.is_hexagonal else (4, 8)
-    if n_neighbors not in (None, *right):
-        raise ValueError(
-            f"n_neighbors must be {' or '.join(map(str, right))} on a {grid.lattice} lattice. "
-            f"Got {n_neighbors!r} instead."
-        )
-    if grid.n_units == 1:
-        return 0.0
-    bmus = estimator.bmus(X, n_bmus=2)
-    # Squared distances are multiples of 1/4: between those of neighbors and the next.
-    reach = 2.125 if n_neighbors == 8 else 1.125
-    apart = grid.squared_distances(bmus[:, 0], bmus[:, 1]) > reach
-    return float(np.average(apart, weights=sample_weight))
+    reach = 1 if _check_n_neighbors(n_neighbors, grid) != 8 else 2
+    bmus = estimator.bmus(X, n_bmus=min(2, grid.n_units)).reshape(-1, min(2, grid.n_units))
+    apart = grid.squared_distances(bmus[:, 0], bmus[:, -1]) > reach
+    weights = check_sample_weight(sample_weight, len(bmus))
+    return float(np.average(apart.astype(np.float64), weights=weights))
 
 
 def u_matrix(estimator: Any, *, n_neighbors: int | None = None) -> NDArray[np.float64]:
@@ -147,11 +141,27 @@ def u_matrix(estimator: Any, *, n_neighbors: int | None = None) -> NDArray[np.fl
     """
     check_is_fitted(estimator)
     grid = grid_of(estimator)
+    neighbors = grid.neighbors(_check_n_neighbors(n_neighbors, grid))
     codebook = estimator.codebook_.astype(np.float64)
     total, count = np.zeros(grid.n_units), np.zeros(grid.n_units)
-    for neighbor in grid.neighbors(n_neighbors).T:
-        exists = neighbor >= 0
+    for step, neighbor in enumerate(neighbors.T):
+        # Where a narrow map is joined to itself, a neighbor is met twice, or is the unit itself.
+        is_met = (neighbors[:, :step] == neighbor[:, None]).any(axis=1)
+        exists = (neighbor >= 0) & (neighbor != np.arange(grid.n_units)) & ~is_met
         gap = np.linalg.norm(codebook[exists] - codebook[neighbor[exists]], axis=1)
         total[exists] += gap
         count[exists] += 1
     return (total / np.maximum(count, 1)).reshape(grid.shape)
+
+
+def _check_n_neighbors(n_neighbors: Any, grid: Grid) -> int:
+    """Return the number of neighbors, the lattice's own where it is None."""
+    right = (6,) if grid.is_hexagonal else (4, 8)
+    if n_neighbors is None:
+        return right[0]
+    if not isinstance(n_neighbors, Integral) or n_neighbors not in right:
+        raise ValueError(
+            f"n_neighbors must be {' or '.join(map(str, right))} on a {grid.lattice} lattice. "
+            f"Got {n_neighbors!r} instead."
+        )
+    return int(n_neighbors)

@@ -58,7 +58,7 @@ def test_coinciding_code_vectors_are_no_trouble():
 
 def test_fewer_distinct_samples_than_clusters_warn():
     X = np.repeat([[0.0, 0], [1, 1], [5, 5]], 5, axis=0)
-    with pytest.warns(ConvergenceWarning, match="3 units, fewer than n_clusters=4"):
+    with pytest.warns(ConvergenceWarning, match="3 units only, fewer than n_clusters=4"):
         som = TFSOM(5, n_clusters=4).fit(X)
     assert_array_equal(np.unique(som.labels_), [0, 1, 2])
     with pytest.raises(ValueError, match="n_samples=3 must be at least n_clusters=4"):

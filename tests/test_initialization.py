@@ -24,7 +24,7 @@ def test_the_principal_plane_is_that_of_pca(shape, offset, scale):
     assert_allclose(plane.mean, (X.mean(axis=0) + offset) * scale, rtol=1e-12)
     assert plane.spread == pytest.approx(np.sqrt(X.var(axis=0).sum()) * scale, rel=1e-8)
     expected = pca.explained_variance_ * (1 - 1 / len(X))
-    assert_allclose(np.sqrt(plane.variances), np.sqrt(expected) * scale, rtol=1e-6)
+    assert_allclose(plane.deviations, np.sqrt(expected) * scale, rtol=1e-6)
     cosines = np.abs(np.sum(plane.directions * pca.components_, axis=1))
     assert_allclose(cosines, 1, rtol=1e-8)
 
@@ -54,11 +54,11 @@ def test_weights_are_repetitions_for_the_principal_plane(n_directions):
 def test_degenerate_data_have_no_directions():
     constant = principal_plane(np.full((5, 3), 7.0), np.ones(5))
     assert constant.spread == 0
-    assert not constant.variances.any()
+    assert not constant.deviations.any()
     assert_array_equal(constant.mean, 7)
     line = principal_plane(np.outer(np.arange(9.0), [1, 2, 2]), np.ones(9))
     assert_allclose(line.directions, [[1 / 3, 2 / 3, 2 / 3], [0, 0, 0]], atol=1e-12)
-    assert line.variances[1] == 0
+    assert line.deviations[1] == 0
 
 
 def test_the_automatic_size_of_degenerate_data_is_square():
@@ -85,7 +85,7 @@ def test_the_pca_start_spans_the_plane(shape):
     X = rng.normal(size=(60, 3)) * [3, 2, 1]
     plane = principal_plane(X, ones(X))
     codebook = initial_codebook("pca", Grid(*shape), X, ones(X), plane, None)
-    along = (codebook - plane.mean) @ plane.directions.T / np.sqrt(plane.variances)
+    along = (codebook - plane.mean) @ plane.directions.T / plane.deviations
     along = along.reshape(*shape, 2)
     first, second = (0, 1) if shape[0] >= shape[1] else (1, 0)
     for axis, place in ((first, 0), (second, 1)):
@@ -101,7 +101,9 @@ def test_sample_draws_rows_in_any_order_of_the_rows():
 
     def draw(X, weights, seed=0):
         state = np.random.RandomState(seed)
-        return initial_codebook("sample", Grid(4, 4), X, weights, None, state)
+        return initial_codebook(
+            "sample", Grid(4, 4), X, weights, principal_plane(X, weights), state
+        )
 
     drawn = draw(X, weights)
     assert {tuple(row) for row in drawn} <= {tuple(row) for row in X}
@@ -118,7 +120,14 @@ def test_sample_with_weights_draws_what_repetition_draws():
     shuffled = rng.permutation(repeated)
     for seed in range(5):
         draws = [
-            initial_codebook("sample", Grid(5, 4), data, w, None, np.random.RandomState(seed))
+            initial_codebook(
+                "sample",
+                Grid(5, 4),
+                data,
+                w,
+                principal_plane(data, w),
+                np.random.RandomState(seed),
+            )
             for data, w in [(X, counts.astype(float)), (shuffled, ones(shuffled))]
         ]
         assert_array_equal(*draws)

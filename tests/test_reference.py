@@ -9,7 +9,7 @@ from conftest import REFERENCE, toolbox_cases, toolbox_data
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_tfsom import TFSOM
-from sklearn_tfsom._grid import BOUNDARIES, LATTICES
+from sklearn_tfsom._grid import BOUNDARIES, LATTICES, Grid
 from sklearn_tfsom._initialization import automatic_shape, initial_codebook, principal_plane
 from sklearn_tfsom._neighborhood import NEIGHBORHOODS
 from sklearn_tfsom.metrics import topographic_error
@@ -82,9 +82,9 @@ class TestToolbox:
         stored = np.load(REFERENCE / f"toolbox_{case['case']}.npz")
         weights = np.ones(len(X))
         plane = principal_plane(X, weights)
-        shape = automatic_shape(len(X), plane.variances, "hexagonal")
+        shape = automatic_shape(len(X), plane.deviations, "hexagonal")
         assert shape == tuple(case["grid_size"])
-        grid = TFSOM(shape)._make_grid(len(X), plane.variances)
+        grid = Grid(*shape)
         # The sign of an eigenvector is arbitrary.
         misses = [
             np.abs(

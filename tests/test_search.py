@@ -161,8 +161,11 @@ def test_graphs_are_traced_once_for_all_shapes(n_samples, n_features, dtype):
             som.bmus(X, n_bmus=2)
     dtype = tf.as_dtype(dtype)
     graphs = [
-        *(training._epoch(dtype, s) for s in (training.smooth_separable, training.smooth_blocks)),
-        search._nearest_tile(dtype),
+        *(
+            training._epoch(dtype, smooth, False)
+            for smooth in (training.smooth_separable, training.smooth_blocks)
+        ),
+        search._nearest_tile(dtype, False),
         search._distances_tile(),
     ]
     assert [graph.experimental_get_tracing_count() for graph in graphs] == [1] * 4

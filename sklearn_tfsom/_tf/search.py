@@ -15,9 +15,19 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-# Scores of one tile, (tile rows x n_units) in float32, should stay in the cache.
+from sklearn_tfsom._tf.startup import start_compiler
+
+# Units are searched in blocks of 16: as many float32 fill a vector register of AVX-512.
+_BLOCK = 16
+
+# Scores of one tile, (tile rows x n_units) in float32, should stay in the cache: 8 MiB.
 _TILE_SCORES = 2**21
 _MIN_TILE_ROWS, _MAX_TILE_ROWS = 256, 8192
+
+# From so many scores on XLA wins back the 50 ms that it takes to compile, in a few epochs.
+_MIN_COMPILED_SCORES = 2**23
+
+_TOO_FAR = "X holds values too large: their squared distances leave float64's range. Rescale it."
 
 # Distances whose square is below this share of the squared norms have lost digits to
 # cancellation; they are computed again from the difference.
@@ -25,9 +35,17 @@ _CANCELLATION = 1e-6
 
 
 def tile_rows(n_units: int) -> int:
-    """Rows per tile: a multiple of 16, so that tiles of an aligned array are aligned."""
-    rows = np.clip(_TILE_SCORES // n_units, _MIN_TILE_ROWS, _MAX_TILE_ROWS)
-    return int(rows) // 16 * 16
+    """Rows per tile: a power of two, so that tiles of an aligned array are aligned."""
+    rows = min(max(_TILE_SCORES // n_units, _MIN_TILE_ROWS), _MAX_TILE_ROWS)
+    return 2 ** (rows.bit_length() - 1)
+
+
+def is_worth_compiling(n_samples: int, n_units: int) -> bool:
+    """Say whether a search is large enough for XLA, and have the compiler ready if so."""
+    if n_samples * n_units < _MIN_COMPILED_SCORES:
+        return False
+    start_compiler()
+    return True
 
 
 class Frame(NamedTuple):
@@ -46,14 +64,15 @@ class Frame(NamedTuple):
     def of_codebook(cls, codebook: NDArray) -> Frame:
         """Make the frame in which a trained codebook is searched."""
         codebook = np.asarray(codebook, np.float64)
-        center = codebook.mean(axis=0)
+        # From the first code vector on, for sums of values at the end of float64's range.
+        center = codebook[0] + np.sum((codebook - codebook[0]) / len(codebook), axis=0)
         return cls.around(center, float(np.abs(codebook - center).max()))
 
     def enter(self, X: NDArray, out: NDArray | None = None) -> NDArray:
-        """Move data into the frame; rounding happens once, to the type of `out` (float64)."""
-        out = np.empty(X.shape) if out is None else out
-        np.subtract(X, self.center, out=out, dtype=np.float64, casting="same_kind")
-        return np.multiply(out, self.scale, out=out)
+        """Move data into the frame, in float64; only the result is rounded to `out`'s type."""
+        centered = np.subtract(X, self.center, dtype=np.float64)
+        out = centered if out is None else out
+        return np.multiply(centered, self.scale, out=out, casting="same_kind")
 
     def leave(self, codebook: NDArray) -> NDArray[np.float64]:
         """Move a codebook back to data units."""
@@ -65,19 +84,20 @@ class Terms(NamedTuple):
 
     codebook: tf.Tensor  # (n_units, n_features) float64
     bias: tf.Tensor  # (n_units,) float64: squared norms of the code vectors
-    product32: tf.Tensor  # (n_features, n_units) float32: -2 W^T
-    bias32: tf.Tensor  # (n_units,) float32
+    product32: tf.Tensor  # (n_features, n_padded) float32: -2 W^T
+    bias32: tf.Tensor  # (n_padded,) float32; infinite for the padding
     largest: tf.Tensor  # () float64: the largest norm of a code vector
 
 
 def search_terms(codebook: tf.Tensor) -> Terms:
     """Prepare a codebook (n_units, n_features), float64 and in the frame, for the search."""
     bias = tf.reduce_sum(tf.square(codebook), axis=1)
+    padding = -tf.shape(codebook)[0] % _BLOCK
     return Terms(
         codebook,
         bias,
-        tf.cast(tf.transpose(-2 * codebook), tf.float32),
-        tf.cast(bias, tf.float32),
+        tf.pad(tf.cast(tf.transpose(-2 * codebook), tf.float32), [[0, 0], [0, padding]]),
+        tf.pad(tf.cast(bias, tf.float32), [[0, padding]], constant_values=np.inf),
         tf.sqrt(tf.reduce_max(bias)),
     )
 
@@ -94,7 +114,41 @@ def _rounding(norms: tf.Tensor, terms: Terms, unit_roundoff: float) -> tf.Tensor
     return (4 * unit_roundoff) * largest * ((n_features + 8) * tf.sqrt(norms) + 2 * largest)
 
 
-def search(rows: tf.Tensor, norms: tf.Tensor, terms: Terms) -> tuple[tf.Tensor, tf.Tensor]:
+def _winners(scores: tf.Tensor, margin: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Find the lowest of each row of scores, and whether another comes within the margin.
+
+    In two levels, first among blocks of units, then inside the winning block: a plain argmin
+    compares one by one, the minimum of a block is a vector instruction. Counting what comes
+    within the margin touches the two levels only, not all scores.
+
+    Returns
+    -------
+    units : Tensor of int32, shape (n,)
+    lowest : Tensor of float32, shape (n,)
+    is_clear : Tensor of bool, shape (n,)
+        False where another score is within the margin, or a score is not finite.
+    """
+    n_rows, n_padded = tf.unstack(tf.shape(scores))
+    blocks = tf.reshape(scores, [n_rows, n_padded // _BLOCK, _BLOCK])
+    block_lowest = tf.reduce_min(blocks, axis=2)
+    block = tf.argmin(block_lowest, axis=1, output_type=tf.int32)
+    inside = tf.gather(blocks, block, batch_dims=1)
+    unit = tf.argmin(inside, axis=1, output_type=tf.int32)
+    lowest = tf.reduce_min(inside, axis=1)
+    limit = (lowest + margin)[:, None]
+    n_near = tf.reduce_sum(tf.cast(block_lowest <= limit, tf.int32), axis=1)
+    n_near += tf.reduce_sum(tf.cast(inside <= limit, tf.int32), axis=1)
+    return block * _BLOCK + unit, lowest, tf.equal(n_near, 2)
+
+
+# Under XLA the two levels run as one loop, at half the price; but XLA compiles for each shape of
+# a tile and number of units (50 ms), so that it is for large data only.
+_compiled_winners = tf.function(_winners, jit_compile=True, autograph=False)
+
+
+def search(
+    rows: tf.Tensor, norms: tf.Tensor, terms: Terms, *, compiled: bool
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Find the best-matching unit of each row of a tile.
 
     The scores of all units are computed in float32. A row is ambiguous where a second unit lies
@@ -110,6 +164,8 @@ def search(rows: tf.Tensor, norms: tf.Tensor, terms: Terms) -> tuple[tf.Tensor, 
         Squared norms of the rows.
     terms : Terms
         The codebook.
+    compiled : bool
+        Whether XLA compiles the search for the winners.
 
     Returns
     -------
@@ -119,12 +175,10 @@ def search(rows: tf.Tensor, norms: tf.Tensor, terms: Terms) -> tuple[tf.Tensor, 
     """
     product = tf.matmul(tf.cast(rows, tf.float32), terms.product32)
     scores = tf.nn.bias_add(product, terms.bias32)
-    lowest = tf.reduce_min(scores, axis=1)
-    bmus = tf.argmin(scores, axis=1, output_type=tf.int32)
-    near = lowest + tf.cast(_rounding(norms, terms, 2.0**-24), tf.float32)
-    n_near = tf.math.count_nonzero(scores <= near[:, None], axis=1, dtype=tf.int32)
+    margin = tf.cast(_rounding(norms, terms, 2.0**-24), tf.float32)
+    bmus, lowest, is_clear = (_compiled_winners if compiled else _winners)(scores, margin)
     lowest = tf.cast(lowest, tf.float64)
-    ambiguous = tf.where(n_near != 1)[:, 0]
+    ambiguous = tf.where(~is_clear)[:, 0]
 
     def again() -> tuple[tf.Tensor, tf.Tensor]:
         exact, exact_lowest = search_float64(
@@ -166,7 +220,7 @@ def _squared_differences(rows: tf.Tensor, code_vectors: tf.Tensor) -> tf.Tensor:
 
 
 @functools.cache
-def _nearest_tile(dtype: tf.DType) -> tf.types.experimental.PolymorphicFunction:
+def _nearest_tile(dtype: tf.DType, compiled: bool) -> tf.types.experimental.PolymorphicFunction:
     """Trace once per precision; no shape is part of the trace."""
 
     def nearest(rows: tf.Tensor, codebook: tf.Tensor, n_bmus: tf.Tensor) -> list[tf.Tensor]:
@@ -175,7 +229,7 @@ def _nearest_tile(dtype: tf.DType) -> tf.types.experimental.PolymorphicFunction:
         norms = tf.reduce_sum(tf.square(exact_rows), axis=1)
 
         def one() -> tf.Tensor:
-            return search(rows, norms, terms)[0][None]
+            return search(rows, norms, terms, compiled=compiled)[0][None]
 
         def several() -> tf.Tensor:
             # One after the other, so that ties are settled for each place as for the first.
@@ -212,11 +266,11 @@ def _nearest_tile(dtype: tf.DType) -> tf.types.experimental.PolymorphicFunction:
 
 @functools.cache
 def _distances_tile() -> tf.types.experimental.PolymorphicFunction:
-    def distances(rows: tf.Tensor, codebook: tf.Tensor) -> tf.Tensor:
+    def distances(rows: tf.Tensor, codebook: tf.Tensor) -> list[tf.Tensor]:
         terms = search_terms(codebook)
         norms = tf.reduce_sum(tf.square(rows), axis=1)[:, None]
         squared = norms + _scores_float64(rows, terms)
-        cancelled = tf.where(~(squared > _CANCELLATION * (norms + terms.bias)))
+        cancelled = tf.where(squared <= _CANCELLATION * (norms + terms.bias))
 
         def again() -> tf.Tensor:
             exact = _squared_differences(
@@ -224,7 +278,8 @@ def _distances_tile() -> tf.types.experimental.PolymorphicFunction:
             )
             return tf.tensor_scatter_nd_update(squared, cancelled, exact)
 
-        return tf.sqrt(tf.cond(tf.size(cancelled) > 0, again, lambda: squared))
+        exact = tf.sqrt(tf.cond(tf.size(cancelled) > 0, again, lambda: squared))
+        return [exact, tf.reduce_max(norms)]
 
     return tf.function(
         distances, input_signature=[tf.TensorSpec([None, None], tf.float64)] * 2, autograph=False
@@ -256,14 +311,22 @@ def nearest(
     """
     frame = Frame.of_codebook(codebook)
     inside = tf.constant(frame.enter(codebook))
-    tile = _nearest_tile(tf.as_dtype(X.dtype))
-    bmus = np.empty((len(X), n_bmus), dtype=np.int64)
-    distances = np.empty((len(X), n_bmus))
-    n_rows = tile_rows(len(codebook) * (1 if n_bmus == 1 else 4))
-    for rows in _tiles(len(X), n_rows):
-        x = tf.constant(frame.enter(X[rows], np.empty(X[rows].shape, X.dtype)))
-        found, apart = tile(x, inside, tf.constant(n_bmus))
-        bmus[rows], distances[rows] = found.numpy().T, apart.numpy().T
+    n_samples, n_units = len(X), len(codebook)
+    compiled = n_bmus == 1 and is_worth_compiling(n_samples, n_units)
+    tile = _nearest_tile(tf.as_dtype(X.dtype), compiled)
+    bmus = np.empty((n_samples, n_bmus), dtype=np.int64)
+    distances = np.empty((n_samples, n_bmus))
+    n_tile = tile_rows(n_units if n_bmus == 1 else 4 * n_units)
+    # A compiled search wants all tiles of one shape: the last one is filled up with zeros.
+    x = np.zeros((n_tile if compiled else min(n_tile, n_samples), X.shape[1]), X.dtype)
+    for rows in _tiles(n_samples, n_tile):
+        n_rows = len(X[rows])
+        frame.enter(X[rows], x[:n_rows])
+        found, apart = tile(tf.constant(x if compiled else x[:n_rows]), inside, n_bmus)
+        bmus[rows] = found.numpy()[:, :n_rows].T
+        distances[rows] = apart.numpy()[:, :n_rows].T
+    if not np.isfinite(distances).all():
+        raise ValueError(_TOO_FAR)
     return bmus, distances / frame.scale
 
 
@@ -284,11 +347,8 @@ def distances(X: NDArray, codebook: NDArray) -> NDArray:
     inside = tf.constant(frame.enter(codebook))
     result = np.empty((len(X), len(codebook)), dtype=X.dtype)
     for rows in _tiles(len(X), tile_rows(len(codebook) * 2)):
-        x = tf.constant(frame.enter(X[rows]))
-        np.divide(
-            _distances_tile()(x, inside).numpy(),
-            frame.scale,
-            out=result[rows],
-            casting="same_kind",
-        )
+        apart, largest = _distances_tile()(tf.constant(frame.enter(X[rows])), inside)
+        if not np.isfinite(largest.numpy()):
+            raise ValueError(_TOO_FAR)
+        np.divide(apart.numpy(), frame.scale, out=result[rows], casting="same_kind")
     return result

@@ -1,4 +1,4 @@
-"""How TensorFlow comes in: late, quietly, once per process, and never into a fork that would hang."""
+"""How TensorFlow comes in: late, quietly, once per process, never into a fork that would hang."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ _CHATTER = re.compile(
 _lock = threading.Lock()
 _training: ModuleType | None = None
 _process: int | None = None
+_is_compiler_ready = False
 
 
 def core() -> ModuleType:
@@ -51,6 +52,19 @@ def core() -> ModuleType:
                     _training = _start()
                 _process = os.getpid()
     return _training
+
+
+def start_compiler() -> None:
+    """Have XLA ready. It is brought in as quietly as TensorFlow, and only for large data."""
+    global _is_compiler_ready
+    if not _is_compiler_ready:
+        with _lock:
+            if not _is_compiler_ready:
+                import tensorflow as tf
+
+                with _startup_lines_held_back():
+                    tf.function(lambda: tf.zeros(()), jit_compile=True, autograph=False)()
+                _is_compiler_ready = True
 
 
 def _start() -> ModuleType:

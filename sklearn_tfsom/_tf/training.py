@@ -23,6 +23,7 @@ from sklearn_tfsom._tf.search import (
     Frame,
     Terms,
     distances,
+    is_worth_compiling,
     nearest,
     search,
     search_terms,
@@ -40,6 +41,7 @@ __all__ = [
 ]
 
 _ALIGNMENT = 64
+_MIN_PRODUCT_FEATURES = 32
 
 
 class Statistics(NamedTuple):
@@ -70,48 +72,72 @@ class Epoch(NamedTuple):
     codebook: Callable[[], NDArray[np.float64]]  # the new one, in data units, when asked for
 
 
-def load(X: NDArray, sample_weight: NDArray, frame: Frame) -> Rows:
-    """Move data into the frame and into TensorFlow's hands, with one copy.
+def load(X: NDArray, sample_weight: NDArray, frame: Frame, n_tile: int) -> Rows:
+    """Move data into the frame and into TensorFlow's hands, with one copy, in whole tiles.
+
+    Rows of weight 0 fill up the last tile: all tiles have one shape.
 
     TensorFlow copies every array that it is given, except a 64-byte aligned one through DLPack
     (which it does not check: an unaligned one aborts the process). So the frame's copy, which has
     to be made anyway, is made aligned, and handed over.
     """
-    n_bytes = X.size * X.itemsize
+    n_samples, n_features = X.shape
+    n_padded = n_samples + -n_samples % n_tile
+    n_bytes = n_padded * n_features * X.itemsize
     store = np.empty(n_bytes + _ALIGNMENT, dtype=np.uint8)
     start = -store.ctypes.data % _ALIGNMENT
-    values = store[start : start + n_bytes].view(X.dtype).reshape(X.shape)
-    norms = np.empty(len(X))
-    step = max(1, 2**18 // X.shape[1])
-    for first in range(0, len(X), step):
-        rows = slice(first, first + step)
+    values = store[start : start + n_bytes].view(X.dtype).reshape(n_padded, n_features)
+    norms, weights = np.zeros(n_padded), np.zeros(n_padded)
+    weights[:n_samples] = sample_weight
+    values[n_samples:] = 0
+    step = max(1, 2**18 // n_features)
+    for first in range(0, n_samples, step):
+        rows = slice(first, min(first + step, n_samples))
         tile = frame.enter(X[rows], values[rows])
         norms[rows] = np.einsum("ij,ij->i", tile, tile, dtype=np.float64)
     shared = tf.experimental.dlpack.from_dlpack(values.__dlpack__())
-    return Rows(shared, tf.constant(norms), tf.constant(sample_weight))
+    return Rows(shared, tf.constant(norms), tf.constant(weights))
 
 
 def accumulate(rows: Rows, bmus: tf.Tensor, squared: tf.Tensor, n_units: tf.Tensor) -> Statistics:
     """Sum up a tile by best-matching unit."""
-    weights = rows.weights
-    weighted = rows.values * tf.cast(weights, rows.values.dtype)[:, None]
-    sums = tf.math.unsorted_segment_sum(weighted, bmus, n_units)
+    values, weights = rows.values, tf.cast(rows.weights, rows.values.dtype)
+
+    def by_segment() -> tf.Tensor:
+        return tf.math.unsorted_segment_sum(values * weights[:, None], bmus, n_units)
+
+    def by_product() -> tf.Tensor:
+        # A sparse matrix, one weight per row in the column of its unit, times the rows. Its own
+        # transpose_a would spare the transposition, but adds in an order that changes from call
+        # to call; this way the bits are the same every time.
+        n_rows = tf.shape(values, out_type=tf.int64)[0]
+        chosen = tf.raw_ops.SparseTensorToCSRSparseMatrix(
+            indices=tf.stack([tf.range(n_rows), tf.cast(bmus, tf.int64)], axis=1),
+            values=weights,
+            dense_shape=tf.stack([n_rows, tf.cast(n_units, tf.int64)]),
+        )
+        chosen = tf.raw_ops.SparseMatrixTranspose(input=chosen, type=values.dtype)
+        return tf.raw_ops.SparseMatrixMatMul(a=chosen, b=values)
+
+    # Measured per epoch, by segment and by product: 3 against 6 ms at 200,000 x 3 and 256 units,
+    # 7 against 4 ms at 100,000 x 64 and 400 units, 36 against 15 ms at 60,000 x 784.
+    sums = tf.cond(tf.shape(values)[1] < _MIN_PRODUCT_FEATURES, by_segment, by_product)
     return Statistics(
         tf.cast(sums, tf.float64),
-        tf.math.unsorted_segment_sum(weights, bmus, n_units),
-        tf.tensordot(weights, tf.sqrt(squared), 1),
+        tf.math.unsorted_segment_sum(rows.weights, bmus, n_units),
+        tf.tensordot(rows.weights, tf.sqrt(squared), 1),
     )
 
 
-def statistics(rows: Rows, terms: Terms, n_tile: tf.Tensor) -> Statistics:
+def statistics(rows: Rows, terms: Terms, n_tile: tf.Tensor, *, compiled: bool) -> Statistics:
     """Search and sum up all rows, tile by tile."""
     n_samples = tf.shape(rows.values)[0]
     n_units = tf.shape(terms.codebook)[0]
 
     def add_tile(start: tf.Tensor, total: Statistics) -> tuple[tf.Tensor, Statistics]:
-        stop = tf.minimum(start + n_tile, n_samples)
+        stop = start + n_tile
         tile = Rows(*(part[start:stop] for part in rows))
-        bmus, squared = search(tile.values, tile.norms, terms)
+        bmus, squared = search(tile.values, tile.norms, terms, compiled=compiled)
         return stop, Statistics(*total) + accumulate(tile, bmus, squared, n_units)
 
     nothing = Statistics(
@@ -121,7 +147,7 @@ def statistics(rows: Rows, terms: Terms, n_tile: tf.Tensor) -> Statistics:
         lambda start, _: start < n_samples,
         add_tile,
         (tf.constant(0), nothing),
-        parallel_iterations=4,  # the next tile's product fills the cores while this one's tail runs
+        parallel_iterations=4,  # the next tile's product runs beside the tail of this one
     )
     return Statistics(*total)
 
@@ -141,11 +167,11 @@ def smooth_separable(values: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor) -> 
     return tf.reshape(tf.gather(tf.concat(smoothed, 0), order), [n_rows, n_columns, n_values])
 
 
-def smooth_blocks(values: tf.Tensor, index: tf.Tensor, blocks: tf.Tensor) -> tf.Tensor:
+def smooth_blocks(values: tf.Tensor, kinds: tf.Tensor, blocks: tf.Tensor) -> tf.Tensor:
     """Apply a `BlockKernel` to values of shape (n_rows, n_columns, n_values), row by row."""
     return tf.map_fn(
         lambda sources: tf.reduce_sum(tf.matmul(tf.gather(blocks, sources), values), axis=0),
-        index,
+        kinds,
         fn_output_signature=tf.TensorSpec([None, None], tf.float64),
     )
 
@@ -164,7 +190,9 @@ def update(
 
 
 @functools.cache
-def _epoch(dtype: tf.DType, smooth: Callable) -> tf.types.experimental.PolymorphicFunction:
+def _epoch(
+    dtype: tf.DType, smooth: Callable, compiled: bool
+) -> tf.types.experimental.PolymorphicFunction:
     def epoch(
         values: tf.Tensor,
         norms: tf.Tensor,
@@ -174,7 +202,9 @@ def _epoch(dtype: tf.DType, smooth: Callable) -> tf.types.experimental.Polymorph
         first: tf.Tensor,
         second: tf.Tensor,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        total = statistics(Rows(values, norms, weights), search_terms(codebook), n_tile)
+        total = statistics(
+            Rows(values, norms, weights), search_terms(codebook), n_tile, compiled=compiled
+        )
         n_rows = tf.shape(first)[0]
         moved = update(codebook, total, lambda v: smooth(v, first, second), n_rows)
         mean_error = total.error / tf.reduce_sum(total.counts)
@@ -201,6 +231,10 @@ def _epoch(dtype: tf.DType, smooth: Callable) -> tf.types.experimental.Polymorph
         ],
         autograph=False,
     )
+
+
+def _in_data_units(codebook: tf.Tensor, frame: Frame) -> NDArray[np.float64]:
+    return frame.leave(codebook.numpy())
 
 
 def train_epochs(
@@ -234,13 +268,15 @@ def train_epochs(
     ------
     epoch : Epoch
     """
-    rows = load(X, sample_weight, frame)
-    n_rows = tf.constant(n_tile or tile_rows(len(codebook)))
+    n_tile = min(n_tile or tile_rows(len(codebook)), len(X))
+    rows = load(X, sample_weight, frame, n_tile)
+    n_rows = tf.constant(n_tile)
+    compiled = is_worth_compiling(len(X), len(codebook))
     current = tf.constant(frame.enter(codebook))
     for radius in radii:
         first, second = kernel(radius)
         smooth = smooth_separable if second.ndim == 4 else smooth_blocks
-        step = _epoch(rows.values.dtype, smooth)
+        step = _epoch(rows.values.dtype, smooth, compiled)
         current, measured = step(*rows, current, n_rows, tf.constant(first), tf.constant(second))
         error, move = (measured.numpy() / frame.scale).tolist()
-        yield Epoch(radius, error, move, lambda now=current: frame.leave(now.numpy()))
+        yield Epoch(radius, error, move, functools.partial(_in_data_units, current, frame))

@@ -1,0 +1,191 @@
+"""What a fit is going to do: parameters and data, checked and resolved."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils import check_random_state
+
+from sklearn_tfsom import _validation as valid
+from sklearn_tfsom._grid import BOUNDARIES, LATTICES, Grid
+from sklearn_tfsom._initialization import (
+    INITS,
+    PrincipalPlane,
+    automatic_shape,
+    initial_codebook,
+    principal_plane,
+)
+from sklearn_tfsom._neighborhood import NEIGHBORHOODS, Neighborhood
+from sklearn_tfsom._schedules import RADIUS_DECAYS, radius_schedule
+
+METRICS = ("euclidean",)
+FEATURES = ("distances", "coordinates", "activations")
+
+_AUTO = valid.choice(["auto"])
+_RADIUS = [valid.real(0, closed=False), _AUTO]
+RULES = {
+    "grid_size": [valid.integer(1), valid.PAIR, _AUTO],
+    "lattice": [valid.choice(LATTICES)],
+    "boundary": [valid.choice(BOUNDARIES)],
+    "neighborhood": [valid.choice(NEIGHBORHOODS), valid.FUNCTION],
+    "metric": [valid.choice(METRICS)],
+    "init": [valid.choice(INITS), valid.numbers("(n_units, n_features)", 2)],
+    "max_iter": [valid.integer(1)],
+    "radius_start": _RADIUS,
+    "radius_end": _RADIUS,
+    "radius_decay": [valid.choice(RADIUS_DECAYS), valid.numbers("(max_iter,)", 1, positive=True)],
+    "tol": [valid.real(0, closed=True)],
+    "n_clusters": [valid.integer(1), valid.NONE],
+    "features": [valid.choice(FEATURES)],
+    "random_state": [valid.RANDOM_STATE],
+    "verbose": [valid.integer(0), valid.BOOLEAN],
+}
+
+
+class Plan(NamedTuple):
+    """All that training needs to know."""
+
+    X: NDArray  # (n_samples, n_features), the samples of positive weight
+    sample_weight: NDArray[np.float64]  # (n_samples,), positive
+    mean: NDArray[np.float64]  # (n_features,)
+    spread: float  # root mean square distance of the samples to their mean
+    grid: Grid
+    codebook: NDArray[np.float64]  # (n_units, n_features), where training starts
+    radii: NDArray[np.float64]  # (max_iter,)
+    neighborhood: str | Neighborhood
+
+
+def make_plan(som: Any, X: NDArray, sample_weight: NDArray[np.float64]) -> Plan:
+    """Resolve the parameters of a map for some data.
+
+    Parameters
+    ----------
+    som : TFSOM
+        Its parameters are valid, each by itself; it is not changed.
+    X : ndarray of shape (n_samples, n_features)
+        Valid samples.
+    sample_weight : ndarray of float64, shape (n_samples,)
+        Valid weights.
+
+    Returns
+    -------
+    plan : Plan
+
+    Raises
+    ------
+    InvalidParameterError
+        Where parameters do not fit together or to the data.
+    ValueError
+        Where there are fewer samples than clusters, or values too large.
+    """
+    if not sample_weight.all():
+        X, sample_weight = X[sample_weight > 0], sample_weight[sample_weight > 0]
+    if som.n_clusters is not None and len(X) < som.n_clusters:
+        raise ValueError(
+            f"n_samples={len(X)} must be at least n_clusters={som.n_clusters}, counting samples "
+            "of positive weight."
+        )
+    needs_directions = isinstance(som.grid_size, str) or isinstance(som.init, str)
+    plane = principal_plane(X, sample_weight, n_directions=2 if needs_directions else 0)
+    if not math.isfinite(plane.spread):
+        raise ValueError(
+            "X holds values too large: their differences leave float64's range. Rescale it."
+        )
+    grid = _grid(som, float(sample_weight.sum()), plane)
+    return Plan(
+        X,
+        sample_weight,
+        plane.mean,
+        plane.spread,
+        grid,
+        _codebook(som, grid, X, sample_weight, plane),
+        _radii(som, grid),
+        _neighborhood(som),
+    )
+
+
+def _grid(som: Any, n_samples: float, plane: PrincipalPlane) -> Grid:
+    if isinstance(som.grid_size, str):
+        n_rows, n_columns = automatic_shape(n_samples, plane.deviations, som.lattice)
+    else:
+        n_rows, n_columns = np.broadcast_to(som.grid_size, 2).tolist()
+    grid = Grid(n_rows, n_columns, som.lattice, som.boundary)
+    if som.n_clusters is not None and som.n_clusters > grid.n_units:
+        raise valid.wrong_parameter(
+            "n_clusters",
+            som,
+            f"at most the number of units, {grid.n_units} on a map of {n_rows}x{n_columns}",
+            str(som.n_clusters),
+        )
+    return grid
+
+
+def _codebook(
+    som: Any, grid: Grid, X: NDArray, sample_weight: NDArray[np.float64], plane: PrincipalPlane
+) -> NDArray[np.float64]:
+    if isinstance(som.init, str):
+        random_state = check_random_state(som.random_state)
+        return initial_codebook(som.init, grid, X, sample_weight, plane, random_state)
+    codebook = np.array(som.init, dtype=np.float64)
+    right = (grid.n_units, X.shape[1])
+    if codebook.shape != right:
+        raise valid.wrong_parameter(
+            "init", som, f"of shape (n_units, n_features), {right}", f"shape {codebook.shape}"
+        )
+    return codebook
+
+
+def _radii(som: Any, grid: Grid) -> NDArray[np.float64]:
+    radii = radius_schedule(
+        som.radius_decay,
+        max_iter=som.max_iter,
+        start=som.radius_start,
+        end=som.radius_end,
+        neighborhood=som.neighborhood,
+        n_across=max(grid.shape),
+        ordered_start=isinstance(som.init, str) and som.init == "pca",
+    )
+    if len(radii) != som.max_iter:
+        raise valid.wrong_parameter(
+            "radius_decay", som, f"of shape (max_iter,), ({som.max_iter},)", f"shape {radii.shape}"
+        )
+    is_given = not isinstance(som.radius_start, str) and not isinstance(som.radius_end, str)
+    if isinstance(som.radius_decay, str) and is_given and som.radius_start < som.radius_end:
+        raise valid.wrong_parameter(
+            "radius_end", som, f"at most radius_start={som.radius_start}", str(som.radius_end)
+        )
+    return radii
+
+
+def _neighborhood(som: Any) -> str | Neighborhood:
+    """Return the neighborhood; a user's function so that it checks what it returns."""
+    if isinstance(som.neighborhood, str):
+        return som.neighborhood
+
+    def checked(squared: NDArray[np.float64], radius: float) -> NDArray[np.float64]:
+        returned = som.neighborhood(squared, radius)
+        try:
+            values = np.asarray(returned)
+        except ValueError:  # a ragged list
+            values = np.asarray(None)
+        if values.dtype.kind not in "biuf":
+            is_array = isinstance(returned, np.ndarray)
+            came = f"values of dtype {values.dtype}" if is_array else repr(returned)[:100]
+        elif values.shape != squared.shape:
+            came = f"shape {values.shape}"
+        elif not np.isfinite(values).all():
+            came = "values that are not finite"
+        else:
+            return values.astype(np.float64)
+        raise valid.wrong_parameter(
+            "neighborhood",
+            som,
+            "a function that returns one finite number for each squared grid distance; for "
+            f"distances of shape {squared.shape} it must return that shape",
+            came,
+        )
+
+    return checked

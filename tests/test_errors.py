@@ -1,0 +1,778 @@
+"""What is wrong is said in fit, in one true sentence, and the estimator stays as it was."""
+
+import copy
+import re
+from decimal import Decimal
+from fractions import Fraction
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+
+from sklearn_tfsom import TFSOM, InvalidParameterError
+from sklearn_tfsom._neighborhood import NEIGHBORHOODS
+
+X = np.random.RandomState(0).normal(size=(12, 3))
+SMALL = {"grid_size": (2, 2), "max_iter": 3}
+
+INT = "an int in the range [1, inf)"
+RADIUS = "a float in the range (0.0, inf) or a str among {'auto'}"
+
+# Completes "The parameter must be ...".
+RIGHT = {
+    "grid_size": f"{INT}, a tuple (n_rows, n_columns) of two ints in the range [1, inf) "
+    "or a str among {'auto'}",
+    "lattice": "a str among {'hexagonal', 'rectangular'}",
+    "boundary": "a str among {'planar', 'cylindrical', 'toroidal'}",
+    "neighborhood": "a str among {'gaussian', 'cut_gaussian', 'bubble', 'epanechnikov', "
+    "'mexican_hat', 'triangle'} or a callable",
+    "metric": "a str among {'euclidean'}",
+    "init": "a str among {'pca', 'sample', 'random'} or an array-like of finite numbers "
+    "of shape (n_units, n_features)",
+    "max_iter": INT,
+    "radius_start": RADIUS,
+    "radius_end": RADIUS,
+    "radius_decay": "a str among {'exponential', 'linear'} or an array-like of positive numbers "
+    "of shape (max_iter,)",
+    "tol": "a float in the range [0.0, inf)",
+    "n_clusters": f"{INT} or None",
+    "features": "a str among {'distances', 'coordinates', 'activations'}",
+    "random_state": "an int in the range [0, 2**32 - 1], an instance of "
+    "'numpy.random.RandomState' or None",
+    "verbose": "an int in the range [0, inf) or a bool",
+}
+
+NAN, INF = float("nan"), float("inf")
+
+NO_NUMBER = [
+    (True, "True"),
+    (False, "False"),
+    (np.True_, "np.True_"),
+    (NAN, "nan"),
+    (INF, "inf"),
+    (-INF, "-inf"),
+    ("1", "'1'"),
+    ("", "''"),
+    (b"auto", "b'auto'"),
+    ([1], "[1]"),
+    ((), "()"),
+    ({}, "{}"),
+    (1j, "1j"),
+    (Decimal("1.5"), "Decimal('1.5')"),
+    (np.array([2]), "an array of shape (1,) and dtype int64"),
+    (np.array(2.0), "an array of shape () and dtype float64"),
+    (np.float64("nan"), "np.float64(nan)"),
+]
+NO_INT = [
+    (0, "0"),
+    (-1, "-1"),
+    (np.int64(0), "np.int64(0)"),
+    (1.0, "1.0"),
+    (2.5, "2.5"),
+    (np.float64(2), "np.float64(2.0)"),
+    (Fraction(2), "Fraction(2, 1)"),
+    *NO_NUMBER,
+]
+NO_RADIUS = [
+    (0, "0"),
+    (0.0, "0.0"),
+    (-0.0, "-0.0"),
+    (-1, "-1"),
+    (-5e-324, "-5e-324"),
+    (np.float32(0), "np.float32(0.0)"),
+    (None, "None"),
+    ("Auto", "'Auto'"),
+    ("auto ", "'auto '"),
+    (10**400, "1" + 96 * "0" + "..."),  # no float is that large
+    *NO_NUMBER,
+]
+NO_NAME = [
+    ("", "''"),
+    ("Auto", "'Auto'"),
+    (None, "None"),
+    (0, "0"),
+    (1.5, "1.5"),
+    (True, "True"),
+    (NAN, "nan"),
+    (["auto"], "['auto']"),
+    ({}, "{}"),
+]
+
+# Value, and how the sentence shows it.
+BAD = {
+    "grid_size": [
+        *NO_INT,
+        (None, "None"),
+        ("Auto", "'Auto'"),
+        ([], "[]"),
+        ((3,), "(3,)"),
+        ((3, 2, 1), "(3, 2, 1)"),
+        ((0, 5), "(0, 5)"),
+        ((5, -1), "(5, -1)"),
+        ((2.0, 3), "(2.0, 3)"),
+        ((True, 3), "(True, 3)"),
+        ((NAN, 3), "(nan, 3)"),
+        ((None, 3), "(None, 3)"),
+        (("3", "2"), "('3', '2')"),
+        ([[1, 2], [3, 4]], "[[1, 2], [3, 4]]"),
+        ([[2, 3], [1]], "[[2, 3], [1]]"),
+        ({2, 3}, "{2, 3}"),
+        (np.array([2.0, 3.0]), "an array of shape (2,) and dtype float64"),
+        (np.array([[2, 3]]), "an array of shape (1, 2) and dtype int64"),
+        (np.array([], dtype=int), "an array of shape (0,) and dtype int64"),
+    ],
+    "lattice": [
+        *NO_NAME,
+        ("hex", "'hex'"),
+        ("Hexagonal", "'Hexagonal'"),
+        (b"hexagonal", "b'hexagonal'"),
+        (np.array(["hexagonal"]), "an array of shape (1,) and dtype <U9"),
+    ],
+    "boundary": [*NO_NAME, ("torus", "'torus'"), (("planar",), "('planar',)")],
+    "neighborhood": [*NO_NAME, ("gauss", "'gauss'"), ("Gaussian", "'Gaussian'")],
+    "metric": [*NO_NAME, ("l2", "'l2'"), ("Euclidean", "'Euclidean'")],
+    "init": [
+        *NO_NAME,
+        ("PCA", "'PCA'"),
+        ([], "[]"),
+        ([1.0, 2.0], "[1.0, 2.0]"),
+        ([[1, 2], [3]], "[[1, 2], [3]]"),
+        ([["a", "b"]], "[['a', 'b']]"),
+        ([[True, False]], "[[True, False]]"),
+        ([[NAN, 1]], "[[nan, 1]]"),
+        ([[INF, 1]], "[[inf, 1]]"),
+        (np.ones(3), "an array of shape (3,) and dtype float64"),
+        (np.ones((4, 3, 1)), "an array of shape (4, 3, 1) and dtype float64"),
+        (np.ones((0, 3)), "an array of shape (0, 3) and dtype float64"),
+        (np.ones((4, 0)), "an array of shape (4, 0) and dtype float64"),
+        (np.ones((4, 3), bool), "an array of shape (4, 3) and dtype bool"),
+        (np.ones((4, 3), complex), "an array of shape (4, 3) and dtype complex128"),
+        (np.ones((4, 3), object), "an array of shape (4, 3) and dtype object"),
+    ],
+    "max_iter": [*NO_INT, (None, "None"), ("20", "'20'")],
+    "radius_start": NO_RADIUS,
+    "radius_end": NO_RADIUS,
+    "radius_decay": [
+        *NO_NAME,
+        ("exp", "'exp'"),
+        (b"linear", "b'linear'"),
+        ([], "[]"),
+        ([2, 1, 0], "[2, 1, 0]"),
+        ([2, 1, -1], "[2, 1, -1]"),
+        ([2, NAN, 1], "[2, nan, 1]"),
+        ([INF, 2, 1], "[inf, 2, 1]"),
+        ([True, True, True], "[True, True, True]"),
+        (["a", "b", "c"], "['a', 'b', 'c']"),
+        ([[3, 2, 1]], "[[3, 2, 1]]"),
+        ({1.0}, "{1.0}"),
+        (np.ones((3, 1)), "an array of shape (3, 1) and dtype float64"),
+        (np.ones(0), "an array of shape (0,) and dtype float64"),
+        (np.ones(3, complex), "an array of shape (3,) and dtype complex128"),
+    ],
+    "tol": [
+        *NO_NUMBER,
+        (None, "None"),
+        (-1, "-1"),
+        (-1e-9, "-1e-09"),
+        (-5e-324, "-5e-324"),
+        (10**400, "1" + 96 * "0" + "..."),
+    ],
+    "n_clusters": [*NO_INT, ("None", "'None'")],
+    "features": [*NO_NAME, ("distance", "'distance'"), (["distances"], "['distances']")],
+    "random_state": [
+        *NO_NUMBER,
+        (-1, "-1"),
+        (2**32, "4294967296"),
+        (1.5, "1.5"),
+        (np.int64(-1), "np.int64(-1)"),
+    ],
+    "verbose": [
+        *(case for case in NO_NUMBER if not isinstance(case[0], bool | np.bool_)),
+        (None, "None"),
+        (-1, "-1"),
+        (0.0, "0.0"),
+        (1.5, "1.5"),
+    ],
+}
+
+BAD_CASES = [
+    pytest.param(name, value, shown, id=f"{name}={shown}")
+    for name, cases in BAD.items()
+    for value, shown in cases
+]
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    """Copy it before anything is set."""
+    return TFSOM(**SMALL, features="activations", n_clusters=2).fit(X)
+
+
+def assert_bitwise_equal(now, before):
+    if isinstance(before, dict):
+        assert now.keys() == before.keys()
+        for key in before:
+            assert_bitwise_equal(now[key], before[key])
+    elif isinstance(before, np.ndarray):
+        assert now.dtype == before.dtype and now.shape == before.shape
+        assert now.tobytes() == before.tobytes()
+    else:
+        assert now == before
+
+
+def check_fit_raises_and_changes_nothing(som, error, sentence=None, *, match=None, data=X, **fit):
+    before = dict(vars(som))
+    values = {name: copy.deepcopy(before[name]) for name in before if name.endswith("_")}
+    with pytest.raises(error, match=match) as caught:
+        som.fit(data, **fit)
+    if sentence is not None:
+        assert str(caught.value) == sentence
+    assert vars(som).keys() == before.keys()
+    assert all(vars(som)[name] is before[name] for name in before)
+    assert_bitwise_equal({name: vars(som)[name] for name in values}, values)
+
+
+def check_left_as_it_was(fitted, error, sentence=None, *, match=None, data=X, fit=None, **params):
+    """Of an estimator that was never fitted, and of one that was."""
+    for som in (TFSOM(**SMALL), copy.deepcopy(fitted)):
+        som.set_params(**params)
+        check_fit_raises_and_changes_nothing(
+            som, error, sentence, match=match, data=data, **(fit or {})
+        )
+
+
+def the_sentence(name, right, came):
+    return f"The '{name}' parameter of TFSOM must be {right}. Got {came} instead."
+
+
+class TestParameters:
+    def test_the_table_covers_every_parameter(self):
+        assert set(RIGHT) == set(BAD) == set(TFSOM().get_params())
+
+    @pytest.mark.parametrize(("name", "value", "shown"), BAD_CASES)
+    def test_a_bad_value_is_refused_in_fit(self, fitted, name, value, shown):
+        sentence = the_sentence(name, RIGHT[name], shown)
+        check_left_as_it_was(fitted, InvalidParameterError, sentence, **{name: value})
+
+    @pytest.mark.parametrize(("name", "value", "shown"), BAD_CASES)
+    def test_a_bad_value_may_be_set(self, name, value, shown):
+        assert getattr(TFSOM(**{name: value}), name) is value
+        assert TFSOM().set_params(**{name: value}).get_params()[name] is value
+        clone(TFSOM(**{name: value}))
+
+    @pytest.mark.parametrize("kind", [ValueError, TypeError])
+    def test_the_error_is_of_both_kinds(self, kind):
+        with pytest.raises(kind):
+            TFSOM(radius_end=0).fit(X)
+
+    @pytest.mark.parametrize(
+        ("name", "value", "shown"),
+        [
+            ("init", np.where(np.eye(4, 3), NAN, 1.0), "nan"),
+            ("init", np.where(np.eye(4, 3), INF, 1.0), "inf"),
+            ("init", np.where(np.eye(4, 3), -INF, 1.0), "-inf"),
+            ("radius_decay", np.array([2.0, NAN, 1.0]), "nan"),
+            ("radius_decay", np.array([2.0, 1.0, -7.5]), "-7.5"),
+            ("radius_decay", np.array([2.0, 1.0, 0.0]), "0"),
+            ("grid_size", np.array([-7, 2]), "-7"),
+        ],
+    )
+    def test_of_an_array_whose_shape_is_right_the_bad_value_is_shown(self, name, value, shown):
+        with pytest.raises(InvalidParameterError) as caught:
+            TFSOM(**{**SMALL, name: value}).fit(X)
+        came = str(caught.value).split("Got ")[1]
+        without_shape = came.replace(str(value.shape), "").replace(str(value.dtype), "")
+        assert shown in without_shape
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("grid_size", pd.Series([2, 3])),
+            ("init", pd.DataFrame({"a": [NAN, 1.0]})),
+            ("init", scipy.sparse.csr_matrix((4, 3))),
+            ("radius_decay", pd.Series([1.0, 0.0])),
+            ("random_state", pd.DataFrame({"a": [1, 2]})),
+        ],
+    )
+    def test_the_sentence_is_one_line(self, name, value):
+        with pytest.raises(InvalidParameterError) as caught:
+            TFSOM(**{**SMALL, name: value}).fit(X)
+        assert len(str(caught.value).splitlines()) == 1
+
+    def test_a_long_value_is_cut(self):
+        with pytest.raises(InvalidParameterError) as caught:
+            TFSOM(lattice="x" * 10_000).fit(X)
+        assert len(str(caught.value)) < 300
+
+    def test_a_subclass_is_called_by_its_name(self):
+        class OwnSOM(TFSOM):
+            pass
+
+        with pytest.raises(InvalidParameterError, match=r"^The 'tol' parameter of OwnSOM must be"):
+            OwnSOM(tol=-1).fit(X)
+
+
+class TestGoodValues:
+    @pytest.mark.parametrize(
+        ("name", "value", "plain"),
+        [
+            ("grid_size", 2, (2, 2)),
+            ("grid_size", np.int64(2), (2, 2)),
+            ("grid_size", np.int8(2), (2, 2)),
+            ("grid_size", [2, 3], (2, 3)),
+            ("grid_size", np.array([2, 3]), (2, 3)),
+            ("grid_size", (np.int64(2), np.uint8(3)), (2, 3)),
+            ("grid_size", np.str_("auto"), "auto"),
+            ("lattice", np.str_("rectangular"), "rectangular"),
+            ("init", np.arange(12).reshape(4, 3), np.arange(12.0).reshape(4, 3)),
+            ("init", np.arange(12.0).reshape(4, 3).tolist(), np.arange(12.0).reshape(4, 3)),
+            ("init", pd.DataFrame(np.eye(4, 3)), np.eye(4, 3)),
+            ("init", np.eye(4, 3, dtype=np.float32), np.eye(4, 3)),
+            ("max_iter", np.int64(2), 2),
+            ("radius_start", 2, 2.0),
+            ("radius_start", np.float32(2), 2.0),
+            ("radius_end", 1, 1.0),
+            ("radius_end", np.int64(1), 1.0),
+            ("radius_end", np.float32(1), 1.0),
+            ("radius_end", np.float16(0.5), 0.5),
+            ("radius_end", Fraction(1, 2), 0.5),
+            ("radius_decay", (3, 2, 1), [3.0, 2.0, 1.0]),
+            ("radius_decay", range(1, 4), [1.0, 2.0, 3.0]),
+            ("radius_decay", np.array([3, 2, 1], np.float32), [3.0, 2.0, 1.0]),
+            ("radius_decay", pd.Series([3, 2, 1]), [3.0, 2.0, 1.0]),
+            ("tol", 0, 0.0),
+            ("tol", -0.0, 0.0),
+            ("tol", np.float32(0.5), 0.5),
+            ("n_clusters", np.int64(2), 2),
+            ("random_state", np.int64(3), 3),
+            ("verbose", True, 1),
+            ("verbose", np.False_, 0),
+        ],
+    )
+    def test_a_value_means_what_the_plain_one_means(self, name, value, plain):
+        base = SMALL if name != "random_state" else {**SMALL, "init": "random"}
+        som = TFSOM(**{**base, name: value}).fit(X)
+        same = TFSOM(**{**base, name: plain}).fit(X)
+        assert getattr(som, name) is value
+        assert som.grid_shape_ == same.grid_shape_
+        assert all(type(side) is int for side in som.grid_shape_)
+        assert_array_equal(som.codebook_, same.codebook_)
+        assert_array_equal(som.labels_, same.labels_)
+        assert_array_equal(som.history_["radius"], same.history_["radius"])
+
+    @pytest.mark.parametrize(
+        ("params", "shape", "n_iter"),
+        [
+            ({"grid_size": 1}, (1, 1), 3),
+            ({"grid_size": (1, 1)}, (1, 1), 3),
+            ({"grid_size": (1, 5)}, (1, 5), 3),
+            ({"grid_size": (5, 1)}, (5, 1), 3),
+            ({"grid_size": 20}, (20, 20), 3),  # more units than samples
+            ({"max_iter": 1}, (2, 2), 1),
+            ({"max_iter": 2}, (2, 2), 2),
+            ({"tol": 0}, (2, 2), 3),
+            ({"tol": 1e300}, (2, 2), 2),  # as soon as the radius has reached its end
+            ({"radius_start": 1, "radius_end": 1}, (2, 2), 3),
+            ({"radius_start": 0.5}, (2, 2), 3),  # "auto" ends no higher than the start
+            ({"radius_end": 50}, (2, 2), 3),  # "auto" starts no lower than the end
+            ({"n_clusters": 1}, (2, 2), 3),
+            ({"init": "random", "random_state": 0}, (2, 2), 3),
+            ({"init": "random", "random_state": 2**32 - 1}, (2, 2), 3),
+            ({"init": "sample", "random_state": np.random.RandomState(0)}, (2, 2), 3),
+            ({"verbose": 0}, (2, 2), 3),
+        ],
+        ids=str,
+    )
+    def test_the_boundary_is_allowed(self, params, shape, n_iter):
+        som = TFSOM(**{**SMALL, "tol": 0, **params}).fit(X)
+        assert som.grid_shape_ == shape
+        assert som.codebook_.shape == (shape[0] * shape[1], 3)
+        assert np.isfinite(som.codebook_).all()
+        assert len(som.history_["radius"]) == som.n_iter_ <= n_iter
+
+    @pytest.mark.parametrize("neighborhood", NEIGHBORHOODS)
+    @pytest.mark.parametrize("radius", [5e-324, 1e-300, 1e-160, 1e-20])
+    def test_a_tiny_radius_leaves_each_unit_alone(self, neighborhood, radius):
+        params = {**SMALL, "neighborhood": neighborhood}
+        tiny = TFSOM(**params, radius_decay=[radius] * 3).fit(X)
+        alone = TFSOM(**params, radius_decay=[1e-3] * 3).fit(X)
+        assert_array_equal(tiny.codebook_, alone.codebook_)
+
+    @pytest.mark.parametrize("neighborhood", NEIGHBORHOODS)
+    @pytest.mark.parametrize("radius", [1e20, 1e160, 1e300, np.finfo(float).max])
+    def test_a_huge_radius_makes_all_units_the_mean(self, neighborhood, radius):
+        huge = TFSOM(**SMALL, neighborhood=neighborhood, radius_decay=[radius] * 3).fit(X)
+        assert_allclose(huge.codebook_, np.tile(X.mean(axis=0), (4, 1)), rtol=1e-12)
+
+
+class TestParametersThatDoNotFitTogether:
+    @pytest.mark.parametrize(
+        ("params", "sentence"),
+        [
+            (
+                {"init": np.ones((5, 3))},
+                the_sentence("init", "of shape (n_units, n_features), (4, 3)", "shape (5, 3)"),
+            ),
+            (
+                {"init": np.ones((4, 2)).tolist()},
+                the_sentence("init", "of shape (n_units, n_features), (4, 3)", "shape (4, 2)"),
+            ),
+            (
+                {"init": np.ones((3, 4))},
+                the_sentence("init", "of shape (n_units, n_features), (4, 3)", "shape (3, 4)"),
+            ),
+            (
+                {"radius_decay": [2.0, 1.0]},
+                the_sentence("radius_decay", "of shape (max_iter,), (3,)", "shape (2,)"),
+            ),
+            (
+                {"radius_decay": np.ones(4)},
+                the_sentence("radius_decay", "of shape (max_iter,), (3,)", "shape (4,)"),
+            ),
+            (
+                {"radius_start": 1.0, "radius_end": 2.0},
+                the_sentence("radius_end", "at most radius_start=1.0", "2.0"),
+            ),
+            (
+                {"radius_start": 1, "radius_end": 2, "radius_decay": "linear"},
+                the_sentence("radius_end", "at most radius_start=1", "2"),
+            ),
+            (
+                {"radius_start": 1.0, "radius_end": 1.0000000000000002},
+                the_sentence("radius_end", "at most radius_start=1.0", "1.0000000000000002"),
+            ),
+            (
+                {"radius_start": 1.0, "radius_end": 2.0, "max_iter": 1},
+                the_sentence("radius_end", "at most radius_start=1.0", "2.0"),
+            ),
+            (
+                {"n_clusters": 5},
+                the_sentence("n_clusters", "at most the number of units, 4 on a map of 2x2", "5"),
+            ),
+            (
+                {"n_clusters": np.int64(7), "grid_size": (2, 3)},
+                the_sentence("n_clusters", "at most the number of units, 6 on a map of 2x3", "7"),
+            ),
+        ],
+    )
+    def test_they_are_refused(self, fitted, params, sentence):
+        check_left_as_it_was(fitted, InvalidParameterError, sentence, **params)
+
+    def test_radii_that_an_array_replaces_need_not_fit(self):
+        params = {"radius_start": 1.0, "radius_end": 2.0, "radius_decay": [3.0, 2.0, 1.0]}
+        som = TFSOM(**SMALL, tol=0, **params).fit(X)
+        assert_array_equal(som.history_["radius"], [3, 2, 1][: som.n_iter_])
+
+    @pytest.mark.parametrize(
+        ("weights", "n_clusters", "n_samples"),
+        [(None, 4, 3), ([2, 1, 0], 3, 2), ([1, 0, 0], 2, 1)],
+    )
+    def test_more_clusters_than_samples_are_refused(self, fitted, weights, n_clusters, n_samples):
+        sentence = (
+            f"n_samples={n_samples} must be at least n_clusters={n_clusters}, counting samples of "
+            "positive weight."
+        )
+        fit = {"sample_weight": weights}
+        check_left_as_it_was(
+            fitted, ValueError, sentence, data=X[:3], fit=fit, n_clusters=n_clusters
+        )
+
+    @pytest.mark.parametrize(
+        ("samples", "n_clusters", "n_hit"),
+        [([[0, 0]] * 5, 2, 1), ([[0, 0], [0, 0], [1, 1]], 3, 2)],
+    )
+    def test_more_clusters_than_units_with_samples_are_fewer_in_the_end(
+        self, samples, n_clusters, n_hit
+    ):
+        message = (
+            f"Samples fall on {n_hit} units only, fewer than n_clusters={n_clusters}: "
+            f"there are {n_hit} clusters. Ask for fewer clusters or for a larger map."
+        )
+        with pytest.warns(ConvergenceWarning) as caught:
+            som = TFSOM(**SMALL, n_clusters=n_clusters).fit(samples)
+        assert [str(warning.message) for warning in caught] == [message]
+        assert set(som.labels_) == set(som.cluster_labels_) == set(range(n_hit))
+
+    @pytest.mark.parametrize(("samples", "n_hit"), [([[0, 0]] * 5, 1), ([[0, 0], [1, 1]], 2)])
+    def test_as_many_clusters_as_units_with_samples(self, samples, n_hit):
+        som = TFSOM(**SMALL, n_clusters=n_hit).fit(samples)
+        assert set(som.labels_) == set(som.cluster_labels_) == set(range(n_hit))
+
+
+class TestNeighborhoodFunctions:
+    @pytest.mark.parametrize(
+        ("function", "came"),
+        [
+            (lambda d2, r: 1.0, r"shape \(\)|1\.0"),
+            (lambda d2, r: d2[0], "shape"),
+            (lambda d2, r: d2.ravel(), "shape"),
+            (lambda d2, r: np.full(d2.shape, NAN), "finite|nan"),
+            (lambda d2, r: np.full(d2.shape, INF), "finite|inf"),
+            (lambda d2, r: np.where(d2 == 0, -INF, 1), "finite|inf"),
+            (lambda d2, r: None, ""),
+            (lambda d2, r: "gaussian", ""),
+            (lambda d2, r: {}, ""),
+            (lambda d2, r: [[1, 2], [3]], ""),
+            (lambda d2, r: np.ones(d2.shape) * 1j, "complex"),
+        ],
+        ids=["scalar", "part", "flat", "nan", "inf", "-inf", "none", "str", "dict", "ragged", "j"],
+    )
+    def test_a_wrong_result_is_refused(self, fitted, function, came):
+        match = rf"^The 'neighborhood' parameter of TFSOM must be .*\..* ({came}).* instead\.$"
+        check_left_as_it_was(fitted, InvalidParameterError, match=match, neighborhood=function)
+
+    def test_a_wrong_result_late_in_training_is_refused(self, fitted):
+        def decaying(d2, r):
+            return np.exp(-d2) if r > 1 else np.full(d2.shape, NAN)
+
+        params = {"neighborhood": decaying, "radius_decay": [3, 2, 1], "tol": 0}
+        match = "^The 'neighborhood' parameter of TFSOM must be"
+        check_left_as_it_was(fitted, InvalidParameterError, match=match, **params)
+
+    @pytest.mark.parametrize("error", [ZeroDivisionError, KeyError, KeyboardInterrupt])
+    def test_its_own_error_comes_through(self, fitted, error):
+        def failing(d2, r):
+            raise error("own words")
+
+        check_left_as_it_was(fitted, error, match="own words", neighborhood=failing)
+
+    def test_another_signature_is_refused(self, fitted):
+        match = "positional argument"
+        check_left_as_it_was(fitted, TypeError, match=match, neighborhood=lambda d2: d2)
+
+    @pytest.mark.parametrize("dtype", [bool, int, np.float32, np.float64])
+    def test_it_may_return_any_real_numbers(self, dtype):
+        own = TFSOM(**SMALL, neighborhood=lambda d2, r: (d2 <= r * r).astype(dtype)).fit(X)
+        # The radii that "auto" gives the bubble differ: give both the same.
+        radii = own.history_["radius"]
+        built_in = TFSOM((2, 2), neighborhood="bubble", radius_decay=radii, max_iter=len(radii))
+        assert_array_equal(own.codebook_, built_in.fit(X).codebook_)
+
+
+BAD_DATA = {
+    "NaN": (np.where(np.eye(12, 3), NAN, X), ValueError, "Input X contains NaN"),
+    "infinity": (np.where(np.eye(12, 3), INF, X), ValueError, "Input X contains infinity"),
+    "complex": (X + 1j, ValueError, "Complex data not supported"),
+    "strings": ([["a", "b", "c"]], ValueError, "could not convert string to float: 'a'"),
+    "1-d": (X[0], ValueError, "Expected 2D array, got 1D array instead"),
+    "3-d": (X[None], ValueError, "Found array with dim 3"),
+    "scalar": (1.0, ValueError, "Expected 2D array, got scalar array instead"),
+    "no sample": (
+        X[:0],
+        ValueError,
+        r"Found array with 0 sample\(s\) \(shape=\(0, 3\)\) while a minimum of 1 is required",
+    ),
+    "no feature": (
+        X[:, :0],
+        ValueError,
+        r"Found array with 0 feature\(s\) \(shape=\(12, 0\)\) while a minimum of 1 is required",
+    ),
+    "ragged": ([[1, 2], [3]], ValueError, "inhomogeneous"),
+    "sparse matrix": (
+        scipy.sparse.csr_matrix(X),
+        TypeError,
+        r"Sparse data was passed.*dense data is required\. Use '\.toarray\(\)'",
+    ),
+    "sparse array": (
+        scipy.sparse.csr_array(X),
+        TypeError,
+        r"Sparse data was passed.*dense data is required\. Use '\.toarray\(\)'",
+    ),
+    "dict": ({"a": 1}, TypeError, "dict"),
+}
+METHODS = ["predict", "transform", "score", "score_samples", "bmus", "quantize"]
+
+
+class TestData:
+    @pytest.mark.parametrize("kind", BAD_DATA)
+    def test_fit_refuses_them(self, fitted, kind):
+        data, error, match = BAD_DATA[kind]
+        check_left_as_it_was(fitted, error, match=match, data=data)
+
+    @pytest.mark.parametrize("method", METHODS)
+    @pytest.mark.parametrize("kind", BAD_DATA)
+    def test_a_fitted_map_refuses_them(self, fitted, method, kind):
+        data, error, match = BAD_DATA[kind]
+        with pytest.raises(error, match=match):
+            getattr(fitted, method)(data)
+
+    @pytest.mark.parametrize("method", METHODS)
+    @pytest.mark.parametrize("n_features", [1, 2, 4])
+    def test_another_number_of_features(self, fitted, method, n_features):
+        match = f"X has {n_features} features, but TFSOM is expecting 3 features as input"
+        with pytest.raises(ValueError, match=match):
+            getattr(fitted, method)(np.ones((5, n_features)))
+
+    @pytest.mark.parametrize("method", METHODS)
+    def test_other_feature_names(self, method):
+        frame = pd.DataFrame(X, columns=["a", "b", "c"])
+        som = TFSOM(**SMALL).fit(frame)
+        with pytest.raises(ValueError, match="feature names should match") as caught:
+            getattr(som, method)(frame.rename(columns={"c": "d"}))
+        assert re.search("unseen at fit time:\n- d\n", str(caught.value))
+
+    @pytest.mark.parametrize("factor", [1e153, 1e160, 7e307])
+    @pytest.mark.parametrize(
+        "params",
+        [
+            {"init": "pca"},
+            {"init": "pca", "grid_size": "auto"},
+            {"init": "random"},
+            {"init": "sample"},
+            {"init": np.zeros((4, 3))},
+        ],
+        ids=["pca", "auto", "random", "sample", "array"],
+    )
+    def test_large_values_are_mapped_or_called_too_large(self, factor, params):
+        som = TFSOM(**{**SMALL, **params}, random_state=0)
+        data = X / np.abs(X).max()
+        try:
+            som.fit(factor * data)
+        except ValueError as error:
+            assert re.search("X .*too large", str(error))
+        else:
+            small = clone(som).fit(data)
+            assert_allclose(som.codebook_ / factor, small.codebook_, rtol=1e-9, atol=1e-9)
+            assert som.quantization_error_ / factor == pytest.approx(small.quantization_error_)
+
+    @pytest.mark.parametrize(
+        "data", [[[1.7e308], [-1.7e308], [0.0]], [[1.7e308], [-1.7e308]] * 2], ids=["odd", "even"]
+    )
+    def test_values_whose_differences_overflow_are_called_too_large(self, fitted, data):
+        check_left_as_it_was(fitted, ValueError, match=r"X .*too large", data=data)
+
+    @pytest.mark.parametrize("value", [1.0, 1e200, 1.7e308, -1.7e308, 5e-324])
+    def test_one_value_everywhere_has_no_quantization_error(self, value):
+        som = TFSOM(**SMALL).fit(np.full((5, 2), value))
+        assert som.quantization_error_ == 0
+        assert_allclose(som.codebook_, value)
+
+    def test_float32_may_reach_its_end(self):
+        data = np.array([[-3.2e38], [3.0e38], [3.1e38], [3.2e38]], np.float32)
+        som = TFSOM((1, 2), max_iter=3).fit(data)
+        double = TFSOM((1, 2), max_iter=3).fit(data.astype(np.float64))
+        assert som.codebook_.dtype == np.float32
+        assert_allclose(som.codebook_, double.codebook_, rtol=1e-6)
+        assert som.quantization_error_ == pytest.approx(double.quantization_error_, rel=1e-6)
+
+    @pytest.mark.parametrize("far", [1e6, 1e100, 1e153, 1e160, 1e200, 1e307])
+    def test_a_far_sample_finds_its_unit_or_is_called_too_large(self, fitted, far):
+        samples = np.array([[far, 0, 0], [-far, 0, 0]])
+        right = [fitted.codebook_[:, 0].argmax(), fitted.codebook_[:, 0].argmin()]
+        try:
+            distances, bmus = fitted.bmus(samples, return_distance=True)
+        except ValueError as error:
+            assert re.search("X .*too large", str(error))
+        else:
+            assert_allclose(distances, far, rtol=1e-5)
+            if far == 1e6:  # beyond 1e15 rounding makes all units equally far
+                assert_array_equal(bmus, right)
+
+
+BAD_WEIGHTS = {
+    "too few": (
+        np.ones(11),
+        r"sample_weight must have one value for each of the 12 samples, shape \(12,\)\. "
+        r"Got shape \(11,\) instead\.",
+    ),
+    "too many": (np.ones(13), r"sample_weight .* 12 samples.* Got shape \(13,\) instead\."),
+    "empty": ([], r"sample_weight .* 12 samples.* Got shape \(0,\) instead\."),
+    "column": (np.ones((12, 1)), r"sample_weight .* 12 samples.* Got shape \(12, 1\) instead\."),
+    "row": (np.ones((1, 12)), r"sample_weight .* 12 samples.* Got shape \(1, 12\) instead\."),
+    "negative": (
+        -np.ones(12),
+        r"sample_weight must hold no negative values\. Got -1 as the lowest\.",
+    ),
+    "one negative": (np.r_[np.ones(11), -1e-9], r"sample_weight .* negative.* Got -1e-09"),
+    "negative scalar": (-2, r"sample_weight .* negative.* Got -2"),
+    "NaN": (np.full(12, NAN), "Input sample_weight contains NaN"),
+    "one NaN": (np.r_[np.ones(11), NAN], "Input sample_weight contains NaN"),
+    "infinity": (np.r_[np.ones(11), INF], "Input sample_weight contains infinity"),
+    "all zero": (np.zeros(12), "weight.*zero|zero.*weight"),
+    "int zeros": (np.zeros(12, int), "weight.*zero|zero.*weight"),
+    "zero": (0, "weight.*zero|zero.*weight"),
+    "string": (["a"] * 12, "could not convert string to float: 'a'"),
+    "too large": (np.full(12, 1e308), "sample_weight"),
+}
+
+
+class TestSampleWeight:
+    @pytest.mark.parametrize("kind", BAD_WEIGHTS)
+    def test_fit_refuses_it(self, fitted, kind):
+        weights, match = BAD_WEIGHTS[kind]
+        fit = {"sample_weight": weights}
+        check_left_as_it_was(fitted, ValueError, match=match, fit=fit)
+
+    @pytest.mark.parametrize("kind", BAD_WEIGHTS)
+    def test_score_refuses_it(self, fitted, kind):
+        weights, match = BAD_WEIGHTS[kind]
+        with pytest.raises(ValueError, match=match):
+            fitted.score(X, sample_weight=weights)
+
+    @pytest.mark.parametrize(
+        ("weights", "plain"),
+        [
+            (2.5, np.full(12, 2.5)),
+            (1, np.ones(12)),
+            (list(range(12)), np.arange(12.0)),
+            (pd.Series(range(12), index=range(5, 17)), np.arange(12.0)),
+            (np.arange(12) > 5, np.repeat([0.0, 1.0], 6)),
+            (np.r_[np.zeros(11), 1e-300], np.r_[np.zeros(11), 1.0]),
+            (np.arange(12, dtype=np.float32), np.arange(12.0)),
+        ],
+    )
+    def test_it_means_what_the_plain_array_means(self, weights, plain):
+        som = TFSOM(**SMALL).fit(X, sample_weight=weights)
+        same = TFSOM(**SMALL).fit(X, sample_weight=plain)
+        assert_array_equal(som.codebook_, same.codebook_)
+        assert som.score(X, sample_weight=weights) == same.score(X, sample_weight=plain)
+
+
+class TestMethods:
+    @pytest.mark.parametrize(
+        ("n_bmus", "shown"), [*NO_INT, (None, "None"), (5, "5"), (10**9, "1000000000")]
+    )
+    def test_a_bad_number_of_bmus_is_refused(self, fitted, n_bmus, shown):
+        with pytest.raises(InvalidParameterError) as caught:
+            fitted.bmus(X, n_bmus=n_bmus)
+        sentence = the_sentence("n_bmus", "an int in the range [1, 4]", shown)
+        assert str(caught.value) == sentence
+
+    @pytest.mark.parametrize(
+        ("n_bmus", "shape"),
+        [(1, (12,)), (np.int64(1), (12,)), (np.int8(2), (12, 2)), (4, (12, 4))],
+    )
+    def test_a_good_number_of_bmus_is_taken(self, fitted, n_bmus, shape):
+        assert fitted.bmus(X, n_bmus=n_bmus).shape == shape
+
+    @pytest.mark.parametrize(("features", "shown"), BAD["features"])
+    def test_transform_refuses_features_that_were_set_after_fit(self, fitted, features, shown):
+        som = copy.deepcopy(fitted).set_params(features=features)
+        with pytest.raises(InvalidParameterError) as caught:
+            som.transform(X)
+        assert str(caught.value) == the_sentence("features", RIGHT["features"], shown)
+        assert_array_equal(som.predict(X), fitted.predict(X))
+        assert_array_equal(
+            som.set_params(features="activations").transform(X), fitted.transform(X)
+        )
+
+    @pytest.mark.parametrize("method", METHODS)
+    def test_before_fit_there_is_nothing_to_ask(self, method):
+        with pytest.raises(NotFittedError, match="This TFSOM instance is not fitted yet"):
+            getattr(TFSOM(), method)(X)
+
+    @pytest.mark.parametrize("features", ["distances", "coordinates", "activations"])
+    def test_before_fit_there_are_no_feature_names(self, features):
+        with pytest.raises(NotFittedError, match="This TFSOM instance is not fitted yet"):
+            TFSOM(features=features).get_feature_names_out()
+
+    def test_after_a_fit_that_failed_there_is_nothing_to_ask(self):
+        som = TFSOM()
+        with pytest.raises(ValueError, match="NaN"):
+            som.fit([[NAN]])
+        with pytest.raises(NotFittedError):
+            som.predict(X)
