@@ -561,7 +561,7 @@ BAD_FITS = {
     "one dimension": ({}, lambda X: (X[0],)),
     "no rows": ({}, lambda X: (X[:0],)),
     "strings": ({}, lambda X: (X.astype(str) + "x",)),
-    "too large": ({}, lambda X: (X * 1e307,)),
+    "too large": ({}, lambda X: ([[1.7e308], [-1.7e308]],)),
     "negative weights": ({}, lambda X: (X, None, -np.ones(len(X)))),
     "nan weights": ({}, lambda X: (X, None, np.full(len(X), np.nan))),
     "zero weights": ({}, lambda X: (X, None, np.zeros(len(X)))),

@@ -144,28 +144,55 @@ def test_tiles_of_predict_and_transform_change_nothing(monkeypatch, search_modul
     assert_allclose(tiled[1], whole[1], rtol=1e-12)
 
 
-@pytest.mark.parametrize("n_samples", [1, 2, 500])
-@pytest.mark.parametrize("n_features", [1, 2, 60])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_graphs_are_traced_once_for_all_shapes(n_samples, n_features, dtype):
-    import tensorflow as tf
-
+def test_graphs_are_traced_once_for_all_shapes():
     from sklearn_tfsom._tf import search, training
 
-    rng = np.random.RandomState(0)
-    for shape in [(2, 3), (3, 3)]:
-        for neighborhood in ("gaussian", "bubble"):
-            som = TFSOM(shape, neighborhood=neighborhood, init="random", random_state=0)
+    def use_everything(n_samples, n_features, grid_size):
+        rng = np.random.RandomState(0)
+        for dtype in (np.float32, np.float64):
             X = rng.normal(size=(n_samples, n_features)).astype(dtype)
-            som.fit(X).transform(X)
-            som.bmus(X, n_bmus=2)
-    dtype = tf.as_dtype(dtype)
-    graphs = [
-        *(
-            training._epoch(dtype, smooth, False)
-            for smooth in (training.smooth_separable, training.smooth_blocks)
-        ),
-        search._nearest_tile(dtype, False),
-        search._distances_tile(),
-    ]
-    assert [graph.experimental_get_tracing_count() for graph in graphs] == [1] * 4
+            for neighborhood in ("gaussian", "bubble"):
+                som = TFSOM(grid_size, neighborhood=neighborhood, max_iter=2).fit(X)
+                som.transform(X)
+                som.bmus(X, n_bmus=2)
+
+    def n_traces():
+        makers = (training._epoch, search._nearest_tile, search._distances_tile)
+        return [make.__wrapped__.cache_info().misses for make in makers]
+
+    use_everything(20, 3, (2, 3))
+    before = n_traces()
+    for n_samples in (1, 2, 500):
+        for n_features in (1, 2, 60):
+            use_everything(n_samples, n_features, (3, 3))
+    assert n_traces() == before
+
+
+def test_compiled_searches_find_the_same_units():
+    """Above some millions of scores XLA compiles the search, in whole tiles."""
+    rng = np.random.RandomState(0)
+    codebook = rng.normal(size=(401, 4))
+    for dtype in (np.float32, np.float64):
+        X = rng.normal(size=(21_003, 4)).astype(dtype)
+        from sklearn_tfsom._tf import search
+
+        assert search.is_worth_compiling(*map(len, (X, codebook)))
+        assert not search.is_worth_compiling(1000, len(codebook))
+        bmus, distances = core().nearest(X, codebook)
+        parts = [core().nearest(part, codebook) for part in np.array_split(X, 30)]
+        assert_array_equal(bmus, np.concatenate([part for part, _ in parts]))
+        assert_allclose(distances, np.concatenate([part for _, part in parts]), rtol=1e-14)
+
+
+def test_compiled_training_equals_training_by_parts(monkeypatch):
+    from sklearn_tfsom._tf import search
+
+    rng = np.random.RandomState(0)
+    X = rng.normal(size=(30_000, 3))
+    X[::7] = X[0]  # ties, and a tile that is not full
+    compiled = TFSOM((20, 15), neighborhood="epanechnikov", max_iter=4).fit(X)
+    assert search.is_worth_compiling(30_000, 300)
+    monkeypatch.setattr(search, "_MIN_COMPILED_SCORES", 10**12)
+    plain = TFSOM((20, 15), neighborhood="epanechnikov", max_iter=4).fit(X)
+    assert_allclose(compiled.codebook_, plain.codebook_, rtol=1e-12, atol=1e-12)
+    assert_array_equal(compiled.labels_, plain.labels_)

@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator
-from typing import NamedTuple
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
 from sklearn_tfsom._tf.startup import start_compiler
+
+Graph: TypeAlias = Callable[..., Any]
+
+_tracing = threading.Lock()
 
 # Units are searched in blocks of 16: as many float32 fill a vector register of AVX-512.
 _BLOCK = 16
@@ -38,6 +43,25 @@ def tile_rows(n_units: int) -> int:
     """Rows per tile: a power of two, so that tiles of an aligned array are aligned."""
     rows = min(max(_TILE_SCORES // n_units, _MIN_TILE_ROWS), _MAX_TILE_ROWS)
     return 2 ** (rows.bit_length() - 1)
+
+
+def one_graph(make: Callable[..., tf.types.experimental.PolymorphicFunction]) -> Callable:
+    """Decorate a function that makes a graph so that each is traced once, by whatever thread.
+
+    Every dimension in the graphs' signatures is None: one trace serves all shapes. What comes back
+    is the concrete function, which a call reaches in a third of the time.
+    """
+
+    @functools.cache
+    def traced(*kind: Any) -> Graph:
+        return make(*kind).get_concrete_function()
+
+    @functools.wraps(traced)
+    def locked(*kind: Any) -> Graph:
+        with _tracing:
+            return traced(*kind)
+
+    return locked
 
 
 def is_worth_compiling(n_samples: int, n_units: int) -> bool:
@@ -143,7 +167,12 @@ def _winners(scores: tf.Tensor, margin: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor
 
 # Under XLA the two levels run as one loop, at half the price; but XLA compiles for each shape of
 # a tile and number of units (50 ms), so that it is for large data only.
-_compiled_winners = tf.function(_winners, jit_compile=True, autograph=False)
+_compiled_winners = tf.function(
+    _winners,
+    input_signature=[tf.TensorSpec([None, None], tf.float32), tf.TensorSpec([None], tf.float32)],
+    jit_compile=True,
+    autograph=False,
+)
 
 
 def search(
@@ -219,9 +248,8 @@ def _squared_differences(rows: tf.Tensor, code_vectors: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(tf.math.squared_difference(rows, code_vectors), axis=1)
 
 
-@functools.cache
+@one_graph
 def _nearest_tile(dtype: tf.DType, compiled: bool) -> tf.types.experimental.PolymorphicFunction:
-    """Trace once per precision; no shape is part of the trace."""
 
     def nearest(rows: tf.Tensor, codebook: tf.Tensor, n_bmus: tf.Tensor) -> list[tf.Tensor]:
         terms = search_terms(codebook)
@@ -264,7 +292,7 @@ def _nearest_tile(dtype: tf.DType, compiled: bool) -> tf.types.experimental.Poly
     )
 
 
-@functools.cache
+@one_graph
 def _distances_tile() -> tf.types.experimental.PolymorphicFunction:
     def distances(rows: tf.Tensor, codebook: tf.Tensor) -> list[tf.Tensor]:
         terms = search_terms(codebook)
@@ -322,7 +350,9 @@ def nearest(
     for rows in _tiles(n_samples, n_tile):
         n_rows = len(X[rows])
         frame.enter(X[rows], x[:n_rows])
-        found, apart = tile(tf.constant(x if compiled else x[:n_rows]), inside, n_bmus)
+        found, apart = tile(
+            tf.constant(x if compiled else x[:n_rows]), inside, tf.constant(n_bmus)
+        )
         bmus[rows] = found.numpy()[:, :n_rows].T
         distances[rows] = apart.numpy()[:, :n_rows].T
     if not np.isfinite(distances).all():

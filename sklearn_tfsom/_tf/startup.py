@@ -16,7 +16,7 @@ from types import ModuleType
 # informational lines, and on a machine without a GPU the news that there is none.
 _CHATTER = re.compile(
     rb"WARNING: All log messages before absl::InitializeLog\(\) is called are written to STDERR"
-    rb"|(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: )?I\d* ?.*\.cc:\d+\] "
+    rb"|(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: )?I\d* ?.*\.(cc|h):\d+\] "
     rb"|(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: )?[WE]\d* ?.*"
     rb"/?(cuda_platform|cuda_dnn|cuda_fft|cuda_blas|cudart_stub|gpu_device|computation_placer)"
     rb"\.cc:\d+\] "
@@ -48,9 +48,13 @@ def core() -> ModuleType:
     if _training is None:
         with _lock:
             if _training is None:
-                with _startup_lines_held_back():
-                    _training = _start()
-                _process = os.getpid()
+                _process = os.getpid()  # before: a fork may come while TensorFlow starts
+                try:
+                    with _startup_lines_held_back():
+                        _training = _start()
+                except BaseException:
+                    _process = None
+                    raise
     return _training
 
 
@@ -62,8 +66,9 @@ def start_compiler() -> None:
             if not _is_compiler_ready:
                 import tensorflow as tf
 
+                twice = tf.function(lambda x: x + x, jit_compile=True, autograph=False)
                 with _startup_lines_held_back():
-                    tf.function(lambda: tf.zeros(()), jit_compile=True, autograph=False)()
+                    twice(tf.zeros(1)).numpy()
                 _is_compiler_ready = True
 
 

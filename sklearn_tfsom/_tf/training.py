@@ -25,6 +25,7 @@ from sklearn_tfsom._tf.search import (
     distances,
     is_worth_compiling,
     nearest,
+    one_graph,
     search,
     search_terms,
     tile_rows,
@@ -189,7 +190,7 @@ def update(
     return tf.where(known, numerator / tf.where(known, denominator, 1), codebook)
 
 
-@functools.cache
+@one_graph
 def _epoch(
     dtype: tf.DType, smooth: Callable, compiled: bool
 ) -> tf.types.experimental.PolymorphicFunction:
