@@ -67,13 +67,15 @@ def main():
         ),
         (
             "held-out accuracy, distance features",
-            f"{held_out_accuracy(TFSOM(), X, y):.3f}",
+            # For features quantization counts more than order: a small radius is better.
+            f"{held_out_accuracy(TFSOM(radius_end=0.3), X, y):.3f}"
+            f" ({held_out_accuracy(TFSOM(), X, y):.3f} at radius 0.9)",
             f"{held_out_accuracy(KMeans(n_units, n_init=1, random_state=0), X, y):.3f}",
         ),
     ]
-    print(f"{'':38}{'self-organizing map':26}k-means")
+    print(f"{'':38}{'self-organizing map':28}k-means")
     for name, ours, theirs in rows:
-        print(f"{name:38}{ours:26}{theirs}")
+        print(f"{name:38}{ours:28}{theirs}")
 
     matplotlib.use("agg")
     display = UMatrixDisplay.from_estimator(som, X, y)
