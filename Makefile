@@ -18,6 +18,7 @@ help:
 	@echo "make demo         map handwritten digits and compare with k-means"
 	@echo "make test         run the tests"
 	@echo "make test-oldest  run the tests with the oldest supported scikit-learn"
+	@echo "make bench        compare with k-means, into benchmarks/results (minutes)"
 	@echo "make lint         run the linters (make format: let them mend what they can)"
 	@echo "make clean        remove what make has made"
 
@@ -33,6 +34,11 @@ test: $(VENV)/.test
 .PHONY: test-oldest
 test-oldest: $(VENV)/.oldest
 	PYTHONPATH=$(OLDEST) $(BIN)/python -m pytest
+
+.PHONY: bench
+bench: $(VENV)/.demo
+	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/usefulness.py
 
 .PHONY: lint
 lint: $(VENV)/.lint

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 try:
@@ -27,8 +28,13 @@ except ImportError:  # scikit-learn < 1.9 has no callbacks
             return _NoCallbacks()
 
     def with_callbacks(method: Any) -> Any:  # type: ignore[misc]
-        """Stand-in for scikit-learn 1.9's decorator."""
-        return method
+        """Stand-in for scikit-learn 1.9's decorator: a frame of the stack, as there."""
+
+        @functools.wraps(method)
+        def unmanaged(*args: Any, **kwargs: Any) -> Any:
+            return method(*args, **kwargs)
+
+        return unmanaged
 
 
 __all__ = ["CallbackSupportMixin", "with_callbacks"]

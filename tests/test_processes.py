@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import pytest
@@ -11,29 +12,12 @@ import pytest
 TIMEOUT = 100  # seconds: a hang ends, a slow machine does not fail
 
 
-def start(script, *arguments):
-    return subprocess.Popen(
-        [sys.executable, "-c", COMMON + script, *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-
-
-def finish(process, given=b""):
-    """Return what a script printed as JSON, and all that came on its standard error."""
-    with process:
-        try:
-            out, err = process.communicate(given, timeout=TIMEOUT)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            raise
-    assert process.returncode == 0, err.decode()
-    return json.loads(out), err
-
-
-def run(script, *arguments, given=b""):
-    return finish(start(script, *arguments), given)
+def run(script, given=b""):
+    """Return what a script prints, as JSON, and all that comes on its standard error."""
+    command = [sys.executable, "-c", COMMON + script]
+    done = subprocess.run(command, input=given, capture_output=True, timeout=TIMEOUT)
+    assert done.returncode == 0, done.stderr.decode()
+    return json.loads(done.stdout), done.stderr
 
 
 COMMON = """
@@ -91,8 +75,8 @@ class Outcome(NamedTuple):
 
 @pytest.fixture(scope="module")
 def two_processes():
-    processes = [start(EVERY_KIND), start(EVERY_KIND)]
-    return [Outcome(*out, err) for out, err in map(finish, processes)]
+    with ThreadPoolExecutor(2) as threads:
+        return [Outcome(*out, err) for out, err in threads.map(run, [EVERY_KIND] * 2)]
 
 
 def test_nothing_is_printed_on_standard_error(two_processes):
@@ -211,6 +195,7 @@ for _ in range(2):
     os.write(2, b"after\\n")
 is_restored = before == descriptors()
 sys.meta_path.pop(0)
+sys.stderr.close()
 os.close(2)
 print(json.dumps([messages, is_restored, small_map().fit(few).n_iter_]))
 """

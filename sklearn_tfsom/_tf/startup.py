@@ -35,8 +35,9 @@ def core() -> ModuleType:
     Raises
     ------
     RuntimeError
-        In a process that was forked after TensorFlow had started: there it would wait forever for
-        threads that the fork has not copied.
+        In a process that was forked after this function had started TensorFlow: there it would
+        wait forever for threads that the fork has not copied. (A start that happened elsewhere in
+        the parent cannot be seen from here.)
     """
     global _training, _process
     if _process not in (None, os.getpid()):
@@ -99,9 +100,12 @@ def _share_cores_with_other_workers(tf: ModuleType) -> None:
 
 @contextlib.contextmanager
 def _startup_lines_held_back() -> Iterator[None]:
-    """Hold back what is written to file descriptor 2; let go of all but the chatter at the end."""
-    if sys.stderr is not None:
-        sys.stderr.flush()
+    """Hold back what is written to file descriptor 2; let go of all but the chatter at the end.
+
+    A file holds it, and no pipe, which could fill up. What is held is lost if the process is
+    killed meanwhile.
+    """
+    _flush()
     try:
         stderr = os.dup(2)
     except OSError:  # no standard error, as under pythonw: nothing to keep quiet
@@ -112,11 +116,15 @@ def _startup_lines_held_back() -> Iterator[None]:
         try:
             yield
         finally:
-            if sys.stderr is not None:
-                sys.stderr.flush()
+            _flush()
             os.dup2(stderr, 2)
             os.close(stderr)
             held.seek(0)
             for line in held:
                 if not _CHATTER.match(line):
                     os.write(2, line)
+
+
+def _flush() -> None:
+    with contextlib.suppress(AttributeError, ValueError):  # sys.stderr may be None, or closed
+        sys.stderr.flush()
