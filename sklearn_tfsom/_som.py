@@ -24,7 +24,7 @@ from sklearn_tfsom._grid import Grid
 from sklearn_tfsom._neighborhood import kernels
 from sklearn_tfsom._plan import RULES, make_plan
 from sklearn_tfsom._schedules import n_epochs_to_end
-from sklearn_tfsom._tf.startup import core
+from sklearn_tfsom._tf.startup import tensorflow_core
 
 
 class TFSOM(
@@ -278,12 +278,12 @@ class TFSOM(
 
         callbacks = self._init_callback_context(max_subtasks=len(plan.radii))
         callbacks.call_on_fit_task_begin(estimator=self, X=X, y=y)
-        engine = core()
-        epochs = engine.train_epochs(
+        core = tensorflow_core()
+        epochs = core.train_epochs(
             plan.X,
             plan.sample_weight,
             plan.codebook,
-            engine.Frame.around(plan.mean, plan.spread),
+            core.Frame.around(plan.mean, plan.spread),
             plan.radii,
             kernels(plan.grid, plan.neighborhood),
         )
@@ -355,10 +355,11 @@ class TFSOM(
         """
         X = self._check_fitted_data(X)
         valid.check_value("features", self, self.features, RULES["features"])
+        core = tensorflow_core()
         if self.features == "coordinates":
-            bmus, _ = core().nearest(X, self.codebook_)
-            return self.unit_positions_[bmus[:, 0]].astype(X.dtype)
-        distances = core().distances(X, self.codebook_)
+            bmus = core.nearest(X, self.codebook_)[:, 0]
+            return self.unit_positions_[bmus].astype(X.dtype)
+        distances = core.distances(X, self.codebook_)
         if self.features == "distances":
             return distances
         width = max(self.quantization_error_, float(np.finfo(X.dtype).tiny))
@@ -386,8 +387,9 @@ class TFSOM(
         """
         X = self._check_fitted_data(X)
         weights = valid.check_sample_weight(sample_weight, len(X))
-        _, distances = core().nearest(X, self.codebook_)
-        return -_mean(distances[:, 0], weights)
+        core = tensorflow_core()
+        bmus = core.nearest(X, self.codebook_)
+        return -_mean(core.apart(X, self.codebook_, bmus)[:, 0], weights)
 
     def score_samples(self, X: ArrayLike) -> NDArray:
         """Compute minus the distance of each sample to its best-matching unit.
@@ -434,10 +436,13 @@ class TFSOM(
         """
         X = self._check_fitted_data(X)
         valid.check_value("n_bmus", self, n_bmus, [valid.integer(1, len(self.codebook_))])
-        bmus, distances = core().nearest(X, self.codebook_, int(n_bmus))
-        if n_bmus == 1:
-            bmus, distances = bmus[:, 0], distances[:, 0]
-        return (distances.astype(X.dtype), bmus) if return_distance else bmus
+        core = tensorflow_core()
+        bmus = core.nearest(X, self.codebook_, int(n_bmus))
+        shape = len(X) if n_bmus == 1 else bmus.shape
+        if not return_distance:
+            return bmus.reshape(shape)
+        distances = core.apart(X, self.codebook_, bmus).astype(X.dtype)
+        return distances.reshape(shape), bmus.reshape(shape)
 
     def quantize(self, X: ArrayLike) -> NDArray:
         """Replace each sample by the code vector of its best-matching unit.
@@ -478,7 +483,9 @@ class TFSOM(
     ) -> dict[str, Any]:
         """All fitted attributes that a codebook leads to."""
         codebook = codebook.astype(X.dtype)
-        bmus, distances = core().nearest(X, codebook)
+        core = tensorflow_core()
+        bmus = core.nearest(X, codebook)
+        distances = core.apart(X, codebook, bmus)[:, 0]
         bmus = bmus[:, 0]
         hits = np.bincount(bmus, weights, minlength=grid.n_units)
         cluster_labels = np.arange(grid.n_units)
@@ -495,7 +502,7 @@ class TFSOM(
             "_boundary": grid.boundary,
             "unit_positions_": grid.positions(),
             "hits_": hits,
-            "quantization_error_": _mean(distances[:, 0], weights),
+            "quantization_error_": _mean(distances, weights),
             "history_": {name: np.array(values) for name, values in history.items()},
             "n_iter_": len(history["radius"]),
         }

@@ -7,7 +7,7 @@ from sklearn_tfsom import TFSOM
 from sklearn_tfsom._grid import BOUNDARIES, LATTICES, Grid
 from sklearn_tfsom._neighborhood import NEIGHBORHOODS, SeparableKernel, kernels
 from sklearn_tfsom._schedules import n_epochs_to_end, radius_schedule
-from sklearn_tfsom._tf.startup import core
+from sklearn_tfsom._tf.startup import tensorflow_core
 
 every_neighborhood = pytest.mark.parametrize("name", NEIGHBORHOODS)
 
@@ -38,9 +38,11 @@ def test_smoothing_is_a_product_with_h(name, lattice, boundary, shape):
 
     grid = Grid(*shape, lattice, boundary)
     kernel = kernels(grid, name)(1.5)
-    engine = core()
+    tensorflow_core()
+    from sklearn_tfsom._tf import training
+
     is_separable = isinstance(kernel, SeparableKernel)
-    smooth = engine.smooth_separable if is_separable else engine.smooth_blocks
+    smooth = training.smooth_separable if is_separable else training.smooth_blocks
     values = np.random.RandomState(0).normal(size=(*shape, 3))
     H = reference.neighborhood_matrix(shape, lattice, boundary, name, 1.5)
     expected = (H @ values.reshape(-1, 3)).reshape(values.shape)

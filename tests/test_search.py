@@ -7,15 +7,17 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn_tfsom import TFSOM
 from sklearn_tfsom._grid import Grid
 from sklearn_tfsom._neighborhood import kernels
-from sklearn_tfsom._tf.startup import core
+from sklearn_tfsom._tf.startup import tensorflow_core
 
 
-@pytest.fixture(scope="module")
-def search_module():
-    core()
-    from sklearn_tfsom._tf import search
+def nearest(X, codebook, n_bmus=1):
+    core = tensorflow_core()
+    bmus = core.nearest(X, codebook, n_bmus)
+    return bmus, core.apart(X, codebook, bmus)
 
-    return search
+
+def all_distances(X, codebook):
+    return tensorflow_core().distances(X, codebook)
 
 
 def exact_bmus(X, codebook):
@@ -43,7 +45,7 @@ def test_near_ties_are_decided_as_in_float64(n_features, gap, offset):
         gap = max(gap, 1e-9)  # below, float64's own rounding decides
     X, codebook = near_ties(gap, n_features, np.random.RandomState(n_features))
     X, codebook = X + offset, codebook + offset
-    bmus, distances = core().nearest(X, codebook)
+    bmus, distances = nearest(X, codebook)
     expected = exact_bmus(X, codebook)
     assert_array_equal(bmus[:, 0], expected)
     assert_allclose(distances[:, 0], np.linalg.norm(X - codebook[expected], axis=1), rtol=1e-9)
@@ -58,7 +60,7 @@ def test_outliers_and_extreme_scales_find_their_unit(scale, dtype):
     codebook = (rng.normal(size=(30, 5)) * scale).astype(dtype)
     X = (rng.normal(size=(200, 5)) * scale).astype(dtype)
     X[::10] *= dtype(1e12)  # outliers, far beyond float32's digits
-    bmus, distances = core().nearest(X, codebook)
+    bmus, distances = nearest(X, codebook)
     assert_array_equal(bmus[:, 0], exact_bmus(X, codebook))
     expected = np.linalg.norm(X.astype(np.longdouble) - codebook[bmus[:, 0]], axis=1)
     assert_allclose(distances[:, 0], expected.astype(float), rtol=1e-6)
@@ -68,7 +70,7 @@ def test_equal_code_vectors_go_to_the_lowest_index():
     rng = np.random.RandomState(0)
     codebook = np.repeat(rng.normal(size=(8, 70)), 3, axis=0)[rng.permutation(24)]
     X = rng.normal(size=(300, 70))
-    bmus = core().nearest(X, codebook)[0][:, 0]
+    bmus = nearest(X, codebook)[0][:, 0]
     lowest = [min(np.flatnonzero((codebook == w).all(axis=1))) for w in codebook]
     assert set(bmus) <= set(lowest)
     assert_array_equal(bmus, np.array(lowest)[exact_bmus(X, codebook)])
@@ -78,7 +80,7 @@ def test_equal_code_vectors_go_to_the_lowest_index():
 def test_several_bmus_are_the_closest_in_order(n_bmus):
     rng = np.random.RandomState(3)
     codebook, X = rng.normal(size=(20, 4)), rng.normal(size=(100, 4))
-    bmus, distances = core().nearest(X, codebook, n_bmus)
+    bmus, distances = nearest(X, codebook, n_bmus)
     every = np.linalg.norm(X[:, None] - codebook, axis=2)
     assert_array_equal(bmus, np.argsort(every, axis=1, kind="stable")[:, :n_bmus])
     assert_allclose(distances, np.sort(every, axis=1)[:, :n_bmus], rtol=1e-12)
@@ -89,7 +91,7 @@ def test_small_distances_keep_their_digits(offset):
     rng = np.random.RandomState(1)
     codebook = rng.normal(size=(40, 8)) + offset
     X = np.concatenate([codebook, codebook[:20] + 1e-6 * rng.normal(size=(20, 8))])
-    distances = core().distances(X, codebook)
+    distances = all_distances(X, codebook)
     expected = np.linalg.norm(X[:, None] - codebook, axis=2)
     assert_array_equal(np.diag(distances[:40]), 0)
     assert_allclose(distances, expected, rtol=1e-9, atol=1e-16 * offset)
@@ -99,10 +101,21 @@ def test_float32_distances_are_float32():
     rng = np.random.RandomState(1)
     X = rng.normal(size=(50, 3)).astype(np.float32)
     codebook = X[:10].copy()
-    distances = core().distances(X, codebook)
+    distances = all_distances(X, codebook)
     assert distances.dtype == np.float32
     expected = np.linalg.norm(X[:, None].astype(float) - codebook, axis=2)
-    assert_allclose(distances, expected, rtol=1e-6)
+    assert_allclose(distances, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_distances_of_coinciding_samples_and_units(dtype):
+    """All is cancellation: all pairs are computed again, in chunks."""
+    rng = np.random.RandomState(0)
+    X = rng.normal(size=(1, 30)).astype(dtype).repeat(60, axis=0)
+    codebook = X[:20] + dtype(1e-6) * rng.normal(size=(20, 30)).astype(dtype)
+    expected = np.linalg.norm(X[:, None].astype(float) - codebook, axis=2)
+    assert_allclose(all_distances(X, codebook), expected, rtol=1e-6)
+    assert_array_equal(all_distances(X, X[:7]), 0)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -110,7 +123,7 @@ def test_float32_distances_are_float32():
 def test_tile_size_changes_nothing(dtype, neighborhood):
     rng = np.random.RandomState(5)
     X = rng.normal(size=(1000, 6)).astype(dtype)
-    engine, grid, weights = core(), Grid(6, 5), rng.uniform(size=1000)
+    engine, grid, weights = tensorflow_core(), Grid(6, 5), rng.uniform(size=1000)
     start = rng.normal(size=(30, 6))
     results = []
     for n_tile in (1000, 7, 64, 999):
@@ -133,19 +146,21 @@ def test_tile_size_changes_nothing(dtype, neighborhood):
             assert error == pytest.approx(first_error, rel=1e-5)
 
 
-def test_tiles_of_predict_and_transform_change_nothing(monkeypatch, search_module):
+def test_tiles_of_predict_and_transform_change_nothing(monkeypatch):
     rng = np.random.RandomState(5)
     X, codebook = rng.normal(size=(700, 6)), rng.normal(size=(30, 6))
-    whole = core().nearest(X, codebook, 2), core().distances(X, codebook)
-    monkeypatch.setattr(search_module, "tile_rows", lambda n_units: 16)
-    tiled = core().nearest(X, codebook, 2), core().distances(X, codebook)
+    whole = nearest(X, codebook, 2), all_distances(X, codebook)
+    from sklearn_tfsom._tf import inference
+
+    monkeypatch.setattr(inference, "tile_rows", lambda n_units: 16)
+    tiled = nearest(X, codebook, 2), all_distances(X, codebook)
     assert_array_equal(tiled[0][0], whole[0][0])
     assert_allclose(tiled[0][1], whole[0][1], rtol=1e-14)
     assert_allclose(tiled[1], whole[1], rtol=1e-12)
 
 
 def test_graphs_are_traced_once_for_all_shapes():
-    from sklearn_tfsom._tf import search, training
+    from sklearn_tfsom._tf import inference, training
 
     def use_everything(n_samples, n_features, grid_size):
         rng = np.random.RandomState(0)
@@ -157,7 +172,13 @@ def test_graphs_are_traced_once_for_all_shapes():
                 som.bmus(X, n_bmus=2)
 
     def n_traces():
-        makers = (training._epoch, search._nearest_tile, search._distances_tile)
+        makers = (
+            training._epoch,
+            inference._nearest_tile,
+            inference._several_nearest_tile,
+            inference._apart_tile,
+            inference._distances_tile,
+        )
         return [make.__wrapped__.cache_info().misses for make in makers]
 
     use_everything(20, 3, (2, 3))
@@ -178,8 +199,8 @@ def test_compiled_searches_find_the_same_units():
 
         assert search.is_worth_compiling(*map(len, (X, codebook)))
         assert not search.is_worth_compiling(1000, len(codebook))
-        bmus, distances = core().nearest(X, codebook)
-        parts = [core().nearest(part, codebook) for part in np.array_split(X, 30)]
+        bmus, distances = nearest(X, codebook)
+        parts = [nearest(part, codebook) for part in np.array_split(X, 30)]
         assert_array_equal(bmus, np.concatenate([part for part, _ in parts]))
         assert_allclose(distances, np.concatenate([part for _, part in parts]), rtol=1e-14)
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import functools
 import math
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from sklearn_tfsom._tf.startup import start_compiler
 
@@ -31,12 +31,6 @@ _MIN_TILE_ROWS, _MAX_TILE_ROWS = 256, 8192
 
 # From so many scores on XLA wins back the 50 ms that it takes to compile, in a few epochs.
 _MIN_COMPILED_SCORES = 2**23
-
-_TOO_FAR = "X holds values too large: their squared distances leave float64's range. Rescale it."
-
-# Distances whose square is below this share of the squared norms have lost digits to
-# cancellation; they are computed again from the difference.
-_CANCELLATION = 1e-6
 
 
 def tile_rows(n_units: int) -> int:
@@ -79,18 +73,20 @@ class Frame(NamedTuple):
     scale: float  # a power of two, so that scaling rounds nothing
 
     @classmethod
-    def around(cls, center: NDArray, spread: float) -> Frame:
-        """Make the frame in which `center` is the origin and `spread` about 1."""
+    def around(cls, center: NDArray, spread: float, dtype: DTypeLike = np.float64) -> Frame:
+        """Make the frame in which `center` is the origin and `spread` about 1, for some dtype."""
+        center = np.asarray(center, dtype).astype(np.float64)
         exponent = math.frexp(spread)[1] if 0 < spread < math.inf else 0
-        return cls(np.asarray(center, np.float64), math.ldexp(1.0, -max(exponent, -1000)))
+        limit = 100 if dtype == np.float32 else 1000  # for the scale and its inverse to exist
+        return cls(center, math.ldexp(1.0, -min(max(exponent, -limit), limit)))
 
     @classmethod
-    def of_codebook(cls, codebook: NDArray) -> Frame:
-        """Make the frame in which a trained codebook is searched."""
+    def of_codebook(cls, codebook: NDArray, dtype: DTypeLike) -> Frame:
+        """Make the frame in which samples of some dtype are searched by a trained codebook."""
         codebook = np.asarray(codebook, np.float64)
         # From the first code vector on, for sums of values at the end of float64's range.
         center = codebook[0] + np.sum((codebook - codebook[0]) / len(codebook), axis=0)
-        return cls.around(center, float(np.abs(codebook - center).max()))
+        return cls.around(center, float(np.abs(codebook - center).max()), dtype)
 
     def enter(self, X: NDArray, out: NDArray | None = None) -> NDArray:
         """Move data into the frame, in float64; only the result is rounded to `out`'s type."""
@@ -176,14 +172,20 @@ _compiled_winners = tf.function(
 
 
 def search(
-    rows: tf.Tensor, norms: tf.Tensor, terms: Terms, *, compiled: bool
+    rows: tf.Tensor,
+    norms: tf.Tensor,
+    terms: Terms,
+    exact: Callable[[tf.Tensor], tf.Tensor],
+    *,
+    compiled: bool,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Find the best-matching unit of each row of a tile.
 
-    The scores of all units are computed in float32. A row is ambiguous where a second unit lies
-    within the rounding bound of the lowest score (or a score is not finite); these few rows are
-    searched again in float64, see `search_float64`. The units found are exactly those of a float64
-    search. At 64 features and 400 units on uniform data fewer than one row in 1,000 is ambiguous.
+    The scores ``|w|^2 - 2 x.w`` of all units are computed in float32. A row is ambiguous where a
+    second unit lies within the rounding bound of the lowest score, or a score is not finite; these
+    few rows are searched again in float64, see `search_float64`. The units found are exactly those
+    of a float64 search. At 64 features and 400 units on uniform data fewer than one row in 1,000
+    is ambiguous.
 
     Parameters
     ----------
@@ -193,192 +195,56 @@ def search(
         Squared norms of the rows.
     terms : Terms
         The codebook.
+    exact : callable
+        ``exact(picked)`` are the rows of these indices in float64, in the frame.
     compiled : bool
         Whether XLA compiles the search for the winners.
 
     Returns
     -------
     bmus : Tensor of int32, shape (n,)
-    squared : Tensor of float64, shape (n,)
-        Squared distances to them, with float32's error except for the ambiguous rows.
+    lowest : Tensor of float64, shape (n,)
+        Their scores, with float32's error except for the ambiguous rows; not finite where the
+        score leaves float64's range.
     """
     product = tf.matmul(tf.cast(rows, tf.float32), terms.product32)
     scores = tf.nn.bias_add(product, terms.bias32)
     margin = tf.cast(_rounding(norms, terms, 2.0**-24), tf.float32)
     bmus, lowest, is_clear = (_compiled_winners if compiled else _winners)(scores, margin)
     lowest = tf.cast(lowest, tf.float64)
-    ambiguous = tf.where(~is_clear)[:, 0]
+    ambiguous = tf.where(~is_clear)
 
     def again() -> tuple[tf.Tensor, tf.Tensor]:
-        exact, exact_lowest = search_float64(
-            tf.cast(tf.gather(rows, ambiguous), tf.float64), tf.gather(norms, ambiguous), terms
-        )
-        where = ambiguous[:, None]
+        exact_bmus, exact_lowest = search_float64(exact(ambiguous[:, 0]), terms)
         return (
-            tf.tensor_scatter_nd_update(bmus, where, exact),
-            tf.tensor_scatter_nd_update(lowest, where, exact_lowest),
+            tf.tensor_scatter_nd_update(bmus, ambiguous, exact_bmus),
+            tf.tensor_scatter_nd_update(lowest, ambiguous, exact_lowest),
         )
 
-    bmus, lowest = tf.cond(tf.size(ambiguous) > 0, again, lambda: (bmus, lowest))
-    return bmus, tf.maximum(norms + lowest, 0)
+    return tf.cond(tf.size(ambiguous) > 0, again, lambda: (bmus, lowest))
 
 
-def search_float64(rows: tf.Tensor, norms: tf.Tensor, terms: Terms) -> tuple[tf.Tensor, tf.Tensor]:
+def search_float64(rows: tf.Tensor, terms: Terms) -> tuple[tf.Tensor, tf.Tensor]:
     """Find best-matching units in float64: the lowest index among those within rounding.
 
     Compact neighborhoods give several units exactly equal code vectors. Rounding alone would
     then choose, and with it the order of a sum or the size of a tile.
     """
-    return _lowest(_scores_float64(rows, terms), norms, terms)
+    norms = tf.reduce_sum(tf.square(rows), axis=1)
+    return lowest_within_rounding(scores_float64(rows, terms), norms, terms)
 
 
-def _scores_float64(rows: tf.Tensor, terms: Terms) -> tf.Tensor:
+def scores_float64(rows: tf.Tensor, terms: Terms) -> tf.Tensor:
+    """Compute ``|w|^2 - 2 x.w`` for rows (n, n_features) and all units, (n, n_units)."""
     return terms.bias - 2 * tf.matmul(rows, terms.codebook, transpose_b=True)
 
 
-def _lowest(scores: tf.Tensor, norms: tf.Tensor, terms: Terms) -> tuple[tf.Tensor, tf.Tensor]:
+def lowest_within_rounding(
+    scores: tf.Tensor, norms: tf.Tensor, terms: Terms
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Find the first unit whose float64 score is the lowest within rounding, and that score."""
     lowest = tf.reduce_min(scores, axis=1)
     near = scores <= (lowest + _rounding(norms, terms, 2.0**-53))[:, None]
     n_units = tf.shape(scores)[1]
     first = tf.reduce_min(tf.where(near, tf.range(n_units), n_units - 1), axis=1)
     return first, lowest
-
-
-def _squared_differences(rows: tf.Tensor, code_vectors: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_sum(tf.math.squared_difference(rows, code_vectors), axis=1)
-
-
-@one_graph
-def _nearest_tile(dtype: tf.DType, compiled: bool) -> tf.types.experimental.PolymorphicFunction:
-
-    def nearest(rows: tf.Tensor, codebook: tf.Tensor, n_bmus: tf.Tensor) -> list[tf.Tensor]:
-        terms = search_terms(codebook)
-        exact_rows = tf.cast(rows, tf.float64)
-        norms = tf.reduce_sum(tf.square(exact_rows), axis=1)
-
-        def one() -> tf.Tensor:
-            return search(rows, norms, terms, compiled=compiled)[0][None]
-
-        def several() -> tf.Tensor:
-            # One after the other, so that ties are settled for each place as for the first.
-            n_units = tf.shape(codebook)[0]
-
-            def next_best(place: tf.Tensor, scores: tf.Tensor, found: tf.TensorArray) -> tuple:
-                bmus, _ = _lowest(scores, norms, terms)
-                taken = tf.one_hot(bmus, n_units, on_value=True, off_value=False, dtype=tf.bool)
-                scores = tf.where(taken, tf.constant(np.inf, tf.float64), scores)
-                return place + 1, scores, found.write(place, bmus)
-
-            found = tf.TensorArray(tf.int32, size=n_bmus, element_shape=[None])
-            _, _, found = tf.while_loop(
-                lambda place, *_: place < n_bmus,
-                next_best,
-                (tf.constant(0), _scores_float64(exact_rows, terms), found),
-            )
-            return found.stack()
-
-        bmus = tf.cond(n_bmus == 1, one, several)  # (n_bmus, n)
-        differences = exact_rows - tf.gather(codebook, bmus)
-        return [bmus, tf.sqrt(tf.reduce_sum(tf.square(differences), axis=2))]
-
-    return tf.function(
-        nearest,
-        input_signature=[
-            tf.TensorSpec([None, None], dtype),
-            tf.TensorSpec([None, None], tf.float64),
-            tf.TensorSpec([], tf.int32),
-        ],
-        autograph=False,
-    )
-
-
-@one_graph
-def _distances_tile() -> tf.types.experimental.PolymorphicFunction:
-    def distances(rows: tf.Tensor, codebook: tf.Tensor) -> list[tf.Tensor]:
-        terms = search_terms(codebook)
-        norms = tf.reduce_sum(tf.square(rows), axis=1)[:, None]
-        squared = norms + _scores_float64(rows, terms)
-        cancelled = tf.where(squared <= _CANCELLATION * (norms + terms.bias))
-
-        def again() -> tf.Tensor:
-            exact = _squared_differences(
-                tf.gather(rows, cancelled[:, 0]), tf.gather(codebook, cancelled[:, 1])
-            )
-            return tf.tensor_scatter_nd_update(squared, cancelled, exact)
-
-        exact = tf.sqrt(tf.cond(tf.size(cancelled) > 0, again, lambda: squared))
-        return [exact, tf.reduce_max(norms)]
-
-    return tf.function(
-        distances, input_signature=[tf.TensorSpec([None, None], tf.float64)] * 2, autograph=False
-    )
-
-
-def _tiles(n_samples: int, n_rows: int) -> Iterator[slice]:
-    return (slice(start, start + n_rows) for start in range(0, n_samples, n_rows))
-
-
-def nearest(
-    X: NDArray, codebook: NDArray, n_bmus: int = 1
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Find the best-matching units of samples.
-
-    Parameters
-    ----------
-    X : ndarray of float32 or float64, shape (n_samples, n_features)
-    codebook : ndarray, shape (n_units, n_features)
-        Both in data units.
-    n_bmus : int, default=1
-        How many, the best first.
-
-    Returns
-    -------
-    bmus : ndarray of int64, shape (n_samples, n_bmus)
-    distances : ndarray of float64, shape (n_samples, n_bmus)
-        Euclidean, in data units; computed from the differences, so that small ones keep digits.
-    """
-    frame = Frame.of_codebook(codebook)
-    inside = tf.constant(frame.enter(codebook))
-    n_samples, n_units = len(X), len(codebook)
-    compiled = n_bmus == 1 and is_worth_compiling(n_samples, n_units)
-    tile = _nearest_tile(tf.as_dtype(X.dtype), compiled)
-    bmus = np.empty((n_samples, n_bmus), dtype=np.int64)
-    distances = np.empty((n_samples, n_bmus))
-    n_tile = tile_rows(n_units if n_bmus == 1 else 4 * n_units)
-    # A compiled search wants all tiles of one shape: the last one is filled up with zeros.
-    x = np.zeros((n_tile if compiled else min(n_tile, n_samples), X.shape[1]), X.dtype)
-    for rows in _tiles(n_samples, n_tile):
-        n_rows = len(X[rows])
-        frame.enter(X[rows], x[:n_rows])
-        found, apart = tile(
-            tf.constant(x if compiled else x[:n_rows]), inside, tf.constant(n_bmus)
-        )
-        bmus[rows] = found.numpy()[:, :n_rows].T
-        distances[rows] = apart.numpy()[:, :n_rows].T
-    if not np.isfinite(distances).all():
-        raise ValueError(_TOO_FAR)
-    return bmus, distances / frame.scale
-
-
-def distances(X: NDArray, codebook: NDArray) -> NDArray:
-    """Compute the Euclidean distances of samples to all units, in data units.
-
-    Parameters
-    ----------
-    X : ndarray of float32 or float64, shape (n_samples, n_features)
-    codebook : ndarray, shape (n_units, n_features)
-
-    Returns
-    -------
-    distances : ndarray of X's dtype, shape (n_samples, n_units)
-        Computed in float64.
-    """
-    frame = Frame.of_codebook(codebook)
-    inside = tf.constant(frame.enter(codebook))
-    result = np.empty((len(X), len(codebook)), dtype=X.dtype)
-    for rows in _tiles(len(X), tile_rows(len(codebook) * 2)):
-        apart, largest = _distances_tile()(tf.constant(frame.enter(X[rows])), inside)
-        if not np.isfinite(largest.numpy()):
-            raise ValueError(_TOO_FAR)
-        np.divide(apart.numpy(), frame.scale, out=result[rows], casting="same_kind")
-    return result

@@ -24,13 +24,13 @@ _CHATTER = re.compile(
 )
 
 _lock = threading.Lock()
-_training: ModuleType | None = None
+_core: ModuleType | None = None
 _process: int | None = None
 _is_compiler_ready = False
 
 
-def core() -> ModuleType:
-    """Return the module `sklearn_tfsom._tf.training`, starting TensorFlow if need be.
+def tensorflow_core() -> ModuleType:
+    """Return the module `sklearn_tfsom._tf.core`, starting TensorFlow if need be.
 
     Raises
     ------
@@ -39,24 +39,24 @@ def core() -> ModuleType:
         wait forever for threads that the fork has not copied. (A start that happened elsewhere in
         the parent cannot be seen from here.)
     """
-    global _training, _process
+    global _core, _process
     if _process not in (None, os.getpid()):
         raise RuntimeError(
             "TFSOM cannot run in a process that was forked after TensorFlow had started in its "
             "parent: TensorFlow would wait there forever. Start workers with joblib's 'loky' "
             "backend, or with the multiprocessing start method 'spawn' or 'forkserver'."
         )
-    if _training is None:
+    if _core is None:
         with _lock:
-            if _training is None:
+            if _core is None:
                 _process = os.getpid()  # before: a fork may come while TensorFlow starts
                 try:
                     with _startup_lines_held_back():
-                        _training = _start()
+                        _core = _start()
                 except BaseException:
                     _process = None
                     raise
-    return _training
+    return _core
 
 
 def start_compiler() -> None:
@@ -78,9 +78,9 @@ def _start() -> ModuleType:
 
     _share_cores_with_other_workers(tf)
     tf.zeros(()).numpy()  # the first operation starts the runtime, and is the last to chatter
-    from sklearn_tfsom._tf import training
+    from sklearn_tfsom._tf import core
 
-    return training
+    return core
 
 
 def _share_cores_with_other_workers(tf: ModuleType) -> None:

@@ -22,24 +22,12 @@ from numpy.typing import NDArray
 from sklearn_tfsom._tf.search import (
     Frame,
     Terms,
-    distances,
     is_worth_compiling,
-    nearest,
     one_graph,
     search,
     search_terms,
     tile_rows,
 )
-
-__all__ = [
-    "Epoch",
-    "Frame",
-    "distances",
-    "nearest",
-    "smooth_blocks",
-    "smooth_separable",
-    "train_epochs",
-]
 
 _ALIGNMENT = 64
 _MIN_PRODUCT_FEATURES = 32
@@ -138,7 +126,14 @@ def statistics(rows: Rows, terms: Terms, n_tile: tf.Tensor, *, compiled: bool) -
     def add_tile(start: tf.Tensor, total: Statistics) -> tuple[tf.Tensor, Statistics]:
         stop = start + n_tile
         tile = Rows(*(part[start:stop] for part in rows))
-        bmus, squared = search(tile.values, tile.norms, terms, compiled=compiled)
+        bmus, lowest = search(
+            tile.values,
+            tile.norms,
+            terms,
+            lambda picked: tf.cast(tf.gather(tile.values, picked), tf.float64),
+            compiled=compiled,
+        )
+        squared = tf.maximum(tile.norms + lowest, 0)
         return stop, Statistics(*total) + accumulate(tile, bmus, squared, n_units)
 
     nothing = Statistics(

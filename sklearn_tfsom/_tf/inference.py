@@ -1,0 +1,285 @@
+"""Best-matching units and distances of samples, tile by tile, for a trained codebook."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from sklearn_tfsom._tf.search import (
+    Frame,
+    is_worth_compiling,
+    lowest_within_rounding,
+    one_graph,
+    scores_float64,
+    search,
+    search_terms,
+    tile_rows,
+)
+
+# Squared distances below this share of the squared norms have lost digits to cancellation; they
+# are computed again from the difference.
+_CANCELLATION = {tf.float32: 1e-2, tf.float64: 1e-6}
+_CHUNK_VALUES = 2**22
+
+_TOO_FAR = "X holds values too large: their squared distances leave float64's range. Rescale it."
+
+_CODEBOOK = tf.TensorSpec([None, None], tf.float64)
+_CENTER = tf.TensorSpec([None], tf.float64)
+_SCALE = tf.TensorSpec([], tf.float64)
+
+
+def _in_frame(x: tf.Tensor, center: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
+    """Move samples into the frame, in their own precision: scaling rounds nothing."""
+    return x * tf.cast(scale, x.dtype) - tf.cast(center * scale, x.dtype)
+
+
+@one_graph
+def _nearest_tile(dtype: tf.DType, compiled: bool) -> tf.types.experimental.PolymorphicFunction:
+    def nearest(
+        x: tf.Tensor, center: tf.Tensor, scale: tf.Tensor, codebook: tf.Tensor
+    ) -> list[tf.Tensor]:
+        def exact(picked: tf.Tensor) -> tf.Tensor:
+            return _in_frame(tf.cast(tf.gather(x, picked), tf.float64), center, scale)
+
+        rows = _in_frame(x, center, scale)
+        norms = tf.cast(tf.reduce_sum(tf.square(rows), axis=1), tf.float64)
+        bmus, lowest = search(rows, norms, search_terms(codebook), exact, compiled=compiled)
+        return [bmus, tf.reduce_all(tf.math.is_finite(lowest))]
+
+    signature = [tf.TensorSpec([None, None], dtype), _CENTER, _SCALE, _CODEBOOK]
+    return tf.function(nearest, input_signature=signature, autograph=False)
+
+
+@one_graph
+def _several_nearest_tile(dtype: tf.DType) -> tf.types.experimental.PolymorphicFunction:
+    """Find them one after the other, so that ties are settled for each place as for the first."""
+
+    def several_nearest(
+        x: tf.Tensor, center: tf.Tensor, scale: tf.Tensor, codebook: tf.Tensor, n_bmus: tf.Tensor
+    ) -> list[tf.Tensor]:
+        rows = _in_frame(tf.cast(x, tf.float64), center, scale)
+        norms = tf.reduce_sum(tf.square(rows), axis=1)
+        terms = search_terms(codebook)
+        n_units = tf.shape(codebook)[0]
+
+        def next_best(place: tf.Tensor, scores: tf.Tensor, found: tf.TensorArray) -> tuple:
+            bmus, _ = lowest_within_rounding(scores, norms, terms)
+            taken = tf.one_hot(bmus, n_units, on_value=True, off_value=False, dtype=tf.bool)
+            scores = tf.where(taken, tf.constant(np.inf, tf.float64), scores)
+            return place + 1, scores, found.write(place, bmus)
+
+        _, _, found = tf.while_loop(
+            lambda place, *_: place < n_bmus,
+            next_best,
+            (
+                tf.constant(0),
+                scores_float64(rows, terms),
+                tf.TensorArray(tf.int32, size=n_bmus, element_shape=[None]),
+            ),
+        )
+        return [found.stack(), tf.reduce_all(tf.math.is_finite(norms))]
+
+    signature = [tf.TensorSpec([None, None], dtype), _CENTER, _SCALE, _CODEBOOK]
+    signature.append(tf.TensorSpec([], tf.int32))
+    return tf.function(several_nearest, input_signature=signature, autograph=False)
+
+
+@one_graph
+def _apart_tile(dtype: tf.DType) -> tf.types.experimental.PolymorphicFunction:
+    """Compute distances to chosen units from the differences, so that small ones keep digits."""
+
+    def apart(
+        x: tf.Tensor,
+        center: tf.Tensor,
+        scale: tf.Tensor,
+        codebook: tf.Tensor,
+        bmus: tf.Tensor,
+    ) -> tf.Tensor:
+        rows = _in_frame(tf.cast(x, tf.float64), center, scale)
+        return tf.map_fn(
+            lambda units: tf.norm(rows - tf.gather(codebook, units), axis=1),
+            bmus,
+            fn_output_signature=tf.TensorSpec([None], tf.float64),
+        )
+
+    signature = [tf.TensorSpec([None, None], dtype), _CENTER, _SCALE, _CODEBOOK]
+    signature.append(tf.TensorSpec([None, None], tf.int32))
+    return tf.function(apart, input_signature=signature, autograph=False)
+
+
+@one_graph
+def _distances_tile(dtype: tf.DType) -> tf.types.experimental.PolymorphicFunction:
+    def distances(
+        x: tf.Tensor, center: tf.Tensor, scale: tf.Tensor, codebook: tf.Tensor
+    ) -> list[tf.Tensor]:
+        rows = _in_frame(x, center, scale)
+        norms = tf.reduce_sum(tf.square(rows), axis=1)
+        bias = tf.cast(tf.reduce_sum(tf.square(codebook), axis=1), dtype)
+        product = tf.matmul(rows, tf.cast(tf.transpose(-2 * codebook), dtype))
+        # Fused into the product in float32; of float64 oneDNN only says that it cannot.
+        add = tf.nn.bias_add if dtype == tf.float32 else tf.add
+        squared = add(product, bias) + norms[:, None]
+        # Most rows are clear of cancellation altogether, and their minimum tells.
+        limit = _CANCELLATION[dtype] * (norms + tf.reduce_max(bias))
+        suspects = tf.where(~(tf.reduce_min(squared, axis=1) > limit))
+
+        def again() -> tf.Tensor:
+            few_norms, few = tf.gather_nd(norms, suspects), tf.gather_nd(squared, suspects)
+            is_clear = few > _CANCELLATION[dtype] * (few_norms[:, None] + bias)
+            pairs = tf.where(~is_clear)
+            samples = tf.gather(suspects[:, 0], pairs[:, 0])
+            exact = _exact_distances(x, center, scale, codebook, samples, pairs[:, 1])
+            where = tf.stack([samples, pairs[:, 1]], axis=1)
+            return tf.tensor_scatter_nd_update(tf.sqrt(squared), where, tf.cast(exact, dtype))
+
+        apart = tf.cond(tf.size(suspects) > 0, again, lambda: tf.sqrt(squared))
+        return [apart, tf.reduce_all(tf.math.is_finite(apart))]
+
+    signature = [tf.TensorSpec([None, None], dtype), _CENTER, _SCALE, _CODEBOOK]
+    return tf.function(distances, input_signature=signature, autograph=False)
+
+
+def _exact_distances(
+    x: tf.Tensor,
+    center: tf.Tensor,
+    scale: tf.Tensor,
+    codebook: tf.Tensor,
+    samples: tf.Tensor,
+    units: tf.Tensor,
+) -> tf.Tensor:
+    """Distances of pairs of a sample and a unit from their differences, in chunks of pairs."""
+    n_pairs = tf.shape(samples)[0]
+    n_chunk = tf.maximum(1, _CHUNK_VALUES // tf.shape(x)[1])
+
+    def next_chunk(start: tf.Tensor, found: tf.TensorArray) -> tuple:
+        chunk = tf.range(start, tf.minimum(start + n_chunk, n_pairs))
+        rows = tf.cast(tf.gather(x, tf.gather(samples, chunk)), tf.float64)
+        differences = _in_frame(rows, center, scale) - tf.gather(codebook, tf.gather(units, chunk))
+        return start + n_chunk, found.write(start // n_chunk, tf.norm(differences, axis=1))
+
+    _, found = tf.while_loop(
+        lambda start, _: start < n_pairs,
+        next_chunk,
+        (
+            tf.constant(0),
+            tf.TensorArray(
+                tf.float64, size=-(-n_pairs // n_chunk), element_shape=[None], infer_shape=False
+            ),
+        ),
+    )
+    return found.concat()
+
+
+def _tiles(n_samples: int, n_rows: int) -> Iterator[slice]:
+    return (slice(start, start + n_rows) for start in range(0, n_samples, n_rows))
+
+
+def _frame_of(X: NDArray, codebook: NDArray) -> tuple[Frame, list[tf.Tensor]]:
+    """Return the frame, and what the graphs need of it and of the codebook."""
+    frame = Frame.of_codebook(codebook, X.dtype)
+    return frame, [tf.constant(part, tf.float64) for part in (*frame, frame.enter(codebook))]
+
+
+def nearest(X: NDArray, codebook: NDArray, n_bmus: int = 1) -> NDArray[np.int64]:
+    """Find the best-matching units of samples.
+
+    Parameters
+    ----------
+    X : ndarray of float32 or float64, shape (n_samples, n_features)
+    codebook : ndarray, shape (n_units, n_features)
+        Both in data units.
+    n_bmus : int, default=1
+        How many, the best first.
+
+    Returns
+    -------
+    bmus : ndarray of int64, shape (n_samples, n_bmus)
+
+    Raises
+    ------
+    ValueError
+        Where squared distances leave float64's range.
+    """
+    _, inside = _frame_of(X, codebook)
+    n_samples, n_units = len(X), len(codebook)
+    dtype = tf.as_dtype(X.dtype)
+    bmus = np.empty((n_samples, n_bmus), dtype=np.int64)
+    n_tile = tile_rows(n_units if n_bmus == 1 else 4 * n_units)
+    compiled = n_bmus == 1 and is_worth_compiling(n_samples, n_units)
+    for rows in _tiles(n_samples, n_tile):
+        x = X[rows]
+        if n_bmus > 1:
+            found, is_finite = _several_nearest_tile(dtype)(
+                tf.constant(x), *inside, tf.constant(n_bmus)
+            )
+        else:
+            if compiled and len(x) < n_tile:  # XLA wants all tiles of one shape
+                x = np.concatenate([x, np.repeat(x[-1:], n_tile - len(x), axis=0)])
+            found, is_finite = _nearest_tile(dtype, compiled)(tf.constant(x), *inside)
+            found = found[None]
+        if not is_finite:
+            raise ValueError(_TOO_FAR)
+        bmus[rows] = found.numpy()[:, : len(X[rows])].T
+    return bmus
+
+
+def apart(X: NDArray, codebook: NDArray, bmus: NDArray) -> NDArray[np.float64]:
+    """Compute the Euclidean distances of samples to chosen units, from the differences.
+
+    Parameters
+    ----------
+    X : ndarray of float32 or float64, shape (n_samples, n_features)
+    codebook : ndarray, shape (n_units, n_features)
+    bmus : ndarray of int64, shape (n_samples, n_bmus)
+
+    Returns
+    -------
+    distances : ndarray of float64, shape (n_samples, n_bmus)
+        In data units.
+
+    Raises
+    ------
+    ValueError
+        Where squared distances leave float64's range.
+    """
+    frame, inside = _frame_of(X, codebook)
+    result = np.empty(bmus.shape)
+    for rows in _tiles(len(X), tile_rows(4 * X.shape[1])):
+        units = tf.constant(bmus[rows].T, tf.int32)
+        found = _apart_tile(tf.as_dtype(X.dtype))(tf.constant(X[rows]), *inside, units)
+        result[rows] = found.numpy().T
+    if not np.isfinite(result).all():
+        raise ValueError(_TOO_FAR)
+    return result / frame.scale
+
+
+def distances(X: NDArray, codebook: NDArray) -> NDArray:
+    """Compute the Euclidean distances of samples to all units.
+
+    Parameters
+    ----------
+    X : ndarray of float32 or float64, shape (n_samples, n_features)
+    codebook : ndarray, shape (n_units, n_features)
+
+    Returns
+    -------
+    distances : ndarray of X's dtype, shape (n_samples, n_units)
+        In data units; computed in that precision.
+
+    Raises
+    ------
+    ValueError
+        Where squared distances leave float64's range.
+    """
+    frame, inside = _frame_of(X, codebook)
+    result = np.empty((len(X), len(codebook)), dtype=X.dtype)
+    for rows in _tiles(len(X), tile_rows(2 * len(codebook))):
+        found, is_finite = _distances_tile(tf.as_dtype(X.dtype))(tf.constant(X[rows]), *inside)
+        if not is_finite:
+            raise ValueError(_TOO_FAR)
+        # The array shares the tensor's memory: this is the one copy.
+        np.divide(np.asarray(found), frame.scale, out=result[rows])
+    return result
