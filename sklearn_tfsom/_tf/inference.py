@@ -219,10 +219,9 @@ def nearest(X: NDArray, codebook: NDArray, n_bmus: int = 1) -> NDArray[np.int64]
             if compiled and len(x) < n_tile:  # XLA wants all tiles of one shape
                 x = np.concatenate([x, np.repeat(x[-1:], n_tile - len(x), axis=0)])
             found, is_finite = _nearest_tile(dtype, compiled)(tf.constant(x), *inside)
-            found = found[None]
         if not is_finite:
             raise ValueError(_TOO_FAR)
-        bmus[rows] = found.numpy()[:, : len(X[rows])].T
+        bmus[rows] = np.atleast_2d(found.numpy())[:, : len(X[rows])].T
     return bmus
 
 
