@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import DTypeLike, NDArray
 
-from sklearn_tfsom._tf.startup import start_compiler
+from sklearn_tfsom._tf.silence import startup_lines_held_back
 
 Graph: TypeAlias = Callable[..., Any]
 
@@ -62,8 +62,17 @@ def is_worth_compiling(n_samples: int, n_units: int) -> bool:
     """Say whether a search is large enough for XLA, and have the compiler ready if so."""
     if n_samples * n_units < _MIN_COMPILED_SCORES:
         return False
-    start_compiler()
+    with _tracing:
+        _start_compiler()
     return True
+
+
+@functools.cache
+def _start_compiler() -> None:
+    """Compile something small: XLA has start-up lines of its own."""
+    twice = tf.function(lambda x: x + x, jit_compile=True, autograph=False)
+    with startup_lines_held_back():
+        twice(tf.zeros(1)).numpy()
 
 
 class Frame(NamedTuple):
