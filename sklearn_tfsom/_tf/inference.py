@@ -136,7 +136,8 @@ def _distances_tile(dtype: tf.DType) -> tf.types.experimental.PolymorphicFunctio
             return tf.tensor_scatter_nd_update(tf.sqrt(squared), where, tf.cast(exact, dtype))
 
         apart = tf.cond(tf.size(suspects) > 0, again, lambda: tf.sqrt(squared))
-        return [apart, tf.reduce_all(tf.math.is_finite(apart))]
+        # What is not finite has been computed again, so that nothing is NaN now.
+        return [apart, tf.math.is_finite(tf.reduce_max(apart))]
 
     signature = [tf.TensorSpec([None, None], dtype), _CENTER, _SCALE, _CODEBOOK]
     return tf.function(distances, input_signature=signature, autograph=False)
