@@ -217,3 +217,27 @@ def test_compiled_training_equals_training_by_parts(monkeypatch):
     plain = TFSOM((20, 15), neighborhood="epanechnikov", max_iter=4).fit(X)
     assert_allclose(compiled.codebook_, plain.codebook_, rtol=1e-12, atol=1e-12)
     assert_array_equal(compiled.labels_, plain.labels_)
+
+
+@pytest.mark.parametrize("outlier", [1e3, 1e7, 1e10, 1e13])
+def test_an_outlying_code_vector_blurs_no_other(outlier):
+    """Scores lose the digits of the small distances; differences decide among the candidates."""
+    rng = np.random.RandomState(0)
+    codebook = rng.normal(size=(30, 3))
+    codebook[7] *= outlier
+    X = rng.normal(size=(300, 3))
+    expected = exact_bmus(X, codebook)
+    assert_array_equal(nearest(X, codebook)[0][:, 0], expected)
+    assert_array_equal(nearest(X, codebook, 2)[0][:, 0], expected)
+
+
+def test_samples_that_have_their_units_to_themselves_are_told_apart():
+    """Code vectors so close to a sample that scores cannot tell them apart."""
+    rng = np.random.RandomState(0)
+    samples = rng.normal(size=(5, 4))
+    gaps = 10.0 ** -np.arange(3, 13)  # distances of 1e-3 to 1e-12 to each sample
+    codebook = samples[:, None] + gaps[:, None] * rng.normal(size=(5, 10, 4))
+    codebook = codebook.reshape(-1, 4)
+    bmus, distances = nearest(samples, codebook)
+    assert_array_equal(bmus[:, 0], 9 + 10 * np.arange(5))
+    assert (distances < 1e-11).all()

@@ -16,13 +16,13 @@ from sklearn_tfsom._tf.search import (
     scores_float64,
     search,
     search_terms,
+    squared_distances,
     tile_rows,
 )
 
 # Squared distances below this share of the squared norms have lost digits to cancellation; they
 # are computed again from the difference.
 _CANCELLATION = {tf.float32: 1e-2, tf.float64: 1e-6}
-_CHUNK_VALUES = 2**22
 
 _TOO_FAR = "X holds values too large: their squared distances leave float64's range. Rescale it."
 
@@ -46,7 +46,9 @@ def _nearest_tile(dtype: tf.DType, compiled: bool) -> tf.types.experimental.Poly
 
         rows = _in_frame(x, center, scale)
         norms = tf.cast(tf.reduce_sum(tf.square(rows), axis=1), tf.float64)
-        bmus, lowest = search(rows, norms, search_terms(codebook), exact, compiled=compiled)
+        bmus, lowest = search(
+            rows, norms, search_terms(codebook, tf.norm(center * scale)), exact, compiled=compiled
+        )
         return [bmus, tf.reduce_all(tf.math.is_finite(lowest))]
 
     signature = [tf.TensorSpec([None, None], dtype), _CENTER, _SCALE, _CODEBOOK]
@@ -62,11 +64,11 @@ def _several_nearest_tile(dtype: tf.DType) -> tf.types.experimental.PolymorphicF
     ) -> list[tf.Tensor]:
         rows = _in_frame(tf.cast(x, tf.float64), center, scale)
         norms = tf.reduce_sum(tf.square(rows), axis=1)
-        terms = search_terms(codebook)
+        terms = search_terms(codebook, tf.norm(center * scale))
         n_units = tf.shape(codebook)[0]
 
         def next_best(place: tf.Tensor, scores: tf.Tensor, found: tf.TensorArray) -> tuple:
-            bmus, _ = lowest_within_rounding(scores, norms, terms)
+            bmus, _ = lowest_within_rounding(scores, rows, terms)
             taken = tf.one_hot(bmus, n_units, on_value=True, off_value=False, dtype=tf.bool)
             scores = tf.where(taken, tf.constant(np.inf, tf.float64), scores)
             return place + 1, scores, found.write(place, bmus)
@@ -131,9 +133,13 @@ def _distances_tile(dtype: tf.DType) -> tf.types.experimental.PolymorphicFunctio
             is_clear = few > _CANCELLATION[dtype] * (few_norms[:, None] + bias)
             pairs = tf.where(~is_clear)
             samples = tf.gather(suspects[:, 0], pairs[:, 0])
-            exact = _exact_distances(x, center, scale, codebook, samples, pairs[:, 1])
+
+            def exact(picked: tf.Tensor) -> tf.Tensor:
+                return _in_frame(tf.cast(tf.gather(x, picked), tf.float64), center, scale)
+
+            close = tf.sqrt(squared_distances(exact, codebook, samples, pairs[:, 1]))
             where = tf.stack([samples, pairs[:, 1]], axis=1)
-            return tf.tensor_scatter_nd_update(tf.sqrt(squared), where, tf.cast(exact, dtype))
+            return tf.tensor_scatter_nd_update(tf.sqrt(squared), where, tf.cast(close, dtype))
 
         apart = tf.cond(tf.size(suspects) > 0, again, lambda: tf.sqrt(squared))
         # What is not finite has been computed again, so that nothing is NaN now.
@@ -141,37 +147,6 @@ def _distances_tile(dtype: tf.DType) -> tf.types.experimental.PolymorphicFunctio
 
     signature = [tf.TensorSpec([None, None], dtype), _CENTER, _SCALE, _CODEBOOK]
     return tf.function(distances, input_signature=signature, autograph=False)
-
-
-def _exact_distances(
-    x: tf.Tensor,
-    center: tf.Tensor,
-    scale: tf.Tensor,
-    codebook: tf.Tensor,
-    samples: tf.Tensor,
-    units: tf.Tensor,
-) -> tf.Tensor:
-    """Distances of pairs of a sample and a unit from their differences, in chunks of pairs."""
-    n_pairs = tf.shape(samples)[0]
-    n_chunk = tf.maximum(1, _CHUNK_VALUES // tf.shape(x)[1])
-
-    def next_chunk(start: tf.Tensor, found: tf.TensorArray) -> tuple:
-        chunk = tf.range(start, tf.minimum(start + n_chunk, n_pairs))
-        rows = tf.cast(tf.gather(x, tf.gather(samples, chunk)), tf.float64)
-        differences = _in_frame(rows, center, scale) - tf.gather(codebook, tf.gather(units, chunk))
-        return start + n_chunk, found.write(start // n_chunk, tf.norm(differences, axis=1))
-
-    _, found = tf.while_loop(
-        lambda start, _: start < n_pairs,
-        next_chunk,
-        (
-            tf.constant(0),
-            tf.TensorArray(
-                tf.float64, size=-(-n_pairs // n_chunk), element_shape=[None], infer_shape=False
-            ),
-        ),
-    )
-    return found.concat()
 
 
 def _tiles(n_samples: int, n_rows: int) -> Iterator[slice]:

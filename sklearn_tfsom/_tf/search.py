@@ -32,6 +32,9 @@ _MIN_TILE_ROWS, _MAX_TILE_ROWS = 256, 8192
 # From so many scores on XLA wins back the 50 ms that it takes to compile, in a few epochs.
 _MIN_COMPILED_SCORES = 2**23
 
+# Differences of this many values at a time.
+_CHUNK_VALUES = 2**20
+
 
 def tile_rows(n_units: int) -> int:
     """Rows per tile: a power of two, so that tiles of an aligned array are aligned."""
@@ -116,9 +119,10 @@ class Terms(NamedTuple):
     product32: tf.Tensor  # (n_features, n_padded) float32: -2 W^T
     bias32: tf.Tensor  # (n_padded,) float32; infinite for the padding
     largest: tf.Tensor  # () float64: the largest norm of a code vector
+    extent: tf.Tensor  # () float64: of the values that the code vectors are rounded means of
 
 
-def search_terms(codebook: tf.Tensor) -> Terms:
+def search_terms(codebook: tf.Tensor, extent: tf.Tensor) -> Terms:
     """Prepare a codebook (n_units, n_features), float64 and in the frame, for the search."""
     bias = tf.reduce_sum(tf.square(codebook), axis=1)
     padding = -tf.shape(codebook)[0] % _BLOCK
@@ -128,6 +132,7 @@ def search_terms(codebook: tf.Tensor) -> Terms:
         tf.pad(tf.cast(tf.transpose(-2 * codebook), tf.float32), [[0, 0], [0, padding]]),
         tf.pad(tf.cast(bias, tf.float32), [[0, padding]], constant_values=np.inf),
         tf.sqrt(tf.reduce_max(bias)),
+        extent,
     )
 
 
@@ -140,7 +145,9 @@ def _rounding(norms: tf.Tensor, terms: Terms, unit_roundoff: float) -> tf.Tensor
     """
     n_features = tf.cast(tf.shape(terms.codebook)[1], tf.float64)
     largest = terms.largest
-    return (4 * unit_roundoff) * largest * ((n_features + 8) * tf.sqrt(norms) + 2 * largest)
+    length = tf.sqrt(norms)
+    of_scores = (4 * unit_roundoff) * largest * ((1.1 * n_features + 8) * length + 2 * largest)
+    return of_scores + 4 * (length + largest) * _noise(norms, terms)
 
 
 def _winners(scores: tf.Tensor, margin: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -234,13 +241,8 @@ def search(
 
 
 def search_float64(rows: tf.Tensor, terms: Terms) -> tuple[tf.Tensor, tf.Tensor]:
-    """Find best-matching units in float64: the lowest index among those within rounding.
-
-    Compact neighborhoods give several units exactly equal code vectors. Rounding alone would
-    then choose, and with it the order of a sum or the size of a tile.
-    """
-    norms = tf.reduce_sum(tf.square(rows), axis=1)
-    return lowest_within_rounding(scores_float64(rows, terms), norms, terms)
+    """Find best-matching units in float64: the lowest index among those within rounding."""
+    return lowest_within_rounding(scores_float64(rows, terms), rows, terms)
 
 
 def scores_float64(rows: tf.Tensor, terms: Terms) -> tf.Tensor:
@@ -249,11 +251,65 @@ def scores_float64(rows: tf.Tensor, terms: Terms) -> tf.Tensor:
 
 
 def lowest_within_rounding(
-    scores: tf.Tensor, norms: tf.Tensor, terms: Terms
+    scores: tf.Tensor, rows: tf.Tensor, terms: Terms
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Find the first unit whose float64 score is the lowest within rounding, and that score."""
+    """Find the first unit that is the closest within rounding, and its score.
+
+    Scores are off by rounding of the squared norms. Where code vectors lie much closer to a
+    sample than to the center (a sample that has its unit to itself; a map with an outlier), that
+    is more than their distances differ. So scores only choose candidates, differences decide.
+    What is left of rounding is how far it moved the two points themselves: within that the lowest
+    index wins, since compact neighborhoods make code vectors equal, and then rounding alone would
+    choose, and with it the order of a sum or the size of a tile.
+    """
+    n_rows, n_units = tf.unstack(tf.shape(scores))
+    norms = tf.reduce_sum(tf.square(rows), axis=1)
     lowest = tf.reduce_min(scores, axis=1)
-    near = scores <= (lowest + _rounding(norms, terms, 2.0**-53))[:, None]
-    n_units = tf.shape(scores)[1]
-    first = tf.reduce_min(tf.where(near, tf.range(n_units), n_units - 1), axis=1)
-    return first, lowest
+    pairs = tf.where(scores <= (lowest + _rounding(norms, terms, 2.0**-53))[:, None])
+    row, unit = tf.cast(pairs[:, 0], tf.int32), tf.cast(pairs[:, 1], tf.int32)
+    squared = squared_distances(lambda picked: tf.gather(rows, picked), terms.codebook, row, unit)
+    best = tf.math.unsorted_segment_min(squared, row, n_rows)
+    noise = _noise(norms, terms)
+    limit = best + noise * (2 * tf.sqrt(best) + noise)
+    first = tf.math.unsorted_segment_min(
+        tf.where(squared <= tf.gather(limit, row), unit, n_units - 1), row, n_rows
+    )
+    # A row without candidates has scores that are not numbers.
+    return tf.minimum(first, n_units - 1), tf.where(
+        tf.math.is_finite(lowest), best - norms, lowest
+    )
+
+
+def _noise(norms: tf.Tensor, terms: Terms) -> tf.Tensor:
+    """Bound how far rounding moved a sample and a code vector apart, (n,) float64."""
+    return (16 * 2.0**-53) * (tf.sqrt(norms) + terms.extent)
+
+
+def squared_distances(
+    exact: Callable[[tf.Tensor], tf.Tensor],
+    codebook: tf.Tensor,
+    samples: tf.Tensor,
+    units: tf.Tensor,
+) -> tf.Tensor:
+    """Squared distances of pairs of a sample and a unit from their differences, in chunks."""
+    n_pairs = tf.shape(samples)[0]
+    n_chunk = tf.maximum(1, _CHUNK_VALUES // tf.shape(codebook)[1])
+
+    def next_chunk(start: tf.Tensor, found: tf.TensorArray) -> tuple:
+        chunk = slice(start, start + n_chunk)
+        differences = exact(samples[chunk]) - tf.gather(codebook, units[chunk])
+        squared = tf.reduce_sum(tf.square(differences), axis=1)
+        return start + n_chunk, found.write(start // n_chunk, squared)
+
+    _, found = tf.while_loop(
+        lambda start, _: start < n_pairs,
+        next_chunk,
+        (
+            tf.constant(0),
+            tf.TensorArray(
+                tf.float64, size=-(-n_pairs // n_chunk), element_shape=[None], infer_shape=False
+            ),
+        ),
+        parallel_iterations=1,
+    )
+    return found.concat()

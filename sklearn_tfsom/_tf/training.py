@@ -199,7 +199,10 @@ def _epoch(
         second: tf.Tensor,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         total = statistics(
-            Rows(values, norms, weights), search_terms(codebook), n_tile, compiled=compiled
+            Rows(values, norms, weights),
+            search_terms(codebook, tf.constant(1.0, tf.float64)),
+            n_tile,
+            compiled=compiled,
         )
         n_rows = tf.shape(first)[0]
         moved = update(codebook, total, lambda v: smooth(v, first, second), n_rows)
