@@ -241,3 +241,15 @@ def test_samples_that_have_their_units_to_themselves_are_told_apart():
     bmus, distances = nearest(samples, codebook)
     assert_array_equal(bmus[:, 0], 9 + 10 * np.arange(5))
     assert (distances < 1e-11).all()
+
+
+@pytest.mark.parametrize("distance", [1e5, 1e10, 1e30])
+def test_far_away_the_direction_decides(distance):
+    """There differences round away what scores still tell."""
+    rng = np.random.RandomState(0)
+    codebook = rng.normal(size=(25, 2))
+    X = rng.normal(size=(500, 2))
+    X *= distance / np.abs(X).max(axis=1, keepdims=True)
+    center = codebook.mean(axis=0)
+    scores = ((codebook - center) ** 2).sum(axis=1) - 2 * (X - center) @ (codebook - center).T
+    assert_array_equal(nearest(X, codebook)[0][:, 0], scores.argmin(axis=1))

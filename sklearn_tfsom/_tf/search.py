@@ -32,6 +32,9 @@ _MIN_TILE_ROWS, _MAX_TILE_ROWS = 256, 8192
 # From so many scores on XLA wins back the 50 ms that it takes to compile, in a few epochs.
 _MIN_COMPILED_SCORES = 2**23
 
+# A sample is far from the map where its norm is this many times that of any code vector.
+_FAR = 4.0
+
 # Differences of this many values at a time.
 _CHUNK_VALUES = 2**20
 
@@ -270,7 +273,12 @@ def lowest_within_rounding(
     squared = squared_distances(lambda picked: tf.gather(rows, picked), terms.codebook, row, unit)
     best = tf.math.unsorted_segment_min(squared, row, n_rows)
     noise = _noise(norms, terms)
-    limit = best + noise * (2 * tf.sqrt(best) + noise)
+    # From far away a difference is less exact than a score: there all candidates are as close.
+    limit = tf.where(
+        norms > tf.square(_FAR * terms.largest),
+        tf.constant(np.inf, tf.float64),
+        best + noise * (2 * tf.sqrt(best) + noise),
+    )
     first = tf.math.unsorted_segment_min(
         tf.where(squared <= tf.gather(limit, row), unit, n_units - 1), row, n_rows
     )
@@ -282,7 +290,7 @@ def lowest_within_rounding(
 
 def _noise(norms: tf.Tensor, terms: Terms) -> tf.Tensor:
     """Bound how far rounding moved a sample and a code vector apart, (n,) float64."""
-    return (16 * 2.0**-53) * (tf.sqrt(norms) + terms.extent)
+    return (16 * 2.0**-53) * (tf.minimum(tf.sqrt(norms), _FAR * terms.largest) + terms.extent)
 
 
 def squared_distances(
