@@ -33,7 +33,7 @@ def cluster_units(codebook: NDArray, hits: NDArray, n_clusters: int) -> NDArray[
     codebook = codebook.astype(np.float64)
     codebook = codebook - codebook.mean(axis=0)
     codebook /= np.abs(codebook).max() or 1.0
-    merges = _ward_merges(codebook[hit], hits[hit].astype(np.float64))
+    merges = _ward_merges(codebook[hit], hits[hit] / hits.max())
     cluster = np.arange(len(hit))
     for left, right in merges[: len(hit) - n_clusters]:
         cluster[cluster == cluster[right]] = cluster[left]

@@ -191,3 +191,14 @@ def test_activations_where_every_sample_is_a_code_vector():
     som = TFSOM((1, 3), init=X, radius_decay=[0.01], max_iter=1, features="activations").fit(X)
     assert som.quantization_error_ == 0
     assert_array_equal(som.transform(X), np.eye(3))
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-46, 1e38, 1e300])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_only_the_ratios_of_weights_count(blobs, scale, dtype):
+    X = blobs.astype(dtype)
+    weights = np.full(len(X), scale)
+    one = TFSOM((4, 3), n_clusters=3).fit(X)
+    other = TFSOM((4, 3), n_clusters=3).fit(X, sample_weight=weights)
+    assert_allclose(other.codebook_, one.codebook_, rtol=1e-5 if dtype == np.float32 else 1e-9)
+    assert_array_equal(other.labels_, one.labels_)

@@ -268,23 +268,21 @@ def lowest_within_rounding(
     n_rows, n_units = tf.unstack(tf.shape(scores))
     norms = tf.reduce_sum(tf.square(rows), axis=1)
     lowest = tf.reduce_min(scores, axis=1)
-    pairs = tf.where(scores <= (lowest + _rounding(norms, terms, 2.0**-53))[:, None])
-    row, unit = tf.cast(pairs[:, 0], tf.int32), tf.cast(pairs[:, 1], tf.int32)
+    near = scores <= (lowest + _rounding(norms, terms, 2.0**-53))[:, None]
+    first = tf.reduce_min(tf.where(near, tf.range(n_units), n_units - 1), axis=1)
+    # From far away a difference is less exact than a score: there all candidates are as close.
+    is_close = norms <= tf.square(_FAR * terms.largest)
+    row, unit = tf.unstack(tf.cast(tf.where(near & is_close[:, None]), tf.int32), axis=1)
     squared = squared_distances(lambda picked: tf.gather(rows, picked), terms.codebook, row, unit)
     best = tf.math.unsorted_segment_min(squared, row, n_rows)
     noise = _noise(norms, terms)
-    # From far away a difference is less exact than a score: there all candidates are as close.
-    limit = tf.where(
-        norms > tf.square(_FAR * terms.largest),
-        tf.constant(np.inf, tf.float64),
-        best + noise * (2 * tf.sqrt(best) + noise),
-    )
-    first = tf.math.unsorted_segment_min(
+    limit = best + noise * (2 * tf.sqrt(best) + noise)
+    first_close = tf.math.unsorted_segment_min(
         tf.where(squared <= tf.gather(limit, row), unit, n_units - 1), row, n_rows
     )
-    # A row without candidates has scores that are not numbers.
-    return tf.minimum(first, n_units - 1), tf.where(
-        tf.math.is_finite(lowest), best - norms, lowest
+    return (
+        tf.where(is_close, tf.minimum(first_close, n_units - 1), first),
+        tf.where(is_close & tf.math.is_finite(lowest), best - norms, lowest),
     )
 
 

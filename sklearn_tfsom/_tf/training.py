@@ -77,7 +77,8 @@ def load(X: NDArray, sample_weight: NDArray, frame: Frame, n_tile: int) -> Rows:
     start = -store.ctypes.data % _ALIGNMENT
     values = store[start : start + n_bytes].view(X.dtype).reshape(n_padded, n_features)
     norms, weights = np.zeros(n_padded), np.zeros(n_padded)
-    weights[:n_samples] = sample_weight
+    # Only their ratios count; a power of two rounds nothing, and float32 can hold them then.
+    weights[:n_samples] = np.ldexp(sample_weight, -np.frexp(sample_weight.max())[1])
     values[n_samples:] = 0
     step = max(1, 2**18 // n_features)
     for first in range(0, n_samples, step):
