@@ -85,7 +85,7 @@ class TFSOM(
     radius_start : float or "auto", default="auto"
         Radius of the neighborhood in the first epoch, in lattice spacings. "auto" is an eighth of
         the map's longer side with ``init="pca"`` and half of it otherwise, but at least 1; for
-        compact neighborhoods more, in proportion to `radius_end`.
+        compact neighborhoods more, in proportion to where `radius_end="auto"` ends.
 
     radius_end : float or "auto", default="auto"
         Radius from the middle of training on, in lattice spacings. "auto" is 0.9; for the compact
@@ -352,7 +352,8 @@ class TFSOM(
         -------
         X_new : ndarray of shape (n_samples, n_units) or (n_samples, 2)
             Distances to the units, in data units; coordinates of the best-matching unit, in
-            lattice spacings; or activations. float32 where `X` is, else float64.
+            lattice spacings; or activations. float32 where `X` is (distances then are good to
+            about 2e-5), else float64.
         """
         X = self._check_fitted_data(X)
         valid.check_value("features", self, self.features, RULES["features"])

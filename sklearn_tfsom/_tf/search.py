@@ -142,9 +142,10 @@ def search_terms(codebook: tf.Tensor, extent: tf.Tensor) -> Terms:
 def _rounding(norms: tf.Tensor, terms: Terms, unit_roundoff: float) -> tf.Tensor:
     """Bound the difference that rounding makes between two scores, (n,) float64.
 
-    A score ``|w|^2 - 2 x.w`` in floating point is off by at most ``(n_features + 8) u 2 |x| |w|``
-    for the product (Higham 2002, section 3.1, and the rounding of both factors to the type of the
-    product) plus ``4 u |w|^2`` for the bias and the last sum; two scores by twice that.
+    A score ``|w|^2 - 2 x.w`` in floating point is off by at most
+    ``(1.1 n_features + 8) u 2 |x| |w|`` for the product (Higham 2002, section 3.1, and the
+    rounding of both factors to the type of the product) plus ``4 u |w|^2`` for the bias and the
+    last sum; two scores by twice that, and by what `_noise` moves the points themselves.
     """
     n_features = tf.cast(tf.shape(terms.codebook)[1], tf.float64)
     largest = terms.largest
