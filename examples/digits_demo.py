@@ -72,7 +72,7 @@ def main():
             "held-out accuracy, distance features",
             # For features quantization counts more than order: a small radius is better.
             f"{held_out_accuracy(TFSOM(radius_end=0.3), X, y):.3f}"
-            f" ({held_out_accuracy(TFSOM(), X, y):.3f} at radius 0.9)",
+            f" ({held_out_accuracy(TFSOM(), X, y):.3f} at radius 0.85)",
             f"{held_out_accuracy(KMeans(n_units, n_init=1, random_state=0), X, y):.3f}",
         ),
     ]

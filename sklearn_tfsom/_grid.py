@@ -142,26 +142,86 @@ class Grid:
         blocks = self._squared(between[:, None, None], columns + offset[:, None, None])
         return index.reshape(self.n_rows, self.n_rows).astype(np.int32), blocks
 
-    def separated(self) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    def separated(
+        self, target: Grid | None = None, source: Grid | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
         """Squared grid distances as a sum of a part along rows and a part along columns.
+
+        Parameters
+        ----------
+        target, source : Grid, default=None
+            This grid, or a coarser one for the same plane, see `coarsened`.
 
         Returns
         -------
-        rows : ndarray of float64, shape (n_rows, n_rows)
+        rows : ndarray of float64, shape (target.n_rows, source.n_rows)
             Part that depends on the two rows.
-        columns : ndarray of float64, shape (2, 2, n_columns, n_columns)
+        columns : ndarray of float64, shape (2, 2, target.n_columns, source.n_columns)
             Part that depends on the two columns, by the parity of the two rows. The squared grid
-            distance between (r, c) and (s, e) is ``rows[r, s] + columns[r % 2, s % 2, c, e]``.
+            distance between (r, c) of the target and (s, e) of the source, in squared lattice
+            spacings of this grid, is ``rows[r, s] + columns[r % 2, s % 2, c, e]``.
             None where distances do not separate: on a hexagonal torus with an odd number of rows.
         """
         if self._seam_shift:
             return None
-        between = np.subtract.outer(np.arange(self.n_rows), np.arange(self.n_rows))
-        columns = 2 * np.subtract.outer(np.arange(self.n_columns), np.arange(self.n_columns))
-        parity = np.arange(2) * self.is_hexagonal
-        offset = np.subtract.outer(parity, parity)[:, :, None, None]
-        none = np.zeros((), dtype=np.int64)
-        return self._squared(between, none), self._squared(none, columns + offset)
+        rows, half_columns = self._laid_over(target or self)
+        source_rows, source_half_columns = self._laid_over(source or self)
+        between = np.subtract.outer(rows, source_rows)
+        across = half_columns[:, None, :, None] - source_half_columns[None, :, None, :]
+        none = np.zeros(())
+        return self._squared(between, none), self._squared(none, across)
+
+    def coarsened(self, spacing: float) -> Grid:
+        """Return a coarser grid for the same plane.
+
+        Parameters
+        ----------
+        spacing : float
+            About how far its units are to be from one another, in lattice spacings of this grid.
+
+        Returns
+        -------
+        coarser : Grid
+            It is stretched from edge to edge of this one, or once around where edges are joined.
+        """
+
+        def coarser(n: int, is_joined: bool, multiple: int = 1) -> int:
+            steps = (n if is_joined else n - 1) / spacing
+            least = 4 if is_joined else 1
+            return min(n, max(multiple * round(steps / multiple), least) + (not is_joined))
+
+        # On a hexagonal torus an even number of rows stays even.
+        multiple = 2 if self._joins_rows and self.is_hexagonal and self.n_rows % 2 == 0 else 1
+        return Grid(
+            coarser(self.n_rows, self._joins_rows, multiple),
+            coarser(self.n_columns, self.boundary != "planar"),
+            self.lattice,
+            self.boundary,
+        )
+
+    def _laid_over(self, other: Grid) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Rows (other.n_rows,) and half columns by parity (2, other.n_columns) of another grid.
+
+        It is stretched over this one. Of this grid itself they are whole numbers.
+        """
+
+        def extent(grid: Grid) -> tuple[int, int]:
+            """From the first to the last row and half column, or once around."""
+            joins_columns = grid.boundary != "planar"
+            shift = int(grid.is_hexagonal and grid.n_rows > 1)
+            return (
+                grid.n_rows if grid._joins_rows else grid.n_rows - 1,
+                2 * grid.n_columns if joins_columns else 2 * (grid.n_columns - 1) + shift,
+            )
+
+        row_stretch, column_stretch = (
+            here / there if there else 1.0
+            for here, there in zip(extent(self), extent(other), strict=True)
+        )
+        columns = np.broadcast_to(np.arange(other.n_columns), (2, other.n_columns))
+        half_columns = self._half_columns(np.arange(2)[:, None], columns)
+        rows = row_stretch * np.arange(other.n_rows, dtype=np.float64)
+        return rows, column_stretch * half_columns.astype(np.float64)
 
     def neighbors(self, n_neighbors: int | None = None) -> NDArray[np.int64]:
         """Neighbors of each unit.

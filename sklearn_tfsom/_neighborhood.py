@@ -7,6 +7,7 @@ the squares: a radius of sqrt(3) is to reach the units at distance sqrt(3).
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -62,11 +63,12 @@ class SeparableKernel(NamedTuple):
     """H as a product of a part along rows and a part along columns.
 
     ``H[(r, c), (s, e)] = rows[r, s] * columns[r % 2, s % 2, c, e]``: smoothing costs
-    n_units (n_rows + 2 n_columns) products for each feature instead of n_units^2.
+    n_units (n_rows + 2 n_columns) products for each feature instead of n_units^2. The unit (s, e)
+    may be one of a coarser grid.
     """
 
-    rows: NDArray[np.float64]  # (n_rows, n_rows)
-    columns: NDArray[np.float64]  # (2, 2, n_columns, n_columns)
+    rows: NDArray[np.float64]  # (n_rows, n_source_rows)
+    columns: NDArray[np.float64]  # (2, 2, n_columns, n_source_columns)
 
 
 class BlockKernel(NamedTuple):
@@ -83,35 +85,49 @@ class BlockKernel(NamedTuple):
 Kernel = SeparableKernel | BlockKernel
 
 
-def kernels(grid: Grid, neighborhood: str | Neighborhood) -> Callable[[float], Kernel]:
+def is_separable(grid: Grid, neighborhood: str | Neighborhood) -> bool:
+    """Say whether smoothing separates into rows and columns, and may lead from grid to grid.
+
+    The exponential of a sum is a product of exponentials; no other neighborhood separates.
+    """
+    return neighborhood == "gaussian" and grid.separated() is not None
+
+
+def kernels(grid: Grid, neighborhood: str | Neighborhood) -> Callable[..., Kernel]:
     """Prepare the smoothing kernels of a map.
 
     Parameters
     ----------
     grid : Grid
-        The units.
+        The units. Radii are in its lattice spacings.
     neighborhood : str or callable
         A name of `NEIGHBORHOODS`, or a function h(squared grid distance, radius).
 
     Returns
     -------
     kernel : callable
-        ``kernel(radius)`` is the kernel at that radius.
+        ``kernel(radius, source, target)`` leads from what the units of the source have won to
+        the code vectors of the target. Both are `grid`, unless others are given: coarser ones,
+        where the kernel `is_separable`.
     """
-    separated = grid.separated()
-    if neighborhood == "gaussian" and separated is not None:
-        # The exponential of a sum is a product of exponentials; no other neighborhood separates.
-        rows, columns = separated
+    if is_separable(grid, neighborhood):
 
-        def separable_kernel(radius: float) -> SeparableKernel:
+        @functools.cache
+        def separated(source: Grid, target: Grid) -> tuple[NDArray, NDArray]:
+            rows, columns = grid.separated(target, source)  # type: ignore[misc]  # not None
+            return rows, columns
+
+        def separable_kernel(
+            radius: float, source: Grid = grid, target: Grid = grid
+        ) -> SeparableKernel:
             radius = _squarable(radius)
-            return SeparableKernel(gaussian(rows, radius), gaussian(columns, radius))
+            return SeparableKernel(*(gaussian(part, radius) for part in separated(source, target)))
 
         return separable_kernel
 
     kinds, squared = grid.row_blocks()
 
-    def block_kernel(radius: float) -> BlockKernel:
+    def block_kernel(radius: float, source: Grid = grid, target: Grid = grid) -> BlockKernel:
         if isinstance(neighborhood, str):
             return BlockKernel(kinds, NEIGHBORHOODS[neighborhood](squared, _squarable(radius)))
         return BlockKernel(kinds, neighborhood(squared.copy(), radius))

@@ -18,8 +18,8 @@ from sklearn_tfsom._initialization import (
     initial_codebook,
     principal_plane,
 )
-from sklearn_tfsom._neighborhood import NEIGHBORHOODS, Neighborhood
-from sklearn_tfsom._schedules import RADIUS_DECAYS, radius_schedule
+from sklearn_tfsom._neighborhood import NEIGHBORHOODS, Neighborhood, is_separable
+from sklearn_tfsom._schedules import RADIUS_DECAYS, grid_schedule, radius_schedule
 
 METRICS = ("euclidean",)
 FEATURES = ("distances", "coordinates", "activations")
@@ -37,6 +37,7 @@ RULES = {
     "radius_start": _RADIUS,
     "radius_end": _RADIUS,
     "radius_decay": [valid.choice(RADIUS_DECAYS), valid.numbers("(max_iter,)", 1, positive=True)],
+    "coarse_to_fine": [valid.BOOLEAN],
     "tol": [valid.real(0, closed=True)],
     "n_clusters": [valid.integer(1), valid.NONE],
     "features": [valid.choice(FEATURES)],
@@ -53,8 +54,9 @@ class Plan(NamedTuple):
     mean: NDArray[np.float64]  # (n_features,)
     spread: float  # root mean square distance of the samples to their mean
     grid: Grid
-    codebook: NDArray[np.float64]  # (n_units, n_features), where training starts
     radii: NDArray[np.float64]  # (max_iter,)
+    grids: list[Grid]  # (max_iter,), the grid that is searched in each epoch
+    codebook: NDArray[np.float64]  # where training starts, on the first of these grids
     neighborhood: str | Neighborhood
 
 
@@ -96,15 +98,21 @@ def make_plan(som: Any, X: NDArray, sample_weight: NDArray[np.float64]) -> Plan:
             "X holds values too large: their differences leave float64's range. Rescale it."
         )
     grid = _grid(som, float(sample_weight.sum()), plane)
+    radii = _radii(som, grid)
+    neighborhood = _neighborhood(som)
+    grids = [grid] * len(radii)
+    if som.coarse_to_fine and starts_from_pca and is_separable(grid, neighborhood):
+        grids = grid_schedule(grid, radii)
     return Plan(
         X,
         sample_weight,
         plane.mean,
         plane.spread,
         grid,
-        _codebook(som, grid, X, sample_weight, plane),
-        _radii(som, grid),
-        _neighborhood(som),
+        radii,
+        grids,
+        _codebook(som, grids[0], X, sample_weight, plane),
+        neighborhood,
     )
 
 

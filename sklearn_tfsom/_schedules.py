@@ -7,13 +7,24 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sklearn_tfsom._grid import Grid
+
 RADIUS_DECAYS = ("exponential", "linear")
 
 # Where "auto" ends. Below a Gaussian radius of one lattice spacing the quantization error still
-# falls, and at 0.9 it does so without a rise of the topographic error. The compact neighborhoods
+# falls, and at 0.85 it does so without a rise of the topographic error. The compact neighborhoods
 # end where they weigh the direct neighbors about as much; below, a unit would learn alone.
 _AUTO_RADIUS_END = {"cut_gaussian": 1.0, "bubble": 1.0, "epanechnikov": 1.5, "triangle": 2.0}
-_GAUSSIAN_RADIUS_END = 0.9
+_GAUSSIAN_RADIUS_END = 0.85
+
+# Share of the epochs over which the radius falls.
+_FALLING = 0.8
+
+# The spacing of the coarse grid at a radius: 1.25 times as wide, or less. On 13 sets and both
+# signs of the start that left the errors as they are on the whole grid (quantization error 0.928
+# of SOM Toolbox's against 0.929, topographic error -0.0045 against -0.0011), at a share of the
+# search of 0.57 on 20x20 and 0.43 on 50x40.
+_SPACINGS_PER_RADIUS = 1.25
 
 
 def radius_schedule(
@@ -28,8 +39,8 @@ def radius_schedule(
 ) -> NDArray[np.float64]:
     """Radius of each epoch, in lattice spacings.
 
-    The radius falls from `start` to `end` over the first half of the epochs and is held at `end`
-    over the second half: holding lets the map settle, which gains more than a longer fall.
+    The radius falls from `start` to `end` over four fifths of the epochs and is then held at
+    `end`: that lets the map settle.
 
     Parameters
     ----------
@@ -58,13 +69,13 @@ def radius_schedule(
     last = auto_end if end == "auto" else float(end)
     if start == "auto":
         width = auto_end / _GAUSSIAN_RADIUS_END
-        first = max(last, width * max(1.0, n_across / (8 if ordered_start else 2)))
+        first = max(last, width * max(1.0, n_across / (6 if ordered_start else 2)))
     else:
         first = float(start)
         last = min(first, last) if end == "auto" else last
     if max_iter == 1:
         return np.array([last])
-    n_falling = (max_iter + 1) // 2
+    n_falling = round(_FALLING * max_iter)
     fall = np.geomspace if decay == "exponential" else np.linspace
     return np.concatenate([fall(first, last, n_falling), np.full(max_iter - n_falling, last)])
 
@@ -73,3 +84,27 @@ def n_epochs_to_end(radii: NDArray[np.float64]) -> int:
     """Count the epochs after which the radius no longer changes."""
     (changes,) = np.nonzero(np.diff(radii))
     return int(changes[-1]) + 2 if len(changes) else 1
+
+
+def grid_schedule(grid: Grid, radii: NDArray[np.float64]) -> list[Grid]:
+    """Grid of each epoch in coarse-to-fine training: coarser while the radius is wide.
+
+    What a radius of some lattice spacings leaves of a map, a grid with units that far apart holds
+    as well, and its search is cheaper. Spacings are powers of sqrt(2): grids are few then, and
+    each serves a few epochs. At the last radius it is the whole grid.
+
+    Parameters
+    ----------
+    grid : Grid
+        The map.
+    radii : ndarray of float64, shape (max_iter,)
+        Radius of each epoch, in lattice spacings.
+
+    Returns
+    -------
+    grids : list of Grid
+    """
+    widest = np.minimum(radii, grid.n_rows + grid.n_columns)
+    halvings = np.floor(2 * np.log2(_SPACINGS_PER_RADIUS * widest)) / 2
+    spacings = np.where(radii > radii[-1], 2.0 ** np.maximum(halvings, 0), 1)
+    return [grid.coarsened(spacing) if spacing > 1 else grid for spacing in spacings]

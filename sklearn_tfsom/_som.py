@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -22,7 +25,7 @@ from sklearn_tfsom._clustering import cluster_units
 from sklearn_tfsom._compat import CallbackSupportMixin, with_callbacks
 from sklearn_tfsom._grid import Grid
 from sklearn_tfsom._neighborhood import kernels
-from sklearn_tfsom._plan import RULES, make_plan
+from sklearn_tfsom._plan import RULES, Plan, make_plan
 from sklearn_tfsom._schedules import n_epochs_to_end
 from sklearn_tfsom._tf.startup import tensorflow_core
 
@@ -83,21 +86,29 @@ class TFSOM(
         Number of epochs, at most.
 
     radius_start : float or "auto", default="auto"
-        Radius of the neighborhood in the first epoch, in lattice spacings. "auto" is an eighth of
+        Radius of the neighborhood in the first epoch, in lattice spacings. "auto" is a sixth of
         the map's longer side with ``init="pca"`` and half of it otherwise, but at least 1; for
         compact neighborhoods more, in proportion to where `radius_end="auto"` ends.
 
     radius_end : float or "auto", default="auto"
-        Radius from the middle of training on, in lattice spacings. "auto" is 0.9; for the compact
+        Radius of the last epochs, in lattice spacings. "auto" is 0.85; for the compact
         neighborhoods it is 1 ("cut_gaussian", "bubble"), 1.5 ("epanechnikov") or 2 ("triangle"),
         so that they reach the direct neighbors. A smaller radius gives a lower quantization error
         and a map that folds more.
 
     radius_decay : {"exponential", "linear"} or array-like of shape (max_iter,), \
             default="exponential"
-        How the radius falls from `radius_start` to `radius_end`, over the first half of
-        `max_iter` epochs; over the second half it is held. A single epoch has `radius_end`. An
-        array is the schedule itself, one radius for each epoch.
+        How the radius falls from `radius_start` to `radius_end`, over the first four fifths of
+        `max_iter` epochs; then it is held. A single epoch has `radius_end`. An array is the
+        schedule itself, one radius for each epoch.
+
+    coarse_to_fine : bool, default=True
+        Whether a coarser grid is searched while the radius is wide: what a wide neighborhood
+        leaves of a map, fewer units hold as well. It halves the cost of training and leaves the
+        errors as they are. It applies to a Gaussian neighborhood with ``init="pca"``, where the
+        start can be laid out on any grid, and not to hexagonal tori with an odd number of rows;
+        all else, or False, is the batch map as it is defined above, on the whole grid in every
+        epoch.
 
     tol : float, default=1e-4
         Training stops once the radius has reached its end and the root mean square move of the
@@ -147,7 +158,8 @@ class TFSOM(
 
     history_ : dict of str to ndarray of float64, shape (n_iter_,)
         "radius" of each epoch, in lattice spacings, and "quantization_error" of the codebook
-        that the epoch began with, in data units. It costs no pass of its own: it is summed from
+        that the epoch began with (on a coarser grid where `coarse_to_fine` searches one), in
+        data units. It costs no pass of its own: it is summed from
         the search's float32 scores, good to 1e-6 on most data, and to less where samples lie much
         closer to their units than to the data's mean.
 
@@ -216,6 +228,7 @@ class TFSOM(
         radius_start: Any = "auto",
         radius_end: Any = "auto",
         radius_decay: Any = "exponential",
+        coarse_to_fine: bool = True,
         tol: float = 1e-4,
         n_clusters: int | None = None,
         features: str = "distances",
@@ -232,6 +245,7 @@ class TFSOM(
         self.radius_start = radius_start
         self.radius_end = radius_end
         self.radius_decay = radius_decay
+        self.coarse_to_fine = coarse_to_fine
         self.tol = tol
         self.n_clusters = n_clusters
         self.features = features
@@ -285,8 +299,7 @@ class TFSOM(
             plan.sample_weight,
             plan.codebook,
             core.Frame.around(plan.mean, plan.spread),
-            plan.radii,
-            kernels(plan.grid, plan.neighborhood),
+            _steps(plan),
         )
         n_falling = n_epochs_to_end(plan.radii)
         history: dict[str, list[float]] = {"radius": [], "quantization_error": []}
@@ -508,6 +521,21 @@ class TFSOM(
             "history_": {name: np.array(values) for name, values in history.items()},
             "n_iter_": len(history["radius"]),
         }
+
+
+def _steps(plan: Plan) -> Iterator[Any]:
+    """Plan each epoch: search its grid, and smooth onto that of the next one."""
+    kernel = kernels(plan.grid, plan.neighborhood)
+    n_alike = Counter(plan.grids)
+    targets = [*plan.grids[1:], plan.grid]
+    for radius, source, target in zip(plan.radii, plan.grids, targets, strict=True):
+        to_map = functools.partial(kernel, radius, source, plan.grid)
+        yield tensorflow_core().Step(
+            float(radius),
+            kernel(radius, source, target),
+            to_map if target != plan.grid else None,
+            n_alike[source],
+        )
 
 
 def _mean(values: NDArray[np.float64], weights: NDArray[np.float64]) -> float:

@@ -22,9 +22,14 @@ def unit_position(row, column, lattice):
 
 def grid_distance(a, b, shape, lattice, boundary):
     """Distance between units at (row, column): the shortest over the images beyond the edges."""
+    ends = unit_position(*a, lattice), unit_position(*b, lattice)
+    # Squared distances are multiples of 1/4: at d = r rounding must not decide whether h is 0.
+    return math.sqrt(round(4 * distance(*ends, shape, lattice, boundary) ** 2) / 4)
+
+
+def distance(a, b, shape, lattice, boundary):
+    """Distance between places (x, y) on the plane of a map."""
     n_rows, n_columns = shape
-    ax, ay = unit_position(*a, lattice)
-    bx, by = unit_position(*b, lattice)
     height = 1.0 if lattice == "rectangular" else math.sqrt(3) / 2
     shift = 0.5 if lattice == "hexagonal" and n_rows % 2 else 0.0
     joins_columns = boundary in ("cylindrical", "toroidal")
@@ -32,11 +37,49 @@ def grid_distance(a, b, shape, lattice, boundary):
     best = math.inf
     for up in range(-4, 5) if joins_rows else [0]:
         for across in range(-4, 5) if joins_columns else [0]:
-            dx = bx + across * n_columns + up * shift - ax
-            dy = by + up * n_rows * height - ay
-            best = min(best, dx**2 + dy**2)
-    # Squared distances are multiples of 1/4: at d = r rounding must not decide whether h is 0.
-    return math.sqrt(round(4 * best) / 4)
+            dx = b[0] + across * n_columns + up * shift - a[0]
+            dy = b[1] + up * n_rows * height - a[1]
+            best = min(best, math.hypot(dx, dy))
+    return best
+
+
+def stretched_positions(shape, whole, lattice, boundary):
+    """Where the units of a coarser grid stand on the plane of the whole one."""
+
+    def extent(grid):
+        n_rows, n_columns = grid
+        height = 1.0 if lattice == "rectangular" else math.sqrt(3) / 2
+        shift = 0.5 if lattice == "hexagonal" and n_rows > 1 else 0.0
+        width = n_columns if boundary != "planar" else n_columns - 1 + shift
+        return width, height * (n_rows if boundary == "toroidal" else n_rows - 1)
+
+    stretch = [w / c if c else 1.0 for w, c in zip(extent(whole), extent(shape), strict=True)]
+    units = [(row, column) for row in range(shape[0]) for column in range(shape[1])]
+    places = [unit_position(*unit, lattice) for unit in units]
+    return [(x * stretch[0], y * stretch[1]) for x, y in places]
+
+
+def train_coarse_to_fine(X, axes, radii, shapes, lattice, boundary):
+    """Train with a Gaussian from a start on the plane of two axes; `shapes` ends with the map."""
+    whole = shapes[-1]
+    n_rows, n_columns = shapes[0]
+    codebook = []
+    for row in range(n_rows):
+        for column in range(n_columns):
+            along = [2 * row / (n_rows - 1) - 1, 2 * column / (n_columns - 1) - 1]
+            longer_first = along if n_rows >= n_columns else along[::-1]
+            codebook.append(X.mean(axis=0) + longer_first @ axes)
+    for radius, source, target in zip(radii, shapes, shapes[1:], strict=False):
+        bmus = best_matching_units(X, np.array(codebook))
+        there = stretched_positions(source, whole, lattice, boundary)
+        codebook = []
+        for place in stretched_positions(target, whole, lattice, boundary):
+            h = [
+                math.exp(-(distance(place, other, whole, lattice, boundary) ** 2) / 2 / radius**2)
+                for other in there
+            ]
+            codebook.append(np.average(X, axis=0, weights=np.array(h)[bmus]))
+    return np.array(codebook)
 
 
 def neighborhood_matrix(shape, lattice, boundary, neighborhood, radius):

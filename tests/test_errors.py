@@ -38,6 +38,7 @@ RIGHT = {
     "radius_end": RADIUS,
     "radius_decay": "a str among {'exponential', 'linear'} or an array-like of positive numbers "
     "of shape (max_iter,)",
+    "coarse_to_fine": "a bool",
     "tol": "a float in the range [0.0, inf)",
     "n_clusters": f"{INT} or None",
     "features": "a str among {'distances', 'coordinates', 'activations'}",
@@ -173,6 +174,7 @@ BAD = {
         (np.ones(0), "an array of shape (0,) and dtype float64"),
         (np.ones(3, complex), "an array of shape (3,) and dtype complex128"),
     ],
+    "coarse_to_fine": [(None, "None"), ("True", "'True'"), (1, "1"), (0.0, "0.0"), ([], "[]")],
     "tol": [
         *NO_NUMBER,
         (None, "None"),

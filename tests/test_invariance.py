@@ -12,6 +12,7 @@ from sklearn_tfsom._neighborhood import NEIGHBORHOODS
 SETTINGS = [
     {},
     {"grid_size": 6},
+    {"grid_size": (14, 11)},  # searched on coarser grids first
     {"grid_size": (5, 4), "lattice": "rectangular", "boundary": "toroidal"},
     {"grid_size": (5, 4), "boundary": "toroidal", "neighborhood": "bubble"},
     {"grid_size": (4, 6), "boundary": "cylindrical", "neighborhood": "epanechnikov"},

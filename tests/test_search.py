@@ -124,7 +124,7 @@ def test_tile_size_changes_nothing(dtype, neighborhood):
     rng = np.random.RandomState(5)
     X = rng.normal(size=(1000, 6)).astype(dtype)
     engine, grid, weights = tensorflow_core(), Grid(6, 5), rng.uniform(size=1000)
-    start = rng.normal(size=(30, 6))
+    start, kernel = rng.normal(size=(30, 6)), kernels(grid, neighborhood)
     results = []
     for n_tile in (1000, 7, 64, 999):
         epochs = engine.train_epochs(
@@ -132,8 +132,7 @@ def test_tile_size_changes_nothing(dtype, neighborhood):
             weights,
             start,
             engine.Frame.around(X.mean(axis=0), 1.0),
-            [2.0, 1.5, 1.0, 1.0],
-            kernels(grid, neighborhood),
+            [engine.Step(r, kernel(r), None, 1) for r in (2.0, 1.5, 1.0, 1.0)],
             n_tile=n_tile,
         )
         results.append([(epoch.codebook(), epoch.quantization_error) for epoch in epochs])
@@ -194,11 +193,11 @@ def test_compiled_searches_find_the_same_units():
     rng = np.random.RandomState(0)
     codebook = rng.normal(size=(401, 4))
     for dtype in (np.float32, np.float64):
-        X = rng.normal(size=(21_003, 4)).astype(dtype)
+        X = rng.normal(size=(84_003, 4)).astype(dtype)
         from sklearn_tfsom._tf import search
 
-        assert search.is_worth_compiling(*map(len, (X, codebook)))
-        assert not search.is_worth_compiling(1000, len(codebook))
+        assert search.is_worth_compiling(len(X) * len(codebook))
+        assert not search.is_worth_compiling(1000 * len(codebook))
         bmus, distances = nearest(X, codebook)
         parts = [nearest(part, codebook) for part in np.array_split(X, 30)]
         assert_array_equal(bmus, np.concatenate([part for part, _ in parts]))
@@ -212,7 +211,7 @@ def test_compiled_training_equals_training_by_parts(monkeypatch):
     X = rng.normal(size=(30_000, 3))
     X[::7] = X[0]  # ties, and a tile that is not full
     compiled = TFSOM((20, 15), neighborhood="epanechnikov", max_iter=4).fit(X)
-    assert search.is_worth_compiling(30_000, 300)
+    assert search.is_worth_compiling(4 * 30_000 * 300)
     monkeypatch.setattr(search, "_MIN_COMPILED_SCORES", 10**12)
     plain = TFSOM((20, 15), neighborhood="epanechnikov", max_iter=4).fit(X)
     assert_allclose(compiled.codebook_, plain.codebook_, rtol=1e-12, atol=1e-12)

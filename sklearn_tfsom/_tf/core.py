@@ -2,6 +2,6 @@
 
 from sklearn_tfsom._tf.inference import apart, distances, nearest
 from sklearn_tfsom._tf.search import Frame
-from sklearn_tfsom._tf.training import Epoch, train_epochs
+from sklearn_tfsom._tf.training import Epoch, Step, train_epochs
 
-__all__ = ["Epoch", "Frame", "apart", "distances", "nearest", "train_epochs"]
+__all__ = ["Epoch", "Frame", "Step", "apart", "distances", "nearest", "train_epochs"]

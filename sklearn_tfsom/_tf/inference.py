@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn_tfsom._tf.search import (
     Frame,
     is_worth_compiling,
+    limit_float64,
     lowest_within_rounding,
     one_graph,
     scores_float64,
@@ -37,9 +38,13 @@ def _in_frame(x: tf.Tensor, center: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
 
 
 @one_graph
-def _nearest_tile(dtype: tf.DType, compiled: bool) -> tf.types.experimental.PolymorphicFunction:
+def _nearest_tile(dtype: tf.DType) -> tf.types.experimental.PolymorphicFunction:
     def nearest(
-        x: tf.Tensor, center: tf.Tensor, scale: tf.Tensor, codebook: tf.Tensor
+        x: tf.Tensor,
+        center: tf.Tensor,
+        scale: tf.Tensor,
+        codebook: tf.Tensor,
+        compiled_rows: tf.Tensor,
     ) -> list[tf.Tensor]:
         def exact(picked: tf.Tensor) -> tf.Tensor:
             return _in_frame(tf.cast(tf.gather(x, picked), tf.float64), center, scale)
@@ -47,11 +52,16 @@ def _nearest_tile(dtype: tf.DType, compiled: bool) -> tf.types.experimental.Poly
         rows = _in_frame(x, center, scale)
         norms = tf.cast(tf.reduce_sum(tf.square(rows), axis=1), tf.float64)
         bmus, lowest = search(
-            rows, norms, search_terms(codebook, tf.norm(center * scale)), exact, compiled=compiled
+            rows,
+            norms,
+            search_terms(codebook, tf.norm(center * scale)),
+            exact,
+            compiled_rows,
         )
         return [bmus, tf.reduce_all(tf.math.is_finite(lowest))]
 
     signature = [tf.TensorSpec([None, None], dtype), _CENTER, _SCALE, _CODEBOOK]
+    signature.append(tf.TensorSpec([], tf.int32))
     return tf.function(nearest, input_signature=signature, autograph=False)
 
 
@@ -68,7 +78,8 @@ def _several_nearest_tile(dtype: tf.DType) -> tf.types.experimental.PolymorphicF
         n_units = tf.shape(codebook)[0]
 
         def next_best(place: tf.Tensor, scores: tf.Tensor, found: tf.TensorArray) -> tuple:
-            bmus, _ = lowest_within_rounding(scores, rows, terms)
+            limit = limit_float64(scores, rows, terms)
+            bmus, _ = lowest_within_rounding(scores, limit, rows, terms)
             taken = tf.one_hot(bmus, n_units, on_value=True, off_value=False, dtype=tf.bool)
             scores = tf.where(taken, tf.constant(np.inf, tf.float64), scores)
             return place + 1, scores, found.write(place, bmus)
@@ -184,7 +195,8 @@ def nearest(X: NDArray, codebook: NDArray, n_bmus: int = 1) -> NDArray[np.int64]
     dtype = tf.as_dtype(X.dtype)
     bmus = np.empty((n_samples, n_bmus), dtype=np.int64)
     n_tile = tile_rows(n_units if n_bmus == 1 else 4 * n_units)
-    compiled = n_bmus == 1 and is_worth_compiling(n_samples, n_units)
+    is_compiled = n_bmus == 1 and is_worth_compiling(n_samples * n_units)
+    compiled_rows = tf.constant(n_tile if is_compiled else 0)
     for rows in _tiles(n_samples, n_tile):
         x = X[rows]
         if n_bmus > 1:
@@ -192,12 +204,10 @@ def nearest(X: NDArray, codebook: NDArray, n_bmus: int = 1) -> NDArray[np.int64]
                 tf.constant(x), *inside, tf.constant(n_bmus)
             )
         else:
-            if compiled and len(x) < n_tile:  # XLA wants all tiles of one shape
-                x = np.concatenate([x, np.repeat(x[-1:], n_tile - len(x), axis=0)])
-            found, is_finite = _nearest_tile(dtype, compiled)(tf.constant(x), *inside)
+            found, is_finite = _nearest_tile(dtype)(tf.constant(x), *inside, compiled_rows)
         if not is_finite:
             raise ValueError(_TOO_FAR)
-        bmus[rows] = np.atleast_2d(found.numpy())[:, : len(X[rows])].T
+        bmus[rows] = np.atleast_2d(found.numpy()).T
     return bmus
 
 

@@ -2,7 +2,9 @@
 
 An epoch is one call of one graph::
 
-    for each tile of rows:  bmus = search(tile);  statistics += accumulate(tile, weights, bmus)
+    for each chunk of rows:
+        for each tile of the chunk:  bmus = search(tile)
+        statistics += accumulate(chunk, weights, bmus)
     codebook = (H sums) / (H counts)
 
 The graphs are traced once per precision and kind of kernel in a process; no shape and no value is
@@ -11,7 +13,6 @@ part of the trace.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
@@ -30,7 +31,15 @@ from sklearn_tfsom._tf.search import (
 )
 
 _ALIGNMENT = 64
-_MIN_PRODUCT_FEATURES = 32
+
+# From so many features on the CSR product is the faster one, see `accumulate`.
+_MIN_CSR_FEATURES = 32
+
+# Rows that are summed up at once: enough for the sums of all units, (n_units x n_features), to
+# cost little beside them. In tiles of the search, 256 rows at 40,000 units, they took longer than
+# the search itself.
+_CHUNK_ROWS = 2**14
+_MAX_CHUNK_ROWS = 2**16
 
 
 class Statistics(NamedTuple):
@@ -52,37 +61,41 @@ class Rows(NamedTuple):
     weights: tf.Tensor  # (n_samples,) float64
 
 
+class Step(NamedTuple):
+    """What an epoch does."""
+
+    radius: float  # in lattice spacings
+    kernel: tuple[NDArray, NDArray]  # from this epoch's grid to that of the next one
+    to_map: Callable[[], tuple[NDArray, NDArray]] | None  # to the whole map; None: `kernel` does
+    n_alike: int  # number of epochs that search a grid of this size
+
+
 class Epoch(NamedTuple):
     """One epoch's outcome."""
 
     radius: float  # in lattice spacings
     quantization_error: float  # of the codebook that the epoch began with, in data units
     move: float  # root mean square move of the code vectors, in data units
-    codebook: Callable[[], NDArray[np.float64]]  # the new one, in data units, when asked for
+    codebook: Callable[[], NDArray[np.float64]]  # of the whole map, in data units, when asked for
 
 
-def load(X: NDArray, sample_weight: NDArray, frame: Frame, n_tile: int) -> Rows:
-    """Move data into the frame and into TensorFlow's hands, with one copy, in whole tiles.
-
-    Rows of weight 0 fill up the last tile: all tiles have one shape.
+def load(X: NDArray, sample_weight: NDArray, frame: Frame) -> Rows:
+    """Move data into the frame and into TensorFlow's hands, with one copy.
 
     TensorFlow copies every array that it is given, except a 64-byte aligned one through DLPack
     (which it does not check: an unaligned one aborts the process). So the frame's copy, which has
     to be made anyway, is made aligned, and handed over.
     """
     n_samples, n_features = X.shape
-    n_padded = n_samples + -n_samples % n_tile
-    n_bytes = n_padded * n_features * X.itemsize
-    store = np.empty(n_bytes + _ALIGNMENT, dtype=np.uint8)
+    store = np.empty(X.size * X.itemsize + _ALIGNMENT, dtype=np.uint8)
     start = -store.ctypes.data % _ALIGNMENT
-    values = store[start : start + n_bytes].view(X.dtype).reshape(n_padded, n_features)
-    norms, weights = np.zeros(n_padded), np.zeros(n_padded)
+    values = store[start : start + X.size * X.itemsize].view(X.dtype).reshape(X.shape)
+    norms = np.empty(n_samples)
     # Only their ratios count; a power of two rounds nothing, and float32 can hold them then.
-    weights[:n_samples] = np.ldexp(sample_weight, -np.frexp(sample_weight.max())[1])
-    values[n_samples:] = 0
+    weights = np.ldexp(sample_weight, -np.frexp(sample_weight.max())[1])
     step = max(1, 2**18 // n_features)
     for first in range(0, n_samples, step):
-        rows = slice(first, min(first + step, n_samples))
+        rows = slice(first, first + step)
         tile = frame.enter(X[rows], values[rows])
         norms[rows] = np.einsum("ij,ij->i", tile, tile, dtype=np.float64)
     shared = tf.experimental.dlpack.from_dlpack(values.__dlpack__())
@@ -90,28 +103,35 @@ def load(X: NDArray, sample_weight: NDArray, frame: Frame, n_tile: int) -> Rows:
 
 
 def accumulate(rows: Rows, bmus: tf.Tensor, squared: tf.Tensor, n_units: tf.Tensor) -> Statistics:
-    """Sum up a tile by best-matching unit."""
+    """Sum up rows by best-matching unit.
+
+    As the product of a sparse matrix, one weight per row in the column of its unit, with the rows.
+    """
     values, weights = rows.values, tf.cast(rows.weights, rows.values.dtype)
+    n_rows = tf.shape(values, out_type=tf.int64)[0]
+    chosen = {
+        "indices": tf.stack([tf.range(n_rows), tf.cast(bmus, tf.int64)], axis=1),
+        "values": weights,
+        "shape": tf.stack([n_rows, tf.cast(n_units, tf.int64)]),
+    }
 
-    def by_segment() -> tf.Tensor:
-        return tf.math.unsorted_segment_sum(values * weights[:, None], bmus, n_units)
-
-    def by_product() -> tf.Tensor:
-        # A sparse matrix, one weight per row in the column of its unit, times the rows. Its own
-        # transpose_a would spare the transposition, but adds in an order that changes from call
-        # to call; this way the bits are the same every time.
-        n_rows = tf.shape(values, out_type=tf.int64)[0]
-        chosen = tf.raw_ops.SparseTensorToCSRSparseMatrix(
-            indices=tf.stack([tf.range(n_rows), tf.cast(bmus, tf.int64)], axis=1),
-            values=weights,
-            dense_shape=tf.stack([n_rows, tf.cast(n_units, tf.int64)]),
+    def by_coordinates() -> tf.Tensor:
+        return tf.raw_ops.SparseTensorDenseMatMul(
+            **{f"a_{name}": part for name, part in chosen.items()}, b=values, adjoint_a=True
         )
-        chosen = tf.raw_ops.SparseMatrixTranspose(input=chosen, type=values.dtype)
-        return tf.raw_ops.SparseMatrixMatMul(a=chosen, b=values)
 
-    # Measured per epoch, by segment and by product: 3 against 6 ms at 200,000 x 3 and 256 units,
-    # 7 against 4 ms at 100,000 x 64 and 400 units, 36 against 15 ms at 60,000 x 784.
-    sums = tf.cond(tf.shape(values)[1] < _MIN_PRODUCT_FEATURES, by_segment, by_product)
+    def by_csr() -> tf.Tensor:
+        # Its own transpose_a would spare the transposition, but adds in an order that changes
+        # from call to call; this way the bits are the same every time.
+        chosen["dense_shape"] = chosen.pop("shape")
+        matrix = tf.raw_ops.SparseTensorToCSRSparseMatrix(**chosen)
+        matrix = tf.raw_ops.SparseMatrixTranspose(input=matrix, type=values.dtype)
+        return tf.raw_ops.SparseMatrixMatMul(a=matrix, b=values)
+
+    # Measured per epoch, by coordinates and by CSR (and by unsorted_segment_sum): 1.6 and 3.9 (and
+    # 2.4) ms at 200,000 x 3 and 256 units, 4.1 and 3.6 (and 6.7) ms at 100,000 x 64 and 400
+    # units, 23 and 11 (and 36) ms at 60,000 x 784.
+    sums = tf.cond(tf.shape(values)[1] < _MIN_CSR_FEATURES, by_coordinates, by_csr)
     return Statistics(
         tf.cast(sums, tf.float64),
         tf.math.unsorted_segment_sum(rows.weights, bmus, n_units),
@@ -119,39 +139,68 @@ def accumulate(rows: Rows, bmus: tf.Tensor, squared: tf.Tensor, n_units: tf.Tens
     )
 
 
-def statistics(rows: Rows, terms: Terms, n_tile: tf.Tensor, *, compiled: bool) -> Statistics:
-    """Search and sum up all rows, tile by tile."""
+def statistics(
+    rows: Rows, terms: Terms, n_tile: tf.Tensor, compiled_rows: tf.Tensor
+) -> Statistics:
+    """Search and sum up all rows, chunk by chunk."""
     n_samples = tf.shape(rows.values)[0]
     n_units = tf.shape(terms.codebook)[0]
+    n_chunk = n_tile * -(-tf.clip_by_value(4 * n_units, _CHUNK_ROWS, _MAX_CHUNK_ROWS) // n_tile)
 
-    def add_tile(start: tf.Tensor, total: Statistics) -> tuple[tf.Tensor, Statistics]:
-        stop = start + n_tile
-        tile = Rows(*(part[start:stop] for part in rows))
-        bmus, lowest = search(
-            tile.values,
-            tile.norms,
-            terms,
-            lambda picked: tf.cast(tf.gather(tile.values, picked), tf.float64),
-            compiled=compiled,
-        )
-        squared = tf.maximum(tile.norms + lowest, 0)
-        return stop, Statistics(*total) + accumulate(tile, bmus, squared, n_units)
+    def add_chunk(start: tf.Tensor, total: Statistics) -> tuple[tf.Tensor, Statistics]:
+        stop = start + n_chunk
+        chunk = Rows(*(part[start:stop] for part in rows))
+        bmus, lowest = _search_tiles(chunk, terms, n_tile, compiled_rows)
+        squared = tf.maximum(chunk.norms + lowest, 0)
+        return stop, Statistics(*total) + accumulate(chunk, bmus, squared, n_units)
 
     nothing = Statistics(
         tf.zeros_like(terms.codebook), tf.zeros_like(terms.bias), tf.constant(0.0, tf.float64)
     )
     _, total = tf.while_loop(
         lambda start, _: start < n_samples,
-        add_tile,
+        add_chunk,
         (tf.constant(0), nothing),
-        parallel_iterations=4,  # the next tile's product runs beside the tail of this one
+        parallel_iterations=2,  # the next chunk's search runs beside this one's sums
     )
     return Statistics(*total)
 
 
+def _search_tiles(
+    rows: Rows, terms: Terms, n_tile: tf.Tensor, compiled_rows: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Search rows tile by tile: the scores of a tile stay in the cache."""
+    n_rows = tf.shape(rows.values)[0]
+    n_tiles = -(-n_rows // n_tile)
+
+    def search_tile(index: tf.Tensor, bmus: tf.TensorArray, lowest: tf.TensorArray) -> tuple:
+        start = index * n_tile
+        values = rows.values[start : start + n_tile]
+        found = search(
+            values,
+            rows.norms[start : start + n_tile],
+            terms,
+            lambda picked: tf.cast(tf.gather(values, picked), tf.float64),
+            compiled_rows,
+        )
+        return index + 1, bmus.write(index, found[0]), lowest.write(index, found[1])
+
+    empty = [
+        tf.TensorArray(dtype, size=n_tiles, element_shape=[None], infer_shape=False)
+        for dtype in (tf.int32, tf.float64)
+    ]
+    _, bmus, lowest = tf.while_loop(
+        lambda index, *_: index < n_tiles,
+        search_tile,
+        (tf.constant(0), *empty),
+        parallel_iterations=2,  # the next tile's product runs beside the tail of this one
+    )
+    return bmus.concat(), lowest.concat()
+
+
 def smooth_separable(values: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
     """Apply a `SeparableKernel` to values of shape (n_rows, n_columns, n_values)."""
-    n_rows, n_columns, n_values = tf.unstack(tf.shape(values))
+    n_rows, n_columns, n_values = tf.shape(rows)[0], tf.shape(columns)[2], tf.shape(values)[2]
     smoothed = []
     for target in (0, 1):
         total = 0.0
@@ -173,52 +222,66 @@ def smooth_blocks(values: tf.Tensor, kinds: tf.Tensor, blocks: tf.Tensor) -> tf.
     )
 
 
-def update(
-    codebook: tf.Tensor, total: Statistics, smooth: Callable, n_rows: tf.Tensor
-) -> tf.Tensor:
+def update(codebook: tf.Tensor, total: Statistics, smooth: Callable) -> tf.Tensor:
     """Move the code vectors: ``(H sums) / (H counts)``, unchanged where the denominator is 0."""
-    values = tf.concat([total.sums, total.counts[:, None]], axis=1)
-    n_units, n_values = tf.unstack(tf.shape(values))
-    smoothed = smooth(tf.reshape(values, [n_rows, n_units // n_rows, n_values]))
-    smoothed = tf.reshape(smoothed, [n_units, n_values])
+    smoothed = smooth(tf.concat([total.sums, total.counts[:, None]], axis=1))
     numerator, denominator = smoothed[:, :-1], smoothed[:, -1:]
     known = denominator != 0
-    return tf.where(known, numerator / tf.where(known, denominator, 1), codebook)
+    moved = numerator / tf.where(known, denominator, 1)
+
+    def unchanged() -> tf.Tensor:
+        return tf.where(known, moved, codebook)
+
+    def interpolated() -> tf.Tensor:
+        """On another grid there is no former code vector; its surroundings stand in for it."""
+        around = smooth(tf.concat([codebook, tf.ones_like(codebook[:, :1])], axis=1))
+        return tf.where(known, moved, around[:, :-1] / around[:, -1:])
+
+    is_same_grid = tf.equal(tf.shape(moved)[0], tf.shape(codebook)[0])
+    return tf.cond(is_same_grid, unchanged, interpolated)
+
+
+def _smoother(first: tf.Tensor, second: tf.Tensor) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Smooth values (n_source_units, n_values) by the kernel of these two parts."""
+    smooth = smooth_separable if len(second.shape) == 4 else smooth_blocks
+    n_rows = tf.shape(first)[1]
+
+    def smoother(values: tf.Tensor) -> tf.Tensor:
+        n_units, n_values = tf.unstack(tf.shape(values))
+        on_grid = tf.reshape(values, [n_rows, n_units // n_rows, n_values])
+        return tf.reshape(smooth(on_grid, first, second), [-1, n_values])
+
+    return smoother
+
+
+def _parts(is_separable: bool) -> list[tf.TensorSpec]:
+    if is_separable:
+        return [
+            tf.TensorSpec([None, None], tf.float64),
+            tf.TensorSpec([2, 2, None, None], tf.float64),
+        ]
+    return [tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None, None, None], tf.float64)]
 
 
 @one_graph
-def _epoch(
-    dtype: tf.DType, smooth: Callable, compiled: bool
-) -> tf.types.experimental.PolymorphicFunction:
+def _epoch(dtype: tf.DType, is_separable: bool) -> tf.types.experimental.PolymorphicFunction:
     def epoch(
         values: tf.Tensor,
         norms: tf.Tensor,
         weights: tf.Tensor,
         codebook: tf.Tensor,
         n_tile: tf.Tensor,
+        compiled_rows: tf.Tensor,
         first: tf.Tensor,
         second: tf.Tensor,
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        total = statistics(
-            Rows(values, norms, weights),
-            search_terms(codebook, tf.constant(1.0, tf.float64)),
-            n_tile,
-            compiled=compiled,
-        )
-        n_rows = tf.shape(first)[0]
-        moved = update(codebook, total, lambda v: smooth(v, first, second), n_rows)
+    ) -> list[tf.Tensor]:
+        terms = search_terms(codebook, tf.constant(1.0, tf.float64))
+        total = statistics(Rows(values, norms, weights), terms, n_tile, compiled_rows)
+        moved = update(codebook, total, _smoother(first, second))
         mean_error = total.error / tf.reduce_sum(total.counts)
-        move = tf.sqrt(
-            tf.reduce_mean(tf.reduce_sum(tf.math.squared_difference(moved, codebook), 1))
-        )
-        return moved, tf.stack([mean_error, move])
+        return [moved, mean_error, _move(moved, codebook), total.sums, total.counts]
 
     float64, int32 = tf.float64, tf.int32
-    kernel = (
-        [tf.TensorSpec([None, None], float64), tf.TensorSpec([2, 2, None, None], float64)]
-        if smooth is smooth_separable
-        else [tf.TensorSpec([None, None], int32), tf.TensorSpec([None, None, None], float64)]
-    )
     return tf.function(
         epoch,
         input_signature=[
@@ -227,14 +290,39 @@ def _epoch(
             tf.TensorSpec([None], float64),
             tf.TensorSpec([None, None], float64),
             tf.TensorSpec([], int32),
-            *kernel,
+            tf.TensorSpec([], int32),
+            *_parts(is_separable),
         ],
         autograph=False,
     )
 
 
-def _in_data_units(codebook: tf.Tensor, frame: Frame) -> NDArray[np.float64]:
-    return frame.leave(codebook.numpy())
+def _move(moved: tf.Tensor, codebook: tf.Tensor) -> tf.Tensor:
+    """Root mean square move of the code vectors; infinite from one grid to another."""
+    return tf.cond(
+        tf.equal(tf.shape(moved)[0], tf.shape(codebook)[0]),
+        lambda: tf.sqrt(
+            tf.reduce_mean(tf.reduce_sum(tf.math.squared_difference(moved, codebook), 1))
+        ),
+        lambda: tf.constant(np.inf, tf.float64),
+    )
+
+
+@one_graph
+def _update(is_separable: bool) -> tf.types.experimental.PolymorphicFunction:
+    def whole(
+        codebook: tf.Tensor,
+        sums: tf.Tensor,
+        counts: tf.Tensor,
+        first: tf.Tensor,
+        second: tf.Tensor,
+    ) -> tf.Tensor:
+        total = Statistics(sums, counts, tf.constant(0.0, tf.float64))
+        return update(codebook, total, _smoother(first, second))
+
+    matrix, vector = tf.TensorSpec([None, None], tf.float64), tf.TensorSpec([None], tf.float64)
+    signature = [matrix, matrix, vector, *_parts(is_separable)]
+    return tf.function(whole, input_signature=signature, autograph=False)
 
 
 def train_epochs(
@@ -242,8 +330,7 @@ def train_epochs(
     sample_weight: NDArray[np.float64],
     codebook: NDArray[np.float64],
     frame: Frame,
-    radii: Iterable[float],
-    kernel: Callable,
+    steps: Iterable[Step],
     *,
     n_tile: int | None = None,
 ) -> Iterator[Epoch]:
@@ -254,13 +341,11 @@ def train_epochs(
     X : ndarray of float32 or float64, shape (n_samples, n_features)
     sample_weight : ndarray of float64, shape (n_samples,)
     codebook : ndarray of float64, shape (n_units, n_features)
-        Where training starts. All in data units.
+        Where training starts, on the first step's grid. All in data units.
     frame : Frame
         Where it is computed.
-    radii : iterable of float
-        Radius of each epoch.
-    kernel : callable
-        ``kernel(radius)`` is a `SeparableKernel` or a `BlockKernel`.
+    steps : iterable of Step
+        What each epoch does.
     n_tile : int, default=None
         Rows per tile; by default what fits the cache.
 
@@ -268,15 +353,35 @@ def train_epochs(
     ------
     epoch : Epoch
     """
-    n_tile = min(n_tile or tile_rows(len(codebook)), len(X))
-    rows = load(X, sample_weight, frame, n_tile)
-    n_rows = tf.constant(n_tile)
-    compiled = is_worth_compiling(len(X), len(codebook))
+    rows = load(X, sample_weight, frame)
+    dtype = rows.values.dtype
     current = tf.constant(frame.enter(codebook))
-    for radius in radii:
-        first, second = kernel(radius)
-        smooth = smooth_separable if second.ndim == 4 else smooth_blocks
-        step = _epoch(rows.values.dtype, smooth, compiled)
-        current, measured = step(*rows, current, n_rows, tf.constant(first), tf.constant(second))
-        error, move = (measured.numpy() / frame.scale).tolist()
-        yield Epoch(radius, error, move, functools.partial(_in_data_units, current, frame))
+    for step in steps:
+        n_units = len(current)
+        n_rows = n_tile or tile_rows(n_units)
+        is_compiled = is_worth_compiling(len(X) * n_units * step.n_alike)
+        moved, *measured, sums, counts = _epoch(dtype, _is_separable(step.kernel))(
+            *rows,
+            current,
+            tf.constant(n_rows),
+            tf.constant(n_rows if is_compiled else 0),
+            *map(tf.constant, step.kernel),
+        )
+
+        def trained(
+            step: Step = step,
+            moved: tf.Tensor = moved,
+            parts: tuple[tf.Tensor, ...] = (current, sums, counts),
+        ) -> NDArray[np.float64]:
+            if step.to_map is not None:
+                kernel = step.to_map()
+                moved = _update(_is_separable(kernel))(*parts, *map(tf.constant, kernel))
+            return frame.leave(moved.numpy())
+
+        error, move = (float(value) / frame.scale for value in measured)
+        yield Epoch(step.radius, error, move, trained)
+        current = moved
+
+
+def _is_separable(kernel: tuple[NDArray, NDArray]) -> bool:
+    return kernel[1].ndim == 4

@@ -1,0 +1,152 @@
+"""Coarse-to-fine training: equal to its slow reference, cheaper, and as good."""
+
+import itertools
+
+import numpy as np
+import pytest
+import reference
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.datasets import load_digits
+
+from sklearn_tfsom import TFSOM
+from sklearn_tfsom._grid import BOUNDARIES, LATTICES, Grid
+from sklearn_tfsom._initialization import principal_plane
+from sklearn_tfsom._schedules import grid_schedule, radius_schedule
+from sklearn_tfsom.metrics import topographic_error
+
+RADII = [4.0, 2.7, 1.9, 1.3, 1.0, 1.0]
+
+
+def default_radii(shape):
+    return radius_schedule(
+        "exponential",
+        max_iter=20,
+        start="auto",
+        end="auto",
+        neighborhood="gaussian",
+        n_across=max(shape),
+        ordered_start=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("lattice", "boundary", "shape"),
+    [*itertools.product(LATTICES, BOUNDARIES, [(10, 7), (6, 11)])],
+)
+def test_training_equals_the_slow_reference(blobs, lattice, boundary, shape):
+    grids = grid_schedule(Grid(*shape, lattice, boundary), np.array(RADII))
+    shapes = [grid.shape for grid in grids] + [shape]
+    assert len(set(shapes)) >= 3
+    plane = principal_plane(blobs, np.ones(len(blobs)))
+    axes = plane.deviations[:, None] * plane.directions
+    expected = reference.train_coarse_to_fine(blobs, axes, RADII, shapes, lattice, boundary)
+    setting = {"lattice": lattice, "boundary": boundary, "radius_decay": RADII, "tol": 0}
+    som = TFSOM(shape, max_iter=len(RADII), **setting).fit(blobs)
+    assert_allclose(som.codebook_, expected, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("lattice", LATTICES)
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+@pytest.mark.parametrize("shape", [(10, 8), (9, 4), (1, 9), (9, 1), (2, 2), (1, 1)])
+@pytest.mark.parametrize("spacing", [1.0, 1.5, 3.0, 100.0])
+def test_a_coarser_grid_spans_the_same_plane(lattice, boundary, shape, spacing):
+    whole = Grid(*shape, lattice, boundary)
+    coarse = whole.coarsened(spacing)
+    assert coarse.n_rows <= whole.n_rows and coarse.n_columns <= whole.n_columns
+    assert (coarse.n_rows > 1, coarse.n_columns > 1) == (shape[0] > 1, shape[1] > 1)
+    if spacing == 1:
+        assert coarse == whole
+    separated = whole.separated(whole, coarse)
+    if separated is None:
+        assert whole._seam_shift
+        return
+    rows, columns = separated
+    places = [
+        np.array(reference.stretched_positions(each, shape, lattice, boundary))
+        for each in (shape, coarse.shape)
+    ]
+    for unit, place in enumerate(places[0]):
+        r, c = divmod(unit, whole.n_columns)
+        for other, there in enumerate(places[1]):
+            s, e = divmod(other, coarse.n_columns)
+            expected = reference.distance(place, there, shape, lattice, boundary) ** 2
+            assert rows[r, s] + columns[r % 2, s % 2, c, e] == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize(("shape", "share"), [((20, 20), 0.6), ((50, 40), 0.45)])
+def test_the_default_schedule_searches_less(shape, share):
+    grids = grid_schedule(Grid(*shape), default_radii(shape))
+    searched = np.mean([grid.n_units for grid in grids]) / Grid(*shape).n_units
+    assert 0.2 < searched <= share
+    assert all(grid == Grid(*shape) for grid in grids[15:])
+
+
+def test_an_epoch_at_the_last_radius_searches_the_whole_map():
+    grid = Grid(12, 9)
+    assert grid_schedule(grid, np.array([3.0, 3.0, 3.0])) == [grid] * 3
+    coarse, *whole = grid_schedule(grid, np.array([6.0, 3.0, 3.0]))
+    assert coarse.n_units < grid.n_units / 4
+    assert whole == [grid] * 2
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"neighborhood": "epanechnikov"},
+        {"neighborhood": lambda squared, radius: np.exp(-squared / (2 * radius**2))},
+        {"init": "sample", "random_state": 0},
+        {"grid_size": (11, 10), "boundary": "toroidal"},
+        {"radius_start": 0.8, "radius_end": 0.8},
+    ],
+)
+def test_elsewhere_it_changes_nothing(blobs, setting):
+    setting = {"grid_size": (12, 10), **setting}
+    one, other = (TFSOM(**setting, coarse_to_fine=value).fit(blobs) for value in (True, False))
+    assert_array_equal(one.codebook_, other.codebook_)
+    assert_array_equal(one.labels_, other.labels_)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_errors_stay_as_they_are(dtype):
+    X = load_digits().data.astype(dtype)
+    one, other = (TFSOM(15, coarse_to_fine=value).fit(X) for value in (True, False))
+    assert np.abs(one.codebook_ - other.codebook_).max() > 0.1
+    assert one.quantization_error_ <= 1.005 * other.quantization_error_
+    assert topographic_error(one, X) <= topographic_error(other, X) + 0.01
+
+
+def test_a_map_stopped_while_coarse_is_the_whole_map(blobs):
+    """A callback may look at the map, or stop, in any epoch."""
+    from sklearn_tfsom._neighborhood import kernels
+    from sklearn_tfsom._tf.startup import tensorflow_core
+
+    core = tensorflow_core()
+    whole = Grid(12, 8)
+    coarse, coarser = whole.coarsened(2.0), whole.coarsened(3.0)
+    kernel = kernels(whole, "gaussian")
+    start = np.random.RandomState(0).normal(size=(coarser.n_units, 4))
+    frame = core.Frame.around(blobs.mean(axis=0), 1.0)
+
+    def first_epoch(target):
+        step = core.Step(
+            3.0,
+            kernel(3.0, coarser, target),
+            None if target == whole else lambda: kernel(3.0, coarser, whole),
+            1,
+        )
+        return next(core.train_epochs(blobs, np.ones(len(blobs)), start, frame, [step]))
+
+    stopped, going_on = first_epoch(coarse), first_epoch(whole)
+    assert stopped.codebook().shape == (whole.n_units, 4)
+    assert_allclose(stopped.codebook(), going_on.codebook(), rtol=1e-12, atol=1e-12)
+    assert stopped.move == np.inf
+
+
+def test_units_that_nothing_reaches_lie_between_their_surroundings():
+    """A radius so small that the neighborhood is 0 in floating point half a map away."""
+    rng = np.random.RandomState(0)
+    X = np.vstack([rng.normal(size=(50, 2)), 1e6 + rng.normal(size=(50, 2))])
+    som = TFSOM((90, 2), radius_decay=[1.3, 1.0], max_iter=2).fit(X)
+    assert np.isfinite(som.codebook_).all()
+    assert (som.codebook_ >= X.min(axis=0) - 1).all()
+    assert (som.codebook_ <= X.max(axis=0) + 1).all()
