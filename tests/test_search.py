@@ -252,3 +252,24 @@ def test_far_away_the_direction_decides(distance):
     center = codebook.mean(axis=0)
     scores = ((codebook - center) ** 2).sum(axis=1) - 2 * (X - center) @ (codebook - center).T
     assert_array_equal(nearest(X, codebook)[0][:, 0], scores.argmin(axis=1))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("offset", [0.0, 1e6])
+def test_few_samples_are_searched_as_many_are(monkeypatch, dtype, offset):
+    """For few samples NumPy is done before a graph is called; ties are settled alike."""
+    from sklearn_tfsom._tf import inference
+
+    rng = np.random.RandomState(0)
+    codebook = rng.normal(size=(40, 3)) + offset
+    codebook[20:30] = codebook[5] + 1e-15 * rng.normal(size=(10, 3)) * max(offset, 1)
+    codebook[7] = codebook[31]
+    halfway = (codebook[:-1] + codebook[1:]) / 2
+    far = offset + 1e9 * rng.normal(size=(5, 3))
+    X = np.vstack([rng.normal(size=(50, 3)) + offset, codebook, halfway, far]).astype(dtype)
+    one_by_one = np.concatenate([nearest(x[None], codebook)[0] for x in X])
+    frame = inference.Frame.of_codebook(codebook, dtype)
+    assert inference._few_nearest(X[:1], codebook, frame) is not None
+    assert inference._few_nearest(X[-1:], codebook, frame) is None
+    monkeypatch.setattr(inference, "_FEW_DIFFERENCES", 0)
+    assert_array_equal(one_by_one, nearest(X, codebook)[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -9,6 +10,8 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from sklearn_tfsom._tf.search import (
+    FAR,
+    NOISE,
     Frame,
     is_worth_compiling,
     limit_float64,
@@ -24,6 +27,9 @@ from sklearn_tfsom._tf.search import (
 # Squared distances below this share of the squared norms have lost digits to cancellation; they
 # are computed again from the difference.
 _CANCELLATION = {tf.float32: 1e-2, tf.float64: 1e-6}
+
+# Up to so many differences between samples and units NumPy is done before a graph is called.
+_FEW_DIFFERENCES = 2**16
 
 _TOO_FAR = "X holds values too large: their squared distances leave float64's range. Rescale it."
 
@@ -164,10 +170,29 @@ def _tiles(n_samples: int, n_rows: int) -> Iterator[slice]:
     return (slice(start, start + n_rows) for start in range(0, n_samples, n_rows))
 
 
-def _frame_of(X: NDArray, codebook: NDArray) -> tuple[Frame, list[tf.Tensor]]:
-    """Return the frame, and what the graphs need of it and of the codebook."""
-    frame = Frame.of_codebook(codebook, X.dtype)
-    return frame, [tf.constant(part, tf.float64) for part in (*frame, frame.enter(codebook))]
+def _inside(frame: Frame, codebook: NDArray) -> list[tf.Tensor]:
+    """Return what the graphs need of the frame and of the codebook."""
+    return [tf.constant(part, tf.float64) for part in (*frame, frame.enter(codebook))]
+
+
+def _few_nearest(X: NDArray, codebook: NDArray, frame: Frame) -> NDArray[np.int64] | None:
+    """Find the best-matching units of few samples by their differences to all units.
+
+    This is `lowest_within_rounding` in NumPy. None where scores would have to decide, because a
+    sample is far from the map.
+    """
+    rows, units = frame.enter(X), frame.enter(codebook)
+    norms = np.einsum("ij,ij->i", rows, rows)
+    far = FAR * math.sqrt(np.einsum("ij,ij->i", units, units).max())
+    if not np.all(norms <= far**2):
+        return None
+    differences = rows[:, None] - units
+    squared = np.einsum("ijk,ijk->ij", differences, differences)
+    best = squared.min(axis=1)
+    extent = float(np.linalg.norm(frame.center * frame.scale))
+    noise = NOISE * (np.minimum(np.sqrt(norms), far) + extent)
+    limit = best + noise * (2 * np.sqrt(best) + noise)
+    return np.argmax(squared <= limit[:, None], axis=1)[:, None]
 
 
 def nearest(X: NDArray, codebook: NDArray, n_bmus: int = 1) -> NDArray[np.int64]:
@@ -190,9 +215,13 @@ def nearest(X: NDArray, codebook: NDArray, n_bmus: int = 1) -> NDArray[np.int64]
     ValueError
         Where squared distances leave float64's range.
     """
-    _, inside = _frame_of(X, codebook)
+    frame = Frame.of_codebook(codebook, X.dtype)
     n_samples, n_units = len(X), len(codebook)
-    dtype = tf.as_dtype(X.dtype)
+    if n_bmus == 1 and X.size * n_units <= _FEW_DIFFERENCES:
+        few = _few_nearest(X, codebook, frame)
+        if few is not None:
+            return few
+    inside, dtype = _inside(frame, codebook), tf.as_dtype(X.dtype)
     bmus = np.empty((n_samples, n_bmus), dtype=np.int64)
     n_tile = tile_rows(n_units if n_bmus == 1 else 4 * n_units)
     is_compiled = n_bmus == 1 and is_worth_compiling(n_samples * n_units)
@@ -230,7 +259,8 @@ def apart(X: NDArray, codebook: NDArray, bmus: NDArray) -> NDArray[np.float64]:
     ValueError
         Where squared distances leave float64's range.
     """
-    frame, inside = _frame_of(X, codebook)
+    frame = Frame.of_codebook(codebook, X.dtype)
+    inside = _inside(frame, codebook)
     result = np.empty(bmus.shape)
     for rows in _tiles(len(X), tile_rows(4 * X.shape[1])):
         units = tf.constant(bmus[rows].T, tf.int32)
@@ -259,7 +289,8 @@ def distances(X: NDArray, codebook: NDArray) -> NDArray:
     ValueError
         Where squared distances leave float64's range.
     """
-    frame, inside = _frame_of(X, codebook)
+    frame = Frame.of_codebook(codebook, X.dtype)
+    inside = _inside(frame, codebook)
     result = np.empty((len(X), len(codebook)), dtype=X.dtype)
     for rows in _tiles(len(X), tile_rows(2 * len(codebook))):
         found, is_finite = _distances_tile(tf.as_dtype(X.dtype))(tf.constant(X[rows]), *inside)

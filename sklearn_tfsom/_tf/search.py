@@ -36,7 +36,10 @@ _MIN_TILE_ROWS, _MAX_TILE_ROWS = 256, 8192
 _MIN_COMPILED_SCORES = 2**25
 
 # A sample is far from the map where its norm is this many times that of any code vector.
-_FAR = 4.0
+FAR = 4.0
+
+# Rounding moved a sample, or a code vector, by less than this times what it is computed from.
+NOISE = 16 * 2.0**-53
 
 # Differences of this many values at a time.
 _CHUNK_VALUES = 2**20
@@ -107,7 +110,8 @@ class Frame(NamedTuple):
         codebook = np.asarray(codebook, np.float64)
         # From the first code vector on, for sums of values at the end of float64's range.
         center = codebook[0] + np.sum((codebook - codebook[0]) / len(codebook), axis=0)
-        return cls.around(center, float(np.abs(codebook - center).max()), dtype)
+        apart = codebook - center
+        return cls.around(center, float(max(apart.max(), -apart.min())), dtype)
 
     def enter(self, X: NDArray, out: NDArray | None = None) -> NDArray:
         """Move data into the frame, in float64; only the result is rounded to `out`'s type."""
@@ -381,12 +385,12 @@ def lowest_within_rounding(
 
 
 def _is_close(norms: tf.Tensor, terms: Terms) -> tf.Tensor:
-    return norms <= tf.square(_FAR * terms.largest)
+    return norms <= tf.square(FAR * terms.largest)
 
 
 def _noise(norms: tf.Tensor, terms: Terms) -> tf.Tensor:
     """Bound how far rounding moved a sample and a code vector apart, (n,) float64."""
-    return (16 * 2.0**-53) * (tf.minimum(tf.sqrt(norms), _FAR * terms.largest) + terms.extent)
+    return NOISE * (tf.minimum(tf.sqrt(norms), FAR * terms.largest) + terms.extent)
 
 
 def squared_distances(
