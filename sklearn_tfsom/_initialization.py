@@ -58,7 +58,8 @@ def principal_plane(
         # From a first guess on, sums see small numbers only, wherever the data sit.
         guess = X[0].astype(np.float64)
         mean = guess + sum(shares[rows] @ _from(guess, X[rows]) for rows in tiles)
-        largest = max(float(np.abs(_from(mean, X[rows])).max()) for rows in tiles)
+        low, high = X.min(axis=0).astype(np.float64), X.max(axis=0).astype(np.float64)
+        largest = float(np.maximum(high - mean, mean - low).max())
     if largest == 0 or not math.isfinite(largest):
         return PrincipalPlane(mean, largest, deviations, directions)
 
@@ -66,7 +67,9 @@ def principal_plane(
     unit = math.ldexp(1.0, math.frexp(largest)[1] - 1)
 
     def weighted(rows: slice) -> NDArray[np.float64]:
-        return np.sqrt(shares[rows])[:, None] * (_from(mean, X[rows]) / unit)
+        tile = _from(mean, X[rows])
+        tile *= (np.sqrt(shares[rows]) / unit)[:, None]
+        return tile
 
     if not n_directions:
         spread = math.sqrt(sum(float(np.sum(weighted(rows) ** 2)) for rows in tiles))

@@ -527,14 +527,15 @@ def _steps(plan: Plan) -> Iterator[Any]:
     """Plan each epoch: search its grid, and smooth onto that of the next one."""
     kernel = kernels(plan.grid, plan.neighborhood)
     n_alike = Counter(plan.grids)
-    targets = [*plan.grids[1:], plan.grid]
-    for radius, source, target in zip(plan.radii, plan.grids, targets, strict=True):
-        to_map = functools.partial(kernel, radius, source, plan.grid)
+    for radius, grid, next_grid in zip(
+        plan.radii, plan.grids, [*plan.grids[1:], plan.grid], strict=True
+    ):
         yield tensorflow_core().Step(
             float(radius),
-            kernel(radius, source, target),
-            to_map if target != plan.grid else None,
-            n_alike[source],
+            kernel(radius, grid, grid),
+            kernel(radius, grid, next_grid) if next_grid != grid else None,
+            functools.partial(kernel, radius, grid, plan.grid) if grid != plan.grid else None,
+            n_alike[grid],
         )
 
 

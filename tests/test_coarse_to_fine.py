@@ -127,19 +127,23 @@ def test_a_map_stopped_while_coarse_is_the_whole_map(blobs):
     start = np.random.RandomState(0).normal(size=(coarser.n_units, 4))
     frame = core.Frame.around(blobs.mean(axis=0), 1.0)
 
-    def first_epoch(target):
-        step = core.Step(
-            3.0,
-            kernel(3.0, coarser, target),
-            None if target == whole else lambda: kernel(3.0, coarser, whole),
-            1,
-        )
-        return next(core.train_epochs(blobs, np.ones(len(blobs)), start, frame, [step]))
-
-    stopped, going_on = first_epoch(coarse), first_epoch(whole)
-    assert stopped.codebook().shape == (whole.n_units, 4)
-    assert_allclose(stopped.codebook(), going_on.codebook(), rtol=1e-12, atol=1e-12)
-    assert stopped.move == np.inf
+    step = core.Step(
+        3.0,
+        kernel(3.0, coarser, coarser),
+        kernel(3.0, coarser, coarse),
+        lambda: kernel(3.0, coarser, whole),
+    )
+    last = core.Step(1.0, kernel(1.0, whole, whole))
+    epochs = core.train_epochs(blobs, np.ones(len(blobs)), start, frame, [step, last])
+    stopped = next(epochs).codebook()
+    step = step._replace(to_next=kernel(3.0, coarser, whole))
+    epochs = core.train_epochs(blobs, np.ones(len(blobs)), start, frame, [step, last])
+    next(epochs)
+    codebook = next(
+        core.train_epochs(blobs, np.ones(len(blobs)), stopped, frame, [last])
+    ).codebook()
+    assert stopped.shape == (whole.n_units, 4)
+    assert_allclose(next(epochs).codebook(), codebook, rtol=1e-9, atol=1e-9)
 
 
 def test_units_that_nothing_reaches_lie_between_their_surroundings():

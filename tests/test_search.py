@@ -132,7 +132,7 @@ def test_tile_size_changes_nothing(dtype, neighborhood):
             weights,
             start,
             engine.Frame.around(X.mean(axis=0), 1.0),
-            [engine.Step(r, kernel(r), None, 1) for r in (2.0, 1.5, 1.0, 1.0)],
+            [engine.Step(r, kernel(r)) for r in (2.0, 1.5, 1.0, 1.0)],
             n_tile=n_tile,
         )
         results.append([(epoch.codebook(), epoch.quantization_error) for epoch in epochs])

@@ -189,7 +189,7 @@ def _few_nearest(X: NDArray, codebook: NDArray, frame: Frame) -> NDArray[np.int6
     differences = rows[:, None] - units
     squared = np.einsum("ijk,ijk->ij", differences, differences)
     best = squared.min(axis=1)
-    extent = float(np.linalg.norm(frame.center * frame.scale))
+    extent = math.hypot(*(frame.center * frame.scale).tolist())
     noise = NOISE * (np.minimum(np.sqrt(norms), far) + extent)
     limit = best + noise * (2 * np.sqrt(best) + noise)
     return np.argmax(squared <= limit[:, None], axis=1)[:, None]

@@ -240,7 +240,7 @@ def search(
     norms: tf.Tensor,
     terms: Terms,
     exact: Callable[[tf.Tensor], tf.Tensor],
-    compiled_rows: tf.Tensor,
+    compiled_rows: tf.Tensor | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Find the best-matching unit of each row of a tile.
 
@@ -260,8 +260,8 @@ def search(
         The codebook.
     exact : callable
         ``exact(picked)`` are the rows of these indices in float64, in the frame.
-    compiled_rows : Tensor of int32, shape ()
-        XLA compiles the search for the winners in tiles of this many rows.
+    compiled_rows : Tensor of int32, shape (), default=None
+        XLA compiles the search for the winners in tiles of this many rows; in none by default.
 
     Returns
     -------
@@ -273,11 +273,14 @@ def search(
     product = tf.matmul(tf.cast(rows, tf.float32), terms.product32)
     scores = tf.nn.bias_add(product, tf.reshape(terms.bias32, [-1]))
     margin = tf.cast(_rounding(norms, terms, 2.0**-24), tf.float32)
-    bmus, lowest32, is_clear = tf.cond(
-        tf.equal(tf.shape(rows)[0], compiled_rows),
-        lambda: tuple(_compiled_winners(scores, margin, terms.bias32)),
-        lambda: _winners(scores, margin, terms.bias32),
-    )
+    if compiled_rows is None:
+        bmus, lowest32, is_clear = _winners(scores, margin, terms.bias32)
+    else:
+        bmus, lowest32, is_clear = tf.cond(
+            tf.equal(tf.shape(rows)[0], compiled_rows),
+            lambda: tuple(_compiled_winners(scores, margin, terms.bias32)),
+            lambda: _winners(scores, margin, terms.bias32),
+        )
     lowest = tf.cast(lowest32, tf.float64)
     ambiguous = tf.where(~is_clear)
 
@@ -314,17 +317,13 @@ def _settle(
         & tf.reduce_all(n_near > 0)
         & (tf.reduce_sum(n_near) <= _MAX_NEAR * n_rows)
     )
-    return tf.cond(
-        is_easy,
-        lambda: lowest_within_rounding(scores, limit, rows, terms),
-        lambda: search_float64(rows, terms),
-    )
 
+    def in_float64() -> tuple[tf.Tensor, tf.Tensor]:
+        scores = scores_float64(rows, terms)
+        return scores, limit_float64(scores, rows, terms)
 
-def search_float64(rows: tf.Tensor, terms: Terms) -> tuple[tf.Tensor, tf.Tensor]:
-    """Find best-matching units in float64: the lowest index among those within rounding."""
-    scores = scores_float64(rows, terms)
-    return lowest_within_rounding(scores, limit_float64(scores, rows, terms), rows, terms)
+    scores, limit = tf.cond(is_easy, lambda: (scores, limit), in_float64)
+    return lowest_within_rounding(scores, limit, rows, terms)
 
 
 def scores_float64(rows: tf.Tensor, terms: Terms) -> tf.Tensor:

@@ -14,7 +14,7 @@ part of the trace.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -61,13 +61,18 @@ class Rows(NamedTuple):
     weights: tf.Tensor  # (n_samples,) float64
 
 
+# The parts of a smoothing kernel, see `sklearn_tfsom._neighborhood`.
+Kernel: TypeAlias = tuple[NDArray, NDArray]
+
+
 class Step(NamedTuple):
     """What an epoch does."""
 
     radius: float  # in lattice spacings
-    kernel: tuple[NDArray, NDArray]  # from this epoch's grid to that of the next one
-    to_map: Callable[[], tuple[NDArray, NDArray]] | None  # to the whole map; None: `kernel` does
-    n_alike: int  # number of epochs that search a grid of this size
+    kernel: Kernel  # on the grid that is searched
+    to_next: Kernel | None = None  # from there to the next epoch's grid, if that is another
+    to_map: Callable[[], Kernel] | None = None  # from there to the whole map, if that is another
+    n_alike: int = 1  # number of epochs that search this grid
 
 
 class Epoch(NamedTuple):
@@ -139,6 +144,17 @@ def accumulate(rows: Rows, bmus: tf.Tensor, squared: tf.Tensor, n_units: tf.Tens
     )
 
 
+def statistics_of_tile(rows: Rows, terms: Terms) -> Statistics:
+    """Search and sum up rows that are one tile."""
+    bmus, lowest = search(rows.values, rows.norms, terms, _picked_from(rows.values))
+    squared = tf.maximum(rows.norms + lowest, 0)
+    return accumulate(rows, bmus, squared, tf.shape(terms.codebook)[0])
+
+
+def _picked_from(values: tf.Tensor) -> Callable[[tf.Tensor], tf.Tensor]:
+    return lambda picked: tf.cast(tf.gather(values, picked), tf.float64)
+
+
 def statistics(
     rows: Rows, terms: Terms, n_tile: tf.Tensor, compiled_rows: tf.Tensor
 ) -> Statistics:
@@ -180,7 +196,7 @@ def _search_tiles(
             values,
             rows.norms[start : start + n_tile],
             terms,
-            lambda picked: tf.cast(tf.gather(values, picked), tf.float64),
+            _picked_from(values),
             compiled_rows,
         )
         return index + 1, bmus.write(index, found[0]), lowest.write(index, found[1])
@@ -199,18 +215,23 @@ def _search_tiles(
 
 
 def smooth_separable(values: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
-    """Apply a `SeparableKernel` to values of shape (n_rows, n_columns, n_values)."""
+    """Apply a `SeparableKernel` to values of shape (n_source_rows, n_source_columns, n_values).
+
+    Row ``2 a + s`` of the source is the pair (a, s), s its parity; row ``2 b + t`` of the target
+    is (b, t). So all parities go in two batches of products.
+    """
     n_rows, n_columns, n_values = tf.shape(rows)[0], tf.shape(columns)[2], tf.shape(values)[2]
-    smoothed = []
-    for target in (0, 1):
-        total = 0.0
-        for source in (0, 1):
-            along = tf.matmul(columns[target, source], values[source::2])
-            along = tf.reshape(along, [-1, n_columns * n_values])
-            total += tf.matmul(rows[target::2, source::2], along)
-        smoothed.append(total)
-    order = tf.argsort(tf.concat([tf.range(0, n_rows, 2), tf.range(1, n_rows, 2)], 0))
-    return tf.reshape(tf.gather(tf.concat(smoothed, 0), order), [n_rows, n_columns, n_values])
+    n_pairs, n_source_pairs = (n_rows + 1) // 2, (tf.shape(values)[0] + 1) // 2
+    # Odd numbers of rows are filled up with a row of zeros.
+    extra, source_extra = n_rows % 2, tf.shape(values)[0] % 2
+    values = tf.pad(values, [[0, source_extra], [0, 0], [0, 0]])
+    rows = tf.pad(rows, [[0, extra], [0, source_extra]])
+    values = tf.reshape(values, [n_source_pairs, 2, -1, n_values])
+    along = tf.matmul(columns[:, None], values)  # (t, a, s, n_columns, n_values)
+    along = tf.reshape(along, [2, 2 * n_source_pairs, n_columns * n_values])
+    rows = tf.transpose(tf.reshape(rows, [n_pairs, 2, 2 * n_source_pairs]), [1, 0, 2])
+    smoothed = tf.transpose(tf.matmul(rows, along), [1, 0, 2])  # (b, t, n_columns * n_values)
+    return tf.reshape(smoothed, [2 * n_pairs, n_columns, n_values])[:n_rows]
 
 
 def smooth_blocks(values: tf.Tensor, kinds: tf.Tensor, blocks: tf.Tensor) -> tf.Tensor:
@@ -227,18 +248,7 @@ def update(codebook: tf.Tensor, total: Statistics, smooth: Callable) -> tf.Tenso
     smoothed = smooth(tf.concat([total.sums, total.counts[:, None]], axis=1))
     numerator, denominator = smoothed[:, :-1], smoothed[:, -1:]
     known = denominator != 0
-    moved = numerator / tf.where(known, denominator, 1)
-
-    def unchanged() -> tf.Tensor:
-        return tf.where(known, moved, codebook)
-
-    def interpolated() -> tf.Tensor:
-        """On another grid there is no former code vector; its surroundings stand in for it."""
-        around = smooth(tf.concat([codebook, tf.ones_like(codebook[:, :1])], axis=1))
-        return tf.where(known, moved, around[:, :-1] / around[:, -1:])
-
-    is_same_grid = tf.equal(tf.shape(moved)[0], tf.shape(codebook)[0])
-    return tf.cond(is_same_grid, unchanged, interpolated)
+    return tf.where(known, numerator / tf.where(known, denominator, 1), codebook)
 
 
 def _smoother(first: tf.Tensor, second: tf.Tensor) -> Callable[[tf.Tensor], tf.Tensor]:
@@ -264,65 +274,61 @@ def _parts(is_separable: bool) -> list[tf.TensorSpec]:
 
 
 @one_graph
-def _epoch(dtype: tf.DType, is_separable: bool) -> tf.types.experimental.PolymorphicFunction:
+def _epoch(
+    dtype: tf.DType, is_separable: bool, is_one_tile: bool
+) -> tf.types.experimental.PolymorphicFunction:
     def epoch(
         values: tf.Tensor,
         norms: tf.Tensor,
         weights: tf.Tensor,
         codebook: tf.Tensor,
-        n_tile: tf.Tensor,
-        compiled_rows: tf.Tensor,
         first: tf.Tensor,
         second: tf.Tensor,
+        *tiling: tf.Tensor,
     ) -> list[tf.Tensor]:
-        terms = search_terms(codebook, tf.constant(1.0, tf.float64))
-        total = statistics(Rows(values, norms, weights), terms, n_tile, compiled_rows)
+        rows, terms = Rows(values, norms, weights), search_terms(codebook, tf.ones([], tf.float64))
+        if is_one_tile:  # without the loops a small epoch takes half as long
+            total = statistics_of_tile(rows, terms)
+        else:
+            total = statistics(rows, terms, *tiling)
         moved = update(codebook, total, _smoother(first, second))
         mean_error = total.error / tf.reduce_sum(total.counts)
-        return [moved, mean_error, _move(moved, codebook), total.sums, total.counts]
-
-    float64, int32 = tf.float64, tf.int32
-    return tf.function(
-        epoch,
-        input_signature=[
-            tf.TensorSpec([None, None], dtype),
-            tf.TensorSpec([None], float64),
-            tf.TensorSpec([None], float64),
-            tf.TensorSpec([None, None], float64),
-            tf.TensorSpec([], int32),
-            tf.TensorSpec([], int32),
-            *_parts(is_separable),
-        ],
-        autograph=False,
-    )
-
-
-def _move(moved: tf.Tensor, codebook: tf.Tensor) -> tf.Tensor:
-    """Root mean square move of the code vectors; infinite from one grid to another."""
-    return tf.cond(
-        tf.equal(tf.shape(moved)[0], tf.shape(codebook)[0]),
-        lambda: tf.sqrt(
+        move = tf.sqrt(
             tf.reduce_mean(tf.reduce_sum(tf.math.squared_difference(moved, codebook), 1))
-        ),
-        lambda: tf.constant(np.inf, tf.float64),
-    )
+        )
+        return [moved, total.sums, total.counts, tf.stack([mean_error, move])]
+
+    signature = [
+        tf.TensorSpec([None, None], dtype),
+        tf.TensorSpec([None], tf.float64),
+        tf.TensorSpec([None], tf.float64),
+        tf.TensorSpec([None, None], tf.float64),
+        *_parts(is_separable),
+    ]
+    if not is_one_tile:
+        signature += [tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.int32)]
+    return tf.function(epoch, input_signature=signature, autograph=False)
 
 
 @one_graph
-def _update(is_separable: bool) -> tf.types.experimental.PolymorphicFunction:
-    def whole(
+def _onto_grid() -> tf.types.experimental.PolymorphicFunction:
+    def onto_grid(
         codebook: tf.Tensor,
         sums: tf.Tensor,
         counts: tf.Tensor,
         first: tf.Tensor,
         second: tf.Tensor,
     ) -> tf.Tensor:
-        total = Statistics(sums, counts, tf.constant(0.0, tf.float64))
-        return update(codebook, total, _smoother(first, second))
+        # Where the denominator is 0, there is no former code vector on another grid: the codebook,
+        # interpolated, stands in for it.
+        smooth = _smoother(first, second)
+        around = smooth(tf.concat([codebook, tf.ones_like(codebook[:, :1])], axis=1))
+        total = Statistics(sums, counts, tf.zeros([], tf.float64))
+        return update(around[:, :-1] / around[:, -1:], total, smooth)
 
     matrix, vector = tf.TensorSpec([None, None], tf.float64), tf.TensorSpec([None], tf.float64)
-    signature = [matrix, matrix, vector, *_parts(is_separable)]
-    return tf.function(whole, input_signature=signature, autograph=False)
+    signature = [matrix, matrix, vector, *_parts(is_separable=True)]
+    return tf.function(onto_grid, input_signature=signature, autograph=False)
 
 
 def train_epochs(
@@ -354,34 +360,28 @@ def train_epochs(
     epoch : Epoch
     """
     rows = load(X, sample_weight, frame)
-    dtype = rows.values.dtype
     current = tf.constant(frame.enter(codebook))
     for step in steps:
         n_units = len(current)
         n_rows = n_tile or tile_rows(n_units)
-        is_compiled = is_worth_compiling(len(X) * n_units * step.n_alike)
-        moved, *measured, sums, counts = _epoch(dtype, _is_separable(step.kernel))(
-            *rows,
-            current,
-            tf.constant(n_rows),
-            tf.constant(n_rows if is_compiled else 0),
-            *map(tf.constant, step.kernel),
-        )
+        is_one_tile = len(X) <= n_rows
+        tiling = []
+        if not is_one_tile:
+            is_compiled = is_worth_compiling(len(X) * n_units * step.n_alike)
+            tiling = [tf.constant(n_rows), tf.constant(n_rows if is_compiled else 0)]
+        epoch = _epoch(rows.values.dtype, step.kernel[1].ndim == 4, is_one_tile)
+        *outcome, measured = epoch(*rows, current, *_tensors(step.kernel), *tiling)
+        error, move = (measured.numpy() / frame.scale).tolist()
 
-        def trained(
-            step: Step = step,
-            moved: tf.Tensor = moved,
-            parts: tuple[tf.Tensor, ...] = (current, sums, counts),
-        ) -> NDArray[np.float64]:
-            if step.to_map is not None:
-                kernel = step.to_map()
-                moved = _update(_is_separable(kernel))(*parts, *map(tf.constant, kernel))
-            return frame.leave(moved.numpy())
+        def onto(kernel: Kernel | None, outcome: list[tf.Tensor] = outcome) -> tf.Tensor:
+            return _onto_grid()(*outcome, *_tensors(kernel)) if kernel else outcome[0]
 
-        error, move = (float(value) / frame.scale for value in measured)
+        def trained(step: Step = step, onto: Callable = onto) -> NDArray[np.float64]:
+            return frame.leave(onto(step.to_map and step.to_map()).numpy())
+
         yield Epoch(step.radius, error, move, trained)
-        current = moved
+        current = onto(step.to_next)
 
 
-def _is_separable(kernel: tuple[NDArray, NDArray]) -> bool:
-    return kernel[1].ndim == 4
+def _tensors(kernel: Kernel) -> list[tf.Tensor]:
+    return [tf.constant(part) for part in kernel]
