@@ -13,8 +13,15 @@ RADIUS_DECAYS = ("exponential", "linear")
 
 # Where "auto" ends. Below a Gaussian radius of one lattice spacing the quantization error still
 # falls, and at 0.85 it does so without a rise of the topographic error. The compact neighborhoods
-# end where they weigh the direct neighbors about as much; below, a unit would learn alone.
-_AUTO_RADIUS_END = {"cut_gaussian": 1.0, "bubble": 1.0, "epanechnikov": 1.5, "triangle": 2.0}
+# end where they weigh the direct neighbors about as much; below, a unit would learn alone. The
+# Mexican hat is 0 at its radius and negative beyond: at 1 it spares the direct neighbors.
+_AUTO_RADIUS_END = {
+    "cut_gaussian": 1.0,
+    "bubble": 1.0,
+    "mexican_hat": 1.0,
+    "epanechnikov": 1.5,
+    "triangle": 2.0,
+}
 _GAUSSIAN_RADIUS_END = 0.85
 
 # Share of the epochs over which the radius falls.

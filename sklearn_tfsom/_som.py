@@ -93,8 +93,8 @@ class TFSOM(
     radius_end : float or "auto", default="auto"
         Radius of the last epochs, in lattice spacings. "auto" is 0.85; for the compact
         neighborhoods it is 1 ("cut_gaussian", "bubble"), 1.5 ("epanechnikov") or 2 ("triangle"),
-        so that they reach the direct neighbors. A smaller radius gives a lower quantization error
-        and a map that folds more.
+        so that they reach the direct neighbors, and 1 for "mexican_hat", so that it does not push
+        them away. A smaller radius gives a lower quantization error and a map that folds more.
 
     radius_decay : {"exponential", "linear"} or array-like of shape (max_iter,), \
             default="exponential"

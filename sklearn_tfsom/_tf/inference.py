@@ -191,7 +191,8 @@ def _few_nearest(X: NDArray, codebook: NDArray, frame: Frame) -> NDArray[np.int6
     best = squared.min(axis=1)
     extent = math.hypot(*(frame.center * frame.scale).tolist())
     noise = NOISE * (np.minimum(np.sqrt(norms), far) + extent)
-    limit = best + noise * (2 * np.sqrt(best) + noise)
+    with np.errstate(over="ignore"):  # of a single point, far out
+        limit = best + noise * (2 * np.sqrt(best) + noise)
     return np.argmax(squared <= limit[:, None], axis=1)[:, None]
 
 
