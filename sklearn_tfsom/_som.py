@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -298,7 +297,7 @@ class TFSOM(
             plan.X,
             plan.sample_weight,
             plan.codebook,
-            core.Frame.around(plan.mean, plan.spread),
+            core.Frame.around(plan.mean, plan.spread, plan.X.dtype),
             _steps(plan),
         )
         n_falling = n_epochs_to_end(plan.radii)
@@ -526,7 +525,6 @@ class TFSOM(
 def _steps(plan: Plan) -> Iterator[Any]:
     """Plan each epoch: search its grid, and smooth onto that of the next one."""
     kernel = kernels(plan.grid, plan.neighborhood)
-    n_alike = Counter(plan.grids)
     for radius, grid, next_grid in zip(
         plan.radii, plan.grids, [*plan.grids[1:], plan.grid], strict=True
     ):
@@ -535,7 +533,6 @@ def _steps(plan: Plan) -> Iterator[Any]:
             kernel(radius, grid, grid),
             kernel(radius, grid, next_grid) if next_grid != grid else None,
             functools.partial(kernel, radius, grid, plan.grid) if grid != plan.grid else None,
-            n_alike[grid],
         )
 
 

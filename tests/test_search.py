@@ -173,7 +173,7 @@ def test_graphs_are_traced_once_for_all_shapes():
     def n_traces():
         makers = (
             training._epoch,
-            inference._nearest_tile,
+            inference._nearest_rows,
             inference._several_nearest_tile,
             inference._apart_tile,
             inference._distances_tile,
@@ -188,34 +188,60 @@ def test_graphs_are_traced_once_for_all_shapes():
     assert n_traces() == before
 
 
-def test_compiled_searches_find_the_same_units():
-    """Above some millions of scores XLA compiles the search, in whole tiles."""
-    rng = np.random.RandomState(0)
-    codebook = rng.normal(size=(401, 4))
-    for dtype in (np.float32, np.float64):
-        X = rng.normal(size=(84_003, 4)).astype(dtype)
-        from sklearn_tfsom._tf import search
-
-        assert search.is_worth_compiling(len(X) * len(codebook))
-        assert not search.is_worth_compiling(1000 * len(codebook))
-        bmus, distances = nearest(X, codebook)
-        parts = [nearest(part, codebook) for part in np.array_split(X, 30)]
-        assert_array_equal(bmus, np.concatenate([part for part, _ in parts]))
-        assert_allclose(distances, np.concatenate([part for _, part in parts]), rtol=1e-14)
-
-
-def test_compiled_training_equals_training_by_parts(monkeypatch):
+@pytest.fixture
+def compiles(monkeypatch):
+    """``compiles(True)`` has XLA compile every search in tiles, ``compiles(False)`` none."""
     from sklearn_tfsom._tf import search
 
+    def compiles(value):
+        monkeypatch.setattr(search, "_MIN_COMPILED_ROWS", 0 if value else 10**12)
+        assert search.is_worth_compiling(4096, 300, 1000) == value
+
+    return compiles
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n_units", [40, 401, 2100])
+def test_compiled_searches_find_the_same_units(compiles, dtype, n_units):
+    rng = np.random.RandomState(0)
+    codebook = rng.normal(size=(n_units, 4))
+    X = rng.normal(size=(21_003, 4)).astype(dtype)  # the last tile is not full
+    X[:n_units] = codebook
+    compiles(True)
+    compiled, distances = nearest(X, codebook)
+    compiles(False)
+    plain, plain_distances = nearest(X, codebook)
+    assert_array_equal(compiled, plain)
+    assert_array_equal(distances, plain_distances)
+    parts = [nearest(part, codebook)[0] for part in np.array_split(X, 30)]
+    assert_array_equal(compiled, np.concatenate(parts))
+
+
+def test_compiled_training_equals_training_by_parts(compiles):
     rng = np.random.RandomState(0)
     X = rng.normal(size=(30_000, 3))
     X[::7] = X[0]  # ties, and a tile that is not full
+    compiles(True)
     compiled = TFSOM((20, 15), neighborhood="epanechnikov", max_iter=4).fit(X)
-    assert search.is_worth_compiling(4 * 30_000 * 300)
-    monkeypatch.setattr(search, "_MIN_COMPILED_SCORES", 10**12)
+    compiles(False)
     plain = TFSOM((20, 15), neighborhood="epanechnikov", max_iter=4).fit(X)
     assert_allclose(compiled.codebook_, plain.codebook_, rtol=1e-12, atol=1e-12)
     assert_array_equal(compiled.labels_, plain.labels_)
+
+
+def test_a_search_is_compiled_once_it_has_been_large(monkeypatch):
+    import collections
+
+    from sklearn_tfsom._tf import search
+
+    monkeypatch.setattr(search, "_searched", collections.Counter())
+    n_calls = 0
+    while not search.is_worth_compiling(4096, 400, 10_000):
+        n_calls += 1
+    assert 5 < n_calls < 50
+    assert search.is_worth_compiling(4096, 400, 1)
+    assert not search.is_worth_compiling(4096, 401, 1)
+    assert search.is_worth_compiling(4096, 402, 10**6)
 
 
 @pytest.mark.parametrize("outlier", [1e3, 1e7, 1e10, 1e13])

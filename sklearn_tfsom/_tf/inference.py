@@ -18,8 +18,8 @@ from sklearn_tfsom._tf.search import (
     lowest_within_rounding,
     one_graph,
     scores_float64,
-    search,
     search_terms,
+    search_tiles,
     squared_distances,
     tile_rows,
 )
@@ -27,6 +27,9 @@ from sklearn_tfsom._tf.search import (
 # Squared distances below this share of the squared norms have lost digits to cancellation; they
 # are computed again from the difference.
 _CANCELLATION = {tf.float32: 1e-2, tf.float64: 1e-6}
+
+# Values that are copied to TensorFlow at a time, for many tiles of a search.
+_CHUNK_VALUES = 2**22
 
 # Up to so many differences between samples and units NumPy is done before a graph is called.
 _FEW_DIFFERENCES = 2**16
@@ -44,30 +47,31 @@ def _in_frame(x: tf.Tensor, center: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
 
 
 @one_graph
-def _nearest_tile(dtype: tf.DType) -> tf.types.experimental.PolymorphicFunction:
+def _nearest_rows(dtype: tf.DType, is_one_tile: bool) -> tf.types.experimental.PolymorphicFunction:
     def nearest(
         x: tf.Tensor,
         center: tf.Tensor,
         scale: tf.Tensor,
         codebook: tf.Tensor,
-        compiled_rows: tf.Tensor,
+        *tiling: tf.Tensor,
     ) -> list[tf.Tensor]:
-        def exact(picked: tf.Tensor) -> tf.Tensor:
-            return _in_frame(tf.cast(tf.gather(x, picked), tf.float64), center, scale)
+        def cut(start: tf.Tensor, stop: tf.Tensor) -> tuple:
+            tile = x[start:stop]
+            rows = _in_frame(tile, center, scale)
+            norms = tf.cast(tf.reduce_sum(tf.square(rows), axis=1), tf.float64)
+            return (
+                rows,
+                norms,
+                lambda few: _in_frame(tf.cast(tf.gather(tile, few), tf.float64), center, scale),
+            )
 
-        rows = _in_frame(x, center, scale)
-        norms = tf.cast(tf.reduce_sum(tf.square(rows), axis=1), tf.float64)
-        bmus, lowest = search(
-            rows,
-            norms,
-            search_terms(codebook, tf.norm(center * scale)),
-            exact,
-            compiled_rows,
-        )
+        terms = search_terms(codebook, tf.norm(center * scale))
+        bmus, lowest = search_tiles(cut, tf.shape(x)[0], terms, *tiling)
         return [bmus, tf.reduce_all(tf.math.is_finite(lowest))]
 
     signature = [tf.TensorSpec([None, None], dtype), _CENTER, _SCALE, _CODEBOOK]
-    signature.append(tf.TensorSpec([], tf.int32))
+    if not is_one_tile:
+        signature += [tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.int32)]
     return tf.function(nearest, input_signature=signature, autograph=False)
 
 
@@ -224,17 +228,18 @@ def nearest(X: NDArray, codebook: NDArray, n_bmus: int = 1) -> NDArray[np.int64]
             return few
     inside, dtype = _inside(frame, codebook), tf.as_dtype(X.dtype)
     bmus = np.empty((n_samples, n_bmus), dtype=np.int64)
-    n_tile = tile_rows(n_units if n_bmus == 1 else 4 * n_units)
-    is_compiled = n_bmus == 1 and is_worth_compiling(n_samples * n_units)
-    compiled_rows = tf.constant(n_tile if is_compiled else 0)
-    for rows in _tiles(n_samples, n_tile):
-        x = X[rows]
-        if n_bmus > 1:
-            found, is_finite = _several_nearest_tile(dtype)(
-                tf.constant(x), *inside, tf.constant(n_bmus)
-            )
-        else:
-            found, is_finite = _nearest_tile(dtype)(tf.constant(x), *inside, compiled_rows)
+    if n_bmus > 1:
+        n_rows, find = tile_rows(4 * n_units), _several_nearest_tile(dtype)
+        inside.append(tf.constant(n_bmus))
+    else:
+        n_tile = tile_rows(n_units)
+        n_rows = n_tile * -(-_CHUNK_VALUES // (n_tile * X.shape[1]))
+        find = _nearest_rows(dtype, n_samples <= n_tile)
+        if n_samples > n_tile:
+            is_compiled = is_worth_compiling(n_tile, n_units, n_samples)
+            inside += [tf.constant(n_tile), tf.constant(n_tile if is_compiled else 0)]
+    for rows in _tiles(n_samples, n_rows):
+        found, is_finite = find(tf.constant(X[rows]), *inside)
         if not is_finite:
             raise ValueError(_TOO_FAR)
         bmus[rows] = np.atleast_2d(found.numpy()).T

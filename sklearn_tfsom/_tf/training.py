@@ -25,8 +25,8 @@ from sklearn_tfsom._tf.search import (
     Terms,
     is_worth_compiling,
     one_graph,
-    search,
     search_terms,
+    search_tiles,
     tile_rows,
 )
 
@@ -72,7 +72,6 @@ class Step(NamedTuple):
     kernel: Kernel  # on the grid that is searched
     to_next: Kernel | None = None  # from there to the next epoch's grid, if that is another
     to_map: Callable[[], Kernel] | None = None  # from there to the whole map, if that is another
-    n_alike: int = 1  # number of epochs that search this grid
 
 
 class Epoch(NamedTuple):
@@ -101,8 +100,8 @@ def load(X: NDArray, sample_weight: NDArray, frame: Frame) -> Rows:
     step = max(1, 2**18 // n_features)
     for first in range(0, n_samples, step):
         rows = slice(first, first + step)
-        tile = frame.enter(X[rows], values[rows])
-        norms[rows] = np.einsum("ij,ij->i", tile, tile, dtype=np.float64)
+        tile = frame.enter(X[rows], values[rows]).astype(np.float64)
+        norms[rows] = np.einsum("ij,ij->i", tile, tile)
     shared = tf.experimental.dlpack.from_dlpack(values.__dlpack__())
     return Rows(shared, tf.constant(norms), tf.constant(weights))
 
@@ -144,31 +143,32 @@ def accumulate(rows: Rows, bmus: tf.Tensor, squared: tf.Tensor, n_units: tf.Tens
     )
 
 
-def statistics_of_tile(rows: Rows, terms: Terms) -> Statistics:
-    """Search and sum up rows that are one tile."""
-    bmus, lowest = search(rows.values, rows.norms, terms, _picked_from(rows.values))
-    squared = tf.maximum(rows.norms + lowest, 0)
-    return accumulate(rows, bmus, squared, tf.shape(terms.codebook)[0])
-
-
-def _picked_from(values: tf.Tensor) -> Callable[[tf.Tensor], tf.Tensor]:
-    return lambda picked: tf.cast(tf.gather(values, picked), tf.float64)
-
-
-def statistics(
-    rows: Rows, terms: Terms, n_tile: tf.Tensor, compiled_rows: tf.Tensor
-) -> Statistics:
-    """Search and sum up all rows, chunk by chunk."""
+def statistics(rows: Rows, terms: Terms, *tiling: tf.Tensor) -> Statistics:
+    """Search and sum up all rows, chunk by chunk; or at once, without `tiling`."""
     n_samples = tf.shape(rows.values)[0]
     n_units = tf.shape(terms.codebook)[0]
+
+    def of_chunk(chunk: Rows) -> Statistics:
+        def cut(start: tf.Tensor, stop: tf.Tensor) -> tuple:
+            values = chunk.values[start:stop]
+            return (
+                values,
+                chunk.norms[start:stop],
+                lambda picked: tf.cast(tf.gather(values, picked), tf.float64),
+            )
+
+        bmus, lowest = search_tiles(cut, tf.shape(chunk.values)[0], terms, *tiling)
+        return accumulate(chunk, bmus, tf.maximum(chunk.norms + lowest, 0), n_units)
+
+    if not tiling:
+        return of_chunk(rows)
+    n_tile = tiling[0]
     n_chunk = n_tile * -(-tf.clip_by_value(4 * n_units, _CHUNK_ROWS, _MAX_CHUNK_ROWS) // n_tile)
 
     def add_chunk(start: tf.Tensor, total: Statistics) -> tuple[tf.Tensor, Statistics]:
         stop = start + n_chunk
         chunk = Rows(*(part[start:stop] for part in rows))
-        bmus, lowest = _search_tiles(chunk, terms, n_tile, compiled_rows)
-        squared = tf.maximum(chunk.norms + lowest, 0)
-        return stop, Statistics(*total) + accumulate(chunk, bmus, squared, n_units)
+        return stop, Statistics(*total) + of_chunk(chunk)
 
     nothing = Statistics(
         tf.zeros_like(terms.codebook), tf.zeros_like(terms.bias), tf.constant(0.0, tf.float64)
@@ -180,38 +180,6 @@ def statistics(
         parallel_iterations=2,  # the next chunk's search runs beside this one's sums
     )
     return Statistics(*total)
-
-
-def _search_tiles(
-    rows: Rows, terms: Terms, n_tile: tf.Tensor, compiled_rows: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Search rows tile by tile: the scores of a tile stay in the cache."""
-    n_rows = tf.shape(rows.values)[0]
-    n_tiles = -(-n_rows // n_tile)
-
-    def search_tile(index: tf.Tensor, bmus: tf.TensorArray, lowest: tf.TensorArray) -> tuple:
-        start = index * n_tile
-        values = rows.values[start : start + n_tile]
-        found = search(
-            values,
-            rows.norms[start : start + n_tile],
-            terms,
-            _picked_from(values),
-            compiled_rows,
-        )
-        return index + 1, bmus.write(index, found[0]), lowest.write(index, found[1])
-
-    empty = [
-        tf.TensorArray(dtype, size=n_tiles, element_shape=[None], infer_shape=False)
-        for dtype in (tf.int32, tf.float64)
-    ]
-    _, bmus, lowest = tf.while_loop(
-        lambda index, *_: index < n_tiles,
-        search_tile,
-        (tf.constant(0), *empty),
-        parallel_iterations=2,  # the next tile's product runs beside the tail of this one
-    )
-    return bmus.concat(), lowest.concat()
 
 
 def smooth_separable(values: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
@@ -287,10 +255,7 @@ def _epoch(
         *tiling: tf.Tensor,
     ) -> list[tf.Tensor]:
         rows, terms = Rows(values, norms, weights), search_terms(codebook, tf.ones([], tf.float64))
-        if is_one_tile:  # without the loops a small epoch takes half as long
-            total = statistics_of_tile(rows, terms)
-        else:
-            total = statistics(rows, terms, *tiling)
+        total = statistics(rows, terms, *tiling)
         moved = update(codebook, total, _smoother(first, second))
         mean_error = total.error / tf.reduce_sum(total.counts)
         move = tf.sqrt(
@@ -305,7 +270,7 @@ def _epoch(
         tf.TensorSpec([None, None], tf.float64),
         *_parts(is_separable),
     ]
-    if not is_one_tile:
+    if not is_one_tile:  # without the loops a small epoch takes half as long
         signature += [tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.int32)]
     return tf.function(epoch, input_signature=signature, autograph=False)
 
@@ -367,7 +332,7 @@ def train_epochs(
         is_one_tile = len(X) <= n_rows
         tiling = []
         if not is_one_tile:
-            is_compiled = is_worth_compiling(len(X) * n_units * step.n_alike)
+            is_compiled = is_worth_compiling(n_rows, n_units, len(X))
             tiling = [tf.constant(n_rows), tf.constant(n_rows if is_compiled else 0)]
         epoch = _epoch(rows.values.dtype, step.kernel[1].ndim == 4, is_one_tile)
         *outcome, measured = epoch(*rows, current, *_tensors(step.kernel), *tiling)
