@@ -3,13 +3,19 @@
 VENV := .venv
 BIN := $(VENV)/bin
 OLDEST := $(VENV)/oldest
+LIBRARIES := $(VENV)/libraries
 
 # The first Python that can make an environment: 3.11 to 3.13, for which TensorFlow 2.21 has
 # wheels, or else a newer one. Say `make PYTHON=...` for another.
-IS_FIT = -c 'import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, $(1)))'
+IS_FIT = -c 'import ensurepip, sys, venv; sys.exit(not (3,$(1)) <= sys.version_info < (3,$(2)))'
 find = $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
-	$$p $(call IS_FIT,$(1)) 2>/dev/null && echo $$p && break; done)
-PYTHON ?= $(or $(call find,14),$(call find,99))
+	$$p $(call IS_FIT,$(1),$(2)) 2>/dev/null && echo $$p && break; done)
+PYTHON ?= $(or $(call find,11,14),$(call find,11,99))
+# fastersom, one of the libraries to compare with, needs 3.12.
+LIBRARIES_PYTHON ?= $(or $(call find,12,14),$(PYTHON))
+
+# Of the benchmarks; empty for all points and rounds.
+SET ?= --short
 
 .DEFAULT_GOAL := help
 
@@ -19,6 +25,8 @@ help:
 	@echo "make test         run the tests"
 	@echo "make test-oldest  run the tests with the oldest supported scikit-learn"
 	@echo "make bench        compare with k-means, into benchmarks/results (minutes)"
+	@echo "make bench-full   the same with all points and rounds (an hour)"
+	@echo "make bench-libraries  compare with other libraries, in an environment of their own"
 	@echo "make lint         run the linters (make format: let them mend what they can)"
 	@echo "make clean        remove what make has made"
 
@@ -37,8 +45,16 @@ test-oldest: $(VENV)/.oldest
 
 .PHONY: bench
 bench: $(VENV)/.demo
-	$(BIN)/python benchmarks/speed.py
-	$(BIN)/python benchmarks/usefulness.py
+	for name in speed extremes scaling usefulness; do \
+		$(BIN)/python benchmarks/$$name.py $(SET) || exit 1; done
+
+.PHONY: bench-full
+bench-full:
+	$(MAKE) bench SET=
+
+.PHONY: bench-libraries
+bench-libraries: $(VENV)/.libraries
+	$(LIBRARIES)/bin/python benchmarks/libraries.py
 
 .PHONY: lint
 lint: $(VENV)/.lint
@@ -69,6 +85,21 @@ $(VENV)/.demo: pyproject.toml | $(BIN)/python
 
 $(VENV)/.test $(VENV)/.lint: $(VENV)/.%: pyproject.toml $(VENV)/.demo
 	$(BIN)/python -m pip install --quiet --group $*
+	@touch $@
+
+# One by one, so that one that does not install harms no other. somoclu's build needs NumPy, but
+# doesn't say so (hence no build isolation), and a CUDA compiler would lead it astray. PyTorch is
+# large: an index of CPU builds in PIP_EXTRA_INDEX_URL saves gigabytes.
+$(VENV)/.libraries: pyproject.toml
+	$(LIBRARIES_PYTHON) -m venv $(LIBRARIES)
+	$(LIBRARIES)/bin/python -m pip install --quiet --upgrade "pip>=25.1" setuptools wheel
+	$(LIBRARIES)/bin/python -m pip install --quiet --editable ".[plot]"
+	@$(LIBRARIES)/bin/python -c 'import tomllib; \
+		print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["bench-libraries"], \
+		sep="\n")' | while read -r library; do \
+		echo "Installing $$library"; \
+		CUDAHOME=none $(LIBRARIES)/bin/python -m pip install --quiet --no-build-isolation \
+			"$$library" </dev/null || echo "$$library does not install: skipped."; done
 	@touch $@
 
 $(VENV)/.oldest: pyproject.toml $(VENV)/.test

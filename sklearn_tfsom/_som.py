@@ -322,6 +322,7 @@ class TFSOM(
             )
             if stopped or (n_iter >= n_falling and epoch.move <= self.tol * plan.spread):
                 break
+        epochs.close()  # lets go of the copy of the data
         self.__dict__.update(attributes())
         n_hit = np.count_nonzero(self.hits_)
         if self.n_clusters is not None and n_hit < self.n_clusters:
