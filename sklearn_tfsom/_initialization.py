@@ -67,7 +67,7 @@ def principal_plane(
     counts = np.ones(n_features)  # share of the weight for which each feature is known
     if is_incomplete:
         low, high = np.nanmin(X), np.nanmax(X)
-        counts = sum(shares[rows] @ ~np.isnan(X[rows]) for rows in tiles)
+        counts = np.add.reduce([shares[rows] @ ~np.isnan(X[rows]) for rows in tiles])
     with np.errstate(over="ignore", invalid="ignore"):
         # From a first guess on, sums see small numbers only, wherever the data sit.
         guess = _first_known(X).astype(np.float64)
