@@ -45,7 +45,7 @@ test-oldest: $(VENV)/.oldest
 
 .PHONY: bench
 bench: $(VENV)/.demo
-	for name in speed extremes scaling usefulness; do \
+	for name in speed extremes scaling usefulness imputation; do \
 		$(BIN)/python benchmarks/$$name.py $(SET) || exit 1; done
 
 .PHONY: bench-full

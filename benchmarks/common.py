@@ -44,6 +44,16 @@ def alternate(tasks, n_rounds):
     return {name: np.array([each[name] for each in rounds[1:]]) for name in tasks}
 
 
+def warm_seconds_of(call, n_calls=1):
+    """Time one call after another one, as the mean of several.
+
+    The first wakes the threads that it needs, and finds the memory for its results, after whatever
+    ran before.
+    """
+    call()
+    return seconds_of(call, n_calls)
+
+
 def seconds_of(call, n_calls=1):
     """Time one call, as the mean of several."""
     start = time.perf_counter()
@@ -52,14 +62,14 @@ def seconds_of(call, n_calls=1):
     return (time.perf_counter() - start) / n_calls
 
 
-def per_iteration(fit, few=2, many=10, n_calls=1):
+def per_iteration(fit, few=2, many=12, n_calls=1):
     """Time one iteration: the difference between fits of many and of few iterations.
 
     Parameters
     ----------
     fit : callable
         Returns a model fitted in so many iterations, or fewer: `n_iter_` counts.
-    few, many : int, default=2, 10
+    few, many : int, default=2, 12
     n_calls : int, default=1
         Both times are means of so many calls.
 
@@ -70,6 +80,7 @@ def per_iteration(fit, few=2, many=10, n_calls=1):
         reduced each of them over the rounds: a difference has no minimum that means something.
     """
     done = []
+    fit(few)  # as in `warm_seconds_of`
     less, more = (
         seconds_of(lambda n=n: done.append(fit(n).n_iter_), n_calls) for n in (few, many)
     )

@@ -38,6 +38,7 @@ def principal_plane(
     Parameters
     ----------
     X : ndarray of shape (n_samples, n_features)
+        NaN where a value is missing; every feature has one that is not.
     sample_weight : ndarray of float64, shape (n_samples,)
         Positive.
     n_directions : int, default=2
@@ -49,18 +50,32 @@ def principal_plane(
         The sign of an eigenvector is arbitrary; here its largest component is positive (the first
         of those that are equally large within 1e-6). Missing directions (one feature, say) are 0.
         The spread is not finite where differences of the data leave float64's range.
+
+    Notes
+    -----
+    Mean and variance of a feature are over its known values, the covariance of two features over
+    the samples where both are known, as in SOM Toolbox. With more features than samples, where
+    only the samples' own product can be afforded, missing values count as the mean in a
+    covariance, and features are scaled to the variances of their known values.
     """
     n_samples, n_features = X.shape
     deviations, directions = np.zeros(2), np.zeros((2, n_features))
     tiles = _tiles(X)
     shares = sample_weight / sample_weight.sum()
+    low, high = X.min(), X.max()
+    is_incomplete = bool(np.isnan(low))
+    counts = np.ones(n_features)  # share of the weight for which each feature is known
+    if is_incomplete:
+        low, high = np.nanmin(X), np.nanmax(X)
+        counts = np.add.reduce([shares[rows] @ ~np.isnan(X[rows]) for rows in tiles])
     with np.errstate(over="ignore", invalid="ignore"):
         # From a first guess on, sums see small numbers only, wherever the data sit.
-        guess = X[0].astype(np.float64)
-        mean = guess + sum(shares[rows] @ _from(guess, X[rows]) for rows in tiles)
-        largest = float(X.max()) - float(X.min())
+        guess = _first_known(X).astype(np.float64)
+        mean = guess + sum(shares[rows] @ _from(guess, X[rows]) for rows in tiles) / counts
+        largest = float(high) - float(low)
         if not math.isfinite(largest):  # each feature may still have a range
-            largest = float(np.max(X.max(axis=0).astype(np.float64) - X.min(axis=0)))
+            lows, highs = np.nanmin(X, axis=0), np.nanmax(X, axis=0)
+            largest = float(np.max(highs.astype(np.float64) - lows))
     if largest == 0 or not math.isfinite(largest):
         return PrincipalPlane(mean, largest, deviations, directions)
 
@@ -72,18 +87,25 @@ def principal_plane(
         tile *= (np.sqrt(shares[rows]) / unit)[:, None]
         return tile
 
+    def plane(variances: NDArray[np.float64]) -> PrincipalPlane:
+        spread = math.sqrt(np.sum(variances / counts)) * unit
+        return PrincipalPlane(mean, spread, deviations, directions)
+
     if not n_directions:
-        spread = math.sqrt(sum(float(np.sum(weighted(rows) ** 2)) for rows in tiles))
-        return PrincipalPlane(mean, spread * unit, deviations, directions)
+        return plane(sum(np.einsum("ij,ij->j", tile, tile) for tile in map(weighted, tiles)))
     is_wide = n_samples < n_features
     if is_wide:  # the same eigenvalues from the smaller product
         whole = weighted(slice(None))
+        variances = np.einsum("ij,ij->j", whole, whole)
+        whole /= np.sqrt(counts)
         scatter = whole @ whole.T
     else:
-        scatter = np.zeros((n_features, n_features))
-        for rows in tiles:
-            tile = weighted(rows)
-            scatter += tile.T @ tile
+        scatter = sum(tile.T @ tile for tile in map(weighted, tiles))
+        variances = np.diag(scatter)
+        if is_incomplete:
+            masks = (np.sqrt(shares[rows])[:, None] * ~np.isnan(X[rows]) for rows in tiles)
+            both = sum(mask.T @ mask for mask in masks)
+            scatter = np.divide(scatter, both, out=np.zeros_like(scatter), where=both > 0)
     size = len(scatter)
     values, vectors = scipy.linalg.eigh(scatter, subset_by_index=[max(0, size - 2), size - 1])
     for place, (value, vector) in enumerate(zip(values[::-1], vectors.T[::-1], strict=True)):
@@ -94,7 +116,7 @@ def principal_plane(
         strong = np.abs(direction) >= (1 - 1e-6) * np.abs(direction).max()
         deviations[place] = math.sqrt(value) * unit
         directions[place] = direction * np.sign(direction[np.argmax(strong)])
-    return PrincipalPlane(mean, math.sqrt(np.trace(scatter)) * unit, deviations, directions)
+    return plane(variances)
 
 
 def automatic_shape(n_samples: float, deviations: NDArray, lattice: str) -> tuple[int, int]:
@@ -148,8 +170,8 @@ def initial_codebook(
     Parameters
     ----------
     init : {"pca", "sample", "random"}
-        "pca" lays the grid on the principal plane, "sample" draws rows, "random" draws uniformly
-        from the box of the data.
+        "pca" lays the grid on the principal plane, "sample" draws rows (with the mean for missing
+        values), "random" draws uniformly from the box of the data.
     grid : Grid
     X : ndarray of shape (n_samples, n_features)
     sample_weight : ndarray of float64, shape (n_samples,)
@@ -167,7 +189,7 @@ def initial_codebook(
         axes = plane.deviations[:, None] * plane.directions
         return plane.mean + _plane_coordinates(grid) @ axes
     if init == "random":
-        low, high = X.min(axis=0).astype(np.float64), X.max(axis=0).astype(np.float64)
+        low, high = (f(X, axis=0).astype(np.float64) for f in (np.nanmin, np.nanmax))
         # Not low + u (high - low): the difference of two large numbers may overflow.
         share = random_state.uniform(size=(grid.n_units, X.shape[1]))
         return low * (1 - share) + high * share
@@ -180,7 +202,8 @@ def initial_codebook(
     reached = np.cumsum(sample_weight[order])
     at = (np.arange(grid.n_units) + start) / grid.n_units * reached[-1]
     drawn = np.minimum(np.searchsorted(reached, at, side="right"), len(X) - 1)
-    return X[order[drawn]].astype(np.float64)
+    rows = X[order[drawn]].astype(np.float64)
+    return np.where(np.isnan(rows), plane.mean, rows)
 
 
 def _tiles(X: NDArray) -> list[slice]:
@@ -189,9 +212,23 @@ def _tiles(X: NDArray) -> list[slice]:
 
 
 def _from(origin: NDArray[np.float64], X: NDArray) -> NDArray[np.float64]:
-    """Differences to an origin, row by row in memory: sums round alike for any layout of X."""
+    """Differences to an origin, 0 where missing, row by row in memory.
+
+    So sums round alike for any layout of X.
+    """
     moved = np.array(X, dtype=np.float64, order="C")  # a third of the time of np.subtract's dtype
-    return np.subtract(moved, origin, out=moved)
+    np.subtract(moved, origin, out=moved)
+    if np.isnan(moved.min()):
+        moved[np.isnan(moved)] = 0
+    return moved
+
+
+def _first_known(X: NDArray) -> NDArray:
+    """First known value of each feature."""
+    is_known = ~np.isnan(X[0])
+    if is_known.all():
+        return X[0]
+    return X[np.argmax(~np.isnan(X), axis=0), np.arange(X.shape[1])]
 
 
 def _plane_coordinates(grid: Grid) -> NDArray[np.float64]:

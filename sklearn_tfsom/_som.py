@@ -183,6 +183,11 @@ class TFSOM(
     float64. Best-matching units are exact: where rounding could decide between two units, the
     search is repeated in float64, and among units that are equally close the lowest index wins.
 
+    Values may be missing (NaN), wherever samples are given. Distances are over the known features
+    of a sample, and not scaled up for the others; means in the formula above are feature by
+    feature, s_j and n_j counting the samples with a known value. So nothing is drawn toward zero
+    or toward the mean.
+
     A unit that no sample has chosen takes the mean of its neighborhood; one that no sample can
     reach through the neighborhood keeps its code vector. "mexican_hat" has negative values: where
     they prevail or nearly cancel the positive ones, the ratio above is no mean, and code vectors
@@ -259,7 +264,7 @@ class TFSOM(
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Samples.
+            Samples, NaN where a value is missing.
 
         y : None
             Ignored.
@@ -277,8 +282,9 @@ class TFSOM(
         InvalidParameterError
             Where a parameter is not as described above. The estimator is left as it was.
         ValueError
-            Where the data or the weights are not finite numbers of these shapes, or there are
-            fewer samples than `n_clusters`.
+            Where the data or the weights are not finite numbers (or NaN, for data) of these
+            shapes, a sample or a feature has no value at all, or there are fewer samples than
+            `n_clusters`.
 
         Warns
         -----
@@ -475,9 +481,42 @@ class TFSOM(
         bmus = self.bmus(X)
         return self.codebook_[bmus]
 
+    def impute(self, X: ArrayLike) -> NDArray:
+        """Fill in missing values from the best-matching units.
+
+        A missing value becomes that of the sample's best-matching unit, found by the known
+        values. So it is the mean of samples that are alike in what is known. This assumes that
+        values are missing at random given the known ones, and it understates the variance: all
+        samples of a unit get the same value.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Samples, NaN where a value is missing. Each has a value at least.
+
+        Returns
+        -------
+        X_imputed : ndarray of shape (n_samples, n_features)
+            A copy without missing values, float32 where `X` is, else float64.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sklearn.datasets import load_iris
+        >>> from sklearn_tfsom import TFSOM
+        >>> X = load_iris().data
+        >>> som = TFSOM().fit(X)
+        >>> bool(np.abs(som.impute([[5.1, 3.5, 1.4, np.nan]])[0, 3] - 0.2) < 0.1)
+        True
+        """
+        X = self._check_fitted_data(X)
+        bmus = tensorflow_core().nearest(X, self.codebook_)[:, 0]
+        return np.where(np.isnan(X), self.codebook_[bmus].astype(X.dtype), X)
+
     def __sklearn_tags__(self) -> Tags:
-        """Say that float32 stays float32."""
+        """Say that values may be missing and that float32 stays float32."""
         tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
@@ -487,7 +526,11 @@ class TFSOM(
         return 2 if self.features == "coordinates" else n_units
 
     def _check_data(self, X: Any, *, reset: bool) -> NDArray:
-        return validate_data(self, X, reset=reset, dtype=[np.float64, np.float32])
+        X = validate_data(
+            self, X, reset=reset, dtype=[np.float64, np.float32], ensure_all_finite="allow-nan"
+        )
+        valid.check_samples(X)
+        return X
 
     def _check_fitted_data(self, X: Any) -> NDArray:
         check_is_fitted(self)

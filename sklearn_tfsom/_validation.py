@@ -122,6 +122,36 @@ def check_value(name: str, owner: object, value: Any, alternatives: Sequence[Rul
         raise wrong_parameter(name, owner, right, _shown(value))
 
 
+def check_samples(X: NDArray) -> None:
+    """Check that every sample has a value.
+
+    Raises
+    ------
+    ValueError
+        Where one has none.
+    """
+    _check_known(X, 1, "Sample", "all its features. Remove it.")
+
+
+def check_features(X: NDArray) -> None:
+    """Check that every feature has a value.
+
+    Raises
+    ------
+    ValueError
+        Where one has none.
+    """
+    _check_known(X, 0, "Feature", "all samples of positive weight. Remove it.")
+
+
+def _check_known(X: NDArray, axis: int, what: str, where: str) -> None:
+    if not np.isnan(X.min()):
+        return
+    (empty,) = np.nonzero(np.isnan(X).all(axis=axis))
+    if len(empty):
+        raise ValueError(f"{what} {empty[0]} of X is missing (NaN) in {where}")
+
+
 def wrong_parameter(name: str, owner: object, right: str, came: str) -> InvalidParameterError:
     """Make the error with the one sentence."""
     owner_name = type(owner).__name__

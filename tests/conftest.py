@@ -22,11 +22,10 @@ def blobs():
 
 
 def toolbox_cases():
-    """SOM Toolbox's cases without missing values, where the reference data are at hand."""
+    """SOM Toolbox's cases, where the reference data are at hand."""
     if not REFERENCE.is_dir():
         return []
-    cases = json.loads((REFERENCE / "toolbox_defaults.json").read_text())
-    return [case for case in cases if "_nan" not in case["case"]]
+    return json.loads((REFERENCE / "toolbox_defaults.json").read_text())
 
 
 def toolbox_data(name):
@@ -42,7 +41,7 @@ def toolbox_data(name):
         from sklearn.datasets import load_sample_image
 
         return load_sample_image("china.jpg").reshape(-1, 3)[::40] / 255
-    stem, preparation = name.rsplit("_", 1)
+    stem, preparation = name.replace("_nan", "").rsplit("_", 1)
     stem, is_log = stem.removesuffix("_log"), stem.endswith("_log")
     if stem.startswith("sk_"):
         X = loaders[stem.removeprefix("sk_")]().data
@@ -53,6 +52,6 @@ def toolbox_data(name):
     if is_log:
         X = np.log1p(X)
     if preparation == "var":
-        deviation = X.std(axis=0, ddof=1)
-        X = (X - X.mean(axis=0)) / np.where(deviation == 0, 1, deviation)
+        deviation = np.nanstd(X, axis=0, ddof=1)
+        X = (X - np.nanmean(X, axis=0)) / np.where(deviation == 0, 1, deviation)
     return X

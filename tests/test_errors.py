@@ -556,7 +556,11 @@ class TestNeighborhoodFunctions:
 
 
 BAD_DATA = {
-    "NaN": (np.where(np.eye(12, 3), NAN, X), ValueError, "Input X contains NaN"),
+    "no value": (
+        np.where(np.arange(12)[:, None] == 4, NAN, X),
+        ValueError,
+        r"Sample 4 of X is missing \(NaN\) in all its features\. Remove it\.",
+    ),
     "infinity": (np.where(np.eye(12, 3), INF, X), ValueError, "Input X contains infinity"),
     "complex": (X + 1j, ValueError, "Complex data not supported"),
     "strings": ([["a", "b", "c"]], ValueError, "could not convert string to float: 'a'"),
@@ -586,7 +590,7 @@ BAD_DATA = {
     ),
     "dict": ({"a": 1}, TypeError, "dict"),
 }
-METHODS = ["predict", "transform", "score", "score_samples", "bmus", "quantize"]
+METHODS = ["predict", "transform", "score", "score_samples", "bmus", "quantize", "impute"]
 
 
 class TestData:

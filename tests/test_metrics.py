@@ -206,7 +206,7 @@ class TestWhatIsWrong:
     @pytest.mark.parametrize(
         ("X", "match"),
         [
-            (np.full((5, 3), np.nan), "Input X contains NaN"),
+            (np.full((5, 3), np.nan), r"Sample 0 of X is missing \(NaN\)"),
             (np.ones((5, 2)), "X has 2 features, but TFSOM is expecting 3 features"),
             (np.ones(3), "Expected 2D array, got 1D array instead"),
             (np.ones((0, 3)), r"0 sample\(s\)"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import tensorflow as tf
@@ -13,14 +14,18 @@ from sklearn_tfsom._tf.search import (
     FAR,
     NOISE,
     Frame,
+    has_missing,
     is_worth_compiling,
+    known,
     limit_float64,
     lowest_within_rounding,
     one_graph,
     scores_float64,
     search_terms,
     search_tiles,
+    spread_out,
     squared_distances,
+    squared_norms,
     tile_rows,
 )
 
@@ -47,7 +52,9 @@ def _in_frame(x: tf.Tensor, center: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
 
 
 @one_graph
-def _nearest_rows(dtype: tf.DType, is_one_tile: bool) -> tf.types.experimental.PolymorphicFunction:
+def _nearest_rows(
+    dtype: tf.DType, is_incomplete: bool, is_one_tile: bool
+) -> tf.types.experimental.PolymorphicFunction:
     def nearest(
         x: tf.Tensor,
         center: tf.Tensor,
@@ -58,14 +65,14 @@ def _nearest_rows(dtype: tf.DType, is_one_tile: bool) -> tf.types.experimental.P
         def cut(start: tf.Tensor, stop: tf.Tensor) -> tuple:
             tile = x[start:stop]
             rows = _in_frame(tile, center, scale)
-            norms = tf.cast(tf.reduce_sum(tf.square(rows), axis=1), tf.float64)
+            norms = tf.cast(squared_norms(rows, is_incomplete), tf.float64)
             return (
                 rows,
                 norms,
                 lambda few: _in_frame(tf.cast(tf.gather(tile, few), tf.float64), center, scale),
             )
 
-        terms = search_terms(codebook, tf.norm(center * scale))
+        terms = search_terms(codebook, tf.norm(center * scale), is_incomplete)
         bmus, lowest = search_tiles(cut, tf.shape(x)[0], terms, *tiling)
         return [bmus, tf.reduce_all(tf.math.is_finite(lowest))]
 
@@ -76,15 +83,17 @@ def _nearest_rows(dtype: tf.DType, is_one_tile: bool) -> tf.types.experimental.P
 
 
 @one_graph
-def _several_nearest_tile(dtype: tf.DType) -> tf.types.experimental.PolymorphicFunction:
+def _several_nearest_tile(
+    dtype: tf.DType, is_incomplete: bool
+) -> tf.types.experimental.PolymorphicFunction:
     """Find them one after the other, so that ties are settled for each place as for the first."""
 
     def several_nearest(
         x: tf.Tensor, center: tf.Tensor, scale: tf.Tensor, codebook: tf.Tensor, n_bmus: tf.Tensor
     ) -> list[tf.Tensor]:
         rows = _in_frame(tf.cast(x, tf.float64), center, scale)
-        norms = tf.reduce_sum(tf.square(rows), axis=1)
-        terms = search_terms(codebook, tf.norm(center * scale))
+        norms = squared_norms(rows, is_incomplete)
+        terms = search_terms(codebook, tf.norm(center * scale), is_incomplete)
         n_units = tf.shape(codebook)[0]
 
         def next_best(place: tf.Tensor, scores: tf.Tensor, found: tf.TensorArray) -> tuple:
@@ -123,7 +132,7 @@ def _apart_tile(dtype: tf.DType) -> tf.types.experimental.PolymorphicFunction:
     ) -> tf.Tensor:
         rows = _in_frame(tf.cast(x, tf.float64), center, scale)
         return tf.map_fn(
-            lambda units: tf.norm(rows - tf.gather(codebook, units), axis=1),
+            lambda units: tf.norm(known(rows - tf.gather(codebook, units)), axis=1),
             bmus,
             fn_output_signature=tf.TensorSpec([None], tf.float64),
         )
@@ -134,17 +143,20 @@ def _apart_tile(dtype: tf.DType) -> tf.types.experimental.PolymorphicFunction:
 
 
 @one_graph
-def _distances_tile(dtype: tf.DType) -> tf.types.experimental.PolymorphicFunction:
+def _distances_tile(
+    dtype: tf.DType, is_incomplete: bool
+) -> tf.types.experimental.PolymorphicFunction:
     def distances(
         x: tf.Tensor, center: tf.Tensor, scale: tf.Tensor, codebook: tf.Tensor
     ) -> list[tf.Tensor]:
         rows = _in_frame(x, center, scale)
-        norms = tf.reduce_sum(tf.square(rows), axis=1)
-        bias = tf.cast(tf.reduce_sum(tf.square(codebook), axis=1), dtype)
-        product = tf.matmul(rows, tf.cast(tf.transpose(-2 * codebook), dtype))
+        norms = squared_norms(rows, is_incomplete)
+        terms = search_terms(codebook, tf.norm(center * scale), is_incomplete)
+        product = tf.matmul(spread_out(rows, is_incomplete), tf.cast(terms.factors, dtype))
         # Fused into the product in float32; of float64 oneDNN only says that it cannot.
         add = tf.nn.bias_add if dtype == tf.float32 else tf.add
-        squared = add(product, bias) + norms[:, None]
+        squared = add(product, tf.cast(terms.bias, dtype)) + norms[:, None]
+        bias = tf.cast(tf.reduce_sum(tf.square(codebook), axis=1), dtype)
         # Most rows are clear of cancellation altogether, and their minimum tells.
         limit = _CANCELLATION[dtype] * (norms + tf.reduce_max(bias))
         suspects = tf.where(~(tf.reduce_min(squared, axis=1) > limit))
@@ -186,11 +198,12 @@ def _few_nearest(X: NDArray, codebook: NDArray, frame: Frame) -> NDArray[np.int6
     sample is far from the map.
     """
     rows, units = frame.enter(X), frame.enter(codebook)
-    norms = np.einsum("ij,ij->i", rows, rows)
+    is_missing = np.isnan(rows)
+    norms = np.einsum("ij,ij->i", *[np.where(is_missing, 0, rows)] * 2)
     far = FAR * math.sqrt(np.einsum("ij,ij->i", units, units).max())
     if not np.all(norms <= far**2):
         return None
-    differences = rows[:, None] - units
+    differences = np.where(is_missing[:, None], 0, rows[:, None] - units)
     squared = np.einsum("ijk,ijk->ij", differences, differences)
     best = squared.min(axis=1)
     extent = math.hypot(*(frame.center * frame.scale).tolist())
@@ -229,12 +242,12 @@ def nearest(X: NDArray, codebook: NDArray, n_bmus: int = 1) -> NDArray[np.int64]
     inside, dtype = _inside(frame, codebook), tf.as_dtype(X.dtype)
     bmus = np.empty((n_samples, n_bmus), dtype=np.int64)
     if n_bmus > 1:
-        n_rows, find = tile_rows(4 * n_units), _several_nearest_tile(dtype)
+        n_rows, find = tile_rows(4 * n_units), _several_nearest_tile(dtype, has_missing(X))
         inside.append(tf.constant(n_bmus))
     else:
         n_tile = tile_rows(n_units)
         n_rows = n_tile * -(-_CHUNK_VALUES // (n_tile * X.shape[1]))
-        find = _nearest_rows(dtype, n_samples <= n_tile)
+        find = _nearest_rows(dtype, has_missing(X), n_samples <= n_tile)
         if n_samples > n_tile:
             is_compiled = is_worth_compiling(n_tile, n_units, n_samples)
             inside += [tf.constant(n_tile), tf.constant(n_tile if is_compiled else 0)]
@@ -297,11 +310,20 @@ def distances(X: NDArray, codebook: NDArray) -> NDArray:
     """
     frame = Frame.of_codebook(codebook, X.dtype)
     inside = _inside(frame, codebook)
+    in_data_units = X.dtype.type(1 / frame.scale)  # exact, and faster than a division
     result = np.empty((len(X), len(codebook)), dtype=X.dtype)
-    for rows in _tiles(len(X), tile_rows(2 * len(codebook))):
-        found, is_finite = _distances_tile(tf.as_dtype(X.dtype))(tf.constant(X[rows]), *inside)
-        if not is_finite:
-            raise ValueError(_TOO_FAR)
+
+    find = _distances_tile(tf.as_dtype(X.dtype), has_missing(X))
+
+    def fill(rows: slice) -> bool:
+        found, is_finite = find(tf.constant(X[rows]), *inside)
         # The array shares the tensor's memory: this is the one copy.
-        np.divide(np.asarray(found), frame.scale, out=result[rows])
+        np.multiply(np.asarray(found), in_data_units, out=result[rows])
+        return bool(is_finite)
+
+    # Two at a time: while one is copied, TensorFlow has another.
+    with ThreadPoolExecutor(2) as pool:
+        is_finite = all(pool.map(fill, _tiles(len(X), tile_rows(2 * len(codebook)))))
+    if not is_finite:
+        raise ValueError(_TOO_FAR)
     return result

@@ -74,6 +74,11 @@ def one_graph(make: Callable[..., tf.types.experimental.PolymorphicFunction]) ->
     return locked
 
 
+def has_missing(X: NDArray) -> bool:
+    """Say whether values are missing (NaN)."""
+    return bool(np.isnan(X.min()))
+
+
 def is_worth_compiling(n_tile: int, n_units: int, n_samples: int) -> bool:
     """Say whether XLA is to compile the search of such tiles, and have the compiler ready if so.
 
@@ -140,16 +145,27 @@ class Terms(NamedTuple):
     """What a search needs of a codebook, made once for all tiles."""
 
     codebook: tf.Tensor  # (n_units, n_features) float64
-    bias: tf.Tensor  # (n_units,) float64: squared norms of the code vectors
-    product32: tf.Tensor  # (n_features, n_layers * n_lanes) float32: -2 W^T, padded
+    factors: tf.Tensor  # (n_features, n_units) float64: -2 W^T; for missing values W^2^T below it
+    bias: tf.Tensor  # (n_units,) float64: squared norms of the code vectors; 0 for missing values
+    factors32: tf.Tensor  # (n_features, n_layers * n_lanes) float32: the same, padded
     bias32: tf.Tensor  # (n_layers, n_lanes) float32; infinite for the padding
     largest: tf.Tensor  # () float64: the largest norm of a code vector
     extent: tf.Tensor  # () float64: of the values that the code vectors are rounded means of
+    is_incomplete: bool  # whether samples have missing values
 
 
-def search_terms(codebook: tf.Tensor, extent: tf.Tensor) -> Terms:
-    """Prepare a codebook (n_units, n_features), float64 and in the frame, for the search."""
-    bias = tf.reduce_sum(tf.square(codebook), axis=1)
+def search_terms(codebook: tf.Tensor, extent: tf.Tensor, is_incomplete: bool) -> Terms:
+    """Prepare a codebook (n_units, n_features), float64 and in the frame, for the search.
+
+    The score of a unit is ``|w|^2 - 2 x.w``, or, over the known features m of an incomplete
+    sample, ``m.w^2 - 2 x.w`` with 0 for its missing values: one product again, of (x, m) with
+    ``(-2 w, w^2)``.
+    """
+    squares = tf.square(codebook)
+    norms = tf.reduce_sum(squares, axis=1)
+    factors, bias = tf.transpose(-2 * codebook), norms
+    if is_incomplete:
+        factors, bias = tf.concat([factors, tf.transpose(squares)], 0), tf.zeros_like(norms)
     n_units = tf.shape(codebook)[0]
     # About 16 layers, so that what is left after the first step of `_winners` is little.
     n_lanes = _LANES * tf.clip_by_value(
@@ -159,26 +175,51 @@ def search_terms(codebook: tf.Tensor, extent: tf.Tensor) -> Terms:
     bias32 = tf.pad(tf.cast(bias, tf.float32), [[0, padding]], constant_values=np.inf)
     return Terms(
         codebook,
+        factors,
         bias,
-        tf.pad(tf.cast(tf.transpose(-2 * codebook), tf.float32), [[0, 0], [0, padding]]),
+        tf.pad(tf.cast(factors, tf.float32), [[0, 0], [0, padding]]),
         tf.reshape(bias32, [-1, n_lanes]),
-        tf.sqrt(tf.reduce_max(bias)),
+        tf.sqrt(tf.reduce_max(norms)),
         extent,
+        is_incomplete,
     )
+
+
+def known(rows: tf.Tensor) -> tf.Tensor:
+    """Put 0 for missing values."""
+    return tf.where(tf.math.is_nan(rows), tf.zeros([], rows.dtype), rows)
+
+
+def spread_out(rows: tf.Tensor, is_incomplete: bool) -> tf.Tensor:
+    """Lay incomplete rows out for a product: known values, 0 for the others, and which these are.
+
+    Complete rows are returned as they are.
+    """
+    if not is_incomplete:
+        return rows
+    mask = tf.cast(~tf.math.is_nan(rows), rows.dtype)
+    return tf.concat([known(rows), mask], axis=1)
+
+
+def squared_norms(rows: tf.Tensor, is_incomplete: bool) -> tf.Tensor:
+    """Squared norms of rows, over their known features."""
+    return tf.reduce_sum(tf.square(known(rows) if is_incomplete else rows), axis=1)
 
 
 def _rounding(norms: tf.Tensor, terms: Terms, unit_roundoff: float) -> tf.Tensor:
     """Bound the difference that rounding makes between two scores, (n,) float64.
 
     A score ``|w|^2 - 2 x.w`` in floating point is off by at most
-    ``(1.1 n_features + 8) u 2 |x| |w|`` for the product (Higham 2002, section 3.1, and the
+    ``(1.1 n + 8) u 2 |x| |w|`` for a product of n terms (Higham 2002, section 3.1, and the
     rounding of both factors to the type of the product) plus ``4 u |w|^2`` for the bias and the
-    last sum; two scores by twice that, and by what `_noise` moves the points themselves.
+    last sum; two scores by twice that, and by what `_noise` moves the points themselves. For
+    missing values the product is of ``2 |x| |w| + |w|^2``.
     """
-    n_features = tf.cast(tf.shape(terms.codebook)[1], tf.float64)
+    n_terms = tf.cast(tf.shape(terms.factors)[0], tf.float64)
     largest = terms.largest
     length = tf.sqrt(norms)
-    of_scores = (4 * unit_roundoff) * largest * ((1.1 * n_features + 8) * length + 2 * largest)
+    of_product = (1.1 * n_terms + 8) * (length + largest / 2 if terms.is_incomplete else length)
+    of_scores = (4 * unit_roundoff) * largest * (of_product + 2 * largest)
     return of_scores + 4 * (length + largest) * _noise(norms, terms)
 
 
@@ -265,9 +306,9 @@ def search(
     Parameters
     ----------
     rows : Tensor of float32 or float64, shape (n, n_features)
-        The tile, in the frame.
+        The tile, in the frame; NaN where a value is missing.
     norms : Tensor of float64, shape (n,)
-        Squared norms of the rows.
+        Squared norms of the rows, over their known features.
     terms : Terms
         The codebook.
     exact : callable
@@ -282,7 +323,8 @@ def search(
         Their scores, with float32's error except for the ambiguous rows; not finite where the
         score leaves float64's range.
     """
-    product = tf.matmul(tf.cast(rows, tf.float32), terms.product32)
+    rows32 = spread_out(tf.cast(rows, tf.float32), terms.is_incomplete)
+    product = tf.matmul(rows32, terms.factors32)
     scores = tf.nn.bias_add(product, tf.reshape(terms.bias32, [-1]))
     margin = tf.cast(_rounding(norms, terms, 2.0**-24), tf.float32)
     if compiled_rows is None:
@@ -372,7 +414,7 @@ def _settle(
     scores = tf.cast(scores32[:, :n_units], tf.float64)
     limit = tf.reduce_min(scores, axis=1) + tf.cast(margin32, tf.float64)
     n_near = tf.math.count_nonzero(scores <= limit[:, None], axis=1, dtype=tf.int32)
-    norms = tf.reduce_sum(tf.square(rows), axis=1)
+    norms = squared_norms(rows, terms.is_incomplete)
     is_easy = (
         tf.reduce_all(tf.math.is_finite(limit) & _is_close(norms, terms))
         & tf.reduce_all(n_near > 0)
@@ -388,13 +430,13 @@ def _settle(
 
 
 def scores_float64(rows: tf.Tensor, terms: Terms) -> tf.Tensor:
-    """Compute ``|w|^2 - 2 x.w`` for rows (n, n_features) and all units, (n, n_units)."""
-    return terms.bias - 2 * tf.matmul(rows, terms.codebook, transpose_b=True)
+    """Compute the scores of rows (n, n_features) and all units, (n, n_units)."""
+    return terms.bias + tf.matmul(spread_out(rows, terms.is_incomplete), terms.factors)
 
 
 def limit_float64(scores: tf.Tensor, rows: tf.Tensor, terms: Terms) -> tf.Tensor:
     """Compute the score up to which a unit may be the closest one, by float64 scores, (n,)."""
-    norms = tf.reduce_sum(tf.square(rows), axis=1)
+    norms = squared_norms(rows, terms.is_incomplete)
     return tf.reduce_min(scores, axis=1) + _rounding(norms, terms, 2.0**-53)
 
 
@@ -424,7 +466,7 @@ def lowest_within_rounding(
     lowest : Tensor of float64, shape (n,)
     """
     n_rows, n_units = tf.unstack(tf.shape(scores))
-    norms = tf.reduce_sum(tf.square(rows), axis=1)
+    norms = squared_norms(rows, terms.is_incomplete)
     lowest = tf.reduce_min(scores, axis=1)
     near = scores <= limit[:, None]
     first = tf.reduce_min(tf.where(near, tf.range(n_units), n_units - 1), axis=1)
@@ -459,14 +501,17 @@ def squared_distances(
     samples: tf.Tensor,
     units: tf.Tensor,
 ) -> tf.Tensor:
-    """Squared distances of pairs of a sample and a unit from their differences, in chunks."""
+    """Squared distances of pairs of a sample and a unit from their differences, in chunks.
+
+    Over the known features of the sample.
+    """
     n_pairs = tf.shape(samples)[0]
     n_chunk = tf.maximum(1, _CHUNK_VALUES // tf.shape(codebook)[1])
 
     def next_chunk(start: tf.Tensor, found: tf.TensorArray) -> tuple:
         chunk = slice(start, start + n_chunk)
         differences = exact(samples[chunk]) - tf.gather(codebook, units[chunk])
-        squared = tf.reduce_sum(tf.square(differences), axis=1)
+        squared = tf.reduce_sum(tf.square(known(differences)), axis=1)
         return start + n_chunk, found.write(start // n_chunk, squared)
 
     _, found = tf.while_loop(

@@ -23,10 +23,12 @@ from numpy.typing import NDArray
 from sklearn_tfsom._tf.search import (
     Frame,
     Terms,
+    has_missing,
     is_worth_compiling,
     one_graph,
     search_terms,
     search_tiles,
+    spread_out,
     tile_rows,
 )
 
@@ -46,7 +48,7 @@ class Statistics(NamedTuple):
     """What one pass over rows leaves behind. Statistics of different rows add."""
 
     sums: tf.Tensor  # (n_units, n_features) float64: weighted sum of each unit's samples
-    counts: tf.Tensor  # (n_units,) float64: their total weight
+    counts: tf.Tensor  # (n_units, 1) float64: their total weight; by feature if values are missing
     error: tf.Tensor  # () float64: weighted sum of the distances to the best-matching units
 
     def __add__(self, other: tuple) -> Statistics:
@@ -56,8 +58,8 @@ class Statistics(NamedTuple):
 class Rows(NamedTuple):
     """Training data in the frame."""
 
-    values: tf.Tensor  # (n_samples, n_features) float32 or float64
-    norms: tf.Tensor  # (n_samples,) float64, squared norms
+    values: tf.Tensor  # (n_samples, n_features) float32 or float64; NaN where missing
+    norms: tf.Tensor  # (n_samples,) float64, squared norms over the known features
     weights: tf.Tensor  # (n_samples,) float64
 
 
@@ -83,7 +85,7 @@ class Epoch(NamedTuple):
     codebook: Callable[[], NDArray[np.float64]]  # of the whole map, in data units, when asked for
 
 
-def load(X: NDArray, sample_weight: NDArray, frame: Frame) -> Rows:
+def load(X: NDArray, sample_weight: NDArray, frame: Frame, is_incomplete: bool) -> Rows:
     """Move data into the frame and into TensorFlow's hands, with one copy.
 
     TensorFlow copies every array that it is given, except a 64-byte aligned one through DLPack
@@ -101,17 +103,22 @@ def load(X: NDArray, sample_weight: NDArray, frame: Frame) -> Rows:
     for first in range(0, n_samples, step):
         rows = slice(first, first + step)
         tile = frame.enter(X[rows], values[rows]).astype(np.float64)
+        if is_incomplete:
+            tile[np.isnan(tile)] = 0
         norms[rows] = np.einsum("ij,ij->i", tile, tile)
     shared = tf.experimental.dlpack.from_dlpack(values.__dlpack__())
     return Rows(shared, tf.constant(norms), tf.constant(weights))
 
 
-def accumulate(rows: Rows, bmus: tf.Tensor, squared: tf.Tensor, n_units: tf.Tensor) -> Statistics:
+def accumulate(rows: Rows, bmus: tf.Tensor, squared: tf.Tensor, terms: Terms) -> Statistics:
     """Sum up rows by best-matching unit.
 
-    As the product of a sparse matrix, one weight per row in the column of its unit, with the rows.
+    As the product of a sparse matrix, one weight per row in the column of its unit, with the rows;
+    where values are missing, also with the mask of the known ones, which counts them by feature.
     """
-    values, weights = rows.values, tf.cast(rows.weights, rows.values.dtype)
+    n_units, n_features = tf.unstack(tf.shape(terms.codebook))
+    values = spread_out(rows.values, terms.is_incomplete)
+    weights = tf.cast(rows.weights, values.dtype)
     n_rows = tf.shape(values, out_type=tf.int64)[0]
     chosen = {
         "indices": tf.stack([tf.range(n_rows), tf.cast(bmus, tf.int64)], axis=1),
@@ -136,11 +143,12 @@ def accumulate(rows: Rows, bmus: tf.Tensor, squared: tf.Tensor, n_units: tf.Tens
     # 2.4) ms at 200,000 x 3 and 256 units, 4.1 and 3.6 (and 6.7) ms at 100,000 x 64 and 400
     # units, 23 and 11 (and 36) ms at 60,000 x 784.
     sums = tf.cond(tf.shape(values)[1] < _MIN_CSR_FEATURES, by_coordinates, by_csr)
-    return Statistics(
-        tf.cast(sums, tf.float64),
-        tf.math.unsorted_segment_sum(rows.weights, bmus, n_units),
-        tf.tensordot(rows.weights, tf.sqrt(squared), 1),
-    )
+    sums = tf.cast(sums, tf.float64)
+    if terms.is_incomplete:
+        sums, counts = sums[:, :n_features], sums[:, n_features:]
+    else:
+        counts = tf.math.unsorted_segment_sum(rows.weights, bmus, n_units)[:, None]
+    return Statistics(sums, counts, tf.tensordot(rows.weights, tf.sqrt(squared), 1))
 
 
 def statistics(rows: Rows, terms: Terms, *tiling: tf.Tensor) -> Statistics:
@@ -158,7 +166,7 @@ def statistics(rows: Rows, terms: Terms, *tiling: tf.Tensor) -> Statistics:
             )
 
         bmus, lowest = search_tiles(cut, tf.shape(chunk.values)[0], terms, *tiling)
-        return accumulate(chunk, bmus, tf.maximum(chunk.norms + lowest, 0), n_units)
+        return accumulate(chunk, bmus, tf.maximum(chunk.norms + lowest, 0), terms)
 
     if not tiling:
         return of_chunk(rows)
@@ -170,9 +178,9 @@ def statistics(rows: Rows, terms: Terms, *tiling: tf.Tensor) -> Statistics:
         chunk = Rows(*(part[start:stop] for part in rows))
         return stop, Statistics(*total) + of_chunk(chunk)
 
-    nothing = Statistics(
-        tf.zeros_like(terms.codebook), tf.zeros_like(terms.bias), tf.constant(0.0, tf.float64)
-    )
+    none = tf.zeros_like(terms.codebook)
+    counts = none if terms.is_incomplete else none[:, :1]
+    nothing = Statistics(none, counts, tf.zeros([], tf.float64))
     _, total = tf.while_loop(
         lambda start, _: start < n_samples,
         add_chunk,
@@ -213,8 +221,9 @@ def smooth_blocks(values: tf.Tensor, kinds: tf.Tensor, blocks: tf.Tensor) -> tf.
 
 def update(codebook: tf.Tensor, total: Statistics, smooth: Callable) -> tf.Tensor:
     """Move the code vectors: ``(H sums) / (H counts)``, unchanged where the denominator is 0."""
-    smoothed = smooth(tf.concat([total.sums, total.counts[:, None]], axis=1))
-    numerator, denominator = smoothed[:, :-1], smoothed[:, -1:]
+    n_features = tf.shape(codebook)[1]
+    smoothed = smooth(tf.concat([total.sums, total.counts], axis=1))
+    numerator, denominator = smoothed[:, :n_features], smoothed[:, n_features:]
     known = denominator != 0
     return tf.where(known, numerator / tf.where(known, denominator, 1), codebook)
 
@@ -243,7 +252,7 @@ def _parts(is_separable: bool) -> list[tf.TensorSpec]:
 
 @one_graph
 def _epoch(
-    dtype: tf.DType, is_separable: bool, is_one_tile: bool
+    dtype: tf.DType, is_separable: bool, is_one_tile: bool, is_incomplete: bool
 ) -> tf.types.experimental.PolymorphicFunction:
     def epoch(
         values: tf.Tensor,
@@ -254,10 +263,10 @@ def _epoch(
         second: tf.Tensor,
         *tiling: tf.Tensor,
     ) -> list[tf.Tensor]:
-        rows, terms = Rows(values, norms, weights), search_terms(codebook, tf.ones([], tf.float64))
-        total = statistics(rows, terms, *tiling)
+        terms = search_terms(codebook, tf.ones([], tf.float64), is_incomplete)
+        total = statistics(Rows(values, norms, weights), terms, *tiling)
         moved = update(codebook, total, _smoother(first, second))
-        mean_error = total.error / tf.reduce_sum(total.counts)
+        mean_error = total.error / tf.reduce_sum(weights)
         move = tf.sqrt(
             tf.reduce_mean(tf.reduce_sum(tf.math.squared_difference(moved, codebook), 1))
         )
@@ -291,8 +300,7 @@ def _onto_grid() -> tf.types.experimental.PolymorphicFunction:
         total = Statistics(sums, counts, tf.zeros([], tf.float64))
         return update(around[:, :-1] / around[:, -1:], total, smooth)
 
-    matrix, vector = tf.TensorSpec([None, None], tf.float64), tf.TensorSpec([None], tf.float64)
-    signature = [matrix, matrix, vector, *_parts(is_separable=True)]
+    signature = [tf.TensorSpec([None, None], tf.float64)] * 3 + _parts(is_separable=True)
     return tf.function(onto_grid, input_signature=signature, autograph=False)
 
 
@@ -310,6 +318,7 @@ def train_epochs(
     Parameters
     ----------
     X : ndarray of float32 or float64, shape (n_samples, n_features)
+        NaN where a value is missing.
     sample_weight : ndarray of float64, shape (n_samples,)
     codebook : ndarray of float64, shape (n_units, n_features)
         Where training starts, on the first step's grid. All in data units.
@@ -324,7 +333,8 @@ def train_epochs(
     ------
     epoch : Epoch
     """
-    rows = load(X, sample_weight, frame)
+    is_incomplete = has_missing(X)
+    rows = load(X, sample_weight, frame, is_incomplete)
     current = tf.constant(frame.enter(codebook))
     for step in steps:
         n_units = len(current)
@@ -334,7 +344,8 @@ def train_epochs(
         if not is_one_tile:
             is_compiled = is_worth_compiling(n_rows, n_units, len(X))
             tiling = [tf.constant(n_rows), tf.constant(n_rows if is_compiled else 0)]
-        epoch = _epoch(rows.values.dtype, step.kernel[1].ndim == 4, is_one_tile)
+        is_separable = step.kernel[1].ndim == 4
+        epoch = _epoch(rows.values.dtype, is_separable, is_one_tile, is_incomplete)
         *outcome, measured = epoch(*rows, current, *_tensors(step.kernel), *tiling)
         error, move = (measured.numpy() / frame.scale).tolist()
 

@@ -1,0 +1,228 @@
+"""Missing values: distances over what is known, means feature by feature, nothing drawn to zero.
+
+SOM Toolbox's cases with missing values are in test_reference.
+"""
+
+import itertools
+
+import numpy as np
+import pytest
+import reference
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.datasets import load_breast_cancer, load_iris
+from sklearn.preprocessing import StandardScaler
+
+from sklearn_tfsom import TFSOM
+from sklearn_tfsom._grid import BOUNDARIES, LATTICES
+from sklearn_tfsom._initialization import principal_plane
+from sklearn_tfsom._neighborhood import NEIGHBORHOODS
+from sklearn_tfsom.metrics import quantization_error, topographic_error
+
+
+def with_gaps(X, share, seed=0):
+    """Take values away at random; no sample and no feature loses all of them."""
+    rng = np.random.RandomState(seed)
+    gaps = rng.uniform(size=X.shape) < share
+    gaps[np.arange(len(X)), rng.randint(X.shape[1], size=len(X))] = False
+    return np.where(gaps, np.nan, X)
+
+
+@pytest.fixture(scope="module")
+def gappy(blobs):
+    return with_gaps(blobs, 0.3)
+
+
+def slow_distances(X, codebook):
+    return np.array([[np.sqrt(np.nansum((x - w) ** 2)) for w in codebook] for x in X])
+
+
+@pytest.mark.parametrize(
+    ("lattice", "boundary", "neighborhood"),
+    [
+        *itertools.product(LATTICES, BOUNDARIES, ["gaussian"]),
+        *(("hexagonal", "planar", name) for name in NEIGHBORHOODS if name != "mexican_hat"),
+    ],
+)
+@pytest.mark.parametrize("share", [0.05, 0.6])
+def test_training_equals_the_slow_reference(blobs, lattice, boundary, neighborhood, share):
+    X, shape, radii = with_gaps(blobs, share), (5, 4), [2.0, 1.5, 1.0]
+    start = np.random.RandomState(0).normal(size=(20, 4)) + blobs.mean(axis=0)
+    weights = np.random.RandomState(1).uniform(0.5, 2, size=len(X))
+    som = TFSOM(
+        shape,
+        lattice=lattice,
+        boundary=boundary,
+        neighborhood=neighborhood,
+        init=start,
+        radius_decay=radii,
+        max_iter=len(radii),
+        tol=0,
+    ).fit(X, sample_weight=weights)
+    codebook = start
+    for radius in radii:
+        H = reference.neighborhood_matrix(shape, lattice, boundary, neighborhood, radius)
+        bmus = slow_distances(X, codebook).argmin(axis=1)
+        shares = H[:, bmus] * weights
+        counts = shares @ ~np.isnan(X)
+        sums = shares @ np.nan_to_num(X)
+        codebook = np.where(counts > 0, sums / np.where(counts > 0, counts, 1), codebook)
+    assert_allclose(som.codebook_, codebook, rtol=1e-10, atol=1e-10)
+    expected = slow_distances(X, codebook)
+    assert_array_equal(som.labels_, expected.argmin(axis=1))
+    assert som.quantization_error_ == pytest.approx(
+        np.average(expected.min(axis=1), weights=weights), rel=1e-10
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n_features", [1, 5, 40])
+@pytest.mark.parametrize("offset", [0.0, 1e4])
+def test_every_method_measures_over_the_known_features(dtype, n_features, offset):
+    rng = np.random.RandomState(3)
+    X = (rng.normal(size=(300, n_features)) + offset).astype(dtype)
+    som = TFSOM((6, 5), max_iter=5).fit(with_gaps(X, 0.4))
+    new = with_gaps(X, 0.4, seed=1)
+    new[:20] = X[:20]  # complete ones among them
+    expected = slow_distances(new.astype(float), som.codebook_.astype(float))
+    bmus = expected.argmin(axis=1)
+    tolerance = 1e-8 if dtype == np.float64 else 2e-5
+    assert_array_equal(som.predict(new), bmus)
+    assert_array_equal(som.bmus(new), bmus)
+    assert_array_equal([som.predict(x[None])[0] for x in new[:50]], bmus[:50])
+    assert_array_equal(som.bmus(new, 3)[:, :2], np.argsort(expected, axis=1, kind="stable")[:, :2])
+    atol = tolerance * np.abs(X - X.mean(axis=0)).max()
+    assert_allclose(som.transform(new), expected, rtol=tolerance, atol=atol)
+    assert_allclose(-som.score_samples(new), expected.min(axis=1), rtol=tolerance, atol=1e-9)
+    assert -som.score(new) == pytest.approx(expected.min(axis=1).mean(), rel=tolerance)
+    assert quantization_error(som, new) == -som.score(new)
+    assert 0 <= topographic_error(som, new) <= 1
+    assert_array_equal(som.quantize(new), som.codebook_[bmus])
+    assert som.transform(new).dtype == som.codebook_.dtype == dtype
+
+
+def test_searches_in_tiles_find_the_same_units(monkeypatch):
+    from sklearn_tfsom._tf import search
+
+    rng = np.random.RandomState(0)
+    X = with_gaps(rng.normal(size=(9001, 3)), 0.3)
+    codebooks = []
+    for rows in (0, 10**12):
+        monkeypatch.setattr(search, "_MIN_COMPILED_ROWS", rows)
+        som = TFSOM((20, 18), max_iter=4).fit(X)
+        codebooks.append(som.codebook_)
+        parts = [som.predict(part) for part in np.array_split(X, 5)]
+        assert_array_equal(som.predict(X), np.concatenate(parts))
+    assert_allclose(*codebooks, rtol=1e-12, atol=1e-12)
+
+
+def test_weights_are_repetitions(gappy):
+    rng = np.random.RandomState(0)
+    counts = rng.randint(0, 4, size=len(gappy))
+    for setting in ({}, {"grid_size": (12, 9)}, {"init": "sample", "random_state": 0}):
+        weighted = TFSOM(**setting).fit(gappy, sample_weight=counts)
+        repeated = TFSOM(**setting).fit(np.repeat(gappy, counts, axis=0))
+        assert weighted.grid_shape_ == repeated.grid_shape_
+        assert_allclose(weighted.codebook_, repeated.codebook_, rtol=1e-9, atol=1e-9)
+
+
+def test_moving_the_data_moves_the_map(gappy):
+    """So nothing is drawn to zero."""
+    one = TFSOM((6, 5)).fit(gappy)
+    for offset in (1e6, -20.0):
+        moved = TFSOM((6, 5)).fit(gappy + offset)
+        assert_allclose(moved.codebook_ - offset, one.codebook_, atol=1e-6)
+    order = np.random.RandomState(0).permutation(len(gappy))
+    shuffled = TFSOM((6, 5)).fit(gappy[order])
+    assert_allclose(shuffled.codebook_, one.codebook_, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("init", ["pca", "sample", "random"])
+@pytest.mark.parametrize("shape", [(120, 4), (10, 30)])
+def test_every_start_is_within_the_data(init, shape):
+    X = with_gaps(np.random.RandomState(0).normal(size=shape), 0.4)
+    som = TFSOM(4, init=init, random_state=0, max_iter=1, radius_decay=[1e-3]).fit(X)
+    assert np.isfinite(som.codebook_).all()
+    assert (som.codebook_ >= np.nanmin(X, axis=0) - 3).all()
+    assert (som.codebook_ <= np.nanmax(X, axis=0) + 3).all()
+
+
+def test_the_plane_of_incomplete_data_is_that_of_pairs(gappy):
+    plane = principal_plane(gappy, np.ones(len(gappy)))
+    deviations = gappy - np.nanmean(gappy, axis=0)
+    covariance = np.array([[np.nanmean(a * b) for a in deviations.T] for b in deviations.T])
+    values, vectors = np.linalg.eigh(covariance)
+    assert_allclose(plane.mean, np.nanmean(gappy, axis=0), rtol=1e-12)
+    assert_allclose(plane.deviations, np.sqrt(values[:-3:-1]), rtol=1e-10)
+    assert_allclose(np.abs(np.diag(plane.directions @ vectors[:, :-3:-1])), 1, rtol=1e-10)
+    assert plane.spread == pytest.approx(np.sqrt(np.trace(covariance)))
+
+
+def test_impute_fills_in_the_best_matching_unit(gappy):
+    som = TFSOM((6, 5)).fit(gappy)
+    before = gappy.copy()
+    imputed = som.impute(gappy)
+    assert_array_equal(gappy, before)
+    is_missing = np.isnan(gappy)
+    assert_array_equal(imputed[~is_missing], gappy[~is_missing])
+    assert_array_equal(imputed[is_missing], som.quantize(gappy)[is_missing])
+    assert_array_equal(som.impute(imputed), imputed)
+    assert som.impute(gappy.astype(np.float32)).dtype == np.float32
+
+
+@pytest.mark.parametrize("load", [load_iris, load_breast_cancer])
+def test_impute_is_much_better_than_the_mean(load):
+    X = StandardScaler().fit_transform(load().data)
+    gappy = with_gaps(X, 0.2)
+    is_missing = np.isnan(gappy)
+    errors = [
+        np.abs((filled - X)[is_missing]).mean()
+        for filled in (TFSOM().fit(gappy).impute(gappy), np.nanmean(gappy, axis=0) + 0 * X)
+    ]
+    assert errors[0] < 0.6 * errors[1]
+
+
+def test_what_has_no_value_is_refused(gappy):
+    som = TFSOM((3, 3)).fit(gappy)
+    no_sample, no_feature = gappy.copy(), gappy.copy()
+    no_sample[7] = np.nan
+    no_feature[:, 2] = np.nan
+    no_feature[:, 0] = 1.0
+    sentence = r"Sample 7 of X is missing \(NaN\) in all its features\. Remove it\."
+    for method in ("fit", "predict", "transform", "score", "score_samples", "bmus", "quantize"):
+        with pytest.raises(ValueError, match=sentence):
+            getattr(TFSOM((3, 3)) if method == "fit" else som, method)(no_sample)
+    with pytest.raises(ValueError, match=r"Feature 2 of X is missing \(NaN\) in all samples of"):
+        TFSOM((3, 3)).fit(no_feature)
+    weights = np.ones(len(gappy))
+    weights[~np.isnan(gappy[:, 2])] = 0
+    with pytest.raises(ValueError, match="Feature 2 of X"):
+        TFSOM((3, 3)).fit(gappy, sample_weight=weights)
+    assert np.isfinite(som.transform(no_feature)).all()  # once trained, a feature may be missing
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf])
+@pytest.mark.parametrize("method", ["fit", "predict", "transform", "impute"])
+def test_infinity_is_still_an_error(gappy, value, method):
+    som = TFSOM((3, 3)).fit(gappy)
+    bad = gappy.copy()
+    bad[3, 1] = value
+    with pytest.raises(ValueError, match="infinity"):
+        getattr(som, method)(bad)
+
+
+def test_complete_data_among_incomplete_is_as_before(blobs):
+    """The graphs for incomplete data give what those for complete data give."""
+    one_gap = blobs.copy()
+    one_gap[0, 0] = np.nan
+    weights = np.ones(len(blobs))
+    weights[0] = 0
+    som = TFSOM((8, 7)).fit(blobs, sample_weight=weights)
+    other = TFSOM((8, 7), init=som.codebook_, radius_decay=[1.0], max_iter=1)
+    tiny = np.where(np.arange(len(blobs)) == 0, 1e-12, 1.0)
+    assert_allclose(
+        other.fit(one_gap, sample_weight=tiny).codebook_,
+        other.fit(blobs, sample_weight=weights).codebook_,
+        rtol=1e-9,
+        atol=1e-9,
+    )
+    assert_array_equal(som.predict(one_gap)[1:], som.predict(blobs)[1:])
