@@ -100,7 +100,10 @@ def principal_plane(
         whole /= np.sqrt(counts)
         scatter = whole @ whole.T
     else:
-        scatter = sum(tile.T @ tile for tile in map(weighted, tiles))
+        scatter = np.zeros((n_features, n_features))
+        for rows in tiles:
+            tile = weighted(rows)
+            scatter += tile.T @ tile
         variances = np.diag(scatter)
         if is_incomplete:
             masks = (np.sqrt(shares[rows])[:, None] * ~np.isnan(X[rows]) for rows in tiles)
