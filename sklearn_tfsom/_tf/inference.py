@@ -73,7 +73,7 @@ def _nearest_rows(
             )
 
         terms = search_terms(codebook, tf.norm(center * scale), is_incomplete)
-        bmus, lowest = search_tiles(cut, tf.shape(x)[0], terms, *tiling)
+        bmus, lowest = search_tiles(cut, tf.shape(x)[0], terms, *tiling, n_parallel=2)
         return [bmus, tf.reduce_all(tf.math.is_finite(lowest))]
 
     signature = [tf.TensorSpec([None, None], dtype), _CENTER, _SCALE, _CODEBOOK]

@@ -30,7 +30,7 @@ _MAX_LANES = 2**14  # for indices and counts of both to share an int32
 
 # Scores of one tile, (tile rows x n_units) in float32, should stay in the cache: 8 MiB.
 _TILE_SCORES = 2**21
-_MIN_TILE_ROWS, _MAX_TILE_ROWS = 256, 8192
+_MIN_TILE_ROWS, _MAX_TILE_ROWS = 64, 8192
 
 # From so many rows of scores on XLA compiles the search. It takes 100 ms, and saves 100 ns a row.
 _MIN_COMPILED_ROWS = 2**17
@@ -357,6 +357,8 @@ def search_tiles(
     terms: Terms,
     n_tile: tf.Tensor | None = None,
     compiled_rows: tf.Tensor | None = None,
+    *,
+    n_parallel: int = 1,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Search tile by tile, so that the scores of a tile stay in the cache.
 
@@ -370,6 +372,8 @@ def search_tiles(
         Rows per tile; by default there is one tile, and no loop.
     compiled_rows : Tensor of int32, shape (), default=None
         As in `search`.
+    n_parallel : int, default=1
+        Tiles at a time: with 2 the product of the next runs beside the tail of this one.
 
     Returns
     -------
@@ -395,7 +399,7 @@ def search_tiles(
         lambda index, *_: index < n_tiles,
         next_tile,
         (tf.constant(0), *empty),
-        parallel_iterations=2,  # the next tile's product runs beside the tail of this one
+        parallel_iterations=n_parallel,
     )
     return bmus.concat(), lowest.concat()
 
