@@ -17,6 +17,9 @@ from sklearn_tfsom._grid import Grid
 
 INITS = ("pca", "sample", "random")
 
+# Covariances of incomplete data are taken by pairs of features, up to as many.
+_MOST_PAIRED_FEATURES = 4096
+
 # Values of a tile of rows.
 _TILE_VALUES = 2**20
 
@@ -54,8 +57,8 @@ def principal_plane(
     Notes
     -----
     Mean and variance of a feature are over its known values, the covariance of two features over
-    the samples where both are known, as in SOM Toolbox. With more features than samples, where
-    only the samples' own product can be afforded, missing values count as the mean in a
+    the samples where both are known, as in SOM Toolbox. With more than 4,096 features, where a
+    product of all features with each other is too much, missing values count as the mean in a
     covariance, and features are scaled to the variances of their known values.
     """
     n_samples, n_features = X.shape
@@ -93,7 +96,8 @@ def principal_plane(
 
     if not n_directions:
         return plane(sum(np.einsum("ij,ij->j", tile, tile) for tile in map(weighted, tiles)))
-    is_wide = n_samples < n_features
+    is_by_pairs = is_incomplete and n_features <= _MOST_PAIRED_FEATURES
+    is_wide = n_samples < n_features and not is_by_pairs
     if is_wide:  # the same eigenvalues from the smaller product
         whole = weighted(slice(None))
         variances = np.einsum("ij,ij->j", whole, whole)
@@ -105,10 +109,12 @@ def principal_plane(
             tile = weighted(rows)
             scatter += tile.T @ tile
         variances = np.diag(scatter)
-        if is_incomplete:
+        if is_by_pairs:
             masks = (np.sqrt(shares[rows])[:, None] * ~np.isnan(X[rows]) for rows in tiles)
             both = sum(mask.T @ mask for mask in masks)
             scatter = np.divide(scatter, both, out=np.zeros_like(scatter), where=both > 0)
+        else:
+            scatter = scatter / np.sqrt(np.outer(counts, counts))
     size = len(scatter)
     values, vectors = scipy.linalg.eigh(scatter, subset_by_index=[max(0, size - 2), size - 1])
     for place, (value, vector) in enumerate(zip(values[::-1], vectors.T[::-1], strict=True)):

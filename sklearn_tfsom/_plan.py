@@ -83,8 +83,9 @@ def make_plan(som: Any, X: NDArray, sample_weight: NDArray[np.float64]) -> Plan:
     ValueError
         Where there are fewer samples than clusters, or values too large.
     """
-    if not sample_weight.all():
-        X, sample_weight = X[sample_weight > 0], sample_weight[sample_weight > 0]
+    counts = sample_weight / sample_weight.sum() > 0  # also of a weight that is nothing beside all
+    if not counts.all():
+        X, sample_weight = X[counts], sample_weight[counts]
     if som.n_clusters is not None and len(X) < som.n_clusters:
         raise ValueError(
             f"n_samples={len(X)} must be at least n_clusters={som.n_clusters}, counting samples "

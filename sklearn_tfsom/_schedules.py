@@ -98,7 +98,7 @@ def grid_schedule(grid: Grid, radii: NDArray[np.float64]) -> list[Grid]:
 
     What a radius of some lattice spacings leaves of a map, a grid with units that far apart holds
     as well, and its search is cheaper. Spacings are powers of sqrt(2): grids are few then, and
-    each serves a few epochs. At the last radius it is the whole grid.
+    each serves a few epochs. At the last radius it is the whole grid, and from then on.
 
     Parameters
     ----------
@@ -111,7 +111,8 @@ def grid_schedule(grid: Grid, radii: NDArray[np.float64]) -> list[Grid]:
     -------
     grids : list of Grid
     """
-    widest = np.minimum(radii, grid.n_rows + grid.n_columns)
-    halvings = np.floor(2 * np.log2(_SPACINGS_PER_RADIUS * widest)) / 2
-    spacings = np.where(radii > radii[-1], 2.0 ** np.maximum(halvings, 0), 1)
+    # Never coarser than before: a narrow neighborhood reaches no grid that is coarser than it.
+    narrowest = np.minimum.accumulate(np.minimum(radii, grid.n_rows + grid.n_columns))
+    halvings = np.floor(2 * np.log2(_SPACINGS_PER_RADIUS * narrowest)) / 2
+    spacings = np.where(narrowest > radii[-1], 2.0 ** np.maximum(halvings, 0), 1)
     return [grid.coarsened(spacing) if spacing > 1 else grid for spacing in spacings]

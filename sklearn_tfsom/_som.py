@@ -103,11 +103,11 @@ class TFSOM(
 
     coarse_to_fine : bool, default=True
         Whether a coarser grid is searched while the radius is wide: what a wide neighborhood
-        leaves of a map, fewer units hold as well. It halves the cost of training and leaves the
-        errors as they are. It applies to a Gaussian neighborhood with ``init="pca"``, where the
-        start can be laid out on any grid, and not to hexagonal tori with an odd number of rows;
-        all else, or False, is the batch map as it is defined above, on the whole grid in every
-        epoch.
+        leaves of a map, fewer units hold as well. It halves the cost of training; on average over
+        data sets the errors stay as they are, on one set they may differ by a few percent either
+        way. It applies to a Gaussian neighborhood with ``init="pca"``, where the start can be laid
+        out on any grid, and not to hexagonal tori with an odd number of rows; all else, or False,
+        is the batch map as it is defined above, on the whole grid in every epoch.
 
     tol : float, default=1e-4
         Training stops once the radius has reached its end and the root mean square move of the
@@ -181,7 +181,8 @@ class TFSOM(
     -----
     The result has the precision of the input: float32 in gives float32 out, everything else
     float64. Best-matching units are exact: where rounding could decide between two units, the
-    search is repeated in float64, and among units that are equally close the lowest index wins.
+    differences to them decide, in float64, and among units that are equally close within rounding
+    the lowest index wins.
 
     Values may be missing (NaN), wherever samples are given. Distances are over the known features
     of a sample, and not scaled up for the others; means in the formula above are feature by

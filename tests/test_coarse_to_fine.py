@@ -89,6 +89,28 @@ def test_an_epoch_at_the_last_radius_searches_the_whole_map():
     assert whole == [grid] * 2
 
 
+@pytest.mark.parametrize("radii", [[0.01, 5, 1, 1], [1, 0.01, 3, 1], [4, 0.5, 4, 2, 3, 0.9]])
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+def test_radii_may_rise(radii, boundary):
+    """A grid never becomes coarser: a narrow neighborhood would not reach all of its units."""
+    rng = np.random.RandomState(0)
+    X = rng.normal(size=(300, 4)) * [3, 2, 1, 1]
+    units = [grid.n_units for grid in grid_schedule(Grid(12, 9), np.array(radii))]
+    assert units == sorted(units)
+    one, other = (
+        TFSOM(
+            (12, 9),
+            radius_decay=radii,
+            max_iter=len(radii),
+            boundary=boundary,
+            coarse_to_fine=value,
+        ).fit(X)
+        for value in (True, False)
+    )
+    assert np.isfinite(one.history_["quantization_error"]).all()
+    assert one.quantization_error_ < 1.1 * other.quantization_error_
+
+
 @pytest.mark.parametrize(
     "setting",
     [
@@ -113,6 +135,14 @@ def test_the_errors_stay_as_they_are(dtype):
     assert np.abs(one.codebook_ - other.codebook_).max() > 0.1
     assert one.quantization_error_ <= 1.005 * other.quantization_error_
     assert topographic_error(one, X) <= topographic_error(other, X) + 0.01
+
+
+@pytest.mark.parametrize("setting", [{"grid_size": (40, 3)}, {"boundary": "toroidal"}], ids=str)
+def test_narrow_and_joined_maps_are_about_as_good(setting):
+    X = load_digits().data
+    setting = {"grid_size": (14, 12), **setting}
+    one, other = (TFSOM(**setting, coarse_to_fine=value).fit(X) for value in (True, False))
+    assert one.quantization_error_ <= 1.05 * other.quantization_error_
 
 
 def test_a_map_stopped_while_coarse_is_the_whole_map(blobs):

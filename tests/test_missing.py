@@ -13,8 +13,8 @@ from sklearn.datasets import load_breast_cancer, load_iris
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_tfsom import TFSOM
-from sklearn_tfsom._grid import BOUNDARIES, LATTICES
-from sklearn_tfsom._initialization import principal_plane
+from sklearn_tfsom._grid import BOUNDARIES, LATTICES, Grid
+from sklearn_tfsom._initialization import initial_codebook, principal_plane
 from sklearn_tfsom._neighborhood import NEIGHBORHOODS
 from sklearn_tfsom.metrics import quantization_error, topographic_error
 
@@ -115,14 +115,29 @@ def test_searches_in_tiles_find_the_same_units(monkeypatch):
     assert_allclose(*codebooks, rtol=1e-12, atol=1e-12)
 
 
-def test_weights_are_repetitions(gappy):
+@pytest.mark.parametrize("setting", [{}, {"grid_size": (12, 9)}, {"init": "sample"}], ids=str)
+@pytest.mark.parametrize("shape", [(120, 4), (12, 20)])
+def test_weights_are_repetitions(setting, shape):
+    """Also with more features than samples, where repetition makes more samples than features."""
     rng = np.random.RandomState(0)
-    counts = rng.randint(0, 4, size=len(gappy))
-    for setting in ({}, {"grid_size": (12, 9)}, {"init": "sample", "random_state": 0}):
-        weighted = TFSOM(**setting).fit(gappy, sample_weight=counts)
-        repeated = TFSOM(**setting).fit(np.repeat(gappy, counts, axis=0))
-        assert weighted.grid_shape_ == repeated.grid_shape_
-        assert_allclose(weighted.codebook_, repeated.codebook_, rtol=1e-9, atol=1e-9)
+    X = with_gaps(rng.normal(size=shape) * np.linspace(3, 1, shape[1]), 0.3)
+    counts = rng.randint(1, 4, size=len(X))
+    weighted = TFSOM(**setting, random_state=0).fit(X, sample_weight=counts)
+    repeated = TFSOM(**setting, random_state=0).fit(np.repeat(X, counts, axis=0))
+    assert weighted.grid_shape_ == repeated.grid_shape_
+    assert_allclose(weighted.codebook_, repeated.codebook_, rtol=1e-9, atol=1e-9)
+
+
+def test_many_features_are_not_taken_by_pairs(monkeypatch):
+    from sklearn_tfsom import _initialization
+
+    monkeypatch.setattr(_initialization, "_MOST_PAIRED_FEATURES", 5)
+    X = with_gaps(np.random.RandomState(0).normal(size=(15, 20)) * np.linspace(3, 1, 20), 0.3)
+    wide = principal_plane(X, np.ones(15))
+    tall = principal_plane(np.repeat(X, 2, axis=0), np.ones(30))
+    assert_allclose(wide.deviations, tall.deviations, rtol=1e-10)
+    assert_allclose(wide.directions, tall.directions, atol=1e-10)
+    assert wide.spread == pytest.approx(np.sqrt(np.nanvar(X, axis=0).sum()))
 
 
 def test_moving_the_data_moves_the_map(gappy):
@@ -140,10 +155,15 @@ def test_moving_the_data_moves_the_map(gappy):
 @pytest.mark.parametrize("shape", [(120, 4), (10, 30)])
 def test_every_start_is_within_the_data(init, shape):
     X = with_gaps(np.random.RandomState(0).normal(size=shape), 0.4)
-    som = TFSOM(4, init=init, random_state=0, max_iter=1, radius_decay=[1e-3]).fit(X)
-    assert np.isfinite(som.codebook_).all()
-    assert (som.codebook_ >= np.nanmin(X, axis=0) - 3).all()
-    assert (som.codebook_ <= np.nanmax(X, axis=0) + 3).all()
+    plane = principal_plane(X, np.ones(len(X)))
+    start = initial_codebook(init, Grid(4, 4), X, np.ones(len(X)), plane, np.random.RandomState(0))
+    assert start.shape == (16, shape[1])
+    if init == "pca":  # one deviation to each side, in a plane
+        assert (np.abs(start - plane.mean) <= plane.deviations.sum()).all()
+        assert_allclose(start.mean(axis=0), plane.mean, atol=1e-12)
+    else:
+        assert (start >= np.nanmin(X, axis=0)).all()
+        assert (start <= np.nanmax(X, axis=0)).all()
 
 
 def test_the_plane_of_incomplete_data_is_that_of_pairs(gappy):

@@ -158,34 +158,50 @@ def test_tiles_of_predict_and_transform_change_nothing(monkeypatch):
     assert_allclose(tiled[1], whole[1], rtol=1e-12)
 
 
-def test_graphs_are_traced_once_for_all_shapes():
+def test_graphs_are_traced_once_for_all_shapes(monkeypatch):
+    """What runs in Python while a graph is traced must not run again for other shapes."""
     from sklearn_tfsom._tf import inference, training
 
     def use_everything(n_samples, n_features, grid_size):
         rng = np.random.RandomState(0)
         for dtype in (np.float32, np.float64):
             X = rng.normal(size=(n_samples, n_features)).astype(dtype)
-            for neighborhood in ("gaussian", "bubble"):
-                som = TFSOM(grid_size, neighborhood=neighborhood, max_iter=2).fit(X)
-                som.transform(X)
-                som.bmus(X, n_bmus=2)
+            gappy = X.copy()
+            gappy[::2, 1:] = np.nan
+            for data in (X, gappy):
+                for neighborhood in ("gaussian", "bubble"):
+                    som = TFSOM(grid_size, neighborhood=neighborhood, max_iter=4).fit(data)
+                    som.predict(data)
+                    som.transform(data)
+                    som.bmus(data, n_bmus=2)
+                    som.score(data)
 
-    def n_traces():
-        makers = (
-            training._epoch,
-            inference._nearest_rows,
-            inference._several_nearest_tile,
-            inference._apart_tile,
-            inference._distances_tile,
-        )
-        return [make.__wrapped__.cache_info().misses for make in makers]
+    traced = []
+    for module, names in (
+        (training, ["search_terms", "update"]),
+        (inference, ["search_terms", "_in_frame"]),
+    ):
+        for name in names:
+            original = getattr(module, name)
 
+            def counted(*args, original=original, **kwargs):
+                traced.append(original)
+                return original(*args, **kwargs)
+
+            monkeypatch.setattr(module, name, counted)
+
+    monkeypatch.setattr(inference, "_FEW_DIFFERENCES", 0)
+    for module in (training, inference):  # tiles, and no loops, at small sizes
+        monkeypatch.setattr(module, "tile_rows", lambda n_units: 64)
+    use_everything(20, 3, (12, 9))
+    use_everything(100, 3, (12, 9))
+    traced.clear()
+    for n_samples, n_features in ((2, 60), (65, 1), (200, 2)):
+        use_everything(n_samples, n_features, (13, 8))
+    assert not traced
+    inference._nearest_rows.__wrapped__.cache_clear()
     use_everything(20, 3, (2, 3))
-    before = n_traces()
-    for n_samples in (1, 2, 500):
-        for n_features in (1, 2, 60):
-            use_everything(n_samples, n_features, (3, 3))
-    assert n_traces() == before
+    assert traced  # the counters count
 
 
 @pytest.fixture
@@ -299,3 +315,47 @@ def test_few_samples_are_searched_as_many_are(monkeypatch, dtype, offset):
     assert inference._few_nearest(X[-1:], codebook, frame) is None
     monkeypatch.setattr(inference, "_FEW_DIFFERENCES", 0)
     assert_array_equal(one_by_one, nearest(X, codebook)[0])
+
+
+@pytest.mark.parametrize("value", [1e13, 1e16])
+def test_a_constant_feature_far_from_zero_blurs_nothing(value):
+    """A date, say, of which nothing depends."""
+    rng = np.random.RandomState(0)
+    X = np.column_stack([np.full(2000, value), rng.normal(size=(2000, 3))])
+    som = TFSOM(8).fit(X)
+    expected = exact_bmus(X[:, 1:], som.codebook_[:, 1:])
+    assert_array_equal(som.predict(X), expected)
+    assert_array_equal([som.predict(x[None])[0] for x in X[:100]], expected[:100])
+    assert_array_equal(som.bmus(X, 2)[:, 0], expected)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_weights_next_to_nothing_move_nothing(dtype):
+    """What float32 makes 0 is 0 in sums and counts alike."""
+    rng = np.random.RandomState(0)
+    X = np.concatenate([rng.normal(size=(50, 2)), 50 + rng.normal(size=(50, 2))]).astype(dtype)
+    for ratio in (1e-30, 1e-38, 1e-44, 1e-60):
+        weights = np.repeat([1.0, ratio], 50)
+        som = TFSOM(
+            (1, 2), neighborhood="bubble", radius_decay=[0.5], max_iter=1, init=X[[0, 99]]
+        ).fit(X, sample_weight=weights)
+        assert_allclose(som.codebook_[0], X[:50].mean(axis=0), atol=1e-4)
+        assert np.abs(som.codebook_[1] - 50).max() < 3
+
+
+@pytest.mark.parametrize("constant", [1e30, 1e35])
+def test_a_small_spread_beside_large_values_overflows_nothing(constant):
+    rng = np.random.RandomState(0)
+    X = np.column_stack([np.full(200, constant), 1e-10 * rng.normal(size=200)]).astype(np.float32)
+    som = TFSOM((3, 3)).fit(X)
+    assert np.isfinite(som.codebook_).all()
+    expected = np.abs(X[:, 1:].astype(float) - som.codebook_[:, 1].astype(float)).argmin(axis=1)
+    assert_array_equal(som.predict(X), expected)
+
+
+def test_one_row_far_out_is_refused_as_many_are():
+    som = TFSOM((3, 3)).fit(1e-3 * np.random.RandomState(0).normal(size=(50, 3)))
+    far = np.array([[1e308, 0, 0]])
+    for X in (far, np.repeat(far, 5000, axis=0)):
+        with pytest.raises(ValueError, match="too large"):
+            som.predict(X)

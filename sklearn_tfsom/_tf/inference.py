@@ -47,8 +47,16 @@ _SCALE = tf.TensorSpec([], tf.float64)
 
 
 def _in_frame(x: tf.Tensor, center: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
-    """Move samples into the frame, in their own precision: scaling rounds nothing."""
-    return x * tf.cast(scale, x.dtype) - tf.cast(center * scale, x.dtype)
+    """Move samples into the frame, as `Frame.enter` does."""
+    before, after = tf.minimum(scale, 1), tf.maximum(scale, 1)
+    moved = x * tf.cast(before, x.dtype) - tf.cast(center * before, x.dtype)
+    return moved * tf.cast(after, x.dtype)
+
+
+def _extent(center: tf.Tensor, scale: tf.Tensor, codebook: tf.Tensor) -> tf.Tensor:
+    """Norm of the values that code vectors are, where they differ: there rounding counts."""
+    differs = tf.reduce_max(codebook, axis=0) > tf.reduce_min(codebook, axis=0)
+    return tf.norm(tf.where(differs, center * scale, 0))
 
 
 @one_graph
@@ -72,7 +80,7 @@ def _nearest_rows(
                 lambda few: _in_frame(tf.cast(tf.gather(tile, few), tf.float64), center, scale),
             )
 
-        terms = search_terms(codebook, tf.norm(center * scale), is_incomplete)
+        terms = search_terms(codebook, _extent(center, scale, codebook), is_incomplete)
         bmus, lowest = search_tiles(cut, tf.shape(x)[0], terms, *tiling, n_parallel=2)
         return [bmus, tf.reduce_all(tf.math.is_finite(lowest))]
 
@@ -93,7 +101,7 @@ def _several_nearest_tile(
     ) -> list[tf.Tensor]:
         rows = _in_frame(tf.cast(x, tf.float64), center, scale)
         norms = squared_norms(rows, is_incomplete)
-        terms = search_terms(codebook, tf.norm(center * scale), is_incomplete)
+        terms = search_terms(codebook, _extent(center, scale, codebook), is_incomplete)
         n_units = tf.shape(codebook)[0]
 
         def next_best(place: tf.Tensor, scores: tf.Tensor, found: tf.TensorArray) -> tuple:
@@ -151,7 +159,7 @@ def _distances_tile(
     ) -> list[tf.Tensor]:
         rows = _in_frame(x, center, scale)
         norms = squared_norms(rows, is_incomplete)
-        terms = search_terms(codebook, tf.norm(center * scale), is_incomplete)
+        terms = search_terms(codebook, _extent(center, scale, codebook), is_incomplete)
         product = tf.matmul(spread_out(rows, is_incomplete), tf.cast(terms.factors, dtype))
         # Fused into the product in float32; of float64 oneDNN only says that it cannot.
         add = tf.nn.bias_add if dtype == tf.float32 else tf.add
@@ -197,16 +205,19 @@ def _few_nearest(X: NDArray, codebook: NDArray, frame: Frame) -> NDArray[np.int6
     This is `lowest_within_rounding` in NumPy. None where scores would have to decide, because a
     sample is far from the map.
     """
-    rows, units = frame.enter(X), frame.enter(codebook)
-    is_missing = np.isnan(rows)
-    norms = np.einsum("ij,ij->i", *[np.where(is_missing, 0, rows)] * 2)
+    with np.errstate(over="ignore", invalid="ignore"):  # far out; then scores decide
+        rows, units = frame.enter(X), frame.enter(codebook)
+    is_missing = np.isnan(X)
+    known_rows = np.where(is_missing, 0, rows)
+    norms = np.einsum("ij,ij->i", known_rows, known_rows)
     far = FAR * math.sqrt(np.einsum("ij,ij->i", units, units).max())
     if not np.all(norms <= far**2):
         return None
     differences = np.where(is_missing[:, None], 0, rows[:, None] - units)
     squared = np.einsum("ijk,ijk->ij", differences, differences)
     best = squared.min(axis=1)
-    extent = math.hypot(*(frame.center * frame.scale).tolist())
+    differs = units.max(axis=0) > units.min(axis=0)
+    extent = math.hypot(*(frame.center * frame.scale)[differs].tolist())
     noise = NOISE * (np.minimum(np.sqrt(norms), far) + extent)
     with np.errstate(over="ignore"):  # of a single point, far out
         limit = best + noise * (2 * np.sqrt(best) + noise)
@@ -321,9 +332,12 @@ def distances(X: NDArray, codebook: NDArray) -> NDArray:
         np.multiply(np.asarray(found), in_data_units, out=result[rows])
         return bool(is_finite)
 
-    # Two at a time: while one is copied, TensorFlow has another.
-    with ThreadPoolExecutor(2) as pool:
-        is_finite = all(pool.map(fill, _tiles(len(X), tile_rows(2 * len(codebook)))))
+    n_tile = tile_rows(2 * len(codebook))
+    if len(X) <= n_tile:
+        is_finite = fill(slice(None))
+    else:  # two at a time: while one is copied, TensorFlow has another
+        with ThreadPoolExecutor(2) as pool:
+            is_finite = all(pool.map(fill, _tiles(len(X), n_tile)))
     if not is_finite:
-        raise ValueError(_TOO_FAR)
+        raise ValueError(_TOO_FAR.replace("float64", X.dtype.name))
     return result

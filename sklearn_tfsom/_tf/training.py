@@ -120,22 +120,20 @@ def accumulate(rows: Rows, bmus: tf.Tensor, squared: tf.Tensor, terms: Terms) ->
     values = spread_out(rows.values, terms.is_incomplete)
     weights = tf.cast(rows.weights, values.dtype)
     n_rows = tf.shape(values, out_type=tf.int64)[0]
-    chosen = {
-        "indices": tf.stack([tf.range(n_rows), tf.cast(bmus, tf.int64)], axis=1),
-        "values": weights,
-        "shape": tf.stack([n_rows, tf.cast(n_units, tf.int64)]),
-    }
+    indices = tf.stack([tf.range(n_rows), tf.cast(bmus, tf.int64)], axis=1)
+    shape = tf.stack([n_rows, tf.cast(n_units, tf.int64)])
 
     def by_coordinates() -> tf.Tensor:
         return tf.raw_ops.SparseTensorDenseMatMul(
-            **{f"a_{name}": part for name, part in chosen.items()}, b=values, adjoint_a=True
+            a_indices=indices, a_values=weights, a_shape=shape, b=values, adjoint_a=True
         )
 
     def by_csr() -> tf.Tensor:
         # Its own transpose_a would spare the transposition, but adds in an order that changes
         # from call to call; this way the bits are the same every time.
-        chosen["dense_shape"] = chosen.pop("shape")
-        matrix = tf.raw_ops.SparseTensorToCSRSparseMatrix(**chosen)
+        matrix = tf.raw_ops.SparseTensorToCSRSparseMatrix(
+            indices=indices, values=weights, dense_shape=shape
+        )
         matrix = tf.raw_ops.SparseMatrixTranspose(input=matrix, type=values.dtype)
         return tf.raw_ops.SparseMatrixMatMul(a=matrix, b=values)
 
@@ -147,7 +145,9 @@ def accumulate(rows: Rows, bmus: tf.Tensor, squared: tf.Tensor, terms: Terms) ->
     if terms.is_incomplete:
         sums, counts = sums[:, :n_features], sums[:, n_features:]
     else:
-        counts = tf.math.unsorted_segment_sum(rows.weights, bmus, n_units)[:, None]
+        # Of the weights that the sums have: where float32 makes 0 of one, both lose it.
+        counted = tf.cast(weights, tf.float64)
+        counts = tf.math.unsorted_segment_sum(counted, bmus, n_units)[:, None]
     return Statistics(sums, counts, tf.tensordot(rows.weights, tf.sqrt(squared), 1))
 
 
