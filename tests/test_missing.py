@@ -101,13 +101,13 @@ def test_every_method_measures_over_the_known_features(dtype, n_features, offset
 
 
 def test_searches_in_tiles_find_the_same_units(monkeypatch):
-    from sklearn_tfsom._tf import search
+    from sklearn_tfsom._tf import graphs
 
     rng = np.random.RandomState(0)
     X = with_gaps(rng.normal(size=(9001, 3)), 0.3)
     codebooks = []
     for rows in (0, 10**12):
-        monkeypatch.setattr(search, "_MIN_COMPILED_ROWS", rows)
+        monkeypatch.setattr(graphs, "_MIN_COMPILED_ROWS", rows)
         som = TFSOM((20, 18), max_iter=4).fit(X)
         codebooks.append(som.codebook_)
         parts = [som.predict(part) for part in np.array_split(X, 5)]

@@ -207,11 +207,11 @@ def test_graphs_are_traced_once_for_all_shapes(monkeypatch):
 @pytest.fixture
 def compiles(monkeypatch):
     """``compiles(True)`` has XLA compile every search in tiles, ``compiles(False)`` none."""
-    from sklearn_tfsom._tf import search
+    from sklearn_tfsom._tf import graphs
 
     def compiles(value):
-        monkeypatch.setattr(search, "_MIN_COMPILED_ROWS", 0 if value else 10**12)
-        assert search.is_worth_compiling(4096, 300, 1000) == value
+        monkeypatch.setattr(graphs, "_MIN_COMPILED_ROWS", 0 if value else 10**12)
+        assert graphs.is_worth_compiling(4096, 300, 1000) == value
 
     return compiles
 
@@ -248,16 +248,16 @@ def test_compiled_training_equals_training_by_parts(compiles):
 def test_a_search_is_compiled_once_it_has_been_large(monkeypatch):
     import collections
 
-    from sklearn_tfsom._tf import search
+    from sklearn_tfsom._tf import graphs
 
-    monkeypatch.setattr(search, "_searched", collections.Counter())
+    monkeypatch.setattr(graphs, "_searched", collections.Counter())
     n_calls = 0
-    while not search.is_worth_compiling(4096, 400, 10_000):
+    while not graphs.is_worth_compiling(4096, 400, 10_000):
         n_calls += 1
     assert 5 < n_calls < 50
-    assert search.is_worth_compiling(4096, 400, 1)
-    assert not search.is_worth_compiling(4096, 401, 1)
-    assert search.is_worth_compiling(4096, 402, 10**6)
+    assert graphs.is_worth_compiling(4096, 400, 1)
+    assert not graphs.is_worth_compiling(4096, 401, 1)
+    assert graphs.is_worth_compiling(4096, 402, 10**6)
 
 
 @pytest.mark.parametrize("outlier", [1e3, 1e7, 1e10, 1e13])

@@ -10,24 +10,18 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from sklearn_tfsom._tf.search import (
+from sklearn_tfsom._tf.exact import (
     FAR,
     NOISE,
-    Frame,
-    has_missing,
-    is_worth_compiling,
-    known,
     limit_float64,
     lowest_within_rounding,
-    one_graph,
     scores_float64,
     search_terms,
-    search_tiles,
-    spread_out,
     squared_distances,
-    squared_norms,
-    tile_rows,
 )
+from sklearn_tfsom._tf.frame import Frame, has_missing, known, spread_out, squared_norms
+from sklearn_tfsom._tf.graphs import is_worth_compiling, one_graph
+from sklearn_tfsom._tf.search import search_tiles, tile_rows
 
 # Squared distances below this share of the squared norms have lost digits to cancellation; they
 # are computed again from the difference.

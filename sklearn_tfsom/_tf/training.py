@@ -20,17 +20,10 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from sklearn_tfsom._tf.search import (
-    Frame,
-    Terms,
-    has_missing,
-    is_worth_compiling,
-    one_graph,
-    search_terms,
-    search_tiles,
-    spread_out,
-    tile_rows,
-)
+from sklearn_tfsom._tf.exact import Terms, search_terms
+from sklearn_tfsom._tf.frame import Frame, has_missing, spread_out
+from sklearn_tfsom._tf.graphs import is_worth_compiling, one_graph
+from sklearn_tfsom._tf.search import search_tiles, tile_rows
 
 _ALIGNMENT = 64
 

@@ -1,0 +1,90 @@
+"""The frame in which everything is computed, and samples in it.
+
+Inside this room data are centered and scaled, so that squares neither lose digits far from the
+origin nor leave float32's range.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import DTypeLike, NDArray
+
+
+class Frame(NamedTuple):
+    """Where data are moved to before anything is computed: ``(x - center) * scale``."""
+
+    center: NDArray[np.float64]  # (n_features,)
+    scale: float  # a power of two, so that scaling rounds nothing
+
+    @classmethod
+    def around(cls, center: NDArray, spread: float, dtype: DTypeLike = np.float64) -> Frame:
+        """Make the frame in which `center` is the origin and `spread` about 1, for some dtype.
+
+        For float32 data the center is rounded to float32: then differences to it are rounded once.
+        """
+        center = np.asarray(center, dtype).astype(np.float64)
+        exponent = math.frexp(spread)[1] if 0 < spread < math.inf else 0
+        limit = 100 if dtype == np.float32 else 1000  # for the scale and its inverse to exist
+        return cls(center, math.ldexp(1.0, -min(max(exponent, -limit), limit)))
+
+    @classmethod
+    def of_codebook(cls, codebook: NDArray, dtype: DTypeLike) -> Frame:
+        """Make the frame in which samples of some dtype are searched by a trained codebook."""
+        codebook = np.asarray(codebook, np.float64)
+        # From the first code vector on, for sums of values at the end of float64's range.
+        center = codebook[0] + np.sum((codebook - codebook[0]) / len(codebook), axis=0)
+        apart = codebook - center
+        return cls.around(center, float(max(apart.max(), -apart.min())), dtype)
+
+    def enter(self, X: NDArray, out: NDArray | None = None) -> NDArray:
+        """Move data into the frame: into `out`, of the type of X and of this frame, or in float64.
+
+        The result is rounded once.
+        """
+        out = np.array(X, np.float64) if out is None else out
+        before, after = self.scales
+        np.multiply(X, out.dtype.type(before), out=out)
+        np.subtract(out, (self.center * before).astype(out.dtype), out=out)
+        return np.multiply(out, out.dtype.type(after), out=out)
+
+    @property
+    def scales(self) -> tuple[float, float]:
+        """The scale in two factors: down before the center is subtracted, or up after that.
+
+        Else values near the end of floating point's range would overflow on the way.
+        """
+        return min(self.scale, 1.0), max(self.scale, 1.0)
+
+    def leave(self, codebook: NDArray) -> NDArray[np.float64]:
+        """Move a codebook back to data units."""
+        return codebook / self.scale + self.center
+
+
+def has_missing(X: NDArray) -> bool:
+    """Say whether values are missing (NaN)."""
+    return bool(np.isnan(X.min()))
+
+
+def known(rows: tf.Tensor) -> tf.Tensor:
+    """Put 0 for missing values."""
+    return tf.where(tf.math.is_nan(rows), tf.zeros([], rows.dtype), rows)
+
+
+def spread_out(rows: tf.Tensor, is_incomplete: bool) -> tf.Tensor:
+    """Lay incomplete rows out for a product: known values, 0 for the others, and which these are.
+
+    Complete rows are returned as they are.
+    """
+    if not is_incomplete:
+        return rows
+    mask = tf.cast(~tf.math.is_nan(rows), rows.dtype)
+    return tf.concat([known(rows), mask], axis=1)
+
+
+def squared_norms(rows: tf.Tensor, is_incomplete: bool) -> tf.Tensor:
+    """Squared norms of rows, over their known features."""
+    return tf.reduce_sum(tf.square(known(rows) if is_incomplete else rows), axis=1)
