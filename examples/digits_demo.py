@@ -76,9 +76,9 @@ def main():
             f"{held_out_accuracy(KMeans(n_units, n_init=1, random_state=0), X, y):.3f}",
         ),
     ]
-    print(f"{'':38}{'self-organizing map':28}k-means")
+    print(f"{'':38}{'self-organizing map':30}k-means")
     for name, ours, theirs in rows:
-        print(f"{name:38}{ours:28}{theirs}")
+        print(f"{name:38}{ours:30}{theirs}")
 
     matplotlib.use("agg")
     display = UMatrixDisplay.from_estimator(som, X, y)

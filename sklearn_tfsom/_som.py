@@ -350,7 +350,7 @@ class TFSOM(
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Samples.
+            Samples, NaN where a value is missing.
 
         Returns
         -------
@@ -366,7 +366,7 @@ class TFSOM(
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Samples.
+            Samples, NaN where a value is missing.
 
         Returns
         -------
@@ -394,7 +394,7 @@ class TFSOM(
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Samples.
+            Samples, NaN where a value is missing.
 
         y : None
             Ignored.
@@ -419,7 +419,7 @@ class TFSOM(
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Samples.
+            Samples, NaN where a value is missing.
 
         Returns
         -------
@@ -434,7 +434,7 @@ class TFSOM(
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Samples.
+            Samples, NaN where a value is missing.
 
         n_bmus : int, default=1
             How many units to find for each sample, at most n_units.
@@ -472,7 +472,7 @@ class TFSOM(
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Samples.
+            Samples, NaN where a value is missing.
 
         Returns
         -------
