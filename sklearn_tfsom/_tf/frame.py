@@ -43,21 +43,16 @@ class Frame(NamedTuple):
     def enter(self, X: NDArray, out: NDArray | None = None) -> NDArray:
         """Move data into the frame: into `out`, of the type of X and of this frame, or in float64.
 
-        The result is rounded once.
+        The result is rounded once. Scaled down before or up after the center is subtracted: else
+        values near the end of floating point's range would overflow on the way.
         """
         out = np.array(X, np.float64) if out is None else out
-        before, after = self.scales
-        np.multiply(X, out.dtype.type(before), out=out)
-        np.subtract(out, (self.center * before).astype(out.dtype), out=out)
-        return np.multiply(out, out.dtype.type(after), out=out)
-
-    @property
-    def scales(self) -> tuple[float, float]:
-        """The scale in two factors: down before the center is subtracted, or up after that.
-
-        Else values near the end of floating point's range would overflow on the way.
-        """
-        return min(self.scale, 1.0), max(self.scale, 1.0)
+        scale = out.dtype.type(self.scale)
+        if self.scale > 1:
+            np.subtract(X, self.center.astype(out.dtype), out=out)
+            return np.multiply(out, scale, out=out)
+        np.multiply(X, scale, out=out)
+        return np.subtract(out, (self.center * self.scale).astype(out.dtype), out=out)
 
     def leave(self, codebook: NDArray) -> NDArray[np.float64]:
         """Move a codebook back to data units."""

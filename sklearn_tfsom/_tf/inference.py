@@ -42,9 +42,12 @@ _SCALE = tf.TensorSpec([], tf.float64)
 
 def _in_frame(x: tf.Tensor, center: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
     """Move samples into the frame, as `Frame.enter` does."""
-    before, after = tf.minimum(scale, 1), tf.maximum(scale, 1)
-    moved = x * tf.cast(before, x.dtype) - tf.cast(center * before, x.dtype)
-    return moved * tf.cast(after, x.dtype)
+    factor = tf.cast(scale, x.dtype)
+    return tf.cond(
+        scale > 1,
+        lambda: (x - tf.cast(center, x.dtype)) * factor,
+        lambda: x * factor - tf.cast(center * scale, x.dtype),
+    )
 
 
 def _extent(center: tf.Tensor, scale: tf.Tensor, codebook: tf.Tensor) -> tf.Tensor:
