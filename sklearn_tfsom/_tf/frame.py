@@ -36,8 +36,10 @@ class Frame(NamedTuple):
         """Make the frame in which samples of some dtype are searched by a trained codebook."""
         codebook = np.asarray(codebook, np.float64)
         # From the first code vector on, for sums of values at the end of float64's range.
-        center = codebook[0] + np.sum((codebook - codebook[0]) / len(codebook), axis=0)
-        apart = codebook - center
+        apart = codebook - codebook[0]
+        mean = np.full(len(codebook), 1 / len(codebook)) @ apart
+        center = codebook[0] + mean
+        apart -= mean
         return cls.around(center, float(max(apart.max(), -apart.min())), dtype)
 
     def enter(self, X: NDArray, out: NDArray | None = None) -> NDArray:

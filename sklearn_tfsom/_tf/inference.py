@@ -213,12 +213,18 @@ def _few_nearest(X: NDArray, codebook: NDArray, frame: Frame) -> NDArray[np.int6
     differences = np.where(is_missing[:, None], 0, rows[:, None] - units)
     squared = np.einsum("ijk,ijk->ij", differences, differences)
     best = squared.min(axis=1)
-    differs = units.max(axis=0) > units.min(axis=0)
-    extent = math.hypot(*(frame.center * frame.scale)[differs].tolist())
-    noise = NOISE * (np.minimum(np.sqrt(norms), far) + extent)
-    with np.errstate(over="ignore"):  # of a single point, far out
-        limit = best + noise * (2 * np.sqrt(best) + noise)
-    return np.argmax(squared <= limit[:, None], axis=1)[:, None]
+    values = frame.center * frame.scale
+
+    def within_rounding(values: NDArray[np.float64]) -> NDArray[np.bool_]:
+        noise = NOISE * (np.minimum(np.sqrt(norms), far) + math.hypot(*values.tolist()))
+        with np.errstate(over="ignore"):  # of a single point, far out
+            limit = best + noise * (2 * np.sqrt(best) + noise)
+        return squared <= limit[:, None]
+
+    near = within_rounding(values)
+    if np.count_nonzero(near) > len(X):  # seldom: so only then which features differ is asked
+        near = within_rounding(values[units.max(axis=0) > units.min(axis=0)])
+    return np.argmax(near, axis=1)[:, None]
 
 
 def nearest(X: NDArray, codebook: NDArray, n_bmus: int = 1) -> NDArray[np.int64]:
