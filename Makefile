@@ -25,7 +25,7 @@ help:
 	@echo "make test         run the tests"
 	@echo "make test-oldest  run the tests with the oldest supported scikit-learn"
 	@echo "make bench        compare with k-means, into benchmarks/results (minutes)"
-	@echo "make bench-full   the same with all points and rounds (an hour)"
+	@echo "make bench-full   the same with all points and rounds"
 	@echo "make bench-libraries  compare with other libraries, in an environment of their own"
 	@echo "make lint         run the linters (make format: let them mend what they can)"
 	@echo "make clean        remove what make has made"

@@ -142,10 +142,17 @@ class Grid:
         blocks = self._squared(between[:, None, None], columns + offset[:, None, None])
         return index.reshape(self.n_rows, self.n_rows).astype(np.int32), blocks
 
+    @property
+    def separates(self) -> bool:
+        """Whether rows and columns add up: not on a hexagonal torus with odd n_rows."""
+        return not self._seam_shift
+
     def separated(
         self, target: Grid | None = None, source: Grid | None = None
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Squared grid distances as a sum of a part along rows and a part along columns.
+
+        Only where `separates`.
 
         Parameters
         ----------
@@ -160,10 +167,7 @@ class Grid:
             Part that depends on the two columns, by the parity of the two rows. The squared grid
             distance between (r, c) of the target and (s, e) of the source, in squared lattice
             spacings of this grid, is ``rows[r, s] + columns[r % 2, s % 2, c, e]``.
-            None where distances do not separate: on a hexagonal torus with an odd number of rows.
         """
-        if self._seam_shift:
-            return None
         rows, half_columns = self._laid_over(target or self)
         source_rows, source_half_columns = self._laid_over(source or self)
         between = np.subtract.outer(rows, source_rows)

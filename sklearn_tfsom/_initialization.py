@@ -113,7 +113,7 @@ def principal_plane(
             masks = (np.sqrt(shares[rows])[:, None] * ~np.isnan(X[rows]) for rows in tiles)
             both = sum(mask.T @ mask for mask in masks)
             scatter = np.divide(scatter, both, out=np.zeros_like(scatter), where=both > 0)
-        else:
+        elif is_incomplete:
             scatter = scatter / np.sqrt(np.outer(counts, counts))
     size = len(scatter)
     values, vectors = scipy.linalg.eigh(scatter, subset_by_index=[max(0, size - 2), size - 1])
@@ -225,7 +225,7 @@ def _from(origin: NDArray[np.float64], X: NDArray) -> NDArray[np.float64]:
 
     So sums round alike for any layout of X.
     """
-    moved = np.array(X, dtype=np.float64, order="C")  # a third of the time of np.subtract's dtype
+    moved = np.array(X, dtype=np.float64, order="C")  # np.subtract's dtype is slower
     np.subtract(moved, origin, out=moved)
     if np.isnan(moved.min()):
         moved[np.isnan(moved)] = 0

@@ -90,7 +90,7 @@ def is_separable(grid: Grid, neighborhood: str | Neighborhood) -> bool:
 
     The exponential of a sum is a product of exponentials; no other neighborhood separates.
     """
-    return neighborhood == "gaussian" and grid.separated() is not None
+    return neighborhood == "gaussian" and grid.separates
 
 
 def kernels(grid: Grid, neighborhood: str | Neighborhood) -> Callable[..., Kernel]:
@@ -114,8 +114,7 @@ def kernels(grid: Grid, neighborhood: str | Neighborhood) -> Callable[..., Kerne
 
         @functools.cache
         def separated(source: Grid, target: Grid) -> tuple[NDArray, NDArray]:
-            rows, columns = grid.separated(target, source)  # type: ignore[misc]  # not None
-            return rows, columns
+            return grid.separated(target, source)
 
         def separable_kernel(
             radius: float, source: Grid = grid, target: Grid = grid

@@ -91,7 +91,7 @@ def make_plan(som: Any, X: NDArray, sample_weight: NDArray[np.float64]) -> Plan:
             f"n_samples={len(X)} must be at least n_clusters={som.n_clusters}, counting samples "
             "of positive weight."
         )
-    valid.check_features(X)
+    valid.check_known(X, axis=0)
     starts_from_pca = isinstance(som.init, str) and som.init == "pca"
     needs_directions = isinstance(som.grid_size, str) or starts_from_pca
     plane = principal_plane(X, sample_weight, n_directions=2 if needs_directions else 0)

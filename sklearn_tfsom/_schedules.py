@@ -115,4 +115,4 @@ def grid_schedule(grid: Grid, radii: NDArray[np.float64]) -> list[Grid]:
     narrowest = np.minimum.accumulate(np.minimum(radii, grid.n_rows + grid.n_columns))
     halvings = np.floor(2 * np.log2(_SPACINGS_PER_RADIUS * narrowest)) / 2
     spacings = np.where(narrowest > radii[-1], 2.0 ** np.maximum(halvings, 0), 1)
-    return [grid.coarsened(spacing) if spacing > 1 else grid for spacing in spacings]
+    return [grid.coarsened(spacing) for spacing in spacings]

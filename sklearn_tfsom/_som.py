@@ -103,9 +103,10 @@ class TFSOM(
 
     coarse_to_fine : bool, default=True
         Whether a coarser grid is searched while the radius is wide: what a wide neighborhood
-        leaves of a map, fewer units hold as well. It halves the cost of training; on average over
-        data sets the errors stay as they are, on one set they may differ by a few percent either
-        way. It applies to a Gaussian neighborhood with ``init="pca"``, where the start can be laid
+        leaves of a map, fewer units hold as well. It about halves the cost of training where the
+        search is most of it, from some 100,000 samples or 1,000 units on; on average over data
+        sets the errors stay as they are, on one set they may differ by a few percent either way.
+        It applies to a Gaussian neighborhood with ``init="pca"``, where the start can be laid
         out on any grid, and not to hexagonal tori with an odd number of rows; all else, or False,
         is the batch map as it is defined above, on the whole grid in every epoch.
 
@@ -158,9 +159,9 @@ class TFSOM(
     history_ : dict of str to ndarray of float64, shape (n_iter_,)
         "radius" of each epoch, in lattice spacings, and "quantization_error" of the codebook
         that the epoch began with (on a coarser grid where `coarse_to_fine` searches one), in
-        data units. It costs no pass of its own: it is summed from
-        the search's float32 scores, good to 1e-6 on most data, and to less where samples lie much
-        closer to their units than to the data's mean.
+        data units. It costs no pass of its own: it is summed from the search's float32 scores,
+        good to 1e-6 on most data, and to less where samples lie much closer to their units than
+        to the data's mean.
 
     n_iter_ : int
         Number of epochs run.
@@ -530,7 +531,7 @@ class TFSOM(
         X = validate_data(
             self, X, reset=reset, dtype=[np.float64, np.float32], ensure_all_finite="allow-nan"
         )
-        valid.check_samples(X)
+        valid.check_known(X, axis=1)
         return X
 
     def _check_fitted_data(self, X: Any) -> NDArray:

@@ -122,34 +122,22 @@ def check_value(name: str, owner: object, value: Any, alternatives: Sequence[Rul
         raise wrong_parameter(name, owner, right, _shown(value))
 
 
-def check_samples(X: NDArray) -> None:
-    """Check that every sample has a value.
+def check_known(X: NDArray, axis: int) -> None:
+    """Check that every sample (`axis` 1) or every feature (0) has a value.
 
     Raises
     ------
     ValueError
         Where one has none.
     """
-    _check_known(X, 1, "Sample", "all its features. Remove it.")
-
-
-def check_features(X: NDArray) -> None:
-    """Check that every feature has a value.
-
-    Raises
-    ------
-    ValueError
-        Where one has none.
-    """
-    _check_known(X, 0, "Feature", "all samples of positive weight. Remove it.")
-
-
-def _check_known(X: NDArray, axis: int, what: str, where: str) -> None:
     if not np.isnan(X.min()):
         return
     (empty,) = np.nonzero(np.isnan(X).all(axis=axis))
     if len(empty):
-        raise ValueError(f"{what} {empty[0]} of X is missing (NaN) in {where}")
+        what, where = ("Sample", "all its features")
+        if axis == 0:
+            what, where = ("Feature", "all samples of positive weight")
+        raise ValueError(f"{what} {empty[0]} of X is missing (NaN) in {where}. Remove it.")
 
 
 def wrong_parameter(name: str, owner: object, right: str, came: str) -> InvalidParameterError:

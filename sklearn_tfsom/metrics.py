@@ -29,7 +29,7 @@ def quantization_error(
         A fitted map.
 
     X : array-like of shape (n_samples, n_features)
-        Samples.
+        Samples, NaN where a value is missing.
 
     sample_weight : array-like of shape (n_samples,), default=None
         Weight of each sample in the mean.
@@ -69,7 +69,7 @@ def topographic_error(
         A fitted map.
 
     X : array-like of shape (n_samples, n_features)
-        Samples.
+        Samples, NaN where a value is missing.
 
     sample_weight : array-like of shape (n_samples,), default=None
         Weight of each sample in the mean.

@@ -33,7 +33,7 @@ _CHUNK_VALUES = 2**22
 # Up to so many differences between samples and units NumPy is done before a graph is called.
 _FEW_DIFFERENCES = 2**16
 
-_TOO_FAR = "X holds values too large: their squared distances leave float64's range. Rescale it."
+_TOO_FAR = "X holds values too large: their squared distances leave {}'s range. Rescale it."
 
 _CODEBOOK = tf.TensorSpec([None, None], tf.float64)
 _CENTER = tf.TensorSpec([None], tf.float64)
@@ -268,7 +268,7 @@ def nearest(X: NDArray, codebook: NDArray, n_bmus: int = 1) -> NDArray[np.int64]
     for rows in _tiles(n_samples, n_rows):
         found, is_finite = find(tf.constant(X[rows]), *inside)
         if not is_finite:
-            raise ValueError(_TOO_FAR)
+            raise ValueError(_TOO_FAR.format("float64"))
         bmus[rows] = np.atleast_2d(found.numpy()).T
     return bmus
 
@@ -300,7 +300,7 @@ def apart(X: NDArray, codebook: NDArray, bmus: NDArray) -> NDArray[np.float64]:
         found = _apart_tile(tf.as_dtype(X.dtype))(tf.constant(X[rows]), *inside, units)
         result[rows] = found.numpy().T
     if not np.isfinite(result).all():
-        raise ValueError(_TOO_FAR)
+        raise ValueError(_TOO_FAR.format("float64"))
     return result / frame.scale
 
 
@@ -342,5 +342,5 @@ def distances(X: NDArray, codebook: NDArray) -> NDArray:
         with ThreadPoolExecutor(2) as pool:
             is_finite = all(pool.map(fill, _tiles(len(X), n_tile)))
     if not is_finite:
-        raise ValueError(_TOO_FAR.replace("float64", X.dtype.name))
+        raise ValueError(_TOO_FAR.format(X.dtype.name))
     return result

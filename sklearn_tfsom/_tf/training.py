@@ -7,8 +7,8 @@ An epoch is one call of one graph::
         statistics += accumulate(chunk, weights, bmus)
     codebook = (H sums) / (H counts)
 
-The graphs are traced once per precision and kind of kernel in a process; no shape and no value is
-part of the trace.
+The graphs are traced once in a process for each precision and kind of kernel, with and without
+loops and missing values; no shape and no value is part of the trace.
 """
 
 from __future__ import annotations
@@ -272,7 +272,7 @@ def _epoch(
         tf.TensorSpec([None, None], tf.float64),
         *_parts(is_separable),
     ]
-    if not is_one_tile:  # without the loops a small epoch takes half as long
+    if not is_one_tile:  # the loops cost a fit of iris 3 of 14 ms, and the first one half of 0.9 s
         signature += [tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.int32)]
     return tf.function(epoch, input_signature=signature, autograph=False)
 
