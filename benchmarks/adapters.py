@@ -8,7 +8,6 @@ Most schedules are ``start * (end / start) ** (epoch / n_epochs)``, which stops 
 `end`. They are given the end one step beyond ours (`Task.beyond`), and so have the task's radii.
 """
 
-import inspect
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,7 +53,7 @@ def tfsom(task):
 
 def tfsom_coarse_to_fine(task):
     """All as the task says; finding the start, the same plane, counts (it is given to others)."""
-    return _tfsom(task, init="pca", coarse_to_fine=True)
+    return _tfsom(task, init="pca")
 
 
 def _tfsom(task, **parameters):
@@ -190,6 +189,7 @@ def numbasom(task):
 
 ADAPTERS = {
     "TFSOM": tfsom,
+    "TFSOM, coarse to fine": tfsom_coarse_to_fine,
     "fastersom": fastersom,
     "XPySom": xpysom,
     "somoclu": somoclu,
@@ -198,5 +198,3 @@ ADAPTERS = {
     "MiniSom": minisom,
     "susi": susi,
 }
-if "coarse_to_fine" in inspect.signature(TFSOM).parameters:
-    ADAPTERS = {"TFSOM": tfsom, "TFSOM, coarse to fine": tfsom_coarse_to_fine, **ADAPTERS}
