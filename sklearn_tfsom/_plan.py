@@ -11,17 +11,12 @@ from sklearn.utils import check_random_state
 
 from sklearn_tfsom import _validation as valid
 from sklearn_tfsom._grid import BOUNDARIES, LATTICES, Grid
-from sklearn_tfsom._initialization import (
-    INITS,
-    PrincipalPlane,
-    automatic_shape,
-    initial_codebook,
-    principal_plane,
-)
+from sklearn_tfsom._initialization import INITS, automatic_shape, initial_codebook
 from sklearn_tfsom._neighborhood import NEIGHBORHOODS, Neighborhood, is_separable
+from sklearn_tfsom._principal_plane import PrincipalPlane, principal_plane
+from sklearn_tfsom._samples import METRICS, Samples, as_codebook, is_zero
 from sklearn_tfsom._schedules import RADIUS_DECAYS, grid_schedule, radius_schedule
 
-METRICS = ("euclidean",)
 FEATURES = ("distances", "coordinates", "activations")
 
 _AUTO = valid.choice(["auto"])
@@ -49,7 +44,7 @@ RULES = {
 class Plan(NamedTuple):
     """All that training needs to know."""
 
-    X: NDArray  # (n_samples, n_features), the samples of positive weight
+    samples: Samples  # those of positive weight (that have a direction, where that is what counts)
     sample_weight: NDArray[np.float64]  # (n_samples,), positive
     mean: NDArray[np.float64]  # (n_features,)
     spread: float  # root mean square distance of the samples to their mean
@@ -60,15 +55,15 @@ class Plan(NamedTuple):
     neighborhood: str | Neighborhood
 
 
-def make_plan(som: Any, X: NDArray, sample_weight: NDArray[np.float64]) -> Plan:
+def make_plan(som: Any, samples: Samples, sample_weight: NDArray[np.float64]) -> Plan:
     """Resolve the parameters of a map for some data.
 
     Parameters
     ----------
     som : TFSOM
         Its parameters are valid, each by itself; it is not changed.
-    X : ndarray of shape (n_samples, n_features)
-        Valid samples.
+    samples : Samples
+        Valid.
     sample_weight : ndarray of float64, shape (n_samples,)
         Valid weights.
 
@@ -83,18 +78,16 @@ def make_plan(som: Any, X: NDArray, sample_weight: NDArray[np.float64]) -> Plan:
     ValueError
         Where there are fewer samples than clusters, or values too large.
     """
-    counts = sample_weight / sample_weight.sum() > 0  # also of a weight that is nothing beside all
-    if not counts.all():
-        X, sample_weight = X[counts], sample_weight[counts]
-    if som.n_clusters is not None and len(X) < som.n_clusters:
+    samples, sample_weight = _that_count(som, samples, sample_weight)
+    if som.n_clusters is not None and len(samples) < som.n_clusters:
         raise ValueError(
-            f"n_samples={len(X)} must be at least n_clusters={som.n_clusters}, counting samples "
-            "of positive weight."
+            f"n_samples={len(samples)} must be at least n_clusters={som.n_clusters}, counting "
+            "samples of positive weight."
         )
-    valid.check_known(X, axis=0)
+    valid.check_features_known(samples)
     starts_from_pca = isinstance(som.init, str) and som.init == "pca"
     needs_directions = isinstance(som.grid_size, str) or starts_from_pca
-    plane = principal_plane(X, sample_weight, n_directions=2 if needs_directions else 0)
+    plane = principal_plane(samples, sample_weight, n_directions=2 if needs_directions else 0)
     if not math.isfinite(plane.spread):
         raise ValueError(
             "X holds values too large: their differences leave float64's range. Rescale it."
@@ -106,16 +99,39 @@ def make_plan(som: Any, X: NDArray, sample_weight: NDArray[np.float64]) -> Plan:
     if som.coarse_to_fine and starts_from_pca and is_separable(grid, neighborhood):
         grids = grid_schedule(grid, radii)
     return Plan(
-        X,
+        samples,
         sample_weight,
         plane.mean,
         plane.spread,
         grid,
         radii,
         grids,
-        _codebook(som, grids[0], X, sample_weight, plane),
+        _codebook(som, grids[0], samples, sample_weight, plane),
         neighborhood,
     )
+
+
+def _that_count(
+    som: Any, samples: Samples, sample_weight: NDArray[np.float64]
+) -> tuple[Samples, NDArray[np.float64]]:
+    """Return the samples that training is about: those of positive weight and with a direction."""
+    total = sample_weight.sum()
+    counts = None
+    if not sample_weight.min() / total > 0:  # also a weight that is nothing beside all
+        counts = sample_weight / total > 0
+    if samples.geometry == "spherical":
+        has_direction = samples.have_direction()
+        if not has_direction.all():
+            counts = has_direction if counts is None else counts & has_direction
+    if counts is None:
+        return samples, sample_weight
+    if not counts.any():
+        equal = "zeros" if som.metric == "cosine" else "equal values"
+        raise ValueError(
+            f"All samples of positive weight hold {equal} only: under metric={som.metric!r} they "
+            "have no direction, and no distance to learn from."
+        )
+    return samples.take(np.flatnonzero(counts)), sample_weight[counts]
 
 
 def _grid(som: Any, n_samples: float, plane: PrincipalPlane) -> Grid:
@@ -135,16 +151,33 @@ def _grid(som: Any, n_samples: float, plane: PrincipalPlane) -> Grid:
 
 
 def _codebook(
-    som: Any, grid: Grid, X: NDArray, sample_weight: NDArray[np.float64], plane: PrincipalPlane
+    som: Any,
+    grid: Grid,
+    samples: Samples,
+    sample_weight: NDArray[np.float64],
+    plane: PrincipalPlane,
 ) -> NDArray[np.float64]:
     if isinstance(som.init, str):
         random_state = check_random_state(som.random_state)
-        return initial_codebook(som.init, grid, X, sample_weight, plane, random_state)
+        codebook = initial_codebook(som.init, grid, samples, sample_weight, plane, random_state)
+        codebook = as_codebook(codebook, som.metric)
+        if samples.geometry == "spherical":
+            # The origin has no direction; the data spread around it, so that they have a main one.
+            codebook[is_zero(codebook)] = plane.directions[0]
+        return codebook
     codebook = np.array(som.init, dtype=np.float64)
-    right = (grid.n_units, X.shape[1])
+    right = (grid.n_units, samples.shape[1])
     if codebook.shape != right:
         raise valid.wrong_parameter(
             "init", som, f"of shape (n_units, n_features), {right}", f"shape {codebook.shape}"
+        )
+    codebook = as_codebook(codebook, som.metric)
+    if samples.geometry == "spherical" and is_zero(codebook).any():
+        raise valid.wrong_parameter(
+            "init",
+            som,
+            f"code vectors that have a direction under metric={som.metric!r}",
+            f"code vector {np.argmax(is_zero(codebook))}, which has none,",
         )
     return codebook
 

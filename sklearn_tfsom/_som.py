@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import scipy.sparse
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import (
     BaseEstimator,
@@ -25,8 +26,12 @@ from sklearn_tfsom._compat import CallbackSupportMixin, with_callbacks
 from sklearn_tfsom._grid import Grid
 from sklearn_tfsom._neighborhood import kernels
 from sklearn_tfsom._plan import RULES, Plan, make_plan
+from sklearn_tfsom._samples import INCOMPLETE_METRICS, SPARSE_METRICS, Samples, is_memory_map
 from sklearn_tfsom._schedules import n_epochs_to_end
 from sklearn_tfsom._tf.startup import tensorflow_core
+
+# Values that are searched at a time, for what a fit leaves behind: 64 MiB of float32.
+_SEARCHED_VALUES = 2**24
 
 
 class TFSOM(
@@ -294,18 +299,18 @@ class TFSOM(
             Where samples fall on fewer units than `n_clusters`: there are fewer clusters then.
         """
         valid.check_parameters(self, RULES)
-        X = self._check_data(X, reset=True)
-        weights = valid.check_sample_weight(sample_weight, len(X))
-        plan = make_plan(self, X, weights)
+        samples = self._check_data(X, reset=True)
+        weights = valid.check_sample_weight(sample_weight, len(samples))
+        plan = make_plan(self, samples, weights)
 
         callbacks = self._init_callback_context(max_subtasks=len(plan.radii))
         callbacks.call_on_fit_task_begin(estimator=self, X=X, y=y)
         core = tensorflow_core()
         epochs = core.train_epochs(
-            plan.X,
+            plan.samples,
             plan.sample_weight,
             plan.codebook,
-            core.Frame.around(plan.mean, plan.spread, plan.X.dtype),
+            core.Frame.around(plan.mean, plan.spread, plan.samples.dtype),
             _steps(plan),
         )
         n_falling = n_epochs_to_end(plan.radii)
@@ -323,7 +328,7 @@ class TFSOM(
                 )
 
             def attributes(epoch: Any = epoch) -> dict[str, Any]:
-                return self._attributes(plan.grid, epoch.codebook(), X, weights, history)
+                return self._attributes(plan.grid, epoch.codebook(), samples, weights, history)
 
             stopped = task.call_on_fit_task_end(
                 estimator=self, X=X, y=y, reconstruction_attributes=attributes
@@ -376,18 +381,18 @@ class TFSOM(
             lattice spacings; or activations. float32 where `X` is (distances then are good to
             about 2e-5), else float64.
         """
-        X = self._check_fitted_data(X)
+        samples = self._check_fitted_data(X)
         valid.check_value("features", self, self.features, RULES["features"])
         core = tensorflow_core()
         if self.features == "coordinates":
-            bmus = core.nearest(X, self.codebook_)[:, 0]
-            return self.unit_positions_[bmus].astype(X.dtype)
-        distances = core.distances(X, self.codebook_)
+            bmus = core.nearest(samples, self.codebook_)[:, 0]
+            return self.unit_positions_[bmus].astype(samples.dtype)
+        distances = core.distances(samples, self.codebook_)
         if self.features == "distances":
             return distances
-        width = max(self.quantization_error_, float(np.finfo(X.dtype).tiny))
+        width = max(self.quantization_error_, float(np.finfo(samples.dtype).tiny))
         with np.errstate(over="ignore"):  # so far away that the activation is 0
-            return np.exp(-np.square(distances / X.dtype.type(width)) / 2)
+            return np.exp(-np.square(distances / samples.dtype.type(width)) / 2)
 
     def score(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
         """Compute minus the mean quantization error: higher is better.
@@ -408,11 +413,10 @@ class TFSOM(
         score : float
             Minus the weighted mean distance to the best-matching unit, in data units.
         """
-        X = self._check_fitted_data(X)
-        weights = valid.check_sample_weight(sample_weight, len(X))
-        core = tensorflow_core()
-        bmus = core.nearest(X, self.codebook_)
-        return -_mean(core.apart(X, self.codebook_, bmus)[:, 0], weights)
+        samples = self._check_fitted_data(X)
+        weights = valid.check_sample_weight(sample_weight, len(samples))
+        _, error, _ = self._search(samples, weights, self.codebook_)
+        return -error
 
     def score_samples(self, X: ArrayLike) -> NDArray:
         """Compute minus the distance of each sample to its best-matching unit.
@@ -457,14 +461,14 @@ class TFSOM(
         InvalidParameterError
             Where `n_bmus` is not an int from 1 to n_units.
         """
-        X = self._check_fitted_data(X)
+        samples = self._check_fitted_data(X)
         valid.check_value("n_bmus", self, n_bmus, [valid.integer(1, len(self.codebook_))])
         core = tensorflow_core()
-        bmus = core.nearest(X, self.codebook_, int(n_bmus))
-        shape = len(X) if n_bmus == 1 else bmus.shape
+        bmus = core.nearest(samples, self.codebook_, int(n_bmus))
+        shape = len(samples) if n_bmus == 1 else bmus.shape
         if not return_distance:
             return bmus.reshape(shape)
-        distances = core.apart(X, self.codebook_, bmus).astype(X.dtype)
+        distances = core.apart(samples, self.codebook_, bmus).astype(samples.dtype)
         return distances.reshape(shape), bmus.reshape(shape)
 
     def quantize(self, X: ArrayLike) -> NDArray:
@@ -511,14 +515,19 @@ class TFSOM(
         >>> bool(np.abs(som.impute([[5.1, 3.5, 1.4, np.nan]])[0, 3] - 0.2) < 0.1)
         True
         """
-        X = self._check_fitted_data(X)
-        bmus = tensorflow_core().nearest(X, self.codebook_)[:, 0]
-        return np.where(np.isnan(X), self.codebook_[bmus].astype(X.dtype), X)
+        samples = self._check_fitted_data(X)
+        bmus = tensorflow_core().nearest(samples, self.codebook_)[:, 0]
+        values = samples.values
+        if not samples.has_missing:
+            return values.copy()
+        return np.where(np.isnan(values), self.codebook_[bmus].astype(values.dtype), values)
 
     def __sklearn_tags__(self) -> Tags:
         """Say that values may be missing and that float32 stays float32."""
         tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
+        is_named = isinstance(self.metric, str)  # parameters are checked in fit only
+        tags.input_tags.allow_nan = is_named and self.metric in INCOMPLETE_METRICS
+        tags.input_tags.sparse = is_named and self.metric in SPARSE_METRICS
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
@@ -527,27 +536,63 @@ class TFSOM(
         n_units = len(self.codebook_)  # no attribute before fit: so scikit-learn learns of it
         return 2 if self.features == "coordinates" else n_units
 
-    def _check_data(self, X: Any, *, reset: bool) -> NDArray:
+    def _check_data(self, X: Any, *, reset: bool) -> Samples:
+        metric = self.metric if reset else self._metric
+        if scipy.sparse.issparse(X) and metric not in SPARSE_METRICS:
+            right = f"one of {', '.join(map(repr, SPARSE_METRICS))} for sparse X"
+            raise valid.wrong_parameter("metric", self, right, repr(metric))
+        # Numbers on disk stay as they are: tiles are converted when they are read.
+        is_left = is_memory_map(X) and isinstance(X, np.ndarray) and X.dtype.kind in "iuf"
         X = validate_data(
-            self, X, reset=reset, dtype=[np.float64, np.float32], ensure_all_finite="allow-nan"
+            self,
+            X,
+            reset=reset,
+            accept_sparse="csr" if metric in SPARSE_METRICS else False,
+            dtype=None if is_left else [np.float64, np.float32],
+            ensure_all_finite=False,
         )
-        valid.check_known(X, axis=1)
-        return X
+        if metric == "correlation" and X.shape[1] == 1:
+            raise ValueError(
+                "metric='correlation' compares features with each other, of which there must be "
+                "at least 2. Got n_features = 1."
+            )
+        if scipy.sparse.issparse(X) and not X.has_canonical_format:
+            X = X.copy()
+            X.sum_duplicates()
+        has_missing = valid.check_values(X, self, metric)
+        return Samples(X, metric, has_missing=has_missing)
 
-    def _check_fitted_data(self, X: Any) -> NDArray:
+    def _check_fitted_data(self, X: Any) -> Samples:
         check_is_fitted(self)
         return self._check_data(X, reset=False)
 
+    def _search(
+        self, samples: Samples, weights: NDArray[np.float64], codebook: NDArray
+    ) -> tuple[NDArray[np.int64], float, NDArray[np.float64]]:
+        """Find best-matching units, the quantization error, and the hits; tile by tile."""
+        core = tensorflow_core()
+        bmus = np.empty(len(samples), dtype=np.int64)
+        hits, error, total = np.zeros(len(codebook)), 0.0, weights.sum()
+        for rows in samples.tiles(_SEARCHED_VALUES):
+            part, weight = samples.take(rows), weights[rows]
+            found = core.nearest(part, codebook)
+            # Shares, so that no sum leaves float64's range.
+            error += float(core.apart(part, codebook, found)[:, 0] @ (weight / total))
+            bmus[rows] = found[:, 0]
+            hits += np.bincount(bmus[rows], weight, minlength=len(codebook))
+        return bmus, error, hits
+
     def _attributes(
-        self, grid: Grid, codebook: NDArray, X: NDArray, weights: NDArray, history: dict
+        self,
+        grid: Grid,
+        codebook: NDArray,
+        samples: Samples,
+        weights: NDArray[np.float64],
+        history: dict,
     ) -> dict[str, Any]:
         """All fitted attributes that a codebook leads to."""
-        codebook = codebook.astype(X.dtype)
-        core = tensorflow_core()
-        bmus = core.nearest(X, codebook)
-        distances = core.apart(X, codebook, bmus)[:, 0]
-        bmus = bmus[:, 0]
-        hits = np.bincount(bmus, weights, minlength=grid.n_units)
+        codebook = codebook.astype(samples.dtype)
+        bmus, error, hits = self._search(samples, weights, codebook)
         cluster_labels = np.arange(grid.n_units)
         if self.n_clusters is not None:
             n_clusters = min(self.n_clusters, int(np.count_nonzero(hits)))
@@ -560,9 +605,10 @@ class TFSOM(
             # What the codebook was trained with, whatever is set afterwards.
             "_lattice": grid.lattice,
             "_boundary": grid.boundary,
+            "_metric": self.metric,
             "unit_positions_": grid.positions(),
             "hits_": hits,
-            "quantization_error_": _mean(distances, weights),
+            "quantization_error_": error,
             "history_": {name: np.array(values) for name, values in history.items()},
             "n_iter_": len(history["radius"]),
         }
@@ -580,8 +626,3 @@ def _steps(plan: Plan) -> Iterator[Any]:
             kernel(radius, grid, next_grid) if next_grid != grid else None,
             functools.partial(kernel, radius, grid, plan.grid) if grid != plan.grid else None,
         )
-
-
-def _mean(values: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
-    """Weighted mean; shares first, so that no sum leaves float64's range."""
-    return float(values @ (weights / weights.sum()))

@@ -12,9 +12,15 @@ from numbers import Integral, Real
 from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
+import scipy.sparse
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_array
+from sklearn.utils import assert_all_finite, check_array
+
+from sklearn_tfsom._samples import INCOMPLETE_METRICS, Samples
+
+# Values that are looked at at a time.
+_TILE_VALUES = 2**20
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -122,22 +128,71 @@ def check_value(name: str, owner: object, value: Any, alternatives: Sequence[Rul
         raise wrong_parameter(name, owner, right, _shown(value))
 
 
-def check_known(X: NDArray, axis: int) -> None:
-    """Check that every sample (`axis` 1) or every feature (0) has a value.
+def check_values(X: Any, owner: object, metric: str) -> bool:
+    """Check data for infinity and for missing values, tile by tile, and say whether some are.
+
+    Raises
+    ------
+    ValueError
+        Where a value is infinite, or missing values come where they cannot be dealt with: in
+        sparse data, under a metric that compares whole samples, or as all of a sample.
+    """
+    is_sparse = scipy.sparse.issparse(X)
+    values = X.data[:, None] if is_sparse else X
+    has_missing = False
+    for rows in _tiles(values):
+        tile = values[rows]
+        with np.errstate(over="ignore", invalid="ignore"):
+            is_finite = bool(np.isfinite(tile.sum()))  # all are, then
+        if is_finite:
+            continue
+        assert_all_finite(
+            tile, allow_nan=True, estimator_name=type(owner).__name__, input_name="X"
+        )
+        is_missing = np.isnan(tile)
+        if not is_missing.any():
+            continue
+        has_missing = True
+        if is_sparse:
+            raise ValueError(
+                "X is sparse and holds missing values (NaN). Missing values go with dense data "
+                "only: fill them in, or pass a dense array."
+            )
+        if metric not in INCOMPLETE_METRICS:
+            raise wrong_parameter(
+                "metric",
+                owner,
+                f"one of {', '.join(map(repr, INCOMPLETE_METRICS))} for X with missing values "
+                "(NaN)",
+                repr(metric),
+            )
+        (empty,) = np.nonzero(is_missing.all(axis=1))
+        if len(empty):
+            sample = rows.start + empty[0]
+            raise ValueError(
+                f"Sample {sample} of X is missing (NaN) in all its features. Remove it."
+            )
+    return has_missing
+
+
+def check_features_known(samples: Samples) -> None:
+    """Check that every feature has a value.
 
     Raises
     ------
     ValueError
         Where one has none.
     """
-    if not np.isnan(X.min()):
+    if not samples.has_missing:
         return
-    (empty,) = np.nonzero(np.isnan(X).all(axis=axis))
-    if len(empty):
-        what, where = ("Sample", "all its features")
-        if axis == 0:
-            what, where = ("Feature", "all samples of positive weight")
-        raise ValueError(f"{what} {empty[0]} of X is missing (NaN) in {where}. Remove it.")
+    is_known = np.zeros(samples.shape[1], dtype=bool)
+    for rows in samples.tiles():
+        is_known |= (~np.isnan(samples[rows])).any(axis=0)
+    if not is_known.all():
+        raise ValueError(
+            f"Feature {np.argmin(is_known)} of X is missing (NaN) in all samples of positive "
+            "weight. Remove it."
+        )
 
 
 def wrong_parameter(name: str, owner: object, right: str, came: str) -> InvalidParameterError:
@@ -157,7 +212,7 @@ def check_sample_weight(sample_weight: Any, n_samples: int) -> NDArray[np.float6
         Where there is not one finite weight of at least 0 for each sample, or all are 0.
     """
     if sample_weight is None:
-        return np.ones(n_samples)
+        return np.broadcast_to(1.0, n_samples)  # takes no memory
     if isinstance(sample_weight, Real):
         sample_weight = np.full(n_samples, sample_weight)
     weights = check_array(
@@ -225,3 +280,8 @@ def _shown(value: Any) -> str:
         return shown
     text = " ".join(repr(value).split())
     return text if len(text) <= 100 else f"{text[:97]}..."
+
+
+def _tiles(values: NDArray) -> list[slice]:
+    step = max(1, _TILE_VALUES // values.shape[1])
+    return [slice(first, first + step) for first in range(0, len(values), step)]

@@ -27,6 +27,11 @@ SETTINGS = [
     {"grid_size": 4, "neighborhood": wave, "radius_decay": "linear"},
     {"grid_size": 6, "init": "sample", "random_state": 0, "n_clusters": 2},
     {"grid_size": (3, 5), "init": "random", "random_state": 1, "tol": 0},
+    {"metric": "cosine"},
+    {"metric": "correlation"},
+    {"metric": "manhattan", "grid_size": 4},
+    {"metric": "chebyshev", "features": "activations"},
+    {"metric": "cosine", "neighborhood": "bubble", "n_clusters": 3},
     {"radius_decay": [3.0, 2.0, 1.0], "max_iter": 3, "features": "coordinates"},
 ]
 

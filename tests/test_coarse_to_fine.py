@@ -10,7 +10,8 @@ from sklearn.datasets import load_digits
 
 from sklearn_tfsom import TFSOM
 from sklearn_tfsom._grid import BOUNDARIES, LATTICES, Grid
-from sklearn_tfsom._initialization import principal_plane
+from sklearn_tfsom._principal_plane import principal_plane
+from sklearn_tfsom._samples import Samples
 from sklearn_tfsom._schedules import grid_schedule, radius_schedule
 from sklearn_tfsom.metrics import topographic_error
 
@@ -37,7 +38,7 @@ def test_training_equals_the_slow_reference(blobs, lattice, boundary, shape):
     grids = grid_schedule(Grid(*shape, lattice, boundary), np.array(RADII))
     shapes = [grid.shape for grid in grids] + [shape]
     assert len(set(shapes)) >= 3
-    plane = principal_plane(blobs, np.ones(len(blobs)))
+    plane = principal_plane(Samples(blobs), np.ones(len(blobs)))
     axes = plane.deviations[:, None] * plane.directions
     expected = reference.train_coarse_to_fine(blobs, axes, RADII, shapes, lattice, boundary)
     setting = {"lattice": lattice, "boundary": boundary, "radius_decay": RADII, "tol": 0}
@@ -163,13 +164,13 @@ def test_a_map_stopped_while_coarse_is_the_whole_map(blobs):
         lambda: kernel(3.0, coarser, whole),
     )
     last = core.Step(1.0, kernel(1.0, whole, whole))
-    epochs = core.train_epochs(blobs, np.ones(len(blobs)), start, frame, [step, last])
+    epochs = core.train_epochs(Samples(blobs), np.ones(len(blobs)), start, frame, [step, last])
     stopped = next(epochs).codebook()
     step = step._replace(to_next=kernel(3.0, coarser, whole))
-    epochs = core.train_epochs(blobs, np.ones(len(blobs)), start, frame, [step, last])
+    epochs = core.train_epochs(Samples(blobs), np.ones(len(blobs)), start, frame, [step, last])
     next(epochs)
     codebook = next(
-        core.train_epochs(blobs, np.ones(len(blobs)), stopped, frame, [last])
+        core.train_epochs(Samples(blobs), np.ones(len(blobs)), stopped, frame, [last])
     ).codebook()
     assert stopped.shape == (whole.n_units, 4)
     assert_allclose(next(epochs).codebook(), codebook, rtol=1e-9, atol=1e-9)

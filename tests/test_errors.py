@@ -30,7 +30,7 @@ RIGHT = {
     "boundary": "a str among {'planar', 'cylindrical', 'toroidal'}",
     "neighborhood": "a str among {'gaussian', 'cut_gaussian', 'bubble', 'epanechnikov', "
     "'mexican_hat', 'triangle'} or a callable",
-    "metric": "a str among {'euclidean'}",
+    "metric": "a str among {'euclidean', 'cosine', 'correlation', 'manhattan', 'chebyshev'}",
     "init": "a str among {'pca', 'sample', 'random'} or an array-like of finite numbers "
     "of shape (n_units, n_features)",
     "max_iter": INT,
@@ -578,15 +578,16 @@ BAD_DATA = {
         r"Found array with 0 feature\(s\) \(shape=\(12, 0\)\) while a minimum of 1 is required",
     ),
     "ragged": ([[1, 2], [3]], ValueError, "inhomogeneous"),
-    "sparse matrix": (
-        scipy.sparse.csr_matrix(X),
-        TypeError,
-        r"Sparse data was passed.*dense data is required\. Use '\.toarray\(\)'",
+    "sparse with a gap": (
+        scipy.sparse.csr_array(np.where(np.eye(12, 3), NAN, X)),
+        ValueError,
+        r"^X is sparse and holds missing values \(NaN\)\. Missing values go with dense data only: "
+        r"fill them in, or pass a dense array\.$",
     ),
-    "sparse array": (
-        scipy.sparse.csr_array(X),
-        TypeError,
-        r"Sparse data was passed.*dense data is required\. Use '\.toarray\(\)'",
+    "sparse with infinity": (
+        scipy.sparse.coo_matrix(np.where(np.eye(12, 3), INF, X)),
+        ValueError,
+        "Input X contains infinity",
     ),
     "dict": ({"a": 1}, TypeError, "dict"),
 }

@@ -5,7 +5,9 @@ from sklearn.decomposition import PCA
 
 from sklearn_tfsom import TFSOM
 from sklearn_tfsom._grid import Grid
-from sklearn_tfsom._initialization import automatic_shape, initial_codebook, principal_plane
+from sklearn_tfsom._initialization import automatic_shape, initial_codebook
+from sklearn_tfsom._principal_plane import principal_plane
+from sklearn_tfsom._samples import Samples
 
 
 def ones(X):
@@ -19,7 +21,7 @@ def test_the_principal_plane_is_that_of_pca(shape, offset, scale):
     rng = np.random.RandomState(0)
     # A diagonal stretch keeps the eigenvalues apart.
     X = rng.normal(size=shape) * np.linspace(3, 1, shape[1])
-    plane = principal_plane((X + offset) * scale, ones(X))
+    plane = principal_plane(Samples((X + offset) * scale), ones(X))
     pca = PCA(2).fit(X)
     assert_allclose(plane.mean, (X.mean(axis=0) + offset) * scale, rtol=1e-12)
     assert plane.spread == pytest.approx(np.sqrt(X.var(axis=0).sum()) * scale, rel=1e-8)
@@ -31,12 +33,12 @@ def test_the_principal_plane_is_that_of_pca(shape, offset, scale):
 
 def test_the_sign_of_a_direction_is_settled():
     X = np.random.RandomState(0).normal(size=(40, 3)) @ np.diag([3, 2, 1])
-    plane, mirrored = principal_plane(X, ones(X)), principal_plane(-X, ones(X))
+    plane, mirrored = principal_plane(Samples(X), ones(X)), principal_plane(Samples(-X), ones(X))
     assert_allclose(plane.directions, mirrored.directions, atol=1e-12)
     # Equally large components: the first of them decides, not rounding.
     line = np.random.RandomState(1).normal(size=(30, 1)) * [[1.0, -1.0]]
-    assert principal_plane(line, ones(line)).directions[0, 0] > 0
-    assert principal_plane(-line * (1 + 1e-15), ones(line)).directions[0, 0] > 0
+    assert principal_plane(Samples(line), ones(line)).directions[0, 0] > 0
+    assert principal_plane(Samples(-line * (1 + 1e-15)), ones(line)).directions[0, 0] > 0
 
 
 @pytest.mark.parametrize("n_directions", [0, 2])
@@ -44,9 +46,9 @@ def test_weights_are_repetitions_for_the_principal_plane(n_directions):
     rng = np.random.RandomState(0)
     X, counts = rng.normal(size=(30, 4)), rng.randint(1, 4, size=30)
     repeated = np.repeat(X, counts, axis=0)
-    weighted = principal_plane(X, counts.astype(float), n_directions)
+    weighted = principal_plane(Samples(X), counts.astype(float), n_directions)
     for a, b in zip(
-        weighted, principal_plane(repeated, ones(repeated), n_directions), strict=True
+        weighted, principal_plane(Samples(repeated), ones(repeated), n_directions), strict=True
     ):
         assert_allclose(a, b, rtol=1e-10, atol=1e-12)
 
@@ -83,8 +85,8 @@ def test_the_automatic_size_follows_the_data(lattice):
 def test_the_pca_start_spans_the_plane(shape):
     rng = np.random.RandomState(0)
     X = rng.normal(size=(60, 3)) * [3, 2, 1]
-    plane = principal_plane(X, ones(X))
-    codebook = initial_codebook("pca", Grid(*shape), X, ones(X), plane, None)
+    plane = principal_plane(Samples(X), ones(X))
+    codebook = initial_codebook("pca", Grid(*shape), Samples(X), ones(X), plane, None)
     along = (codebook - plane.mean) @ plane.directions.T / plane.deviations
     along = along.reshape(*shape, 2)
     first, second = (0, 1) if shape[0] >= shape[1] else (1, 0)
@@ -102,7 +104,7 @@ def test_sample_draws_rows_in_any_order_of_the_rows():
     def draw(X, weights, seed=0):
         state = np.random.RandomState(seed)
         return initial_codebook(
-            "sample", Grid(4, 4), X, weights, principal_plane(X, weights), state
+            "sample", Grid(4, 4), Samples(X), weights, principal_plane(Samples(X), weights), state
         )
 
     drawn = draw(X, weights)
@@ -123,9 +125,9 @@ def test_sample_with_weights_draws_what_repetition_draws():
             initial_codebook(
                 "sample",
                 Grid(5, 4),
-                data,
+                Samples(data),
                 w,
-                principal_plane(data, w),
+                principal_plane(Samples(data), w),
                 np.random.RandomState(seed),
             )
             for data, w in [(X, counts.astype(float)), (shuffled, ones(shuffled))]
@@ -136,7 +138,8 @@ def test_sample_with_weights_draws_what_repetition_draws():
 @pytest.mark.parametrize("offset", [0.0, 1e300])
 def test_random_stays_in_the_box_of_the_data(offset):
     X = np.random.RandomState(0).normal(size=(30, 2)) * [1, 100] - offset
-    codebook = initial_codebook("random", Grid(20, 20), X, ones(X), None, np.random.RandomState(0))
+    state = np.random.RandomState(0)
+    codebook = initial_codebook("random", Grid(20, 20), Samples(X), ones(X), None, state)
     assert (codebook >= X.min(axis=0)).all()
     assert (codebook <= X.max(axis=0)).all()
     assert len(np.unique(codebook[:, 1])) > 100 or offset

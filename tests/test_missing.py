@@ -14,8 +14,10 @@ from sklearn.preprocessing import StandardScaler
 
 from sklearn_tfsom import TFSOM
 from sklearn_tfsom._grid import BOUNDARIES, LATTICES, Grid
-from sklearn_tfsom._initialization import initial_codebook, principal_plane
+from sklearn_tfsom._initialization import initial_codebook
 from sklearn_tfsom._neighborhood import NEIGHBORHOODS
+from sklearn_tfsom._principal_plane import principal_plane
+from sklearn_tfsom._samples import Samples
 from sklearn_tfsom.metrics import quantization_error, topographic_error
 
 
@@ -129,12 +131,12 @@ def test_weights_are_repetitions(setting, shape):
 
 
 def test_many_features_are_not_taken_by_pairs(monkeypatch):
-    from sklearn_tfsom import _initialization
+    from sklearn_tfsom import _principal_plane
 
-    monkeypatch.setattr(_initialization, "_MOST_PAIRED_FEATURES", 5)
+    monkeypatch.setattr(_principal_plane, "_MOST_PAIRED_FEATURES", 5)
     X = with_gaps(np.random.RandomState(0).normal(size=(15, 20)) * np.linspace(3, 1, 20), 0.3)
-    wide = principal_plane(X, np.ones(15))
-    tall = principal_plane(np.repeat(X, 2, axis=0), np.ones(30))
+    wide = principal_plane(Samples(X), np.ones(15))
+    tall = principal_plane(Samples(np.repeat(X, 2, axis=0)), np.ones(30))
     assert_allclose(wide.deviations, tall.deviations, rtol=1e-10)
     assert_allclose(wide.directions, tall.directions, atol=1e-10)
     assert wide.spread == pytest.approx(np.sqrt(np.nanvar(X, axis=0).sum()))
@@ -155,8 +157,9 @@ def test_moving_the_data_moves_the_map(gappy):
 @pytest.mark.parametrize("shape", [(120, 4), (10, 30)])
 def test_every_start_is_within_the_data(init, shape):
     X = with_gaps(np.random.RandomState(0).normal(size=shape), 0.4)
-    plane = principal_plane(X, np.ones(len(X)))
-    start = initial_codebook(init, Grid(4, 4), X, np.ones(len(X)), plane, np.random.RandomState(0))
+    plane = principal_plane(Samples(X), np.ones(len(X)))
+    state = np.random.RandomState(0)
+    start = initial_codebook(init, Grid(4, 4), Samples(X), np.ones(len(X)), plane, state)
     assert start.shape == (16, shape[1])
     if init == "pca":  # one deviation to each side, in a plane
         assert (np.abs(start - plane.mean) <= plane.deviations.sum()).all()
@@ -167,7 +170,7 @@ def test_every_start_is_within_the_data(init, shape):
 
 
 def test_the_plane_of_incomplete_data_is_that_of_pairs(gappy):
-    plane = principal_plane(gappy, np.ones(len(gappy)))
+    plane = principal_plane(Samples(gappy), np.ones(len(gappy)))
     deviations = gappy - np.nanmean(gappy, axis=0)
     covariance = np.array([[np.nanmean(a * b) for a in deviations.T] for b in deviations.T])
     values, vectors = np.linalg.eigh(covariance)

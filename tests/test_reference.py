@@ -10,8 +10,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_tfsom import TFSOM
 from sklearn_tfsom._grid import BOUNDARIES, LATTICES, Grid
-from sklearn_tfsom._initialization import automatic_shape, initial_codebook, principal_plane
+from sklearn_tfsom._initialization import automatic_shape, initial_codebook
 from sklearn_tfsom._neighborhood import NEIGHBORHOODS
+from sklearn_tfsom._principal_plane import principal_plane
+from sklearn_tfsom._samples import Samples
 from sklearn_tfsom.metrics import topographic_error
 
 RADII = [2.5, 1.9, 1.4, 1.0, 1.0]
@@ -81,7 +83,7 @@ class TestToolbox:
         X = toolbox_data(case["case"])
         stored = np.load(REFERENCE / f"toolbox_{case['case']}.npz")
         weights = np.ones(len(X))
-        plane = principal_plane(X, weights)
+        plane = principal_plane(Samples(X), weights)
         shape = automatic_shape(len(X), plane.deviations, "hexagonal")
         assert shape == tuple(case["grid_size"])
         grid = Grid(*shape)
@@ -91,7 +93,7 @@ class TestToolbox:
                 initial_codebook(
                     "pca",
                     grid,
-                    X,
+                    Samples(X),
                     weights,
                     plane._replace(directions=plane.directions * np.array([[first], [second]])),
                     None,

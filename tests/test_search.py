@@ -7,17 +7,18 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn_tfsom import TFSOM
 from sklearn_tfsom._grid import Grid
 from sklearn_tfsom._neighborhood import kernels
+from sklearn_tfsom._samples import Samples
 from sklearn_tfsom._tf.startup import tensorflow_core
 
 
 def nearest(X, codebook, n_bmus=1):
     core = tensorflow_core()
-    bmus = core.nearest(X, codebook, n_bmus)
-    return bmus, core.apart(X, codebook, bmus)
+    bmus = core.nearest(Samples(X), codebook, n_bmus)
+    return bmus, core.apart(Samples(X), codebook, bmus)
 
 
 def all_distances(X, codebook):
-    return tensorflow_core().distances(X, codebook)
+    return tensorflow_core().distances(Samples(X), codebook)
 
 
 def exact_bmus(X, codebook):
@@ -128,7 +129,7 @@ def test_tile_size_changes_nothing(dtype, neighborhood):
     results = []
     for n_tile in (1000, 7, 64, 999):
         epochs = engine.train_epochs(
-            X,
+            Samples(X),
             weights,
             start,
             engine.Frame.around(X.mean(axis=0), 1.0),
@@ -211,7 +212,7 @@ def compiles(monkeypatch):
 
     def compiles(value):
         monkeypatch.setattr(graphs, "_MIN_COMPILED_ROWS", 0 if value else 10**12)
-        assert graphs.is_worth_compiling(4096, 300, 1000) == value
+        assert graphs.is_worth_compiling((4096, 300), 1000) == value
 
     return compiles
 
@@ -252,12 +253,12 @@ def test_a_search_is_compiled_once_it_has_been_large(monkeypatch):
 
     monkeypatch.setattr(graphs, "_searched", collections.Counter())
     n_calls = 0
-    while not graphs.is_worth_compiling(4096, 400, 10_000):
+    while not graphs.is_worth_compiling((4096, 400), 10_000):
         n_calls += 1
     assert 5 < n_calls < 50
-    assert graphs.is_worth_compiling(4096, 400, 1)
-    assert not graphs.is_worth_compiling(4096, 401, 1)
-    assert graphs.is_worth_compiling(4096, 402, 10**6)
+    assert graphs.is_worth_compiling((4096, 400), 1)
+    assert not graphs.is_worth_compiling((4096, 401), 1)
+    assert graphs.is_worth_compiling((4096, 402), 10**6)
 
 
 @pytest.mark.parametrize("outlier", [1e3, 1e7, 1e10, 1e13])

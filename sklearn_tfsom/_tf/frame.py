@@ -60,10 +60,9 @@ class Frame(NamedTuple):
         """Move a codebook back to data units."""
         return codebook / self.scale + self.center
 
-
-def has_missing(X: NDArray) -> bool:
-    """Say whether values are missing (NaN)."""
-    return bool(np.isnan(X.min()))
+    def unit(self, geometry: str) -> float:
+        """Return what a distance of 1 in data units is in the frame."""
+        return self.scale**2 if geometry == "spherical" else self.scale
 
 
 def known(rows: tf.Tensor) -> tf.Tensor:
@@ -80,6 +79,24 @@ def spread_out(rows: tf.Tensor, is_incomplete: bool) -> tf.Tensor:
         return rows
     mask = tf.cast(~tf.math.is_nan(rows), rows.dtype)
     return tf.concat([known(rows), mask], axis=1)
+
+
+def lengths(differences: tf.Tensor, geometry: str) -> tf.Tensor:
+    """Distances that differences make, over their known features: over the last axis."""
+    differences = known(differences)
+    if geometry == "manhattan":
+        return tf.reduce_sum(tf.abs(differences), axis=-1)
+    if geometry == "chebyshev":
+        return tf.reduce_max(tf.abs(differences), axis=-1)
+    return as_distances(tf.reduce_sum(tf.square(differences), axis=-1), geometry)
+
+
+def as_distances(squared: tf.Tensor, geometry: str) -> tf.Tensor:
+    """Turn squared Euclidean distances into those of a geometry.
+
+    Of unit vectors it is ``1 - cos = |x - w|^2 / 2``, which has all digits where they are close.
+    """
+    return squared / 2 if geometry == "spherical" else tf.sqrt(squared)
 
 
 def squared_norms(rows: tf.Tensor, is_incomplete: bool) -> tf.Tensor:

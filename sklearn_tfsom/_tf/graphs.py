@@ -18,7 +18,7 @@ _tracing = threading.Lock()
 
 # From so many rows of scores on XLA compiles the search. It takes 100 ms, and saves 100 ns a row.
 _MIN_COMPILED_ROWS = 2**17
-_searched: collections.Counter[tuple[int, int]] = collections.Counter()
+_searched: collections.Counter[tuple[int, ...]] = collections.Counter()
 
 
 def one_graph(make: Callable[..., tf.types.experimental.PolymorphicFunction]) -> Callable:
@@ -40,15 +40,15 @@ def one_graph(make: Callable[..., tf.types.experimental.PolymorphicFunction]) ->
     return locked
 
 
-def is_worth_compiling(n_tile: int, n_units: int, n_samples: int) -> bool:
+def is_worth_compiling(shape: tuple[int, ...], n_samples: int) -> bool:
     """Say whether XLA is to compile the search of such tiles, and have the compiler ready if so.
 
     It is once so many samples have been searched in this process: who searches a lot by and by
     gets there as well as who has many samples.
     """
     with _tracing:
-        _searched[n_tile, n_units] += n_samples
-        if _searched[n_tile, n_units] < _MIN_COMPILED_ROWS:
+        _searched[shape] += n_samples
+        if _searched[shape] < _MIN_COMPILED_ROWS:
             return False
         _start_compiler()
     return True

@@ -10,6 +10,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from sklearn_tfsom._tf import sparse
+from sklearn_tfsom._tf.absolute import absolute_distances, is_absolute, search_absolute
 from sklearn_tfsom._tf.exact import (
     FAR,
     NOISE,
@@ -19,9 +21,16 @@ from sklearn_tfsom._tf.exact import (
     search_terms,
     squared_distances,
 )
-from sklearn_tfsom._tf.frame import Frame, has_missing, known, spread_out, squared_norms
+from sklearn_tfsom._tf.frame import (
+    Frame,
+    as_distances,
+    lengths,
+    spread_out,
+    squared_norms,
+)
 from sklearn_tfsom._tf.graphs import is_worth_compiling, one_graph
 from sklearn_tfsom._tf.search import search_tiles, tile_rows
+from sklearn_tfsom._tf.training import Samples
 
 # Squared distances below this share of the squared norms have lost digits to cancellation; they
 # are computed again from the difference.
@@ -58,7 +67,7 @@ def _extent(center: tf.Tensor, scale: tf.Tensor, codebook: tf.Tensor) -> tf.Tens
 
 @one_graph
 def _nearest_rows(
-    dtype: tf.DType, is_incomplete: bool, is_one_tile: bool
+    dtype: tf.DType, is_incomplete: bool, geometry: str, is_one_tile: bool
 ) -> tf.types.experimental.PolymorphicFunction:
     def nearest(
         x: tf.Tensor,
@@ -77,9 +86,9 @@ def _nearest_rows(
                 lambda few: _in_frame(tf.cast(tf.gather(tile, few), tf.float64), center, scale),
             )
 
-        terms = search_terms(codebook, _extent(center, scale, codebook), is_incomplete)
-        bmus, lowest = search_tiles(cut, tf.shape(x)[0], terms, *tiling, n_parallel=2)
-        return [bmus, tf.reduce_all(tf.math.is_finite(lowest))]
+        terms = search_terms(codebook, _extent(center, scale, codebook), is_incomplete, geometry)
+        bmus, apart = search_tiles(cut, tf.shape(x)[0], terms, *tiling, n_parallel=2)
+        return [bmus, tf.reduce_all(tf.math.is_finite(apart))]
 
     signature = [tf.TensorSpec([None, None], dtype), _CENTER, _SCALE, _CODEBOOK]
     if not is_one_tile:
@@ -89,7 +98,7 @@ def _nearest_rows(
 
 @one_graph
 def _several_nearest_tile(
-    dtype: tf.DType, is_incomplete: bool
+    dtype: tf.DType, is_incomplete: bool, geometry: str
 ) -> tf.types.experimental.PolymorphicFunction:
     """Find them one after the other, so that ties are settled for each place as for the first."""
 
@@ -98,12 +107,19 @@ def _several_nearest_tile(
     ) -> list[tf.Tensor]:
         rows = _in_frame(tf.cast(x, tf.float64), center, scale)
         norms = squared_norms(rows, is_incomplete)
-        terms = search_terms(codebook, _extent(center, scale, codebook), is_incomplete)
+        terms = search_terms(codebook, _extent(center, scale, codebook), is_incomplete, geometry)
         n_units = tf.shape(codebook)[0]
+        if is_absolute(geometry):
+            all_scores = absolute_distances(rows, terms)
+        else:
+            all_scores = scores_float64(rows, terms)
 
         def next_best(place: tf.Tensor, scores: tf.Tensor, found: tf.TensorArray) -> tuple:
-            limit = limit_float64(scores, rows, terms)
-            bmus, _ = lowest_within_rounding(scores, limit, rows, terms)
+            if is_absolute(geometry):
+                bmus, _ = search_absolute(rows, scores, terms)
+            else:
+                limit = limit_float64(scores, rows, terms)
+                bmus, _ = lowest_within_rounding(scores, limit, rows, terms)
             taken = tf.one_hot(bmus, n_units, on_value=True, off_value=False, dtype=tf.bool)
             scores = tf.where(taken, tf.constant(np.inf, tf.float64), scores)
             return place + 1, scores, found.write(place, bmus)
@@ -113,7 +129,7 @@ def _several_nearest_tile(
             next_best,
             (
                 tf.constant(0),
-                scores_float64(rows, terms),
+                all_scores,
                 tf.TensorArray(tf.int32, size=n_bmus, element_shape=[None]),
             ),
         )
@@ -125,7 +141,7 @@ def _several_nearest_tile(
 
 
 @one_graph
-def _apart_tile(dtype: tf.DType) -> tf.types.experimental.PolymorphicFunction:
+def _apart_tile(dtype: tf.DType, geometry: str) -> tf.types.experimental.PolymorphicFunction:
     """Compute distances to chosen units from the differences, so that small ones keep digits."""
 
     def apart(
@@ -137,7 +153,7 @@ def _apart_tile(dtype: tf.DType) -> tf.types.experimental.PolymorphicFunction:
     ) -> tf.Tensor:
         rows = _in_frame(tf.cast(x, tf.float64), center, scale)
         return tf.map_fn(
-            lambda units: tf.norm(known(rows - tf.gather(codebook, units)), axis=1),
+            lambda units: lengths(rows - tf.gather(codebook, units), geometry),
             bmus,
             fn_output_signature=tf.TensorSpec([None], tf.float64),
         )
@@ -148,8 +164,29 @@ def _apart_tile(dtype: tf.DType) -> tf.types.experimental.PolymorphicFunction:
 
 
 @one_graph
+def _absolute_distances_tile(
+    dtype: tf.DType, is_incomplete: bool, geometry: str
+) -> tf.types.experimental.PolymorphicFunction:
+    def distances(
+        x: tf.Tensor,
+        center: tf.Tensor,
+        scale: tf.Tensor,
+        codebook: tf.Tensor,
+        compiled_rows: tf.Tensor,
+    ) -> list[tf.Tensor]:
+        rows = _in_frame(tf.cast(x, tf.float64), center, scale)
+        terms = search_terms(codebook, scale, is_incomplete, geometry)
+        apart = absolute_distances(rows, terms, compiled_rows)
+        return [tf.cast(apart, dtype), tf.math.is_finite(tf.reduce_max(apart))]
+
+    signature = [tf.TensorSpec([None, None], dtype), _CENTER, _SCALE, _CODEBOOK]
+    signature.append(tf.TensorSpec([], tf.int32))
+    return tf.function(distances, input_signature=signature, autograph=False)
+
+
+@one_graph
 def _distances_tile(
-    dtype: tf.DType, is_incomplete: bool
+    dtype: tf.DType, is_incomplete: bool, geometry: str
 ) -> tf.types.experimental.PolymorphicFunction:
     def distances(
         x: tf.Tensor, center: tf.Tensor, scale: tf.Tensor, codebook: tf.Tensor
@@ -175,11 +212,12 @@ def _distances_tile(
             def exact(picked: tf.Tensor) -> tf.Tensor:
                 return _in_frame(tf.cast(tf.gather(x, picked), tf.float64), center, scale)
 
-            close = tf.sqrt(squared_distances(exact, codebook, samples, pairs[:, 1]))
+            close = squared_distances(exact, codebook, samples, pairs[:, 1])
+            close = tf.cast(as_distances(close, geometry), dtype)
             where = tf.stack([samples, pairs[:, 1]], axis=1)
-            return tf.tensor_scatter_nd_update(tf.sqrt(squared), where, tf.cast(close, dtype))
+            return tf.tensor_scatter_nd_update(as_distances(squared, geometry), where, close)
 
-        apart = tf.cond(tf.size(suspects) > 0, again, lambda: tf.sqrt(squared))
+        apart = tf.cond(tf.size(suspects) > 0, again, lambda: as_distances(squared, geometry))
         # What is not finite has been computed again, so that nothing is NaN now.
         return [apart, tf.math.is_finite(tf.reduce_max(apart))]
 
@@ -199,8 +237,8 @@ def _inside(frame: Frame, codebook: NDArray) -> list[tf.Tensor]:
 def _few_nearest(X: NDArray, codebook: NDArray, frame: Frame) -> NDArray[np.int64] | None:
     """Find the best-matching units of few samples by their differences to all units.
 
-    This is `lowest_within_rounding` in NumPy. None where scores would have to decide, because a
-    sample is far from the map.
+    This is `lowest_within_rounding` in NumPy. None where scores would have
+    to decide, because a sample is far from the map.
     """
     with np.errstate(over="ignore", invalid="ignore"):  # far out; then scores decide
         rows, units = frame.enter(X), frame.enter(codebook)
@@ -227,12 +265,12 @@ def _few_nearest(X: NDArray, codebook: NDArray, frame: Frame) -> NDArray[np.int6
     return np.argmax(near, axis=1)[:, None]
 
 
-def nearest(X: NDArray, codebook: NDArray, n_bmus: int = 1) -> NDArray[np.int64]:
+def nearest(samples: Samples, codebook: NDArray, n_bmus: int = 1) -> NDArray[np.int64]:
     """Find the best-matching units of samples.
 
     Parameters
     ----------
-    X : ndarray of float32 or float64, shape (n_samples, n_features)
+    samples : Samples
     codebook : ndarray, shape (n_units, n_features)
         Both in data units.
     n_bmus : int, default=1
@@ -247,38 +285,42 @@ def nearest(X: NDArray, codebook: NDArray, n_bmus: int = 1) -> NDArray[np.int64]
     ValueError
         Where squared distances leave float64's range.
     """
-    frame = Frame.of_codebook(codebook, X.dtype)
-    n_samples, n_units = len(X), len(codebook)
-    if n_bmus == 1 and X.size * n_units <= _FEW_DIFFERENCES:
-        few = _few_nearest(X, codebook, frame)
+    if samples.is_sparse:
+        return sparse.nearest(samples, codebook, n_bmus)
+    geometry = samples.geometry
+    frame = Frame.of_codebook(codebook, samples.dtype)
+    (n_samples, n_features), n_units = samples.shape, len(codebook)
+    is_few = n_bmus == 1 and n_samples * n_features * n_units <= _FEW_DIFFERENCES
+    if is_few and not is_absolute(geometry):
+        few = _few_nearest(samples[:], codebook, frame)
         if few is not None:
             return few
-    inside, dtype = _inside(frame, codebook), tf.as_dtype(X.dtype)
+    inside, kind = _inside(frame, codebook), _kind(samples)
     bmus = np.empty((n_samples, n_bmus), dtype=np.int64)
     if n_bmus > 1:
-        n_rows, find = tile_rows(4 * n_units), _several_nearest_tile(dtype, has_missing(X))
+        n_rows, find = tile_rows(4 * n_units), _several_nearest_tile(*kind)
         inside.append(tf.constant(n_bmus))
     else:
         n_tile = tile_rows(n_units)
-        n_rows = n_tile * -(-_CHUNK_VALUES // (n_tile * X.shape[1]))
-        find = _nearest_rows(dtype, has_missing(X), n_samples <= n_tile)
+        n_rows = n_tile * -(-_CHUNK_VALUES // (n_tile * n_features))
+        find = _nearest_rows(*kind, n_samples <= n_tile)
         if n_samples > n_tile:
-            is_compiled = is_worth_compiling(n_tile, n_units, n_samples)
+            is_compiled = _is_worth_compiling(n_tile, n_units, samples)
             inside += [tf.constant(n_tile), tf.constant(n_tile if is_compiled else 0)]
     for rows in _tiles(n_samples, n_rows):
-        found, is_finite = find(tf.constant(X[rows]), *inside)
+        found, is_finite = find(tf.constant(samples[rows]), *inside)
         if not is_finite:
             raise ValueError(_TOO_FAR.format("float64"))
         bmus[rows] = np.atleast_2d(found.numpy()).T
     return bmus
 
 
-def apart(X: NDArray, codebook: NDArray, bmus: NDArray) -> NDArray[np.float64]:
-    """Compute the Euclidean distances of samples to chosen units, from the differences.
+def apart(samples: Samples, codebook: NDArray, bmus: NDArray) -> NDArray[np.float64]:
+    """Compute the distances of samples to chosen units, from the differences.
 
     Parameters
     ----------
-    X : ndarray of float32 or float64, shape (n_samples, n_features)
+    samples : Samples
     codebook : ndarray, shape (n_units, n_features)
     bmus : ndarray of int64, shape (n_samples, n_bmus)
 
@@ -292,55 +334,84 @@ def apart(X: NDArray, codebook: NDArray, bmus: NDArray) -> NDArray[np.float64]:
     ValueError
         Where squared distances leave float64's range.
     """
-    frame = Frame.of_codebook(codebook, X.dtype)
+    if samples.is_sparse:
+        return sparse.apart(samples, codebook, bmus)
+    frame = Frame.of_codebook(codebook, samples.dtype)
     inside = _inside(frame, codebook)
+    dtype, _, geometry = _kind(samples)
     result = np.empty(bmus.shape)
-    for rows in _tiles(len(X), tile_rows(4 * X.shape[1])):
-        units = tf.constant(bmus[rows].T, tf.int32)
-        found = _apart_tile(tf.as_dtype(X.dtype))(tf.constant(X[rows]), *inside, units)
-        result[rows] = found.numpy().T
+    for rows in _tiles(len(samples), tile_rows(4 * samples.shape[1])):
+        units, tile = tf.constant(bmus[rows].T, tf.int32), samples[rows]
+        found = _apart_tile(dtype, geometry)(tf.constant(tile), *inside, units)
+        result[rows] = found.numpy().T / frame.unit(geometry)
+        _without_direction(tile, result[rows], geometry)
     if not np.isfinite(result).all():
         raise ValueError(_TOO_FAR.format("float64"))
-    return result / frame.scale
+    return result
 
 
-def distances(X: NDArray, codebook: NDArray) -> NDArray:
-    """Compute the Euclidean distances of samples to all units.
+def distances(samples: Samples, codebook: NDArray) -> NDArray:
+    """Compute the distances of samples to all units.
 
     Parameters
     ----------
-    X : ndarray of float32 or float64, shape (n_samples, n_features)
+    samples : Samples
     codebook : ndarray, shape (n_units, n_features)
 
     Returns
     -------
-    distances : ndarray of X's dtype, shape (n_samples, n_units)
+    distances : ndarray of the samples' dtype, shape (n_samples, n_units)
         In data units; computed in that precision.
 
     Raises
     ------
     ValueError
-        Where squared distances leave float64's range.
+        Where squared distances leave that precision's range.
     """
-    frame = Frame.of_codebook(codebook, X.dtype)
+    if samples.is_sparse:
+        return sparse.distances(samples, codebook)
+    n_samples, n_units, geometry = len(samples), len(codebook), samples.geometry
+    frame = Frame.of_codebook(codebook, samples.dtype)
     inside = _inside(frame, codebook)
-    in_data_units = X.dtype.type(1 / frame.scale)  # exact, and faster than a division
-    result = np.empty((len(X), len(codebook)), dtype=X.dtype)
-
-    find = _distances_tile(tf.as_dtype(X.dtype), has_missing(X))
+    in_data_units = samples.dtype.type(1 / frame.unit(geometry))  # exact, faster than a division
+    result = np.empty((n_samples, n_units), dtype=samples.dtype)
+    n_tile = tile_rows(2 * n_units)
+    if is_absolute(geometry):
+        find = _absolute_distances_tile(*_kind(samples))
+        is_compiled = n_samples > n_tile and _is_worth_compiling(n_tile, n_units, samples)
+        inside.append(tf.constant(n_tile if is_compiled else 0))
+    else:
+        find = _distances_tile(*_kind(samples))
 
     def fill(rows: slice) -> bool:
-        found, is_finite = find(tf.constant(X[rows]), *inside)
+        tile = samples[rows]
+        found, is_finite = find(tf.constant(tile), *inside)
         # The array shares the tensor's memory: this is the one copy.
         np.multiply(np.asarray(found), in_data_units, out=result[rows])
+        _without_direction(tile, result[rows], geometry)
         return bool(is_finite)
 
-    n_tile = tile_rows(2 * len(codebook))
-    if len(X) <= n_tile:
+    if n_samples <= n_tile:
         is_finite = fill(slice(None))
     else:  # two at a time: while one is copied, TensorFlow has another
         with ThreadPoolExecutor(2) as pool:
-            is_finite = all(pool.map(fill, _tiles(len(X), n_tile)))
+            is_finite = all(pool.map(fill, _tiles(n_samples, n_tile)))
     if not is_finite:
-        raise ValueError(_TOO_FAR.format(X.dtype.name))
+        raise ValueError(_TOO_FAR.format(samples.dtype.name))
     return result
+
+
+def _kind(samples: Samples) -> tuple[tf.DType, bool, str]:
+    return tf.as_dtype(samples.dtype), samples.has_missing, samples.geometry
+
+
+def _is_worth_compiling(n_tile: int, n_units: int, samples: Samples) -> bool:
+    n_samples, n_features = samples.shape
+    of_features = (n_features,) if is_absolute(samples.geometry) else ()
+    return is_worth_compiling((n_tile, n_units, *of_features), n_samples)
+
+
+def _without_direction(tile: NDArray, distances: NDArray, geometry: str) -> None:
+    """Make 1 of the distances of zeros to unit vectors, in place."""
+    if geometry == "spherical":
+        distances[~tile.any(axis=1)] += 0.5

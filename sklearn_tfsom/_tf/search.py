@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from sklearn_tfsom._tf.absolute import absolute_distances, is_absolute, search_absolute
 from sklearn_tfsom._tf.exact import Terms, rounding, settle
-from sklearn_tfsom._tf.frame import spread_out
+from sklearn_tfsom._tf.frame import as_distances, spread_out
 
 # Scores of one tile, (tile rows x n_units) in float32, should stay in the cache: 8 MiB.
 _TILE_SCORES = 2**21
@@ -20,7 +21,7 @@ def tile_rows(n_units: int) -> int:
     return 2 ** (rows.bit_length() - 1)
 
 
-def _bmus_by_score(
+def bmus_by_score(
     scores: tf.Tensor, margin: tf.Tensor, bias: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Find the lowest of each row of scores, and whether another comes within the margin.
@@ -74,7 +75,7 @@ def _near(values: tf.Tensor, limit: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 # Under XLA each level runs as one loop, at half the price; but XLA compiles for each shape of a
 # tile and number of units (100 ms), so that it is for large data only.
 _compiled_bmus_by_score = tf.function(
-    _bmus_by_score,
+    bmus_by_score,
     input_signature=[
         tf.TensorSpec([None, None], tf.float32),
         tf.TensorSpec([None], tf.float32),
@@ -98,7 +99,8 @@ def search(
     second unit lies within the rounding bound of the lowest score, or a score is not finite; these
     few rows are settled in float64, see `lowest_within_rounding`. The units found are exactly
     those of a float64 search. At 64 features and 400 units on uniform data fewer than one row in
-    1,000 is ambiguous, at 784 features one in 100.
+    1,000 is ambiguous, at 784 features one in 100. Distances that are no product are computed in
+    float64 at once.
 
     Parameters
     ----------
@@ -116,21 +118,24 @@ def search(
     Returns
     -------
     bmus : Tensor of int32, shape (n,)
-    lowest : Tensor of float64, shape (n,)
-        Their scores, with float32's error except for the ambiguous rows; not finite where the
-        score leaves float64's range.
+    distances : Tensor of float64, shape (n,)
+        To them, in the frame; those from float32 scores with their error. Not finite where the
+        square leaves float64's range.
     """
+    if is_absolute(terms.geometry):
+        rows = tf.cast(rows, tf.float64)
+        return search_absolute(rows, absolute_distances(rows, terms, compiled_rows), terms)
     rows32 = spread_out(tf.cast(rows, tf.float32), terms.is_incomplete)
     product = tf.matmul(rows32, terms.factors32)
     scores = tf.nn.bias_add(product, tf.reshape(terms.bias32, [-1]))
     margin = tf.cast(rounding(norms, terms, 2.0**-24), tf.float32)
     if compiled_rows is None:
-        bmus, lowest32, is_clear = _bmus_by_score(scores, margin, terms.bias32)
+        bmus, lowest32, is_clear = bmus_by_score(scores, margin, terms.bias32)
     else:
         bmus, lowest32, is_clear = tf.cond(
             tf.equal(tf.shape(rows)[0], compiled_rows),
             lambda: tuple(_compiled_bmus_by_score(scores, margin, terms.bias32)),
-            lambda: _bmus_by_score(scores, margin, terms.bias32),
+            lambda: bmus_by_score(scores, margin, terms.bias32),
         )
     lowest = tf.cast(lowest32, tf.float64)
     ambiguous = tf.where(~is_clear)
@@ -145,7 +150,10 @@ def search(
             tf.tensor_scatter_nd_update(lowest, ambiguous, settled_lowest),
         )
 
-    return tf.cond(tf.size(ambiguous) > 0, settled, lambda: (bmus, lowest))
+    bmus, lowest = tf.cond(tf.size(ambiguous) > 0, settled, lambda: (bmus, lowest))
+    squared = norms + lowest
+    squared = tf.where(squared < 0, tf.zeros([], tf.float64), squared)  # NaN stays
+    return bmus, as_distances(squared, terms.geometry)
 
 
 def search_tiles(
@@ -175,27 +183,27 @@ def search_tiles(
     Returns
     -------
     bmus : Tensor of int32, shape (n_samples,)
-    lowest : Tensor of float64, shape (n_samples,)
+    distances : Tensor of float64, shape (n_samples,)
     """
     if n_tile is None:
         rows, norms, exact = cut(tf.constant(0), n_samples)
         return search(rows, norms, terms, exact)
     n_tiles = -(-n_samples // n_tile)
 
-    def next_tile(index: tf.Tensor, bmus: tf.TensorArray, lowest: tf.TensorArray) -> tuple:
+    def next_tile(index: tf.Tensor, bmus: tf.TensorArray, distances: tf.TensorArray) -> tuple:
         start = index * n_tile
         rows, norms, exact = cut(start, start + n_tile)
         found = search(rows, norms, terms, exact, compiled_rows)
-        return index + 1, bmus.write(index, found[0]), lowest.write(index, found[1])
+        return index + 1, bmus.write(index, found[0]), distances.write(index, found[1])
 
     empty = [
         tf.TensorArray(dtype, size=n_tiles, element_shape=[None], infer_shape=False)
         for dtype in (tf.int32, tf.float64)
     ]
-    _, bmus, lowest = tf.while_loop(
+    _, bmus, distances = tf.while_loop(
         lambda index, *_: index < n_tiles,
         next_tile,
         (tf.constant(0), *empty),
         parallel_iterations=n_parallel,
     )
-    return bmus.concat(), lowest.concat()
+    return bmus.concat(), distances.concat()

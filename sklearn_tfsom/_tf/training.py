@@ -7,6 +7,10 @@ An epoch is one call of one graph::
         statistics += accumulate(chunk, weights, bmus)
     codebook = (H sums) / (H counts)
 
+Data that do not lie in memory as one array (sparse ones, memory maps) take one call for the
+statistics of each piece, and one for the codebook. Mini-batches take the epoch's graph too: what
+the map has learnt so far goes into the ratio as a mass.
+
 The graphs are traced once in a process for each precision and kind of kernel, with and without
 loops and missing values; no shape and no value is part of the trace.
 """
@@ -14,16 +18,18 @@ loops and missing values; no shape and no value is part of the trace.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from sklearn_tfsom._tf.absolute import is_absolute
 from sklearn_tfsom._tf.exact import Terms, search_terms
-from sklearn_tfsom._tf.frame import Frame, has_missing, spread_out
+from sklearn_tfsom._tf.frame import Frame, spread_out
 from sklearn_tfsom._tf.graphs import is_worth_compiling, one_graph
 from sklearn_tfsom._tf.search import search_tiles, tile_rows
+from sklearn_tfsom._tf.sparse import SparseData
 
 _ALIGNMENT = 64
 
@@ -35,6 +41,12 @@ _MIN_CSR_FEATURES = 32
 # the search itself.
 _CHUNK_ROWS = 2**13
 _MAX_CHUNK_ROWS = 2**16
+
+# Values of a piece of a memory map: 16 MiB of float32.
+_PIECE_VALUES = 2**22
+
+# A mean direction shorter than this is what rounding left of directions that cancel out.
+_SHORTEST = 1e-12
 
 
 class Statistics(NamedTuple):
@@ -54,6 +66,29 @@ class Rows(NamedTuple):
     values: tf.Tensor  # (n_samples, n_features) float32 or float64; NaN where missing
     norms: tf.Tensor  # (n_samples,) float64, squared norms over the known features
     weights: tf.Tensor  # (n_samples,) float64
+
+
+class Samples(Protocol):
+    """What this room wants of samples, see `sklearn_tfsom._samples`."""
+
+    shape: tuple[int, int]
+    dtype: np.dtype
+    geometry: str
+    is_sparse: bool
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice) -> Any: ...
+
+    @property
+    def has_missing(self) -> bool: ...
+
+    @property
+    def is_on_disk(self) -> bool: ...
+
+    def take(self, rows: Any) -> Samples: ...
+
+    def tiles(self, n_values: int = ...) -> list[slice]: ...
 
 
 # The parts of a smoothing kernel, see `sklearn_tfsom._neighborhood`.
@@ -78,32 +113,29 @@ class Epoch(NamedTuple):
     codebook: Callable[[], NDArray[np.float64]]  # of the whole map, in data units, when asked for
 
 
-def load(X: NDArray, sample_weight: NDArray, frame: Frame, is_incomplete: bool) -> Rows:
+def load(samples: Samples, sample_weight: NDArray, frame: Frame) -> Rows:
     """Move data into the frame and into TensorFlow's hands, with one copy.
 
     TensorFlow copies every array that it is given, except a 64-byte aligned one through DLPack
     (which it does not check: an unaligned one aborts the process). So the frame's copy, which has
     to be made anyway, is made aligned, and handed over.
     """
-    n_samples, n_features = X.shape
-    store = np.empty(X.size * X.itemsize + _ALIGNMENT, dtype=np.uint8)
+    n_samples, n_features = samples.shape
+    n_bytes = n_samples * n_features * samples.dtype.itemsize
+    store = np.empty(n_bytes + _ALIGNMENT, dtype=np.uint8)
     start = -store.ctypes.data % _ALIGNMENT
-    values = store[start : start + X.size * X.itemsize].view(X.dtype).reshape(X.shape)
+    values = store[start : start + n_bytes].view(samples.dtype).reshape(samples.shape)
     norms = np.empty(n_samples)
-    # Only their ratios count; a power of two rounds nothing, and float32 can hold them then.
-    weights = np.ldexp(sample_weight, -np.frexp(sample_weight.max())[1])
-    step = max(1, 2**18 // n_features)
-    for first in range(0, n_samples, step):
-        rows = slice(first, first + step)
-        tile = frame.enter(X[rows], values[rows]).astype(np.float64)
-        if is_incomplete:
+    for rows in samples.tiles(2**18):
+        tile = frame.enter(samples[rows], values[rows]).astype(np.float64)
+        if samples.has_missing:
             tile[np.isnan(tile)] = 0
         norms[rows] = np.einsum("ij,ij->i", tile, tile)
     shared = tf.experimental.dlpack.from_dlpack(values.__dlpack__())
-    return Rows(shared, tf.constant(norms), tf.constant(weights))
+    return Rows(shared, tf.constant(norms), tf.constant(sample_weight))
 
 
-def accumulate(rows: Rows, bmus: tf.Tensor, squared: tf.Tensor, terms: Terms) -> Statistics:
+def accumulate(rows: Rows, bmus: tf.Tensor, distances: tf.Tensor, terms: Terms) -> Statistics:
     """Sum up rows by best-matching unit.
 
     As the product of a sparse matrix, one weight per row in the column of its unit, with the rows;
@@ -141,7 +173,7 @@ def accumulate(rows: Rows, bmus: tf.Tensor, squared: tf.Tensor, terms: Terms) ->
         # Of the weights that the sums have: where float32 makes 0 of one, both lose it.
         counted = tf.cast(weights, tf.float64)
         counts = tf.math.unsorted_segment_sum(counted, bmus, n_units)[:, None]
-    return Statistics(sums, counts, tf.tensordot(rows.weights, tf.sqrt(squared), 1))
+    return Statistics(sums, counts, tf.tensordot(rows.weights, distances, 1))
 
 
 def statistics(rows: Rows, terms: Terms, *tiling: tf.Tensor) -> Statistics:
@@ -158,8 +190,8 @@ def statistics(rows: Rows, terms: Terms, *tiling: tf.Tensor) -> Statistics:
                 lambda picked: tf.cast(tf.gather(values, picked), tf.float64),
             )
 
-        bmus, lowest = search_tiles(cut, tf.shape(chunk.values)[0], terms, *tiling)
-        return accumulate(chunk, bmus, tf.maximum(chunk.norms + lowest, 0), terms)
+        bmus, distances = search_tiles(cut, tf.shape(chunk.values)[0], terms, *tiling)
+        return accumulate(chunk, bmus, distances, terms)
 
     if not tiling:
         return of_chunk(rows)
@@ -212,13 +244,58 @@ def smooth_blocks(values: tf.Tensor, kinds: tf.Tensor, blocks: tf.Tensor) -> tf.
     )
 
 
-def update(codebook: tf.Tensor, total: Statistics, smooth: Callable) -> tf.Tensor:
-    """Move the code vectors: ``(H sums) / (H counts)``, unchanged where the denominator is 0."""
+class Sphere(NamedTuple):
+    """Where unit vectors lie in the frame."""
+
+    center: tf.Tensor  # (n_features,) float64
+    scale: tf.Tensor  # () float64
+
+
+def update(
+    codebook: tf.Tensor,
+    mass: tf.Tensor,
+    total: Statistics,
+    smooth: Callable,
+    sphere: Sphere | None = None,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Move the code vectors: ``(mass w + H sums) / (mass + H counts)``.
+
+    The mass is the weight of what a code vector has learnt before, 0 in batch training. A code
+    vector stays where the denominator is 0.
+
+    On a sphere the result is moved to it, in the direction of the mean. The mass that is left is
+    the length of the sum of unit vectors, so that a later sum goes on from this one. A code vector
+    stays where the sum is 0.
+
+    Parameters
+    ----------
+    codebook : Tensor, shape (n_units, n_features)
+    mass : Tensor, shape (n_units, 1) or (n_units, n_features), or broadcast to these
+    total : Statistics
+    smooth : callable
+        ``smooth(values)`` are values (n_units, n_values) smoothed by the neighborhood.
+    sphere : Sphere, default=None
+
+    Returns
+    -------
+    codebook : Tensor, shape (n_units, n_features)
+    mass : Tensor, shape (n_units, 1) or (n_units, n_features)
+        With what has been learnt now.
+    """
     n_features = tf.shape(codebook)[1]
     smoothed = smooth(tf.concat([total.sums, total.counts], axis=1))
-    numerator, denominator = smoothed[:, :n_features], smoothed[:, n_features:]
+    numerator = mass * codebook + smoothed[:, :n_features]
+    denominator = mass + smoothed[:, n_features:]
     known = denominator != 0
-    return tf.where(known, numerator / tf.where(known, denominator, 1), codebook)
+    moved = tf.where(known, numerator / tf.where(known, denominator, 1), codebook)
+    if sphere is None:
+        return moved, denominator
+    directions = moved / sphere.scale + sphere.center
+    length = tf.norm(directions, axis=1, keepdims=True)
+    has_direction = length > _SHORTEST
+    directions /= tf.where(has_direction, length, 1)
+    moved = tf.where(has_direction, (directions - sphere.center) * sphere.scale, codebook)
+    return moved, denominator * length
 
 
 def _smoother(first: tf.Tensor, second: tf.Tensor) -> Callable[[tf.Tensor], tf.Tensor]:
@@ -243,46 +320,115 @@ def _parts(is_separable: bool) -> list[tf.TensorSpec]:
     return [tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None, None, None], tf.float64)]
 
 
+_CODEBOOK = tf.TensorSpec([None, None], tf.float64)
+_VECTOR = tf.TensorSpec([None], tf.float64)
+_SCALAR = tf.TensorSpec([], tf.float64)
+_SPHERE = [_VECTOR, _SCALAR]
+
+
+def _rows(dtype: tf.DType) -> list[tf.TensorSpec]:
+    return [tf.TensorSpec([None, None], dtype), _VECTOR, _VECTOR]
+
+
+def _sphere(geometry: str, center: tf.Tensor, scale: tf.Tensor) -> Sphere | None:
+    return Sphere(center, scale) if geometry == "spherical" else None
+
+
+def _extent(sphere: Sphere | None) -> tf.Tensor:
+    """Return what code vectors are rounded at: the spread of the data, or the sphere's radius."""
+    one = tf.ones([], tf.float64)
+    return one if sphere is None else one + tf.norm(sphere.center) * sphere.scale
+
+
+def _move(moved: tf.Tensor, codebook: tf.Tensor) -> tf.Tensor:
+    squared = tf.reduce_sum(tf.math.squared_difference(moved, codebook), axis=1)
+    return tf.sqrt(tf.reduce_mean(squared))
+
+
 @one_graph
 def _epoch(
-    dtype: tf.DType, is_separable: bool, is_one_tile: bool, is_incomplete: bool
+    dtype: tf.DType, is_separable: bool, is_one_tile: bool, is_incomplete: bool, geometry: str
 ) -> tf.types.experimental.PolymorphicFunction:
     def epoch(
         values: tf.Tensor,
         norms: tf.Tensor,
         weights: tf.Tensor,
         codebook: tf.Tensor,
+        mass: tf.Tensor,
+        center: tf.Tensor,
+        scale: tf.Tensor,
         first: tf.Tensor,
         second: tf.Tensor,
         *tiling: tf.Tensor,
     ) -> list[tf.Tensor]:
-        terms = search_terms(codebook, tf.ones([], tf.float64), is_incomplete)
+        sphere = _sphere(geometry, center, scale)
+        terms = search_terms(codebook, _extent(sphere), is_incomplete, geometry)
         total = statistics(Rows(values, norms, weights), terms, *tiling)
-        moved = update(codebook, total, _smoother(first, second))
-        mean_error = total.error / tf.reduce_sum(weights)
-        move = tf.sqrt(
-            tf.reduce_mean(tf.reduce_sum(tf.math.squared_difference(moved, codebook), 1))
-        )
-        return [moved, total.sums, total.counts, tf.stack([mean_error, move])]
+        moved, mass = update(codebook, mass, total, _smoother(first, second), sphere)
+        measured = tf.stack([total.error, _move(moved, codebook)])
+        return [moved, mass, total.sums, total.counts, measured]
 
-    signature = [
-        tf.TensorSpec([None, None], dtype),
-        tf.TensorSpec([None], tf.float64),
-        tf.TensorSpec([None], tf.float64),
-        tf.TensorSpec([None, None], tf.float64),
-        *_parts(is_separable),
-    ]
+    signature = [*_rows(dtype), _CODEBOOK, _CODEBOOK, *_SPHERE, *_parts(is_separable)]
     if not is_one_tile:  # the loops cost a fit of iris 3 of 14 ms, and the first one half of 0.9 s
         signature += [tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.int32)]
     return tf.function(epoch, input_signature=signature, autograph=False)
 
 
 @one_graph
-def _onto_grid() -> tf.types.experimental.PolymorphicFunction:
+def _piece(
+    dtype: tf.DType, is_incomplete: bool, geometry: str
+) -> tf.types.experimental.PolymorphicFunction:
+    """Make the graph of the statistics alone."""
+
+    def piece(
+        values: tf.Tensor,
+        norms: tf.Tensor,
+        weights: tf.Tensor,
+        codebook: tf.Tensor,
+        center: tf.Tensor,
+        scale: tf.Tensor,
+        *tiling: tf.Tensor,
+    ) -> list[tf.Tensor]:
+        extent = _extent(_sphere(geometry, center, scale))
+        terms = search_terms(codebook, extent, is_incomplete, geometry)
+        return list(statistics(Rows(values, norms, weights), terms, *tiling))
+
+    signature = [*_rows(dtype), _CODEBOOK, *_SPHERE]
+    signature += [tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.int32)]
+    return tf.function(piece, input_signature=signature, autograph=False)
+
+
+@one_graph
+def _update(is_separable: bool, geometry: str) -> tf.types.experimental.PolymorphicFunction:
+    """Make the graph that moves the code vectors by given statistics."""
+
+    def moved_by(
+        codebook: tf.Tensor,
+        mass: tf.Tensor,
+        sums: tf.Tensor,
+        counts: tf.Tensor,
+        error: tf.Tensor,
+        center: tf.Tensor,
+        scale: tf.Tensor,
+        first: tf.Tensor,
+        second: tf.Tensor,
+    ) -> list[tf.Tensor]:
+        total, sphere = Statistics(sums, counts, error), _sphere(geometry, center, scale)
+        moved, mass = update(codebook, mass, total, _smoother(first, second), sphere)
+        return [moved, mass, sums, counts, tf.stack([error, _move(moved, codebook)])]
+
+    signature = [_CODEBOOK] * 4 + [_SCALAR, *_SPHERE, *_parts(is_separable)]
+    return tf.function(moved_by, input_signature=signature, autograph=False)
+
+
+@one_graph
+def _onto_grid(geometry: str) -> tf.types.experimental.PolymorphicFunction:
     def onto_grid(
         codebook: tf.Tensor,
         sums: tf.Tensor,
         counts: tf.Tensor,
+        center: tf.Tensor,
+        scale: tf.Tensor,
         first: tf.Tensor,
         second: tf.Tensor,
     ) -> tf.Tensor:
@@ -291,14 +437,90 @@ def _onto_grid() -> tf.types.experimental.PolymorphicFunction:
         smooth = _smoother(first, second)
         around = smooth(tf.concat([codebook, tf.ones_like(codebook[:, :1])], axis=1))
         total = Statistics(sums, counts, tf.zeros([], tf.float64))
-        return update(around[:, :-1] / around[:, -1:], total, smooth)
+        former, none = around[:, :-1] / around[:, -1:], tf.zeros([1, 1], tf.float64)
+        return update(former, none, total, smooth, _sphere(geometry, center, scale))[0]
 
-    signature = [tf.TensorSpec([None, None], tf.float64)] * 3 + _parts(is_separable=True)
+    signature = [_CODEBOOK] * 3 + _SPHERE + _parts(is_separable=True)
     return tf.function(onto_grid, input_signature=signature, autograph=False)
 
 
+class _Moved(NamedTuple):
+    """What an update leaves behind."""
+
+    codebook: tf.Tensor  # (n_units, n_features), in the frame
+    mass: tf.Tensor  # (n_units, 1) or (n_units, n_features)
+    sums: tf.Tensor  # as in Statistics
+    counts: tf.Tensor
+    measured: tf.Tensor  # the sum of the distances, and the root mean square move
+
+
+class _Loaded:
+    """Samples in memory, ready to be learnt from: in the frame, in pieces that add."""
+
+    def __init__(
+        self, samples: Samples, sample_weight: NDArray, frame: Frame, n_tile: int | None = None
+    ) -> None:
+        self._samples, self._weights, self._frame, self._n_tile = (
+            samples,
+            sample_weight,
+            frame,
+            n_tile,
+        )
+        # Only their ratios count; a power of two rounds nothing, and float32 can hold them then.
+        self._exponent = -int(np.frexp(sample_weight.max())[1])
+        self.total_weight = float(np.ldexp(sample_weight.sum(), self._exponent))
+        self._sphere = [tf.constant(part, tf.float64) for part in frame]
+        self._dtype = tf.as_dtype(samples.dtype)
+        self._rows: Rows | None = None
+        self._sparse: SparseData | None = None
+        if samples.is_sparse:
+            self._sparse = SparseData(samples, self._scaled(slice(None)), frame)
+        elif not samples.is_on_disk:
+            self._rows = load(samples, self._scaled(slice(None)), frame)
+
+    def _scaled(self, rows: slice) -> NDArray[np.float64]:
+        return np.ldexp(self._weights[rows], self._exponent)
+
+    def learn(self, codebook: tf.Tensor, mass: tf.Tensor, kernel: Kernel) -> _Moved:
+        """Search all samples, and move the codebook."""
+        kind = kernel[1].ndim == 4, self._samples.geometry
+        parts = [*self._sphere, *(tf.constant(part) for part in kernel)]
+        if self._rows is None:
+            total = self._statistics(codebook)
+            return _Moved(*_update(*kind)(codebook, mass, *total, *parts))
+        is_separable, geometry = kind
+        tiling = self._tiling(codebook, len(self._samples))
+        epoch = _epoch(self._dtype, is_separable, not tiling, self._samples.has_missing, geometry)
+        return _Moved(*epoch(*self._rows, codebook, mass, *parts, *tiling))
+
+    def _statistics(self, codebook: tf.Tensor) -> Statistics:
+        if self._sparse is not None:
+            return Statistics(*self._sparse.statistics(codebook))
+        # A memory map: piece by piece, so that no more than one is in memory.
+        piece = _piece(self._dtype, self._samples.has_missing, self._samples.geometry)
+        total: Statistics | None = None
+        for rows in self._samples.tiles(_PIECE_VALUES):
+            samples = self._samples.take(rows)
+            loaded = load(samples, self._scaled(rows), self._frame)
+            tiling = self._tiling(codebook, len(samples)) or [tf.constant(len(samples))] * 2
+            part = piece(*loaded, codebook, *self._sphere, *tiling)
+            total = Statistics(*part) if total is None else total + part
+        assert total is not None
+        return total
+
+    def _tiling(self, codebook: tf.Tensor, n_samples: int) -> list[tf.Tensor]:
+        """Return rows per tile, and those of tiles that XLA compiles; nothing for one tile."""
+        n_units, n_features = codebook.shape
+        n_rows = self._n_tile or tile_rows(n_units)
+        if n_samples <= n_rows:
+            return []
+        of_features = (n_features,) if is_absolute(self._samples.geometry) else ()
+        is_compiled = is_worth_compiling((n_rows, n_units, *of_features), n_samples)
+        return [tf.constant(n_rows), tf.constant(n_rows if is_compiled else 0)]
+
+
 def train_epochs(
-    X: NDArray,
+    samples: Samples,
     sample_weight: NDArray[np.float64],
     codebook: NDArray[np.float64],
     frame: Frame,
@@ -310,7 +532,7 @@ def train_epochs(
 
     Parameters
     ----------
-    X : ndarray of float32 or float64, shape (n_samples, n_features)
+    samples : Samples
         NaN where a value is missing.
     sample_weight : ndarray of float64, shape (n_samples,)
     codebook : ndarray of float64, shape (n_units, n_features)
@@ -326,31 +548,23 @@ def train_epochs(
     ------
     epoch : Epoch
     """
-    is_incomplete = has_missing(X)
-    rows = load(X, sample_weight, frame, is_incomplete)
+    data = _Loaded(samples, sample_weight, frame, n_tile)
+    unit = frame.unit(samples.geometry) * data.total_weight
+    sphere = [tf.constant(part, tf.float64) for part in frame]
+    none = tf.zeros([1, 1], tf.float64)
     current = tf.constant(frame.enter(codebook))
     for step in steps:
-        n_units = len(current)
-        n_rows = n_tile or tile_rows(n_units)
-        is_one_tile = len(X) <= n_rows
-        tiling = []
-        if not is_one_tile:
-            is_compiled = is_worth_compiling(n_rows, n_units, len(X))
-            tiling = [tf.constant(n_rows), tf.constant(n_rows if is_compiled else 0)]
-        is_separable = step.kernel[1].ndim == 4
-        epoch = _epoch(rows.values.dtype, is_separable, is_one_tile, is_incomplete)
-        *outcome, measured = epoch(*rows, current, *_tensors(step.kernel), *tiling)
-        error, move = (measured.numpy() / frame.scale).tolist()
+        moved = data.learn(current, none, step.kernel)
+        error, move = moved.measured.numpy().tolist()
 
-        def onto(kernel: Kernel | None, outcome: list[tf.Tensor] = outcome) -> tf.Tensor:
-            return _onto_grid()(*outcome, *_tensors(kernel)) if kernel else outcome[0]
+        def onto(kernel: Kernel | None, moved: _Moved = moved) -> tf.Tensor:
+            if kernel is None:
+                return moved.codebook
+            parts = [*sphere, *(tf.constant(part) for part in kernel)]
+            return _onto_grid(samples.geometry)(moved.codebook, moved.sums, moved.counts, *parts)
 
         def trained(step: Step = step, onto: Callable = onto) -> NDArray[np.float64]:
             return frame.leave(onto(step.to_map and step.to_map()).numpy())
 
-        yield Epoch(step.radius, error, move, trained)
+        yield Epoch(step.radius, error / unit, move / frame.scale, trained)
         current = onto(step.to_next)
-
-
-def _tensors(kernel: Kernel) -> list[tf.Tensor]:
-    return [tf.constant(part) for part in kernel]

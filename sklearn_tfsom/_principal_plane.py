@@ -1,0 +1,265 @@
+"""Mean, spread and main directions of samples, in tiles.
+
+Everything here obeys sample weights: weight k is k repetitions. Only samples of positive weight
+may come in.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import scipy.linalg
+import scipy.sparse.linalg
+from numpy.typing import NDArray
+
+from sklearn_tfsom._samples import Samples
+
+# Covariances of incomplete data are taken by pairs of features, up to as many.
+_MOST_PAIRED_FEATURES = 4096
+
+# Sparse data of up to so many features have a dense covariance.
+_MOST_DENSE_FEATURES = 1024
+
+
+class PrincipalPlane(NamedTuple):
+    """Mean, spread and the two main directions of the data."""
+
+    mean: NDArray[np.float64]  # (n_features,)
+    spread: float  # root mean square distance to the mean
+    deviations: NDArray[np.float64]  # (2,) standard deviations along the directions (ddof = 0)
+    directions: NDArray[np.float64]  # (2, n_features) unit eigenvectors of the covariance
+
+
+def principal_plane(
+    samples: Samples, sample_weight: NDArray[np.float64], n_directions: int = 2
+) -> PrincipalPlane:
+    """Find the plane of the two largest principal components.
+
+    Parameters
+    ----------
+    samples : Samples
+        NaN where a value is missing; every feature has one that is not.
+    sample_weight : ndarray of float64, shape (n_samples,)
+        Positive.
+    n_directions : int, default=2
+        0 where only mean and spread are needed, which takes no product of the data with itself.
+
+    Returns
+    -------
+    plane : PrincipalPlane
+        The sign of an eigenvector is arbitrary; here its largest component is positive (the first
+        of those that are equally large within 1e-6). Missing directions (one feature, say) are 0.
+        The spread is not finite where differences of the data leave float64's range.
+
+    Notes
+    -----
+    Mean and variance of a feature are over its known values, the covariance of two features over
+    the samples where both are known, as in SOM Toolbox. With more than 4,096 features, where a
+    product of all features with each other is too much, missing values count as the mean in a
+    covariance, and features are scaled to the variances of their known values.
+
+    Sparse data are never written out: the mean goes into the product algebraically. From 1,024
+    features on the directions are found by Lanczos' method, from a fixed start.
+    """
+    find = _sparse_plane if samples.is_sparse else _dense_plane
+    return find(samples, sample_weight, n_directions)
+
+
+def _dense_plane(
+    samples: Samples, sample_weight: NDArray[np.float64], n_directions: int
+) -> PrincipalPlane:
+    n_samples, n_features = samples.shape
+    tiles = samples.tiles()
+    total = sample_weight.sum()
+
+    def share(rows: slice) -> NDArray[np.float64]:
+        return sample_weight[rows] / total
+
+    is_incomplete = samples.has_missing
+    counts = np.ones(n_features)  # share of the weight for which each feature is known
+    if is_incomplete:
+        counts = np.add.reduce([share(rows) @ ~np.isnan(samples[rows]) for rows in tiles])
+    with np.errstate(over="ignore", invalid="ignore"):
+        # From a first guess on, sums see small numbers only, wherever the data sit.
+        guess = _first_known(samples).astype(np.float64)
+        mean = guess + sum(share(rows) @ centered(samples[rows], guess) for rows in tiles) / counts
+        largest = _largest_range(samples, tiles)
+    if largest == 0 or not math.isfinite(largest):
+        return _without_directions(mean, largest)
+
+    # In units of about the largest range, so that no square leaves float64's range.
+    unit = math.ldexp(1.0, math.frexp(largest)[1] - 1)
+
+    def weighted(rows: slice, columns: slice = slice(None)) -> NDArray[np.float64]:
+        tile = centered(samples[rows][:, columns], mean[columns])
+        tile *= (np.sqrt(share(rows)) / unit)[:, None]
+        return tile
+
+    def spread(variances: NDArray[np.float64]) -> float:
+        return math.sqrt(np.sum(variances / counts)) * unit
+
+    if not n_directions:
+        variances = sum(np.einsum("ij,ij->j", tile, tile) for tile in map(weighted, tiles))
+        return _without_directions(mean, spread(variances))
+    is_by_pairs = is_incomplete and n_features <= _MOST_PAIRED_FEATURES
+    if n_samples < n_features and not is_by_pairs:  # the same eigenvalues from the smaller product
+        whole = slice(None)
+        step = max(1, 2**20 // n_samples) if samples.is_on_disk else n_features
+        strips = [slice(first, first + step) for first in range(0, n_features, step)]
+        variances = np.empty(n_features)
+        scatter = np.zeros((n_samples, n_samples))
+        for columns in strips:
+            strip = weighted(whole, columns)
+            variances[columns] = np.einsum("ij,ij->j", strip, strip)
+            strip /= np.sqrt(counts[columns])
+            scatter += strip @ strip.T
+        deviations, vectors = _two_largest(scatter)
+
+        def direction(vector: NDArray[np.float64]) -> NDArray[np.float64]:
+            return np.concatenate(
+                [
+                    weighted(whole, columns).T @ vector / np.sqrt(counts[columns])
+                    for columns in strips
+                ]
+            )
+
+        found = [direction(vector) for vector in vectors]
+    else:
+        scatter = np.zeros((n_features, n_features))
+        for rows in tiles:
+            tile = weighted(rows)
+            scatter += tile.T @ tile
+        variances = np.diag(scatter)
+        if is_by_pairs:
+            masks = (np.sqrt(share(rows))[:, None] * ~np.isnan(samples[rows]) for rows in tiles)
+            both = sum(mask.T @ mask for mask in masks)
+            scatter = np.divide(scatter, both, out=np.zeros_like(scatter), where=both > 0)
+        elif is_incomplete:
+            scatter = scatter / np.sqrt(np.outer(counts, counts))
+        deviations, found = _two_largest(scatter)
+    return _plane(mean, spread(variances), deviations * unit, found)
+
+
+def _sparse_plane(
+    samples: Samples, sample_weight: NDArray[np.float64], n_directions: int
+) -> PrincipalPlane:
+    n_features = samples.shape[1]
+    shares = sample_weight / sample_weight.sum()
+    X = samples[:]
+    X = X.astype(np.float64)  # a copy of the stored values
+    mean = shares @ X
+    largest = float(np.abs(X.data).max(initial=0))
+    if largest == 0 or not math.isfinite(2 * largest):
+        return _without_directions(mean, 2 * largest)
+    unit = math.ldexp(1.0, math.frexp(largest)[1] - 1)
+    X.data /= unit
+    center = mean / unit
+    # The stored values of each feature, and the zeros beside them.
+    stored = np.repeat(shares, np.diff(X.indptr))
+    squares = stored * (X.data - center[X.indices]) ** 2
+    n_zeros = np.maximum(1 - np.bincount(X.indices, stored, minlength=n_features), 0)
+    variances = np.bincount(X.indices, squares, minlength=n_features) + n_zeros * center**2
+    spread = math.sqrt(np.sum(variances)) * unit
+    if not n_directions or spread == 0:
+        return _without_directions(mean, spread)
+
+    root = np.sqrt(shares)
+    X.data *= np.repeat(root, np.diff(X.indptr))
+    if n_features <= _MOST_DENSE_FEATURES:
+        covariance = (X.T @ X).toarray() - np.outer(center, center)
+        deviations, found = _two_largest(covariance)
+        return _plane(mean, spread, deviations * unit, found)
+
+    def covariance_times(vector: NDArray[np.float64]) -> NDArray[np.float64]:
+        along = X @ vector - root * (center @ vector)
+        return X.T @ along - center * (root @ along)
+
+    start = np.random.RandomState(0).uniform(size=n_features) * np.sqrt(variances)
+    values, vectors = scipy.sparse.linalg.eigsh(
+        scipy.sparse.linalg.LinearOperator(
+            (n_features, n_features), covariance_times, dtype=np.float64
+        ),
+        k=2,
+        v0=start,
+        tol=1e-10,
+    )
+    deviations = np.sqrt(np.maximum(values[::-1], 0))
+    return _plane(mean, spread, deviations * unit, vectors.T[::-1])
+
+
+def _two_largest(
+    scatter: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], list[NDArray[np.float64]]]:
+    """Find the roots of the two largest eigenvalues, and their vectors; the largest first."""
+    size = len(scatter)
+    values, vectors = scipy.linalg.eigh(scatter, subset_by_index=[max(0, size - 2), size - 1])
+    return np.sqrt(np.maximum(values[::-1], 0)), list(vectors.T[::-1])
+
+
+def _plane(
+    mean: NDArray[np.float64],
+    spread: float,
+    deviations: NDArray[np.float64],
+    vectors: list[NDArray[np.float64]],
+) -> PrincipalPlane:
+    """Give eigenvectors unit length and a sign, and drop those that rounding has made."""
+    plane = _without_directions(mean, spread)
+    for place, (deviation, vector) in enumerate(zip(deviations, vectors, strict=True)):
+        if deviation <= 1e-7 * deviations[0]:  # below rounding a direction is an accident
+            break
+        direction = vector / np.linalg.norm(vector)
+        strong = np.abs(direction) >= (1 - 1e-6) * np.abs(direction).max()
+        plane.deviations[place] = deviation
+        plane.directions[place] = direction * np.sign(direction[np.argmax(strong)])
+    return plane
+
+
+def _without_directions(mean: NDArray[np.float64], spread: float) -> PrincipalPlane:
+    return PrincipalPlane(mean, spread, np.zeros(2), np.zeros((2, len(mean))))
+
+
+def _largest_range(samples: Samples, tiles: list[slice]) -> float:
+    """Find the largest range of a feature, or one that bounds it closely."""
+    low, high = math.inf, -math.inf
+    smallest, greatest = (np.nanmin, np.nanmax) if samples.has_missing else (np.min, np.max)
+    for rows in tiles:
+        tile = samples[rows]
+        low, high = min(low, float(smallest(tile))), max(high, float(greatest(tile)))
+    if math.isfinite(high - low):
+        return high - low
+    lows, highs = feature_ranges(samples)  # each feature may still have a range
+    return float(np.max(highs - lows))
+
+
+def feature_ranges(samples: Samples) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Find the lowest and the highest known value of each feature of dense samples."""
+    tiles = samples.tiles()
+    lows = np.fmin.reduce([np.fmin.reduce(samples[rows], axis=0) for rows in tiles])
+    highs = np.fmax.reduce([np.fmax.reduce(samples[rows], axis=0) for rows in tiles])
+    return lows.astype(np.float64), highs.astype(np.float64)
+
+
+def centered(tile: NDArray, origin: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Differences to an origin, 0 where missing, row by row in memory.
+
+    So sums round alike for any layout of the data.
+    """
+    moved = np.array(tile, dtype=np.float64, order="C")  # np.subtract's dtype is slower
+    np.subtract(moved, origin, out=moved)
+    if np.isnan(moved.min()):
+        moved[np.isnan(moved)] = 0
+    return moved
+
+
+def _first_known(samples: Samples) -> NDArray:
+    """First known value of each feature."""
+    first = samples[:1][0].copy()
+    for rows in samples.tiles():
+        missing = np.flatnonzero(np.isnan(first))
+        if not len(missing):
+            break
+        tile = samples[rows][:, missing]
+        first[missing] = tile[np.argmax(~np.isnan(tile), axis=0), np.arange(len(missing))]
+    return first

@@ -1,0 +1,192 @@
+"""Samples as all other rooms see them: in tiles, whether dense, sparse, incomplete or on disk."""
+
+from __future__ import annotations
+
+import functools
+import mmap
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+from numpy.typing import ArrayLike, NDArray
+
+METRICS = ("euclidean", "cosine", "correlation", "manhattan", "chebyshev")
+SPARSE_METRICS = ("euclidean", "cosine")
+INCOMPLETE_METRICS = ("euclidean", "manhattan", "chebyshev")
+
+# Under these a sample is a direction: a point on the unit sphere. There the distance
+# ``1 - cos`` is half the squared Euclidean one, and all that is known of that one holds.
+_SPHERICAL_METRICS = ("cosine", "correlation")
+
+# Values of a tile.
+_TILE_VALUES = 2**20
+
+# Data on disk are read again and again, tile by tile, from so many bytes on; fewer are loaded.
+_MIN_BYTES_ON_DISK = 2**26
+
+
+class Samples:
+    """Samples for a metric, a view of the user's data.
+
+    What is read of it is in the space that distances are measured in: under the cosine and
+    correlation metrics these are directions, see `directions`; else they are the data themselves.
+
+    Parameters
+    ----------
+    X : ndarray or CSR matrix or array, shape (n_samples, n_features)
+        Valid data, of any real type on disk, of float32 or float64 in memory.
+    metric : str, default="euclidean"
+    rows : ndarray of int, default=None
+        Which rows are meant; all by default.
+    has_missing : bool, default=None
+        Whether values are missing (NaN), where it is known.
+
+    Attributes
+    ----------
+    shape : tuple (n_samples, n_features)
+    dtype : dtype
+        float32 or float64: of the tiles, and of the results.
+    geometry : {"euclidean", "spherical", "manhattan", "chebyshev"}
+        How distances come about there.
+    """
+
+    def __init__(
+        self,
+        X: Any,
+        metric: str = "euclidean",
+        rows: NDArray[np.int64] | None = None,
+        *,
+        has_missing: bool | None = None,
+    ) -> None:
+        self._X, self._metric, self._rows = X, metric, rows
+        self._has_missing = has_missing
+        self.shape: tuple[int, int] = (X.shape[0] if rows is None else len(rows), X.shape[1])
+        self.dtype: np.dtype[Any] = np.dtype(np.float32 if X.dtype == np.float32 else np.float64)
+        self.geometry = "spherical" if metric in _SPHERICAL_METRICS else metric
+        self.is_sparse = scipy.sparse.issparse(X)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice) -> Any:
+        """Return a tile: an array (a view where it can be), or a CSR matrix where X is one."""
+        tile = self._X[rows if self._rows is None else self._rows[rows]]
+        if tile.dtype != self.dtype:
+            tile = tile.astype(self.dtype)
+        return tile if self.geometry != "spherical" else directions(tile, self._metric)
+
+    def take(self, rows: NDArray[np.int64] | slice) -> Samples:
+        """Return some of the samples; on disk they are left there."""
+        index = rows if self._rows is None else self._rows[rows]
+        has_missing = None if self._has_missing else self._has_missing
+        if isinstance(index, slice) or not self.is_on_disk:
+            return Samples(self._X[index], self._metric, has_missing=has_missing)
+        return Samples(self._X, self._metric, index, has_missing=has_missing)
+
+    @property
+    def values(self) -> Any:
+        """All the data, as they were given."""
+        return self._X if self._rows is None else self._X[self._rows]
+
+    def dense(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return few rows as a dense array, whatever X is."""
+        tile = self.take(rows)[:]
+        return (densified(tile) if self.is_sparse else tile).astype(np.float64)
+
+    def tiles(self, n_values: int = _TILE_VALUES) -> list[slice]:
+        """Cut the rows into tiles of about so many stored values."""
+        per_row = self._X.nnz // max(1, self._X.shape[0]) if self.is_sparse else self.shape[1]
+        step = max(1, n_values // max(1, per_row))
+        return [slice(first, first + step) for first in range(0, len(self), step)]
+
+    @functools.cached_property
+    def is_on_disk(self) -> bool:
+        """Whether this is a large memory map, that is not to be copied."""
+        size = len(self) * self.shape[1] * self._X.dtype.itemsize
+        return not self.is_sparse and size >= _MIN_BYTES_ON_DISK and is_memory_map(self._X)
+
+    @property
+    def has_missing(self) -> bool:
+        """Whether values are missing (NaN)."""
+        if self._has_missing is None:
+            self._has_missing = not self.is_sparse and any(
+                bool(np.isnan(self._X[rows].min())) for rows in self.tiles()
+            )
+        return self._has_missing
+
+    def have_direction(self) -> NDArray[np.bool_]:
+        """Say which samples have a direction: all but those of zeros only."""
+        return np.concatenate([~is_zero(self[rows]) for rows in self.tiles()])
+
+
+def is_memory_map(X: Any) -> bool:
+    """Say whether an array lies in a file, itself or what it is a view of."""
+    while X is not None:
+        if isinstance(X, np.memmap | mmap.mmap):
+            return True
+        X = getattr(X, "base", None)
+    return False
+
+
+def is_zero(rows: Any) -> NDArray[np.bool_]:
+    """Say which rows hold zeros only."""
+    if scipy.sparse.issparse(rows):
+        return np.bincount(_row_of_each(rows), rows.data != 0, minlength=rows.shape[0]) == 0
+    return ~rows.any(axis=1)
+
+
+def directions(rows: Any, metric: str) -> Any:
+    """Move rows to the unit sphere: what the cosine and correlation metrics see of them.
+
+    Under "cosine" ``x / |x|``; under "correlation" the same of ``x - mean(x)``, the mean being
+    that of the sample's own features. Rows of zeros (of equal values) have no direction; they
+    stay zero.
+
+    Parameters
+    ----------
+    rows : ndarray or CSR matrix of float32 or float64, shape (n, n_features)
+        CSR under "cosine" only.
+    metric : {"cosine", "correlation"}
+
+    Returns
+    -------
+    rows : ndarray or CSR matrix, shape (n, n_features)
+        Of the same dtype; new.
+    """
+    if scipy.sparse.issparse(rows):
+        unit, each = rows.copy(), _row_of_each(rows)
+        largest = np.zeros(rows.shape[0])
+        np.maximum.at(largest, each, np.abs(rows.data))
+        values = rows.data / np.where(largest > 0, largest, 1)[each]
+        length = np.sqrt(np.bincount(each, values**2, minlength=len(largest)))
+        unit.data = (values / np.where(length > 0, length, 1)[each]).astype(rows.dtype)
+        return unit
+    unit = np.array(rows, order="C")
+    # Divided by the largest first: no square, and no sum, leaves floating point's range.
+    largest = np.maximum(unit.max(axis=1), -unit.min(axis=1))[:, None]
+    unit /= np.where(largest > 0, largest, 1)
+    if metric == "correlation":
+        unit -= unit.mean(axis=1, dtype=np.float64).astype(unit.dtype)[:, None]
+        # What rounding leaves of equal values is nothing.
+        unit[np.abs(unit).max(axis=1) <= 4 * np.finfo(unit.dtype).eps] = 0
+    length = np.sqrt(np.einsum("ij,ij->i", unit, unit, dtype=np.float64))[:, None]
+    unit /= np.where(length > 0, length, 1).astype(unit.dtype)
+    return unit
+
+
+def as_codebook(values: ArrayLike, metric: str) -> NDArray[np.float64]:
+    """Return code vectors for a metric: moved to the unit sphere where it has one."""
+    codebook = np.array(values, dtype=np.float64)
+    return directions(codebook, metric) if metric in _SPHERICAL_METRICS else codebook
+
+
+def densified(rows: Any) -> NDArray:
+    """Write few CSR rows out as a dense array."""
+    dense = np.zeros(rows.shape, dtype=rows.dtype)
+    dense[_row_of_each(rows), rows.indices] = rows.data
+    return dense
+
+
+def _row_of_each(rows: Any) -> NDArray[np.int64]:
+    """Return the row of each stored value of a CSR matrix."""
+    return np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr))
