@@ -11,11 +11,12 @@ from sklearn.utils import check_random_state
 
 from sklearn_tfsom import _validation as valid
 from sklearn_tfsom._grid import BOUNDARIES, LATTICES, Grid
-from sklearn_tfsom._initialization import INITS, automatic_shape, initial_codebook
+from sklearn_tfsom._initialization import INITS, automatic_shape, in_order, initial_codebook
 from sklearn_tfsom._neighborhood import NEIGHBORHOODS, Neighborhood, is_separable
 from sklearn_tfsom._principal_plane import PrincipalPlane, principal_plane
 from sklearn_tfsom._samples import METRICS, Samples, as_codebook, is_zero
 from sklearn_tfsom._schedules import RADIUS_DECAYS, grid_schedule, radius_schedule
+from sklearn_tfsom._stream import Stream, deal
 
 FEATURES = ("distances", "coordinates", "activations")
 
@@ -34,6 +35,7 @@ RULES = {
     "radius_decay": [valid.choice(RADIUS_DECAYS), valid.numbers("(max_iter,)", 1, positive=True)],
     "coarse_to_fine": [valid.BOOLEAN],
     "tol": [valid.real(0, closed=True)],
+    "batch_size": [valid.integer(1), valid.NONE],
     "n_clusters": [valid.integer(1), valid.NONE],
     "features": [valid.choice(FEATURES)],
     "random_state": [valid.RANDOM_STATE],
@@ -53,6 +55,7 @@ class Plan(NamedTuple):
     grids: list[Grid]  # (max_iter,), the grid that is searched in each epoch
     codebook: NDArray[np.float64]  # where training starts, on the first of these grids
     neighborhood: str | Neighborhood
+    batches: list[tuple[NDArray[np.int64], NDArray[np.float64]]] | None  # (rows, weights) of each
 
 
 def make_plan(som: Any, samples: Samples, sample_weight: NDArray[np.float64]) -> Plan:
@@ -78,25 +81,21 @@ def make_plan(som: Any, samples: Samples, sample_weight: NDArray[np.float64]) ->
     ValueError
         Where there are fewer samples than clusters, or values too large.
     """
-    samples, sample_weight = _that_count(som, samples, sample_weight)
+    samples, sample_weight, plane, grid = _begin(som, samples, sample_weight)
     if som.n_clusters is not None and len(samples) < som.n_clusters:
         raise ValueError(
             f"n_samples={len(samples)} must be at least n_clusters={som.n_clusters}, counting "
             "samples of positive weight."
         )
-    valid.check_features_known(samples)
-    starts_from_pca = isinstance(som.init, str) and som.init == "pca"
-    needs_directions = isinstance(som.grid_size, str) or starts_from_pca
-    plane = principal_plane(samples, sample_weight, n_directions=2 if needs_directions else 0)
-    if not math.isfinite(plane.spread):
-        raise ValueError(
-            "X holds values too large: their differences leave float64's range. Rescale it."
-        )
-    grid = _grid(som, float(sample_weight.sum()), plane)
     radii = _radii(som, grid)
-    neighborhood = _neighborhood(som)
+    neighborhood = neighborhood_of(som)
     grids = [grid] * len(radii)
-    if som.coarse_to_fine and starts_from_pca and is_separable(grid, neighborhood):
+    batches = None
+    if som.batch_size is not None and som.batch_size < sample_weight.sum():
+        fixed = np.random.RandomState(0)  # an order is all that is wanted
+        order, reached = in_order(samples, sample_weight, plane.mean, fixed)
+        batches = deal(order, reached, som.batch_size)
+    elif som.coarse_to_fine and _starts_from_pca(som) and is_separable(grid, neighborhood):
         grids = grid_schedule(grid, radii)
     return Plan(
         samples,
@@ -108,13 +107,85 @@ def make_plan(som: Any, samples: Samples, sample_weight: NDArray[np.float64]) ->
         grids,
         _codebook(som, grids[0], samples, sample_weight, plane),
         neighborhood,
+        batches,
     )
 
 
-def _that_count(
+class Beginning(NamedTuple):
+    """Where a stream starts."""
+
+    mean: NDArray[np.float64]  # of the first samples
+    spread: float
+    grid: Grid
+    codebook: NDArray[np.float64]
+
+
+def begin_stream(som: Any, samples: Samples, sample_weight: NDArray[np.float64]) -> Beginning:
+    """Resolve the parameters of a map that learns from a stream, for its first samples.
+
+    Raises
+    ------
+    As `make_plan`, but there may be fewer samples than clusters.
+    """
+    samples, sample_weight, plane, grid = _begin(som, samples, sample_weight)
+    codebook = _codebook(som, grid, samples, sample_weight, plane)
+    return Beginning(plane.mean, plane.spread, grid, codebook)
+
+
+def stream_schedule(som: Any, grid: Grid) -> Stream:
+    """Make the schedule of a stream.
+
+    Raises
+    ------
+    InvalidParameterError
+        Where `radius_decay` is one of epochs, or the radii are in the wrong order.
+    """
+    if not isinstance(som.radius_decay, str):
+        raise valid.wrong_parameter(
+            "radius_decay",
+            som,
+            f"{valid.choice(RADIUS_DECAYS).says} for partial_fit, which has no epochs",
+            "an array",
+        )
+    _check_order(som)
+    return Stream.of(
+        grid,
+        start=som.radius_start,
+        end=som.radius_end,
+        decay=som.radius_decay,
+        neighborhood=som.neighborhood,
+        ordered_start=_starts_from_pca(som),
+    )
+
+
+def _starts_from_pca(som: Any) -> bool:
+    return isinstance(som.init, str) and som.init == "pca"
+
+
+def _begin(
     som: Any, samples: Samples, sample_weight: NDArray[np.float64]
-) -> tuple[Samples, NDArray[np.float64]]:
-    """Return the samples that training is about: those of positive weight and with a direction."""
+) -> tuple[Samples, NDArray[np.float64], PrincipalPlane, Grid]:
+    """Return the samples that count, with their weights, their plane and the grid."""
+    which = that_count(samples, sample_weight)
+    samples, sample_weight = samples.take(which), sample_weight[which]
+    if not len(samples):
+        equal = "zeros" if som.metric == "cosine" else "equal values"
+        raise ValueError(
+            f"All samples of positive weight hold {equal} only: under metric={som.metric!r} they "
+            "have no direction, and no distance to learn from."
+        )
+    valid.check_features_known(samples)
+    needs_directions = isinstance(som.grid_size, str) or _starts_from_pca(som)
+    plane = principal_plane(samples, sample_weight, n_directions=2 if needs_directions else 0)
+    if not math.isfinite(plane.spread):
+        raise ValueError(
+            "X holds values too large: their differences leave float64's range. Rescale it."
+        )
+    return samples, sample_weight, plane, _grid(som, float(sample_weight.sum()), plane)
+
+
+def that_count(samples: Samples, sample_weight: NDArray[np.float64]) -> NDArray[np.int64] | slice:
+    """Find the samples that training is about: those of positive weight and with a direction."""
     total = sample_weight.sum()
     counts = None
     if not sample_weight.min() / total > 0:  # also a weight that is nothing beside all
@@ -123,15 +194,7 @@ def _that_count(
         has_direction = samples.have_direction()
         if not has_direction.all():
             counts = has_direction if counts is None else counts & has_direction
-    if counts is None:
-        return samples, sample_weight
-    if not counts.any():
-        equal = "zeros" if som.metric == "cosine" else "equal values"
-        raise ValueError(
-            f"All samples of positive weight hold {equal} only: under metric={som.metric!r} they "
-            "have no direction, and no distance to learn from."
-        )
-    return samples.take(np.flatnonzero(counts)), sample_weight[counts]
+    return slice(None) if counts is None else np.flatnonzero(counts)
 
 
 def _grid(som: Any, n_samples: float, plane: PrincipalPlane) -> Grid:
@@ -190,21 +253,25 @@ def _radii(som: Any, grid: Grid) -> NDArray[np.float64]:
         end=som.radius_end,
         neighborhood=som.neighborhood,
         n_across=max(grid.shape),
-        ordered_start=isinstance(som.init, str) and som.init == "pca",
+        ordered_start=_starts_from_pca(som),
     )
     if len(radii) != som.max_iter:
         raise valid.wrong_parameter(
             "radius_decay", som, f"of shape (max_iter,), ({som.max_iter},)", f"shape {radii.shape}"
         )
+    _check_order(som)
+    return radii
+
+
+def _check_order(som: Any) -> None:
     is_given = not isinstance(som.radius_start, str) and not isinstance(som.radius_end, str)
     if isinstance(som.radius_decay, str) and is_given and som.radius_start < som.radius_end:
         raise valid.wrong_parameter(
             "radius_end", som, f"at most radius_start={som.radius_start}", str(som.radius_end)
         )
-    return radii
 
 
-def _neighborhood(som: Any) -> str | Neighborhood:
+def neighborhood_of(som: Any) -> str | Neighborhood:
     """Return the neighborhood; a user's function so that it checks what it returns."""
     if isinstance(som.neighborhood, str):
         return som.neighborhood

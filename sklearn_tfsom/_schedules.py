@@ -70,21 +70,26 @@ def radius_schedule(
     """
     if not isinstance(decay, str):
         return np.array(decay, dtype=np.float64)
-    auto_end = _GAUSSIAN_RADIUS_END
-    if isinstance(neighborhood, str):
-        auto_end = _AUTO_RADIUS_END.get(neighborhood, auto_end)
-    last = auto_end if end == "auto" else float(end)
-    if start == "auto":
-        width = auto_end / _GAUSSIAN_RADIUS_END
-        first = max(last, width * max(1.0, n_across / (6 if ordered_start else 2)))
-    else:
-        first = float(start)
-        last = min(first, last) if end == "auto" else last
+    first, last = radius_ends(start, end, neighborhood, n_across / (6 if ordered_start else 2))
     if max_iter == 1:
         return np.array([last])
     n_falling = round(_FALLING * max_iter)
     fall = np.geomspace if decay == "exponential" else np.linspace
     return np.concatenate([fall(first, last, n_falling), np.full(max_iter - n_falling, last)])
+
+
+def radius_ends(
+    start: float | str, end: float | str, neighborhood: str | Callable, widest: float
+) -> tuple[float, float]:
+    """Return the first and the last radius; `widest` is where "auto" starts with a Gaussian."""
+    auto_end = _GAUSSIAN_RADIUS_END
+    if isinstance(neighborhood, str):
+        auto_end = _AUTO_RADIUS_END.get(neighborhood, auto_end)
+    last = auto_end if isinstance(end, str) else float(end)
+    if isinstance(start, str):
+        width = auto_end / _GAUSSIAN_RADIUS_END
+        return max(last, width * max(1.0, widest)), last
+    return float(start), min(float(start), last) if isinstance(end, str) else last
 
 
 def n_epochs_to_end(radii: NDArray[np.float64]) -> int:

@@ -23,11 +23,20 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from sklearn_tfsom import _validation as valid
 from sklearn_tfsom._clustering import cluster_units
 from sklearn_tfsom._compat import CallbackSupportMixin, with_callbacks
-from sklearn_tfsom._grid import Grid
+from sklearn_tfsom._grid import Grid, grid_of
 from sklearn_tfsom._neighborhood import kernels
-from sklearn_tfsom._plan import RULES, Plan, make_plan
+from sklearn_tfsom._plan import (
+    RULES,
+    Plan,
+    begin_stream,
+    make_plan,
+    neighborhood_of,
+    stream_schedule,
+    that_count,
+)
 from sklearn_tfsom._samples import INCOMPLETE_METRICS, SPARSE_METRICS, Samples, is_memory_map
 from sklearn_tfsom._schedules import n_epochs_to_end
+from sklearn_tfsom._stream import PRIOR, memory_of_batches
 from sklearn_tfsom._tf.startup import tensorflow_core
 
 # Values that are searched at a time, for what a fit leaves behind: 64 MiB of float32.
@@ -241,6 +250,7 @@ class TFSOM(
         radius_decay: Any = "exponential",
         coarse_to_fine: bool = True,
         tol: float = 1e-4,
+        batch_size: int | None = None,
         n_clusters: int | None = None,
         features: str = "distances",
         random_state: Any = None,
@@ -258,6 +268,7 @@ class TFSOM(
         self.radius_decay = radius_decay
         self.coarse_to_fine = coarse_to_fine
         self.tol = tol
+        self.batch_size = batch_size
         self.n_clusters = n_clusters
         self.features = features
         self.random_state = random_state
@@ -306,13 +317,13 @@ class TFSOM(
         callbacks = self._init_callback_context(max_subtasks=len(plan.radii))
         callbacks.call_on_fit_task_begin(estimator=self, X=X, y=y)
         core = tensorflow_core()
-        epochs = core.train_epochs(
-            plan.samples,
-            plan.sample_weight,
-            plan.codebook,
-            core.Frame.around(plan.mean, plan.spread, plan.samples.dtype),
-            _steps(plan),
-        )
+        frame = core.Frame.around(plan.mean, plan.spread, plan.samples.dtype)
+        start = plan.codebook, frame, _steps(plan)
+        if plan.batches is None:
+            epochs = core.train_epochs(plan.samples, plan.sample_weight, *start)
+        else:
+            memory = memory_of_batches(plan.grid.n_units, float(plan.sample_weight.sum()))
+            epochs = core.train_batches(plan.samples, plan.batches, *start, memory)
         n_falling = n_epochs_to_end(plan.radii)
         history: dict[str, list[float]] = {"radius": [], "quantization_error": []}
         for n_iter in range(1, len(plan.radii) + 1):
@@ -328,7 +339,10 @@ class TFSOM(
                 )
 
             def attributes(epoch: Any = epoch) -> dict[str, Any]:
-                return self._attributes(plan.grid, epoch.codebook(), samples, weights, history)
+                codebook = epoch.codebook().astype(samples.dtype)
+                bmus, error, hits = self._search(samples, weights, codebook)
+                made = self._attributes(plan.grid, codebook, bmus, hits, history)
+                return {**made, "quantization_error_": error}
 
             stopped = task.call_on_fit_task_end(
                 estimator=self, X=X, y=y, reconstruction_attributes=attributes
@@ -337,17 +351,136 @@ class TFSOM(
                 break
         epochs.close()  # lets go of the copy of the data
         self.__dict__.update(attributes())
-        n_hit = np.count_nonzero(self.hits_)
-        if self.n_clusters is not None and n_hit < self.n_clusters:
-            warnings.warn(
-                f"Samples fall on {n_hit} units only, fewer than n_clusters={self.n_clusters}: "
-                f"there are {n_hit} clusters. Ask for fewer clusters or for a larger map.",
-                ConvergenceWarning,
-                stacklevel=4,  # the line that called fit
-            )
+        self.n_samples_seen_ = float(plan.sample_weight.sum())
+        units = epoch.units()
+        if len(units.counts) != plan.grid.n_units:  # stopped early, on a coarser grid
+            units = core.Units(self.codebook_, self.hits_[:, None])
+        self._keep(units, is_from_stream=False)
+        self._warn_of_few_clusters(stacklevel=5)  # the line that called fit
         callbacks.call_on_fit_task_end(
             estimator=self, X=X, y=y, reconstruction_attributes=lambda: {}
         )
+        return self
+
+    @valid.unchanged_on_error
+    def partial_fit(
+        self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
+    ) -> TFSOM:
+        """Learn some samples more, of a stream.
+
+        The first call, where `fit` has not been called before, makes the map: from its samples,
+        or from an array given as `init`. Say `grid_size` then: "auto" knows the first samples
+        only.
+
+        The map moves as in `fit`, over the samples that it remembers: the statistics s_j and n_j
+        fade by ``exp(-b / M)`` with each mini-batch of total weight b. It remembers a weight M of
+        500 samples, or 5 for each unit if that is more; at first less, 0.3 of those seen, so that
+        the beginning is soon forgotten. The radius falls from `radius_start` ("auto": a fourth of
+        the longer side) to `radius_end` over the first 100 samples, or 0.6 for each unit if that
+        is more. Samples are learnt in the order in which they come, in mini-batches of a
+        twentieth of those seen, from 4 up to 1,024 samples or one for every fourth unit; so the
+        size of the pieces in which a stream comes hardly matters. A stream whose order means
+        nothing is best shuffled; one that drifts is followed.
+
+        A map from `fit` goes on learning, with what it has learnt as its memory.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Samples, NaN where a value is missing.
+
+        y : None
+            Ignored.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight k counts a sample k times, weight 0 not at all. None is 1 for each.
+
+        Returns
+        -------
+        self : TFSOM
+            The map. `labels_` and `history_` are those of this call, `n_iter_` is its number of
+            mini-batches; `hits_` and `quantization_error_` are those of the samples remembered,
+            the error of each being the one before it was learnt.
+
+        Raises
+        ------
+        InvalidParameterError
+            Where a parameter is not as described above, or `radius_decay` is an array. The
+            estimator is left as it was.
+        ValueError
+            Where the data or the weights are not as `fit` wants them, or the first samples have
+            no value for a feature.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sklearn_tfsom import TFSOM
+        >>> som = TFSOM(grid_size=8)
+        >>> for seed in range(40):
+        ...     piece = np.random.RandomState(seed).uniform(size=(50, 2))
+        ...     som = som.partial_fit(piece)
+        >>> som.n_samples_seen_
+        2000.0
+        >>> som.quantization_error_ < 0.06
+        True
+        """
+        valid.check_parameters(self, RULES)
+        is_first = not hasattr(self, "codebook_")
+        samples = self._check_data(X, reset=is_first)
+        weights = valid.check_sample_weight(sample_weight, len(samples))
+        core = tensorflow_core()
+        if is_first:
+            beginning = begin_stream(self, samples, weights)
+            grid, codebook = beginning.grid, beginning.codebook
+            dtype = samples.dtype
+            frame = core.Frame.around(beginning.mean, beginning.spread, dtype)
+            units = core.Units(codebook, np.full((grid.n_units, 1), PRIOR))
+            hits, error, seen = np.zeros(grid.n_units), 0.0, 0.0
+        else:
+            grid, codebook = grid_of(self), self.codebook_
+            dtype = np.result_type(codebook, samples.dtype)
+            frame = core.Frame.of_codebook(codebook, samples.dtype)
+            units = core.Units(self._unit_means, self._unit_counts)
+            hits, error, seen = self.hits_, self.quantization_error_, self.n_samples_seen_
+        schedule = stream_schedule(self, grid)
+        if not is_first and not self._is_from_stream:
+            # Of a fit as much is remembered as of a stream of that length.
+            kept = min(1.0, schedule.memory(seen) / seen)
+            units, hits = units._replace(counts=units.counts * kept), hits * kept
+        learner = core.Learner(codebook, units, frame)
+        kernel = kernels(grid, neighborhood_of(self))
+        which = that_count(samples, weights)
+        learnt, weights = samples.take(which), weights[which]
+        batches = list(schedule.batches(weights, seen))
+        errors = []
+        for batch in batches:
+            data = core.Data(learnt.take(batch.rows), weights[batch.rows], frame)
+            errors.append(learner.learn(data, kernel(batch.radius), batch.fade))
+            seen += batch.weight
+            if self.verbose:
+                print(
+                    f"[TFSOM] {seen:g} samples: radius {batch.radius:.3g}, quantization error "
+                    f"{errors[-1]:.6g}"
+                )
+        codebook = learner.codebook().astype(dtype)
+        # What is left in the end of the samples before, and of those of each batch.
+        fades = np.array([batch.fade for batch in batches])
+        left_before, left = fades.prod(), np.append(np.cumprod(fades[:0:-1])[::-1], 1.0)
+        left_weights = np.zeros(len(samples))
+        batch_sizes = [batch.rows.stop - batch.rows.start for batch in batches]
+        left_weights[which] = weights * np.repeat(left[: len(batches)], batch_sizes)
+        bmus, _, new_hits = self._search(samples, left_weights, codebook)
+        shares = [hits.sum() * left_before, *(left[: len(batches)] * [b.weight for b in batches])]
+        history = {
+            "radius": [batch.radius for batch in batches],
+            "quantization_error": errors,
+        }
+        hits = hits * left_before + new_hits
+        self.__dict__.update(self._attributes(grid, codebook, bmus, hits, history))
+        self.quantization_error_ = float(np.average([error, *errors], weights=shares))
+        self.n_samples_seen_ = seen
+        self._keep(learner.units(), is_from_stream=True)
+        self._warn_of_few_clusters(stacklevel=4)  # the line that called partial_fit
         return self
 
     def predict(self, X: ArrayLike) -> NDArray[np.int64]:
@@ -577,22 +710,15 @@ class TFSOM(
             part, weight = samples.take(rows), weights[rows]
             found = core.nearest(part, codebook)
             # Shares, so that no sum leaves float64's range.
-            error += float(core.apart(part, codebook, found)[:, 0] @ (weight / total))
+            error += float(core.apart(part, codebook, found)[:, 0] @ (weight / (total or 1)))
             bmus[rows] = found[:, 0]
             hits += np.bincount(bmus[rows], weight, minlength=len(codebook))
         return bmus, error, hits
 
     def _attributes(
-        self,
-        grid: Grid,
-        codebook: NDArray,
-        samples: Samples,
-        weights: NDArray[np.float64],
-        history: dict,
+        self, grid: Grid, codebook: NDArray, bmus: NDArray, hits: NDArray, history: dict
     ) -> dict[str, Any]:
-        """All fitted attributes that a codebook leads to."""
-        codebook = codebook.astype(samples.dtype)
-        bmus, error, hits = self._search(samples, weights, codebook)
+        """All fitted attributes that a codebook and the hits lead to."""
         cluster_labels = np.arange(grid.n_units)
         if self.n_clusters is not None:
             n_clusters = min(self.n_clusters, int(np.count_nonzero(hits)))
@@ -608,10 +734,25 @@ class TFSOM(
             "_metric": self.metric,
             "unit_positions_": grid.positions(),
             "hits_": hits,
-            "quantization_error_": error,
             "history_": {name: np.array(values) for name, values in history.items()},
             "n_iter_": len(history["radius"]),
         }
+
+    def _keep(self, units: Any, *, is_from_stream: bool) -> None:
+        """Keep what has been learnt, for `partial_fit` to go on from."""
+        self._unit_means = units.means.astype(self.codebook_.dtype)
+        self._unit_counts = units.counts
+        self._is_from_stream = is_from_stream
+
+    def _warn_of_few_clusters(self, stacklevel: int) -> None:
+        n_hit = np.count_nonzero(self.hits_)
+        if self.n_clusters is not None and n_hit < self.n_clusters:
+            warnings.warn(
+                f"Samples fall on {n_hit} units only, fewer than n_clusters={self.n_clusters}: "
+                f"there are {n_hit} clusters. Ask for fewer clusters or for a larger map.",
+                ConvergenceWarning,
+                stacklevel=stacklevel,
+            )
 
 
 def _steps(plan: Plan) -> Iterator[Any]:

@@ -2,6 +2,26 @@
 
 from sklearn_tfsom._tf.frame import Frame
 from sklearn_tfsom._tf.inference import apart, distances, nearest
-from sklearn_tfsom._tf.training import Epoch, Step, train_epochs
+from sklearn_tfsom._tf.training import (
+    Data,
+    Epoch,
+    Learner,
+    Step,
+    Units,
+    train_batches,
+    train_epochs,
+)
 
-__all__ = ["Epoch", "Frame", "Step", "apart", "distances", "nearest", "train_epochs"]
+__all__ = [
+    "Data",
+    "Epoch",
+    "Frame",
+    "Learner",
+    "Step",
+    "Units",
+    "apart",
+    "distances",
+    "nearest",
+    "train_batches",
+    "train_epochs",
+]

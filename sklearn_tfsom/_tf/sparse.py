@@ -29,7 +29,7 @@ from sklearn_tfsom._tf.search import bmus_by_score, tile_rows
 _CHUNK_VALUES = 2**20
 
 # Stored values that are summed up at once.
-_SUMMED_VALUES = 2**22
+_SUMMED_VALUES = 2**20
 
 # Squared distances below this share of the squared norms have lost digits to cancellation; they
 # are computed again from the difference.

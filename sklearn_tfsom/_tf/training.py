@@ -8,8 +8,8 @@ An epoch is one call of one graph::
     codebook = (H sums) / (H counts)
 
 Data that do not lie in memory as one array (sparse ones, memory maps) take one call for the
-statistics of each piece, and one for the codebook. Mini-batches take the epoch's graph too: what
-the map has learnt so far goes into the ratio as a mass.
+statistics of each piece, and one for the codebook. So do mini-batches, whose statistics are added
+to those of former ones, which fade.
 
 The graphs are traced once in a process for each precision and kind of kernel, with and without
 loops and missing values; no shape and no value is part of the trace.
@@ -17,6 +17,8 @@ loops and missing values; no shape and no value is part of the trace.
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
@@ -44,6 +46,9 @@ _MAX_CHUNK_ROWS = 2**16
 
 # Values of a piece of a memory map: 16 MiB of float32.
 _PIECE_VALUES = 2**22
+
+# Counts below have faded.
+_FADED = 1e-200
 
 # A mean direction shorter than this is what rounding left of directions that cancel out.
 _SHORTEST = 1e-12
@@ -111,6 +116,14 @@ class Epoch(NamedTuple):
     quantization_error: float  # of the codebook that the epoch began with, in data units
     move: float  # root mean square move of the code vectors, in data units
     codebook: Callable[[], NDArray[np.float64]]  # of the whole map, in data units, when asked for
+    units: Callable[[], Units]  # of the grid that was searched, when asked for
+
+
+class Units(NamedTuple):
+    """What a map has learnt, unit by unit, in data units."""
+
+    means: NDArray[np.float64]  # (n_units, n_features): of each unit's samples
+    counts: NDArray[np.float64]  # (n_units, 1), or by feature: their total weight
 
 
 def load(samples: Samples, sample_weight: NDArray, frame: Frame) -> Rows:
@@ -252,50 +265,25 @@ class Sphere(NamedTuple):
 
 
 def update(
-    codebook: tf.Tensor,
-    mass: tf.Tensor,
-    total: Statistics,
-    smooth: Callable,
-    sphere: Sphere | None = None,
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Move the code vectors: ``(mass w + H sums) / (mass + H counts)``.
+    codebook: tf.Tensor, total: Statistics, smooth: Callable, sphere: Sphere | None = None
+) -> tf.Tensor:
+    """Move the code vectors: ``(H sums) / (H counts)``, unchanged where the denominator is 0.
 
-    The mass is the weight of what a code vector has learnt before, 0 in batch training. A code
-    vector stays where the denominator is 0.
-
-    On a sphere the result is moved to it, in the direction of the mean. The mass that is left is
-    the length of the sum of unit vectors, so that a later sum goes on from this one. A code vector
-    stays where the sum is 0.
-
-    Parameters
-    ----------
-    codebook : Tensor, shape (n_units, n_features)
-    mass : Tensor, shape (n_units, 1) or (n_units, n_features), or broadcast to these
-    total : Statistics
-    smooth : callable
-        ``smooth(values)`` are values (n_units, n_values) smoothed by the neighborhood.
-    sphere : Sphere, default=None
-
-    Returns
-    -------
-    codebook : Tensor, shape (n_units, n_features)
-    mass : Tensor, shape (n_units, 1) or (n_units, n_features)
-        With what has been learnt now.
+    On a sphere the result is moved to it, in the direction of the mean; a code vector stays where
+    the directions around it cancel out.
     """
     n_features = tf.shape(codebook)[1]
     smoothed = smooth(tf.concat([total.sums, total.counts], axis=1))
-    numerator = mass * codebook + smoothed[:, :n_features]
-    denominator = mass + smoothed[:, n_features:]
+    numerator, denominator = smoothed[:, :n_features], smoothed[:, n_features:]
     known = denominator != 0
     moved = tf.where(known, numerator / tf.where(known, denominator, 1), codebook)
     if sphere is None:
-        return moved, denominator
+        return moved
     directions = moved / sphere.scale + sphere.center
     length = tf.norm(directions, axis=1, keepdims=True)
     has_direction = length > _SHORTEST
     directions /= tf.where(has_direction, length, 1)
-    moved = tf.where(has_direction, (directions - sphere.center) * sphere.scale, codebook)
-    return moved, denominator * length
+    return tf.where(has_direction, (directions - sphere.center) * sphere.scale, codebook)
 
 
 def _smoother(first: tf.Tensor, second: tf.Tensor) -> Callable[[tf.Tensor], tf.Tensor]:
@@ -354,7 +342,6 @@ def _epoch(
         norms: tf.Tensor,
         weights: tf.Tensor,
         codebook: tf.Tensor,
-        mass: tf.Tensor,
         center: tf.Tensor,
         scale: tf.Tensor,
         first: tf.Tensor,
@@ -364,11 +351,11 @@ def _epoch(
         sphere = _sphere(geometry, center, scale)
         terms = search_terms(codebook, _extent(sphere), is_incomplete, geometry)
         total = statistics(Rows(values, norms, weights), terms, *tiling)
-        moved, mass = update(codebook, mass, total, _smoother(first, second), sphere)
+        moved = update(codebook, total, _smoother(first, second), sphere)
         measured = tf.stack([total.error, _move(moved, codebook)])
-        return [moved, mass, total.sums, total.counts, measured]
+        return [moved, total.sums, total.counts, measured]
 
-    signature = [*_rows(dtype), _CODEBOOK, _CODEBOOK, *_SPHERE, *_parts(is_separable)]
+    signature = [*_rows(dtype), _CODEBOOK, *_SPHERE, *_parts(is_separable)]
     if not is_one_tile:  # the loops cost a fit of iris 3 of 14 ms, and the first one half of 0.9 s
         signature += [tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.int32)]
     return tf.function(epoch, input_signature=signature, autograph=False)
@@ -376,7 +363,7 @@ def _epoch(
 
 @one_graph
 def _piece(
-    dtype: tf.DType, is_incomplete: bool, geometry: str
+    dtype: tf.DType, is_one_tile: bool, is_incomplete: bool, geometry: str
 ) -> tf.types.experimental.PolymorphicFunction:
     """Make the graph of the statistics alone."""
 
@@ -394,7 +381,8 @@ def _piece(
         return list(statistics(Rows(values, norms, weights), terms, *tiling))
 
     signature = [*_rows(dtype), _CODEBOOK, *_SPHERE]
-    signature += [tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.int32)]
+    if not is_one_tile:
+        signature += [tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.int32)]
     return tf.function(piece, input_signature=signature, autograph=False)
 
 
@@ -404,7 +392,6 @@ def _update(is_separable: bool, geometry: str) -> tf.types.experimental.Polymorp
 
     def moved_by(
         codebook: tf.Tensor,
-        mass: tf.Tensor,
         sums: tf.Tensor,
         counts: tf.Tensor,
         error: tf.Tensor,
@@ -414,10 +401,10 @@ def _update(is_separable: bool, geometry: str) -> tf.types.experimental.Polymorp
         second: tf.Tensor,
     ) -> list[tf.Tensor]:
         total, sphere = Statistics(sums, counts, error), _sphere(geometry, center, scale)
-        moved, mass = update(codebook, mass, total, _smoother(first, second), sphere)
-        return [moved, mass, sums, counts, tf.stack([error, _move(moved, codebook)])]
+        moved = update(codebook, total, _smoother(first, second), sphere)
+        return [moved, sums, counts, tf.stack([error, _move(moved, codebook)])]
 
-    signature = [_CODEBOOK] * 4 + [_SCALAR, *_SPHERE, *_parts(is_separable)]
+    signature = [_CODEBOOK] * 3 + [_SCALAR, *_SPHERE, *_parts(is_separable)]
     return tf.function(moved_by, input_signature=signature, autograph=False)
 
 
@@ -437,8 +424,8 @@ def _onto_grid(geometry: str) -> tf.types.experimental.PolymorphicFunction:
         smooth = _smoother(first, second)
         around = smooth(tf.concat([codebook, tf.ones_like(codebook[:, :1])], axis=1))
         total = Statistics(sums, counts, tf.zeros([], tf.float64))
-        former, none = around[:, :-1] / around[:, -1:], tf.zeros([1, 1], tf.float64)
-        return update(former, none, total, smooth, _sphere(geometry, center, scale))[0]
+        former = around[:, :-1] / around[:, -1:]
+        return update(former, total, smooth, _sphere(geometry, center, scale))
 
     signature = [_CODEBOOK] * 3 + _SPHERE + _parts(is_separable=True)
     return tf.function(onto_grid, input_signature=signature, autograph=False)
@@ -448,28 +435,27 @@ class _Moved(NamedTuple):
     """What an update leaves behind."""
 
     codebook: tf.Tensor  # (n_units, n_features), in the frame
-    mass: tf.Tensor  # (n_units, 1) or (n_units, n_features)
     sums: tf.Tensor  # as in Statistics
     counts: tf.Tensor
     measured: tf.Tensor  # the sum of the distances, and the root mean square move
 
 
-class _Loaded:
-    """Samples in memory, ready to be learnt from: in the frame, in pieces that add."""
+class Data:
+    """Samples to learn from: in the frame once and for all, but on disk where they are large."""
 
     def __init__(
-        self, samples: Samples, sample_weight: NDArray, frame: Frame, n_tile: int | None = None
+        self,
+        samples: Samples,
+        sample_weight: NDArray[np.float64],
+        frame: Frame,
+        n_tile: int | None = None,
     ) -> None:
-        self._samples, self._weights, self._frame, self._n_tile = (
-            samples,
-            sample_weight,
-            frame,
-            n_tile,
-        )
-        # Only their ratios count; a power of two rounds nothing, and float32 can hold them then.
-        self._exponent = -int(np.frexp(sample_weight.max())[1])
-        self.total_weight = float(np.ldexp(sample_weight.sum(), self._exponent))
-        self._sphere = [tf.constant(part, tf.float64) for part in frame]
+        self._samples, self._weights, self._frame = samples, sample_weight, frame
+        self._n_tile = n_tile
+        # In the graphs weights are multiples of a power of two, so that float32 can hold them.
+        exponent = int(np.frexp(sample_weight.max())[1]) - 1
+        self.unit_weight = float(np.ldexp(1.0, exponent))
+        self.sphere = [tf.constant(part, tf.float64) for part in frame]
         self._dtype = tf.as_dtype(samples.dtype)
         self._rows: Rows | None = None
         self._sparse: SparseData | None = None
@@ -479,34 +465,59 @@ class _Loaded:
             self._rows = load(samples, self._scaled(slice(None)), frame)
 
     def _scaled(self, rows: slice) -> NDArray[np.float64]:
-        return np.ldexp(self._weights[rows], self._exponent)
+        return self._weights[rows] / self.unit_weight
 
-    def learn(self, codebook: tf.Tensor, mass: tf.Tensor, kernel: Kernel) -> _Moved:
-        """Search all samples, and move the codebook."""
-        kind = kernel[1].ndim == 4, self._samples.geometry
-        parts = [*self._sphere, *(tf.constant(part) for part in kernel)]
+    def epoch(self, codebook: tf.Tensor, kernel: Kernel) -> _Moved:
+        """Search all samples, and move the codebook to what they say.
+
+        What is returned of the statistics is in units of `unit_weight`.
+        """
         if self._rows is None:
-            total = self._statistics(codebook)
-            return _Moved(*_update(*kind)(codebook, mass, *total, *parts))
-        is_separable, geometry = kind
+            return self.update(codebook, self._statistics(codebook), kernel)
         tiling = self._tiling(codebook, len(self._samples))
-        epoch = _epoch(self._dtype, is_separable, not tiling, self._samples.has_missing, geometry)
-        return _Moved(*epoch(*self._rows, codebook, mass, *parts, *tiling))
+        epoch = _epoch(
+            self._dtype,
+            kernel[1].ndim == 4,
+            not tiling,
+            self._samples.has_missing,
+            self._samples.geometry,
+        )
+        parts = [tf.constant(part) for part in kernel]
+        return _Moved(*epoch(*self._rows, codebook, *self.sphere, *parts, *tiling))
+
+    def update(self, codebook: tf.Tensor, total: Statistics, kernel: Kernel) -> _Moved:
+        """Move the codebook to what statistics say."""
+        graph = _update(kernel[1].ndim == 4, self._samples.geometry)
+        parts = [tf.constant(part) for part in kernel]
+        return _Moved(*graph(codebook, *total, *self.sphere, *parts))
+
+    def statistics(self, codebook: tf.Tensor) -> Statistics:
+        """Search all samples, and sum them up."""
+        return Statistics(*(part * self.unit_weight for part in self._statistics(codebook)))
+
+    def mean_error(self, total: float) -> float:
+        """Turn a sum of distances in the frame into their mean, in data units."""
+        return total / float(self._weights.sum()) / self._frame.unit(self._samples.geometry)
 
     def _statistics(self, codebook: tf.Tensor) -> Statistics:
         if self._sparse is not None:
             return Statistics(*self._sparse.statistics(codebook))
-        # A memory map: piece by piece, so that no more than one is in memory.
-        piece = _piece(self._dtype, self._samples.has_missing, self._samples.geometry)
+        if self._rows is not None:
+            return self._of_piece(self._rows, codebook)
+        # On disk: piece by piece, so that no more than one is in memory.
         total: Statistics | None = None
         for rows in self._samples.tiles(_PIECE_VALUES):
-            samples = self._samples.take(rows)
-            loaded = load(samples, self._scaled(rows), self._frame)
-            tiling = self._tiling(codebook, len(samples)) or [tf.constant(len(samples))] * 2
-            part = piece(*loaded, codebook, *self._sphere, *tiling)
-            total = Statistics(*part) if total is None else total + part
+            piece = load(self._samples.take(rows), self._scaled(rows), self._frame)
+            part = self._of_piece(piece, codebook)
+            total = part if total is None else total + part
         assert total is not None
         return total
+
+    def _of_piece(self, piece: Rows, codebook: tf.Tensor) -> Statistics:
+        tiling = self._tiling(codebook, len(piece.norms))
+        is_incomplete, geometry = self._samples.has_missing, self._samples.geometry
+        graph = _piece(self._dtype, not tiling, is_incomplete, geometry)
+        return Statistics(*graph(*piece, codebook, *self.sphere, *tiling))
 
     def _tiling(self, codebook: tf.Tensor, n_samples: int) -> list[tf.Tensor]:
         """Return rows per tile, and those of tiles that XLA compiles; nothing for one tile."""
@@ -517,6 +528,61 @@ class _Loaded:
         of_features = (n_features,) if is_absolute(self._samples.geometry) else ()
         is_compiled = is_worth_compiling((n_rows, n_units, *of_features), n_samples)
         return [tf.constant(n_rows), tf.constant(n_rows if is_compiled else 0)]
+
+
+class Learner:
+    """A map that learns batch by batch: statistics that fade, and the codebook that they make."""
+
+    def __init__(self, codebook: NDArray, units: Units | None, frame: Frame) -> None:
+        self._frame = frame
+        self._codebook = tf.constant(frame.enter(codebook))
+        self._sums = tf.zeros_like(self._codebook)
+        self._counts = self._sums[:, :1]
+        if units is not None:
+            self._counts = tf.constant(units.counts, tf.float64)
+            self._sums = self._counts * frame.enter(units.means)
+
+    def learn(self, data: Data, kernel: Kernel, fade: float) -> float:
+        """Learn one batch.
+
+        Parameters
+        ----------
+        data : Data
+            The batch, in the frame of this map.
+        kernel : pair of arrays
+            The neighborhood.
+        fade : float
+            What is left of what has been learnt before, from 0 to 1.
+
+        Returns
+        -------
+        error : float
+            Mean distance of the batch to its units, before they have learnt it; in data units.
+        """
+        new = data.statistics(self._codebook)
+        counts = fade * self._counts + new.counts
+        # What has faded that far is more than floating point can tell from 0.
+        is_left = counts > _FADED
+        self._counts = tf.where(is_left, counts, tf.zeros_like(counts))
+        sums = fade * self._sums + new.sums
+        self._sums = tf.where(is_left, sums, tf.zeros_like(sums))
+        total = Statistics(self._sums, self._counts, new.error)
+        self._codebook = data.update(self._codebook, total, kernel).codebook
+        return data.mean_error(float(new.error))
+
+    def codebook(self) -> NDArray[np.float64]:
+        """Return the code vectors, (n_units, n_features), in data units."""
+        return self._frame.leave(self._codebook.numpy())
+
+    def units(self) -> Units:
+        """Return what has been learnt, unit by unit."""
+        return units_of(self._sums, self._counts, self._frame)
+
+
+def units_of(sums: tf.Tensor, counts: tf.Tensor, frame: Frame) -> Units:
+    """Turn statistics into means in data units; those of nothing are the frame's center."""
+    counts = counts.numpy()
+    return Units(frame.leave(sums.numpy() / np.where(counts > 0, counts, 1)), counts)
 
 
 def train_epochs(
@@ -548,23 +614,69 @@ def train_epochs(
     ------
     epoch : Epoch
     """
-    data = _Loaded(samples, sample_weight, frame, n_tile)
-    unit = frame.unit(samples.geometry) * data.total_weight
-    sphere = [tf.constant(part, tf.float64) for part in frame]
-    none = tf.zeros([1, 1], tf.float64)
+    data = Data(samples, sample_weight, frame, n_tile)
     current = tf.constant(frame.enter(codebook))
     for step in steps:
-        moved = data.learn(current, none, step.kernel)
+        moved = data.epoch(current, step.kernel)
         error, move = moved.measured.numpy().tolist()
 
         def onto(kernel: Kernel | None, moved: _Moved = moved) -> tf.Tensor:
             if kernel is None:
                 return moved.codebook
-            parts = [*sphere, *(tf.constant(part) for part in kernel)]
+            parts = [*data.sphere, *(tf.constant(part) for part in kernel)]
             return _onto_grid(samples.geometry)(moved.codebook, moved.sums, moved.counts, *parts)
 
         def trained(step: Step = step, onto: Callable = onto) -> NDArray[np.float64]:
             return frame.leave(onto(step.to_map and step.to_map()).numpy())
 
-        yield Epoch(step.radius, error / unit, move / frame.scale, trained)
+        def units(moved: _Moved = moved) -> Units:
+            counts = moved.counts * data.unit_weight
+            return units_of(moved.sums * data.unit_weight, counts, frame)
+
+        error = data.mean_error(error * data.unit_weight)
+        yield Epoch(step.radius, error, move / frame.scale, trained, units)
         current = onto(step.to_next)
+
+
+def train_batches(
+    samples: Samples,
+    batches: list[tuple[NDArray[np.int64], NDArray[np.float64]]],
+    codebook: NDArray[np.float64],
+    frame: Frame,
+    steps: Iterable[Step],
+    memory: float,
+) -> Iterator[Epoch]:
+    """Train a codebook by mini-batches, epoch by epoch.
+
+    Parameters
+    ----------
+    samples, codebook, frame, steps
+        As for `train_epochs`, on one grid.
+    batches : list of (rows, weights)
+        Which samples each batch holds.
+    memory : float
+        The weight of the samples that are remembered.
+
+    Yields
+    ------
+    epoch : Epoch
+    """
+
+    def load_batch(batch: tuple[NDArray[np.int64], NDArray[np.float64]]) -> Data:
+        rows, weights = batch
+        return Data(samples.take(rows), weights, frame)
+
+    loaded = None if samples.is_on_disk else [load_batch(batch) for batch in batches]
+    batch_weights = np.array([weights.sum() for _, weights in batches])
+    learner = Learner(codebook, None, frame)
+    before = learner.codebook()
+    for step in steps:
+        errors = [
+            learner.learn(data, step.kernel, max(0.0, 1 - weight / memory))
+            for data, weight in zip(loaded or map(load_batch, batches), batch_weights, strict=True)
+        ]
+        after = learner.codebook()
+        move = math.sqrt(np.mean(np.sum((after - before) ** 2, axis=1)))
+        error = float(np.average(errors, weights=batch_weights))
+        yield Epoch(step.radius, error, move, functools.partial(np.copy, after), learner.units)
+        before = after
