@@ -138,15 +138,8 @@ def stream_schedule(som: Any, grid: Grid) -> Stream:
     Raises
     ------
     InvalidParameterError
-        Where `radius_decay` is one of epochs, or the radii are in the wrong order.
+        Where the radii are in the wrong order.
     """
-    if not isinstance(som.radius_decay, str):
-        raise valid.wrong_parameter(
-            "radius_decay",
-            som,
-            f"{valid.choice(RADIUS_DECAYS).says} for partial_fit, which has no epochs",
-            "an array",
-        )
     _check_order(som)
     return Stream.of(
         grid,

@@ -180,6 +180,23 @@ def as_codebook(values: ArrayLike, metric: str) -> NDArray[np.float64]:
     return directions(codebook, metric) if metric in _SPHERICAL_METRICS else codebook
 
 
+def paired_distances(
+    first: NDArray, second: NDArray, metric: str
+) -> NDArray[np.float64]:
+    """Compute the distance of each row of one array to the same row of the other.
+
+    Under the cosine and correlation metrics the rows are directions.
+    """
+    differences = np.abs(first.astype(np.float64) - second)
+    if metric == "manhattan":
+        return differences.sum(axis=1)
+    if metric == "chebyshev":
+        return differences.max(axis=1)
+    if metric in _SPHERICAL_METRICS:
+        return np.einsum("ij,ij->i", differences, differences) / 2
+    return np.linalg.norm(differences, axis=1)
+
+
 def densified(rows: Any) -> NDArray:
     """Write few CSR rows out as a dense array."""
     dense = np.zeros(rows.shape, dtype=rows.dtype)

@@ -376,8 +376,8 @@ class TFSOM(
         fade by ``exp(-b / M)`` with each mini-batch of total weight b. It remembers a weight M of
         500 samples, or 5 for each unit if that is more; at first less, 0.3 of those seen, so that
         the beginning is soon forgotten. The radius falls from `radius_start` ("auto": a fourth of
-        the longer side) to `radius_end` over the first 100 samples, or 0.6 for each unit if that
-        is more. Samples are learnt in the order in which they come, in mini-batches of a
+        the longer side) to `radius_end` (an array as `radius_decay` is gone through) over the
+        first 100 samples, or 0.6 for each unit if that is more. Samples are learnt in the order in which they come, in mini-batches of a
         twentieth of those seen, from 4 up to 1,024 samples or one for every fourth unit; so the
         size of the pieces in which a stream comes hardly matters. A stream whose order means
         nothing is best shuffled; one that drifts is followed.
@@ -405,8 +405,7 @@ class TFSOM(
         Raises
         ------
         InvalidParameterError
-            Where a parameter is not as described above, or `radius_decay` is an array. The
-            estimator is left as it was.
+            Where a parameter is not as described above. The estimator is left as it was.
         ValueError
             Where the data or the weights are not as `fit` wants them, or the first samples have
             no value for a feature.

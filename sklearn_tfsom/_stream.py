@@ -8,12 +8,13 @@ quantization error is 1.004 of the batch map's on the geometric mean, and the to
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from sklearn_tfsom._grid import Grid
 from sklearn_tfsom._schedules import radius_ends
@@ -37,9 +38,8 @@ class Stream(NamedTuple):
     """The schedule of a stream: radius, memory and mini-batches, by what has been seen."""
 
     n_units: int
-    first_radius: float
-    last_radius: float
-    is_linear: bool
+    radii: NDArray[np.float64]  # through which the radius falls, at equal steps
+    is_linear: bool  # in between; else exponential
 
     @classmethod
     def of(
@@ -48,7 +48,7 @@ class Stream(NamedTuple):
         *,
         start: float | str,
         end: float | str,
-        decay: str,
+        decay: str | ArrayLike,
         neighborhood: str | Callable,
         ordered_start: bool,
     ) -> Stream:
@@ -57,16 +57,19 @@ class Stream(NamedTuple):
         "auto" starts at a fourth of the longer side, where a batch map starts at a sixth: the
         plane of a first piece says less than that of all data.
         """
+        if not isinstance(decay, str):
+            return cls(grid.n_units, np.array(decay, dtype=np.float64), True)
         widest = max(grid.shape) / (4 if ordered_start else 2)
-        first, last = radius_ends(start, end, neighborhood, widest)
-        return cls(grid.n_units, first, last, decay == "linear")
+        radii = np.array(radius_ends(start, end, neighborhood, widest))
+        return cls(grid.n_units, radii, decay == "linear")
 
     def radius(self, seen: float) -> float:
         """Return the radius once samples of this total weight have been seen."""
         share = min(1.0, seen / max(_MIN_FALLING, _FALLING_PER_UNIT * self.n_units))
+        steps = np.linspace(0, 1, len(self.radii))
         if self.is_linear:
-            return self.first_radius + (self.last_radius - self.first_radius) * share
-        return self.first_radius * (self.last_radius / self.first_radius) ** share
+            return float(np.interp(share, steps, self.radii))
+        return math.exp(np.interp(share, steps, np.log(self.radii)))
 
     def memory(self, seen: float) -> float:
         """Return the weight of the samples that are remembered."""
@@ -138,7 +141,7 @@ def deal(
     by_batch = np.argsort(batch, kind="stable")
     bounds = np.searchsorted(batch[by_batch], np.arange(n_batches + 1))
     batches = []
-    for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+    for start, stop in itertools.pairwise(bounds):
         chosen = by_batch[start:stop]
         chosen = chosen[part[chosen] > 0]
         if len(chosen):

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_tfsom._grid import Grid, grid_of
+from sklearn_tfsom._samples import paired_distances
 from sklearn_tfsom._validation import check_sample_weight
 
 __all__ = ["quantization_error", "topographic_error", "u_matrix"]
@@ -142,13 +143,14 @@ def u_matrix(estimator: Any, *, n_neighbors: int | None = None) -> NDArray[np.fl
     check_is_fitted(estimator)
     grid = grid_of(estimator)
     neighbors = grid.neighbors(_check_n_neighbors(n_neighbors, grid))
-    codebook = estimator.codebook_.astype(np.float64)
+    codebook = estimator.codebook_
     total, count = np.zeros(grid.n_units), np.zeros(grid.n_units)
     for step, neighbor in enumerate(neighbors.T):
         # Where a narrow map is joined to itself, a neighbor is met twice, or is the unit itself.
         is_met = (neighbors[:, :step] == neighbor[:, None]).any(axis=1)
         exists = (neighbor >= 0) & (neighbor != np.arange(grid.n_units)) & ~is_met
-        gap = np.linalg.norm(codebook[exists] - codebook[neighbor[exists]], axis=1)
+        ends = codebook[exists], codebook[neighbor[exists]]
+        gap = paired_distances(*ends, estimator._metric)
         total[exists] += gap
         count[exists] += 1
     return (total / np.maximum(count, 1)).reshape(grid.shape)

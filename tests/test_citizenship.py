@@ -226,7 +226,7 @@ def assert_plain(value):
     elif type(value) is np.ndarray:
         assert value.dtype.kind in "fi"
     else:
-        assert type(value) in (int, float, str)
+        assert type(value) in (bool, int, float, str)
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,7 @@ RIGHT = {
     "of shape (max_iter,)",
     "coarse_to_fine": "a bool",
     "tol": "a float in the range [0.0, inf)",
+    "batch_size": f"{INT} or None",
     "n_clusters": f"{INT} or None",
     "features": "a str among {'distances', 'coordinates', 'activations'}",
     "random_state": "an int in the range [0, 2**32 - 1], an instance of "
@@ -183,6 +184,7 @@ BAD = {
         (-5e-324, "-5e-324"),
         (10**400, "1" + 96 * "0" + "..."),
     ],
+    "batch_size": [*NO_INT, ("auto", "'auto'")],
     "n_clusters": [*NO_INT, ("None", "'None'")],
     "features": [*NO_NAME, ("distance", "'distance'"), (["distances"], "['distances']")],
     "random_state": [

@@ -412,6 +412,6 @@ def _is_worth_compiling(n_tile: int, n_units: int, samples: Samples) -> bool:
 
 
 def _without_direction(tile: NDArray, distances: NDArray, geometry: str) -> None:
-    """Make 1 of the distances of zeros to unit vectors, in place."""
+    """Make 1 of the distances of zeros to unit vectors, in place: as vectors they are at 1/2."""
     if geometry == "spherical":
-        distances[~tile.any(axis=1)] += 0.5
+        distances[~tile.any(axis=1)] = 1

@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from sklearn_tfsom._tf.exact import NOISE, search_terms
+from sklearn_tfsom._tf.exact import FAR, NOISE, search_terms
 from sklearn_tfsom._tf.frame import Frame, as_distances
 from sklearn_tfsom._tf.graphs import one_graph
 from sklearn_tfsom._tf.search import bmus_by_score, tile_rows
@@ -27,6 +27,9 @@ from sklearn_tfsom._tf.search import bmus_by_score, tile_rows
 # Values of a chunk of differences between samples and units, the only place where rows are
 # written out.
 _CHUNK_VALUES = 2**20
+
+# Differences that are written out to settle the ambiguous rows of a tile, at most.
+_MOST_DIFFERENCES = 2**24
 
 # Stored values that are summed up at once.
 _SUMMED_VALUES = 2**20
@@ -51,12 +54,18 @@ class SparseRows(NamedTuple):
 class SparseTerms(NamedTuple):
     """What the search needs of a codebook."""
 
+    codebook: tf.Tensor  # (n_units, n_features) float64, in the frame
+    center: NDArray[np.float64]  # (n_features,), in the frame but for itself
     factors: tf.Tensor  # these four as in `exact.Terms`
     bias: tf.Tensor
     factors32: tf.Tensor
     bias32: tf.Tensor
     largest: float  # norm of a code vector
-    origin: float  # norm of the center, in the frame
+    origin: float  # norm of the center
+
+    def units(self) -> NDArray[np.float64]:
+        """Return the code vectors in the frame but for its center, as the samples are."""
+        return self.codebook.numpy() + self.center
 
 
 def load_sparse(samples: Any, frame: Frame) -> SparseRows:
@@ -121,7 +130,8 @@ def sparse_terms(codebook: tf.Tensor, frame: Frame) -> SparseTerms:
     """Prepare a codebook (n_units, n_features), float64 and in the frame, for the search."""
     origin = frame.center * frame.scale
     *made, largest = _terms()(codebook, tf.constant(origin))
-    return SparseTerms(*made, float(largest), float(np.linalg.norm(origin)))
+    lengths = float(largest), float(np.linalg.norm(origin))
+    return SparseTerms(codebook, origin, *made, *lengths)
 
 
 def _rounding(rows: SparseRows, terms: SparseTerms, unit_roundoff: float) -> NDArray[np.float64]:
@@ -135,8 +145,13 @@ def _rounding(rows: SparseRows, terms: SparseTerms, unit_roundoff: float) -> NDA
     of_bias = terms.largest * (terms.largest + 2 * terms.origin)
     of_scores = (1.1 * n_terms + 8) * unit_roundoff * 2 * rows.lengths * terms.largest
     of_scores += (4 * unit_roundoff + 1.1 * n_features * 2.0**-53) * of_bias
-    noise = NOISE * (1 + terms.origin)  # of the code vectors
+    noise = _noise(rows, terms)
     return 2 * of_scores + 4 * noise * (rows.lengths + terms.origin + terms.largest)
+
+
+def _noise(rows: SparseRows, terms: SparseTerms) -> NDArray[np.float64]:
+    """Bound how far rounding moved a sample and a code vector apart, (n,)."""
+    return NOISE * (np.minimum(np.sqrt(rows.norms), FAR * terms.largest) + terms.origin + 1)
 
 
 def scores_float64(rows: SparseRows, terms: SparseTerms) -> NDArray[np.float64]:
@@ -148,9 +163,21 @@ def scores_float64(rows: SparseRows, terms: SparseTerms) -> NDArray[np.float64]:
 def first_within_rounding(
     scores: NDArray[np.float64], rows: SparseRows, terms: SparseTerms
 ) -> NDArray[np.int64]:
-    """Find the first unit whose score is the lowest within rounding, (n,)."""
+    """Find the first unit that is the closest within rounding, (n,).
+
+    As `exact.lowest_within_rounding`: differences decide where scores cannot, unless there are so
+    many that it would take long to write them out; then the first of those that scores leave.
+    """
     limit = scores.min(axis=1) + _rounding(rows, terms, 2.0**-53)
-    return np.argmax(scores <= limit[:, None], axis=1)
+    near = scores <= limit[:, None]
+    which, units = np.nonzero(near)
+    n_differences = len(which) * rows.matrix.shape[1]
+    if len(scores) < len(which) and n_differences <= _MOST_DIFFERENCES:
+        squared = squared_distances(rows, terms.units(), (which, units))
+        best = np.minimum.reduceat(squared, np.searchsorted(which, np.arange(len(scores))))
+        noise = _noise(rows, terms)
+        near[which, units] = squared <= (best + noise * (2 * np.sqrt(best) + noise))[which]
+    return np.argmax(near, axis=1)
 
 
 def search_sparse(
@@ -284,7 +311,7 @@ def apart(samples: Any, codebook: NDArray, bmus: NDArray) -> NDArray[np.float64]
     units = frame.enter(codebook)
     terms = sparse_terms(tf.constant(units), frame)
     bias, norms = terms.bias.numpy(), np.einsum("ij,ij->i", units, units)
-    not_centered = units + frame.center * frame.scale
+    not_centered = terms.units()
     result = np.empty(bmus.shape)
     for tile, rows in _tiles_of(samples, codebook, frame):
         matrix = rows.matrix
@@ -306,7 +333,7 @@ def distances(samples: Any, codebook: NDArray) -> NDArray:
     units = frame.enter(codebook)
     terms = sparse_terms(tf.constant(units), frame)
     norms = np.einsum("ij,ij->i", units, units)
-    not_centered = units + frame.center * frame.scale
+    not_centered = terms.units()
     result = np.empty((len(samples), len(codebook)), dtype=samples.dtype)
     for tile, rows in _tiles_of(samples, codebook, frame):
         squared = scores_float64(rows, terms) + rows.norms[:, None]
@@ -322,7 +349,7 @@ def _to_distances(
     """Turn squared distances in the frame into distances in data units, in place."""
     if geometry == "spherical":
         squared /= 2 * frame.scale**2
-        squared[rows.lengths == 0] += 0.5  # of zeros, which have no direction: 1
+        squared[rows.lengths == 0] = 1  # of zeros, that have no direction
         return squared
     np.sqrt(squared, out=squared)
     squared /= frame.scale

@@ -1,0 +1,248 @@
+"""Sparse samples: equal to dense ones, and never written out."""
+
+import numpy as np
+import pytest
+import scipy.sparse
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.sparse import csr_array
+
+from sklearn_tfsom import TFSOM
+from sklearn_tfsom._initialization import initial_codebook
+from sklearn_tfsom._grid import Grid
+from sklearn_tfsom._principal_plane import principal_plane
+from sklearn_tfsom._samples import Samples
+from sklearn_tfsom._validation import InvalidParameterError
+
+FORMATS = ["csr", "csc", "coo", "lil", "dok", "bsr", "dia"]
+METRICS = ["euclidean", "cosine"]
+
+
+def sparse_data(n_samples=300, n_features=12, density=0.3, seed=0, dtype=np.float64):
+    """Rows of five kinds, each with features of its own."""
+    rng = np.random.RandomState(seed)
+    kind = rng.randint(5, size=n_samples)
+    likely = rng.uniform(0, 2 * density, size=(5, n_features))[kind]
+    X = rng.exponential(size=(n_samples, n_features)) * (rng.uniform(size=likely.shape) < likely)
+    X[X.sum(axis=1) == 0, 0] = 1
+    return X.astype(dtype)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("shape", [(300, 12), (40, 90), (500, 3), (7, 1), (3000, 20)])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_sparse_is_dense(shape, metric, dtype):
+    X = sparse_data(*shape, dtype=dtype)
+    new = sparse_data(*shape, seed=1, dtype=dtype)
+    weights = np.random.RandomState(0).uniform(0, 2, size=len(X))
+    tolerance = 1e-8 if dtype == np.float64 else 2e-4
+    params = {"metric": metric, "tol": 0, "max_iter": 12}
+    for start in ({"init": "pca"}, {"init": X[:20] + 0.1} if len(X) > 20 else {"init": "random"}):
+        dense = TFSOM((5, 4), **params, **start, random_state=0).fit(X, sample_weight=weights)
+        sparse = TFSOM((5, 4), **params, **start, random_state=0)
+        sparse.fit(csr_array(X), sample_weight=weights)
+        assert sparse.codebook_.dtype == dtype
+        assert_allclose(sparse.codebook_, dense.codebook_, atol=tolerance, rtol=0)
+        assert_allclose(sparse.history_["quantization_error"][0],
+                        dense.history_["quantization_error"][0], rtol=1e-5)
+        assert sparse.quantization_error_ == pytest.approx(dense.quantization_error_, abs=tolerance)
+        if dtype == np.float64:
+            assert_array_equal(sparse.labels_, dense.labels_)
+            assert_allclose(sparse.hits_, dense.hits_)
+        # The same map from here on.
+        sparse.codebook_ = dense.codebook_
+        assert_array_equal(sparse.predict(csr_array(new)), dense.predict(new))
+        assert_allclose(sparse.transform(csr_array(new)), dense.transform(new), atol=tolerance)
+        assert sparse.transform(csr_array(new)).dtype == dtype
+        found, expected = (
+            som.bmus(data, 4, return_distance=True)
+            for som, data in [(sparse, csr_array(new)), (dense, new)]
+        )
+        assert_allclose(found[0], expected[0], atol=tolerance)
+        assert_array_equal(found[1], expected[1])
+        assert sparse.score(csr_array(new)) == pytest.approx(dense.score(new), rel=1e-6)
+        assert_array_equal(sparse.quantize(csr_array(new)), dense.quantize(new))
+
+
+@pytest.mark.parametrize("init", ["sample", "random"])
+def test_starts_are_those_of_dense_samples(init):
+    X = sparse_data(200)
+    maps = [
+        TFSOM((4, 4), init=init, random_state=3).fit(data) for data in (X, csr_array(X))
+    ]
+    assert_allclose(maps[1].codebook_, maps[0].codebook_, atol=1e-10)
+    # A row has repeated zeros, which sum to other bits: so not by equality.
+
+
+def test_automatic_size_is_that_of_dense_samples():
+    X = sparse_data(500, 9)
+    assert TFSOM().fit(csr_array(X)).grid_shape_ == TFSOM().fit(X).grid_shape_
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("make", ["array", "matrix"])
+def test_every_format(kind, make):
+    X = sparse_data(80)
+    data = getattr(scipy.sparse, f"{kind}_{make}")(X)
+    expected = TFSOM((3, 3)).fit(csr_array(X))
+    som = TFSOM((3, 3)).fit(data)
+    assert_array_equal(som.codebook_, expected.codebook_)
+    for method in ("predict", "transform", "score_samples", "quantize", "bmus"):
+        assert_array_equal(getattr(som, method)(data), getattr(expected, method)(csr_array(X)))
+    assert som.partial_fit(data).n_samples_seen_ == 160
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.int64])
+def test_indices_of_either_width_duplicates_and_stored_zeros(dtype):
+    X = sparse_data(60)
+    expected = TFSOM((3, 3)).fit(csr_array(X))
+    messy = scipy.sparse.coo_array(X)
+    row, column = messy.coords
+    # Half of each value twice, in any order, and zeros between.
+    order = np.random.RandomState(0).permutation(2 * len(row) + 60)
+    rows = np.concatenate([row, row, np.arange(60)])[order]
+    columns = np.concatenate([column, column, np.full(60, 5)])[order]
+    values = np.concatenate([messy.data / 2, messy.data / 2, np.zeros(60)])[order]
+    by_row = np.argsort(rows, kind="stable")
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(rows))])
+    data = csr_array((values[by_row], columns[by_row], indptr), shape=X.shape)
+    data.indices, data.indptr = data.indices.astype(dtype), data.indptr.astype(dtype)
+    before = data.copy()
+    som = TFSOM((3, 3)).fit(data)
+    assert_allclose(som.codebook_, expected.codebook_, atol=1e-12)
+    assert_array_equal(som.predict(data), expected.labels_)
+    for part in ("data", "indices", "indptr"):  # the user's matrix is as it was
+        assert_array_equal(getattr(data, part), getattr(before, part))
+
+
+def test_it_is_never_written_out(monkeypatch):
+    """A map of 100,000 features: written out, these samples would take 3 GB."""
+    rng = np.random.RandomState(0)
+    X = scipy.sparse.random_array((4000, 100_000), density=1e-4, rng=rng, format="csr")
+
+    def refused(*args, **kwargs):
+        raise AssertionError("written out")
+
+    for kind in (scipy.sparse.csr_array, scipy.sparse.csr_matrix):
+        for name in ("toarray", "todense"):
+            monkeypatch.setattr(kind, name, refused)
+    som = TFSOM((2, 3), max_iter=3).fit(X)
+    assert som.codebook_.shape == (6, 100_000)
+    assert som.transform(X).shape == (4000, 6)
+    som.partial_fit(X[:500])
+    assert som.predict(X[:500]).shape == (500,)
+
+
+@pytest.mark.parametrize("n_features", [40, 1500])
+def test_the_plane_is_that_of_dense_samples(n_features, monkeypatch):
+    X = sparse_data(300, n_features, density=0.1)
+    weights = np.random.RandomState(0).uniform(0.1, 2, size=300)
+    dense = principal_plane(Samples(X), weights)
+    sparse = principal_plane(Samples(csr_array(X)), weights)
+    for one, other in zip(dense, sparse, strict=True):
+        assert_allclose(other, one, rtol=1e-7, atol=1e-8)
+    none = principal_plane(Samples(csr_array(X)), weights, n_directions=0)
+    assert_allclose(none.spread, dense.spread, rtol=1e-12)
+    assert_array_equal(none.directions, 0)
+
+
+def test_weights_are_repetitions_for_the_plane_of_many_features():
+    X = sparse_data(100, 1300, density=0.05)
+    counts = np.random.RandomState(0).randint(0, 3, size=100)
+    repeated = np.random.RandomState(1).permutation(np.repeat(X, counts, axis=0))
+    kept = counts > 0
+    one = principal_plane(Samples(csr_array(X[kept])), counts[kept].astype(float))
+    other = principal_plane(Samples(csr_array(repeated)), np.ones(len(repeated)))
+    for a, b in zip(one, other, strict=True):
+        assert_allclose(a, b, rtol=1e-7, atol=1e-9)
+    start = initial_codebook("pca", Grid(3, 3), Samples(csr_array(X)), counts, one, None)
+    assert start.shape == (9, 1300)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e3])
+@pytest.mark.parametrize("n_features", [3, 200])
+def test_search_is_exact_beside_ties(offset, n_features):
+    """Samples in the middle between code vectors, on them, and far from the origin."""
+    rng = np.random.RandomState(0)
+    codebook = rng.normal(size=(30, n_features)) + offset
+    codebook[12] = codebook[5]
+    middle = (codebook[:-1] + codebook[1:]) / 2
+    X = np.vstack([codebook, middle + rng.normal(size=middle.shape) * 1e-9, middle * 0])
+    som = TFSOM((5, 6), init=codebook).fit(codebook)
+    som.codebook_ = codebook
+    assert_array_equal(som.predict(csr_array(X)), som.predict(X))
+    assert_array_equal(som.predict(csr_array(codebook))[[5, 12]], 5)
+    assert_allclose(som.score_samples(csr_array(codebook)), 0, atol=1e-12)
+    assert_allclose(np.diag(som.transform(csr_array(codebook))), 0, atol=1e-12)
+    assert_allclose(som.transform(csr_array(X)), som.transform(X), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_empty_rows(metric):
+    X = sparse_data(50)
+    X[[0, 17]] = 0
+    dense, sparse = (TFSOM((3, 3), metric=metric).fit(data) for data in (X, csr_array(X)))
+    assert_allclose(sparse.codebook_, dense.codebook_, atol=1e-12)
+    nothing = csr_array((4, 12))
+    assert_array_equal(sparse.predict(nothing), dense.predict(np.zeros((4, 12))))
+    assert_allclose(sparse.transform(nothing), dense.transform(np.zeros((4, 12))), atol=1e-12)
+    if metric == "euclidean":
+        constant = TFSOM((2, 2)).fit(nothing)
+        assert_array_equal(constant.codebook_, 0)
+    else:
+        with pytest.raises(ValueError, match="hold zeros only"):
+            TFSOM((2, 2), metric=metric).fit(nothing)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("neighborhood", ["bubble", "gaussian"])
+def test_weights_are_repetitions_in_any_order(metric, neighborhood):
+    X = sparse_data(120)
+    counts = np.random.RandomState(0).randint(0, 4, size=120)
+    repeated = np.random.RandomState(1).permutation(np.repeat(X, counts, axis=0))
+    for params in ({}, {"batch_size": 30}):
+        params = {"metric": metric, "neighborhood": neighborhood, **params}
+        weighted = TFSOM((4, 3), **params).fit(csr_array(X), sample_weight=counts)
+        other = TFSOM((4, 3), **params).fit(csr_array(repeated))
+        assert_allclose(weighted.codebook_, other.codebook_, atol=1e-9)
+
+
+def test_values_of_any_size():
+    X = sparse_data(60)
+    expected = TFSOM((3, 3)).fit(csr_array(X)).codebook_
+    for scale in (1e-300, 1e-30, 1e30, 1e300):
+        som = TFSOM((3, 3)).fit(csr_array(X * scale))
+        assert_allclose(som.codebook_ / scale, expected, atol=1e-9)
+    for scale in (1e-30, 1e30):
+        som = TFSOM((3, 3)).fit(csr_array((X * scale).astype(np.float32)))
+        assert_allclose(som.codebook_.astype(float) / scale, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("metric", ["correlation", "manhattan", "chebyshev"])
+def test_metrics_that_take_dense_samples_only(metric):
+    X = sparse_data(40)
+    sentence = (
+        "^The 'metric' parameter of TFSOM must be one of 'euclidean', 'cosine' for sparse X. "
+        f"Got '{metric}' instead.$"
+    )
+    with pytest.raises(InvalidParameterError, match=sentence):
+        TFSOM((3, 3), metric=metric).fit(csr_array(X))
+    with pytest.raises(InvalidParameterError, match=sentence):
+        TFSOM((3, 3), metric=metric).fit(X).transform(csr_array(X))
+
+
+def test_nothing_is_missing():
+    X = csr_array(sparse_data(40))
+    som = TFSOM((3, 3)).fit(X)
+    imputed = som.impute(X)
+    assert (imputed != X).nnz == 0
+    assert imputed is not X
+
+
+def test_two_levels_and_callers_of_pipelines():
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.pipeline import make_pipeline
+
+    documents = ["red apple pie", "green apple", "apple pie", "steam engine", "old engine", "engine"]
+    pipeline = make_pipeline(TfidfVectorizer(), TFSOM(2, metric="cosine", n_clusters=2))
+    labels = pipeline.fit_predict(documents)
+    assert_array_equal(labels, [0, 0, 0, 1, 1, 1] if labels[0] == 0 else [1, 1, 1, 0, 0, 0])
