@@ -7,14 +7,14 @@ come in.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.sparsefuncs import min_max_axis
 
 from sklearn_tfsom._grid import Grid
-from sklearn_tfsom._principal_plane import PrincipalPlane, centered, feature_ranges
+from sklearn_tfsom._order import in_order
+from sklearn_tfsom._principal_plane import PrincipalPlane, feature_ranges
 from sklearn_tfsom._samples import Samples
 
 INITS = ("pca", "sample", "random")
@@ -103,38 +103,6 @@ def initial_codebook(
     drawn = np.minimum(np.searchsorted(reached, at, side="right"), len(samples) - 1)
     rows = samples.dense(order[drawn])
     return np.where(np.isnan(rows), plane.mean, rows)
-
-
-def in_order(
-    samples: Samples,
-    sample_weight: NDArray[np.float64],
-    mean: NDArray[np.float64],
-    random_state: np.random.RandomState,
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Put samples into an order that does not depend on the one they come in.
-
-    It is that of a random projection; missing values count as the mean. Equal rows follow each
-    other, so that a row of weight k stands where k rows would.
-
-    Returns
-    -------
-    order : ndarray of int64, shape (n_samples,)
-    reached : ndarray of float64, shape (n_samples,)
-        The total weight up to each sample, in this order.
-    """
-    projection = random_state.normal(size=samples.shape[1])
-    tiles = (samples[rows] for rows in samples.tiles())
-    along = np.concatenate([_projected(tile, mean, projection) for tile in tiles])
-    order = np.argsort(along, kind="stable")
-    return order, np.cumsum(sample_weight[order])
-
-
-def _projected(
-    tile: Any, mean: NDArray[np.float64], projection: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    if not isinstance(tile, np.ndarray):
-        return tile @ projection
-    return centered(tile, mean) @ projection
 
 
 def _feature_ranges(samples: Samples) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

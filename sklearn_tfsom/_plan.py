@@ -11,12 +11,12 @@ from sklearn.utils import check_random_state
 
 from sklearn_tfsom import _validation as valid
 from sklearn_tfsom._grid import BOUNDARIES, LATTICES, Grid
-from sklearn_tfsom._initialization import INITS, automatic_shape, in_order, initial_codebook
+from sklearn_tfsom._initialization import INITS, automatic_shape, initial_codebook
 from sklearn_tfsom._neighborhood import NEIGHBORHOODS, Neighborhood, is_separable
+from sklearn_tfsom._order import deal, in_order
 from sklearn_tfsom._principal_plane import PrincipalPlane, principal_plane
 from sklearn_tfsom._samples import METRICS, Samples, as_codebook, is_zero
-from sklearn_tfsom._schedules import RADIUS_DECAYS, grid_schedule, radius_schedule
-from sklearn_tfsom._stream import Stream, deal
+from sklearn_tfsom._schedules import RADIUS_DECAYS, StreamSchedule, grid_schedule, radius_schedule
 
 FEATURES = ("distances", "coordinates", "activations")
 
@@ -111,28 +111,30 @@ def make_plan(som: Any, samples: Samples, sample_weight: NDArray[np.float64]) ->
     )
 
 
-class Beginning(NamedTuple):
-    """Where a stream starts."""
-
-    mean: NDArray[np.float64]  # of the first samples
-    spread: float
-    grid: Grid
-    codebook: NDArray[np.float64]
-
-
-def begin_stream(som: Any, samples: Samples, sample_weight: NDArray[np.float64]) -> Beginning:
+def begin_stream(
+    som: Any, samples: Samples, sample_weight: NDArray[np.float64]
+) -> tuple[Grid, NDArray[np.float64], NDArray[np.float64], float]:
     """Resolve the parameters of a map that learns from a stream, for its first samples.
+
+    Returns
+    -------
+    grid : Grid
+    codebook : ndarray of float64, shape (n_units, n_features)
+    mean : ndarray of float64, shape (n_features,)
+    spread : float
+        Of the first samples, as in `Plan`.
 
     Raises
     ------
-    As `make_plan`, but there may be fewer samples than clusters.
+    InvalidParameterError, ValueError
+        As `make_plan`, but there may be fewer samples than clusters.
     """
     samples, sample_weight, plane, grid = _begin(som, samples, sample_weight)
     codebook = _codebook(som, grid, samples, sample_weight, plane)
-    return Beginning(plane.mean, plane.spread, grid, codebook)
+    return grid, codebook, plane.mean, plane.spread
 
 
-def stream_schedule(som: Any, grid: Grid) -> Stream:
+def stream_schedule(som: Any, grid: Grid) -> StreamSchedule:
     """Make the schedule of a stream.
 
     Raises
@@ -141,7 +143,7 @@ def stream_schedule(som: Any, grid: Grid) -> Stream:
         Where the radii are in the wrong order.
     """
     _check_order(som)
-    return Stream.of(
+    return StreamSchedule.of(
         grid,
         start=som.radius_start,
         end=som.radius_end,

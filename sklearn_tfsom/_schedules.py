@@ -1,8 +1,10 @@
-"""The radius of the neighborhood, epoch by epoch."""
+"""The radius of the neighborhood, epoch by epoch; and what a stream is to be learnt with."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,6 +28,19 @@ _GAUSSIAN_RADIUS_END = 0.85
 
 # Share of the epochs over which the radius falls.
 _FALLING = 0.8
+
+# Of a stream. These are the best found, in a flat optimum, on 16 data sets from 150 to 50,000
+# rows, on grids from 5x5 to 20x20, in three passes over 40 pieces: there the quantization error is
+# 1.004 of the batch map's on the geometric mean, and the topographic error 0.010 higher.
+# The radius has fallen after so many samples, in all or for each unit.
+_MIN_FALLING, _FALLING_PER_UNIT = 100.0, 0.6
+
+# The map remembers so many samples, in all or for each unit. It remembers fewer at first, so that
+# what it learnt with a wide radius fades.
+_MIN_MEMORY, _MEMORY_PER_UNIT, _MEMORY_PER_SEEN = 500.0, 5.0, 0.3
+
+# Samples of a mini-batch, in all or for each unit; fewer at first, in proportion to those seen.
+_MIN_BATCH, _MAX_BATCH, _BATCH_PER_UNIT, _BATCH_PER_SEEN = 4.0, 1024.0, 0.25, 0.05
 
 # The spacing of the coarse grid at a radius: 1.25 times as wide, or less. On 13 sets and both
 # signs of the start that left the errors as they are on the whole grid (quantization error 0.928
@@ -121,3 +136,79 @@ def grid_schedule(grid: Grid, radii: NDArray[np.float64]) -> list[Grid]:
     halvings = np.floor(2 * np.log2(_SPACINGS_PER_RADIUS * narrowest)) / 2
     spacings = np.where(narrowest > radii[-1], 2.0 ** np.maximum(halvings, 0), 1)
     return [grid.coarsened(spacing) for spacing in spacings]
+
+
+class StreamSchedule(NamedTuple):
+    """The schedule of a stream: radius, memory and mini-batches, by what has been seen."""
+
+    n_units: int
+    radii: NDArray[np.float64]  # through which the radius falls, at equal steps
+    is_linear: bool  # in between; else exponential
+
+    @classmethod
+    def of(
+        cls,
+        grid: Grid,
+        *,
+        start: float | str,
+        end: float | str,
+        decay: str | ArrayLike,
+        neighborhood: str | Callable,
+        ordered_start: bool,
+    ) -> StreamSchedule:
+        """Make the schedule for a map.
+
+        "auto" starts at a fourth of the longer side, where a batch map starts at a sixth: the
+        plane of a first piece says less than that of all data.
+        """
+        if not isinstance(decay, str):
+            return cls(grid.n_units, np.array(decay, dtype=np.float64), True)
+        widest = max(grid.shape) / (4 if ordered_start else 2)
+        radii = np.array(radius_ends(start, end, neighborhood, widest))
+        return cls(grid.n_units, radii, decay == "linear")
+
+    def radius(self, seen: float) -> float:
+        """Return the radius once samples of this total weight have been seen."""
+        share = min(1.0, seen / max(_MIN_FALLING, _FALLING_PER_UNIT * self.n_units))
+        steps = np.linspace(0, 1, len(self.radii))
+        if self.is_linear:
+            return float(np.interp(share, steps, self.radii))
+        return math.exp(np.interp(share, steps, np.log(self.radii)))
+
+    def memory(self, seen: float) -> float:
+        """Return the weight of the samples that are remembered."""
+        most = max(_MIN_MEMORY, _MEMORY_PER_UNIT * self.n_units)
+        return min(most, max(1.0, _MEMORY_PER_SEEN * seen))
+
+    def batches(self, sample_weight: NDArray[np.float64], seen: float) -> Iterator[Batch]:
+        """Cut the samples of a call into mini-batches, in the order in which they come."""
+        reached = np.cumsum(sample_weight)
+        largest = max(_MAX_BATCH, _BATCH_PER_UNIT * self.n_units)
+        start, before = 0, 0.0
+        while start < len(reached):
+            size = max(_MIN_BATCH, min(largest, _BATCH_PER_SEEN * (seen + before)))
+            stop = len(reached)
+            if reached[-1] - before >= 1.5 * size:
+                stop = max(start + 1, int(np.searchsorted(reached, before + size, side="right")))
+            weight = float(reached[stop - 1]) - before
+            fade = math.exp(-weight / self.memory(seen + before + weight))
+            yield Batch(slice(start, stop), weight, self.radius(seen + before), fade)
+            start, before = stop, float(reached[stop - 1])
+
+
+class Batch(NamedTuple):
+    """A mini-batch of a stream."""
+
+    rows: slice
+    weight: float
+    radius: float
+    fade: float  # what is left of all that came before
+
+
+def memory_of_batches(n_units: int, total_weight: float) -> float:
+    """Return the weight that is remembered in training by mini-batches, over and over again.
+
+    With this memory the quantization error is that of the batch map within 3 % on 8 sets and 3
+    grids, for batches from 32 samples up to half of all.
+    """
+    return min(total_weight, _MEMORY_PER_UNIT * n_units)

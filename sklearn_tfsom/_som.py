@@ -23,20 +23,12 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from sklearn_tfsom import _validation as valid
 from sklearn_tfsom._clustering import cluster_units
 from sklearn_tfsom._compat import CallbackSupportMixin, with_callbacks
-from sklearn_tfsom._grid import Grid, grid_of
+from sklearn_tfsom._grid import Grid
 from sklearn_tfsom._neighborhood import kernels
-from sklearn_tfsom._plan import (
-    RULES,
-    Plan,
-    begin_stream,
-    make_plan,
-    neighborhood_of,
-    stream_schedule,
-    that_count,
-)
+from sklearn_tfsom._plan import RULES, Plan, make_plan
 from sklearn_tfsom._samples import INCOMPLETE_METRICS, SPARSE_METRICS, Samples, is_memory_map
-from sklearn_tfsom._schedules import n_epochs_to_end
-from sklearn_tfsom._stream import PRIOR, memory_of_batches
+from sklearn_tfsom._schedules import memory_of_batches, n_epochs_to_end
+from sklearn_tfsom._stream import learn_stream
 from sklearn_tfsom._tf.startup import tensorflow_core
 
 # Values that are searched at a time, for what a fit leaves behind: 64 MiB of float32.
@@ -376,11 +368,14 @@ class TFSOM(
         fade by ``exp(-b / M)`` with each mini-batch of total weight b. It remembers a weight M of
         500 samples, or 5 for each unit if that is more; at first less, 0.3 of those seen, so that
         the beginning is soon forgotten. The radius falls from `radius_start` ("auto": a fourth of
-        the longer side) to `radius_end` (an array as `radius_decay` is gone through) over the
-        first 100 samples, or 0.6 for each unit if that is more. Samples are learnt in the order in which they come, in mini-batches of a
-        twentieth of those seen, from 4 up to 1,024 samples or one for every fourth unit; so the
-        size of the pieces in which a stream comes hardly matters. A stream whose order means
-        nothing is best shuffled; one that drifts is followed.
+        the longer side) to `radius_end` over the first 100 samples, or 0.6 for each unit if that
+        is more; radii given as `radius_decay` are gone through in this time.
+
+        Samples are learnt in the order in which they come, in mini-batches of a twentieth of
+        those seen, from 4 up to 1,024 samples, or one for every fourth unit if that is more; so
+        the size of the pieces in which a stream comes hardly matters. A stream whose order means
+        nothing is best shuffled; one that drifts is followed. After a jump of the data it takes
+        some four memories until the map is as good as before.
 
         A map from `fit` goes on learning, with what it has learnt as its memory.
 
@@ -424,61 +419,17 @@ class TFSOM(
         True
         """
         valid.check_parameters(self, RULES)
-        is_first = not hasattr(self, "codebook_")
-        samples = self._check_data(X, reset=is_first)
+        samples = self._check_data(X, reset=not hasattr(self, "codebook_"))
         weights = valid.check_sample_weight(sample_weight, len(samples))
-        core = tensorflow_core()
-        if is_first:
-            beginning = begin_stream(self, samples, weights)
-            grid, codebook = beginning.grid, beginning.codebook
-            dtype = samples.dtype
-            frame = core.Frame.around(beginning.mean, beginning.spread, dtype)
-            units = core.Units(codebook, np.full((grid.n_units, 1), PRIOR))
-            hits, error, seen = np.zeros(grid.n_units), 0.0, 0.0
-        else:
-            grid, codebook = grid_of(self), self.codebook_
-            dtype = np.result_type(codebook, samples.dtype)
-            frame = core.Frame.of_codebook(codebook, samples.dtype)
-            units = core.Units(self._unit_means, self._unit_counts)
-            hits, error, seen = self.hits_, self.quantization_error_, self.n_samples_seen_
-        schedule = stream_schedule(self, grid)
-        if not is_first and not self._is_from_stream:
-            # Of a fit as much is remembered as of a stream of that length.
-            kept = min(1.0, schedule.memory(seen) / seen)
-            units, hits = units._replace(counts=units.counts * kept), hits * kept
-        learner = core.Learner(codebook, units, frame)
-        kernel = kernels(grid, neighborhood_of(self))
-        which = that_count(samples, weights)
-        learnt, weights = samples.take(which), weights[which]
-        batches = list(schedule.batches(weights, seen))
-        errors = []
-        for batch in batches:
-            data = core.Data(learnt.take(batch.rows), weights[batch.rows], frame)
-            errors.append(learner.learn(data, kernel(batch.radius), batch.fade))
-            seen += batch.weight
-            if self.verbose:
-                print(
-                    f"[TFSOM] {seen:g} samples: radius {batch.radius:.3g}, quantization error "
-                    f"{errors[-1]:.6g}"
-                )
-        codebook = learner.codebook().astype(dtype)
-        # What is left in the end of the samples before, and of those of each batch.
-        fades = np.array([batch.fade for batch in batches])
-        left_before, left = fades.prod(), np.append(np.cumprod(fades[:0:-1])[::-1], 1.0)
-        left_weights = np.zeros(len(samples))
-        batch_sizes = [batch.rows.stop - batch.rows.start for batch in batches]
-        left_weights[which] = weights * np.repeat(left[: len(batches)], batch_sizes)
-        bmus, _, new_hits = self._search(samples, left_weights, codebook)
-        shares = [hits.sum() * left_before, *(left[: len(batches)] * [b.weight for b in batches])]
-        history = {
-            "radius": [batch.radius for batch in batches],
-            "quantization_error": errors,
-        }
-        hits = hits * left_before + new_hits
-        self.__dict__.update(self._attributes(grid, codebook, bmus, hits, history))
-        self.quantization_error_ = float(np.average([error, *errors], weights=shares))
-        self.n_samples_seen_ = seen
-        self._keep(learner.units(), is_from_stream=True)
+        memory, left, history = learn_stream(self, samples, weights)
+        bmus, _, hits = self._search(samples, left, memory.codebook)
+        hits += memory.hits
+        self.__dict__.update(
+            self._attributes(memory.grid, memory.codebook, bmus, hits, history),
+            quantization_error_=memory.error,
+            n_samples_seen_=memory.seen,
+        )
+        self._keep(memory.units, is_from_stream=True)
         self._warn_of_few_clusters(stacklevel=4)  # the line that called partial_fit
         return self
 

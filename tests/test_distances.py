@@ -28,8 +28,8 @@ ABSOLUTE = ["manhattan", "chebyshev"]
 RADII = [2.0, 1.5, 1.0, 0.8]
 
 
-@pytest.fixture(scope="module")
-def X():
+@pytest.fixture(scope="module", name="X")
+def blobs():
     rng = np.random.RandomState(0)
     centers = rng.normal(size=(6, 5)) * 3
     return centers[rng.randint(6, size=200)] + rng.normal(size=(200, 5)) + 1
@@ -184,7 +184,7 @@ def test_a_map_needs_a_direction(X, metric):
     with pytest.raises(ValueError, match=match):
         som.fit(np.vstack([nothing, X]), sample_weight=weights)
     init = np.vstack([X[:11], nothing[:1]])
-    with pytest.raises(InvalidParameterError, match="^The 'init' parameter of TFSOM must be code"):
+    with pytest.raises(InvalidParameterError, match="'init' parameter"):
         TFSOM((4, 3), metric=metric, init=init).fit(X)
     assert not hasattr(som, "codebook_")
 
@@ -204,7 +204,7 @@ def test_a_start_at_the_origin_gets_a_direction():
 
 
 def test_correlation_needs_two_features():
-    with pytest.raises(ValueError, match="at least 2. Got n_features = 1"):
+    with pytest.raises(ValueError, match=r"at least 2\. Got n_features = 1"):
         TFSOM(metric="correlation").fit([[1.0], [2.0]])
 
 

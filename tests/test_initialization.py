@@ -54,11 +54,11 @@ def test_weights_are_repetitions_for_the_principal_plane(n_directions):
 
 
 def test_degenerate_data_have_no_directions():
-    constant = principal_plane(np.full((5, 3), 7.0), np.ones(5))
+    constant = principal_plane(Samples(np.full((5, 3), 7.0)), np.ones(5))
     assert constant.spread == 0
     assert not constant.deviations.any()
     assert_array_equal(constant.mean, 7)
-    line = principal_plane(np.outer(np.arange(9.0), [1, 2, 2]), np.ones(9))
+    line = principal_plane(Samples(np.outer(np.arange(9.0), [1, 2, 2])), np.ones(9))
     assert_allclose(line.directions, [[1 / 3, 2 / 3, 2 / 3], [0, 0, 0]], atol=1e-12)
     assert line.deviations[1] == 0
 

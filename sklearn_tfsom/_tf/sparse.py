@@ -129,9 +129,17 @@ def _search() -> tf.types.experimental.PolymorphicFunction:
 def sparse_terms(codebook: tf.Tensor, frame: Frame) -> SparseTerms:
     """Prepare a codebook (n_units, n_features), float64 and in the frame, for the search."""
     origin = frame.center * frame.scale
-    *made, largest = _terms()(codebook, tf.constant(origin))
-    lengths = float(largest), float(np.linalg.norm(origin))
-    return SparseTerms(codebook, origin, *made, *lengths)
+    factors, bias, factors32, bias32, largest = _terms()(codebook, tf.constant(origin))
+    return SparseTerms(
+        codebook,
+        origin,
+        factors,
+        bias,
+        factors32,
+        bias32,
+        float(largest),
+        float(np.linalg.norm(origin)),
+    )
 
 
 def _rounding(rows: SparseRows, terms: SparseTerms, unit_roundoff: float) -> NDArray[np.float64]:
