@@ -316,7 +316,8 @@ def main():
             "sums and smoothing (Gaussian, radius 1, hexagonal); its time is the difference "
             f"between fits of {many} epochs and of one. k-means: Lloyd, same start (rows drawn "
             "from the data), same CSR; it is Euclidean beside both metrics. Errors: mean "
-            f"distances to the nearest center after {N_ITERATIONS} epochs or iterations, in the row's metric.",
+            f"distances to the nearest center after {N_ITERATIONS} epochs or iterations, in the "
+            "row's metric.",
             "Memory: in a process of its own, the peak of the resident set during a fit of three "
             "epochs from the principal plane (k-means: from drawn rows), reset before, minus the "
             "resident set then: data made, library warm from a fit of 1,000 rows. Random data: "

@@ -78,8 +78,10 @@ class TFSOM(
         ``(1 - d^2 / r^2) exp(-d^2 / 2r^2)``; ``max(0, 1 - d / r)``.
         A callable ``h(squared_distances, radius)`` gets an array and returns one of that shape.
 
-    metric : {"euclidean"}, default="euclidean"
-        Distance in data space.
+    metric : {"euclidean", "cosine", "correlation", "manhattan", "chebyshev"}, default="euclidean"
+        Distance in data space, for the search, for `transform` and for all measures: ``|x - w|``;
+        ``1 - cos(x, w)``; the same of x less the mean of its own features; ``sum_i |x_i - w_i|``;
+        ``max_i |x_i - w_i|``. What it makes of the update, see the notes.
 
     init : {"pca", "sample", "random"} or array-like of shape (n_units, n_features), \
             default="pca"
@@ -121,6 +123,13 @@ class TFSOM(
         code vectors in an epoch is at most `tol` times the root mean square distance of the
         samples to their mean. With 0 it stops only when nothing moves.
 
+    batch_size : int or None, default=None
+        None updates the map once an epoch, from all samples. With an int it learns by mini-batches
+        of that many samples (of that total weight), the same in each epoch and each a cross
+        section of the data, while what it learnt before fades: it remembers five samples for each
+        unit, or all if there are fewer. With 10,000 samples or more, five epochs of this do what
+        twenty of the other do. It searches the whole grid.
+
     n_clusters : int or None, default=None
         None makes every unit a cluster. With an int the units are merged into that many clusters
         after training: two-level clustering [3]_, by Ward's method on the code vectors, weighted
@@ -145,7 +154,8 @@ class TFSOM(
         ``k // n_columns``, column ``k % n_columns``.
 
     labels_ : ndarray of int64, shape (n_samples,)
-        Cluster of each sample: its best-matching unit where `n_clusters` is None.
+        Cluster of each sample: its best-matching unit where `n_clusters` is None. After
+        `partial_fit` of the samples of the last call.
 
     cluster_labels_ : ndarray of int64, shape (n_units,)
         Cluster of each unit.
@@ -157,20 +167,25 @@ class TFSOM(
         Position (x, y) of each unit on the map plane, in lattice spacings.
 
     hits_ : ndarray of float64, shape (n_units,)
-        Total weight of the samples of each unit: their number, without sample weights.
+        Total weight of the samples of each unit: their number, without sample weights. After
+        `partial_fit` what is remembered of it.
 
     quantization_error_ : float
-        Weighted mean distance of the samples to their best-matching units, in data units.
+        Weighted mean distance of the samples to their best-matching units, in data units. After
+        `partial_fit` it is over the samples remembered, before they were learnt.
 
     history_ : dict of str to ndarray of float64, shape (n_iter_,)
-        "radius" of each epoch, in lattice spacings, and "quantization_error" of the codebook
-        that the epoch began with (on a coarser grid where `coarse_to_fine` searches one), in
-        data units. It costs no pass of its own: it is summed from the search's float32 scores,
-        good to 1e-6 on most data, and to less where samples lie much closer to their units than
-        to the data's mean.
+        "radius" of each epoch (of each mini-batch of the last `partial_fit`), in lattice spacings,
+        and "quantization_error" of the codebook that it began with (on a coarser grid where
+        `coarse_to_fine` searches one), in data units. It costs no pass of its own: it is summed
+        from the search's float32 scores, good to 1e-6 on most data, and to less where samples lie
+        much closer to their units than to the data's mean.
 
     n_iter_ : int
-        Number of epochs run.
+        Number of epochs run; of mini-batches in the last `partial_fit`.
+
+    n_samples_seen_ : float
+        Total weight of the samples learnt, in `fit` or in all calls of `partial_fit`.
 
     n_features_in_ : int
         Number of features seen in `fit`.
@@ -190,6 +205,18 @@ class TFSOM(
     float64. Best-matching units are exact: where rounding could decide between two units, the
     differences to them decide, in float64, and among units that are equally close within rounding
     the lowest index wins.
+
+    Data units are those of the distance: under "cosine" and "correlation" it has none, and lies
+    between 0 and 2. There a sample is a direction ``x / |x|`` (of ``x - mean(x)``), and a code
+    vector too, of length 1: what the formula above makes of directions, divided by its length.
+    That minimizes the sum of ``h (1 - cos)``, as the mean does that of squared distances. A sample
+    of zeros (of equal values) has no direction: it takes no part in training, its distance to
+    every unit is 1, and its unit the first one. "manhattan" and "chebyshev" choose the unit; the
+    code vectors remain means, which do not minimize these distances (medians and midranges would,
+    but those do not add up).
+
+    Sparse samples go with "euclidean" and "cosine", missing values with all but "cosine" and
+    "correlation", and not with each other.
 
     Values may be missing (NaN), wherever samples are given. Distances are over the known features
     of a sample, and not scaled up for the others; means in the formula above are feature by
@@ -273,8 +300,9 @@ class TFSOM(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Samples, NaN where a value is missing.
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Samples, NaN where a value is missing. Sparse ones are never written out; a memory map
+            of 64 MiB or more is read tile by tile in each epoch, and never copied.
 
         y : None
             Ignored.
@@ -293,8 +321,8 @@ class TFSOM(
             Where a parameter is not as described above. The estimator is left as it was.
         ValueError
             Where the data or the weights are not finite numbers (or NaN, for data) of these
-            shapes, a sample or a feature has no value at all, or there are fewer samples than
-            `n_clusters`.
+            shapes, a sample or a feature has no value at all, no sample has a direction under a
+            metric of directions, or there are fewer samples than `n_clusters`.
 
         Warns
         -----
@@ -438,7 +466,7 @@ class TFSOM(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Samples, NaN where a value is missing.
 
         Returns
@@ -454,7 +482,7 @@ class TFSOM(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Samples, NaN where a value is missing.
 
         Returns
@@ -482,7 +510,7 @@ class TFSOM(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Samples, NaN where a value is missing.
 
         y : None
@@ -506,7 +534,7 @@ class TFSOM(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Samples, NaN where a value is missing.
 
         Returns
@@ -521,7 +549,7 @@ class TFSOM(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Samples, NaN where a value is missing.
 
         n_bmus : int, default=1
@@ -559,7 +587,7 @@ class TFSOM(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Samples, NaN where a value is missing.
 
         Returns

@@ -39,10 +39,10 @@ def test_smoothing_is_a_product_with_h(name, lattice, boundary, shape):
     grid = Grid(*shape, lattice, boundary)
     kernel = kernels(grid, name)(1.5)
     tensorflow_core()
-    from sklearn_tfsom._tf import training
+    from sklearn_tfsom._tf import smoothing
 
     is_separable = isinstance(kernel, SeparableKernel)
-    smooth = training.smooth_separable if is_separable else training.smooth_blocks
+    smooth = smoothing.smooth_separable if is_separable else smoothing.smooth_blocks
     values = np.random.RandomState(0).normal(size=(*shape, 3))
     H = reference.neighborhood_matrix(shape, lattice, boundary, name, 1.5)
     expected = (H @ values.reshape(-1, 3)).reshape(values.shape)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.sparse
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_tfsom import TFSOM
@@ -161,7 +162,7 @@ def test_tiles_of_predict_and_transform_change_nothing(monkeypatch):
 
 def test_graphs_are_traced_once_for_all_shapes(monkeypatch):
     """What runs in Python while a graph is traced must not run again for other shapes."""
-    from sklearn_tfsom._tf import inference, training
+    from sklearn_tfsom._tf import absolute, inference, sparse, training
 
     def use_everything(n_samples, n_features, grid_size):
         rng = np.random.RandomState(0)
@@ -176,11 +177,29 @@ def test_graphs_are_traced_once_for_all_shapes(monkeypatch):
                     som.transform(data)
                     som.bmus(data, n_bmus=2)
                     som.score(data)
+                    som.partial_fit(data)
+        counts = scipy.sparse.csr_array(np.maximum(X, 0))
+        for metric, data in [
+            ("cosine", X),
+            ("manhattan", X),
+            ("manhattan", gappy),
+            ("chebyshev", X),
+            ("chebyshev", gappy),
+            ("euclidean", counts),
+            ("cosine", counts),
+        ]:
+            som = TFSOM(grid_size, metric=metric, batch_size=50, max_iter=3).fit(data)
+            som.partial_fit(data)
+            som.transform(data)
+            som.bmus(data, n_bmus=2)
+            som.score(data)
 
     traced = []
     for module, names in (
         (training, ["search_terms", "update"]),
         (inference, ["search_terms", "_in_frame"]),
+        (sparse, ["search_terms", "bmus_by_score"]),
+        (absolute, ["known"]),
     ):
         for name in names:
             original = getattr(module, name)
@@ -192,10 +211,11 @@ def test_graphs_are_traced_once_for_all_shapes(monkeypatch):
             monkeypatch.setattr(module, name, counted)
 
     monkeypatch.setattr(inference, "_FEW_DIFFERENCES", 0)
-    for module in (training, inference):  # tiles, and no loops, at small sizes
+    for module in (training, inference, sparse):  # tiles, and no loops, at small sizes
         monkeypatch.setattr(module, "tile_rows", lambda n_units: 64)
     use_everything(20, 3, (12, 9))
     use_everything(100, 3, (12, 9))
+    use_everything(200, 3, (12, 9))
     traced.clear()
     for n_samples, n_features in ((2, 60), (65, 1), (200, 2)):
         use_everything(n_samples, n_features, (13, 8))

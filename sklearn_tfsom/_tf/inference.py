@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
@@ -30,7 +31,9 @@ from sklearn_tfsom._tf.frame import (
 )
 from sklearn_tfsom._tf.graphs import is_worth_compiling, one_graph
 from sklearn_tfsom._tf.search import search_tiles, tile_rows
-from sklearn_tfsom._tf.training import Samples
+
+if TYPE_CHECKING:
+    from sklearn_tfsom._samples import Samples
 
 # Squared distances below this share of the squared norms have lost digits to cancellation; they
 # are computed again from the difference.

@@ -13,7 +13,7 @@ comes after the product of a tile is a graph.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -23,6 +23,9 @@ from sklearn_tfsom._tf.exact import FAR, NOISE, search_terms
 from sklearn_tfsom._tf.frame import Frame, as_distances
 from sklearn_tfsom._tf.graphs import one_graph
 from sklearn_tfsom._tf.search import bmus_by_score, tile_rows
+
+if TYPE_CHECKING:
+    from sklearn_tfsom._samples import Samples
 
 # Values of a chunk of differences between samples and units, the only place where rows are
 # written out.
@@ -68,7 +71,7 @@ class SparseTerms(NamedTuple):
         return self.codebook.numpy() + self.center
 
 
-def load_sparse(samples: Any, frame: Frame) -> SparseRows:
+def load_sparse(samples: Samples, frame: Frame) -> SparseRows:
     """Move samples into the frame, but for its center."""
     origin = frame.center * frame.scale
     matrix = samples[:].copy()
@@ -242,7 +245,7 @@ def squared_distances(
 class SparseData:
     """Samples to learn from, in memory."""
 
-    def __init__(self, samples: Any, weights: NDArray[np.float64], frame: Frame) -> None:
+    def __init__(self, samples: Samples, weights: NDArray[np.float64], frame: Frame) -> None:
         self._rows, self._weights, self._frame = load_sparse(samples, frame), weights, frame
         self._geometry = samples.geometry
         self._n_tile = 0
@@ -291,17 +294,19 @@ def _slices(n_rows: int, step: int) -> list[slice]:
     return [slice(first, first + step) for first in range(0, n_rows, step)]
 
 
-def _tiles_of(samples: Any, codebook: NDArray, frame: Frame) -> Iterator[tuple[slice, SparseRows]]:
-    for tile in _slices(len(samples), tile_rows(4 * len(codebook))):
+def _tiles_of(
+    samples: Samples, n_units: int, frame: Frame
+) -> Iterator[tuple[slice, SparseRows]]:
+    for tile in _slices(len(samples), tile_rows(4 * n_units)):
         yield tile, load_sparse(samples.take(tile), frame)
 
 
-def nearest(samples: Any, codebook: NDArray, n_bmus: int = 1) -> NDArray[np.int64]:
+def nearest(samples: Samples, codebook: NDArray, n_bmus: int = 1) -> NDArray[np.int64]:
     """Find the best-matching units of sparse samples, as `inference.nearest` does."""
     frame = Frame.of_codebook(codebook, samples.dtype)
     terms = sparse_terms(tf.constant(frame.enter(codebook)), frame)
     bmus = np.empty((len(samples), n_bmus), dtype=np.int64)
-    for tile, rows in _tiles_of(samples, codebook, frame):
+    for tile, rows in _tiles_of(samples, len(codebook), frame):
         if n_bmus == 1:
             bmus[tile, 0], _ = search_sparse(rows, as_csr(rows.matrix, np.float32), terms)
             continue
@@ -313,7 +318,7 @@ def nearest(samples: Any, codebook: NDArray, n_bmus: int = 1) -> NDArray[np.int6
     return bmus
 
 
-def apart(samples: Any, codebook: NDArray, bmus: NDArray) -> NDArray[np.float64]:
+def apart(samples: Samples, codebook: NDArray, bmus: NDArray) -> NDArray[np.float64]:
     """Compute the distances of sparse samples to chosen units, as `inference.apart` does."""
     frame = Frame.of_codebook(codebook, samples.dtype)
     units = frame.enter(codebook)
@@ -321,7 +326,7 @@ def apart(samples: Any, codebook: NDArray, bmus: NDArray) -> NDArray[np.float64]
     bias, norms = terms.bias.numpy(), np.einsum("ij,ij->i", units, units)
     not_centered = terms.units()
     result = np.empty(bmus.shape)
-    for tile, rows in _tiles_of(samples, codebook, frame):
+    for tile, rows in _tiles_of(samples, len(codebook), frame):
         matrix = rows.matrix
         each = _row_of_each(matrix)
         for place, chosen in enumerate(bmus[tile].T):
@@ -335,7 +340,7 @@ def apart(samples: Any, codebook: NDArray, bmus: NDArray) -> NDArray[np.float64]
     return result
 
 
-def distances(samples: Any, codebook: NDArray) -> NDArray:
+def distances(samples: Samples, codebook: NDArray) -> NDArray:
     """Compute the distances of sparse samples to all units, as `inference.distances` does."""
     frame = Frame.of_codebook(codebook, samples.dtype)
     units = frame.enter(codebook)
@@ -343,7 +348,7 @@ def distances(samples: Any, codebook: NDArray) -> NDArray:
     norms = np.einsum("ij,ij->i", units, units)
     not_centered = terms.units()
     result = np.empty((len(samples), len(codebook)), dtype=samples.dtype)
-    for tile, rows in _tiles_of(samples, codebook, frame):
+    for tile, rows in _tiles_of(samples, len(codebook), frame):
         squared = scores_float64(rows, terms) + rows.norms[:, None]
         suspects = np.nonzero(~(squared > _CANCELLATION * (rows.norms[:, None] + norms)))
         squared[suspects] = squared_distances(rows, not_centered, suspects)

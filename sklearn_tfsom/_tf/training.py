@@ -20,81 +20,31 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
 from sklearn_tfsom._tf.absolute import is_absolute
-from sklearn_tfsom._tf.exact import Terms, search_terms
-from sklearn_tfsom._tf.frame import Frame, spread_out
+from sklearn_tfsom._tf.exact import search_terms
+from sklearn_tfsom._tf.frame import Frame
 from sklearn_tfsom._tf.graphs import is_worth_compiling, one_graph
-from sklearn_tfsom._tf.search import search_tiles, tile_rows
+from sklearn_tfsom._tf.search import tile_rows
+from sklearn_tfsom._tf.smoothing import Sphere, kernel_signature, smoother, update
 from sklearn_tfsom._tf.sparse import SparseData
+from sklearn_tfsom._tf.statistics import Rows, Statistics, statistics
+
+if TYPE_CHECKING:
+    from sklearn_tfsom._samples import Samples
 
 _ALIGNMENT = 64
-
-# From so many features on the CSR product is the faster one, see `accumulate`.
-_MIN_CSR_FEATURES = 32
-
-# Rows that are summed up at once: enough for the sums of all units, (n_units x n_features), to
-# cost little beside them. In tiles of the search, 64 rows at 40,000 units, they took longer than
-# the search itself.
-_CHUNK_ROWS = 2**13
-_MAX_CHUNK_ROWS = 2**16
 
 # Values of a piece of a memory map: 16 MiB of float32.
 _PIECE_VALUES = 2**22
 
 # Counts below have faded.
 _FADED = 1e-200
-
-# A mean direction shorter than this is what rounding left of directions that cancel out.
-_SHORTEST = 1e-12
-
-
-class Statistics(NamedTuple):
-    """What one pass over rows leaves behind. Statistics of different rows add."""
-
-    sums: tf.Tensor  # (n_units, n_features) float64: weighted sum of each unit's samples
-    counts: tf.Tensor  # (n_units, 1) float64: their total weight; by feature if values are missing
-    error: tf.Tensor  # () float64: weighted sum of the distances to the best-matching units
-
-    def __add__(self, other: tuple) -> Statistics:
-        return Statistics(*(a + b for a, b in zip(self, other, strict=True)))
-
-
-class Rows(NamedTuple):
-    """Training data in the frame."""
-
-    values: tf.Tensor  # (n_samples, n_features) float32 or float64; NaN where missing
-    norms: tf.Tensor  # (n_samples,) float64, squared norms over the known features
-    weights: tf.Tensor  # (n_samples,) float64
-
-
-class Samples(Protocol):
-    """What this room wants of samples, see `sklearn_tfsom._samples`."""
-
-    shape: tuple[int, int]
-    dtype: np.dtype
-    geometry: str
-    is_sparse: bool
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, rows: slice) -> Any: ...
-
-    @property
-    def has_missing(self) -> bool: ...
-
-    @property
-    def is_on_disk(self) -> bool: ...
-
-    def take(self, rows: Any) -> Samples: ...
-
-    def tiles(self, n_values: int = ...) -> list[slice]: ...
-
 
 # The parts of a smoothing kernel, see `sklearn_tfsom._neighborhood`.
 Kernel: TypeAlias = tuple[NDArray, NDArray]
@@ -148,166 +98,6 @@ def load(samples: Samples, sample_weight: NDArray, frame: Frame) -> Rows:
     return Rows(shared, tf.constant(norms), tf.constant(sample_weight))
 
 
-def accumulate(rows: Rows, bmus: tf.Tensor, distances: tf.Tensor, terms: Terms) -> Statistics:
-    """Sum up rows by best-matching unit.
-
-    As the product of a sparse matrix, one weight per row in the column of its unit, with the rows;
-    where values are missing, also with the mask of the known ones, which counts them by feature.
-    """
-    n_units, n_features = tf.unstack(tf.shape(terms.codebook))
-    values = spread_out(rows.values, terms.is_incomplete)
-    weights = tf.cast(rows.weights, values.dtype)
-    n_rows = tf.shape(values, out_type=tf.int64)[0]
-    indices = tf.stack([tf.range(n_rows), tf.cast(bmus, tf.int64)], axis=1)
-    shape = tf.stack([n_rows, tf.cast(n_units, tf.int64)])
-
-    def by_coordinates() -> tf.Tensor:
-        return tf.raw_ops.SparseTensorDenseMatMul(
-            a_indices=indices, a_values=weights, a_shape=shape, b=values, adjoint_a=True
-        )
-
-    def by_csr() -> tf.Tensor:
-        # Its own transpose_a would spare the transposition, but adds in an order that changes
-        # from call to call; this way the bits are the same every time.
-        matrix = tf.raw_ops.SparseTensorToCSRSparseMatrix(
-            indices=indices, values=weights, dense_shape=shape
-        )
-        matrix = tf.raw_ops.SparseMatrixTranspose(input=matrix, type=values.dtype)
-        return tf.raw_ops.SparseMatrixMatMul(a=matrix, b=values)
-
-    # Measured per epoch, by coordinates and by CSR (and by unsorted_segment_sum): 1.6 and 3.9 (and
-    # 2.4) ms at 200,000 x 3 and 256 units, 4.1 and 3.6 (and 6.7) ms at 100,000 x 64 and 400
-    # units, 23 and 11 (and 36) ms at 60,000 x 784.
-    sums = tf.cond(tf.shape(values)[1] < _MIN_CSR_FEATURES, by_coordinates, by_csr)
-    sums = tf.cast(sums, tf.float64)
-    if terms.is_incomplete:
-        sums, counts = sums[:, :n_features], sums[:, n_features:]
-    else:
-        # Of the weights that the sums have: where float32 makes 0 of one, both lose it.
-        counted = tf.cast(weights, tf.float64)
-        counts = tf.math.unsorted_segment_sum(counted, bmus, n_units)[:, None]
-    return Statistics(sums, counts, tf.tensordot(rows.weights, distances, 1))
-
-
-def statistics(rows: Rows, terms: Terms, *tiling: tf.Tensor) -> Statistics:
-    """Search and sum up all rows, chunk by chunk; or at once, without `tiling`."""
-    n_samples = tf.shape(rows.values)[0]
-    n_units = tf.shape(terms.codebook)[0]
-
-    def of_chunk(chunk: Rows) -> Statistics:
-        def cut(start: tf.Tensor, stop: tf.Tensor) -> tuple:
-            values = chunk.values[start:stop]
-            return (
-                values,
-                chunk.norms[start:stop],
-                lambda picked: tf.cast(tf.gather(values, picked), tf.float64),
-            )
-
-        bmus, distances = search_tiles(cut, tf.shape(chunk.values)[0], terms, *tiling)
-        return accumulate(chunk, bmus, distances, terms)
-
-    if not tiling:
-        return of_chunk(rows)
-    n_tile = tiling[0]
-    n_chunk = n_tile * -(-tf.clip_by_value(4 * n_units, _CHUNK_ROWS, _MAX_CHUNK_ROWS) // n_tile)
-
-    def add_chunk(start: tf.Tensor, total: Statistics) -> tuple[tf.Tensor, Statistics]:
-        stop = start + n_chunk
-        chunk = Rows(*(part[start:stop] for part in rows))
-        return stop, Statistics(*total) + of_chunk(chunk)
-
-    none = tf.zeros_like(terms.codebook)
-    counts = none if terms.is_incomplete else none[:, :1]
-    nothing = Statistics(none, counts, tf.zeros([], tf.float64))
-    _, total = tf.while_loop(
-        lambda start, _: start < n_samples,
-        add_chunk,
-        (tf.constant(0), nothing),
-        parallel_iterations=2,  # while one is summed up, or waits for a thread, the next goes on
-    )
-    return Statistics(*total)
-
-
-def smooth_separable(values: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
-    """Apply a `SeparableKernel` to values of shape (n_source_rows, n_source_columns, n_values).
-
-    Row ``2 a + s`` of the source is the pair (a, s), s its parity; row ``2 b + t`` of the target
-    is (b, t). So all parities go in two batches of products.
-    """
-    n_rows, n_columns, n_values = tf.shape(rows)[0], tf.shape(columns)[2], tf.shape(values)[2]
-    n_pairs, n_source_pairs = (n_rows + 1) // 2, (tf.shape(values)[0] + 1) // 2
-    # Odd numbers of rows are filled up with a row of zeros.
-    extra, source_extra = n_rows % 2, tf.shape(values)[0] % 2
-    values = tf.pad(values, [[0, source_extra], [0, 0], [0, 0]])
-    rows = tf.pad(rows, [[0, extra], [0, source_extra]])
-    values = tf.reshape(values, [n_source_pairs, 2, -1, n_values])
-    along = tf.matmul(columns[:, None], values)  # (t, a, s, n_columns, n_values)
-    along = tf.reshape(along, [2, 2 * n_source_pairs, n_columns * n_values])
-    rows = tf.transpose(tf.reshape(rows, [n_pairs, 2, 2 * n_source_pairs]), [1, 0, 2])
-    smoothed = tf.transpose(tf.matmul(rows, along), [1, 0, 2])  # (b, t, n_columns * n_values)
-    return tf.reshape(smoothed, [2 * n_pairs, n_columns, n_values])[:n_rows]
-
-
-def smooth_blocks(values: tf.Tensor, kinds: tf.Tensor, blocks: tf.Tensor) -> tf.Tensor:
-    """Apply a `BlockKernel` to values of shape (n_rows, n_columns, n_values), row by row."""
-    return tf.map_fn(
-        lambda sources: tf.reduce_sum(tf.matmul(tf.gather(blocks, sources), values), axis=0),
-        kinds,
-        fn_output_signature=tf.TensorSpec([None, None], tf.float64),
-    )
-
-
-class Sphere(NamedTuple):
-    """Where unit vectors lie in the frame."""
-
-    center: tf.Tensor  # (n_features,) float64
-    scale: tf.Tensor  # () float64
-
-
-def update(
-    codebook: tf.Tensor, total: Statistics, smooth: Callable, sphere: Sphere | None = None
-) -> tf.Tensor:
-    """Move the code vectors: ``(H sums) / (H counts)``, unchanged where the denominator is 0.
-
-    On a sphere the result is moved to it, in the direction of the mean; a code vector stays where
-    the directions around it cancel out.
-    """
-    n_features = tf.shape(codebook)[1]
-    smoothed = smooth(tf.concat([total.sums, total.counts], axis=1))
-    numerator, denominator = smoothed[:, :n_features], smoothed[:, n_features:]
-    known = denominator != 0
-    moved = tf.where(known, numerator / tf.where(known, denominator, 1), codebook)
-    if sphere is None:
-        return moved
-    directions = moved / sphere.scale + sphere.center
-    length = tf.norm(directions, axis=1, keepdims=True)
-    has_direction = length > _SHORTEST
-    directions /= tf.where(has_direction, length, 1)
-    return tf.where(has_direction, (directions - sphere.center) * sphere.scale, codebook)
-
-
-def _smoother(first: tf.Tensor, second: tf.Tensor) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Smooth values (n_source_units, n_values) by the kernel of these two parts."""
-    smooth = smooth_separable if len(second.shape) == 4 else smooth_blocks
-    n_rows = tf.shape(first)[1]
-
-    def smoother(values: tf.Tensor) -> tf.Tensor:
-        n_units, n_values = tf.unstack(tf.shape(values))
-        on_grid = tf.reshape(values, [n_rows, n_units // n_rows, n_values])
-        return tf.reshape(smooth(on_grid, first, second), [-1, n_values])
-
-    return smoother
-
-
-def _parts(is_separable: bool) -> list[tf.TensorSpec]:
-    if is_separable:
-        return [
-            tf.TensorSpec([None, None], tf.float64),
-            tf.TensorSpec([2, 2, None, None], tf.float64),
-        ]
-    return [tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None, None, None], tf.float64)]
-
-
 _CODEBOOK = tf.TensorSpec([None, None], tf.float64)
 _VECTOR = tf.TensorSpec([None], tf.float64)
 _SCALAR = tf.TensorSpec([], tf.float64)
@@ -351,11 +141,11 @@ def _epoch(
         sphere = _sphere(geometry, center, scale)
         terms = search_terms(codebook, _extent(sphere), is_incomplete, geometry)
         total = statistics(Rows(values, norms, weights), terms, *tiling)
-        moved = update(codebook, total, _smoother(first, second), sphere)
+        moved = update(codebook, total, smoother(first, second), sphere)
         measured = tf.stack([total.error, _move(moved, codebook)])
         return [moved, total.sums, total.counts, measured]
 
-    signature = [*_rows(dtype), _CODEBOOK, *_SPHERE, *_parts(is_separable)]
+    signature = [*_rows(dtype), _CODEBOOK, *_SPHERE, *kernel_signature(is_separable)]
     if not is_one_tile:  # the loops cost a fit of iris 3 of 14 ms, and the first one half of 0.9 s
         signature += [tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.int32)]
     return tf.function(epoch, input_signature=signature, autograph=False)
@@ -401,10 +191,10 @@ def _update(is_separable: bool, geometry: str) -> tf.types.experimental.Polymorp
         second: tf.Tensor,
     ) -> list[tf.Tensor]:
         total, sphere = Statistics(sums, counts, error), _sphere(geometry, center, scale)
-        moved = update(codebook, total, _smoother(first, second), sphere)
+        moved = update(codebook, total, smoother(first, second), sphere)
         return [moved, sums, counts, tf.stack([error, _move(moved, codebook)])]
 
-    signature = [_CODEBOOK] * 3 + [_SCALAR, *_SPHERE, *_parts(is_separable)]
+    signature = [_CODEBOOK] * 3 + [_SCALAR, *_SPHERE, *kernel_signature(is_separable)]
     return tf.function(moved_by, input_signature=signature, autograph=False)
 
 
@@ -421,13 +211,13 @@ def _onto_grid(geometry: str) -> tf.types.experimental.PolymorphicFunction:
     ) -> tf.Tensor:
         # Where the denominator is 0, there is no former code vector on another grid: the codebook,
         # interpolated, stands in for it.
-        smooth = _smoother(first, second)
+        smooth = smoother(first, second)
         around = smooth(tf.concat([codebook, tf.ones_like(codebook[:, :1])], axis=1))
         total = Statistics(sums, counts, tf.zeros([], tf.float64))
         former = around[:, :-1] / around[:, -1:]
         return update(former, total, smooth, _sphere(geometry, center, scale))
 
-    signature = [_CODEBOOK] * 3 + _SPHERE + _parts(is_separable=True)
+    signature = [_CODEBOOK] * 3 + _SPHERE + kernel_signature(is_separable=True)
     return tf.function(onto_grid, input_signature=signature, autograph=False)
 
 
