@@ -108,8 +108,8 @@ def _rows(dtype: tf.DType) -> list[tf.TensorSpec]:
     return [tf.TensorSpec([None, None], dtype), _VECTOR, _VECTOR]
 
 
-def _sphere(geometry: str, center: tf.Tensor, scale: tf.Tensor) -> Sphere | None:
-    return Sphere(center, scale) if geometry == "spherical" else None
+def _sphere(is_spherical: bool, center: tf.Tensor, scale: tf.Tensor) -> Sphere | None:
+    return Sphere(center, scale) if is_spherical else None
 
 
 def _extent(sphere: Sphere | None) -> tf.Tensor:
@@ -138,7 +138,7 @@ def _epoch(
         second: tf.Tensor,
         *tiling: tf.Tensor,
     ) -> list[tf.Tensor]:
-        sphere = _sphere(geometry, center, scale)
+        sphere = _sphere(geometry == "spherical", center, scale)
         terms = search_terms(codebook, _extent(sphere), is_incomplete, geometry)
         total = statistics(Rows(values, norms, weights), terms, *tiling)
         moved = update(codebook, total, smoother(first, second), sphere)
@@ -166,7 +166,7 @@ def _piece(
         scale: tf.Tensor,
         *tiling: tf.Tensor,
     ) -> list[tf.Tensor]:
-        extent = _extent(_sphere(geometry, center, scale))
+        extent = _extent(_sphere(geometry == "spherical", center, scale))
         terms = search_terms(codebook, extent, is_incomplete, geometry)
         return list(statistics(Rows(values, norms, weights), terms, *tiling))
 
@@ -177,7 +177,7 @@ def _piece(
 
 
 @one_graph
-def _update(is_separable: bool, geometry: str) -> tf.types.experimental.PolymorphicFunction:
+def _update(is_separable: bool, is_spherical: bool) -> tf.types.experimental.PolymorphicFunction:
     """Make the graph that moves the code vectors by given statistics."""
 
     def moved_by(
@@ -190,7 +190,7 @@ def _update(is_separable: bool, geometry: str) -> tf.types.experimental.Polymorp
         first: tf.Tensor,
         second: tf.Tensor,
     ) -> list[tf.Tensor]:
-        total, sphere = Statistics(sums, counts, error), _sphere(geometry, center, scale)
+        total, sphere = Statistics(sums, counts, error), _sphere(is_spherical, center, scale)
         moved = update(codebook, total, smoother(first, second), sphere)
         return [moved, sums, counts, tf.stack([error, _move(moved, codebook)])]
 
@@ -199,7 +199,7 @@ def _update(is_separable: bool, geometry: str) -> tf.types.experimental.Polymorp
 
 
 @one_graph
-def _onto_grid(geometry: str) -> tf.types.experimental.PolymorphicFunction:
+def _onto_grid(is_spherical: bool) -> tf.types.experimental.PolymorphicFunction:
     def onto_grid(
         codebook: tf.Tensor,
         sums: tf.Tensor,
@@ -215,7 +215,7 @@ def _onto_grid(geometry: str) -> tf.types.experimental.PolymorphicFunction:
         around = smooth(tf.concat([codebook, tf.ones_like(codebook[:, :1])], axis=1))
         total = Statistics(sums, counts, tf.zeros([], tf.float64))
         former = around[:, :-1] / around[:, -1:]
-        return update(former, total, smooth, _sphere(geometry, center, scale))
+        return update(former, total, smooth, _sphere(is_spherical, center, scale))
 
     signature = [_CODEBOOK] * 3 + _SPHERE + kernel_signature(is_separable=True)
     return tf.function(onto_grid, input_signature=signature, autograph=False)
@@ -277,7 +277,7 @@ class Data:
 
     def update(self, codebook: tf.Tensor, total: Statistics, kernel: Kernel) -> _Moved:
         """Move the codebook to what statistics say."""
-        graph = _update(kernel[1].ndim == 4, self._samples.geometry)
+        graph = _update(kernel[1].ndim == 4, self._samples.geometry == "spherical")
         parts = [tf.constant(part) for part in kernel]
         return _Moved(*graph(codebook, *total, *self.sphere, *parts))
 
@@ -414,7 +414,8 @@ def train_epochs(
             if kernel is None:
                 return moved.codebook
             parts = [*data.sphere, *(tf.constant(part) for part in kernel)]
-            return _onto_grid(samples.geometry)(moved.codebook, moved.sums, moved.counts, *parts)
+            graph = _onto_grid(samples.geometry == "spherical")
+            return graph(moved.codebook, moved.sums, moved.counts, *parts)
 
         def trained(step: Step = step, onto: Callable = onto) -> NDArray[np.float64]:
             return frame.leave(onto(step.to_map and step.to_map()).numpy())
