@@ -22,15 +22,15 @@ SHARE_MISSING = 0.2
 N_ROUNDS = 3
 
 
-def by_map(**parameters):
+def by_map(method):
     """Train a map on the incomplete data, and fill in from it."""
-    return lambda X: TFSOM(**parameters).fit(X).impute(X)
+    return lambda X: TFSOM().fit(X).impute(X, method=method)
 
 
 METHODS = {
     "mean": lambda X: SimpleImputer().fit_transform(X),
-    "TFSOM": by_map(),
-    "TFSOM, radius_end=0.5": by_map(radius_end=0.5),
+    "TFSOM": by_map("expectation"),
+    "TFSOM, unit": by_map("unit"),
     "KNNImputer": lambda X: KNNImputer().fit_transform(X),
     "IterativeImputer": lambda X: IterativeImputer(random_state=0).fit_transform(X),
 }

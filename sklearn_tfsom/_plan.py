@@ -50,6 +50,7 @@ class Plan(NamedTuple):
     sample_weight: NDArray[np.float64]  # (n_samples,), positive
     mean: NDArray[np.float64]  # (n_features,)
     spread: float  # root mean square distance of the samples to their mean
+    covariance: NDArray[np.float64] | None  # of complete samples, / spread^2
     grid: Grid
     radii: NDArray[np.float64]  # (max_iter,)
     grids: list[Grid]  # (max_iter,), the grid that is searched in each epoch
@@ -102,6 +103,7 @@ def make_plan(som: Any, samples: Samples, sample_weight: NDArray[np.float64]) ->
         sample_weight,
         plane.mean,
         plane.spread,
+        plane.covariance,
         grid,
         radii,
         grids,

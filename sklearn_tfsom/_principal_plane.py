@@ -14,13 +14,13 @@ import scipy.linalg
 import scipy.sparse.linalg
 from numpy.typing import NDArray
 
-from sklearn_tfsom._samples import Samples
+from sklearn_tfsom._samples import Samples, densified
 
 # Covariances of incomplete data are taken by pairs of features, up to as many.
 _MOST_PAIRED_FEATURES = 4096
 
-# Sparse data of up to so many features have a dense covariance.
-_MOST_DENSE_FEATURES = 1024
+# Of up to so many features the covariance itself is of use.
+_MOST_COVARIANCES = 1024
 
 
 class PrincipalPlane(NamedTuple):
@@ -30,6 +30,7 @@ class PrincipalPlane(NamedTuple):
     spread: float  # root mean square distance to the mean
     deviations: NDArray[np.float64]  # (2,) standard deviations along the directions (ddof = 0)
     directions: NDArray[np.float64]  # (2, n_features) unit eigenvectors of the covariance
+    covariance: NDArray[np.float64] | None = None  # / spread^2; of complete data, not too wide
 
 
 def principal_plane(
@@ -60,8 +61,8 @@ def principal_plane(
     product of all features with each other is too much, missing values count as the mean in a
     covariance, and features are scaled to the variances of their known values.
 
-    Sparse data are never written out: the mean goes into the product algebraically. From 1,024
-    features on the directions are found by Lanczos' method, from a fixed start.
+    Sparse data are never written out: the mean goes into the product algebraically. Beyond 1,024
+    features the directions are found by Lanczos' method, from a fixed start.
     """
     find = _sparse_plane if samples.is_sparse else _dense_plane
     return find(samples, sample_weight, n_directions)
@@ -100,10 +101,12 @@ def _dense_plane(
     def spread(variances: NDArray[np.float64]) -> float:
         return math.sqrt(np.sum(variances / counts)) * unit
 
-    if not n_directions:
+    is_of_use = not is_incomplete and n_features <= _MOST_COVARIANCES
+    if not n_directions and not is_of_use:
         variances = sum(np.einsum("ij,ij->j", tile, tile) for tile in map(weighted, tiles))
         return _without_directions(mean, spread(variances))
     is_by_pairs = is_incomplete and n_features <= _MOST_PAIRED_FEATURES
+    covariance = None
     if n_samples < n_features and not is_by_pairs:  # the same eigenvalues from the smaller product
         whole = slice(None)
         step = max(1, 2**20 // n_samples) if samples.is_on_disk else n_features
@@ -126,6 +129,9 @@ def _dense_plane(
             )
 
         found = [direction(vector) for vector in vectors]
+        if is_of_use:
+            all_weighted = weighted(whole)
+            covariance = all_weighted.T @ all_weighted
     else:
         scatter = np.zeros((n_features, n_features))
         for rows in tiles:
@@ -138,8 +144,12 @@ def _dense_plane(
             scatter = np.divide(scatter, both, out=np.zeros_like(scatter), where=both > 0)
         elif is_incomplete:
             scatter = scatter / np.sqrt(np.outer(counts, counts))
-        deviations, found = _two_largest(scatter)
-    return _plane(mean, spread(variances), deviations * unit, found)
+        deviations, found = _two_largest(scatter) if n_directions else (np.zeros(0), [])
+        covariance = scatter if is_of_use else None
+    plane = _plane(mean, spread(variances), deviations * unit, found)
+    if covariance is None:
+        return plane
+    return plane._replace(covariance=covariance * (unit / plane.spread) ** 2)
 
 
 def _sparse_plane(
@@ -162,15 +172,17 @@ def _sparse_plane(
     n_zeros = np.maximum(1 - np.bincount(X.indices, stored, minlength=n_features), 0)
     variances = np.bincount(X.indices, squares, minlength=n_features) + n_zeros * center**2
     spread = math.sqrt(np.sum(variances)) * unit
-    if not n_directions or spread == 0:
+    is_of_use = n_features <= _MOST_COVARIANCES
+    if not (n_directions or is_of_use) or spread == 0:
         return _without_directions(mean, spread)
 
     root = np.sqrt(shares)
     X.data *= np.repeat(root, np.diff(X.indptr))
-    if n_features <= _MOST_DENSE_FEATURES:
-        covariance = (X.T @ X).toarray() - np.outer(center, center)
-        deviations, found = _two_largest(covariance)
-        return _plane(mean, spread, deviations * unit, found)
+    if is_of_use:
+        covariance = densified((X.T @ X).tocsr()) - np.outer(center, center)
+        deviations, found = _two_largest(covariance) if n_directions else (np.zeros(0), [])
+        plane = _plane(mean, spread, deviations * unit, found)
+        return plane._replace(covariance=covariance * (unit / spread) ** 2)
 
     def covariance_times(vector: NDArray[np.float64]) -> NDArray[np.float64]:
         along = X @ vector - root * (center @ vector)

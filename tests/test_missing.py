@@ -180,28 +180,128 @@ def test_the_plane_of_incomplete_data_is_that_of_pairs(gappy):
     assert plane.spread == pytest.approx(np.sqrt(np.trace(covariance)))
 
 
-def test_impute_fills_in_the_best_matching_unit(gappy):
+def test_impute_fills_in_the_best_matching_unit_if_so_wanted(gappy):
     som = TFSOM((6, 5)).fit(gappy)
-    before = gappy.copy()
-    imputed = som.impute(gappy)
-    assert_array_equal(gappy, before)
     is_missing = np.isnan(gappy)
+    imputed = som.impute(gappy, method="unit")
     assert_array_equal(imputed[~is_missing], gappy[~is_missing])
     assert_array_equal(imputed[is_missing], som.quantize(gappy)[is_missing])
     assert_array_equal(som.impute(imputed), imputed)
+    with pytest.raises(ValueError, match="The 'method' parameter of TFSOM must be a str among"):
+        som.impute(gappy, method="mean")
+
+
+def slow_expectation(x, codebook, covariance):
+    """Of one sample, under equally likely Gaussians at the units: by the textbook's formula."""
+    m, k = np.isnan(x), ~np.isnan(x)
+    values, weights = [], []
+    for w in codebook:
+        gain = np.linalg.solve(covariance[np.ix_(k, k)], x[k] - w[k])
+        values.append(w[m] + covariance[np.ix_(m, k)] @ gain)
+        weights.append(np.exp(-(x[k] - w[k]) @ gain / 2))
+    return np.average(values, axis=0, weights=weights)
+
+
+def slow_covariance(X, som, weights):
+    residuals = X - som.codebook_[som.labels_]
+    known = ~np.isnan(residuals)
+    residuals = np.where(known, residuals, 0)
+    root = np.sqrt(weights @ known)
+    around = (residuals.T * weights) @ residuals / np.outer(root, root)
+    units = som.codebook_ - np.average(som.codebook_, axis=0, weights=som.hits_)
+    between = (units.T * som.hits_) @ units / som.hits_.sum()
+    covariance = 2 * around + 0.1 * between
+    variances = np.diag(covariance)
+    return covariance + np.diag(0.01 * variances + 1e-9 * variances.max())
+
+
+@pytest.mark.parametrize("complete", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("lattice", ["hexagonal", "rectangular"])
+def test_impute_is_the_expectation_of_a_mixture(gappy, blobs, complete, weighted, lattice):
+    X = blobs if complete else gappy
+    weights = np.random.RandomState(0).uniform(0.1, 2, len(X)) if weighted else np.ones(len(X))
+    som = TFSOM((5, 4), lattice=lattice, max_iter=60, tol=0).fit(X, sample_weight=weights)
+    imputed = som.impute(gappy)
+    covariance = slow_covariance(X, som, weights)
+    for row in range(0, len(gappy), 7):
+        x = gappy[row]
+        if np.isnan(x).any():
+            expected = slow_expectation(x, som.codebook_, covariance)
+            assert_allclose(imputed[row, np.isnan(x)], expected, rtol=1e-6, atol=1e-8)
+    known = ~np.isnan(gappy)
+    assert_array_equal(imputed[known], gappy[known])
+    assert_allclose(som.impute(gappy[:9]), imputed[:9], rtol=1e-9, atol=1e-12)
     assert som.impute(gappy.astype(np.float32)).dtype == np.float32
 
 
-@pytest.mark.parametrize("load", [load_iris, load_breast_cancer])
-def test_impute_is_much_better_than_the_mean(load):
-    X = StandardScaler().fit_transform(load().data)
-    gappy = with_gaps(X, 0.2)
+def ratio_to_the_mean(X, gappy, imputed):
     is_missing = np.isnan(gappy)
-    errors = [
-        np.abs((filled - X)[is_missing]).mean()
-        for filled in (TFSOM().fit(gappy).impute(gappy), np.nanmean(gappy, axis=0) + 0 * X)
+    error, of_mean = (
+        np.sqrt(np.mean((((filled - X) / X.std(axis=0))[is_missing]) ** 2))
+        for filled in (imputed, np.nanmean(gappy, axis=0) + 0 * X)
+    )
+    return error / of_mean
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize("load", [load_iris, load_breast_cancer])
+def test_impute_has_half_of_the_means_error(load, scaled):
+    X = load().data
+    X = StandardScaler().fit_transform(X) if scaled else X
+    ratios = [
+        ratio_to_the_mean(X, gappy, TFSOM().fit(gappy).impute(gappy))
+        for gappy in (with_gaps(X, 0.2, seed=seed) for seed in range(4))
     ]
-    assert errors[0] < 0.6 * errors[1]
+    assert np.mean(ratios) < 0.5
+    # Trained on complete data, or on a stream, it does as well, or nearly so.
+    gappy = with_gaps(X, 0.2)
+    assert ratio_to_the_mean(X, gappy, TFSOM().fit(X).impute(gappy)) < 0.5
+    stream = TFSOM((9, 9)).partial_fit(gappy).partial_fit(gappy).partial_fit(gappy)
+    assert ratio_to_the_mean(X, gappy, stream.impute(gappy)) < 0.65
+
+
+def test_impute_of_what_says_nothing_is_not_much_worse_than_the_mean():
+    X = np.random.RandomState(0).normal(size=(400, 6))
+    gappy = with_gaps(X, 0.2)
+    som = TFSOM().fit(gappy)
+    assert ratio_to_the_mean(X, gappy, som.impute(gappy)) < 1.1
+    assert ratio_to_the_mean(X, gappy, som.impute(gappy, method="unit")) > 1.1
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-100, 1e100, 1e300])
+def test_impute_at_any_scale(gappy, scale):
+    expected = TFSOM((4, 4)).fit(gappy).impute(gappy)
+    imputed = TFSOM((4, 4)).fit(gappy * scale).impute(gappy * scale)
+    assert_allclose(imputed / scale, expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("grid_size", [1, (1, 2), (7, 9)])
+def test_impute_of_degenerate_data(grid_size):
+    rng = np.random.RandomState(0)
+    X = np.column_stack([rng.normal(size=30), np.full(30, 7.0), np.zeros(30)])
+    X = np.column_stack([X, X[:, 0] * 3])  # constants, and a copy
+    gappy = with_gaps(X, 0.3)
+    som = TFSOM(grid_size).fit(gappy)
+    imputed = som.impute(gappy)
+    assert_allclose(imputed[:, 1], 7, atol=1e-6)
+    assert_allclose(imputed[:, 2], 0, atol=1e-6)
+    assert np.isfinite(imputed).all()
+    constant = TFSOM(grid_size).fit(np.ones((5, 3)))
+    assert_allclose(constant.impute([[np.nan, 1, 1], [5, np.nan, 5]]), [[1, 1, 1], [5, 1, 5]])
+    wide = with_gaps(rng.normal(size=(12, 40)), 0.2)
+    assert np.isfinite(TFSOM(grid_size).fit(wide).impute(wide)).all()
+
+
+def test_impute_with_many_features(monkeypatch):
+    from sklearn_tfsom import _som
+
+    X = load_breast_cancer().data
+    gappy = with_gaps(X, 0.2)
+    monkeypatch.setattr(_som, "MOST_FEATURES", 29)
+    som = TFSOM().fit(gappy)
+    assert not hasattr(som, "_residuals")
+    assert ratio_to_the_mean(X, gappy, som.impute(gappy)) < 0.65
 
 
 def test_what_has_no_value_is_refused(gappy):
