@@ -58,6 +58,11 @@ class Plan(NamedTuple):
     neighborhood: str | Neighborhood
     batches: list[tuple[NDArray[np.int64], NDArray[np.float64]]] | None  # (rows, weights) of each
 
+    @property
+    def center(self) -> NDArray[np.float64]:
+        """Where to compute from: the mean, but of sparse samples the origin."""
+        return self.mean * (not self.samples.is_sparse)
+
 
 def make_plan(som: Any, samples: Samples, sample_weight: NDArray[np.float64]) -> Plan:
     """Resolve the parameters of a map for some data.

@@ -147,7 +147,7 @@ def _dense_plane(
         deviations, found = _two_largest(scatter) if n_directions else (np.zeros(0), [])
         covariance = scatter if is_of_use else None
     plane = _plane(mean, spread(variances), deviations * unit, found)
-    if covariance is None:
+    if covariance is None or plane.spread == 0:
         return plane
     return plane._replace(covariance=covariance * (unit / plane.spread) ** 2)
 

@@ -344,7 +344,7 @@ class TFSOM(
         callbacks = self._init_callback_context(max_subtasks=len(plan.radii))
         callbacks.call_on_fit_task_begin(estimator=self, X=X, y=y)
         core = tensorflow_core()
-        frame = core.Frame.around(plan.mean, plan.spread, plan.samples.dtype)
+        frame = core.Frame.around(plan.center, plan.spread, plan.samples.dtype)
         start = plan.codebook, frame, _steps(plan)
         if plan.batches is None:
             epochs = core.train_epochs(plan.samples, plan.sample_weight, *start)

@@ -61,12 +61,14 @@ def learn_stream(som: Any, samples: Samples, sample_weight: NDArray[np.float64])
     core = tensorflow_core()
     if hasattr(som, "codebook_"):
         memory = _recall(som)
-        frame = core.Frame.of_codebook(memory.codebook, samples.dtype)
+        is_centered = not samples.is_sparse
+        frame = core.Frame.of_codebook(memory.codebook, samples.dtype, is_centered=is_centered)
     else:
         grid, codebook, mean, spread = begin_stream(som, samples, sample_weight)
         units = core.Units(codebook, np.full((grid.n_units, 1), _PRIOR))
         memory = Memory(grid, codebook, units, np.zeros(grid.n_units), 0.0, 0.0)
-        frame = core.Frame.around(mean, spread, samples.dtype)
+        center = mean * (not samples.is_sparse)
+        frame = core.Frame.around(center, spread, samples.dtype)
     which = that_count(samples, sample_weight)
     learnt, weights = samples.take(which), sample_weight[which]
     kernel = kernels(memory.grid, neighborhood_of(som))

@@ -138,7 +138,7 @@ def test_the_plane_is_that_of_dense_samples(n_features, monkeypatch):
     weights = np.random.RandomState(0).uniform(0.1, 2, size=300)
     dense = principal_plane(Samples(X), weights)
     sparse = principal_plane(Samples(csr_array(X)), weights)
-    for one, other in zip(dense, sparse, strict=True):
+    for one, other in zip(dense[:4], sparse[:4], strict=True):
         assert_allclose(other, one, rtol=1e-7, atol=1e-8)
     none = principal_plane(Samples(csr_array(X)), weights, n_directions=0)
     assert_allclose(none.spread, dense.spread, rtol=1e-12)
@@ -152,7 +152,7 @@ def test_weights_are_repetitions_for_the_plane_of_many_features():
     kept = counts > 0
     one = principal_plane(Samples(csr_array(X[kept])), counts[kept].astype(float))
     other = principal_plane(Samples(csr_array(repeated)), np.ones(len(repeated)))
-    for a, b in zip(one, other, strict=True):
+    for a, b in zip(one[:4], other[:4], strict=True):
         assert_allclose(a, b, rtol=1e-7, atol=1e-9)
     start = initial_codebook("pca", Grid(3, 3), Samples(csr_array(X)), counts, one, None)
     assert start.shape == (9, 1300)

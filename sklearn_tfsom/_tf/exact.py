@@ -47,22 +47,18 @@ def search_terms(
     extent: tf.Tensor,
     is_incomplete: bool,
     geometry: str = "euclidean",
-    origin: tf.Tensor | None = None,
 ) -> Terms:
     """Prepare a codebook (n_units, n_features), float64 and in the frame, for the search.
 
     The score of a unit is ``|w|^2 - 2 x.w``, or, over the known features m of an incomplete
     sample, ``m.w^2 - 2 x.w`` with 0 for its missing values: one product again, of (x, m) with
-    ``(-2 w, w^2)``. Of samples that are in the frame but for the center, which lies at an `origin`
-    c there (sparse ones, that would lose their zeros), it is ``|w|^2 + 2 c.w - 2 x.w``.
+    ``(-2 w, w^2)``.
     """
     squares = tf.square(codebook)
     norms = tf.reduce_sum(squares, axis=1)
     factors, bias = tf.transpose(-2 * codebook), norms
     if is_incomplete:
         factors, bias = tf.concat([factors, tf.transpose(squares)], 0), tf.zeros_like(norms)
-    if origin is not None:
-        bias += 2 * tf.linalg.matvec(codebook, origin)
     n_units = tf.shape(codebook)[0]
     # About 16 layers, so that what is left after the first step of `bmus_by_score` is little.
     n_lanes = _LANES * tf.clip_by_value(

@@ -32,9 +32,14 @@ class Frame(NamedTuple):
         return cls(center, math.ldexp(1.0, -min(max(exponent, -limit), limit)))
 
     @classmethod
-    def of_codebook(cls, codebook: NDArray, dtype: DTypeLike) -> Frame:
+    def of_codebook(
+        cls, codebook: NDArray, dtype: DTypeLike, *, is_centered: bool = True
+    ) -> Frame:
         """Make the frame in which samples of some dtype are searched by a trained codebook."""
         codebook = np.asarray(codebook, np.float64)
+        if not is_centered:
+            size = max(codebook.max(), -codebook.min())
+            return cls.around(np.zeros(codebook.shape[1]), float(size), dtype)
         # From the first code vector on, for sums of values at the end of float64's range.
         apart = codebook - codebook[0]
         mean = np.full(len(codebook), 1 / len(codebook)) @ apart

@@ -1,13 +1,12 @@
 """Sparse samples: search, statistics and distances by sparse products; they stay sparse.
 
-Samples x are scaled into the frame but not centered, which would cost them their zeros. The
-center c goes into the scores algebraically::
+Nothing is centered here, which would cost samples their zeros: the frame of sparse samples lies
+around the origin. Scores of all units come from float32 products; where these leave it open which
+unit is the closest, float64 products of the units that compete decide, and where these do, too,
+the differences.
 
-    |x - c - w|^2 - |x - c|^2 = |w|^2 + 2 c.w - 2 x.w
-
-All scores come from float32 products; the few rows that these leave open are settled by float64
-ones. A CSR matrix of TensorFlow cannot enter a graph, so tiles follow each other in Python; what
-comes after the product of a tile is a graph.
+A CSR matrix of TensorFlow cannot enter a graph, so tiles follow each other in Python; what comes
+after the product of a tile is a graph.
 """
 
 from __future__ import annotations
@@ -28,67 +27,64 @@ if TYPE_CHECKING:
     from sklearn_tfsom._samples import Samples
 
 # Values of a chunk of differences between samples and units, the only place where rows are
-# written out.
+# written out, and of all such chunks for a tile.
 _CHUNK_VALUES = 2**20
-
-# Differences that are written out to settle the ambiguous rows of a tile, at most.
 _MOST_DIFFERENCES = 2**24
 
 # Stored values that are summed up at once.
 _SUMMED_VALUES = 2**20
 
+# So many units that compete for a sample are met one by one; more in a product with all.
+_MAX_NEAR = 8
+
 # Squared distances below this share of the squared norms have lost digits to cancellation; they
 # are computed again from the difference.
 _CANCELLATION = 1e-6
 
+_MATRIX32 = tf.TensorSpec([None, None], tf.float32)
+_MATRIX = tf.TensorSpec([None, None], tf.float64)
+_VECTOR = tf.TensorSpec([None], tf.float64)
+
 
 class SparseRows(NamedTuple):
-    """Samples in the frame, but for its center."""
+    """Samples in the frame."""
 
     matrix: Any  # CSR (n, n_features), of the samples' dtype
-    lengths: NDArray[np.float64]  # (n,) norms
-    norms: NDArray[np.float64]  # (n,) squared distances to the center
+    norms: NDArray[np.float64]  # (n,) squared
 
     def take(self, rows: NDArray[np.int64] | slice) -> SparseRows:
         """Return some of the rows."""
-        return SparseRows(self.matrix[rows], self.lengths[rows], self.norms[rows])
+        return SparseRows(self.matrix[rows], self.norms[rows])
+
+    def dot(self, units: NDArray, chosen: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Multiply each row with one of the units (n_units, n_features)."""
+        each = _row_of_each(self.matrix)
+        products = self.matrix.data * units[chosen[each], self.matrix.indices]
+        return np.bincount(each, products, minlength=len(chosen))
 
 
 class SparseTerms(NamedTuple):
     """What the search needs of a codebook."""
 
-    codebook: tf.Tensor  # (n_units, n_features) float64, in the frame
-    center: NDArray[np.float64]  # (n_features,), in the frame but for itself
-    factors: tf.Tensor  # these four as in `exact.Terms`
-    bias: tf.Tensor
-    factors32: tf.Tensor
+    codebook: NDArray[np.float64]  # (n_units, n_features), in the frame
+    bias: NDArray[np.float64]  # (n_units,) squared norms
+    factors32: tf.Tensor  # these two as in `exact.Terms`
     bias32: tf.Tensor
     largest: float  # norm of a code vector
-    origin: float  # norm of the center
-
-    def units(self) -> NDArray[np.float64]:
-        """Return the code vectors in the frame but for its center, as the samples are."""
-        return self.codebook.numpy() + self.center
 
 
-def load_sparse(samples: Samples, frame: Frame) -> SparseRows:
-    """Move samples into the frame, but for its center."""
-    origin = frame.center * frame.scale
+def load_sparse(samples: Samples, scale: float) -> SparseRows:
+    """Move samples into the frame."""
     matrix = samples[:].copy()
-    lengths, norms = np.empty(len(samples)), np.empty(len(samples))
-    for rows in samples.tiles():
-        stored = slice(matrix.indptr[rows][0], matrix.indptr[1:][rows][-1])
-        matrix.data[stored] *= matrix.dtype.type(frame.scale)
-        values = matrix.data[stored].astype(np.float64)
-        shifts = origin[matrix.indices[stored]]
-        n_stored = np.diff(matrix.indptr[rows.start : rows.stop + 1])
-        each = np.repeat(np.arange(len(n_stored)), n_stored)
-        # Of the stored values, and of the zeros beside them.
-        of_stored = np.bincount(each, (values - shifts) ** 2, minlength=len(n_stored))
-        beside = origin @ origin - np.bincount(each, shifts**2, minlength=len(n_stored))
-        norms[rows] = of_stored + np.maximum(beside, 0)
-        lengths[rows] = np.sqrt(np.bincount(each, values**2, minlength=len(n_stored)))
-    return SparseRows(matrix, lengths, norms)
+    norms = np.empty(len(samples))
+    for rows in _chunks(matrix.indptr, len(samples)):
+        bounds = matrix.indptr[rows.start : rows.stop + 1]
+        stored = slice(bounds[0], bounds[-1])
+        matrix.data[stored] *= matrix.dtype.type(scale)
+        each = np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))
+        squares = matrix.data[stored].astype(np.float64) ** 2
+        norms[rows] = np.bincount(each, squares, minlength=len(bounds) - 1)
+    return SparseRows(matrix, norms)
 
 
 def as_csr(matrix: Any, dtype: Any) -> tf.Tensor:
@@ -105,90 +101,110 @@ def _row_of_each(matrix: Any) -> NDArray[np.int64]:
     return np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
 
 
+def _slices(n_rows: int, step: int) -> list[slice]:
+    return [slice(first, min(first + step, n_rows)) for first in range(0, n_rows, step)]
+
+
+def _chunks(indptr: NDArray, n_rows: int) -> list[slice]:
+    """Cut rows into chunks of about as many stored values as are summed up at once."""
+    n_stored = max(1, int(indptr[-1]))
+    return _slices(n_rows, max(1, _SUMMED_VALUES * n_rows // n_stored))
+
+
 @one_graph
 def _terms() -> tf.types.experimental.PolymorphicFunction:
-    def terms(codebook: tf.Tensor, origin: tf.Tensor) -> list[tf.Tensor]:
-        made = search_terms(codebook, tf.ones([], tf.float64), False, origin=origin)
-        return [made.factors, made.bias, made.factors32, made.bias32, made.largest]
+    def terms(codebook: tf.Tensor) -> list[tf.Tensor]:
+        made = search_terms(codebook, tf.ones([], tf.float64), False)
+        return [made.bias, made.factors32, made.bias32, made.largest]
 
-    signature = [tf.TensorSpec([None, None], tf.float64), tf.TensorSpec([None], tf.float64)]
-    return tf.function(terms, input_signature=signature, autograph=False)
+    return tf.function(terms, input_signature=[_MATRIX], autograph=False)
 
 
 @one_graph
 def _search() -> tf.types.experimental.PolymorphicFunction:
     def search(product: tf.Tensor, margin: tf.Tensor, bias: tf.Tensor) -> list[tf.Tensor]:
         scores = tf.nn.bias_add(product, tf.reshape(bias, [-1]))
-        return list(bmus_by_score(scores, margin, bias))
+        return [scores, *bmus_by_score(scores, margin, bias)]
 
-    signature = [
-        tf.TensorSpec([None, None], tf.float32),
-        tf.TensorSpec([None], tf.float32),
-        tf.TensorSpec([None, None], tf.float32),
-    ]
+    signature = [_MATRIX32, tf.TensorSpec([None], tf.float32), _MATRIX32]
     return tf.function(search, input_signature=signature, autograph=False)
 
 
-def sparse_terms(codebook: tf.Tensor, frame: Frame) -> SparseTerms:
+@one_graph
+def _squared() -> tf.types.experimental.PolymorphicFunction:
+    def squared(product: tf.Tensor, bias: tf.Tensor, norms: tf.Tensor) -> list[tf.Tensor]:
+        values = bias + norms[:, None] - 2 * product
+        limit = _CANCELLATION * (norms + tf.reduce_max(bias))
+        return [values, tf.where(~(tf.reduce_min(values, axis=1) > limit))[:, 0]]
+
+    return tf.function(squared, input_signature=[_MATRIX, _VECTOR, _VECTOR], autograph=False)
+
+
+def sparse_terms(codebook: tf.Tensor) -> SparseTerms:
     """Prepare a codebook (n_units, n_features), float64 and in the frame, for the search."""
-    origin = frame.center * frame.scale
-    factors, bias, factors32, bias32, largest = _terms()(codebook, tf.constant(origin))
-    return SparseTerms(
-        codebook,
-        origin,
-        factors,
-        bias,
-        factors32,
-        bias32,
-        float(largest),
-        float(np.linalg.norm(origin)),
-    )
+    bias, factors32, bias32, largest = _terms()(codebook)
+    return SparseTerms(np.asarray(codebook), bias.numpy(), factors32, bias32, float(largest))
 
 
 def _rounding(rows: SparseRows, terms: SparseTerms, unit_roundoff: float) -> NDArray[np.float64]:
     """Bound the difference that rounding makes between two scores, (n,).
 
-    As `exact.rounding`, for a product over the stored values only, of rows that are not centered.
-    The bias is a sum over all features in float64, and rounded once.
+    As `exact.rounding`, for a product over the stored values only. The bias is a sum over all
+    features in float64, and rounded once.
     """
     n_features = rows.matrix.shape[1]
     n_terms = int(np.diff(rows.matrix.indptr).max(initial=0))
-    of_bias = terms.largest * (terms.largest + 2 * terms.origin)
-    of_scores = (1.1 * n_terms + 8) * unit_roundoff * 2 * rows.lengths * terms.largest
-    of_scores += (4 * unit_roundoff + 1.1 * n_features * 2.0**-53) * of_bias
-    noise = _noise(rows, terms)
-    return 2 * of_scores + 4 * noise * (rows.lengths + terms.origin + terms.largest)
+    lengths = np.sqrt(rows.norms)
+    of_scores = (1.1 * n_terms + 8) * unit_roundoff * 2 * lengths * terms.largest
+    of_scores += (4 * unit_roundoff + 1.1 * n_features * 2.0**-53) * terms.largest**2
+    return 2 * of_scores + 4 * _noise(rows, terms) * (lengths + terms.largest)
 
 
 def _noise(rows: SparseRows, terms: SparseTerms) -> NDArray[np.float64]:
     """Bound how far rounding moved a sample and a code vector apart, (n,)."""
-    return NOISE * (np.minimum(np.sqrt(rows.norms), FAR * terms.largest) + terms.origin + 1)
+    return NOISE * (np.minimum(np.sqrt(rows.norms), FAR * terms.largest) + terms.largest)
 
 
-def scores_float64(rows: SparseRows, terms: SparseTerms) -> NDArray[np.float64]:
-    """Compute the scores of rows and all units, (n, n_units)."""
-    product = tf.raw_ops.SparseMatrixMatMul(a=as_csr(rows.matrix, np.float64), b=terms.factors)
-    return (product + terms.bias).numpy()
+def _products(rows: SparseRows, factors: tf.Tensor) -> tf.Tensor:
+    """Multiply rows with factors (n_features, n_units) in float64, (n, n_units)."""
+    return tf.raw_ops.SparseMatrixMatMul(a=as_csr(rows.matrix, np.float64), b=factors)
 
 
-def first_within_rounding(
-    scores: NDArray[np.float64], rows: SparseRows, terms: SparseTerms
+def _first(
+    scores: NDArray[np.float64], near: NDArray[np.bool_], rows: SparseRows, terms: SparseTerms
 ) -> NDArray[np.int64]:
-    """Find the first unit that is the closest within rounding, (n,).
+    """Find the first unit that is the closest within rounding, (n,), among those that are near.
 
     As `exact.lowest_within_rounding`: differences decide where scores cannot, unless there are so
     many that it would take long to write them out; then the first of those that scores leave.
     """
-    limit = scores.min(axis=1) + _rounding(rows, terms, 2.0**-53)
-    near = scores <= limit[:, None]
-    which, units = np.nonzero(near)
-    n_differences = len(which) * rows.matrix.shape[1]
-    if len(scores) < len(which) and n_differences <= _MOST_DIFFERENCES:
-        squared = squared_distances(rows, terms.units(), (which, units))
-        best = np.minimum.reduceat(squared, np.searchsorted(which, np.arange(len(scores))))
+    candidates = np.where(near, scores, np.inf)
+    limit = candidates.min(axis=1) + _rounding(rows, terms, 2.0**-53)
+    near = candidates <= limit[:, None]
+    pairs = np.nonzero(near)
+    if len(near) < len(pairs[0]) <= _MOST_DIFFERENCES / rows.matrix.shape[1]:
+        squared = squared_distances(rows, terms.codebook, pairs)
+        best = np.minimum.reduceat(squared, np.searchsorted(pairs[0], np.arange(len(near))))
         noise = _noise(rows, terms)
-        near[which, units] = squared <= (best + noise * (2 * np.sqrt(best) + noise))[which]
+        near[pairs] = squared <= (best + noise * (2 * np.sqrt(best) + noise))[pairs[0]]
     return np.argmax(near, axis=1)
+
+
+def _settle(
+    rows: SparseRows, near: NDArray[np.bool_], terms: SparseTerms
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Settle rows for which float32 scores leave several units, or none; return their scores."""
+    pairs = np.nonzero(near)
+    if near.any(axis=1).all() and len(pairs[0]) <= _MAX_NEAR * len(near):
+        scores = np.full(near.shape, np.inf)
+        products = rows.take(pairs[0]).dot(terms.codebook, pairs[1])
+        scores[pairs] = terms.bias[pairs[1]] - 2 * products
+    else:
+        near = np.ones_like(near)
+        factors = tf.transpose(terms.codebook)
+        scores = terms.bias - 2 * _products(rows, factors).numpy()
+    bmus = _first(scores, near, rows, terms)
+    return bmus, scores[np.arange(len(bmus)), bmus]
 
 
 def search_sparse(
@@ -210,15 +226,14 @@ def search_sparse(
         Squared distances to them, in the frame; those from float32 scores with their error.
     """
     product = tf.raw_ops.SparseMatrixMatMul(a=csr32, b=terms.factors32)
-    margin = tf.constant(_rounding(rows, terms, 2.0**-24), tf.float32)
-    units, lowest32, is_clear = _search()(product, margin, terms.bias32)
+    margin = _rounding(rows, terms, 2.0**-24).astype(np.float32)
+    scores, units, lowest32, is_clear = _search()(product, tf.constant(margin), terms.bias32)
     bmus, lowest = units.numpy().astype(np.int64), lowest32.numpy().astype(np.float64)
     few = np.flatnonzero(~is_clear.numpy())
     if len(few):
-        ambiguous = rows.take(few)
-        scores = scores_float64(ambiguous, terms)
-        bmus[few] = first_within_rounding(scores, ambiguous, terms)
-        lowest[few] = scores[np.arange(len(few)), bmus[few]]
+        scores32 = tf.gather(scores, few).numpy()[:, : len(terms.bias)]
+        near = scores32 <= (scores32.min(axis=1) + margin[few])[:, None]
+        bmus[few], lowest[few] = _settle(rows.take(few), near, terms)
     return bmus, np.maximum(rows.norms + lowest, 0)
 
 
@@ -227,15 +242,10 @@ def squared_distances(
     codebook: NDArray[np.float64],
     pairs: tuple[NDArray[np.int64], ...],
 ) -> NDArray[np.float64]:
-    """Squared distances of pairs of a row and a unit from their differences, in chunks.
-
-    The codebook is in the frame, but for its center, as the rows are.
-    """
+    """Squared distances of pairs of a row and a unit from their differences, in chunks."""
     which, units = pairs
     squared = np.empty(len(which))
-    step = max(1, _CHUNK_VALUES // codebook.shape[1])
-    for first in range(0, len(which), step):
-        chunk = slice(first, first + step)
+    for chunk in _slices(len(which), max(1, _CHUNK_VALUES // codebook.shape[1])):
         matrix, differences = rows.matrix[which[chunk]], codebook[units[chunk]]
         differences[_row_of_each(matrix), matrix.indices] -= matrix.data
         squared[chunk] = np.einsum("ij,ij->i", differences, differences)
@@ -246,7 +256,7 @@ class SparseData:
     """Samples to learn from, in memory."""
 
     def __init__(self, samples: Samples, weights: NDArray[np.float64], frame: Frame) -> None:
-        self._rows, self._weights, self._frame = load_sparse(samples, frame), weights, frame
+        self._rows, self._weights = load_sparse(samples, frame.scale), weights
         self._geometry = samples.geometry
         self._n_tile = 0
         self._tiles: list[tuple[slice, SparseRows, tf.Tensor]] = []
@@ -260,7 +270,7 @@ class SparseData:
                 (tile, self._rows.take(tile), as_csr(self._rows.matrix[tile], np.float32))
                 for tile in _slices(len(self._weights), self._n_tile)
             ]
-        terms = sparse_terms(codebook, self._frame)
+        terms = sparse_terms(codebook)
         bmus = np.empty(len(self._weights), np.int64)
         error = tf.zeros([], tf.float64)
         for tile, rows, csr32 in self._tiles:
@@ -268,8 +278,7 @@ class SparseData:
             distances = as_distances(tf.constant(squared), self._geometry)
             error += tf.tensordot(tf.constant(self._weights[tile]), distances, 1)
         counts = np.bincount(bmus, self._weights, minlength=n_units)[:, None]
-        sums = self._sums(bmus, n_units) - self._frame.center * self._frame.scale * counts
-        return tf.constant(sums), tf.constant(counts), error
+        return tf.constant(self._sums(bmus, n_units)), tf.constant(counts), error
 
     def _sums(self, bmus: NDArray[np.int64], n_units: int) -> NDArray[np.float64]:
         """Sum up rows by unit, (n_units, n_features), many stored values at a time.
@@ -279,40 +288,48 @@ class SparseData:
         """
         matrix = self._rows.matrix
         n_features = matrix.shape[1]
-        sums = np.zeros(n_units * n_features)
-        step = max(1, _SUMMED_VALUES * len(bmus) // max(1, len(matrix.data)))
-        for chunk in _slices(len(bmus), step):
+        sums: NDArray[np.float64] | None = None
+        for chunk in _chunks(matrix.indptr, len(bmus)):
             bounds = matrix.indptr[chunk.start : chunk.stop + 1]
             n_stored, stored = np.diff(bounds), slice(bounds[0], bounds[-1])
             places = np.repeat(bmus[chunk] * n_features, n_stored) + matrix.indices[stored]
             values = np.repeat(self._weights[chunk], n_stored) * matrix.data[stored]
-            sums += np.bincount(places, values, minlength=len(sums))
+            part = np.bincount(places, values, minlength=n_units * n_features)
+            part = part.astype(np.float64, copy=False)  # of nothing it is an integer
+            sums = part if sums is None else np.add(sums, part, out=sums)
+        assert sums is not None
         return sums.reshape(n_units, n_features)
 
 
-def _slices(n_rows: int, step: int) -> list[slice]:
-    return [slice(first, first + step) for first in range(0, n_rows, step)]
+def _in_frame(codebook: NDArray, dtype: Any) -> tuple[NDArray[np.float64], float]:
+    """Return the codebook in the frame of sparse samples, and its scale."""
+    frame = Frame.of_codebook(codebook, dtype, is_centered=False)
+    return codebook * np.float64(frame.scale), frame.scale
 
 
 def _tiles_of(
-    samples: Samples, n_units: int, frame: Frame
+    samples: Samples, n_units: int, scale: float
 ) -> Iterator[tuple[slice, SparseRows]]:
-    for tile in _slices(len(samples), tile_rows(4 * n_units)):
-        yield tile, load_sparse(samples.take(tile), frame)
+    for block in samples.tiles():
+        rows = load_sparse(samples.take(block), scale)
+        for tile in _slices(len(rows.norms), tile_rows(4 * n_units)):
+            where = slice(block.start + tile.start, block.start + tile.stop)
+            yield where, rows.take(tile)
 
 
 def nearest(samples: Samples, codebook: NDArray, n_bmus: int = 1) -> NDArray[np.int64]:
     """Find the best-matching units of sparse samples, as `inference.nearest` does."""
-    frame = Frame.of_codebook(codebook, samples.dtype)
-    terms = sparse_terms(tf.constant(frame.enter(codebook)), frame)
+    units, scale = _in_frame(codebook, samples.dtype)
+    terms = sparse_terms(tf.constant(units))
+    factors = tf.transpose(units) if n_bmus > 1 else None
     bmus = np.empty((len(samples), n_bmus), dtype=np.int64)
-    for tile, rows in _tiles_of(samples, len(codebook), frame):
+    for tile, rows in _tiles_of(samples, len(units), scale):
         if n_bmus == 1:
             bmus[tile, 0], _ = search_sparse(rows, as_csr(rows.matrix, np.float32), terms)
             continue
-        scores = scores_float64(rows, terms)
+        scores = terms.bias - 2 * _products(rows, factors).numpy()
         for place in range(n_bmus):
-            found = first_within_rounding(scores, rows, terms)
+            found = _first(scores, np.ones_like(scores, dtype=bool), rows, terms)
             scores[np.arange(len(found)), found] = np.inf
             bmus[tile, place] = found
     return bmus
@@ -320,50 +337,46 @@ def nearest(samples: Samples, codebook: NDArray, n_bmus: int = 1) -> NDArray[np.
 
 def apart(samples: Samples, codebook: NDArray, bmus: NDArray) -> NDArray[np.float64]:
     """Compute the distances of sparse samples to chosen units, as `inference.apart` does."""
-    frame = Frame.of_codebook(codebook, samples.dtype)
-    units = frame.enter(codebook)
-    terms = sparse_terms(tf.constant(units), frame)
-    bias, norms = terms.bias.numpy(), np.einsum("ij,ij->i", units, units)
-    not_centered = terms.units()
+    units, scale = _in_frame(codebook, samples.dtype)
+    bias = np.einsum("ij,ij->i", units, units)
     result = np.empty(bmus.shape)
-    for tile, rows in _tiles_of(samples, len(codebook), frame):
-        matrix = rows.matrix
-        each = _row_of_each(matrix)
+    for tile, rows in _tiles_of(samples, len(units), scale):
         for place, chosen in enumerate(bmus[tile].T):
-            products = matrix.data * units[chosen[each], matrix.indices]
-            product = np.bincount(each, products, minlength=len(chosen))
-            squared = rows.norms + bias[chosen] - 2 * product
-            suspects = np.flatnonzero(~(squared > _CANCELLATION * (rows.norms + norms[chosen])))
-            squared[suspects] = squared_distances(rows, not_centered, (suspects, chosen[suspects]))
+            norms = rows.norms + bias[chosen]
+            squared = norms - 2 * rows.dot(units, chosen)
+            suspects = np.flatnonzero(~(squared > _CANCELLATION * norms))
+            squared[suspects] = squared_distances(rows, units, (suspects, chosen[suspects]))
             result[tile, place] = squared
-        _to_distances(result[tile], rows, samples.geometry, frame)
+        _to_distances(result[tile], rows, samples.geometry, scale)
     return result
 
 
 def distances(samples: Samples, codebook: NDArray) -> NDArray:
     """Compute the distances of sparse samples to all units, as `inference.distances` does."""
-    frame = Frame.of_codebook(codebook, samples.dtype)
-    units = frame.enter(codebook)
-    terms = sparse_terms(tf.constant(units), frame)
-    norms = np.einsum("ij,ij->i", units, units)
-    not_centered = terms.units()
-    result = np.empty((len(samples), len(codebook)), dtype=samples.dtype)
-    for tile, rows in _tiles_of(samples, len(codebook), frame):
-        squared = scores_float64(rows, terms) + rows.norms[:, None]
-        suspects = np.nonzero(~(squared > _CANCELLATION * (rows.norms[:, None] + norms)))
-        squared[suspects] = squared_distances(rows, not_centered, suspects)
-        result[tile] = _to_distances(squared, rows, samples.geometry, frame)
+    units, scale = _in_frame(codebook, samples.dtype)
+    bias, factors = np.einsum("ij,ij->i", units, units), tf.transpose(units)
+    result = np.empty((len(samples), len(units)), dtype=samples.dtype)
+    for tile, rows in _tiles_of(samples, len(units), scale):
+        products, norms = _products(rows, factors), tf.constant(rows.norms)
+        squared, suspects = _squared()(products, tf.constant(bias), norms)
+        values = squared.numpy()
+        few = suspects.numpy()
+        if len(few):
+            limit = _CANCELLATION * (rows.norms[few][:, None] + bias)
+            which, chosen = np.nonzero(~(values[few] > limit))
+            values[few[which], chosen] = squared_distances(rows, units, (few[which], chosen))
+        result[tile] = _to_distances(values, rows, samples.geometry, scale)
     return result
 
 
 def _to_distances(
-    squared: NDArray[np.float64], rows: SparseRows, geometry: str, frame: Frame
+    squared: NDArray[np.float64], rows: SparseRows, geometry: str, scale: float
 ) -> NDArray[np.float64]:
     """Turn squared distances in the frame into distances in data units, in place."""
     if geometry == "spherical":
-        squared /= 2 * frame.scale**2
-        squared[rows.lengths == 0] = 1  # of zeros, that have no direction
+        squared /= 2 * scale**2
+        squared[rows.norms == 0] = 1  # of zeros, that have no direction
         return squared
     np.sqrt(squared, out=squared)
-    squared /= frame.scale
+    squared /= scale
     return squared
