@@ -56,9 +56,9 @@ def search_terms(
     """
     squares = tf.square(codebook)
     norms = tf.reduce_sum(squares, axis=1)
-    factors, bias = tf.transpose(-2 * codebook), norms
+    factors, bias = -2 * codebook, norms
     if is_incomplete:
-        factors, bias = tf.concat([factors, tf.transpose(squares)], 0), tf.zeros_like(norms)
+        factors, bias = tf.concat([factors, squares], axis=1), tf.zeros_like(norms)
     n_units = tf.shape(codebook)[0]
     # About 16 layers, so that what is left after the first step of `bmus_by_score` is little.
     n_lanes = _LANES * tf.clip_by_value(
@@ -66,11 +66,12 @@ def search_terms(
     )
     padding = -n_units % n_lanes
     bias32 = tf.pad(tf.cast(bias, tf.float32), [[0, padding]], constant_values=np.inf)
+    factors32 = tf.pad(tf.cast(factors, tf.float32), [[0, padding], [0, 0]])
     return Terms(
         codebook,
-        factors,
+        tf.transpose(factors),
         bias,
-        tf.pad(tf.cast(factors, tf.float32), [[0, 0], [0, padding]]),
+        tf.transpose(factors32),
         tf.reshape(bias32, [-1, n_lanes]),
         tf.sqrt(tf.reduce_max(norms)),
         extent,
