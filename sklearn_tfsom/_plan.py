@@ -38,6 +38,7 @@ RULES = {
     "batch_size": [valid.integer(1), valid.NONE],
     "n_clusters": [valid.integer(1), valid.NONE],
     "features": [valid.choice(FEATURES)],
+    "compute_topographic_error": [valid.BOOLEAN],
     "random_state": [valid.RANDOM_STATE],
     "verbose": [valid.integer(0), valid.BOOLEAN],
 }

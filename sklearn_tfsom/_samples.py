@@ -180,9 +180,7 @@ def as_codebook(values: ArrayLike, metric: str) -> NDArray[np.float64]:
     return directions(codebook, metric) if metric in _SPHERICAL_METRICS else codebook
 
 
-def paired_distances(
-    first: NDArray, second: NDArray, metric: str
-) -> NDArray[np.float64]:
+def paired_distances(first: NDArray, second: NDArray, metric: str) -> NDArray[np.float64]:
     """Compute the distance of each row of one array to the same row of the other.
 
     Under the cosine and correlation metrics the rows are directions.

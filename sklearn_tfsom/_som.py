@@ -148,6 +148,10 @@ class TFSOM(
         ``exp(-d^2 / 2q^2)`` with the distance d and the quantization error q of the training
         data, between 0 and 1.
 
+    compute_topographic_error : bool, default=False
+        Whether `history_` holds the topographic error of each epoch, too. It costs a search of its
+        own for the two best-matching units, more than the epoch itself.
+
     random_state : int, RandomState instance or None, default=None
         Used by ``init="sample"`` and ``init="random"`` only.
 
@@ -186,7 +190,8 @@ class TFSOM(
         and "quantization_error" of the codebook that it began with (on a coarser grid where
         `coarse_to_fine` searches one), in data units. It costs no pass of its own: it is summed
         from the search's float32 scores, good to 1e-6 on most data, and to less where samples lie
-        much closer to their units than to the data's mean.
+        much closer to their units than to the data's mean. With `compute_topographic_error`
+        also "topographic_error": of the whole map that the epoch ended with.
 
     n_iter_ : int
         Number of epochs run; of mini-batches in the last `partial_fit`.
@@ -279,6 +284,7 @@ class TFSOM(
         batch_size: int | None = None,
         n_clusters: int | None = None,
         features: str = "distances",
+        compute_topographic_error: bool = False,
         random_state: Any = None,
         verbose: int = 0,
     ) -> None:
@@ -297,6 +303,7 @@ class TFSOM(
         self.batch_size = batch_size
         self.n_clusters = n_clusters
         self.features = features
+        self.compute_topographic_error = compute_topographic_error
         self.random_state = random_state
         self.verbose = verbose
 
@@ -335,6 +342,7 @@ class TFSOM(
         -----
         ConvergenceWarning
             Where samples fall on fewer units than `n_clusters`: there are fewer clusters then.
+            Where `max_iter` leaves no epoch after the radius has reached its end.
         """
         valid.check_parameters(self, RULES)
         samples = self._check_data(X, reset=True)
@@ -353,12 +361,16 @@ class TFSOM(
             epochs = core.train_batches(plan.samples, plan.batches, *start, memory)
         n_falling = n_epochs_to_end(plan.radii)
         history: dict[str, list[float]] = {"radius": [], "quantization_error": []}
+        has_settled = False
         for n_iter in range(1, len(plan.radii) + 1):
             task = callbacks.subcontext(task_name="epoch")
             task.call_on_fit_task_begin(estimator=self, X=X, y=y)
             epoch = next(epochs)
             history["radius"].append(epoch.radius)
             history["quantization_error"].append(epoch.quantization_error)
+            if self.compute_topographic_error:
+                error = self._topographic_error(plan, epoch.codebook())
+                history.setdefault("topographic_error", []).append(error)
             if self.verbose:
                 print(
                     f"[TFSOM] epoch {n_iter}/{len(plan.radii)}: radius {epoch.radius:.3g}, "
@@ -374,7 +386,8 @@ class TFSOM(
             stopped = task.call_on_fit_task_end(
                 estimator=self, X=X, y=y, reconstruction_attributes=attributes
             )
-            if stopped or (n_iter >= n_falling and epoch.move <= self.tol * plan.spread):
+            has_settled = epoch.move <= self.tol * plan.spread
+            if stopped or (n_iter >= n_falling and has_settled):
                 break
         epochs.close()  # lets go of the copy of the data
         self.__dict__.update(attributes())
@@ -385,6 +398,14 @@ class TFSOM(
         self._keep(units, is_from_stream=False)
         self._keep_residuals(plan)
         self._warn_of_few_clusters(stacklevel=5)  # the line that called fit
+        is_last_at_end = isinstance(self.radius_decay, str) and n_falling == len(plan.radii)
+        if n_iter == n_falling and is_last_at_end and not has_settled:
+            warnings.warn(
+                f"The radius has reached its end in the last of max_iter={self.max_iter} epochs: "
+                "the map had no chance to settle. Increase max_iter.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
         callbacks.call_on_fit_task_end(
             estimator=self, X=X, y=y, reconstruction_attributes=lambda: {}
         )
@@ -714,6 +735,14 @@ class TFSOM(
     def _check_fitted_data(self, X: Any) -> Samples:
         check_is_fitted(self)
         return self._check_data(X, reset=False)
+
+    def _topographic_error(self, plan: Plan, codebook: NDArray[np.float64]) -> float:
+        """Share of the training samples whose two best-matching units are not neighbors."""
+        if plan.grid.n_units == 1:
+            return 0.0
+        bmus = tensorflow_core().nearest(plan.samples, codebook, 2)
+        is_apart = plan.grid.squared_distances(bmus[:, 0], bmus[:, 1]) > 1
+        return float(np.average(is_apart, weights=plan.sample_weight))
 
     def _search(
         self, samples: Samples, weights: NDArray[np.float64], codebook: NDArray

@@ -302,9 +302,9 @@ def test_the_best_map_in_a_metric_is_one_trained_in_it(metric):
     """Each update lowers its own error from a common start, if not strictly under all metrics."""
     iris = load_iris().data
     errors = {
-        trained: cdist(
-            iris, TFSOM((6, 5), metric=trained).fit(iris).codebook_, CDIST[metric]
-        ).min(axis=1).mean()
+        trained: cdist(iris, TFSOM((6, 5), metric=trained).fit(iris).codebook_, CDIST[metric])
+        .min(axis=1)
+        .mean()
         for trained in (metric, "euclidean")
     }
     assert errors[metric] <= 1.02 * errors["euclidean"]

@@ -39,6 +39,7 @@ RIGHT = {
     "radius_decay": "a str among {'exponential', 'linear'} or an array-like of positive numbers "
     "of shape (max_iter,)",
     "coarse_to_fine": "a bool",
+    "compute_topographic_error": "a bool",
     "tol": "a float in the range [0.0, inf)",
     "batch_size": f"{INT} or None",
     "n_clusters": f"{INT} or None",
@@ -105,6 +106,7 @@ NO_NAME = [
 ]
 
 # Value, and how the sentence shows it.
+NO_BOOL = [(None, "None"), ("True", "'True'"), (1, "1"), (0.0, "0.0"), ([], "[]")]
 BAD = {
     "grid_size": [
         *NO_INT,
@@ -175,7 +177,8 @@ BAD = {
         (np.ones(0), "an array of shape (0,) and dtype float64"),
         (np.ones(3, complex), "an array of shape (3,) and dtype complex128"),
     ],
-    "coarse_to_fine": [(None, "None"), ("True", "'True'"), (1, "1"), (0.0, "0.0"), ([], "[]")],
+    "coarse_to_fine": NO_BOOL,
+    "compute_topographic_error": NO_BOOL,
     "tol": [
         *NO_NUMBER,
         (None, "None"),

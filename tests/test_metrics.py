@@ -1,5 +1,7 @@
 """Quality measures equal slow loops over geometry, and SOM Toolbox."""
 
+import copy
+import functools
 import itertools
 import math
 
@@ -34,9 +36,14 @@ def samples(seed=0, n_samples=60):
     return np.random.RandomState(seed).normal(size=(n_samples, 3))
 
 
+@functools.cache
+def fitted_map(lattice, boundary, shape, seed):
+    return TFSOM(shape, lattice=lattice, boundary=boundary, max_iter=1).fit(samples(seed))
+
+
 def random_map(lattice, boundary, shape, seed=1):
     """A fitted map whose code vectors have nothing to do with its grid."""
-    som = TFSOM(shape, lattice=lattice, boundary=boundary, max_iter=1).fit(samples(seed))
+    som = copy.deepcopy(fitted_map(lattice, boundary, shape, seed))
     som.codebook_ = np.random.RandomState(seed).normal(size=som.codebook_.shape)
     return som
 

@@ -67,9 +67,7 @@ def test_sparse_is_dense(shape, metric, dtype):
 @pytest.mark.parametrize("init", ["sample", "random"])
 def test_starts_are_those_of_dense_samples(init):
     X = sparse_data(200)
-    maps = [
-        TFSOM((4, 4), init=init, random_state=3).fit(data) for data in (X, csr_array(X))
-    ]
+    maps = [TFSOM((4, 4), init=init, random_state=3).fit(data) for data in (X, csr_array(X))]
     assert_allclose(maps[1].codebook_, maps[0].codebook_, atol=1e-10)
 
 

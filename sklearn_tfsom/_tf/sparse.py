@@ -307,9 +307,7 @@ def _in_frame(codebook: NDArray, dtype: Any) -> tuple[NDArray[np.float64], float
     return codebook * np.float64(frame.scale), frame.scale
 
 
-def _tiles_of(
-    samples: Samples, n_units: int, scale: float
-) -> Iterator[tuple[slice, SparseRows]]:
+def _tiles_of(samples: Samples, n_units: int, scale: float) -> Iterator[tuple[slice, SparseRows]]:
     for block in samples.tiles():
         rows = load_sparse(samples.take(block), scale)
         for tile in _slices(len(rows.norms), tile_rows(4 * n_units)):

@@ -1,0 +1,181 @@
+"""What the measures read of a map and of samples, checked, and in tiles."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import coo_array, csr_array
+from scipy.spatial.distance import cdist
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_tfsom._grid import Grid, grid_of
+from sklearn_tfsom._neighborhood import SeparableKernel, kernels
+from sklearn_tfsom._plan import neighborhood_of
+from sklearn_tfsom._samples import Samples
+from sklearn_tfsom._validation import (
+    InvalidParameterError,
+    Rule,
+    check_sample_weight,
+    integer,
+    real,
+)
+
+# Values of a tile: 32 MiB.
+_TILE_VALUES = 2**22
+
+_CDIST_NAMES = {"euclidean": "euclidean", "manhattan": "cityblock", "chebyshev": "chebyshev"}
+
+
+def check_samples(
+    estimator: Any, X: ArrayLike, sample_weight: Any
+) -> tuple[Samples, NDArray[np.float64]]:
+    """Check samples and their weights against a fitted map."""
+    samples = estimator._check_fitted_data(X)
+    return samples, check_sample_weight(sample_weight, len(samples))
+
+
+def check_fitted_grid(estimator: Any) -> Grid:
+    """Return the grid of a map, which must be fitted."""
+    check_is_fitted(estimator)
+    return grid_of(estimator)
+
+
+def check_n_neighbors(n_neighbors: Any, grid: Grid) -> int:
+    """Return the number of neighbors, the lattice's own where it is None."""
+    right = (6,) if grid.is_hexagonal else (4, 8)
+    if n_neighbors is None:
+        return right[0]
+    if not isinstance(n_neighbors, Integral) or n_neighbors not in right:
+        raise ValueError(
+            f"n_neighbors must be {' or '.join(map(str, right))} on a {grid.lattice} lattice. "
+            f"Got {n_neighbors!r} instead."
+        )
+    return int(n_neighbors)
+
+
+def check_radius(estimator: Any, radius: Any) -> float:
+    """Return the radius, that of the last epoch where it is None."""
+    if radius is None:
+        return float(estimator.history_["radius"][-1])
+    return float(check_argument("radius", radius, real(0, closed=False)))
+
+
+def check_argument(name: str, value: Any, rule: Rule) -> Any:
+    """Return an argument that a rule accepts."""
+    if not rule.accepts(value):
+        raise InvalidParameterError(f"{name} must be {rule.says}. Got {value!r} instead.")
+    return value
+
+
+def check_few(n_neighbors: Any, n_samples: float) -> int:
+    """Return a number of neighbors that is less than half the number of samples."""
+    check_argument("n_neighbors", n_neighbors, integer(1))
+    if 2 * n_neighbors > n_samples - 1:
+        raise InvalidParameterError(
+            f"n_neighbors must be less than half the number of samples (their total weight), "
+            f"{n_samples:g}. Got {n_neighbors} instead."
+        )
+    return int(n_neighbors)
+
+
+def row_tiles(n_rows: int, n_columns: int) -> list[slice]:
+    """Cut the rows of a matrix into tiles."""
+    step = max(1, _TILE_VALUES // max(1, n_columns))
+    return [slice(first, first + step) for first in range(0, n_rows, step)]
+
+
+def distance_tiles(
+    estimator: Any, samples: Samples
+) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+    """Compute the distances of samples to all units, tile by tile, in float64.
+
+    Yields
+    ------
+    rows : slice
+    distances : ndarray of float64, shape (n_rows, n_units)
+        In data units.
+    """
+    # Whatever `transform` is set to return, and without names, which a tile has not.
+    plain = copy.copy(estimator)
+    plain.features = "distances"
+    vars(plain).pop("feature_names_in_", None)
+    values = samples.values
+    for rows in row_tiles(len(samples), len(estimator.codebook_)):
+        yield rows, np.asarray(plain.transform(values[rows].astype(np.float64)))
+
+
+def costs(distances: NDArray[np.float64], geometry: str) -> NDArray[np.float64]:
+    """Turn distances into what a mean minimizes, or what stands for it.
+
+    That is their square; between directions the distance ``1 - cos`` is half a squared one as it
+    is.
+    """
+    return distances if geometry == "spherical" else np.square(distances)
+
+
+def point_distances(rows: NDArray, others: NDArray, geometry: str) -> NDArray[np.float64]:
+    """Compute all distances between points, from their differences: equal points get equal ones.
+
+    Parameters
+    ----------
+    rows : ndarray of float64, shape (n_rows, n_features)
+    others : ndarray of float64, shape (n_others, n_features)
+        Both without missing values; directions where the geometry is spherical.
+    geometry : str
+
+    Returns
+    -------
+    distances : ndarray of float64, shape (n_rows, n_others)
+    """
+    if geometry != "spherical":
+        return cdist(rows, others, _CDIST_NAMES[geometry])
+    distances = cdist(rows, others, "sqeuclidean") / 2
+    # Zeros are no direction: as far from each as a code vector is from them.
+    distances[np.not_equal.outer(rows.any(axis=1), others.any(axis=1))] = 1
+    return distances
+
+
+def codebook_of(estimator: Any) -> tuple[NDArray[np.float64], str]:
+    """Return the codebook in float64, and its geometry."""
+    codebook = estimator.codebook_.astype(np.float64)
+    return codebook, Samples(codebook, estimator._metric).geometry
+
+
+def neighborhood_rows(estimator: Any, radius: float) -> Callable[[NDArray], NDArray[np.float64]]:
+    """Return a function that gives rows of H: units (n,) to neighborhoods (n, n_units)."""
+    grid = grid_of(estimator)
+    kernel = kernels(grid, neighborhood_of(estimator))(radius)
+    parity = np.arange(grid.n_rows) % 2
+
+    def rows_of(units: NDArray) -> NDArray[np.float64]:
+        rows, columns = np.divmod(units, grid.n_columns)
+        if isinstance(kernel, SeparableKernel):
+            along_columns = kernel.columns[rows[:, None] % 2, parity, columns[:, None]]
+            h = kernel.rows[rows][:, :, None] * along_columns
+        else:
+            h = kernel.blocks[kernel.kinds[rows], columns[:, None]]
+        return h.reshape(len(units), grid.n_units)
+
+    return rows_of
+
+
+def grid_edges(grid: Grid, n_neighbors: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the pairs of units that are neighbors, each once, the lower unit first."""
+    neighbors = grid.neighbors(n_neighbors)
+    units = np.repeat(np.arange(grid.n_units), neighbors.shape[1])
+    others = neighbors.ravel()
+    # Where a narrow map is joined to itself, a neighbor is met twice, or is the unit itself.
+    is_first = (others >= 0) & (units < others)
+    pairs = np.unique(units[is_first] * grid.n_units + others[is_first])
+    return np.divmod(pairs, grid.n_units)
+
+
+def graph(units: NDArray, others: NDArray, lengths: NDArray, n_units: int) -> csr_array:
+    """Make an undirected graph of edges, of which each is given once."""
+    ends = np.r_[units, others], np.r_[others, units]
+    return csr_array(coo_array((np.r_[lengths, lengths], ends), shape=(n_units, n_units)))
