@@ -41,7 +41,7 @@ def _unit(codebook: NDArray) -> float:
     A power of two about as large as the codebook.
     """
     size = float(np.ptp(codebook, axis=0).max())
-    return math.ldexp(1.0, math.frexp(size)[1]) if size > 0 else 1.0
+    return math.ldexp(1.0, math.frexp(size)[1] - 1) if size > 0 else 1.0
 
 
 def residual_covariance(

@@ -36,7 +36,7 @@ RULES = {
     "coarse_to_fine": [valid.BOOLEAN],
     "tol": [valid.real(0, closed=True)],
     "batch_size": [valid.integer(1), valid.NONE],
-    "n_clusters": [valid.integer(1), valid.NONE],
+    "n_clusters": [valid.integer(1), _AUTO, valid.NONE],
     "features": [valid.choice(FEATURES)],
     "compute_topographic_error": [valid.BOOLEAN],
     "random_state": [valid.RANDOM_STATE],
@@ -89,9 +89,10 @@ def make_plan(som: Any, samples: Samples, sample_weight: NDArray[np.float64]) ->
         Where there are fewer samples than clusters, or values too large.
     """
     samples, sample_weight, plane, grid = _begin(som, samples, sample_weight)
-    if som.n_clusters is not None and len(samples) < som.n_clusters:
+    n_clusters = 0 if som.n_clusters in (None, "auto") else som.n_clusters
+    if len(samples) < n_clusters:
         raise ValueError(
-            f"n_samples={len(samples)} must be at least n_clusters={som.n_clusters}, counting "
+            f"n_samples={len(samples)} must be at least n_clusters={n_clusters}, counting "
             "samples of positive weight."
         )
     radii = _radii(som, grid)
@@ -206,7 +207,8 @@ def _grid(som: Any, n_samples: float, plane: PrincipalPlane) -> Grid:
     else:
         n_rows, n_columns = np.broadcast_to(som.grid_size, 2).tolist()
     grid = Grid(n_rows, n_columns, som.lattice, som.boundary)
-    if som.n_clusters is not None and som.n_clusters > grid.n_units:
+    is_number = som.n_clusters is not None and not isinstance(som.n_clusters, str)
+    if is_number and som.n_clusters > grid.n_units:
         raise valid.wrong_parameter(
             "n_clusters",
             som,

@@ -1,36 +1,131 @@
 import numpy as np
 import pytest
+from conftest import REFERENCE
 from numpy.testing import assert_array_equal
-from sklearn.cluster import AgglomerativeClustering
+from sklearn.cluster import AgglomerativeClustering, KMeans
+from sklearn.datasets import load_iris, make_blobs, make_circles, make_moons
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
+from sklearn.preprocessing import StandardScaler
 
 from sklearn_tfsom import TFSOM
+from sklearn_tfsom import _clustering as clustering
 from sklearn_tfsom._clustering import cluster_units
 
 
+def cluster(codebook, hits, n_clusters):
+    return cluster_units(codebook, codebook, hits, n_clusters)
+
+
+@pytest.fixture
+def plainly(monkeypatch):
+    """Ward's method as it is in textbooks: straight ways only, and no single linkage."""
+    monkeypatch.setattr(clustering, "_POWERS", (1,))
+    monkeypatch.setattr(clustering, "_N_NEAREST", 10**6)
+    monkeypatch.setattr(clustering, "_CLEAR_GAP", np.inf)
+    monkeypatch.setattr(clustering, "_LEAST_UNITS", 0)
+
+
 @pytest.mark.parametrize("n_clusters", [1, 2, 5, 17, 40])
-def test_equal_hits_give_wards_clusters(n_clusters):
+def test_straight_ways_and_equal_hits_give_wards_clusters(plainly, n_clusters):
     codebook = np.random.RandomState(0).normal(size=(40, 3))
-    labels = cluster_units(codebook, np.ones(40), n_clusters)
     expected = AgglomerativeClustering(n_clusters).fit_predict(codebook)
-    assert adjusted_rand_score(labels, expected) == 1
+    assert adjusted_rand_score(cluster(codebook, np.ones(40), n_clusters), expected) == 1
 
 
 @pytest.mark.parametrize("n_clusters", [2, 4, 9])
-def test_hits_are_repetitions_of_code_vectors(n_clusters):
+@pytest.mark.parametrize("most", [1000, 10])
+def test_hits_are_repetitions_of_units(plainly, monkeypatch, n_clusters, most):
+    monkeypatch.setattr(clustering, "_MAX_POINTS", most)
     rng = np.random.RandomState(1)
     codebook, hits = rng.normal(size=(30, 3)), rng.randint(1, 6, size=30)
-    labels = cluster_units(codebook, hits, n_clusters)
+    labels = cluster(codebook, hits, n_clusters)
     repeated = np.repeat(np.arange(30), hits)
     expected = AgglomerativeClustering(n_clusters).fit_predict(codebook[repeated])
     assert adjusted_rand_score(labels[repeated], expected) == 1
 
 
+def slow_ways(points, power, n_nearest):
+    """All-pairs distances along the data, by Floyd and Warshall, and a tree by Kruskal."""
+    n = len(points)
+    lengths = np.linalg.norm(points[:, None] - points, axis=2)
+    ways = np.full((n, n), np.inf)
+    for i in range(n):
+        for j in np.argsort(lengths[i])[: n_nearest + 1]:
+            ways[i, j] = ways[j, i] = lengths[i, j] ** power
+    part = list(range(n))
+    for length, i, j in sorted((lengths[i, j], i, j) for i in range(n) for j in range(i)):
+        if part[i] != part[j]:
+            ways[i, j] = ways[j, i] = length**power
+            part = [part[i] if p == part[j] else p for p in part]
+    np.fill_diagonal(ways, 0)
+    for via in range(n):
+        ways = np.minimum(ways, ways[:, via : via + 1] + ways[via])
+    return ways ** (2 / power)
+
+
+def greedy_merges(squared, weights):
+    """Ward's method by the greedy search, with Lance and Williams' formula."""
+    squared, weights = squared.copy(), weights.astype(float)
+    groups = {i: [i] for i in range(len(weights))}
+    merges = []
+    while len(groups) > 1:
+        cost, i, j = min(
+            (weights[i] * weights[j] / (weights[i] + weights[j]) * squared[i, j], i, j)
+            for i in groups
+            for j in groups
+            if i < j
+        )
+        for k in groups:
+            if k not in (i, j):
+                total = weights[i] + weights[j] + weights[k]
+                pair = [
+                    (weights[a] + weights[k]) * weights[a] * weights[k] / (weights[a] + weights[k])
+                    * squared[a, k]
+                    for a in (i, j)
+                ]
+                both = (sum(pair) - weights[k] * cost) / total
+                both_weight = weights[i] + weights[j]
+                squared[i, k] = squared[k, i] = both * (both_weight + weights[k]) / (
+                    both_weight * weights[k]
+                )
+        weights[i] += weights[j]
+        groups[i] += groups.pop(j)
+        merges.append((cost, [list(group) for group in groups.values()]))
+    return merges
+
+
+@pytest.mark.parametrize("n_clusters", [2, 3, 6])
+def test_the_power_that_parts_most_clearly_counts(monkeypatch, n_clusters):
+    monkeypatch.setattr(clustering, "_CLEAR_GAP", np.inf)
+    monkeypatch.setattr(clustering, "_LEAST_UNITS", 0)
+    monkeypatch.setattr(clustering, "_N_NEAREST", 4)
+    rng = np.random.RandomState(3)
+    points, hits = rng.normal(size=(25, 2)), rng.randint(1, 9, size=25)
+    best_ratio, best = 0, None
+    for power in (2, 3, 4, 6):
+        merges = greedy_merges(slow_ways(points, power, 4), hits)
+        ratio = merges[25 - n_clusters][0] / merges[24 - n_clusters][0]
+        if ratio > best_ratio:
+            best_ratio, best = ratio, merges[24 - n_clusters][1]
+    labels = cluster(points, hits, n_clusters)
+    found = {frozenset(np.flatnonzero(labels == label).tolist()) for label in range(n_clusters)}
+    assert found == {frozenset(group) for group in best}
+
+
+def test_clear_gaps_are_taken_as_they_are():
+    rng = np.random.RandomState(0)
+    line = np.column_stack([np.arange(40) / 10, np.zeros(40)])
+    points = np.vstack([line, line + [0, 0.35], rng.uniform(size=(5, 2)) * 0.1 + [8, 0]])
+    labels = cluster(points, np.ones(85), 3)
+    assert_array_equal(labels, np.repeat([0, 1, 2], [40, 40, 5]))
+    assert_array_equal(cluster(points, np.ones(85), "auto"), labels)
+
+
 def test_labels_have_no_gaps_and_follow_the_units():
     rng = np.random.RandomState(2)
     for n_clusters in (1, 3, 7):
-        labels = cluster_units(rng.normal(size=(25, 2)), rng.randint(0, 3, size=25), n_clusters)
+        labels = cluster(rng.normal(size=(25, 2)), rng.randint(0, 3, size=25), n_clusters)
         _, first = np.unique(labels, return_index=True)
         assert_array_equal(np.unique(labels), np.arange(n_clusters))
         assert (np.diff(first) > 0).all()
@@ -38,22 +133,27 @@ def test_labels_have_no_gaps_and_follow_the_units():
 
 def test_units_without_hits_join_the_closest_that_has_some():
     codebook = np.array([[0.0], [1.0], [4.9], [5.2], [10.0]])
-    labels = cluster_units(codebook, np.array([3, 0, 0, 0, 2.0]), 2)
+    labels = cluster(codebook, np.array([3, 0, 0, 0, 2.0]), 2)
     assert_array_equal(labels, [0, 0, 0, 1, 1])
 
 
 @pytest.mark.parametrize("offset", [0.0, 1e8])
 def test_far_from_the_origin_and_at_any_scale(offset):
     codebook = np.random.RandomState(0).normal(size=(30, 2))
-    expected = cluster_units(codebook, np.ones(30), 4)
-    assert_array_equal(cluster_units((codebook + offset) * 1e-30, np.ones(30), 4), expected)
-    assert_array_equal(cluster_units(codebook * 1e200 + offset, np.ones(30), 4), expected)
+    expected = cluster(codebook, np.ones(30), 4)
+    assert_array_equal(cluster((codebook + offset) * 1e-30, np.ones(30), 4), expected)
+    assert_array_equal(cluster(codebook * 1e200 + offset, np.ones(30), 4), expected)
 
 
-def test_coinciding_code_vectors_are_no_trouble():
-    labels = cluster_units(np.repeat([[0.0], [1.0], [5.0]], 4, axis=0), np.ones(12), 3)
-    assert_array_equal(labels, np.repeat([0, 1, 2], 4))
-    assert_array_equal(np.unique(cluster_units(np.zeros((6, 2)), np.ones(6), 3)), [0, 1, 2])
+@pytest.mark.parametrize("n_clusters", [1, 2, 3, "auto"])
+@pytest.mark.parametrize("n_units", [1, 2, 3, 12])
+def test_few_units_and_coinciding_ones_are_no_trouble(n_units, n_clusters):
+    wanted = n_clusters if n_clusters == "auto" else min(n_clusters, n_units)
+    labels = cluster(np.zeros((n_units, 2)), np.ones(n_units), wanted)
+    if n_clusters != "auto":
+        assert_array_equal(np.unique(labels), np.arange(wanted))
+    places = np.repeat([[0.0], [1.0], [5.0]], 4, axis=0)
+    assert_array_equal(cluster(places, np.ones(12), 3), np.repeat([0, 1, 2], 4))
 
 
 def test_fewer_distinct_samples_than_clusters_warn():
@@ -65,9 +165,73 @@ def test_fewer_distinct_samples_than_clusters_warn():
         TFSOM(5, n_clusters=4).fit(X, sample_weight=[1, 1, 1] + [0] * 12)
 
 
-def test_two_level_clustering_finds_the_blobs(blobs):
-    som = TFSOM((8, 6), n_clusters=3).fit(blobs)
+@pytest.mark.parametrize("n_clusters", [3, "auto"])
+def test_two_level_clustering_finds_the_blobs(blobs, n_clusters):
+    som = TFSOM((8, 6), n_clusters=n_clusters).fit(blobs)
     truth = np.repeat([0, 1, 2], [60, 40, 20])
     assert adjusted_rand_score(truth, som.labels_) > 0.9
     assert_array_equal(som.fit_predict(blobs), som.labels_)
     assert_array_equal(som.cluster_labels_[som.bmus(blobs)], som.labels_)
+
+
+@pytest.mark.parametrize("n_clusters", [4, "auto"])
+def test_weights_are_repetitions(n_clusters):
+    X = make_blobs(200, n_features=3, centers=4, random_state=0)[0]
+    counts = np.random.RandomState(0).randint(0, 4, size=200)
+    som = TFSOM((7, 6), n_clusters=n_clusters).fit(X, sample_weight=counts)
+    repeated = np.random.RandomState(1).permutation(np.repeat(X, counts, axis=0))
+    other = TFSOM((7, 6), n_clusters=n_clusters).fit(repeated)
+    assert_array_equal(som.predict(X), other.predict(X))
+
+
+def rings(n, rng):
+    """Chainlink: two rings, each through the other."""
+    angle = rng.uniform(0, 2 * np.pi, size=(2, n))
+    flat = np.stack([np.cos(angle[0]), np.sin(angle[0]), 0 * angle[0]], axis=1)
+    upright = np.stack([1 + np.cos(angle[1]), 0 * angle[1], np.sin(angle[1])], axis=1)
+    X = np.vstack([flat, upright])
+    return X + rng.uniform(-0.1, 0.1, size=X.shape), np.repeat([0, 1], n)
+
+
+def ball_in_shell(n, rng):
+    """Atom: a ball inside a hollow one."""
+    X = rng.normal(size=(2 * n, 3))
+    X /= np.linalg.norm(X, axis=1, keepdims=True)
+    radius = np.r_[10 * rng.uniform(size=n) ** (1 / 3), rng.uniform(48, 52, size=n)]
+    return X * radius[:, None], np.repeat([0, 1], n)
+
+
+SHAPES = {
+    "rings": lambda rng: rings(500, rng),
+    "ball in shell": lambda rng: ball_in_shell(400, rng),
+    "moons": lambda rng: make_moons(600, noise=0.05, random_state=rng),
+    "circles": lambda rng: make_circles(600, noise=0.04, factor=0.5, random_state=rng),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("n_clusters", [2, "auto"])
+def test_shapes_that_kmeans_cannot_part(shape, n_clusters):
+    X, y = SHAPES[shape](np.random.RandomState(0))
+    X = StandardScaler().fit_transform(X)
+    found = TFSOM(n_clusters=n_clusters).fit_predict(X)
+    assert adjusted_rand_score(y, found) > 0.98
+    assert adjusted_rand_score(y, KMeans(2, random_state=0).fit_predict(X)) < 0.6
+
+
+def test_ordinary_shapes_are_found_as_well_as_by_kmeans():
+    X, y = load_iris(return_X_y=True)
+    X = StandardScaler().fit_transform(X)
+    assert adjusted_rand_score(y, TFSOM(n_clusters=3).fit_predict(X)) > 0.75
+
+
+@pytest.mark.skipif(not REFERENCE.exists(), reason="the reference sets are not here")
+@pytest.mark.parametrize(
+    ("name", "least"),
+    [("hepta", 1.0), ("tetra", 0.95), ("lsun3d", 0.7), ("target", 0.95), ("engytime", 0.8)],
+)
+def test_the_fundamental_problems(name, least):
+    data = np.load(REFERENCE / "data" / f"fcps_{name}.npz")
+    X = StandardScaler().fit_transform(data["X"])
+    k = len(np.unique(data["y"]))
+    assert adjusted_rand_score(data["y"], TFSOM(n_clusters=k).fit_predict(X)) >= least

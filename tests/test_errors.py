@@ -42,7 +42,7 @@ RIGHT = {
     "compute_topographic_error": "a bool",
     "tol": "a float in the range [0.0, inf)",
     "batch_size": f"{INT} or None",
-    "n_clusters": f"{INT} or None",
+    "n_clusters": f"{INT}, a str among {{'auto'}} or None",
     "features": "a str among {'distances', 'coordinates', 'activations'}",
     "random_state": "an int in the range [0, 2**32 - 1], an instance of "
     "'numpy.random.RandomState' or None",

@@ -38,7 +38,9 @@ def samples(seed=0, n_samples=60):
 
 @functools.cache
 def fitted_map(lattice, boundary, shape, seed):
-    return TFSOM(shape, lattice=lattice, boundary=boundary, max_iter=1).fit(samples(seed))
+    return TFSOM(shape, lattice=lattice, boundary=boundary, max_iter=1, radius_decay=[1.0]).fit(
+        samples(seed)
+    )
 
 
 def random_map(lattice, boundary, shape, seed=1):
@@ -69,6 +71,7 @@ def images(lattice, boundary, shape):
     return [(a * n_columns + u * shift, u * height) for a in across for u in up]
 
 
+@functools.cache
 def are_neighbors(lattice, boundary, shape, n_neighbors=None):
     """Whether two units are neighbors, for each pair: no unit is its own neighbor."""
     reach = math.sqrt(2) if n_neighbors == 8 else 1.0
@@ -212,7 +215,14 @@ class TestEqualToSlowLoops:
         assert_allclose(hits, slow, rtol=1e-12)
 
 
-@pytest.mark.parametrize("n_neighbors", [4, 8, np.int64(8)])
+def test_numbers_of_neighbors_may_be_of_any_kind_of_int():
+    som, X = random_map("rectangular", "planar", (5, 4)), samples()
+    eight = topographic_error(som, X, n_neighbors=8)
+    assert topographic_error(som, X, n_neighbors=np.int64(8)) == eight
+    assert_array_equal(u_matrix(som, n_neighbors=np.int8(8)), u_matrix(som, n_neighbors=8))
+
+
+@pytest.mark.parametrize("n_neighbors", [4, 8])
 @pytest.mark.parametrize(("lattice", "boundary", "shape"), RECTANGULAR_MAPS)
 class TestFourOrEightNeighbors:
     def test_combined_error(self, lattice, boundary, shape, n_neighbors):
@@ -253,7 +263,7 @@ def test_the_relation_of_the_loops_is_right():
 
 
 def test_a_folded_chain_by_hand():
-    som = TFSOM((1, 4), max_iter=1).fit([[0.0], [3.0]])
+    som = TFSOM((1, 4), max_iter=1, radius_decay=[1.0]).fit([[0.0], [3.0]])
     som.codebook_ = np.array([[0.0], [2.0], [1.0], [4.0]])
     X = [[0.25], [2.25], [3.5], [1.25]]  # pairs of units (0, 2), (1, 2), (3, 1), (2, 1)
     assert topographic_error(som, X) == 0.5
@@ -267,12 +277,12 @@ def test_a_folded_chain_by_hand():
 
 def test_u_matrix_of_four_units_by_hand():
     """As SOM Toolbox's som_umat lays them out."""
-    som = TFSOM((2, 2), lattice="rectangular", max_iter=1).fit([[0.0], [3.0]])
+    som = TFSOM((2, 2), lattice="rectangular", max_iter=1, radius_decay=[1.0]).fit([[0.0], [3.0]])
     som.codebook_ = np.array([[0.0], [1.0], [3.0], [7.0]])
     diagonals = (7 + 2) / (2 * math.sqrt(2))
     expected = [[2, 1, 3.5], [3, diagonals, 6], [3.5, 4, 5]]
     assert_allclose(u_matrix(som, between=True), expected, rtol=1e-14)
-    som = TFSOM((2, 2), max_iter=1).fit([[0.0], [3.0]])
+    som = TFSOM((2, 2), max_iter=1, radius_decay=[1.0]).fit([[0.0], [3.0]])
     som.codebook_ = np.array([[0.0], [1.0], [3.0], [7.0]])
     expected = [[2, 1, 3], [3, 2, 6], [3, 4, 5]]  # unit 1 lies beside unit 2
     assert_allclose(u_matrix(som, between=True), expected, rtol=1e-14)
@@ -283,7 +293,9 @@ def test_squares_by_hand(side):
     """SOMperf's cases: a square grid over [-1, 1]."""
     line = np.linspace(-1, 1, side)
     codebook = np.dstack(np.meshgrid(line, line)).reshape(-1, 2)
-    som = TFSOM(side, lattice="rectangular", max_iter=1, init=codebook).fit(codebook)
+    som = TFSOM(side, lattice="rectangular", max_iter=1, radius_decay=[1.0], init=codebook).fit(
+        codebook
+    )
     som.codebook_ = codebook
     spacing = 2 / (side - 1)
     angles = np.random.RandomState(0).uniform(0, 2 * math.pi, size=len(codebook))
@@ -294,7 +306,7 @@ def test_squares_by_hand(side):
 
 
 def test_equal_code_vectors_make_ways_of_no_length():
-    som = TFSOM((1, 4), max_iter=1).fit([[0.0], [3.0]])
+    som = TFSOM((1, 4), max_iter=1, radius_decay=[1.0]).fit([[0.0], [3.0]])
     som.codebook_ = np.array([[0.0], [5.0], [5.0], [1.0]])
     assert combined_error(som, [[0.25]]) == 0.25 + 5 + 0 + 4
 
@@ -433,7 +445,7 @@ class TestAgreement:
 def test_the_codebook_of_som_toolbox_gets_its_figures(case):
     X = toolbox_data(case["case"])
     stored = np.load(REFERENCE / f"toolbox_{case['case']}.npz")
-    som = TFSOM(tuple(case["grid_size"]), max_iter=1).fit(X)
+    som = TFSOM(tuple(case["grid_size"]), max_iter=1, radius_decay=[1.0]).fit(X)
     som.codebook_ = stored["codebook"]
     assert quantization_error(som, X) == pytest.approx(case["quantization_error"], rel=1e-9)
     assert topographic_error(som, X) == pytest.approx(case["topographic_error"], abs=1e-9)

@@ -20,6 +20,7 @@ from sklearn_tfsom.metrics import (
     log_likelihood,
     log_likelihood_scorer,
 )
+from sklearn_tfsom.metrics._reading import neighborhood_rows
 
 METRICS = ["euclidean", "manhattan", "chebyshev", "cosine", "correlation"]
 
@@ -229,6 +230,12 @@ class TestLogLikelihood:
         expected = log_likelihood(som, far) - 3 * math.log(10)
         assert log_likelihood(scaled, far * 10) == pytest.approx(expected, rel=1e-9)
 
+    def test_it_does_not_depend_on_the_origin(self):
+        X, far = samples(), samples(seed=3)
+        som, moved = TFSOM((3, 4)).fit(X), TFSOM((3, 4)).fit(X + 1e7)
+        expected = log_likelihood(som, far)
+        assert log_likelihood(moved, far + 1e7) == pytest.approx(expected, rel=1e-6)
+
     def test_a_map_that_holds_all_samples_has_a_finite_one(self):
         X = np.array([[0.0, 0], [1, 0], [0, 1]])
         som = TFSOM((1, 3), init=X, radius_decay=[0.01], max_iter=1).fit(X)
@@ -272,3 +279,12 @@ def test_tiles_change_nothing(monkeypatch):
     whole = [measure(som, X) for measure in measures]
     monkeypatch.setattr("sklearn_tfsom.metrics._reading._TILE_VALUES", 60)
     assert_allclose([measure(som, X) for measure in measures], whole, rtol=1e-12)
+
+
+def test_neighborhoods_below_the_normal_range_are_none():
+    """Products with them would take twenty times as long."""
+    som = random_map("hexagonal", "planar", (1, 60))
+    h = neighborhood_rows(som, 1.0)(np.arange(60))
+    assert ((h == 0) | (h > 1e-200)).all() and (h == 0).any()
+    expected = np.exp(-(np.subtract.outer(np.arange(60), np.arange(60)) ** 2) / 2.0)
+    assert_allclose(h, expected, rtol=1e-12, atol=1e-200)

@@ -1,6 +1,7 @@
 """What all measures have in common: weights, order, kinds of data, errors."""
 
 import copy
+import functools
 import inspect
 
 import numpy as np
@@ -20,6 +21,48 @@ OF_PAIRS = ["trustworthiness", "neighborhood_preservation", "c_measure", "kruska
 MEASURES = [name for name in metrics.__all__ if not name.endswith("_scorer")]
 OF_SAMPLES = [name for name in MEASURES if name not in OF_CODEBOOK]
 CLASSES = np.random.RandomState(4).randint(3, size=60)
+
+
+@functools.cache
+def counts():
+    """Sparse data of a kind."""
+    X = np.random.RandomState(0).poisson(0.4, size=(60, 12)).astype(float)
+    X[7] = 0
+    return X
+
+
+@functools.cache
+def fitted(make_data=samples, dtype=np.float64, **params):
+    return TFSOM((5, 4), **params).fit(make_data().astype(dtype))
+
+
+@functools.cache
+def fitted_with_names():
+    return TFSOM((5, 4)).fit(frame())
+
+
+def frame():
+    return pd.DataFrame(samples(), columns=["a", "b", "c"])
+
+
+def constant():
+    return np.full((60, 3), 0.1)
+
+
+def tenfold():
+    return 10 * samples()
+
+
+def with_zeros():
+    return np.column_stack([samples(), np.zeros(60)])
+
+
+@functools.cache
+def learnt_from_a_stream():
+    som = TFSOM((5, 4))
+    for seed in range(3):
+        som = som.partial_fit(samples(seed))
+    return som
 
 
 def compute(name, som, X, rows=slice(None), sample_weight=None):
@@ -109,9 +152,7 @@ class TestSamples:
     def test_sparse_equal_dense(self, name, metric):
         if name == "log_likelihood" and metric == "cosine":
             return
-        X = np.random.RandomState(0).poisson(0.4, size=(60, 12)).astype(float)
-        X[7] = 0
-        som = TFSOM((4, 3), metric=metric).fit(X)
+        X, som = counts(), fitted(counts, metric=metric)
         sparse = compute(name, som, scipy.sparse.csr_array(X))
         assert_allclose(sparse, compute(name, som, X), rtol=1e-9, atol=1e-12)
 
@@ -124,27 +165,25 @@ class TestSamples:
 
     def test_in_a_map_of_float32(self, name):
         X = samples().astype(np.float32)
-        som = TFSOM((5, 4)).fit(X)
+        som = fitted(dtype=np.float32)
         twin = copy.copy(som)
         twin.codebook_ = som.codebook_.astype(np.float64)
         assert_allclose(compute(name, som, X), compute(name, twin, X), rtol=1e-6, atol=1e-7)
 
     def test_of_a_frame(self, name):
         """No warning of names that are missing, whatever kind of output is asked for."""
-        X = pd.DataFrame(samples(), columns=["a", "b", "c"])
-        som = TFSOM((5, 4)).fit(X)
+        X, som = frame(), fitted_with_names()
         with sklearn.config_context(transform_output="pandas"):
             value = getattr(metrics, name)(som, X, *([CLASSES] if name in OF_CLASSES else []))
         value = value[1] if isinstance(value, tuple) else value
-        plain = TFSOM((5, 4)).fit(X.to_numpy())
-        assert_array_equal(value, compute(name, plain, X.to_numpy()))
+        assert_array_equal(value, compute(name, fitted(), samples()))
 
     @pytest.mark.parametrize("dtype", [np.int16, np.float64])
     def test_on_disk(self, name, dtype, tmp_path, monkeypatch):
         monkeypatch.setattr("sklearn_tfsom._samples._MIN_BYTES_ON_DISK", 1)
-        X = (10 * samples()).astype(dtype)
+        X = tenfold().astype(dtype)
         np.save(tmp_path / "X.npy", X)
-        som = TFSOM((5, 4)).fit(X)
+        som = fitted(tenfold, dtype)
         on_disk = compute(name, som, np.load(tmp_path / "X.npy", mmap_mode="r"))
         assert_allclose(on_disk, compute(name, som, X), rtol=1e-12)
 
@@ -179,19 +218,14 @@ class TestSamples:
                 assert np.isfinite(compute(name, som, samples(), slice(n_samples))).all()
 
     def test_that_are_equal(self, name):
-        X = np.full((60, 3), 0.1)
-        som = TFSOM((4, 3)).fit(X)
-        assert np.isfinite(compute(name, som, X)).all()
+        assert np.isfinite(compute(name, fitted(constant), constant())).all()
 
     def test_missing_values_are_left_out(self, name):
         """A feature that no sample knows says nothing of them."""
-        X, n_features = samples(), 4
-        som = TFSOM((5, 4)).fit(np.column_stack([X, np.zeros(60)]))
-        without = TFSOM((5, 4)).fit(X)
+        som, without = fitted(with_zeros), copy.copy(fitted())
         without.codebook_ = som.codebook_[:, :3]
         without.hits_ = som.hits_
-        X = np.column_stack([X, np.full(60, np.nan)])
-        assert som.n_features_in_ == n_features
+        X = np.column_stack([samples(), np.full(60, np.nan)])
         if name in OF_PAIRS:
             with pytest.raises(ValueError, match="holds missing values"):
                 compute(name, som, X)
@@ -233,15 +267,12 @@ class TestMap:
         assert_array_equal(compute(name, som, samples()), before)
 
     def test_one_of_clusters_is_measured_by_its_units(self, name):
-        som, clustered = TFSOM((4, 3)).fit(samples()), TFSOM((4, 3), n_clusters=2).fit(samples())
-        assert_array_equal(compute(name, clustered, samples()), compute(name, som, samples()))
+        clustered = compute(name, fitted(n_clusters=2), samples())
+        assert_array_equal(clustered, compute(name, fitted(), samples()))
 
     def test_one_that_was_not_fitted_is_refused(self, name):
         with pytest.raises(NotFittedError, match="This TFSOM instance is not fitted yet"):
             compute(name, TFSOM((4, 3)), samples())
 
     def test_one_that_learnt_a_stream(self, name):
-        som = TFSOM((4, 3))
-        for seed in range(3):
-            som = som.partial_fit(samples(seed))
-        assert np.isfinite(compute(name, som, samples())).all()
+        assert np.isfinite(compute(name, learnt_from_a_stream(), samples())).all()

@@ -156,14 +156,14 @@ class TestTopographicFunction:
         assert lags.tolist() == [0] and values.tolist() == [0]
 
     def test_a_chain_along_a_line_preserves_all(self):
-        som = TFSOM((1, 6), max_iter=1).fit([[0.0], [3.0]])
+        som = TFSOM((1, 6), max_iter=1, radius_decay=[1.0]).fit([[0.0], [3.0]])
         som.codebook_ = np.arange(6.0)[:, None]
         _, values = topographic_function(som, np.linspace(0, 5, 50)[:, None])
         assert not values.any()
 
     def test_a_folded_chain_by_hand(self):
         """The ends of the chain are next to each other: 3 steps apart, seen from both."""
-        som = TFSOM((1, 4), max_iter=1).fit([[0.0], [3.0]])
+        som = TFSOM((1, 4), max_iter=1, radius_decay=[1.0]).fit([[0.0], [3.0]])
         som.codebook_ = np.array([[0.0, 0], [0, 1], [1, 1], [1, 0]])
         X = [[0.0, 0.4], [0.4, 1], [1, 0.6], [0.4, 0]]
         som.n_features_in_ = 2
@@ -173,7 +173,9 @@ class TestTopographicFunction:
 
     def test_a_sheet_along_a_line_is_torn(self):
         """Rows of a sheet over a line: neighbors on the grid that are none in the data."""
-        som = TFSOM((2, 3), lattice="rectangular", max_iter=1).fit([[0.0], [3.0]])
+        som = TFSOM((2, 3), lattice="rectangular", max_iter=1, radius_decay=[1.0]).fit(
+            [[0.0], [3.0]]
+        )
         som.codebook_ = np.array([[0.0], [1], [2], [5], [4], [3]])
         lags, values = topographic_function(som, np.linspace(0, 5, 50)[:, None])
         # (0, 3) are 5 steps apart, (1, 4) are 3; (2, 5) are neighbors.

@@ -60,7 +60,7 @@ class SparseRows(NamedTuple):
         """Multiply each row with one of the units (n_units, n_features)."""
         each = _row_of_each(self.matrix)
         products = self.matrix.data * units[chosen[each], self.matrix.indices]
-        return np.bincount(each, products, minlength=len(chosen))
+        return np.bincount(each, products, minlength=len(chosen)).astype(np.float64)
 
 
 class SparseTerms(NamedTuple):
@@ -295,8 +295,11 @@ class SparseData:
             places = np.repeat(bmus[chunk] * n_features, n_stored) + matrix.indices[stored]
             values = np.repeat(self._weights[chunk], n_stored) * matrix.data[stored]
             part = np.bincount(places, values, minlength=n_units * n_features)
-            part = part.astype(np.float64, copy=False)  # of nothing it is an integer
-            sums = part if sums is None else np.add(sums, part, out=sums)
+            part = np.asarray(part, dtype=np.float64)  # of nothing it is an integer
+            if sums is None:
+                sums = part
+            else:
+                sums += part
         assert sums is not None
         return sums.reshape(n_units, n_features)
 

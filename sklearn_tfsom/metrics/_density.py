@@ -57,8 +57,10 @@ def log_likelihood(
     dimensions whose mean length is the quantization error,
     ``s = quantization_error_ / sqrt(2) * gamma(d / 2) / gamma((d + 1) / 2)``. As each training
     sample counts only for the closest unit, s is a little too small, the more so the more units
-    there are for each sample: this favors smaller maps. It is kept at 1e-6 of the root mean
-    square of the code vectors at least, for maps that hold each training sample.
+    there are for each sample: this favors smaller maps. In few dimensions some units for each
+    cluster are enough (5 x 5 for iris); in many, where round Gaussians say little, nearly as many
+    units as samples may be best (32 x 32 for digits). s is at least 1e-6 of the standard
+    deviation of the code vectors, for maps that hold each training sample.
 
     Densities depend on the units of the data: compare maps of the same data, scaled alike.
 
@@ -100,5 +102,5 @@ def _deviation(estimator: Any) -> float:
     n_features = estimator.codebook_.shape[1]
     ratio = math.exp(gammaln(n_features / 2) - gammaln((n_features + 1) / 2)) / math.sqrt(2)
     codebook = estimator.codebook_.astype(np.float64)
-    size = math.sqrt(np.mean(np.square(codebook)))
-    return max(float(estimator.quantization_error_) * ratio, 1e-6 * size, 1e-100)
+    spread = math.sqrt(codebook.var(axis=0).mean())
+    return max(float(estimator.quantization_error_) * ratio, 1e-6 * spread, 1e-100)

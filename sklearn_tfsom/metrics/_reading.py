@@ -28,6 +28,9 @@ from sklearn_tfsom._validation import (
 # Values of a tile: 32 MiB.
 _TILE_VALUES = 2**22
 
+# Neighborhoods below this are none.
+_NOTHING = 1e-200
+
 _CDIST_NAMES = {"euclidean": "euclidean", "manhattan": "cityblock", "chebyshev": "chebyshev"}
 
 
@@ -159,7 +162,10 @@ def neighborhood_rows(estimator: Any, radius: float) -> Callable[[NDArray], NDAr
             h = kernel.rows[rows][:, :, None] * along_columns
         else:
             h = kernel.blocks[kernel.kinds[rows], columns[:, None]]
-        return h.reshape(len(units), grid.n_units)
+        h = h.reshape(len(units), grid.n_units)
+        # Numbers below the normal range would make products twenty times as slow.
+        h[np.abs(h) < _NOTHING] = 0
+        return h
 
     return rows_of
 
