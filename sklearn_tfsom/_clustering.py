@@ -116,7 +116,7 @@ def _gathered(
     group: NDArray[np.int64],
 ) -> _Points:
     """Gather units into groups."""
-    total = np.bincount(group, weights)
+    total = np.bincount(group, weights).astype(np.float64)
     gather = csr_array((weights / total[group], (group, np.arange(len(group)))))
     return _Points(gather @ points, gather @ codes, total)
 
@@ -217,9 +217,7 @@ def _ward(squared: NDArray[np.float64], weights: NDArray[np.float64]) -> list[_M
     return _chained_merges(is_alive, lambda top: cost[top], merge)
 
 
-def _ward_of_points(
-    points: NDArray[np.float64], weights: NDArray[np.float64]
-) -> list[_Merge]:
+def _ward_of_points(points: NDArray[np.float64], weights: NDArray[np.float64]) -> list[_Merge]:
     """All merges of points by Ward's method, the cheapest first, without a matrix."""
     centers, weights = points.copy(), weights.copy()
     norms = np.einsum("ij,ij->i", centers, centers)

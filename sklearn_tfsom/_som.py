@@ -487,9 +487,7 @@ class TFSOM(
         bmus, _, hits = self._search(samples, left, memory.codebook)
         hits += memory.hits
         self.__dict__.update(
-            self._attributes(
-                memory.grid, memory.codebook, memory.units, bmus, hits, history
-            ),
+            self._attributes(memory.grid, memory.codebook, memory.units, bmus, hits, history),
             quantization_error_=memory.error,
             n_samples_seen_=memory.seen,
             _is_from_stream=True,

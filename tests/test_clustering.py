@@ -54,7 +54,8 @@ def slow_ways(points, power, n_nearest):
         for j in np.argsort(lengths[i])[: n_nearest + 1]:
             ways[i, j] = ways[j, i] = lengths[i, j] ** power
     part = list(range(n))
-    for length, i, j in sorted((lengths[i, j], i, j) for i in range(n) for j in range(i)):
+    steps = [(lengths[i, j], i, j) for i in range(n) for j in range(i)]
+    for length, i, j in sorted(steps):
         if part[i] != part[j]:
             ways[i, j] = ways[j, i] = length**power
             part = [part[i] if p == part[j] else p for p in part]
@@ -80,14 +81,17 @@ def greedy_merges(squared, weights):
             if k not in (i, j):
                 total = weights[i] + weights[j] + weights[k]
                 pair = [
-                    (weights[a] + weights[k]) * weights[a] * weights[k] / (weights[a] + weights[k])
+                    (weights[a] + weights[k])
+                    * weights[a]
+                    * weights[k]
+                    / (weights[a] + weights[k])
                     * squared[a, k]
                     for a in (i, j)
                 ]
                 both = (sum(pair) - weights[k] * cost) / total
                 both_weight = weights[i] + weights[j]
-                squared[i, k] = squared[k, i] = both * (both_weight + weights[k]) / (
-                    both_weight * weights[k]
+                squared[i, k] = squared[k, i] = (
+                    both * (both_weight + weights[k]) / (both_weight * weights[k])
                 )
         weights[i] += weights[j]
         groups[i] += groups.pop(j)
@@ -114,9 +118,8 @@ def test_the_power_that_parts_most_clearly_counts(monkeypatch, n_clusters):
 
 
 def test_clear_gaps_are_taken_as_they_are():
-    rng = np.random.RandomState(0)
     line = np.column_stack([np.arange(40) / 10, np.zeros(40)])
-    points = np.vstack([line, line + [0, 0.35], rng.uniform(size=(5, 2)) * 0.1 + [8, 0]])
+    points = np.vstack([line, line + np.array([0, 0.35]), [[8.0, 0]] * 5])
     labels = cluster(points, np.ones(85), 3)
     assert_array_equal(labels, np.repeat([0, 1, 2], [40, 40, 5]))
     assert_array_equal(cluster(points, np.ones(85), "auto"), labels)

@@ -294,12 +294,9 @@ class SparseData:
             n_stored, stored = np.diff(bounds), slice(bounds[0], bounds[-1])
             places = np.repeat(bmus[chunk] * n_features, n_stored) + matrix.indices[stored]
             values = np.repeat(self._weights[chunk], n_stored) * matrix.data[stored]
-            part = np.bincount(places, values, minlength=n_units * n_features)
-            part = np.asarray(part, dtype=np.float64)  # of nothing it is an integer
-            if sums is None:
-                sums = part
-            else:
-                sums += part
+            found = np.bincount(places, values, minlength=n_units * n_features)
+            part = found.astype(np.float64, copy=False)  # of nothing it is an integer
+            sums = part if sums is None else np.add(sums, part, out=sums)
         assert sums is not None
         return sums.reshape(n_units, n_features)
 
