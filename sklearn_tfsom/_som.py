@@ -23,7 +23,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from sklearn_tfsom import _validation as valid
 from sklearn_tfsom._clustering import cluster_units
 from sklearn_tfsom._compat import CallbackSupportMixin, with_callbacks
-from sklearn_tfsom._grid import Grid
+from sklearn_tfsom._grid import Grid, grid_of
+from sklearn_tfsom._heights import u_heights
 from sklearn_tfsom._imputation import (
     MOST_FEATURES,
     covariance_around_units,
@@ -564,20 +565,40 @@ class TFSOM(
         _, error, _ = self._search(samples, weights, self.codebook_)
         return -error
 
-    def score_samples(self, X: ArrayLike) -> NDArray:
-        """Compute minus the distance of each sample to its best-matching unit.
+    def score_samples(self, X: ArrayLike, *, method: str = "distance") -> NDArray:
+        """Score how normal samples are.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Samples, NaN where a value is missing.
 
+        method : {"distance", "u_height"}, default="distance"
+            "distance" is minus the distance of a sample to its best-matching unit. "u_height" is
+            that minus the unit's height on the U-matrix, its mean distance to its neighbors: an
+            anomaly that the map has learnt lies on a unit of its own, but that one lies far off.
+            Where anomalies are among the training data it tells them better on most sets
+            (area under the ROC curve, against "distance": breastw 0.98 and 0.97, thyroid 0.96 and
+            0.91, cardio 0.79 and 0.74).
+
         Returns
         -------
         scores : ndarray of shape (n_samples,)
             In data units; the lower, the more abnormal.
+
+        Raises
+        ------
+        InvalidParameterError
+            Where `method` is neither of these.
         """
-        return -self.bmus(X, return_distance=True)[0]
+        distances, bmus = self.bmus(X, return_distance=True)  # first, since it checks X
+        valid.check_value("method", self, method, [valid.choice(["distance", "u_height"])])
+        if method == "distance":
+            return -distances
+        grid = grid_of(self)
+        n_neighbors = 6 if grid.is_hexagonal else 4
+        heights = u_heights(grid, self.codebook_, self._metric, n_neighbors)
+        return -(distances + heights[bmus]).astype(distances.dtype)
 
     def bmus(self, X: ArrayLike, n_bmus: int = 1, return_distance: bool = False) -> Any:
         """Find the best-matching units of each sample.
@@ -792,6 +813,7 @@ class TFSOM(
             "_lattice": grid.lattice,
             "_boundary": grid.boundary,
             "_metric": self.metric,
+            "_neighborhood": self.neighborhood,
             "unit_positions_": grid.positions(),
             "hits_": hits,
             "history_": {name: np.array(values) for name, values in history.items()},

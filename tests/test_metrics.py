@@ -452,3 +452,25 @@ def test_the_codebook_of_som_toolbox_gets_its_figures(case):
     assert_array_equal(som.bmus(X, n_bmus=2)[:, 1], stored["second_bmus"].ravel())
     assert combined_error(som, X) == pytest.approx(case["combined_error"], rel=1e-9)
     assert distortion(som, X, radius=1) == pytest.approx(case["distortion_radius_1"], rel=1e-9)
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine", "chebyshev"])
+def test_u_height_scores_add_the_height_of_the_unit(metric):
+    X = np.random.RandomState(0).normal(size=(80, 3))
+    som = TFSOM((4, 3), metric=metric).fit(X)
+    expected = som.score_samples(X) - u_matrix(som).ravel()[som.bmus(X)]
+    assert_allclose(som.score_samples(X, method="u_height"), expected)
+    assert_allclose(som.score_samples(X, method="distance"), som.score_samples(X))
+    with pytest.raises(ValueError, match="The 'method' parameter of TFSOM must be a str among"):
+        som.score_samples(X, method="u")
+
+
+def test_u_height_tells_anomalies_that_have_been_learnt():
+    from sklearn.metrics import roc_auc_score
+
+    rng = np.random.RandomState(0)
+    X = np.vstack([rng.normal(size=(500, 4)), rng.normal(size=(10, 4)) * 0.1 + 6])
+    y = np.arange(510) >= 500
+    som = TFSOM().fit(X)
+    by_distance = roc_auc_score(y, -som.score_samples(X))
+    assert roc_auc_score(y, -som.score_samples(X, method="u_height")) > max(0.95, by_distance)

@@ -57,7 +57,8 @@ def slow_energies(codebook, X, sample_weight, H, metric="euclidean"):
 )
 class TestEnergies:
     def test_they_equal_slow_loops(self, lattice, boundary, neighborhood, shape):
-        som = random_map(lattice, boundary, shape).set_params(neighborhood=neighborhood)
+        som = random_map(lattice, boundary, shape)
+        som._neighborhood = neighborhood
         X, weights = samples(n_samples=30), np.random.RandomState(2).uniform(0.1, 3, size=30)
         H = reference.neighborhood_matrix(shape, lattice, boundary, neighborhood, 1.7)
         slow = slow_energies(som.codebook_, X, weights, H)

@@ -22,7 +22,7 @@ def test_the_code_runs(tmp_path, monkeypatch):
     plt.close("all")
     assert (tmp_path / "digits.png").exists()
     assert names["som"].grid_shape_ == (16, 13)
-    assert names["search"].best_score_ > 0.9
+    assert 3 <= names["search"].best_params_["grid_size"] <= 8
     assert len(set(names["labels"])) == 10
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sklearn_tfsom._grid import Grid
+from sklearn_tfsom._heights import u_heights
 from sklearn_tfsom._samples import paired_distances
 from sklearn_tfsom._validation import BOOLEAN, check_sample_weight, choice
 from sklearn_tfsom.metrics._reading import check_argument, check_fitted_grid, check_n_neighbors
@@ -88,11 +89,8 @@ def u_matrix(
     n_neighbors = check_n_neighbors(n_neighbors, grid)
     check_argument("average", average, choice(("mean", "median")))
     check_argument("between", between, BOOLEAN)
-    gaps = _gaps(estimator, grid, n_neighbors)
-    is_lonely = np.isnan(gaps).all(axis=1)
-    gaps[is_lonely] = 0  # what a unit without neighbors shows
-    nan_average = np.nanmean if average == "mean" else np.nanmedian
-    values = nan_average(gaps, axis=1).reshape(grid.shape)
+    heights = u_heights(grid, estimator.codebook_, estimator._metric, n_neighbors, average)
+    values = heights.reshape(grid.shape)
     if not between:
         return values
     return _with_cells_between(values, estimator, grid)
@@ -135,19 +133,6 @@ def hit_histogram(
     weights = check_sample_weight(sample_weight, len(bmus))
     hits = np.bincount(bmus, weights, minlength=grid.n_units).astype(np.float64)
     return hits.reshape(grid.shape)
-
-
-def _gaps(estimator: Any, grid: Grid, n_neighbors: int) -> NDArray[np.float64]:
-    """Distances of units to their neighbors (n_units, n_neighbors), NaN where there is none."""
-    neighbors = grid.neighbors(n_neighbors)
-    units = np.arange(grid.n_units)
-    gaps = np.full(neighbors.shape, np.nan)
-    for step, neighbor in enumerate(neighbors.T):
-        # Where a narrow map is joined to itself, a neighbor is met twice, or is the unit itself.
-        is_met = (neighbors[:, :step] == neighbor[:, None]).any(axis=1)
-        exists = (neighbor >= 0) & (neighbor != units) & ~is_met
-        gaps[exists, step] = _gap(estimator, units[exists], neighbor[exists])
-    return gaps
 
 
 def _gap(estimator: Any, units: NDArray, others: NDArray) -> NDArray[np.float64]:

@@ -152,7 +152,9 @@ def codebook_of(estimator: Any) -> tuple[NDArray[np.float64], str]:
 def neighborhood_rows(estimator: Any, radius: float) -> Callable[[NDArray], NDArray[np.float64]]:
     """Return a function that gives rows of H: units (n,) to neighborhoods (n, n_units)."""
     grid = grid_of(estimator)
-    kernel = kernels(grid, neighborhood_of(estimator))(radius)
+    trained = copy.copy(estimator)
+    trained.neighborhood = estimator._neighborhood  # whatever is set now
+    kernel = kernels(grid, neighborhood_of(trained))(radius)
     parity = np.arange(grid.n_rows) % 2
 
     def rows_of(units: NDArray) -> NDArray[np.float64]:
