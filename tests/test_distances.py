@@ -240,7 +240,7 @@ def test_missing_values_under_a_metric_of_whole_samples(X, metric):
 
 
 @pytest.mark.parametrize("metric", ABSOLUTE)
-@pytest.mark.parametrize("n_features", [1, 2, 3, 4, 5, 9])
+@pytest.mark.parametrize("n_features", [1, 4, 6])
 def test_compiled_loops_change_nothing(metric, n_features, monkeypatch):
     from sklearn_tfsom._tf import graphs
 
