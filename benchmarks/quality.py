@@ -428,8 +428,8 @@ def main():
             "initialization, batch), mean of both mirrored starts, since the sign of an "
             "eigenvector is arbitrary. TFSOM: defaults and the Toolbox's size; from the start "
             "that it takes itself, and the mean of both. Ratios below 1 and differences below "
-            "0 are in its favor. The errors of the Toolbox's mirrored start are stored to six digits, "
-            "without the combined one: its training is repeated from there, and ends at those.",
+            "0 are in its favor. The errors of the Toolbox's mirrored start are stored to six "
+            "digits, without the combined one: its training is repeated from there, and ends at those.",
             "Data: `var` is standardized, `log` is log(1 + x) before, `nan` has missing values; "
             "`sk_` are scikit-learn's.",
         ]

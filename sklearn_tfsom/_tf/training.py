@@ -199,6 +199,36 @@ def _update(is_separable: bool, is_spherical: bool) -> tf.types.experimental.Pol
 
 
 @one_graph
+def _learn(is_separable: bool, is_spherical: bool) -> tf.types.experimental.PolymorphicFunction:
+    """Make the graph that adds statistics to faded ones, and moves the code vectors by both."""
+
+    def learn(
+        codebook: tf.Tensor,
+        sums: tf.Tensor,
+        counts: tf.Tensor,
+        new_sums: tf.Tensor,
+        new_counts: tf.Tensor,
+        factors: tf.Tensor,
+        center: tf.Tensor,
+        scale: tf.Tensor,
+        first: tf.Tensor,
+        second: tf.Tensor,
+    ) -> list[tf.Tensor]:
+        fade, unit_weight = tf.unstack(factors, 2)
+        counts = fade * counts + unit_weight * new_counts
+        # What has faded that far is more than floating point can tell from 0.
+        is_left = counts > _FADED
+        counts = tf.where(is_left, counts, tf.zeros_like(counts))
+        sums = fade * sums + unit_weight * new_sums
+        sums = tf.where(is_left, sums, tf.zeros_like(sums))
+        total, sphere = Statistics(sums, counts, fade), _sphere(is_spherical, center, scale)
+        return [update(codebook, total, smoother(first, second), sphere), sums, counts]
+
+    signature = [*[_CODEBOOK] * 5, _VECTOR, *_SPHERE, *kernel_signature(is_separable)]
+    return tf.function(learn, input_signature=signature, autograph=False)
+
+
+@one_graph
 def _onto_grid(is_spherical: bool) -> tf.types.experimental.PolymorphicFunction:
     def onto_grid(
         codebook: tf.Tensor,
@@ -262,8 +292,11 @@ class Data:
 
         What is returned of the statistics is in units of `unit_weight`.
         """
+        parts = [tf.constant(part) for part in kernel]
         if self._rows is None:
-            return self.update(codebook, self._statistics(codebook), kernel)
+            graph = _update(kernel[1].ndim == 4, self._samples.geometry == "spherical")
+            total = self.statistics(codebook)
+            return _Moved(*graph(codebook, *total, *self.sphere, *parts))
         tiling = self._tiling(codebook, len(self._samples))
         epoch = _epoch(
             self._dtype,
@@ -272,24 +305,28 @@ class Data:
             self._samples.has_missing,
             self._samples.geometry,
         )
-        parts = [tf.constant(part) for part in kernel]
         return _Moved(*epoch(*self._rows, codebook, *self.sphere, *parts, *tiling))
 
-    def update(self, codebook: tf.Tensor, total: Statistics, kernel: Kernel) -> _Moved:
-        """Move the codebook to what statistics say."""
-        graph = _update(kernel[1].ndim == 4, self._samples.geometry == "spherical")
-        parts = [tf.constant(part) for part in kernel]
-        return _Moved(*graph(codebook, *total, *self.sphere, *parts))
+    def learn(
+        self, codebook: tf.Tensor, learnt: list[tf.Tensor], kernel: Kernel, fade: float
+    ) -> tuple[list[tf.Tensor], float]:
+        """Search all samples, and move the codebook to what they and faded sums and counts say.
 
-    def statistics(self, codebook: tf.Tensor) -> Statistics:
-        """Search all samples, and sum them up."""
-        return Statistics(*(part * self.unit_weight for part in self._statistics(codebook)))
+        Returns the codebook, the sums and the counts, and the mean distance before.
+        """
+        total = self.statistics(codebook)
+        graph = _learn(kernel[1].ndim == 4, self._samples.geometry == "spherical")
+        factors = tf.constant([fade, self.unit_weight], tf.float64)
+        parts = [*self.sphere, *(tf.constant(part) for part in kernel)]
+        new = graph(codebook, *learnt, total.sums, total.counts, factors, *parts)
+        return new, self.mean_error(float(total.error) * self.unit_weight)
 
     def mean_error(self, total: float) -> float:
         """Turn a sum of distances in the frame into their mean, in data units."""
         return total / float(self._weights.sum()) / self._frame.unit(self._samples.geometry)
 
-    def _statistics(self, codebook: tf.Tensor) -> Statistics:
+    def statistics(self, codebook: tf.Tensor) -> Statistics:
+        """Search all samples, and sum them up, in units of `unit_weight`."""
         if self._sparse is not None:
             return Statistics(*self._sparse.statistics(codebook))
         if self._rows is not None:
@@ -349,16 +386,10 @@ class Learner:
         error : float
             Mean distance of the batch to its units, before they have learnt it; in data units.
         """
-        new = data.statistics(self._codebook)
-        counts = fade * self._counts + new.counts
-        # What has faded that far is more than floating point can tell from 0.
-        is_left = counts > _FADED
-        self._counts = tf.where(is_left, counts, tf.zeros_like(counts))
-        sums = fade * self._sums + new.sums
-        self._sums = tf.where(is_left, sums, tf.zeros_like(sums))
-        total = Statistics(self._sums, self._counts, new.error)
-        self._codebook = data.update(self._codebook, total, kernel).codebook
-        return data.mean_error(float(new.error))
+        learnt = [self._sums, self._counts]
+        new, error = data.learn(self._codebook, learnt, kernel, fade)
+        self._codebook, self._sums, self._counts = new
+        return error
 
     def codebook(self) -> NDArray[np.float64]:
         """Return the code vectors, (n_units, n_features), in data units."""
