@@ -238,7 +238,7 @@ def fastersom(X, grid_shape, seed):
 
 
 def xpysom(X, grid_shape, seed):
-    """As many epochs as passes above epochs, since there is no default."""
+    """Batch training; the number of epochs has no default."""
     from xpysom import XPySom
 
     som = XPySom(*grid_shape, X.shape[1], random_seed=seed, xp=np)
@@ -390,26 +390,21 @@ def dominates(one, other):
 def draw(rows):
     """Draw both errors of all libraries, a plane for each set."""
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
-    figure = Figure(figsize=(4.5 * len(LIBRARY_SETS), 4), layout="constrained")
+    libraries = [name for name in DEFAULTS if name in {row["library"] for row in rows}]
+    looks = {
+        name: {"color": f"C{k}", "marker": "*os^vDPXp"[k]} for k, name in enumerate(libraries)
+    }
+    figure = Figure(figsize=(4 * len(LIBRARY_SETS) + 2, 3.6), layout="constrained")
     for axes, name in zip(figure.subplots(1, len(LIBRARY_SETS)), LIBRARY_SETS, strict=True):
-        places = [row for row in rows if row["data"] == name]
-        for k, row in enumerate(places):  # by quantization error: labels above and below, in turn
-            color = "C1" if row["library"].startswith("TFSOM") else "C0"
-            place = row["QE"], row["TE"]
-            axes.plot(*place, "x" if row["dominated by"] else "o", color=color)
-            axes.annotate(
-                row["library"],
-                place,
-                (3, -3) if k % 2 else (3, 3),
-                textcoords="offset points",
-                va="top" if k % 2 else "bottom",
-                rotation=-40 if k % 2 else 40,
-                rotation_mode="anchor",
-                fontsize=8,
-            )
+        for row in (row for row in rows if row["data"] == name):
+            filling = "none" if row["dominated by"] else "full"
+            look = looks[row["library"]]
+            axes.plot(row["QE"], row["TE"], **look, fillstyle=filling, linestyle="", ms=9)
         axes.set(title=name, xlabel="quantization error", ylabel="topographic error")
-        axes.margins(0.2, 0.25)
+    handles = [Line2D([], [], **look, linestyle="", ms=9, label=n) for n, look in looks.items()]
+    figure.legend(handles=handles, loc="outside right upper")
     return figure
 
 
@@ -429,7 +424,7 @@ def main():
             "eigenvector is arbitrary. TFSOM: defaults and the Toolbox's size; from the start "
             "that it takes itself, and the mean of both. Ratios below 1 and differences below "
             "0 are in its favor. The errors of the Toolbox's mirrored start are stored to six "
-            "digits, without the combined one: its training is repeated from there, and ends at those.",
+            "digits, without the combined one: its training is repeated, and ends at those.",
             "Data: `var` is standardized, `log` is log(1 + x) before, `nan` has missing values; "
             "`sk_` are scikit-learn's.",
         ]
@@ -441,7 +436,8 @@ def main():
     notes += [
         "QE: quantization error, mean distance to the best-matching unit. TE: topographic error, "
         "share of samples whose two best-matching units are not neighbors (6 on hexagonal "
-        "lattices, else 8). Combined error: Kaski and Lagus, 1996.",
+        "lattices, else 8, with which it is the lower). Combined error: Kaski and Lagus, 1996; "
+        "its paths are the shorter, too.",
         f"k-means: one start. Standardized, but for digits and pixels (each {pixel_step}th of a "
         "photograph's, in [0, 1]). Trustworthiness and neighborhood preservation: 5 neighbors, on "
         f"at most {LARGEST_OF_PAIRS:,} rows drawn from the data. All errors are on the training "
@@ -456,8 +452,8 @@ def main():
             "Other libraries: the grid that TFSOM takes; means over "
             f"{n_seeds} seed{'s' * (n_seeds > 1)} where something is random; {N_PASSES} passes "
             "over the data where their number has no default. A map dominates another if it is "
-            "nowhere worse in both errors, and better in one; the picture shows dominated ones as "
-            "crosses.",
+            "nowhere worse in both errors, and better in one; the picture shows dominated ones "
+            "hollow.",
             *(
                 f"{library}: {' '.join(inspect.getdoc(DEFAULTS[library]).split())}"
                 for library in DEFAULTS

@@ -44,6 +44,10 @@ RULES = {
 }
 
 
+# Weights are cut into so many parts for mini-batches, at most.
+_MOST_DEALT = 2**24
+
+
 class Plan(NamedTuple):
     """All that training needs to know."""
 
@@ -99,7 +103,13 @@ def make_plan(som: Any, samples: Samples, sample_weight: NDArray[np.float64]) ->
     neighborhood = neighborhood_of(som)
     grids = [grid] * len(radii)
     batches = None
-    if som.batch_size is not None and som.batch_size < sample_weight.sum():
+    total = float(sample_weight.sum())
+    if som.batch_size is not None and som.batch_size < total:
+        if total > max(_MOST_DEALT, 4 * len(samples)):
+            raise ValueError(
+                f"sample_weight sums to {total:g}, too many samples to deal out to mini-batches "
+                f"of batch_size={som.batch_size}. Divide the weights, or leave batch_size None."
+            )
         fixed = np.random.RandomState(0)  # an order is all that is wanted
         order, reached = in_order(samples, sample_weight, plane.mean, fixed)
         batches = deal(order, reached, som.batch_size)
@@ -201,20 +211,32 @@ def that_count(samples: Samples, sample_weight: NDArray[np.float64]) -> NDArray[
     return slice(None) if counts is None else np.flatnonzero(counts)
 
 
+def check_n_clusters(som: Any, grid: Grid) -> None:
+    """Check that there are no fewer units than clusters.
+
+    Raises
+    ------
+    InvalidParameterError
+        Where there are.
+    """
+    is_number = som.n_clusters is not None and not isinstance(som.n_clusters, str)
+    if is_number and som.n_clusters > grid.n_units:
+        raise valid.wrong_parameter(
+            "n_clusters",
+            som,
+            f"at most the number of units, {grid.n_units} on a map of "
+            f"{grid.n_rows}x{grid.n_columns}",
+            str(som.n_clusters),
+        )
+
+
 def _grid(som: Any, n_samples: float, plane: PrincipalPlane) -> Grid:
     if isinstance(som.grid_size, str):
         n_rows, n_columns = automatic_shape(n_samples, plane.deviations, som.lattice)
     else:
         n_rows, n_columns = np.broadcast_to(som.grid_size, 2).tolist()
     grid = Grid(n_rows, n_columns, som.lattice, som.boundary)
-    is_number = som.n_clusters is not None and not isinstance(som.n_clusters, str)
-    if is_number and som.n_clusters > grid.n_units:
-        raise valid.wrong_parameter(
-            "n_clusters",
-            som,
-            f"at most the number of units, {grid.n_units} on a map of {n_rows}x{n_columns}",
-            str(som.n_clusters),
-        )
+    check_n_clusters(som, grid)
     return grid
 
 

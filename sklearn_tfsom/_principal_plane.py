@@ -93,10 +93,15 @@ def _dense_plane(
     # In units of about the largest range, so that no square leaves float64's range.
     unit = math.ldexp(1.0, math.frexp(largest)[1] - 1)
 
-    def weighted(rows: slice, columns: slice = slice(None)) -> NDArray[np.float64]:
-        tile = centered(samples[rows][:, columns], mean[columns])
+    def weighted(rows: slice) -> NDArray[np.float64]:
+        tile = centered(samples[rows], mean)
         tile *= (np.sqrt(share(rows)) / unit)[:, None]
         return tile
+
+    def weighted_strip(columns: slice) -> NDArray[np.float64]:
+        strip = centered(samples.strip(columns), mean[columns])
+        strip *= (np.sqrt(share(slice(None))) / unit)[:, None]
+        return strip
 
     def spread(variances: NDArray[np.float64]) -> float:
         return math.sqrt(np.sum(variances / counts)) * unit
@@ -108,13 +113,12 @@ def _dense_plane(
     is_by_pairs = is_incomplete and n_features <= _MOST_PAIRED_FEATURES
     covariance = None
     if n_samples < n_features and not is_by_pairs:  # the same eigenvalues from the smaller product
-        whole = slice(None)
         step = max(1, 2**20 // n_samples) if samples.is_on_disk else n_features
         strips = [slice(first, first + step) for first in range(0, n_features, step)]
         variances = np.empty(n_features)
         scatter = np.zeros((n_samples, n_samples))
         for columns in strips:
-            strip = weighted(whole, columns)
+            strip = weighted_strip(columns)
             variances[columns] = np.einsum("ij,ij->j", strip, strip)
             strip /= np.sqrt(counts[columns])
             scatter += strip @ strip.T
@@ -123,14 +127,14 @@ def _dense_plane(
         def direction(vector: NDArray[np.float64]) -> NDArray[np.float64]:
             return np.concatenate(
                 [
-                    weighted(whole, columns).T @ vector / np.sqrt(counts[columns])
+                    weighted_strip(columns).T @ vector / np.sqrt(counts[columns])
                     for columns in strips
                 ]
             )
 
         found = [direction(vector) for vector in vectors]
         if is_of_use:
-            all_weighted = weighted(whole)
+            all_weighted = weighted(slice(None))
             covariance = all_weighted.T @ all_weighted
     else:
         scatter = np.zeros((n_features, n_features))

@@ -44,6 +44,7 @@ class Samples:
     Attributes
     ----------
     shape : tuple (n_samples, n_features)
+    metric : str
     dtype : dtype
         float32 or float64: of the tiles, and of the results.
     geometry : {"euclidean", "spherical", "manhattan", "chebyshev"}
@@ -58,7 +59,7 @@ class Samples:
         *,
         has_missing: bool | None = None,
     ) -> None:
-        self._X, self._metric, self._rows = X, metric, rows
+        self._X, self.metric, self._rows = X, metric, rows
         self._has_missing = has_missing
         self.shape: tuple[int, int] = (X.shape[0] if rows is None else len(rows), X.shape[1])
         self.dtype: np.dtype[Any] = np.dtype(np.float32 if X.dtype == np.float32 else np.float64)
@@ -70,18 +71,27 @@ class Samples:
 
     def __getitem__(self, rows: slice) -> Any:
         """Return a tile: an array (a view where it can be), or a CSR matrix where X is one."""
-        tile = self._X[rows if self._rows is None else self._rows[rows]]
+        tile = self._raw(rows)
         if tile.dtype != self.dtype:
             tile = tile.astype(self.dtype)
-        return tile if self.geometry != "spherical" else directions(tile, self._metric)
+        return tile if self.geometry != "spherical" else directions(tile, self.metric)
+
+    def _raw(self, rows: slice) -> Any:
+        return self._X[rows if self._rows is None else self._rows[rows]]
+
+    def strip(self, columns: slice) -> NDArray:
+        """Return some features of all samples, dense ones."""
+        if self.geometry == "spherical":
+            return self[:][:, columns]
+        return self._raw(slice(None))[:, columns].astype(self.dtype, copy=False)
 
     def take(self, rows: NDArray[np.int64] | slice) -> Samples:
         """Return some of the samples; on disk they are left there."""
         index = rows if self._rows is None else self._rows[rows]
         has_missing = None if self._has_missing else self._has_missing
         if isinstance(index, slice) or not self.is_on_disk:
-            return Samples(self._X[index], self._metric, has_missing=has_missing)
-        return Samples(self._X, self._metric, index, has_missing=has_missing)
+            return Samples(self._X[index], self.metric, has_missing=has_missing)
+        return Samples(self._X, self.metric, index, has_missing=has_missing)
 
     @property
     def values(self) -> Any:
@@ -110,7 +120,7 @@ class Samples:
         """Whether values are missing (NaN)."""
         if self._has_missing is None:
             self._has_missing = not self.is_sparse and any(
-                bool(np.isnan(self._X[rows].min())) for rows in self.tiles()
+                bool(np.isnan(self._raw(rows).min())) for rows in self.tiles()
             )
         return self._has_missing
 

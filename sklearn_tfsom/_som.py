@@ -35,7 +35,7 @@ from sklearn_tfsom._imputation import (
 from sklearn_tfsom._neighborhood import kernels
 from sklearn_tfsom._plan import RULES, Plan, make_plan
 from sklearn_tfsom._samples import INCOMPLETE_METRICS, SPARSE_METRICS, Samples, is_memory_map
-from sklearn_tfsom._schedules import memory_of_batches, n_epochs_to_end
+from sklearn_tfsom._schedules import PRIOR, memory_of_batches, n_epochs_to_end
 from sklearn_tfsom._stream import learn_stream
 from sklearn_tfsom._tf.startup import tensorflow_core
 
@@ -135,8 +135,9 @@ class TFSOM(
         None updates the map once an epoch, from all samples. With an int it learns by mini-batches
         of that many samples (of that total weight), the same in each epoch and each a cross
         section of the data, while what it learnt before fades: it remembers five samples for each
-        unit, or all if there are fewer. With 10,000 samples or more, five epochs of this do what
-        twenty of the other do. It searches the whole grid.
+        unit, or four batches if that is more. With 10,000 samples or more, five epochs of this do
+        what twenty of the other do. It searches the whole grid. Where all samples weigh less than
+        one batch, it is None.
 
     n_clusters : int, "auto" or None, default=None
         None makes every unit a cluster. With an int the units are merged into that many clusters
@@ -192,7 +193,7 @@ class TFSOM(
         "radius" of each epoch (of each mini-batch of the last `partial_fit`), in lattice spacings,
         and "quantization_error" of the codebook that it began with (on a coarser grid where
         `coarse_to_fine` searches one), in data units. It costs no pass of its own: it is summed
-        from the search's float32 scores, good to 1e-6 on most data, and to less where samples lie
+        from the search's float32 scores, good to 1e-5 on most data, and to less where samples lie
         much closer to their units than to the data's mean. With `compute_topographic_error`
         also "topographic_error": of the whole map that the epoch ended with.
 
@@ -225,10 +226,10 @@ class TFSOM(
     between 0 and 2. There a sample is a direction ``x / |x|`` (of ``x - mean(x)``), and a code
     vector too, of length 1: what the formula above makes of directions, divided by its length.
     That minimizes the sum of ``h (1 - cos)``, as the mean does that of squared distances. A sample
-    of zeros (of equal values) has no direction: it takes no part in training, its distance to
-    every unit is 1, and its unit the first one. "manhattan" and "chebyshev" choose the unit; the
-    code vectors remain means, which do not minimize these distances (medians and midranges would,
-    but those do not add up).
+    of zeros (of equal values) has no direction: it takes no part in training, nor in `history_`
+    and `n_samples_seen_`; its distance to every unit is 1, and its unit the first one.
+    "manhattan" and "chebyshev" choose the unit; the code vectors remain means, which do not
+    minimize these distances (medians and midranges would, but those do not add up).
 
     Sparse samples go with "euclidean" and "cosine", missing values with all but "cosine" and
     "correlation", and not with each other.
@@ -284,7 +285,7 @@ class TFSOM(
         radius_decay: Any = "exponential",
         coarse_to_fine: bool = True,
         tol: float = 1e-4,
-        batch_size: int | None = None,
+        batch_size: Any = None,
         n_clusters: Any = None,
         features: str = "distances",
         compute_topographic_error: bool = False,
@@ -360,8 +361,9 @@ class TFSOM(
         if plan.batches is None:
             epochs = core.train_epochs(plan.samples, plan.sample_weight, *start)
         else:
-            memory = memory_of_batches(plan.grid.n_units, float(plan.sample_weight.sum()))
-            epochs = core.train_batches(plan.samples, plan.batches, *start, memory)
+            total = float(plan.sample_weight.sum())
+            memory = memory_of_batches(plan.grid.n_units, self.batch_size, total)
+            epochs = core.train_batches(plan.samples, plan.batches, *start, memory, PRIOR)
         n_falling = n_epochs_to_end(plan.radii)
         history: dict[str, list[float]] = {"radius": [], "quantization_error": []}
         has_settled = False
@@ -386,7 +388,9 @@ class TFSOM(
                 units = epoch.units()
                 if len(units.counts) != plan.grid.n_units:  # on a coarser grid
                     units = core.Units(codebook, hits[:, None])
-                made = self._attributes(plan.grid, codebook, units, bmus, hits, history)
+                made = self._attributes(
+                    plan.grid, codebook, units, bmus, hits, history, self.metric
+                )
                 return {
                     **made,
                     "quantization_error_": error,
@@ -440,7 +444,8 @@ class TFSOM(
         nothing is best shuffled; one that drifts is followed. After a jump of the data it takes
         some four memories until the map is as good as before.
 
-        A map from `fit` goes on learning, with what it has learnt as its memory.
+        A map from `fit` goes on learning, with what it has learnt as its memory. A map keeps its
+        grid and its metric, whatever parameters are set later; the others count as they are.
 
         Parameters
         ----------
@@ -488,7 +493,9 @@ class TFSOM(
         bmus, _, hits = self._search(samples, left, memory.codebook)
         hits += memory.hits
         self.__dict__.update(
-            self._attributes(memory.grid, memory.codebook, memory.units, bmus, hits, history),
+            self._attributes(
+                memory.grid, memory.codebook, memory.units, bmus, hits, history, samples.metric
+            ),
             quantization_error_=memory.error,
             n_samples_seen_=memory.seen,
             _is_from_stream=True,
@@ -705,18 +712,19 @@ class TFSOM(
         """
         samples = self._check_fitted_data(X)
         valid.check_value("method", self, method, [valid.choice(["expectation", "unit"])])
-        values = samples.values
+        values = samples.values.astype(samples.dtype)  # a copy
         if not samples.has_missing:
-            return values.copy()
-        if method == "unit" or self._metric != "euclidean":
-            bmus = tensorflow_core().nearest(samples, self.codebook_)[:, 0]
-            filled = self.codebook_[bmus]
-        else:
+            return values
+        bmus = tensorflow_core().nearest(samples, self.codebook_)[:, 0]
+        filled = self.codebook_[bmus].astype(np.float64)
+        if method == "expectation" and self._metric == "euclidean":
             residuals = getattr(self, "_residuals", None)
             if residuals is None:
                 residuals = variances_of(self.codebook_, self.hits_, self.quantization_error_)
             codebook = self.codebook_.astype(np.float64)
-            filled = expected_values(values, codebook, self.hits_, residuals)
+            with np.errstate(over="ignore", invalid="ignore"):  # far out; the unit's value remains
+                expected = expected_values(values, codebook, self.hits_, residuals)
+            filled = np.where(np.isfinite(expected), expected, filled)
         return np.where(np.isnan(values), filled.astype(values.dtype), values)
 
     def __sklearn_tags__(self) -> Tags:
@@ -739,7 +747,7 @@ class TFSOM(
             right = f"one of {', '.join(map(repr, SPARSE_METRICS))} for sparse X"
             raise valid.wrong_parameter("metric", self, right, repr(metric))
         # Numbers on disk stay as they are: tiles are converted when they are read.
-        is_left = is_memory_map(X) and isinstance(X, np.ndarray) and X.dtype.kind in "iuf"
+        is_left = is_memory_map(X) and isinstance(X, np.ndarray) and X.dtype.kind in "biuf"
         X = validate_data(
             self,
             X,
@@ -795,6 +803,7 @@ class TFSOM(
         bmus: NDArray,
         hits: NDArray,
         history: dict,
+        metric: str,
     ) -> dict[str, Any]:
         """All fitted attributes that a codebook, what units have learnt, and the hits lead to."""
         means = np.where(units.counts > 0, units.means, codebook).astype(codebook.dtype)
@@ -812,7 +821,7 @@ class TFSOM(
             # What the codebook was trained with, whatever is set afterwards.
             "_lattice": grid.lattice,
             "_boundary": grid.boundary,
-            "_metric": self.metric,
+            "_metric": metric,
             "_neighborhood": self.neighborhood,
             "unit_positions_": grid.positions(),
             "hits_": hits,
@@ -844,6 +853,8 @@ class TFSOM(
                 self._unit_means,
                 self._unit_counts,
             )
+        if not np.isfinite(self.__dict__.get("_residuals", 0.0)).all():  # weights next to nothing
+            del self._residuals
 
     def _warn_of_few_clusters(self, stacklevel: int) -> None:
         n_hit = np.count_nonzero(self.hits_)

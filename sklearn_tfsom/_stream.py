@@ -9,13 +9,16 @@ from numpy.typing import DTypeLike, NDArray
 
 from sklearn_tfsom._grid import Grid, grid_of
 from sklearn_tfsom._neighborhood import kernels
-from sklearn_tfsom._plan import begin_stream, neighborhood_of, stream_schedule, that_count
+from sklearn_tfsom._plan import (
+    begin_stream,
+    check_n_clusters,
+    neighborhood_of,
+    stream_schedule,
+    that_count,
+)
 from sklearn_tfsom._samples import Samples
+from sklearn_tfsom._schedules import PRIOR
 from sklearn_tfsom._tf.startup import tensorflow_core
-
-# The weight with which the first codebook counts in each unit: without it a first piece of one
-# sample, or of equal ones, would leave the map a single point for good.
-_PRIOR = 0.1
 
 
 class Memory(NamedTuple):
@@ -61,11 +64,12 @@ def learn_stream(som: Any, samples: Samples, sample_weight: NDArray[np.float64])
     core = tensorflow_core()
     if hasattr(som, "codebook_"):
         memory = _recall(som)
+        check_n_clusters(som, memory.grid)
         is_centered = not samples.is_sparse
         frame = core.Frame.of_codebook(memory.codebook, samples.dtype, is_centered=is_centered)
     else:
         grid, codebook, mean, spread = begin_stream(som, samples, sample_weight)
-        units = core.Units(codebook, np.full((grid.n_units, 1), _PRIOR))
+        units = core.Units(codebook, np.full((grid.n_units, 1), PRIOR))
         memory = Memory(grid, codebook, units, np.zeros(grid.n_units), 0.0, 0.0)
         center = mean * (not samples.is_sparse)
         frame = core.Frame.around(center, spread, samples.dtype)
@@ -76,7 +80,7 @@ def learn_stream(som: Any, samples: Samples, sample_weight: NDArray[np.float64])
     batches = list(stream_schedule(som, memory.grid).batches(weights, memory.seen))
     errors: list[float] = []
     for n_batches, batch in enumerate(batches, start=1):
-        data = core.Data(learnt.take(batch.rows), weights[batch.rows], frame)
+        data = core.Data(learnt.take(batch.rows), batch.weights, frame)
         errors.append(learner.learn(data, kernel(batch.radius), batch.fade))
         if som.verbose:
             print(
@@ -86,9 +90,11 @@ def learn_stream(som: Any, samples: Samples, sample_weight: NDArray[np.float64])
     # What is left in the end: of all before, and after each mini-batch of what it held.
     fades = np.cumprod([1.0, *(batch.fade for batch in reversed(batches))])[::-1]
     left_of_all, left_of_each = fades[0], fades[1:]
-    sizes = [batch.rows.stop - batch.rows.start for batch in batches]
+    left_of_learnt = np.zeros(len(learnt))
+    for batch, share in zip(batches, left_of_each, strict=True):
+        left_of_learnt[batch.rows] += share * batch.weights
     left = np.zeros(len(samples))
-    left[which] = weights * np.repeat(left_of_each, sizes)
+    left[which] = left_of_learnt
     batch_weights = np.array([batch.weight for batch in batches])
     remembered = [memory.hits.sum() * left_of_all, *(left_of_each * batch_weights)]
     return Learnt(

@@ -276,6 +276,14 @@ def test_impute_at_any_scale(gappy, scale):
     assert_allclose(imputed / scale, expected, rtol=1e-6, atol=1e-6)
 
 
+def test_impute_far_out_and_with_weights_next_to_nothing():
+    X = np.random.RandomState(0).normal(size=(50, 3))
+    for weights in (None, np.full(50, 1e-308)):
+        som = TFSOM(4).fit(X, sample_weight=weights)
+        for sample in ([[1, np.nan, 2.0]], [[1e100, np.nan, 0]], [[1e150, np.nan, 0]]):
+            assert np.isfinite(som.impute(sample)).all()
+
+
 @pytest.mark.parametrize("grid_size", [1, (1, 2), (7, 9)])
 def test_impute_of_degenerate_data(grid_size):
     rng = np.random.RandomState(0)

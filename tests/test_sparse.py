@@ -174,6 +174,29 @@ def test_search_is_exact_beside_ties(offset, n_features):
     assert_allclose(som.transform(csr_array(X)), som.transform(X), rtol=1e-9, atol=1e-9)
 
 
+def test_many_near_ties_are_settled_as_few_are():
+    base = scipy.sparse.random_array((9, 4000), density=0.02, rng=np.random.RandomState(0))
+    base = base.toarray()
+    codebook = np.repeat(base, 2, axis=0)
+    for unit in range(9):
+        codebook[2 * unit + 1, np.flatnonzero(base[unit])[0]] += 1e-8
+    som = TFSOM((3, 6), max_iter=1).fit(base)
+    som.codebook_ = codebook
+    samples = csr_array(codebook[1::2][np.random.RandomState(0).randint(0, 9, 3000)])
+    distances, bmus = som.bmus(samples, return_distance=True)
+    assert (bmus % 2 == 1).all()
+    assert_allclose(distances, 0, atol=1e-12)
+
+
+def test_too_far_away_is_refused_as_with_dense_samples():
+    som = TFSOM(4).fit(sparse_data(50))
+    far = np.full((2, 12), 1e200)
+    for method in (som.predict, som.transform, som.score, som.bmus):
+        for data in (far, csr_array(far)):
+            with pytest.raises(ValueError, match=r"^X holds values too large: "):
+                method(data)
+
+
 @pytest.mark.parametrize("metric", METRICS)
 def test_empty_rows(metric):
     X = sparse_data(50)

@@ -26,8 +26,8 @@ def slow_stream(X, shape, start, calls, last_radius=0.85):
     radii = []
     for stop, begin in zip(np.cumsum(calls), np.cumsum(calls) - calls, strict=True):
         while begin < stop:
-            size = max(4, min(max(1024, n_units / 4), 0.05 * seen))
-            end = stop if stop - begin < 1.5 * size else begin + int(size)
+            size = int(max(4, min(max(1024, n_units / 4), 0.05 * seen)))
+            end = stop if stop - begin < 1.5 * size else begin + size
             batch = X[begin:end]
             share = min(1.0, seen / max(100, 0.6 * n_units))
             radius = first_radius * (last_radius / first_radius) ** share
@@ -127,6 +127,34 @@ def test_weights_are_repetitions_within_a_mini_batch(stream):
     assert_allclose(som.hits_, other.hits_, rtol=1e-12)
     assert som.n_samples_seen_ == other.n_samples_seen_ == 400 + counts.sum()
     assert som.quantization_error_ == pytest.approx(other.quantization_error_, rel=1e-6)
+
+
+def test_weights_are_repetitions_in_a_long_stream(stream):
+    rng = np.random.RandomState(0)
+    weighted, repeated = TFSOM((4, 4)), TFSOM((4, 4))
+    for piece in np.array_split(stream, 5):
+        counts = rng.randint(0, 4, size=len(piece))
+        weighted.partial_fit(piece, sample_weight=counts)
+        repeated.partial_fit(np.repeat(piece, counts, axis=0))
+        assert weighted.n_iter_ == repeated.n_iter_
+        assert_allclose(weighted.codebook_, repeated.codebook_, rtol=1e-9)
+        assert_allclose(weighted.hits_, repeated.hits_, rtol=1e-9)
+    twice = TFSOM((4, 4)).partial_fit(stream, sample_weight=np.full(900, 2.5))
+    assert np.isfinite(twice.codebook_).all()
+    assert twice.n_samples_seen_ == 2250
+
+
+def test_a_map_keeps_its_grid_and_metric(stream):
+    som = TFSOM((4, 4)).fit(stream)
+    som.set_params(metric="cosine", grid_size=7, lattice="rectangular").partial_fit(stream[:50])
+    assert som.grid_shape_ == (4, 4)
+    differences = stream[:9, None] - som.codebook_
+    assert_allclose(som.transform(stream[:9]), np.linalg.norm(differences, axis=2))
+    gappy = np.where(np.eye(9, 4), np.nan, stream[:9])
+    assert np.isfinite(som.partial_fit(gappy).codebook_).all()  # it is Euclidean
+    som.set_params(n_clusters=17)
+    with pytest.raises(ValueError, match="'n_clusters' parameter of TFSOM must be at most"):
+        som.partial_fit(stream[:50])
 
 
 def test_hits_and_error_are_those_of_the_samples_remembered(stream):
@@ -281,6 +309,25 @@ def test_all_of_each_sample_is_dealt_out(seed):
     assert_allclose(total, weights, rtol=1e-9)
 
 
+@pytest.mark.parametrize("batch_size", [1, 2, 149])
+def test_mini_batches_of_any_size_make_a_map(batch_size):
+    X = load_iris().data
+    som = TFSOM(6, batch_size=batch_size).fit(X)
+    assert som.quantization_error_ < 1.1 * TFSOM(6).fit(X).quantization_error_
+
+
+def test_a_batch_does_not_wipe_out_the_others():
+    X = np.vstack([np.zeros((497, 2)), [[1, 0], [0, 1], [1, 1]]])
+    error = TFSOM(4).fit(X).quantization_error_
+    assert TFSOM(4, batch_size=100).fit(X).quantization_error_ < 2 * error
+
+
+def test_too_much_weight_to_deal_out(stream):
+    with pytest.raises(ValueError, match=r"^sample_weight sums to 9e\+10, too many samples"):
+        TFSOM(3, batch_size=50).fit(stream, sample_weight=np.full(900, 1e8))
+    assert TFSOM(3, batch_size=10**400).fit(stream).n_iter_ > 1
+
+
 @pytest.mark.parametrize("batch_size", [30, 128, 400])
 def test_mini_batches_come_to_the_same_errors(batch_size):
     X = load_digits().data
@@ -360,6 +407,28 @@ def test_a_memory_map_is_an_array(stream, on_disk, params, dtype, order, monkeyp
     assert_array_equal(som.predict(mapped), expected.predict(X))
     assert_array_equal(som.transform(mapped), expected.transform(X))
     assert som.score(mapped) == expected.score(X)
+
+
+def test_parts_of_a_memory_map_with_gaps(stream, on_disk):
+    X = stream.copy()
+    X[-90:, 3] = np.nan
+    weights = np.ones(900)
+    weights[0] = 0
+    for params in ({"batch_size": 80}, {}):
+        expected = TFSOM(4, max_iter=4, **params).fit(X, sample_weight=weights)
+        som = TFSOM(4, max_iter=4, **params).fit(on_disk(X), sample_weight=weights)
+        assert_allclose(som.codebook_, expected.codebook_, atol=1e-10)
+        for name, values in expected.history_.items():
+            assert_allclose(som.history_[name], values, rtol=1e-6)
+
+
+def test_a_wide_memory_map(on_disk):
+    X = np.random.RandomState(0).randint(0, 9, size=(30, 3000)).astype(float)
+    expected = TFSOM(3).fit(X)
+    for dtype in (np.float64, np.uint8):
+        som = TFSOM(3).fit(on_disk(X, dtype))
+        assert_allclose(som.codebook_, expected.codebook_, atol=1e-9)
+    assert som.impute(on_disk(X, np.uint8)).dtype == np.float64
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float16, ">f4"])

@@ -13,6 +13,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import DTypeLike, NDArray
 
+TOO_FAR = "X holds values too large: their squared distances leave {}'s range. Rescale it."
+
 
 class Frame(NamedTuple):
     """Where data are moved to before anything is computed: ``(x - center) * scale``."""

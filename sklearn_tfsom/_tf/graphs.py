@@ -57,6 +57,10 @@ def is_worth_compiling(shape: tuple[int, ...], n_samples: int) -> bool:
 @functools.cache
 def _start_compiler() -> None:
     """Compile something small: XLA has start-up lines of its own."""
-    twice = tf.function(lambda x: x + x, jit_compile=True, autograph=False)
+
+    def doubled(x: tf.Tensor) -> tf.Tensor:  # in a loop, of which XLA has a line, too
+        return tf.while_loop(lambda i, _: i < 1, lambda i, y: (i + 1, y + y), (0, x))[1]
+
+    compiled = tf.function(doubled, jit_compile=True, autograph=False)
     with startup_lines_held_back():
-        twice(tf.zeros(1)).numpy()
+        compiled(tf.zeros(1)).numpy()

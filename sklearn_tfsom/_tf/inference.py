@@ -23,6 +23,7 @@ from sklearn_tfsom._tf.exact import (
     squared_distances,
 )
 from sklearn_tfsom._tf.frame import (
+    TOO_FAR,
     Frame,
     as_distances,
     lengths,
@@ -44,8 +45,6 @@ _CHUNK_VALUES = 2**22
 
 # Up to so many differences between samples and units NumPy is done before a graph is called.
 _FEW_DIFFERENCES = 2**16
-
-_TOO_FAR = "X holds values too large: their squared distances leave {}'s range. Rescale it."
 
 _CODEBOOK = tf.TensorSpec([None, None], tf.float64)
 _CENTER = tf.TensorSpec([None], tf.float64)
@@ -301,10 +300,10 @@ def nearest(samples: Samples, codebook: NDArray, n_bmus: int = 1) -> NDArray[np.
     inside, kind = _inside(frame, codebook), _kind(samples)
     bmus = np.empty((n_samples, n_bmus), dtype=np.int64)
     if n_bmus > 1:
-        n_rows, find = tile_rows(4 * n_units), _several_nearest_tile(*kind)
+        n_rows, find = tile_rows(4 * n_units, n_features), _several_nearest_tile(*kind)
         inside.append(tf.constant(n_bmus))
     else:
-        n_tile = tile_rows(n_units)
+        n_tile = tile_rows(n_units, n_features)
         n_rows = n_tile * -(-_CHUNK_VALUES // (n_tile * n_features))
         find = _nearest_rows(*kind, n_samples <= n_tile)
         if n_samples > n_tile:
@@ -313,7 +312,7 @@ def nearest(samples: Samples, codebook: NDArray, n_bmus: int = 1) -> NDArray[np.
     for rows in _tiles(n_samples, n_rows):
         found, is_finite = find(tf.constant(samples[rows]), *inside)
         if not is_finite:
-            raise ValueError(_TOO_FAR.format("float64"))
+            raise ValueError(TOO_FAR.format("float64"))
         bmus[rows] = np.atleast_2d(found.numpy()).T
     return bmus
 
@@ -343,13 +342,14 @@ def apart(samples: Samples, codebook: NDArray, bmus: NDArray) -> NDArray[np.floa
     inside = _inside(frame, codebook)
     dtype, _, geometry = _kind(samples)
     result = np.empty(bmus.shape)
-    for rows in _tiles(len(samples), tile_rows(4 * samples.shape[1])):
+    n_features = samples.shape[1]
+    for rows in _tiles(len(samples), tile_rows(4 * n_features, n_features)):
         units, tile = tf.constant(bmus[rows].T, tf.int32), samples[rows]
         found = _apart_tile(dtype, geometry)(tf.constant(tile), *inside, units)
         result[rows] = found.numpy().T / frame.unit(geometry)
         _without_direction(tile, result[rows], geometry)
     if not np.isfinite(result).all():
-        raise ValueError(_TOO_FAR.format("float64"))
+        raise ValueError(TOO_FAR.format("float64"))
     return result
 
 
@@ -378,7 +378,7 @@ def distances(samples: Samples, codebook: NDArray) -> NDArray:
     inside = _inside(frame, codebook)
     in_data_units = samples.dtype.type(1 / frame.unit(geometry))  # exact, faster than a division
     result = np.empty((n_samples, n_units), dtype=samples.dtype)
-    n_tile = tile_rows(2 * n_units)
+    n_tile = tile_rows(2 * n_units, samples.shape[1])
     if is_absolute(geometry):
         find = _absolute_distances_tile(*_kind(samples))
         is_compiled = n_samples > n_tile and _is_worth_compiling(n_tile, n_units, samples)
@@ -400,7 +400,7 @@ def distances(samples: Samples, codebook: NDArray) -> NDArray:
         with ThreadPoolExecutor(2) as pool:
             is_finite = all(pool.map(fill, _tiles(n_samples, n_tile)))
     if not is_finite:
-        raise ValueError(_TOO_FAR.format(samples.dtype.name))
+        raise ValueError(TOO_FAR.format(samples.dtype.name))
     return result
 
 

@@ -14,10 +14,14 @@ from sklearn_tfsom._tf.frame import as_distances, spread_out
 _TILE_SCORES = 2**21
 _MIN_TILE_ROWS, _MAX_TILE_ROWS = 64, 8192
 
+# Values of a tile that is copied, at most: 32 MiB in float64.
+_TILE_VALUES = 2**22
 
-def tile_rows(n_units: int) -> int:
+
+def tile_rows(n_units: int, n_features: int = 1) -> int:
     """Rows per tile: a power of two, so that tiles of an aligned array are aligned."""
     rows = min(max(_TILE_SCORES // n_units, _MIN_TILE_ROWS), _MAX_TILE_ROWS)
+    rows = min(rows, max(1, _TILE_VALUES // n_features))
     return 2 ** (rows.bit_length() - 1)
 
 

@@ -19,7 +19,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from sklearn_tfsom._tf.exact import FAR, NOISE, search_terms
-from sklearn_tfsom._tf.frame import Frame, as_distances
+from sklearn_tfsom._tf.frame import TOO_FAR, Frame, as_distances
 from sklearn_tfsom._tf.graphs import one_graph
 from sklearn_tfsom._tf.search import bmus_by_score, tile_rows
 
@@ -74,16 +74,25 @@ class SparseTerms(NamedTuple):
 
 
 def load_sparse(samples: Samples, scale: float) -> SparseRows:
-    """Move samples into the frame."""
+    """Move samples into the frame.
+
+    Raises
+    ------
+    ValueError
+        Where squared norms leave float64's range.
+    """
     matrix = samples[:].copy()
     norms = np.empty(len(samples))
     for rows in _chunks(matrix.indptr, len(samples)):
         bounds = matrix.indptr[rows.start : rows.stop + 1]
         stored = slice(bounds[0], bounds[-1])
-        matrix.data[stored] *= matrix.dtype.type(scale)
         each = np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))
-        squares = matrix.data[stored].astype(np.float64) ** 2
+        with np.errstate(over="ignore"):
+            matrix.data[stored] *= matrix.dtype.type(scale)
+            squares = matrix.data[stored].astype(np.float64) ** 2
         norms[rows] = np.bincount(each, squares, minlength=len(bounds) - 1)
+        if not np.isfinite(norms[rows]).all():
+            raise ValueError(TOO_FAR.format("float64"))
     return SparseRows(matrix, norms)
 
 
@@ -176,13 +185,15 @@ def _first(
     """Find the first unit that is the closest within rounding, (n,), among those that are near.
 
     As `exact.lowest_within_rounding`: differences decide where scores cannot, unless there are so
-    many that it would take long to write them out; then the first of those that scores leave.
+    many (a map whose units coincide) that it would take long to write them out; then the first of
+    those that scores leave.
     """
     candidates = np.where(near, scores, np.inf)
     limit = candidates.min(axis=1) + _rounding(rows, terms, 2.0**-53)
     near = candidates <= limit[:, None]
     pairs = np.nonzero(near)
-    if len(near) < len(pairs[0]) <= _MOST_DIFFERENCES / rows.matrix.shape[1]:
+    most = max(_MAX_NEAR * len(near), _MOST_DIFFERENCES / rows.matrix.shape[1])
+    if len(near) < len(pairs[0]) <= most:
         squared = squared_distances(rows, terms.codebook, pairs)
         best = np.minimum.reduceat(squared, np.searchsorted(pairs[0], np.arange(len(near))))
         noise = _noise(rows, terms)

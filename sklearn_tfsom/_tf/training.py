@@ -360,14 +360,11 @@ class Data:
 class Learner:
     """A map that learns batch by batch: statistics that fade, and the codebook that they make."""
 
-    def __init__(self, codebook: NDArray, units: Units | None, frame: Frame) -> None:
+    def __init__(self, codebook: NDArray, units: Units, frame: Frame) -> None:
         self._frame = frame
         self._codebook = tf.constant(frame.enter(codebook))
-        self._sums = tf.zeros_like(self._codebook)
-        self._counts = self._sums[:, :1]
-        if units is not None:
-            self._counts = tf.constant(units.counts, tf.float64)
-            self._sums = self._counts * frame.enter(units.means)
+        self._counts = tf.constant(units.counts, tf.float64)
+        self._sums = self._counts * frame.enter(units.means)
 
     def learn(self, data: Data, kernel: Kernel, fade: float) -> float:
         """Learn one batch.
@@ -452,8 +449,8 @@ def train_epochs(
             return frame.leave(onto(step.to_map and step.to_map()).numpy())
 
         def units(moved: _Moved = moved) -> Units:
-            counts = moved.counts * data.unit_weight
-            return units_of(moved.sums * data.unit_weight, counts, frame)
+            units = units_of(moved.sums, moved.counts, frame)
+            return units._replace(counts=units.counts * data.unit_weight)
 
         error = data.mean_error(error * data.unit_weight)
         yield Epoch(step.radius, error, move / frame.scale, trained, units)
@@ -467,6 +464,7 @@ def train_batches(
     frame: Frame,
     steps: Iterable[Step],
     memory: float,
+    prior: float,
 ) -> Iterator[Epoch]:
     """Train a codebook by mini-batches, epoch by epoch.
 
@@ -478,6 +476,8 @@ def train_batches(
         Which samples each batch holds.
     memory : float
         The weight of the samples that are remembered.
+    prior : float
+        The weight with which the start counts in each unit.
 
     Yields
     ------
@@ -490,7 +490,8 @@ def train_batches(
 
     loaded = None if samples.is_on_disk else [load_batch(batch) for batch in batches]
     batch_weights = np.array([weights.sum() for _, weights in batches])
-    learner = Learner(codebook, None, frame)
+    start = Units(codebook, np.full((len(codebook), 1), prior))
+    learner = Learner(codebook, start, frame)
     before = learner.codebook()
     for step in steps:
         errors = [
