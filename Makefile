@@ -45,7 +45,8 @@ test-oldest: $(VENV)/.oldest
 
 .PHONY: bench
 bench: $(VENV)/.demo
-	for name in speed extremes scaling usefulness imputation; do \
+	for name in speed extremes scaling usefulness imputation sparse streams clustering \
+			anomaly; do \
 		$(BIN)/python benchmarks/$$name.py $(SET) || exit 1; done
 
 .PHONY: bench-full
@@ -55,6 +56,7 @@ bench-full:
 .PHONY: bench-libraries
 bench-libraries: $(VENV)/.libraries
 	$(LIBRARIES)/bin/python benchmarks/libraries.py
+	$(LIBRARIES)/bin/python benchmarks/quality.py
 
 .PHONY: lint
 lint: $(VENV)/.lint

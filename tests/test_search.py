@@ -153,7 +153,7 @@ def test_tiles_of_predict_and_transform_change_nothing(monkeypatch):
     whole = nearest(X, codebook, 2), all_distances(X, codebook)
     from sklearn_tfsom._tf import inference
 
-    monkeypatch.setattr(inference, "tile_rows", lambda n_units: 16)
+    monkeypatch.setattr(inference, "tile_rows", lambda *_: 16)
     tiled = nearest(X, codebook, 2), all_distances(X, codebook)
     assert_array_equal(tiled[0][0], whole[0][0])
     assert_allclose(tiled[0][1], whole[0][1], rtol=1e-14)
@@ -212,7 +212,7 @@ def test_graphs_are_traced_once_for_all_shapes(monkeypatch):
 
     monkeypatch.setattr(inference, "_FEW_DIFFERENCES", 0)
     for module in (training, inference, sparse):  # tiles, and no loops, at small sizes
-        monkeypatch.setattr(module, "tile_rows", lambda n_units: 64)
+        monkeypatch.setattr(module, "tile_rows", lambda *_: 64)
     use_everything(20, 3, (12, 9))
     use_everything(100, 3, (12, 9))
     use_everything(200, 3, (12, 9))
