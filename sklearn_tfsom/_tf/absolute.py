@@ -116,6 +116,11 @@ def _graph(
     )
 
 
+def try_out() -> None:
+    """Compile the loop for something small."""
+    _COMPILED_GRAPHS["manhattan", False](*[tf.zeros([1, 1], tf.float64)] * 2).numpy()
+
+
 _KINDS = [
     (geometry, is_incomplete)
     for geometry in ("manhattan", "chebyshev")

@@ -40,27 +40,32 @@ def one_graph(make: Callable[..., tf.types.experimental.PolymorphicFunction]) ->
     return locked
 
 
-def is_worth_compiling(shape: tuple[int, ...], n_samples: int) -> bool:
+def is_worth_compiling(
+    shape: tuple[int, ...], n_samples: int, try_out: Callable[[], Any] | None = None
+) -> bool:
     """Say whether XLA is to compile the search of such tiles, and have the compiler ready if so.
 
     It is once so many samples have been searched in this process: who searches a lot by and by
-    gets there as well as who has many samples.
+    gets there as well as who has many samples. `try_out` compiles something small of a kind that
+    makes XLA write lines of its own.
     """
     with _tracing:
         _searched[shape] += n_samples
         if _searched[shape] < _MIN_COMPILED_ROWS:
             return False
-        _start_compiler()
+        _quietly(_double)
+        if try_out is not None:
+            _quietly(try_out)
     return True
 
 
 @functools.cache
-def _start_compiler() -> None:
-    """Compile something small: XLA has start-up lines of its own."""
-
-    def doubled(x: tf.Tensor) -> tf.Tensor:  # in a loop, of which XLA has a line, too
-        return tf.while_loop(lambda i, _: i < 1, lambda i, y: (i + 1, y + y), (0, x))[1]
-
-    compiled = tf.function(doubled, jit_compile=True, autograph=False)
+def _quietly(compile_something: Callable[[], Any]) -> None:
+    """Compile something small, once: XLA has start-up lines of its own."""
     with startup_lines_held_back():
-        compiled(tf.zeros(1)).numpy()
+        compile_something()
+
+
+def _double() -> None:
+    twice = tf.function(lambda x: x + x, jit_compile=True, autograph=False)
+    twice(tf.zeros(1)).numpy()

@@ -12,7 +12,12 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from sklearn_tfsom._tf import sparse
-from sklearn_tfsom._tf.absolute import absolute_distances, is_absolute, search_absolute
+from sklearn_tfsom._tf.absolute import (
+    absolute_distances,
+    is_absolute,
+    search_absolute,
+    try_out,
+)
 from sklearn_tfsom._tf.exact import (
     FAR,
     NOISE,
@@ -410,8 +415,9 @@ def _kind(samples: Samples) -> tuple[tf.DType, bool, str]:
 
 def _is_worth_compiling(n_tile: int, n_units: int, samples: Samples) -> bool:
     n_samples, n_features = samples.shape
-    of_features = (n_features,) if is_absolute(samples.geometry) else ()
-    return is_worth_compiling((n_tile, n_units, *of_features), n_samples)
+    if is_absolute(samples.geometry):
+        return is_worth_compiling((n_tile, n_units, n_features), n_samples, try_out)
+    return is_worth_compiling((n_tile, n_units), n_samples)
 
 
 def _without_direction(tile: NDArray, distances: NDArray, geometry: str) -> None:

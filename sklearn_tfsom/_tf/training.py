@@ -26,7 +26,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from sklearn_tfsom._tf.absolute import is_absolute
+from sklearn_tfsom._tf.absolute import is_absolute, try_out
 from sklearn_tfsom._tf.exact import search_terms
 from sklearn_tfsom._tf.frame import Frame
 from sklearn_tfsom._tf.graphs import is_worth_compiling, one_graph
@@ -352,8 +352,10 @@ class Data:
         n_rows = self._n_tile or tile_rows(n_units)
         if n_samples <= n_rows:
             return []
-        of_features = (n_features,) if is_absolute(self._samples.geometry) else ()
-        is_compiled = is_worth_compiling((n_rows, n_units, *of_features), n_samples)
+        if is_absolute(self._samples.geometry):
+            is_compiled = is_worth_compiling((n_rows, n_units, n_features), n_samples, try_out)
+        else:
+            is_compiled = is_worth_compiling((n_rows, n_units), n_samples)
         return [tf.constant(n_rows), tf.constant(n_rows if is_compiled else 0)]
 
 
