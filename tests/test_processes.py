@@ -23,6 +23,7 @@ def run(script, given=b""):
 COMMON = """
 import hashlib, json, os, pickle, sys, threading, time
 import numpy as np
+import scipy.sparse
 from sklearn_tfsom import TFSOM
 
 X = np.random.RandomState(0).normal(size=(20000, 5))
@@ -50,6 +51,8 @@ kinds = {
     "random": ({"init": "random"}, X),
     "wide": ({}, wide),
     "large": ({"grid_size": (24, 20), "max_iter": 3}, X),  # 20,000 x 480 scores
+    "compiled loop": ({"metric": "manhattan", "max_iter": 8, "tol": 0}, X),
+    "sparse": ({}, scipy.sparse.csr_array(np.maximum(few, 0))),
 }
 
 def results(parameters, X):
