@@ -54,6 +54,7 @@ class Plan(NamedTuple):
     samples: Samples  # those of positive weight (that have a direction, where that is what counts)
     sample_weight: NDArray[np.float64]  # (n_samples,), positive
     mean: NDArray[np.float64]  # (n_features,)
+    center: NDArray[np.float64]  # where to compute from
     spread: float  # root mean square distance of the samples to their mean
     covariance: NDArray[np.float64] | None  # of complete samples, / spread^2
     grid: Grid
@@ -62,11 +63,6 @@ class Plan(NamedTuple):
     codebook: NDArray[np.float64]  # where training starts, on the first of these grids
     neighborhood: str | Neighborhood
     batches: list[tuple[NDArray[np.int64], NDArray[np.float64]]] | None  # (rows, weights) of each
-
-    @property
-    def center(self) -> NDArray[np.float64]:
-        """Where to compute from: the mean, but of sparse samples the origin."""
-        return self.mean * (not self.samples.is_sparse)
 
 
 def make_plan(som: Any, samples: Samples, sample_weight: NDArray[np.float64]) -> Plan:
@@ -93,14 +89,14 @@ def make_plan(som: Any, samples: Samples, sample_weight: NDArray[np.float64]) ->
         Where there are fewer samples than clusters, or values too large.
     """
     samples, sample_weight, plane, grid = _begin(som, samples, sample_weight)
-    n_clusters = 0 if som.n_clusters in (None, "auto") else som.n_clusters
+    n_clusters = n_clusters_wanted(som)
     if len(samples) < n_clusters:
         raise ValueError(
             f"n_samples={len(samples)} must be at least n_clusters={n_clusters}, counting "
             "samples of positive weight."
         )
     radii = _radii(som, grid)
-    neighborhood = neighborhood_of(som)
+    neighborhood = checked_neighborhood(som, som.neighborhood)
     grids = [grid] * len(radii)
     batches = None
     total = float(sample_weight.sum())
@@ -119,6 +115,7 @@ def make_plan(som: Any, samples: Samples, sample_weight: NDArray[np.float64]) ->
         samples,
         sample_weight,
         plane.mean,
+        _center(samples, plane),
         plane.spread,
         plane.covariance,
         grid,
@@ -139,7 +136,7 @@ def begin_stream(
     -------
     grid : Grid
     codebook : ndarray of float64, shape (n_units, n_features)
-    mean : ndarray of float64, shape (n_features,)
+    center : ndarray of float64, shape (n_features,)
     spread : float
         Of the first samples, as in `Plan`.
 
@@ -150,7 +147,7 @@ def begin_stream(
     """
     samples, sample_weight, plane, grid = _begin(som, samples, sample_weight)
     codebook = _codebook(som, grid, samples, sample_weight, plane)
-    return grid, codebook, plane.mean, plane.spread
+    return grid, codebook, _center(samples, plane), plane.spread
 
 
 def stream_schedule(som: Any, grid: Grid) -> StreamSchedule:
@@ -170,6 +167,11 @@ def stream_schedule(som: Any, grid: Grid) -> StreamSchedule:
         neighborhood=som.neighborhood,
         ordered_start=_starts_from_pca(som),
     )
+
+
+def _center(samples: Samples, plane: PrincipalPlane) -> NDArray[np.float64]:
+    """Return where to compute from: the mean, but of sparse samples the origin."""
+    return np.zeros_like(plane.mean) if samples.is_sparse else plane.mean
 
 
 def _starts_from_pca(som: Any) -> bool:
@@ -211,6 +213,11 @@ def that_count(samples: Samples, sample_weight: NDArray[np.float64]) -> NDArray[
     return slice(None) if counts is None else np.flatnonzero(counts)
 
 
+def n_clusters_wanted(som: Any) -> int:
+    """Return the number of clusters that is asked for; 0 where none is."""
+    return 0 if som.n_clusters is None or isinstance(som.n_clusters, str) else som.n_clusters
+
+
 def check_n_clusters(som: Any, grid: Grid) -> None:
     """Check that there are no fewer units than clusters.
 
@@ -219,8 +226,7 @@ def check_n_clusters(som: Any, grid: Grid) -> None:
     InvalidParameterError
         Where there are.
     """
-    is_number = som.n_clusters is not None and not isinstance(som.n_clusters, str)
-    if is_number and som.n_clusters > grid.n_units:
+    if n_clusters_wanted(som) > grid.n_units:
         raise valid.wrong_parameter(
             "n_clusters",
             som,
@@ -298,13 +304,13 @@ def _check_order(som: Any) -> None:
         )
 
 
-def neighborhood_of(som: Any) -> str | Neighborhood:
-    """Return the neighborhood; a user's function so that it checks what it returns."""
-    if isinstance(som.neighborhood, str):
-        return som.neighborhood
+def checked_neighborhood(som: Any, neighborhood: Any) -> str | Neighborhood:
+    """Return a neighborhood; a user's function so that it checks what it returns."""
+    if isinstance(neighborhood, str):
+        return neighborhood
 
     def checked(squared: NDArray[np.float64], radius: float) -> NDArray[np.float64]:
-        returned = som.neighborhood(squared, radius)
+        returned = neighborhood(squared, radius)
         try:
             values = np.asarray(returned)
         except ValueError:  # a ragged list

@@ -106,8 +106,7 @@ class Samples:
     def tiles(self, n_values: int = _TILE_VALUES) -> list[slice]:
         """Cut the rows into tiles of about so many stored values."""
         per_row = self._X.nnz // max(1, self._X.shape[0]) if self.is_sparse else self.shape[1]
-        step = max(1, n_values // max(1, per_row))
-        return [slice(first, first + step) for first in range(0, len(self), step)]
+        return row_slices(len(self), max(1, n_values // max(1, per_row)))
 
     @functools.cached_property
     def is_on_disk(self) -> bool:
@@ -127,6 +126,11 @@ class Samples:
     def have_direction(self) -> NDArray[np.bool_]:
         """Say which samples have a direction: all but those of zeros only."""
         return np.concatenate([~is_zero(self[rows]) for rows in self.tiles()])
+
+
+def row_slices(n_rows: int, step: int) -> list[slice]:
+    """Cut rows into slices; none has no slice (which `sklearn.utils.gen_batches` refuses)."""
+    return [slice(first, min(first + step, n_rows)) for first in range(0, n_rows, step)]
 
 
 def is_memory_map(X: Any) -> bool:

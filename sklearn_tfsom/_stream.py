@@ -12,7 +12,7 @@ from sklearn_tfsom._neighborhood import kernels
 from sklearn_tfsom._plan import (
     begin_stream,
     check_n_clusters,
-    neighborhood_of,
+    checked_neighborhood,
     stream_schedule,
     that_count,
 )
@@ -25,7 +25,7 @@ class Memory(NamedTuple):
     """A map between two calls."""
 
     grid: Grid
-    codebook: NDArray  # (n_units, n_features)
+    codebook: NDArray  # (n_units, n_features), of the dtype of all samples so far
     units: Any  # Units of `_tf.training`: the samples of each unit, older ones faded
     hits: NDArray[np.float64]  # (n_units,) their weights
     error: float  # the mean distance to their units, before they were learnt
@@ -68,14 +68,13 @@ def learn_stream(som: Any, samples: Samples, sample_weight: NDArray[np.float64])
         is_centered = not samples.is_sparse
         frame = core.Frame.of_codebook(memory.codebook, samples.dtype, is_centered=is_centered)
     else:
-        grid, codebook, mean, spread = begin_stream(som, samples, sample_weight)
+        grid, codebook, center, spread = begin_stream(som, samples, sample_weight)
         units = core.Units(codebook, np.full((grid.n_units, 1), PRIOR))
         memory = Memory(grid, codebook, units, np.zeros(grid.n_units), 0.0, 0.0)
-        center = mean * (not samples.is_sparse)
         frame = core.Frame.around(center, spread, samples.dtype)
     which = that_count(samples, sample_weight)
     learnt, weights = samples.take(which), sample_weight[which]
-    kernel = kernels(memory.grid, neighborhood_of(som))
+    kernel = kernels(memory.grid, checked_neighborhood(som, som.neighborhood))
     learner = core.Learner(memory.codebook, memory.units, frame)
     batches = list(stream_schedule(som, memory.grid).batches(weights, memory.seen))
     errors: list[float] = []

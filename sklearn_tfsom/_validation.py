@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils import assert_all_finite, check_array
 
-from sklearn_tfsom._samples import INCOMPLETE_METRICS, Samples
+from sklearn_tfsom._samples import INCOMPLETE_METRICS, Samples, row_slices
 
 # Values that are looked at at a time.
 _TILE_VALUES = 2**20
@@ -140,7 +140,7 @@ def check_values(X: Any, owner: object, metric: str) -> bool:
     is_sparse = scipy.sparse.issparse(X)
     values = X.data[:, None] if is_sparse else X
     has_missing = False
-    for rows in _tiles(values):
+    for rows in row_slices(len(values), max(1, _TILE_VALUES // values.shape[1])):
         tile = values[rows]
         with np.errstate(over="ignore", invalid="ignore"):
             is_finite = bool(np.isfinite(tile.sum()))  # all are, then
@@ -280,8 +280,3 @@ def _shown(value: Any) -> str:
         return shown
     text = " ".join(repr(value).split())
     return text if len(text) <= 100 else f"{text[:97]}..."
-
-
-def _tiles(values: NDArray) -> list[slice]:
-    step = max(1, _TILE_VALUES // values.shape[1])
-    return [slice(first, first + step) for first in range(0, len(values), step)]

@@ -32,6 +32,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import estimator_html_repr
 
 from sklearn_tfsom import TFSOM
+from sklearn_tfsom.metrics import topographic_error
 
 CV = KFold(3, shuffle=True, random_state=0)
 N_UNITS = 12
@@ -822,3 +823,41 @@ def test_random_state_none_draws_from_the_global_random_state(blobs):
         np.random.set_state(state)
     assert_same_map(again, one, blobs)
     assert not np.array_equal(two.codebook_, one.codebook_)
+
+
+@pytest.mark.parametrize("parameters", [{}, {"coarse_to_fine": False}, {"batch_size": 40}])
+def test_the_topographic_error_of_each_epoch(blobs, parameters):
+    parameters = {"grid_size": (7, 6), "tol": 0, **parameters}
+    weights = np.random.RandomState(0).uniform(0.1, 2, size=len(blobs))
+    som = TFSOM(**parameters, max_iter=8, compute_topographic_error=True)
+    som.fit(blobs, sample_weight=weights)
+    errors = som.history_["topographic_error"]
+    assert len(errors) == len(som.history_["radius"]) == 8
+    last = topographic_error(som, blobs, sample_weight=weights)
+    assert errors[-1] == pytest.approx(last, abs=1e-12)
+    assert "topographic_error" not in small_map().fit(blobs).history_
+    # An epoch's error is that of the map where training ends with this epoch.
+    radii = som.history_["radius"][:3]
+    short = TFSOM(**parameters, max_iter=3, radius_decay=radii)
+    if "coarse_to_fine" in parameters or "batch_size" in parameters:
+        short.fit(blobs, sample_weight=weights)
+        expected = topographic_error(short, blobs, sample_weight=weights)
+        assert errors[2] == pytest.approx(expected, abs=1e-12)
+    one = TFSOM(1, compute_topographic_error=True).fit(blobs)
+    assert_array_equal(one.history_["topographic_error"], 0)
+
+
+@pytest.mark.parametrize("max_iter", [1, 2, 3, 20])
+@pytest.mark.filterwarnings("error")
+def test_a_map_without_a_chance_to_settle_warns(blobs, max_iter):
+    som = TFSOM((6, 5), max_iter=max_iter, tol=1e-12)
+    if max_iter > 2:  # there is an epoch after the radius has reached its end
+        som.fit(blobs)
+        return
+    match = f"in the last of max_iter={max_iter} epochs: the map had no chance to settle"
+    with pytest.warns(ConvergenceWarning, match=match) as caught:
+        som.fit(blobs)
+    assert caught[0].filename == __file__
+    som.set_params(tol=1e9).fit(blobs)  # it has settled
+    given = TFSOM((6, 5), max_iter=2, radius_decay=[2.0, 1.0])
+    given.fit(blobs)  # a schedule of one's own is meant as it is

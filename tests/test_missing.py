@@ -276,6 +276,20 @@ def test_impute_at_any_scale(gappy, scale):
     assert_allclose(imputed / scale, expected, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("data", ["complete", "gappy"])
+def test_impute_after_mini_batches_and_after_a_stop_on_a_coarse_grid(data, monkeypatch):
+    """Where the units' means are not those of all samples, their residuals are looked at."""
+    X = StandardScaler().fit_transform(load_breast_cancer().data)
+    gappy = with_gaps(X, 0.2)
+    som = TFSOM(batch_size=64).fit(X if data == "complete" else gappy)
+    assert (np.linalg.eigvalsh(som._residuals) > -1e-12).all()
+    assert ratio_to_the_mean(X, gappy, som.impute(gappy)) < 0.5
+    if data == "complete":
+        residuals = X - som.codebook_[som.labels_]
+        unit = np.linalg.norm(residuals) ** 2 / np.trace(som._residuals)
+        assert_allclose(som._residuals * unit, residuals.T @ residuals, rtol=1e-6, atol=1e-9)
+
+
 def test_impute_far_out_and_with_weights_next_to_nothing():
     X = np.random.RandomState(0).normal(size=(50, 3))
     for weights in (None, np.full(50, 1e-308)):
@@ -302,11 +316,11 @@ def test_impute_of_degenerate_data(grid_size):
 
 
 def test_impute_with_many_features(monkeypatch):
-    from sklearn_tfsom import _som
+    from sklearn_tfsom import _outcome
 
     X = load_breast_cancer().data
     gappy = with_gaps(X, 0.2)
-    monkeypatch.setattr(_som, "MOST_FEATURES", 29)
+    monkeypatch.setattr(_outcome, "MOST_FEATURES", 29)
     som = TFSOM().fit(gappy)
     assert not hasattr(som, "_residuals")
     assert ratio_to_the_mean(X, gappy, som.impute(gappy)) < 0.65

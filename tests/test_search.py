@@ -162,7 +162,7 @@ def test_tiles_of_predict_and_transform_change_nothing(monkeypatch):
 
 def test_graphs_are_traced_once_for_all_shapes(monkeypatch):
     """What runs in Python while a graph is traced must not run again for other shapes."""
-    from sklearn_tfsom._tf import absolute, inference, sparse, training
+    from sklearn_tfsom._tf import absolute, inference, sparse, training, training_graphs
 
     def use_everything(n_samples, n_features, grid_size):
         rng = np.random.RandomState(0)
@@ -196,7 +196,7 @@ def test_graphs_are_traced_once_for_all_shapes(monkeypatch):
 
     traced = []
     for module, names in (
-        (training, ["search_terms", "update"]),
+        (training_graphs, ["search_terms", "update"]),
         (inference, ["search_terms", "_in_frame"]),
         (sparse, ["search_terms", "bmus_by_score"]),
         (absolute, ["known"]),
@@ -210,7 +210,7 @@ def test_graphs_are_traced_once_for_all_shapes(monkeypatch):
 
             monkeypatch.setattr(module, name, counted)
 
-    monkeypatch.setattr(inference, "_FEW_DIFFERENCES", 0)
+    monkeypatch.setattr(inference, "FEW_DIFFERENCES", 0)
     for module in (training, inference, sparse):  # tiles, and no loops, at small sizes
         monkeypatch.setattr(module, "tile_rows", lambda *_: 64)
     use_everything(20, 3, (12, 9))
@@ -332,9 +332,9 @@ def test_few_samples_are_searched_as_many_are(monkeypatch, dtype, offset):
     X = np.vstack([rng.normal(size=(50, 3)) + offset, codebook, halfway, far]).astype(dtype)
     one_by_one = np.concatenate([nearest(x[None], codebook)[0] for x in X])
     frame = inference.Frame.of_codebook(codebook, dtype)
-    assert inference._few_nearest(X[:1], codebook, frame) is not None
-    assert inference._few_nearest(X[-1:], codebook, frame) is None
-    monkeypatch.setattr(inference, "_FEW_DIFFERENCES", 0)
+    assert inference.few_nearest(X[:1], codebook, frame) is not None
+    assert inference.few_nearest(X[-1:], codebook, frame) is None
+    monkeypatch.setattr(inference, "FEW_DIFFERENCES", 0)
     assert_array_equal(one_by_one, nearest(X, codebook)[0])
 
 

@@ -12,7 +12,6 @@ from sklearn_tfsom import _samples as samples_room
 from sklearn_tfsom._grid import Grid
 from sklearn_tfsom._order import deal
 from sklearn_tfsom._schedules import StreamSchedule
-from sklearn_tfsom._tf.startup import tensorflow_core
 from sklearn_tfsom.metrics import topographic_error
 
 
@@ -431,9 +430,9 @@ def test_a_wide_memory_map(on_disk):
     assert som.impute(on_disk(X, np.uint8)).dtype == np.float64
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float16, ">f4"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float16, ">f4", bool])
 def test_other_numbers_on_disk(on_disk, dtype):
-    X = load_digits().data
+    X = load_digits().data > 7 if dtype is bool else load_digits().data
     expected = TFSOM(5).fit(X)
     mapped = on_disk(X, dtype)
     som = TFSOM(5).fit(mapped)
@@ -469,5 +468,4 @@ def test_small_memory_maps_are_loaded(tmp_path):
     assert not samples_room.Samples(np.asarray(mapped)).is_on_disk
     assert samples_room.is_memory_map(np.asarray(mapped)[1:])
     assert not samples_room.is_memory_map(np.array(mapped))
-    assert tensorflow_core() is not None
     assert_array_equal(TFSOM(3).fit(mapped).codebook_, TFSOM(3).fit(np.array(mapped)).codebook_)

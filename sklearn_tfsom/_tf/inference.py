@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -19,14 +18,13 @@ from sklearn_tfsom._tf.absolute import (
     try_out,
 )
 from sklearn_tfsom._tf.exact import (
-    FAR,
-    NOISE,
     limit_float64,
     lowest_within_rounding,
     scores_float64,
     search_terms,
     squared_distances,
 )
+from sklearn_tfsom._tf.few import FEW_DIFFERENCES, few_nearest
 from sklearn_tfsom._tf.frame import (
     TOO_FAR,
     Frame,
@@ -47,9 +45,6 @@ _CANCELLATION = {tf.float32: 1e-2, tf.float64: 1e-6}
 
 # Values that are copied to TensorFlow at a time, for many tiles of a search.
 _CHUNK_VALUES = 2**22
-
-# Up to so many differences between samples and units NumPy is done before a graph is called.
-_FEW_DIFFERENCES = 2**16
 
 _CODEBOOK = tf.TensorSpec([None, None], tf.float64)
 _CENTER = tf.TensorSpec([None], tf.float64)
@@ -241,37 +236,6 @@ def _inside(frame: Frame, codebook: NDArray) -> list[tf.Tensor]:
     return [tf.constant(part, tf.float64) for part in (*frame, frame.enter(codebook))]
 
 
-def _few_nearest(X: NDArray, codebook: NDArray, frame: Frame) -> NDArray[np.int64] | None:
-    """Find the best-matching units of few samples by their differences to all units.
-
-    This is `lowest_within_rounding` in NumPy. None where scores would have
-    to decide, because a sample is far from the map.
-    """
-    with np.errstate(over="ignore", invalid="ignore"):  # far out; then scores decide
-        rows, units = frame.enter(X), frame.enter(codebook)
-    is_missing = np.isnan(X)
-    known_rows = np.where(is_missing, 0, rows)
-    norms = np.einsum("ij,ij->i", known_rows, known_rows)
-    far = FAR * math.sqrt(np.einsum("ij,ij->i", units, units).max())
-    if not np.all(norms <= far**2):
-        return None
-    differences = np.where(is_missing[:, None], 0, rows[:, None] - units)
-    squared = np.einsum("ijk,ijk->ij", differences, differences)
-    best = squared.min(axis=1)
-    values = frame.center * frame.scale
-
-    def within_rounding(values: NDArray[np.float64]) -> NDArray[np.bool_]:
-        noise = NOISE * (np.minimum(np.sqrt(norms), far) + math.hypot(*values.tolist()))
-        with np.errstate(over="ignore"):  # of a single point, far out
-            limit = best + noise * (2 * np.sqrt(best) + noise)
-        return squared <= limit[:, None]
-
-    near = within_rounding(values)
-    if np.count_nonzero(near) > len(X):  # seldom: so only then which features differ is asked
-        near = within_rounding(values[units.max(axis=0) > units.min(axis=0)])
-    return np.argmax(near, axis=1)[:, None]
-
-
 def nearest(samples: Samples, codebook: NDArray, n_bmus: int = 1) -> NDArray[np.int64]:
     """Find the best-matching units of samples.
 
@@ -297,11 +261,11 @@ def nearest(samples: Samples, codebook: NDArray, n_bmus: int = 1) -> NDArray[np.
     geometry = samples.geometry
     frame = Frame.of_codebook(codebook, samples.dtype)
     (n_samples, n_features), n_units = samples.shape, len(codebook)
-    is_few = n_bmus == 1 and n_samples * n_features * n_units <= _FEW_DIFFERENCES
+    is_few = n_bmus == 1 and n_samples * n_features * n_units <= FEW_DIFFERENCES
     if is_few and not is_absolute(geometry):
-        few = _few_nearest(samples[:], codebook, frame)
-        if few is not None:
-            return few
+        found = few_nearest(samples[:], codebook, frame)
+        if found is not None:
+            return found
     inside, kind = _inside(frame, codebook), _kind(samples)
     bmus = np.empty((n_samples, n_bmus), dtype=np.int64)
     if n_bmus > 1:

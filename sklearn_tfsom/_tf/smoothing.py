@@ -7,8 +7,6 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from sklearn_tfsom._tf.statistics import Statistics
-
 # A mean direction shorter than this is what rounding left of directions that cancel out.
 _SHORTEST = 1e-12
 
@@ -50,7 +48,11 @@ class Sphere(NamedTuple):
 
 
 def update(
-    codebook: tf.Tensor, total: Statistics, smooth: Callable, sphere: Sphere | None = None
+    codebook: tf.Tensor,
+    sums: tf.Tensor,
+    counts: tf.Tensor,
+    smooth: Callable,
+    sphere: Sphere | None = None,
 ) -> tf.Tensor:
     """Move the code vectors: ``(H sums) / (H counts)``, unchanged where the denominator is 0.
 
@@ -58,7 +60,7 @@ def update(
     the directions around it cancel out.
     """
     n_features = tf.shape(codebook)[1]
-    smoothed = smooth(tf.concat([total.sums, total.counts], axis=1))
+    smoothed = smooth(tf.concat([sums, counts], axis=1))
     numerator, denominator = smoothed[:, :n_features], smoothed[:, n_features:]
     known = denominator != 0
     moved = tf.where(known, numerator / tf.where(known, denominator, 1), codebook)

@@ -60,7 +60,7 @@ class SparseRows(NamedTuple):
         """Multiply each row with one of the units (n_units, n_features)."""
         each = _row_of_each(self.matrix)
         products = self.matrix.data * units[chosen[each], self.matrix.indices]
-        return np.bincount(each, products, minlength=len(chosen)).astype(np.float64)
+        return np.bincount(each, products, minlength=len(chosen)).astype(np.float64, copy=False)
 
 
 class SparseTerms(NamedTuple):

@@ -10,9 +10,6 @@ An epoch is one call of one graph::
 Data that do not lie in memory as one array (sparse ones, memory maps) take one call for the
 statistics of each piece, and one for the codebook. So do mini-batches, whose statistics are added
 to those of former ones, which fade.
-
-The graphs are traced once in a process for each precision and kind of kernel, with and without
-loops and missing values; no shape and no value is part of the trace.
 """
 
 from __future__ import annotations
@@ -27,13 +24,18 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from sklearn_tfsom._tf.absolute import is_absolute, try_out
-from sklearn_tfsom._tf.exact import search_terms
 from sklearn_tfsom._tf.frame import Frame
-from sklearn_tfsom._tf.graphs import is_worth_compiling, one_graph
+from sklearn_tfsom._tf.graphs import is_worth_compiling
 from sklearn_tfsom._tf.search import tile_rows
-from sklearn_tfsom._tf.smoothing import Sphere, kernel_signature, smoother, update
 from sklearn_tfsom._tf.sparse import SparseData
-from sklearn_tfsom._tf.statistics import Rows, Statistics, statistics
+from sklearn_tfsom._tf.statistics import Rows, Statistics
+from sklearn_tfsom._tf.training_graphs import (
+    epoch_graph,
+    learn_graph,
+    onto_grid_graph,
+    piece_graph,
+    update_graph,
+)
 
 if TYPE_CHECKING:
     from sklearn_tfsom._samples import Samples
@@ -42,9 +44,6 @@ _ALIGNMENT = 64
 
 # Values of a piece of a memory map: 16 MiB of float32.
 _PIECE_VALUES = 2**22
-
-# Counts below have faded.
-_FADED = 1e-200
 
 # The parts of a smoothing kernel, see `sklearn_tfsom._neighborhood`.
 Kernel: TypeAlias = tuple[NDArray, NDArray]
@@ -98,159 +97,6 @@ def load(samples: Samples, sample_weight: NDArray, frame: Frame) -> Rows:
     return Rows(shared, tf.constant(norms), tf.constant(sample_weight))
 
 
-_CODEBOOK = tf.TensorSpec([None, None], tf.float64)
-_VECTOR = tf.TensorSpec([None], tf.float64)
-_SCALAR = tf.TensorSpec([], tf.float64)
-_SPHERE = [_VECTOR, _SCALAR]
-
-
-def _rows(dtype: tf.DType) -> list[tf.TensorSpec]:
-    return [tf.TensorSpec([None, None], dtype), _VECTOR, _VECTOR]
-
-
-def _sphere(is_spherical: bool, center: tf.Tensor, scale: tf.Tensor) -> Sphere | None:
-    return Sphere(center, scale) if is_spherical else None
-
-
-def _extent(sphere: Sphere | None) -> tf.Tensor:
-    """Return what code vectors are rounded at: the spread of the data, or the sphere's radius."""
-    one = tf.ones([], tf.float64)
-    return one if sphere is None else one + tf.norm(sphere.center) * sphere.scale
-
-
-def _move(moved: tf.Tensor, codebook: tf.Tensor) -> tf.Tensor:
-    squared = tf.reduce_sum(tf.math.squared_difference(moved, codebook), axis=1)
-    return tf.sqrt(tf.reduce_mean(squared))
-
-
-@one_graph
-def _epoch(
-    dtype: tf.DType, is_separable: bool, is_one_tile: bool, is_incomplete: bool, geometry: str
-) -> tf.types.experimental.PolymorphicFunction:
-    def epoch(
-        values: tf.Tensor,
-        norms: tf.Tensor,
-        weights: tf.Tensor,
-        codebook: tf.Tensor,
-        center: tf.Tensor,
-        scale: tf.Tensor,
-        first: tf.Tensor,
-        second: tf.Tensor,
-        *tiling: tf.Tensor,
-    ) -> list[tf.Tensor]:
-        sphere = _sphere(geometry == "spherical", center, scale)
-        terms = search_terms(codebook, _extent(sphere), is_incomplete, geometry)
-        total = statistics(Rows(values, norms, weights), terms, *tiling)
-        moved = update(codebook, total, smoother(first, second), sphere)
-        measured = tf.stack([total.error, _move(moved, codebook)])
-        return [moved, total.sums, total.counts, measured]
-
-    signature = [*_rows(dtype), _CODEBOOK, *_SPHERE, *kernel_signature(is_separable)]
-    if not is_one_tile:  # the loops cost a fit of iris 3 of 14 ms, and the first one half of 0.9 s
-        signature += [tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.int32)]
-    return tf.function(epoch, input_signature=signature, autograph=False)
-
-
-@one_graph
-def _piece(
-    dtype: tf.DType, is_one_tile: bool, is_incomplete: bool, geometry: str
-) -> tf.types.experimental.PolymorphicFunction:
-    """Make the graph of the statistics alone."""
-
-    def piece(
-        values: tf.Tensor,
-        norms: tf.Tensor,
-        weights: tf.Tensor,
-        codebook: tf.Tensor,
-        center: tf.Tensor,
-        scale: tf.Tensor,
-        *tiling: tf.Tensor,
-    ) -> list[tf.Tensor]:
-        extent = _extent(_sphere(geometry == "spherical", center, scale))
-        terms = search_terms(codebook, extent, is_incomplete, geometry)
-        return list(statistics(Rows(values, norms, weights), terms, *tiling))
-
-    signature = [*_rows(dtype), _CODEBOOK, *_SPHERE]
-    if not is_one_tile:
-        signature += [tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.int32)]
-    return tf.function(piece, input_signature=signature, autograph=False)
-
-
-@one_graph
-def _update(is_separable: bool, is_spherical: bool) -> tf.types.experimental.PolymorphicFunction:
-    """Make the graph that moves the code vectors by given statistics."""
-
-    def moved_by(
-        codebook: tf.Tensor,
-        sums: tf.Tensor,
-        counts: tf.Tensor,
-        error: tf.Tensor,
-        center: tf.Tensor,
-        scale: tf.Tensor,
-        first: tf.Tensor,
-        second: tf.Tensor,
-    ) -> list[tf.Tensor]:
-        total, sphere = Statistics(sums, counts, error), _sphere(is_spherical, center, scale)
-        moved = update(codebook, total, smoother(first, second), sphere)
-        return [moved, sums, counts, tf.stack([error, _move(moved, codebook)])]
-
-    signature = [_CODEBOOK] * 3 + [_SCALAR, *_SPHERE, *kernel_signature(is_separable)]
-    return tf.function(moved_by, input_signature=signature, autograph=False)
-
-
-@one_graph
-def _learn(is_separable: bool, is_spherical: bool) -> tf.types.experimental.PolymorphicFunction:
-    """Make the graph that adds statistics to faded ones, and moves the code vectors by both."""
-
-    def learn(
-        codebook: tf.Tensor,
-        sums: tf.Tensor,
-        counts: tf.Tensor,
-        new_sums: tf.Tensor,
-        new_counts: tf.Tensor,
-        factors: tf.Tensor,
-        center: tf.Tensor,
-        scale: tf.Tensor,
-        first: tf.Tensor,
-        second: tf.Tensor,
-    ) -> list[tf.Tensor]:
-        fade, unit_weight = tf.unstack(factors, 2)
-        counts = fade * counts + unit_weight * new_counts
-        # What has faded that far is more than floating point can tell from 0.
-        is_left = counts > _FADED
-        counts = tf.where(is_left, counts, tf.zeros_like(counts))
-        sums = fade * sums + unit_weight * new_sums
-        sums = tf.where(is_left, sums, tf.zeros_like(sums))
-        total, sphere = Statistics(sums, counts, fade), _sphere(is_spherical, center, scale)
-        return [update(codebook, total, smoother(first, second), sphere), sums, counts]
-
-    signature = [*[_CODEBOOK] * 5, _VECTOR, *_SPHERE, *kernel_signature(is_separable)]
-    return tf.function(learn, input_signature=signature, autograph=False)
-
-
-@one_graph
-def _onto_grid(is_spherical: bool) -> tf.types.experimental.PolymorphicFunction:
-    def onto_grid(
-        codebook: tf.Tensor,
-        sums: tf.Tensor,
-        counts: tf.Tensor,
-        center: tf.Tensor,
-        scale: tf.Tensor,
-        first: tf.Tensor,
-        second: tf.Tensor,
-    ) -> tf.Tensor:
-        # Where the denominator is 0, there is no former code vector on another grid: the codebook,
-        # interpolated, stands in for it.
-        smooth = smoother(first, second)
-        around = smooth(tf.concat([codebook, tf.ones_like(codebook[:, :1])], axis=1))
-        total = Statistics(sums, counts, tf.zeros([], tf.float64))
-        former = around[:, :-1] / around[:, -1:]
-        return update(former, total, smooth, _sphere(is_spherical, center, scale))
-
-    signature = [_CODEBOOK] * 3 + _SPHERE + kernel_signature(is_separable=True)
-    return tf.function(onto_grid, input_signature=signature, autograph=False)
-
-
 class _Moved(NamedTuple):
     """What an update leaves behind."""
 
@@ -272,6 +118,7 @@ class Data:
     ) -> None:
         self._samples, self._weights, self._frame = samples, sample_weight, frame
         self._n_tile = n_tile
+        self._total_weight = float(sample_weight.sum())
         # In the graphs weights are multiples of a power of two, so that float32 can hold them.
         exponent = int(np.frexp(sample_weight.max())[1]) - 1
         self.unit_weight = float(np.ldexp(1.0, exponent))
@@ -294,11 +141,11 @@ class Data:
         """
         parts = [tf.constant(part) for part in kernel]
         if self._rows is None:
-            graph = _update(kernel[1].ndim == 4, self._samples.geometry == "spherical")
+            graph = update_graph(kernel[1].ndim == 4, self._samples.geometry == "spherical")
             total = self.statistics(codebook)
             return _Moved(*graph(codebook, *total, *self.sphere, *parts))
         tiling = self._tiling(codebook, len(self._samples))
-        epoch = _epoch(
+        epoch = epoch_graph(
             self._dtype,
             kernel[1].ndim == 4,
             not tiling,
@@ -315,7 +162,7 @@ class Data:
         Returns the codebook, the sums and the counts, and the mean distance before.
         """
         total = self.statistics(codebook)
-        graph = _learn(kernel[1].ndim == 4, self._samples.geometry == "spherical")
+        graph = learn_graph(kernel[1].ndim == 4, self._samples.geometry == "spherical")
         factors = tf.constant([fade, self.unit_weight], tf.float64)
         parts = [*self.sphere, *(tf.constant(part) for part in kernel)]
         new = graph(codebook, *learnt, total.sums, total.counts, factors, *parts)
@@ -323,7 +170,7 @@ class Data:
 
     def mean_error(self, total: float) -> float:
         """Turn a sum of distances in the frame into their mean, in data units."""
-        return total / float(self._weights.sum()) / self._frame.unit(self._samples.geometry)
+        return total / self._total_weight / self._frame.unit(self._samples.geometry)
 
     def statistics(self, codebook: tf.Tensor) -> Statistics:
         """Search all samples, and sum them up, in units of `unit_weight`."""
@@ -343,7 +190,7 @@ class Data:
     def _of_piece(self, piece: Rows, codebook: tf.Tensor) -> Statistics:
         tiling = self._tiling(codebook, len(piece.norms))
         is_incomplete, geometry = self._samples.has_missing, self._samples.geometry
-        graph = _piece(self._dtype, not tiling, is_incomplete, geometry)
+        graph = piece_graph(self._dtype, not tiling, is_incomplete, geometry)
         return Statistics(*graph(*piece, codebook, *self.sphere, *tiling))
 
     def _tiling(self, codebook: tf.Tensor, n_samples: int) -> list[tf.Tensor]:
@@ -444,7 +291,7 @@ def train_epochs(
             if kernel is None:
                 return moved.codebook
             parts = [*data.sphere, *(tf.constant(part) for part in kernel)]
-            graph = _onto_grid(samples.geometry == "spherical")
+            graph = onto_grid_graph(samples.geometry == "spherical")
             return graph(moved.codebook, moved.sums, moved.counts, *parts)
 
         def trained(step: Step = step, onto: Callable = onto) -> NDArray[np.float64]:

@@ -34,7 +34,7 @@ def distortion(
     Parameters
     ----------
     estimator : TFSOM
-        A fitted map. The neighborhood h is its `neighborhood` parameter.
+        A fitted map. The neighborhood h is the one that it was trained with.
 
     X : {array-like, sparse matrix} of shape (n_samples, n_features)
         Samples, NaN where a value is missing.
@@ -78,11 +78,11 @@ def distortion(
     """
     samples, weights = check_samples(estimator, X, sample_weight)
     rows_of = neighborhood_rows(estimator, check_radius(estimator, radius))
-    bmus = estimator.bmus(X)
+    bmus = estimator._nearest(samples)
     shares = weights / weights.sum()
     total = 0.0
     for rows, distances in distance_tiles(estimator, samples):
-        units, place = np.unique(bmus[rows], return_inverse=True)
+        units, place = np.unique(bmus[rows, 0], return_inverse=True)
         h = rows_of(units)[place]
         total += float(shares[rows] @ np.sum(h * costs(distances, samples.geometry), axis=1))
     return total
@@ -104,7 +104,7 @@ def heskes_energy(
     Parameters
     ----------
     estimator : TFSOM
-        A fitted map. The neighborhood h is its `neighborhood` parameter.
+        A fitted map. The neighborhood h is the one that it was trained with.
 
     X : {array-like, sparse matrix} of shape (n_samples, n_features)
         Samples, NaN where a value is missing.
@@ -208,9 +208,9 @@ def explained_variance(
     True
     """
     samples, weights = check_samples(estimator, X, sample_weight)
-    distances, _ = estimator.bmus(X, return_distance=True)
+    distances = estimator._apart(samples, estimator._nearest(samples))
     shares = weights / weights.sum()
-    left = float(shares @ costs(distances.astype(np.float64), samples.geometry))
+    left = float(shares @ costs(distances[:, 0], samples.geometry))
     mean = _mean(samples, shares)
     total = sum(
         float(shares[rows] @ _costs_of_mean(samples[rows], mean, estimator._metric, samples))

@@ -33,7 +33,7 @@ def quantization_error(
     estimator : TFSOM
         A fitted map.
 
-    X : array-like of shape (n_samples, n_features)
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
         Samples, NaN where a value is missing.
 
     sample_weight : array-like of shape (n_samples,), default=None
@@ -73,7 +73,7 @@ def topographic_error(
     estimator : TFSOM
         A fitted map.
 
-    X : array-like of shape (n_samples, n_features)
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
         Samples, NaN where a value is missing.
 
     sample_weight : array-like of shape (n_samples,), default=None

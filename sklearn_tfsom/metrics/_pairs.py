@@ -313,13 +313,13 @@ class _Sums(NamedTuple):
 def _points(estimator: Any, X: ArrayLike, sample_weight: Any) -> _Points:
     samples, weights = check_samples(estimator, X, sample_weight)
     (counts,) = np.nonzero(weights)
-    bmus = estimator.bmus(X)[counts]
     samples, weights = samples.take(counts), weights[counts]
     if samples.has_missing:
         raise ValueError(
             "X holds missing values (NaN), over which samples cannot be compared with each other. "
             "Fill them in, for instance by the method 'impute'."
         )
+    bmus = estimator._nearest(samples)[:, 0]
     return _Points(samples, weights, bmus, grid_of(estimator))
 
 

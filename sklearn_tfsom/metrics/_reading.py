@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from numbers import Integral
 from typing import Any
@@ -15,8 +14,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_tfsom._grid import Grid, grid_of
 from sklearn_tfsom._neighborhood import SeparableKernel, kernels
-from sklearn_tfsom._plan import neighborhood_of
-from sklearn_tfsom._samples import Samples
+from sklearn_tfsom._plan import checked_neighborhood
+from sklearn_tfsom._samples import Samples, row_slices
 from sklearn_tfsom._validation import (
     InvalidParameterError,
     Rule,
@@ -88,8 +87,7 @@ def check_few(n_neighbors: Any, n_samples: float) -> int:
 
 def row_tiles(n_rows: int, n_columns: int) -> list[slice]:
     """Cut the rows of a matrix into tiles."""
-    step = max(1, _TILE_VALUES // max(1, n_columns))
-    return [slice(first, first + step) for first in range(0, n_rows, step)]
+    return row_slices(n_rows, max(1, _TILE_VALUES // max(1, n_columns)))
 
 
 def distance_tiles(
@@ -103,13 +101,10 @@ def distance_tiles(
     distances : ndarray of float64, shape (n_rows, n_units)
         In data units.
     """
-    # Whatever `transform` is set to return, and without names, which a tile has not.
-    plain = copy.copy(estimator)
-    plain.features = "distances"
-    vars(plain).pop("feature_names_in_", None)
-    values = samples.values
+    values, metric = samples.values, samples.metric
     for rows in row_tiles(len(samples), len(estimator.codebook_)):
-        yield rows, np.asarray(plain.transform(values[rows].astype(np.float64)))
+        tile = values[rows].astype(np.float64)
+        yield rows, estimator._distances(Samples(tile, metric, has_missing=samples.has_missing))
 
 
 def costs(distances: NDArray[np.float64], geometry: str) -> NDArray[np.float64]:
@@ -152,9 +147,7 @@ def codebook_of(estimator: Any) -> tuple[NDArray[np.float64], str]:
 def neighborhood_rows(estimator: Any, radius: float) -> Callable[[NDArray], NDArray[np.float64]]:
     """Return a function that gives rows of H: units (n,) to neighborhoods (n, n_units)."""
     grid = grid_of(estimator)
-    trained = copy.copy(estimator)
-    trained.neighborhood = estimator._neighborhood  # whatever is set now
-    kernel = kernels(grid, neighborhood_of(trained))(radius)
+    kernel = kernels(grid, checked_neighborhood(estimator, estimator._neighborhood))(radius)
     parity = np.arange(grid.n_rows) % 2
 
     def rows_of(units: NDArray) -> NDArray[np.float64]:
