@@ -217,8 +217,8 @@ class Batch(NamedTuple):
 def memory_of_batches(n_units: int, batch_size: int, total_weight: float) -> float:
     """Return the weight that is remembered in training by mini-batches, over and over again.
 
-    Five samples for each unit, or four batches. With this memory the quantization error is that
-    of the batch map within 3 % on 8 sets and 3 grids, for batches from 32 samples up to half of
-    all.
+    Five samples for each unit, or four batches. With this memory the quantization error is 0.995
+    to 0.999 of the batch map's on the geometric mean of 8 sets and 3 grids (0.98 to 1.04 on each),
+    for batches from 32 samples up to half of all.
     """
     return min(total_weight, max(_MEMORY_PER_UNIT * n_units, 4.0 * batch_size))
