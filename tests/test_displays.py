@@ -147,7 +147,7 @@ class TestAxes:
     def test_one_of_a_subfigure_is_kept(self):
         subfigure, _ = plt.figure().subfigures(1, 2)
         ax = subfigure.subplots()
-        display = UMatrixDisplay.from_estimator(fitted(), X, Y, ax=ax)
+        display = UMatrixDisplay.from_estimator(fitted(), X, CODES, ax=ax)
         assert display.ax_ is ax
         assert len(display.texts_) > 0
 

@@ -1,0 +1,294 @@
+"""What all displays draw with: cells, borders, texts, color bars, legends.
+
+Maps are drawn as their arrays are printed: row 0 at the top. Lengths are in lattice spacings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sklearn_tfsom._grid import Grid
+
+# Below this many points a text in a cell is not written: it could not be read.
+_SMALLEST_FONT = 4.5
+_LARGEST_FONT = 16.0
+
+# For ten classes: M. A. Petroff (2021), "Accessible color sequences for data visualization",
+# chosen for people who see fewer colors, too.
+_TEN_COLORS = (
+    "#3f90da #ffa90e #bd1f01 #94a4a2 #832db6 #a96b59 #e76300 #b9ac70 #717581 #92dadd".split()
+)
+
+
+def import_pyplot() -> Any:
+    """Return matplotlib.pyplot."""
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        raise ImportError(
+            "Displays need matplotlib. Install it with: pip install 'sklearn-tfsom[plot]'"
+        ) from error
+    return plt
+
+
+def cell_corners(is_hexagonal: bool) -> NDArray[np.float64]:
+    """Corners of a cell around its unit, (n_corners, 2).
+
+    The edge toward the i-th neighbor, in the order of `Grid.neighbors`, lies between the corners
+    i - 1 and i.
+    """
+    n = 6 if is_hexagonal else 4
+    angles = np.pi / n + 2 * np.pi / n * np.arange(n)
+    return np.column_stack([np.cos(angles), np.sin(angles)]) / (2 * np.cos(np.pi / n))
+
+
+def map_size(grid: Grid) -> tuple[float, float]:
+    """Width and height of a map's picture, in lattice spacings."""
+    corners = (grid.positions()[:, None] + cell_corners(grid.is_hexagonal)).reshape(-1, 2)
+    width, height = np.ptp(corners, axis=0)
+    return float(width), float(height)
+
+
+def new_map_axes(grid: Grid, *, room: float = 1.4) -> Any:
+    """Return the axes of a new figure that has a map's shape, and inches of room beside it."""
+    width, height = map_size(grid)
+    scale = min(5.5 / height, 7.0 / width)
+    width, height = max(width * scale, 1.2), max(height * scale, 0.6)
+    beside, below = (0.3, room) if is_wide(grid) else (room, 0.3)
+    figsize = (max(width + beside, 3.0), height + below + 0.3)
+    _, ax = import_pyplot().subplots(figsize=figsize, layout="constrained")
+    return ax
+
+
+def is_wide(grid: Grid) -> bool:
+    """Whether what belongs to a map has more room below than beside it."""
+    width, height = map_size(grid)
+    return width > 2.5 * height
+
+
+def frame_map(ax: Any, cells: Any, *, title: str = "") -> None:
+    """Fit axes around cells: one scale for both directions, row 0 at the top, no ticks."""
+    corners = np.concatenate([path.vertices for path in cells.get_paths()])
+    (left, top), (right, bottom) = corners.min(axis=0) - 0.1, corners.max(axis=0) + 0.1
+    ax.set(xlim=(left, right), ylim=(bottom, top), aspect="equal")
+    ax.set_axis_off()
+    if title:
+        ax.set_title(title)
+
+
+def draw_cells(
+    ax: Any,
+    grid: Grid,
+    values: ArrayLike | None = None,
+    *,
+    positions: NDArray | None = None,
+    size: float = 1.0,
+    **style: Any,
+) -> Any:
+    """Draw a cell for each unit as one collection.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+    grid : Grid
+    values : array-like of shape (n_cells,), default=None
+        What the colors show.
+    positions : ndarray of shape (n_cells, 2), default=None
+        Middles of the cells; None is the units' places.
+    size : float, default=1
+        Of a cell, in lattice spacings.
+    **style
+        For the collection.
+
+    Returns
+    -------
+    cells : matplotlib PolyCollection
+    """
+    middles = grid.positions() if positions is None else positions
+    corners = size * cell_corners(grid.is_hexagonal)
+    # Edges in the color of the face, or else the background shines through between the cells.
+    style = {"edgecolors": "face", "linewidths": 0.3} | style
+    cells = draw_shapes(ax, list(middles[:, None] + corners), **style)
+    if values is not None:
+        cells.set_array(np.ravel(values))
+    return cells
+
+
+def draw_shapes(ax: Any, shapes: list[NDArray], **style: Any) -> Any:
+    """Draw polygons as one collection."""
+    from matplotlib.collections import PolyCollection
+
+    return ax.add_collection(PolyCollection(shapes, **({"linewidths": 0} | style)))
+
+
+def draw_outlines(ax: Any, grid: Grid) -> Any:
+    """Draw the cells' outlines, faintly, as one collection."""
+    return draw_cells(
+        ax, grid, facecolors="none", edgecolors="0.5", linewidths=0.4, alpha=0.5, zorder=0.5
+    )
+
+
+def border_segments(grid: Grid, labels: NDArray) -> NDArray[np.float64]:
+    """Edges between cells of different labels, (n_edges, 2, 2); at a seam one on either side."""
+    neighbors = grid.neighbors()
+    corners = cell_corners(grid.is_hexagonal)
+    positions = grid.positions()
+    units = np.arange(grid.n_units)
+    segments = []
+    for step in range(neighbors.shape[1]):
+        others = neighbors[:, step]
+        is_border = (others >= 0) & (labels[others] != labels)
+        # Two units that touch have their edge in common: once is enough. Those that are joined
+        # over a seam have two.
+        apart = np.linalg.norm(positions[others] - positions, axis=1)
+        is_border &= (units < others) | (apart > 1.5)
+        edge = corners[[step - 1, step]]
+        segments.append(positions[is_border][:, None] + edge)
+    return np.concatenate(segments)
+
+
+def draw_borders(ax: Any, grid: Grid, labels: NDArray, color: Any) -> Any:
+    """Draw the borders between units of different labels as one collection."""
+    from matplotlib.collections import LineCollection
+
+    lines = LineCollection(
+        list(border_segments(grid, labels)), colors=[color], linewidths=2, capstyle="round"
+    )
+    return ax.add_collection(lines)
+
+
+def draw_texts(
+    ax: Any,
+    positions: NDArray,
+    texts: Sequence[str],
+    behind: NDArray,
+    *,
+    size: float = 1.0,
+) -> list[Any]:
+    """Write a text into each cell, "" for none, black or white after the color behind it.
+
+    All have one font size, with which the longest fits into a cell. Where that is too small to
+    be read, none is written.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+        Already framed: its scale decides the font size.
+    positions : ndarray of shape (n_cells, 2)
+    texts : sequence of str, of length n_cells
+    behind : ndarray of shape (n_cells, 3 or 4)
+        Colors of the cells, red, green and blue first.
+    size : float, default=1
+        Of a cell, in lattice spacings.
+
+    Returns
+    -------
+    artists : list of matplotlib Text
+    """
+    longest = max(map(len, texts), default=0)
+    if not longest:
+        return []
+    # A letter is about 0.6 of the font size wide.
+    font_size = size * points_per_spacing(ax) * min(0.5, 0.85 / (0.62 * longest))
+    if font_size < _SMALLEST_FONT:
+        return []
+    return [
+        ax.text(
+            x,
+            y,
+            text,
+            ha="center",
+            va="center_baseline",
+            fontsize=min(font_size, _LARGEST_FONT),
+            color=color,
+        )
+        for (x, y), text, color in zip(positions, texts, readable_on(behind), strict=True)
+        if text
+    ]
+
+
+def readable_on(colors: NDArray) -> list[str]:
+    """Black or white, whichever stands out from each of the colors (n, 3 or 4)."""
+    lightness = np.asarray(colors)[:, :3] @ [0.299, 0.587, 0.114]
+    return ["black" if light > 0.5 else "white" for light in lightness]
+
+
+def points_per_spacing(ax: Any) -> float:
+    """Size of a lattice spacing on paper, in points."""
+    ax.figure.figure.draw_without_rendering()  # of the figure that holds a subfigure
+    (left, _), (right, _) = ax.transData.transform([(0, 0), (1, 0)])
+    return float(abs(right - left) * 72 / ax.figure.dpi)
+
+
+def add_color_bar(ax: Any, mappable: Any, label: str, *, is_below: bool = False) -> Any:
+    """Add a color bar that is as long as the map's side, whatever room the axes have."""
+    from matplotlib.transforms import Bbox
+
+    location = "bottom" if is_below else "right"
+    bar = ax.figure.colorbar(mappable, ax=ax, location=location, label=label, pad=0.03, aspect=30)
+    bar.outline.set_visible(False)
+
+    # Axes of equal aspect shrink within their room, and a color bar by itself does not. (Layout
+    # engines set its aspect again, so it is taken off where it is about to be drawn.)
+    def beside_the_map(bar_ax: Any, renderer: Any) -> Any:
+        bar_ax.set_box_aspect(None)
+        locator = ax.get_axes_locator()
+        ax.apply_aspect(locator(ax, renderer) if locator else None)
+        (left, bottom), (right, top) = ax.get_position().get_points()
+        if is_below:
+            own = bar_ax.get_position(original=True)
+            return Bbox([[left, own.y0], [right, own.y1]])
+        inch = 1 / ax.figure.bbox.width * ax.figure.dpi
+        return Bbox([[right + 0.1 * inch, bottom], [right + 0.22 * inch, top]])
+
+    bar.ax.set_axes_locator(beside_the_map)
+    return bar
+
+
+def class_colors(n_classes: int) -> NDArray[np.float64]:
+    """Return a color for each class, (n_classes, 4).
+
+    Up to ten are chosen for everybody's eyes. Beyond that hues go around and lightness goes up
+    and down, and it takes a text to be sure.
+    """
+    from matplotlib.colors import hsv_to_rgb, to_rgba_array
+
+    if n_classes <= len(_TEN_COLORS):
+        return to_rgba_array(_TEN_COLORS[:n_classes])
+    turn = np.arange(n_classes)
+    hues = turn / n_classes
+    saturations = np.array([0.75, 0.45, 0.9])[turn % 3]
+    values = np.array([0.9, 0.95, 0.55])[turn % 3]
+    return to_rgba_array(hsv_to_rgb(np.column_stack([hues, saturations, values])))
+
+
+_ROWS_OF_LEGEND = 16
+
+
+def legend_room(names: Sequence[str]) -> float:
+    """Inches that a legend beside a map takes."""
+    n_columns = -(-len(names) // _ROWS_OF_LEGEND)
+    return n_columns * (0.5 + 0.09 * max(map(len, names), default=0))
+
+
+def add_class_legend(
+    ax: Any, classes: Sequence[str], colors: NDArray, grid: Grid, **style: Any
+) -> Any:
+    """Add a legend of classes beside the map, or below a wide one, in as many columns as fit."""
+    from matplotlib.patches import Patch
+
+    handles = [
+        Patch(facecolor=color, linewidth=0, label=name)
+        for name, color in zip(classes, colors, strict=True)
+    ]
+    place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
+    n_columns = -(-len(handles) // _ROWS_OF_LEGEND)
+    if is_wide(grid):
+        place = {"loc": "upper center", "bbox_to_anchor": (0.5, 0.0)}
+        n_columns = min(len(handles), 6)
+    look = {"frameon": False, "handlelength": 1.0, "handleheight": 1.0, "columnspacing": 1.0}
+    return ax.legend(handles=handles, ncols=n_columns, **(place | look | style))
