@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn_tfsom._grid import Grid
 
 # Below this many points a text in a cell is not written: it could not be read.
-_SMALLEST_FONT = 4.5
+_SMALLEST_FONT = 5.0
 _LARGEST_FONT = 16.0
 
 # For ten classes: M. A. Petroff (2021), "Accessible color sequences for data visualization",
@@ -77,7 +77,7 @@ def frame_map(ax: Any, cells: Any, *, title: str = "") -> None:
     ax.set(xlim=(left, right), ylim=(bottom, top), aspect="equal")
     ax.set_axis_off()
     if title:
-        ax.set_title(title)
+        ax.set_title(title, fontsize="medium")
 
 
 def draw_cells(
