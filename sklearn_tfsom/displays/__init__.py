@@ -1,8 +1,23 @@
 """Pictures of a map, in scikit-learn's Display convention. They need matplotlib."""
 
-from sklearn_tfsom._grid import Grid
+from sklearn_tfsom.displays._anomaly import AnomalyMapDisplay
 from sklearn_tfsom.displays._class_map import ClassMapDisplay
+from sklearn_tfsom.displays._code_vectors import CodeVectorsDisplay
+from sklearn_tfsom.displays._component_planes import ComponentPlanesDisplay
+from sklearn_tfsom.displays._data_space import DataSpaceDisplay
 from sklearn_tfsom.displays._hits import HitMapDisplay
+from sklearn_tfsom.displays._training import TrainingDisplay
+from sklearn_tfsom.displays._trajectory import TrajectoryDisplay
 from sklearn_tfsom.displays._u_matrix import UMatrixDisplay
 
-__all__ = ["ClassMapDisplay", "Grid", "HitMapDisplay", "UMatrixDisplay"]
+__all__ = [
+    "AnomalyMapDisplay",
+    "ClassMapDisplay",
+    "CodeVectorsDisplay",
+    "ComponentPlanesDisplay",
+    "DataSpaceDisplay",
+    "HitMapDisplay",
+    "TrainingDisplay",
+    "TrajectoryDisplay",
+    "UMatrixDisplay",
+]

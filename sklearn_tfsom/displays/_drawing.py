@@ -71,8 +71,12 @@ def is_wide(grid: Grid) -> bool:
 
 
 def frame_map(ax: Any, cells: Any, *, title: str = "") -> None:
-    """Fit axes around cells: one scale for both directions, row 0 at the top, no ticks."""
-    corners = np.concatenate([path.vertices for path in cells.get_paths()])
+    """Fit axes around cells, or a grid's: one scale both ways, row 0 at the top, no ticks."""
+    if isinstance(cells, Grid):
+        around = cells.positions()[:, None] + cell_corners(cells.is_hexagonal)
+        corners = around.reshape(-1, 2)
+    else:
+        corners = np.concatenate([path.vertices for path in cells.get_paths()])
     (left, top), (right, bottom) = corners.min(axis=0) - 0.1, corners.max(axis=0) + 0.1
     ax.set(xlim=(left, right), ylim=(bottom, top), aspect="equal")
     ax.set_axis_off()
@@ -266,6 +270,23 @@ def class_colors(n_classes: int) -> NDArray[np.float64]:
     return to_rgba_array(hsv_to_rgb(np.column_stack([hues, saturations, values])))
 
 
+def spread_in_cells(units: NDArray, radius: float = 0.3) -> NDArray[np.float64]:
+    """Offsets from their unit, (n, 2) in lattice spacings, that keep things in one cell apart.
+
+    Few stand in a ring, many as the seeds of a sunflower do; a single one stands in the middle.
+    """
+    counts = np.bincount(units)
+    order = np.argsort(units, kind="stable")
+    ranks = np.empty(len(order), dtype=np.int64)
+    ranks[order] = np.arange(len(order)) - (np.cumsum(counts) - counts)[units[order]]
+    mates = counts[units]
+    is_ring = mates <= 5
+    golden = np.pi * (3 - np.sqrt(5))
+    angles = np.where(is_ring, 2 * np.pi / mates, golden) * ranks
+    reach = np.where(is_ring, 0.65, np.sqrt((ranks + 0.5) / mates)) * (mates > 1)
+    return radius * reach[:, None] * np.column_stack([np.cos(angles), np.sin(angles)])
+
+
 _ROWS_OF_LEGEND = 16
 
 
@@ -276,15 +297,24 @@ def legend_room(names: Sequence[str]) -> float:
 
 
 def add_class_legend(
-    ax: Any, classes: Sequence[str], colors: NDArray, grid: Grid, **style: Any
+    ax: Any,
+    classes: Sequence[str],
+    colors: NDArray,
+    grid: Grid,
+    *,
+    marks: Sequence[Any] = (),
+    **style: Any,
 ) -> Any:
-    """Add a legend of classes beside the map, or below a wide one, in as many columns as fit."""
+    """Add a legend of classes beside the map, or below a wide one, in as many columns as fit.
+
+    Handles of other marks may follow.
+    """
     from matplotlib.patches import Patch
 
     handles = [
         Patch(facecolor=color, linewidth=0, label=name)
         for name, color in zip(classes, colors, strict=True)
-    ]
+    ] + list(marks)
     place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
     n_columns = -(-len(handles) // _ROWS_OF_LEGEND)
     if is_wide(grid):

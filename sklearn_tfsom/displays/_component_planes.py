@@ -1,0 +1,457 @@
+"""Component planes: what each feature is on the map, one small map for each."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Sequence
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.cluster.hierarchy import leaves_list, linkage
+from scipy.spatial.distance import squareform
+
+from sklearn_tfsom._grid import Grid
+from sklearn_tfsom._validation import InvalidParameterError
+from sklearn_tfsom.displays import _drawing as drawing
+from sklearn_tfsom.displays import _reading as reading
+from sklearn_tfsom.metrics._reading import check_fitted_grid
+
+# Planes that are drawn where nobody says which.
+_MOST_PLANES = 25
+
+# A picture's width and height, in inches, unless it has so many planes that it must be larger.
+_FIGURE_SIZE = np.array([10.0, 6.0])
+
+# Longer side of a plane, at most and at least, in inches.
+_LARGEST_PLANE, _SMALLEST_PLANE = 3.0, 0.9
+
+# Of a plane with its color bar, in inches: a name needs room, too.
+_NARROWEST_SLOT = 1.25
+
+# Of fonts, in points.
+_TITLE_SIZE, _TICK_SIZE = 9.0, 7.5
+
+# What a color bar of all planes takes of their width, and the space beside it.
+_BAR_SHARE, _BAR_PAD = 0.05, 0.03
+
+
+class ComponentPlanesDisplay:
+    """Component planes: the values of each feature across the map, one small map for each.
+
+    A unit is at the same place in all of them, so features that go together look alike. Use
+    `from_estimator`.
+
+    Parameters
+    ----------
+    planes : ndarray of shape (n_units, n_planes)
+        Columns of the codebook, in data units.
+
+    grid : Grid
+        The units' places.
+
+    names : sequence of str of length n_planes
+        Names of the features.
+
+    title : str, default="Component planes"
+        Of a new figure.
+
+    cluster_labels : ndarray of shape (n_units,), default=None
+        Cluster of each unit: borders are drawn between clusters.
+
+    Attributes
+    ----------
+    axes_ : ndarray of matplotlib Axes, shape (n_planes,)
+        Where the planes were drawn.
+
+    figure_ : matplotlib Figure
+        Their figure.
+
+    cells_ : list of matplotlib PolyCollection
+        Of each plane one: the cell of a unit, drawn at the place of each.
+
+    borders_ : list of matplotlib LineCollection
+        Of each plane the borders between clusters; none where there are no clusters.
+
+    color_bars_ : list of matplotlib Colorbar
+        Of each plane one, or one where they share a scale; none if not wanted.
+
+    See Also
+    --------
+    CodeVectorsDisplay : All features of a unit in its cell.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn_tfsom import TFSOM
+    >>> from sklearn_tfsom.displays import ComponentPlanesDisplay
+    >>> X = load_iris(as_frame=True).data
+    >>> som = TFSOM(grid_size=(8, 5)).fit(X)
+    >>> display = ComponentPlanesDisplay.from_estimator(som)
+    >>> display.names
+    ['sepal length (cm)', 'sepal width (cm)', 'petal length (cm)', 'petal width (cm)']
+    """
+
+    def __init__(
+        self,
+        planes: NDArray,
+        grid: Grid,
+        names: Sequence[str],
+        *,
+        title: str = "Component planes",
+        cluster_labels: NDArray | None = None,
+    ) -> None:
+        self.planes = planes
+        self.grid = grid
+        self.names = names
+        self.title = title
+        self.cluster_labels = cluster_labels
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any = None,
+        y: Any = None,
+        *,
+        features: Any = None,
+        put_similar_together: bool = False,
+        share_scale: bool = False,
+        axes: Any = None,
+        cmap: Any = "viridis",
+        border_color: Any = "white",
+        color_bar: bool = True,
+    ) -> ComponentPlanesDisplay:
+        """Draw the component planes of a fitted map.
+
+        Where the map has clusters (`n_clusters`), their borders are drawn on top.
+
+        Parameters
+        ----------
+        estimator : TFSOM
+            A fitted map.
+
+        X, y : None
+            Ignored: all displays are called alike.
+
+        features : sequence of int or str, default=None
+            Which features, by index or name, in this order. None is all of them, or, where there
+            are more than 25, those 25 whose values vary most across the map.
+
+        put_similar_together : bool, default=False
+            Whether planes that look alike are put side by side: the order of the leaves of a
+            hierarchical clustering of the planes by their correlation [1]_. By default they come
+            as the features do.
+
+        share_scale : bool, default=False
+            Whether all planes have one color scale; by default each has its own.
+
+        axes : array-like of matplotlib Axes, default=None
+            Where to draw, one for each plane at least; by default in a new figure.
+
+        cmap : str or Colormap, default="viridis"
+            Colors.
+
+        border_color : color, default="white"
+            Of the borders between clusters.
+
+        color_bar : bool, default=True
+            Whether there are color bars.
+
+        Returns
+        -------
+        display : ComponentPlanesDisplay
+
+        Raises
+        ------
+        InvalidParameterError
+            Where `features` names one that there is not, or `axes` are too few.
+
+        References
+        ----------
+        .. [1] Bar-Joseph, Gifford, Jaakkola (2001): Fast optimal leaf ordering for hierarchical
+           clustering. Bioinformatics 17, S22-S29.
+        """
+        grid = check_fitted_grid(estimator)
+        names, codebook = reading.feature_names(estimator), estimator.codebook_
+        title = "Component planes"
+        if features is not None:
+            chosen = _check_features(features, names)
+        elif len(names) <= _MOST_PLANES:
+            chosen = np.arange(len(names))
+        else:
+            chosen = _most_varied(codebook, _MOST_PLANES)
+            title += f": the {len(chosen)} of {len(names)} features that vary most"
+        if put_similar_together:
+            chosen = chosen[_similar_together(codebook[:, chosen])]
+        display = cls(
+            codebook[:, chosen],
+            grid,
+            [names[k] for k in chosen],
+            title=title,
+            cluster_labels=(
+                estimator.cluster_labels_ if reading.has_clusters(estimator) else None
+            ),
+        )
+        return display.plot(
+            axes,
+            share_scale=share_scale,
+            cmap=cmap,
+            border_color=border_color,
+            color_bar=color_bar,
+        )
+
+    def plot(
+        self,
+        axes: Any = None,
+        *,
+        share_scale: bool = False,
+        cmap: Any = "viridis",
+        border_color: Any = "white",
+        color_bar: bool = True,
+    ) -> ComponentPlanesDisplay:
+        """Draw the picture.
+
+        Parameters
+        ----------
+        axes : array-like of matplotlib Axes, default=None
+            Where to draw, one for each plane at least; by default in a new figure.
+
+        share_scale : bool, default=False
+            Whether all planes have one color scale; by default each has its own.
+
+        cmap : str or Colormap, default="viridis"
+            Colors.
+
+        border_color : color, default="white"
+            Of the borders between clusters.
+
+        color_bar : bool, default=True
+            Whether there are color bars.
+
+        Returns
+        -------
+        self : ComponentPlanesDisplay
+
+        Raises
+        ------
+        InvalidParameterError
+            Where `axes` are too few.
+        """
+        drawing.import_pyplot()
+        grid, planes = self.grid, np.asarray(self.planes)
+        is_wide = drawing.is_wide(grid)
+        has_own_bars = color_bar and not share_scale
+        ticks = [_ticks(values) for values in planes.T] if has_own_bars else []
+        is_new = axes is None
+        if is_new:
+            axes = _new_axes(grid, self.names, self.title, ticks, color_bar and share_scale)
+        self.axes_ = _check_axes(axes, planes.shape[1])
+        self.figure_ = self.axes_[0].figure
+        self.cells_, self.borders_, self.color_bars_ = [], [], []
+        for k, (ax, values) in enumerate(zip(self.axes_, planes.T, strict=True)):
+            cells = _draw_plane(ax, grid, values, cmap, _limits(planes if share_scale else values))
+            drawing.frame_map(ax, grid)
+            width, spacing = _room(ax, grid)
+            title = "\n".join(_lines(self.names[k], width))
+            ax.set_title(title, fontsize=_TITLE_SIZE, parse_math=False)
+            self.cells_.append(cells)
+            if self.cluster_labels is not None:
+                borders = drawing.draw_borders(ax, grid, self.cluster_labels, border_color)
+                borders.set_linewidth(np.clip(0.1 * spacing, 0.4, 1.5))
+                self.borders_.append(borders)
+            if has_own_bars:
+                bar = drawing.add_color_bar(ax, cells, "", is_below=is_wide)
+                bar.set_ticks(ticks[k][0], labels=ticks[k][1])
+                bar.ax.tick_params(labelsize=_TICK_SIZE, length=2, pad=2)
+                self.color_bars_.append(bar)
+        if color_bar and share_scale:
+            bar = self.figure_.colorbar(
+                self.cells_[0],
+                ax=list(self.axes_),
+                label="data units",
+                fraction=_BAR_SHARE,
+                pad=_BAR_PAD,
+                aspect=40,
+            )
+            bar.outline.set_visible(False)
+            self.color_bars_ = [bar]
+        if is_new:
+            for ax in self.axes_:
+                ax.set_anchor("N" if is_wide else "NW")  # color bars move it
+        return self
+
+
+def _check_features(features: Any, names: Sequence[str]) -> NDArray[np.int64]:
+    """Return the indices of features that are given by index or name."""
+    chosen = []
+    for feature in [features] if np.ndim(features) == 0 else features:
+        k = -1
+        if isinstance(feature, str) and feature in names:
+            k = names.index(feature)
+        elif isinstance(feature, Integral) and not isinstance(feature, bool):
+            k = int(feature)
+        if not 0 <= k < len(names):
+            raise InvalidParameterError(
+                f"features must hold names of features, or indices from 0 to {len(names) - 1}. "
+                f"Got {feature!r} instead."
+            )
+        chosen.append(k)
+    if not chosen:
+        raise InvalidParameterError("features must hold at least one feature. Got none instead.")
+    return np.array(chosen)
+
+
+def _check_axes(axes: Any, n_planes: int) -> NDArray:
+    """Return the axes for the planes, in a row."""
+    given = np.ravel(np.asarray(axes, dtype=object))
+    if len(given) < n_planes:
+        raise InvalidParameterError(
+            f"axes must hold one for each of the {n_planes} planes. Got {len(given)} instead."
+        )
+    return given[:n_planes]
+
+
+def _most_varied(codebook: NDArray, n_features: int) -> NDArray[np.int64]:
+    """Features with the largest variance across the map, in their own order."""
+    variances = codebook.astype(np.float64).var(axis=0)
+    return np.sort(np.argsort(-variances, kind="stable")[:n_features])
+
+
+def _similar_together(planes: NDArray) -> NDArray[np.int64]:
+    """Order of planes, (n_planes,), in which neighbors are correlated; flat ones come last."""
+    spread = planes - planes.astype(np.float64).mean(axis=0)
+    norms = np.linalg.norm(spread, axis=0)
+    is_flat = np.array([_is_flat(plane) for plane in planes.T])
+    (varied,) = np.nonzero(~is_flat)
+    if len(varied) > 2:
+        directions = spread[:, varied] / norms[varied]
+        distances = np.clip(1 - directions.T @ directions, 0, 2)
+        np.fill_diagonal(distances, 0)
+        apart = squareform(distances, checks=False)
+        varied = varied[leaves_list(linkage(apart, "average", optimal_ordering=True))]
+    return np.concatenate([varied, np.nonzero(is_flat)[0]])
+
+
+def _is_flat(plane: NDArray) -> bool:
+    """Whether a plane has one value, but for rounding."""
+    return bool(np.ptp(plane) <= 8 * np.finfo(plane.dtype).eps * np.abs(plane).max())
+
+
+def _limits(values: NDArray) -> tuple[float, float]:
+    """Return the ends of the color scale; those of a flat plane have its value in the middle."""
+    low, high = float(values.min()), float(values.max())
+    around = (abs(low) or 1.0) if _is_flat(values) else 0.0
+    return low - around, high + around
+
+
+def _draw_plane(
+    ax: Any, grid: Grid, values: NDArray, cmap: Any, limits: tuple[float, float]
+) -> Any:
+    """Draw the cells as one collection: one cell at many places, since planes are many."""
+    from matplotlib.collections import PolyCollection
+    from matplotlib.transforms import AffineDeltaTransform
+
+    cells = PolyCollection(
+        [drawing.cell_corners(grid.is_hexagonal)],
+        offsets=grid.positions(),
+        offset_transform=AffineDeltaTransform(ax.transData),
+        edgecolors="face",
+        linewidths=0.3,
+        cmap=cmap,
+    )
+    cells.set_array(values)
+    cells.set_clim(*limits)
+    return ax.add_collection(cells, autolim=False)
+
+
+def _ticks(values: NDArray) -> tuple[NDArray, list[str]]:
+    """Choose as many ticks as a small color bar has room for, and their texts."""
+    from matplotlib.ticker import MaxNLocator
+
+    if _is_flat(values):
+        return values[:1], [_minus(f"{values[0]:.6g}")]
+    low, high = _limits(values)
+    locator = MaxNLocator(nbins=3, steps=[1, 2, 2.5, 5, 10])
+    ticks = np.asarray(locator.tick_values(low, high))
+    step = ticks[1] - ticks[0]
+    ticks = ticks[(low <= ticks) & (ticks <= high)]
+    largest = np.abs(ticks).max()
+    # As many digits as it takes to tell one from the next.
+    n_decimals = max(0, int(np.ceil(-np.log10(step * 1.0001))))
+    n_decimals += not np.allclose(ticks, np.round(ticks, n_decimals), rtol=0, atol=step / 10)
+    kind = f".{n_decimals}f"
+    if largest >= 1e5 or n_decimals > 3:
+        kind = f".{int(np.ceil(np.log10(largest / step + 1))) + 1}g"
+    return ticks, [_minus(format(tick, kind)) for tick in ticks]
+
+
+def _minus(text: str) -> str:
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def _room(ax: Any, grid: Grid) -> tuple[float, float]:
+    """Width of the room for a plane, and about the length of a lattice spacing, in points."""
+    room = ax.get_position(original=True).size * ax.figure.bbox.size
+    width, height = room * 72 / ax.figure.dpi
+    map_width, map_height = drawing.map_size(grid)
+    return float(width), float(min(width / map_width, height / map_height))
+
+
+def _lines(name: str, width: float) -> list[str]:
+    """Break a name into at most two lines of a width in points, and leave out the rest."""
+    n_letters = max(4, int((width - 4) / (0.6 * _TITLE_SIZE)))
+    parted = re.sub(r"(?<=[_/])", " ", name)
+    lines = textwrap.wrap(parted, n_letters, max_lines=2, placeholder="\N{HORIZONTAL ELLIPSIS}")
+    return [re.sub(r"(?<=[_/]) ", "", line) for line in lines] or [name]
+
+
+def _new_axes(
+    grid: Grid,
+    names: Sequence[str],
+    title: str,
+    ticks: list[tuple[NDArray, list[str]]],
+    has_one_bar: bool,
+) -> NDArray:
+    """Return the axes of a new figure, one for each plane, of the map's shape.
+
+    Layout engines take seconds for so many, and leave a grid of maps uneven.
+    """
+    n_planes, is_wide = len(names), drawing.is_wide(grid)
+    size = np.add(drawing.map_size(grid), 0.2)  # as it is framed
+    # Inches beside and above a plane, with its color bar.
+    longest = max((len(text) for _, texts in ticks for text in texts), default=0)
+    around = np.array([0.3, 0.45])
+    if ticks:
+        around = np.array([0.3, 0.8] if is_wide else [0.5 + 0.07 * longest, 0.45])
+
+    def scale_with(n_columns: int) -> float:
+        """Inches per lattice spacing."""
+        cells = np.array([n_columns, -(-n_planes // n_columns)])
+        return float(np.min((_FIGURE_SIZE / cells - around) / size))
+
+    n_columns = max(range(1, n_planes + 1), key=scale_with)
+    longer = size.max()
+    largest = max(_LARGEST_PLANE / longer, min(0.4, 8.0 / longer))
+    own = size * np.clip(scale_with(n_columns), _SMALLEST_PLANE / longer, largest)
+    slot = np.maximum(own + around, [_NARROWEST_SLOT, 0])
+    # Color bars take their share of the axes: a plane's own of its slot, a common one of all.
+    own = np.array([own[0], 1.22 * own[1] + 0.12] if ticks and is_wide else [slot[0], own[1]])
+    stretch = 1 / (1 - _BAR_SHARE - _BAR_PAD) if has_one_bar else 1.0
+
+    n_lines = [len(_lines(name, 72 * slot[0])) for name in names]
+    rows = [n_lines[k : k + n_columns] for k in range(0, n_planes, n_columns)]
+    more = np.cumsum([0.15 * (max(row) - 1) for row in rows])  # for titles of two lines
+    width = 0.35 + n_columns * slot[0] * stretch + 0.6 * has_one_bar
+    figsize = np.array([max(width, 3.2), 0.35 + len(rows) * slot[1] + more[-1]])
+    figure = drawing.import_pyplot().figure(figsize=figsize)
+    axes = np.empty(n_planes, dtype=object)
+    for k in range(n_planes):
+        row, column = divmod(k, n_columns)
+        top = figsize[1] - 0.6 - row * slot[1] - more[row]
+        corner = np.array([0.35 + column * slot[0] * stretch, top - own[1]])
+        axes[k] = figure.add_axes((*(corner / figsize), *(own * [stretch, 1] / figsize)))
+    figure.suptitle(title, y=1 - 0.08 / figsize[1])
+    return axes

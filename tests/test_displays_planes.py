@@ -1,0 +1,623 @@
+"""Component planes, code vectors and training curves: the right values in the right places."""
+
+import functools
+import sys
+
+import matplotlib
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.datasets import load_digits, load_iris
+from sklearn.exceptions import NotFittedError
+
+matplotlib.use("agg")
+
+import matplotlib.pyplot as plt
+
+from sklearn_tfsom import TFSOM
+from sklearn_tfsom._grid import Grid
+from sklearn_tfsom._validation import InvalidParameterError
+from sklearn_tfsom.displays._code_vectors import CodeVectorsDisplay
+from sklearn_tfsom.displays._component_planes import ComponentPlanesDisplay
+from sklearn_tfsom.displays._drawing import border_segments, map_size
+from sklearn_tfsom.displays._training import TrainingDisplay
+
+LATTICES = ["hexagonal", "rectangular"]
+SHAPES = [(6, 5), (1, 12), (12, 1), (2, 2), (1, 1)]
+FRAME = load_iris(as_frame=True).data
+NAMES = list(FRAME.columns)
+X = FRAME.to_numpy()
+DIGITS = load_digits().data[:300]
+DISPLAYS = [ComponentPlanesDisplay, CodeVectorsDisplay, TrainingDisplay]
+
+
+@pytest.fixture(autouse=True)
+def closed_figures():
+    plt.close("all")
+    yield
+    plt.close("all")
+
+
+@functools.cache
+def fitted(lattice="hexagonal", shape=(6, 5), data="iris", **params):
+    samples = {"iris": X, "named": FRAME, "digits": DIGITS, "colors": colors()}[data]
+    return TFSOM(shape, lattice=lattice, max_iter=3, **params).fit(samples)
+
+
+def colors():
+    return np.random.RandomState(0).uniform(size=(200, 3))
+
+
+def many_features(n_features):
+    rng = np.random.RandomState(0)
+    return rng.normal(size=(100, n_features)) * rng.permutation(np.linspace(1, 3, n_features))
+
+
+def texts_in(figure):
+    """All texts of a figure that are shown."""
+    figure.canvas.draw()
+    yield from figure.texts
+    for ax in figure.axes:
+        yield ax.title
+        for axis in (ax.xaxis, ax.yaxis) if ax.axison else ():
+            yield axis.label
+            low, high = sorted(axis.get_view_interval())
+            for tick in axis.get_major_ticks():
+                if low <= tick.get_loc() <= high:
+                    yield from (tick.label1, tick.label2)
+
+
+def assert_texts_are_whole_and_apart(figure):
+    page = figure.bbox.padded(1)
+    shown = [text for text in texts_in(figure) if text.get_text() and text.get_visible()]
+    boxes = [text.get_window_extent() for text in shown]
+    assert len(boxes) > 1
+    for k, box in enumerate(boxes):
+        assert page.x0 <= box.x0 and box.x1 <= page.x1, shown[k]
+        assert page.y0 <= box.y0 and box.y1 <= page.y1, shown[k]
+        for other in range(k):
+            is_apart = not box.padded(-1).overlaps(boxes[other].padded(-1))
+            assert is_apart, (shown[k], shown[other])
+
+
+def assert_cells_in_view(ax, grid):
+    x, y = grid.positions().T
+    left, right = ax.get_xlim()
+    bottom, top = ax.get_ylim()
+    assert left < x.min() - 0.49 and x.max() + 0.49 < right
+    assert top < y.min() - 0.49 and y.max() + 0.49 < bottom  # row 0 at the top
+    assert right - left < map_size(grid)[0] + 0.5 and bottom - top < map_size(grid)[1] + 0.5
+    assert ax.get_aspect() == 1
+
+
+class TestComponentPlanes:
+    @pytest.mark.parametrize("lattice", LATTICES)
+    @pytest.mark.parametrize("shape", SHAPES)
+    def test_each_feature_has_a_map_of_its_values(self, lattice, shape):
+        som = fitted(lattice, shape)
+        display = ComponentPlanesDisplay.from_estimator(som)
+        assert display.axes_.shape == (4,) and len(display.cells_) == 4
+        for ax, cells, values in zip(display.axes_, display.cells_, som.codebook_.T, strict=True):
+            assert list(ax.collections) == [cells]
+            assert_array_equal(cells.get_array(), values)
+            assert_array_equal(cells.get_offsets(), som.unit_positions_)
+            assert_cells_in_view(ax, Grid(*shape, lattice))
+
+    @pytest.mark.parametrize(("lattice", "n_corners"), [("hexagonal", 6), ("rectangular", 4)])
+    def test_cells_are_drawn_at_their_places_and_in_their_size(self, lattice, n_corners):
+        display = ComponentPlanesDisplay.from_estimator(fitted(lattice))
+        ax, cells = display.axes_[0], display.cells_[0]
+        display.figure_.canvas.draw()
+        (path,) = cells.get_paths()
+        corners = path.vertices[:-1]
+        assert len(corners) == n_corners
+        # The cell, as it is drawn, goes around where its unit is.
+        drawn = cells.get_transform().transform(corners)
+        drawn = drawn + cells.get_offset_transform().transform(cells.get_offsets()[7])
+        wanted = ax.transData.transform(fitted(lattice).unit_positions_[7] + corners)
+        assert_allclose(drawn, wanted)
+        assert_allclose(np.ptp(corners[:, 0]), 1)  # neighbors in a row touch
+
+    def test_colors_follow_the_values(self):
+        display = ComponentPlanesDisplay.from_estimator(fitted(), cmap="gray")
+        display.figure_.canvas.draw()
+        for cells, values in zip(display.cells_, fitted().codebook_.T, strict=True):
+            shades = cells.get_facecolor()[:, 0]
+            assert shades[values.argmin()] == 0 and shades[values.argmax()] == 1
+            assert (np.diff(shades[np.argsort(values)]) >= 0).all()
+
+    def test_large_maps_are_one_collection_each(self):
+        planes = np.random.RandomState(0).normal(size=(10_000, 3))
+        display = ComponentPlanesDisplay(planes, Grid(100, 100), ["a", "b", "c"]).plot()
+        for ax, cells in zip(display.axes_, display.cells_, strict=True):
+            assert list(ax.collections) == [cells] and len(cells.get_offsets()) == 10_000
+            assert not ax.patches and not ax.lines
+
+    def test_missing_values_leave_no_holes(self):
+        holes = X.copy()
+        holes[np.random.RandomState(0).uniform(size=holes.shape) < 0.3] = np.nan
+        holes[np.isnan(holes).all(axis=1), 0] = 5.0
+        display = ComponentPlanesDisplay.from_estimator(TFSOM((4, 5), max_iter=2).fit(holes))
+        assert all(np.isfinite(cells.get_array()).all() for cells in display.cells_)
+
+
+class TestNames:
+    def test_those_of_a_data_frame_are_titles(self):
+        display = ComponentPlanesDisplay.from_estimator(fitted(data="named"))
+        assert [ax.get_title() for ax in display.axes_] == NAMES == display.names
+
+    def test_without_names_features_are_counted(self):
+        display = ComponentPlanesDisplay.from_estimator(fitted())
+        assert display.names == ["feature 0", "feature 1", "feature 2", "feature 3"]
+
+    @pytest.mark.parametrize("shape", SHAPES)
+    def test_long_ones_stay_apart(self, shape):
+        frame = FRAME.set_axis(
+            [
+                "od280/od315_of_diluted_wines",
+                "x" * 60,
+                "one exceedingly long name of it all",
+                "$a",
+            ],
+            axis=1,
+        )
+        som = TFSOM(shape, max_iter=1).fit(frame)
+        display = ComponentPlanesDisplay.from_estimator(som)
+        assert_texts_are_whole_and_apart(display.figure_)
+        assert max(ax.get_title().count("\n") for ax in display.axes_) <= 1
+        assert display.axes_[3].get_title() == "$a"
+        assert display.names == list(frame.columns)
+
+
+class TestScales:
+    def test_by_default_each_has_its_own(self):
+        display = ComponentPlanesDisplay.from_estimator(fitted())
+        for cells, bar, values in zip(
+            display.cells_, display.color_bars_, fitted().codebook_.T, strict=True
+        ):
+            assert cells.get_clim() == (values.min(), values.max())
+            assert bar.mappable is cells
+
+    def test_one_for_all(self):
+        display = ComponentPlanesDisplay.from_estimator(fitted(), share_scale=True)
+        codebook = fitted().codebook_
+        assert {cells.get_clim() for cells in display.cells_} == {(codebook.min(), codebook.max())}
+        (bar,) = display.color_bars_
+        assert bar.ax.get_ylabel() == "data units"
+        assert_texts_are_whole_and_apart(display.figure_)
+
+    @pytest.mark.parametrize("share_scale", [False, True])
+    def test_without_color_bars(self, share_scale):
+        display = ComponentPlanesDisplay.from_estimator(
+            fitted(), share_scale=share_scale, color_bar=False
+        )
+        assert display.color_bars_ == [] and list(display.figure_.axes) == list(display.axes_)
+
+    @pytest.mark.parametrize("value", [0.0, -3.0, 1234.5])
+    def test_a_flat_plane_is_in_the_middle_of_its_scale(self, value):
+        samples = np.column_stack([X[:, 0], np.full(len(X), value)])
+        display = ComponentPlanesDisplay.from_estimator(TFSOM((4, 4), max_iter=1).fit(samples))
+        low, high = display.cells_[1].get_clim()
+        assert low < high and (low + high) / 2 == pytest.approx(value)
+        assert display.color_bars_[1].get_ticks() == pytest.approx([value])
+
+    @pytest.mark.parametrize(
+        ("factor", "offset"),
+        [(1, 0), (1e-9, 0), (-1e-3, 0), (1e7, 0), (100, 0), (0.01, 1e6), (1, -20), (0.05, 0)],
+    )
+    def test_ticks_say_where_they_are(self, factor, offset):
+        planes = factor * X[:, :1] + offset
+        display = ComponentPlanesDisplay(planes, Grid(10, 15), ["x"]).plot()
+        (bar,) = display.color_bars_
+        ticks = bar.get_ticks()
+        texts = [
+            label.get_text().replace("\N{MINUS SIGN}", "-") for label in bar.ax.get_yticklabels()
+        ]
+        assert 1 <= len(ticks) <= 5 and len(set(texts)) == len(texts) == len(ticks)
+        assert_allclose([float(text) for text in texts], ticks, atol=np.ptp(planes) / 100)
+        assert planes.min() <= min(ticks) and max(ticks) <= planes.max()
+        assert_texts_are_whole_and_apart(display.figure_)
+
+
+class TestWhichFeatures:
+    @pytest.mark.parametrize(
+        ("features", "chosen"),
+        [
+            ([2, 0], [2, 0]),
+            ([NAMES[3], 1], [3, 1]),
+            (np.array([1, 3]), [1, 3]),
+            (FRAME.columns[:2], [0, 1]),
+            (range(1, 4), [1, 2, 3]),
+            (NAMES[2], [2]),
+            (3, [3]),
+            (np.int64(3), [3]),
+        ],
+    )
+    def test_they_are_those_asked_for_in_that_order(self, features, chosen):
+        som = fitted(data="named")
+        display = ComponentPlanesDisplay.from_estimator(som, features=features)
+        assert display.names == [NAMES[k] for k in chosen]
+        assert_array_equal(display.planes, som.codebook_[:, chosen])
+
+    @pytest.mark.parametrize("wrong", [[4], [-1], ["petal"], [True], [1.0], None, 2.5, [[0]]])
+    def test_others_are_named(self, wrong):
+        if wrong is None:
+            wrong = [None]
+        match = r"features must hold names of features, or indices from 0 to 3\. Got .+ instead\."
+        with pytest.raises(InvalidParameterError, match=match):
+            ComponentPlanesDisplay.from_estimator(fitted(data="named"), features=wrong)
+        assert plt.get_fignums() == []
+
+    def test_none_at_all(self):
+        with pytest.raises(InvalidParameterError, match="at least one feature"):
+            ComponentPlanesDisplay.from_estimator(fitted(), features=[])
+
+    def test_of_many_those_that_vary_most(self):
+        som = TFSOM((5, 4), max_iter=2).fit(many_features(60))
+        display = ComponentPlanesDisplay.from_estimator(som)
+        by_variance = sorted(range(60), key=lambda k: -np.var(som.codebook_[:, k]))
+        assert display.names == [f"feature {k}" for k in sorted(by_variance[:25])]
+        title = "Component planes: the 25 of 60 features that vary most"
+        assert display.figure_.get_suptitle() == title
+        assert_texts_are_whole_and_apart(display.figure_)
+
+    def test_all_of_many_if_asked_for(self):
+        som = TFSOM((3, 3), max_iter=1).fit(many_features(30))
+        display = ComponentPlanesDisplay.from_estimator(som, features=range(30))
+        assert len(display.axes_) == 30
+        assert display.figure_.get_suptitle() == "Component planes"
+
+    def test_similar_ones_are_put_together(self):
+        rng = np.random.RandomState(0)
+        base = rng.normal(size=(200, 3))
+        samples = np.column_stack(
+            [base, np.ones(200), base * [5, 1, 0.1] + 0.01 * rng.normal(size=(200, 3))]
+        )
+        som = TFSOM((6, 6), max_iter=3).fit(samples)
+        display = ComponentPlanesDisplay.from_estimator(som, put_similar_together=True)
+        order = [int(name.split()[1]) for name in display.names]
+        assert sorted(order) == list(range(7))
+        assert {tuple(sorted(order[k : k + 2])) for k in (0, 2, 4)} == {(0, 4), (1, 5), (2, 6)}
+        assert order[-1] == 3  # the flat one
+        assert_array_equal(display.planes, som.codebook_[:, order])
+
+    @pytest.mark.parametrize("shape", SHAPES)
+    def test_any_map_can_be_ordered(self, shape):
+        display = ComponentPlanesDisplay.from_estimator(
+            fitted(shape=shape), put_similar_together=True
+        )
+        assert sorted(display.names) == ["feature 0", "feature 1", "feature 2", "feature 3"]
+
+
+class TestPlanesInTheFigure:
+    @pytest.mark.parametrize("shape", SHAPES)
+    @pytest.mark.parametrize("share_scale", [False, True])
+    def test_all_are_equally_large_and_in_line(self, shape, share_scale):
+        som = fitted(shape=shape, data="named")
+        display = ComponentPlanesDisplay.from_estimator(som, share_scale=share_scale)
+        display.figure_.canvas.draw()
+        boxes = [ax.get_position() for ax in display.axes_]
+        assert_allclose([box.size for box in boxes], np.tile(boxes[0].size, (4, 1)), atol=1e-6)
+        rows = np.unique(np.round([box.y0 for box in boxes], 6))
+        columns = np.unique(np.round([box.x0 for box in boxes], 6))
+        assert len(rows) * len(columns) == 4
+        assert_texts_are_whole_and_apart(display.figure_)
+
+    @pytest.mark.parametrize("shape", SHAPES)
+    def test_color_bars_touch_no_map(self, shape):
+        display = ComponentPlanesDisplay.from_estimator(fitted(shape=shape))
+        display.figure_.canvas.draw()
+        maps = [ax.get_window_extent() for ax in display.axes_]
+        for bar in display.color_bars_:
+            assert not any(bar.ax.get_tightbbox().padded(-1).overlaps(box) for box in maps)
+
+    def test_given_axes_are_kept_and_others_left_alone(self):
+        figure, axes = plt.subplots(2, 3)
+        display = ComponentPlanesDisplay.from_estimator(fitted(), axes=axes)
+        assert_array_equal(display.axes_, axes.ravel()[:4])
+        assert display.figure_ is figure and figure.get_suptitle() == ""
+        assert not axes[1, 1].collections and axes[1, 1].axison
+        assert plt.get_fignums() == [figure.number]
+
+    def test_one_given_for_one_plane(self):
+        _, ax = plt.subplots()
+        display = ComponentPlanesDisplay.from_estimator(fitted(), features=1, axes=ax)
+        assert list(display.axes_) == [ax]
+
+    def test_those_of_a_subfigure_are_kept(self):
+        subfigure, _ = plt.figure().subfigures(1, 2)
+        axes = subfigure.subplots(2, 2)
+        display = ComponentPlanesDisplay.from_estimator(fitted(n_clusters=2), axes=axes)
+        assert_array_equal(display.axes_, axes.ravel())
+
+    def test_too_few_given(self):
+        _, axes = plt.subplots(1, 3)
+        with pytest.raises(
+            InvalidParameterError, match=r"one for each of the 4 planes\. Got 3 instead"
+        ):
+            ComponentPlanesDisplay.from_estimator(fitted(), axes=axes)
+        assert not any(ax.collections for ax in axes)
+
+    def test_a_display_can_be_drawn_again(self):
+        display = ComponentPlanesDisplay.from_estimator(fitted(n_clusters=2))
+        first = display.figure_
+        assert display.plot(cmap="gray", share_scale=True) is display
+        assert display.figure_ is not first and display.cells_[0].get_cmap().name == "gray"
+
+
+class TestCodeImages:
+    @pytest.mark.parametrize("lattice", LATTICES)
+    @pytest.mark.parametrize("image_shape", [(8, 8), (4, 16), (32, 2), [64, 1]])
+    def test_each_unit_has_its_code_vector_at_its_place(self, lattice, image_shape):
+        som = fitted(lattice, (4, 3), "digits")
+        display = CodeVectorsDisplay.from_estimator(som, image_shape=image_shape)
+        assert len(display.images_) == 4
+        for unit, (x, y) in enumerate(som.unit_positions_):
+            row, column = divmod(unit, 3)
+            values, extent = self.image_of(display.images_[row], column)
+            times = values.shape[0] // image_shape[0]
+            assert_array_equal(values[::times, ::times].ravel(), som.codebook_[unit])
+            assert_allclose(np.mean(extent, axis=0), (x, y), atol=1e-12)
+            width, height = abs(extent[1] - extent[0])
+            assert_allclose(width / height, image_shape[1] / image_shape[0])
+            assert width <= 1 and height <= (0.8661 if lattice == "hexagonal" else 1)
+
+    @staticmethod
+    def image_of(strip, column):
+        """Pixels that are shown of the image in a column, and its corners."""
+        left, right, bottom, top = strip.get_extent()
+        values = np.ma.masked_array(strip.get_array())
+        shown = ~np.ma.getmaskarray(values)[0]
+        starts = np.flatnonzero(shown & ~np.r_[False, shown[:-1]])
+        ends = np.flatnonzero(shown & ~np.r_[shown[1:], False]) + 1
+        pixel = (right - left) / len(shown)
+        start, end = starts[column], ends[column]
+        corners = [(left + start * pixel, top), (left + end * pixel, bottom)]
+        return values[:, start:end], np.array(corners)
+
+    def test_all_share_one_gray_scale(self):
+        som = fitted(shape=(4, 3), data="digits")
+        display = CodeVectorsDisplay.from_estimator(som, image_shape=(8, 8))
+        limits = {image.get_clim() for image in display.images_}
+        assert limits == {(som.codebook_.min(), som.codebook_.max())}
+        assert {image.get_cmap().name for image in display.images_} == {"gray"}
+        assert display.lines_ is None and display.cells_ is None
+
+    @pytest.mark.parametrize("full", [1, 255])
+    def test_colored_ones(self, full):
+        codebook = np.random.RandomState(0).uniform(0, full, size=(6, 4 * 5 * 3))
+        codebook[0, 0] = full
+        display = CodeVectorsDisplay(codebook, Grid(2, 3), image_shape=(4, 5, 3)).plot()
+        strip = display.images_[1].get_array()
+        is_shown = strip[0, :, 3] == 1
+        times = strip.shape[0] // 4
+        assert is_shown.sum() == 3 * 5 * times and set(strip[..., 3].ravel()) == {0, 1}
+        shown = strip[::times, is_shown][:, ::times, :3].reshape(4, 3, 5, 3)
+        assert_allclose(shown.swapaxes(0, 1).reshape(3, -1), codebook[3:] / full)
+
+    @pytest.mark.parametrize("lattice", LATTICES)
+    @pytest.mark.parametrize("shape", SHAPES)
+    def test_every_cell_is_in_view(self, lattice, shape):
+        som = fitted(lattice, shape, "digits")
+        display = CodeVectorsDisplay.from_estimator(som, image_shape=(8, 8))
+        assert_cells_in_view(display.ax_, Grid(*shape, lattice))
+
+    @pytest.mark.parametrize(
+        "wrong", [(8, 9), (64,), (8, 8, 1), (2, 2, 16), (-8, -8), (8.0, 8.0), "8x8", 64, ()]
+    )
+    def test_another_shape(self, wrong):
+        with pytest.raises(InvalidParameterError, match=r"image_shape must be .* features, 64\."):
+            CodeVectorsDisplay.from_estimator(fitted(data="digits"), image_shape=wrong)
+        assert plt.get_fignums() == []
+
+    def test_a_missing_shape(self):
+        with pytest.raises(InvalidParameterError, match=r"image_shape must be .* Got None"):
+            CodeVectorsDisplay.from_estimator(fitted(data="digits"), kind="image")
+
+    def test_values_that_are_no_colors(self):
+        with pytest.raises(InvalidParameterError, match=r"must lie in \[0, 1\] or in \[0, 255\]"):
+            CodeVectorsDisplay(np.full((4, 12), -3.0), Grid(2, 2), image_shape=(2, 2, 3)).plot()
+
+
+class TestCodeLines:
+    @pytest.mark.parametrize("lattice", LATTICES)
+    @pytest.mark.parametrize("shape", SHAPES)
+    def test_each_unit_has_its_curve_in_its_cell(self, lattice, shape):
+        som = fitted(lattice, shape)
+        display = CodeVectorsDisplay.from_estimator(som)
+        segments = np.array(display.lines_.get_segments()) - som.unit_positions_[:, None]
+        assert segments.shape == (shape[0] * shape[1], 4, 2)
+        low, high = som.codebook_.min(), som.codebook_.max()
+        levels = (som.codebook_ - low) / (high - low)
+        assert_allclose(segments[..., 1], 0.3 - 0.6 * levels, atol=1e-12)  # the axis points down
+        assert_allclose(np.diff(segments[..., 0]), 0.7 / 3)
+        x, y = abs(segments.reshape(-1, 2).T)
+        edge = (1 - x) / np.sqrt(3) if lattice == "hexagonal" else np.full(len(x), 0.5)
+        assert (x < 0.5).all() and (y < edge).all()
+        assert_cells_in_view(display.ax_, Grid(*shape, lattice))
+
+    def test_they_have_outlines_around_them(self):
+        display = CodeVectorsDisplay.from_estimator(fitted(), color="red")
+        assert len(display.cells_.get_paths()) == 30 and display.images_ == []
+        assert_array_equal(display.lines_.get_color(), [[1, 0, 0, 1]])
+        assert len(display.ax_.collections) == 2
+
+    def test_one_feature_is_a_level(self):
+        som = TFSOM((3, 3), max_iter=1).fit(X[:, :1])
+        segments = np.array(CodeVectorsDisplay.from_estimator(som).lines_.get_segments())
+        assert segments.shape == (9, 2, 2)
+        assert_array_equal(segments[:, 0, 1], segments[:, 1, 1])
+
+    def test_equal_values_are_in_the_middle(self):
+        display = CodeVectorsDisplay(np.full((4, 5), 7.0), Grid(2, 2)).plot()
+        segments = np.array(display.lines_.get_segments())
+        assert_allclose(segments[..., 1].T, np.tile(Grid(2, 2).positions()[:, 1], (5, 1)))
+
+    def test_the_title_says_the_scale(self):
+        codebook = np.array([[-1e-17, 2.0], [15.6789, 3.0]])
+        display = CodeVectorsDisplay(codebook, Grid(1, 2)).plot()
+        assert display.ax_.get_title() == "Code vectors (from 0 to 15.7)"
+
+    def test_a_large_map_is_one_collection(self):
+        codebook = np.random.RandomState(0).normal(size=(900, 64))
+        display = CodeVectorsDisplay(codebook, Grid(30, 30)).plot()
+        assert len(display.lines_.get_segments()) == 900
+        assert len(display.ax_.collections) == 2 and not display.ax_.lines
+
+
+class TestCodeColors:
+    @pytest.mark.parametrize("lattice", LATTICES)
+    @pytest.mark.parametrize("full", [1, 255])
+    def test_each_cell_has_the_color_of_its_code_vector(self, lattice, full):
+        som = TFSOM((4, 5), lattice=lattice, max_iter=2).fit(full * colors())
+        display = CodeVectorsDisplay.from_estimator(som, kind="color")
+        assert_allclose(display.cells_.get_facecolor()[:, :3], som.codebook_ / full)
+        middles = [path.vertices[:-1].mean(axis=0) for path in display.cells_.get_paths()]
+        assert_allclose(middles, som.unit_positions_, atol=1e-12)
+
+    def test_rounding_takes_no_color_out_of_range(self):
+        codebook = np.array([[-1e-9, 0.5, 1 + 1e-9], [0, 0, 0]])
+        display = CodeVectorsDisplay(codebook, Grid(1, 2), kind="color").plot()
+        assert_allclose(display.cells_.get_facecolor()[0], [0, 0.5, 1, 1])
+
+    def test_other_than_three_features(self):
+        with pytest.raises(InvalidParameterError, match=r"three features.*Got one with 4"):
+            CodeVectorsDisplay.from_estimator(fitted(), kind="color")
+
+    @pytest.mark.parametrize("samples", [colors() - 0.5, 300 * colors()])
+    def test_values_that_are_no_colors(self, samples):
+        som = TFSOM((3, 3), max_iter=1, init="sample", random_state=0).fit(samples)
+        som.codebook_[0] = samples.min(axis=0)
+        som.codebook_[1] = samples.max(axis=0)
+        with pytest.raises(InvalidParameterError, match=r"must lie in \[0, 1\] or in \[0, 255\]"):
+            CodeVectorsDisplay.from_estimator(som, kind="color")
+        assert plt.get_fignums() == []
+
+
+class TestCodeVectorsInGeneral:
+    @pytest.mark.parametrize(
+        ("data", "given", "artist"),
+        [
+            ("digits", {"image_shape": (8, 8)}, "images_"),
+            ("digits", {}, "lines_"),
+            ("iris", {}, "lines_"),
+            ("colors", {}, "cells_"),
+            ("colors", {"kind": "line"}, "lines_"),
+        ],
+    )
+    def test_auto_finds_the_kind(self, data, given, artist):
+        display = CodeVectorsDisplay.from_estimator(fitted(data=data), **given)
+        drawn = {name for name in ("images_", "lines_", "cells_") if getattr(display, name)}
+        assert drawn - ({"cells_"} if artist == "lines_" else set()) == {artist}
+
+    def test_three_features_beyond_1_are_lines(self):
+        som = TFSOM((3, 3), max_iter=1).fit(X[:, :3])
+        assert CodeVectorsDisplay.from_estimator(som).lines_ is not None
+
+    def test_another_kind(self):
+        with pytest.raises(InvalidParameterError, match="kind must be a str among"):
+            CodeVectorsDisplay.from_estimator(fitted(), kind="pie")
+
+    @pytest.mark.parametrize("ax", [None, "given"])
+    def test_axes(self, ax):
+        ax = ax and plt.subplots()[1]
+        display = CodeVectorsDisplay.from_estimator(fitted(), ax=ax)
+        assert display.figure_ is display.ax_.figure and len(plt.get_fignums()) == 1
+        assert ax is None or display.ax_ is ax
+
+
+@pytest.mark.parametrize("lattice", LATTICES)
+@pytest.mark.parametrize("boundary", ["planar", "toroidal"])
+def test_borders_are_those_between_clusters(lattice, boundary):
+    som = fitted(lattice, boundary=boundary, n_clusters=3)
+    wanted = border_segments(Grid(6, 5, lattice, boundary), som.cluster_labels_)
+    planes = ComponentPlanesDisplay.from_estimator(som, border_color="red")
+    codes = CodeVectorsDisplay.from_estimator(som, border_color="red")
+    assert len(planes.borders_) == 4
+    for borders in [*planes.borders_, codes.borders_]:
+        assert_allclose(borders.get_segments(), wanted)
+        assert_array_equal(borders.get_color(), [[1, 0, 0, 1]])
+
+
+def test_without_clusters_there_are_no_borders():
+    assert ComponentPlanesDisplay.from_estimator(fitted()).borders_ == []
+    assert CodeVectorsDisplay.from_estimator(fitted()).borders_ is None
+
+
+class TestTraining:
+    @pytest.mark.parametrize("with_topographic_error", [False, True])
+    def test_curves_are_the_history(self, with_topographic_error):
+        som = fitted(compute_topographic_error=with_topographic_error)
+        display = TrainingDisplay.from_estimator(som)
+        curves = ["quantization_error", "topographic_error", "radius"]
+        if not with_topographic_error:
+            curves.remove("topographic_error")
+        assert len(display.axes_) == len(display.lines_) == len(curves)
+        for ax, line, name in zip(display.axes_, display.lines_, curves, strict=True):
+            assert list(ax.lines) == [line]
+            assert_array_equal(line.get_xdata(), [1, 2, 3])
+            assert_array_equal(line.get_ydata(), som.history_[name])
+            assert ax.get_ylabel().startswith(name.replace("_", " "))
+        assert display.axes_[-1].get_xlabel() == "epoch"
+        assert_texts_are_whole_and_apart(display.figure_)
+
+    def test_panels_share_the_epochs(self):
+        display = TrainingDisplay.from_estimator(fitted())
+        display.figure_.canvas.draw()
+        upper, lower = display.axes_
+        assert upper.get_xlim() == lower.get_xlim()
+        assert upper.get_position().x0 == pytest.approx(lower.get_position().x0)
+        assert all(tick == int(tick) for tick in lower.get_xticks())
+
+    def test_a_single_epoch_can_be_seen(self):
+        som = TFSOM((3, 3), max_iter=1).fit(X)
+        for line in TrainingDisplay.from_estimator(som).lines_:
+            assert line.get_marker() == "o" and len(line.get_xdata()) == 1
+
+    def test_many_have_no_marks(self):
+        history = {"quantization_error": np.linspace(2, 1, 500), "radius": np.linspace(9, 1, 500)}
+        display = TrainingDisplay(history).plot()
+        assert {line.get_marker() for line in display.lines_} == {""}
+
+    def test_of_a_stream_the_mini_batches(self):
+        som = TFSOM((4, 4))
+        for start in range(0, 150, 50):
+            som.partial_fit(X[start : start + 50])
+        display = TrainingDisplay.from_estimator(som)
+        assert display.axes_[-1].get_xlabel() == "mini-batch"
+        assert_array_equal(display.lines_[0].get_xdata(), np.arange(1, som.n_iter_ + 1))
+        assert_array_equal(display.lines_[1].get_ydata(), som.history_["radius"])
+
+    def test_the_unit_is_the_metrics(self):
+        som = TFSOM((3, 3), max_iter=2, metric="cosine").fit(X)
+        assert "(cosine distance)" in TrainingDisplay.from_estimator(som).axes_[0].get_ylabel()
+
+    def test_given_axes_are_kept(self):
+        figure, axes = plt.subplots(1, 2)
+        display = TrainingDisplay.from_estimator(fitted(), axes=axes, color="red")
+        assert_array_equal(display.axes_, axes)
+        assert display.figure_ is figure and plt.get_fignums() == [figure.number]
+        assert {ax.get_xlabel() for ax in axes} == {"epoch"}
+        assert {line.get_color() for line in display.lines_} == {"red"}
+
+    def test_another_number_of_axes(self):
+        _, axes = plt.subplots(3)
+        with pytest.raises(InvalidParameterError, match=r"each of the 2 curves.*Got 3 instead"):
+            TrainingDisplay.from_estimator(fitted(), axes=axes)
+        assert not any(ax.lines for ax in axes)
+
+
+@pytest.mark.parametrize("display", DISPLAYS)
+class TestAllOfThem:
+    def test_samples_and_classes_are_ignored(self, display):
+        assert isinstance(display.from_estimator(fitted(), X, np.zeros(len(X))), display)
+
+    def test_a_map_that_was_not_fitted(self, display):
+        with pytest.raises(NotFittedError, match="This TFSOM instance is not fitted yet"):
+            display.from_estimator(TFSOM())
+        assert plt.get_fignums() == []
+
+    def test_a_missing_matplotlib(self, display, monkeypatch):
+        monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+        with pytest.raises(ImportError, match=r"pip install 'sklearn-tfsom\[plot\]'"):
+            display.from_estimator(fitted())

@@ -1,0 +1,631 @@
+"""Pictures of samples: in data space, along a path, by how unusual they are."""
+
+import itertools
+import sys
+import warnings
+
+import matplotlib
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.sparse import csr_matrix
+from sklearn.datasets import load_iris
+from sklearn.decomposition import PCA
+from sklearn.exceptions import NotFittedError
+
+matplotlib.use("agg")
+
+import matplotlib.pyplot as plt
+from matplotlib.colors import to_rgba
+from matplotlib.text import Text
+
+from sklearn_tfsom import TFSOM
+from sklearn_tfsom._grid import Grid
+from sklearn_tfsom.displays import _drawing as drawing
+from sklearn_tfsom.displays._anomaly import AnomalyMapDisplay, _check_truth
+from sklearn_tfsom.displays._data_space import DataSpaceDisplay
+from sklearn_tfsom.displays._labels import check_labels, place_labels
+from sklearn_tfsom.displays._trajectory import TrajectoryDisplay, _laps, _lines, _visits
+from sklearn_tfsom.metrics import u_matrix
+
+DISPLAYS = [DataSpaceDisplay, TrajectoryDisplay, AnomalyMapDisplay]
+LATTICES = ["hexagonal", "rectangular"]
+BOUNDARIES = ["planar", "cylindrical", "toroidal"]
+IRIS = load_iris(as_frame=True)
+FRAME, CODES = IRIS.data, IRIS.target.to_numpy()
+X, Y = FRAME.to_numpy(), IRIS.target_names[CODES]
+
+
+@pytest.fixture(autouse=True)
+def closed_figures():
+    plt.close("all")
+    yield
+    plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def som():
+    return TFSOM((6, 5), max_iter=3).fit(X)
+
+
+@pytest.fixture(scope="module")
+def large_som():
+    return TFSOM((100, 100), max_iter=1).fit(X)
+
+
+@pytest.fixture(scope="module")
+def incomplete():
+    """Iris with holes, and a map of it."""
+    holes = np.random.RandomState(0).uniform(size=X.shape) < 0.15
+    holes[:, 0] &= ~holes.all(axis=1)
+    samples = np.where(holes, np.nan, X)
+    return TFSOM((4, 5), max_iter=3).fit(samples), samples
+
+
+def other_axes(display):
+    return [ax for ax in display.figure_.axes if ax is not display.ax_]
+
+
+def boxes_of(texts):
+    """Where the letters are, without the lines that lead to the points."""
+    texts[0].figure.draw_without_rendering()
+    return [np.array(Text.get_window_extent(text).extents) for text in texts]
+
+
+def overlap(first, second):
+    low, high = np.maximum(first[:2], second[:2]), np.minimum(first[2:], second[2:])
+    return np.prod(np.maximum(high - low, 0))
+
+
+class TestAllOfThem:
+    @pytest.mark.parametrize(
+        ("lattice", "shape"),
+        [
+            ("hexagonal", (1, 12)),
+            ("rectangular", (12, 1)),
+            ("hexagonal", (2, 2)),
+            ("rectangular", (1, 1)),
+        ],
+    )
+    def test_odd_maps_are_drawn(self, lattice, shape):
+        som = TFSOM(shape, lattice=lattice, boundary="toroidal", max_iter=1).fit(X)
+        for kind in DISPLAYS:
+            kind.from_estimator(som, X).figure_.canvas.draw()
+
+    @pytest.mark.parametrize("kind", DISPLAYS)
+    def test_large_maps_are_few_collections(self, kind, large_som):
+        display = kind.from_estimator(large_som, X)
+        assert len(display.ax_.collections) <= 5
+        assert len(display.ax_.texts) <= 2
+        assert not display.ax_.patches and not display.ax_.lines
+
+    @pytest.mark.parametrize("kind", DISPLAYS)
+    def test_missing_values_are_dealt_with(self, kind, incomplete):
+        kind.from_estimator(*incomplete).figure_.canvas.draw()
+
+    @pytest.mark.parametrize("kind", DISPLAYS)
+    def test_sparse_samples_are_as_dense_ones(self, kind, som):
+        dense, sparse = (kind.from_estimator(som, A) for A in (X, csr_matrix(X)))
+        for artist in {"samples_", "visits_", "marks_"} & set(vars(dense)):
+            there = [getattr(display, artist).get_offsets() for display in (dense, sparse)]
+            assert_allclose(*there, atol=1e-6)
+
+    @pytest.mark.parametrize("kind", DISPLAYS)
+    def test_a_given_ax_is_kept(self, kind, som):
+        figure, (left, right) = plt.subplots(1, 2)
+        display = kind.from_estimator(som, X, ax=right)
+        assert display.ax_ is right and display.figure_ is figure
+        assert not left.collections and plt.get_fignums() == [figure.number]
+
+    @pytest.mark.parametrize("kind", DISPLAYS)
+    def test_one_of_a_subfigure_is_kept(self, kind, som):
+        subfigure, _ = plt.figure().subfigures(1, 2)
+        ax = subfigure.subplots()
+        assert kind.from_estimator(som, X, ax=ax).ax_ is ax
+
+    @pytest.mark.parametrize("kind", DISPLAYS)
+    def test_axes_with_common_limits_will_do(self, kind, som):
+        figure, axes = plt.subplots(2, 2, sharex=True, sharey=True)
+        kind.from_estimator(som, X, ax=axes[0, 0])
+        figure.canvas.draw()
+
+    @pytest.mark.parametrize("kind", DISPLAYS)
+    def test_a_display_can_be_drawn_again(self, kind, som):
+        display = kind.from_estimator(som, X)
+        _, ax = plt.subplots()
+        assert display.plot(ax) is display and display.ax_ is ax
+
+    @pytest.mark.parametrize("kind", DISPLAYS)
+    def test_two_times_the_same(self, kind, som):
+        pictures = []
+        for _ in range(2):
+            display = kind.from_estimator(som, X)
+            display.figure_.canvas.draw()
+            pictures.append(np.asarray(display.figure_.canvas.buffer_rgba()).copy())
+        assert_array_equal(*pictures)
+
+    @pytest.mark.parametrize("kind", DISPLAYS)
+    def test_the_global_random_state_is_left_alone(self, kind, som):
+        np.random.seed(3)
+        before = np.random.get_state()[1].copy()
+        kind.from_estimator(som, X)
+        assert_array_equal(np.random.get_state()[1], before)
+
+    @pytest.mark.parametrize("kind", DISPLAYS)
+    def test_a_map_that_was_not_fitted(self, kind):
+        with pytest.raises(NotFittedError, match="This TFSOM instance is not fitted yet"):
+            kind.from_estimator(TFSOM(), X)
+        assert plt.get_fignums() == []
+
+    @pytest.mark.parametrize("kind", DISPLAYS)
+    def test_another_number_of_features(self, kind, som):
+        with pytest.raises(ValueError, match="X has 2 features, but TFSOM is expecting 4"):
+            kind.from_estimator(som, X[:, :2])
+
+    @pytest.mark.parametrize("kind", DISPLAYS)
+    def test_a_missing_matplotlib(self, kind, som, monkeypatch):
+        monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+        with pytest.raises(ImportError, match=r"pip install 'sklearn-tfsom\[plot\]'"):
+            kind.from_estimator(som, X)
+
+
+class TestLabels:
+    def test_they_keep_clear_of_one_another_and_of_their_points(self):
+        _, ax = plt.subplots(figsize=(8, 6))
+        points = np.random.RandomState(0).uniform(0.1, 0.9, size=(30, 2))
+        texts = place_labels(ax, points, [f"sample {k}" for k in range(30)])
+        boxes = boxes_of(texts)
+        assert all(overlap(*pair) < 1 for pair in itertools.combinations(boxes, 2))
+        for x, y in ax.transData.transform(points):
+            assert not any(b[0] < x < b[2] and b[1] < y < b[3] for b in boxes)
+
+    def test_many_at_one_point_find_places(self):
+        _, ax = plt.subplots()
+        texts = place_labels(ax, np.full((8, 2), 0.5), ["eight of them"] * 8)
+        boxes = boxes_of(texts)
+        assert all(overlap(*pair) == 0 for pair in itertools.combinations(boxes, 2))
+        # Those further away have a line that leads to the point.
+        assert texts[0].arrow_patch is None and texts[-1].arrow_patch is not None
+
+    def test_at_a_corner_they_stay_in_the_axes(self):
+        _, ax = plt.subplots()
+        corners = np.array([(0, 0), (0, 1), (1, 0), (1, 1)])
+        texts = place_labels(ax, corners, ["a long text"] * 4)
+        frame = ax.get_window_extent()
+        for left, bottom, right, top in boxes_of(texts):
+            assert frame.x0 <= left and right <= frame.x1
+            assert frame.y0 <= bottom and top <= frame.y1
+
+    def test_things_are_better_not_hidden(self):
+        _, ax = plt.subplots()
+        # All around the point but below it on the left.
+        things = np.random.RandomState(0).uniform(0.2, 0.8, size=(3000, 2))
+        things = things[~((things < 0.5).all(axis=1))]
+        (text,) = place_labels(ax, np.array([[0.5, 0.5]]), ["here"], things=things)
+        assert (text.get_ha(), text.get_va()) == ("right", "top")
+
+    def test_axes_do_not_move_for_them(self):
+        figure, ax = plt.subplots(layout="constrained")
+        figure.canvas.draw()
+        before = ax.get_position().bounds
+        place_labels(ax, np.array([[1.0, 1.0]]), ["a text longer than the axes are wide " * 3])
+        figure.canvas.draw()
+        assert ax.get_position().bounds == before
+
+    @pytest.mark.parametrize(
+        "labels", [{0: "a", 2: "b"}, ["a", "", "b"], np.array(["a", "", "b"]), ["a", None, "b"]]
+    )
+    def test_some_or_each(self, labels):
+        assert check_labels(labels, 3) == {0: "a", 2: "b"}
+
+    @pytest.mark.parametrize("labels", [{3: "a"}, {"a": "b"}, {-1: "a"}, ["a"], "abc", 3])
+    def test_what_is_wrong(self, labels):
+        with pytest.raises(ValueError, match="labels must be a dict of sample indices, from 0 to"):
+            check_labels(labels, 3)
+
+
+class TestDataSpace:
+    def test_components_are_those_of_the_samples(self, som):
+        display = DataSpaceDisplay.from_estimator(som, X)
+        pca = PCA(2).fit(X)
+        for shown, values in [(display.samples, X), (display.units, som.codebook_)]:
+            expected = pca.transform(values)
+            signs = np.sign((shown * expected).sum(axis=0))
+            assert_allclose(shown, signs * expected, atol=1e-6)
+        shares = [f"{100 * share:.3g}%" for share in pca.explained_variance_ratio_]
+        assert shares[0] in display.ax_.get_xlabel() and shares[1] in display.ax_.get_ylabel()
+
+    def test_two_features_are_shown_as_they_are(self):
+        som = TFSOM((3, 3), max_iter=1).fit(X[:, :2])
+        display = DataSpaceDisplay.from_estimator(som, X[:, :2])
+        assert_array_equal(display.samples_.get_offsets(), X[:, :2])
+        assert_array_equal(display.units_.get_offsets(), som.codebook_)
+        assert (display.ax_.get_xlabel(), display.ax_.get_ylabel()) == ("feature 0", "feature 1")
+
+    @pytest.mark.parametrize("features", [("petal width (cm)", 1), [3, "sepal width (cm)"]])
+    def test_features_by_name_and_by_index(self, features):
+        som = TFSOM((3, 3), max_iter=1).fit(FRAME)
+        display = DataSpaceDisplay.from_estimator(som, FRAME, features=features)
+        assert_array_equal(display.samples, X[:, [3, 1]])
+        assert_array_equal(display.units, som.codebook_[:, [3, 1]])
+        assert display.ax_.get_xlabel() == "petal width (cm)"
+
+    @pytest.mark.parametrize("lattice", LATTICES)
+    @pytest.mark.parametrize("boundary", BOUNDARIES)
+    def test_the_net_joins_neighbors(self, lattice, boundary):
+        som = TFSOM((4, 5), lattice=lattice, boundary=boundary, max_iter=1).fit(X)
+        display = DataSpaceDisplay.from_estimator(som, X)
+        grid, pairs = display.grid, itertools.combinations(range(20), 2)
+        slow = [display.units[[k, j]] for k, j in pairs if grid.squared_distances(k, j) == 1]
+        shown = display.net_.get_segments()
+        assert len(shown) == len(slow)
+        assert_array_equal(np.sort(np.ravel(shown)), np.sort(np.ravel(slow)))
+
+    def test_colors_are_classes(self, som):
+        display = DataSpaceDisplay.from_estimator(som, X, Y)
+        colors = drawing.class_colors(3)[CODES]
+        assert_allclose(display.samples_.get_facecolors()[:, :3], colors[:, :3])
+        shown = [text.get_text() for text in display.legend_.get_texts()]
+        assert shown == ["setosa", "versicolor", "virginica"]
+
+    def test_without_classes_there_is_no_legend(self, som):
+        display = DataSpaceDisplay.from_estimator(som, X, color="red", net_color="blue")
+        assert display.legend_ is None
+        assert tuple(display.samples_.get_facecolors()[0, :3]) == to_rgba("red")[:3]
+        assert tuple(display.net_.get_colors()[0, :3]) == to_rgba("blue")[:3]
+
+    def test_of_many_samples_some_are_shown(self, som):
+        display = DataSpaceDisplay.from_estimator(som, X, Y, max_samples=40, labels={149: "last"})
+        assert len(display.samples) in (40, 41) and len(display.codes) == len(display.samples)
+        assert f"({len(display.samples)} of 150 samples)" in display.ax_.get_title()
+        everything = DataSpaceDisplay.from_estimator(som, X)
+        ((row, text),) = display.labels.items()
+        assert text == "last"
+        assert_array_equal(display.samples[row], everything.samples[149])
+        assert everything.ax_.get_title() == "Map in data space"
+
+    def test_components_do_not_depend_on_how_many_are_shown(self, som):
+        few, all_ = (DataSpaceDisplay.from_estimator(som, X, max_samples=n) for n in (10, 999))
+        assert_array_equal(few.units, all_.units)
+
+    def test_incomplete_samples_are_left_out_of_components(self, incomplete):
+        som, samples = incomplete
+        display = DataSpaceDisplay.from_estimator(som, samples, Y)
+        n_complete = np.count_nonzero(~np.isnan(samples).any(axis=1))
+        assert 0 < n_complete < 150 and len(display.samples) == len(display.codes) == n_complete
+        assert f"({n_complete} of 150 samples)" in display.ax_.get_title()
+
+    def test_of_two_features_those_that_have_both_are_shown(self, incomplete):
+        som, samples = incomplete
+        display = DataSpaceDisplay.from_estimator(som, samples, features=(0, 2))
+        pairs = samples[:, [0, 2]]
+        assert_array_equal(display.samples, pairs[~np.isnan(pairs).any(axis=1)])
+
+    def test_labels_are_beside_their_samples(self, som):
+        display = DataSpaceDisplay.from_estimator(som, X, labels={3: "three", 70: "seventy"})
+        assert [text.get_text() for text in display.texts_] == ["three", "seventy"]
+        assert_array_equal([text.xy for text in display.texts_], display.samples[[3, 70]])
+        assert_array_equal(display.rings_.get_offsets(), display.samples[[3, 70]])
+
+    def test_of_cosine_directions_are_shown(self):
+        som = TFSOM((3, 3), metric="cosine", max_iter=1).fit(X)
+        display = DataSpaceDisplay.from_estimator(som, X, features=(0, 1))
+        assert_allclose(display.samples, X[:, :2] / np.linalg.norm(X, axis=1)[:, None])
+        assert "of directions" in display.ax_.get_xlabel()
+
+    @pytest.mark.parametrize("stretch", [1.0, 100.0])
+    def test_one_scale_where_it_fits(self, stretch):
+        samples = np.random.RandomState(0).normal(size=(50, 2)) * [1, stretch]
+        som = TFSOM((2, 2), max_iter=1).fit(samples)
+        ax = DataSpaceDisplay.from_estimator(som, samples).ax_
+        assert ax.get_aspect() == (1 if stretch == 1 else "auto")
+
+    def test_equal_samples(self):
+        som = TFSOM((2, 2), max_iter=1).fit(np.ones((5, 3)))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            display = DataSpaceDisplay.from_estimator(som, np.ones((5, 3)))
+            display.figure_.canvas.draw()
+        assert_array_equal(display.samples, 0)
+
+    @pytest.mark.parametrize("features", ["ab", (0,), (0, 4), (0, -1), (0, "length"), 0, (0, 0.5)])
+    def test_features_that_are_none(self, som, features):
+        with pytest.raises(ValueError, match="features must be a tuple of two features"):
+            DataSpaceDisplay.from_estimator(som, X, features=features)
+
+    def test_a_single_feature(self):
+        som = TFSOM((3, 3), max_iter=1).fit(X[:, :1])
+        with pytest.raises(ValueError, match="Got n_features = 1"):
+            DataSpaceDisplay.from_estimator(som, X[:, :1])
+
+    def test_a_feature_that_is_missing_in_all_samples(self, som):
+        samples = X.copy()
+        samples[:, 2] = np.nan
+        with pytest.raises(ValueError, match=r"Feature 2 of X is missing .* two features"):
+            DataSpaceDisplay.from_estimator(som, samples)
+        DataSpaceDisplay.from_estimator(som, samples, features=(0, 1))
+
+    @pytest.mark.parametrize("n", [0, 1.5, True])
+    def test_a_number_of_samples_that_is_none(self, som, n):
+        with pytest.raises(ValueError, match="max_samples must be an int in the range"):
+            DataSpaceDisplay.from_estimator(som, X, max_samples=n)
+
+
+def slow_visits(bmus):
+    """First sample and length of each run of equal units."""
+    runs = [list(run) for _, run in itertools.groupby(range(len(bmus)), key=lambda k: bmus[k])]
+    return [run[0] for run in runs], [len(run) for run in runs]
+
+
+class TestTrajectory:
+    def test_runs_of_one_unit_are_one_visit(self, som):
+        display = TrajectoryDisplay.from_estimator(som, X)
+        firsts, dwells = slow_visits(som.bmus(X))
+        assert len(firsts) < 150
+        found = _visits(display.bmus, np.zeros(150, dtype=int))
+        assert_array_equal(found[0], firsts)
+        assert_array_equal(found[2], dwells)
+        assert_array_equal(display.visits_.get_array(), firsts)
+        assert len(display.path_.get_segments()) == len(firsts) - 1
+
+    @pytest.mark.parametrize("lattice", LATTICES)
+    def test_visits_lie_in_their_cells_and_apart(self, lattice):
+        som = TFSOM((3, 3), lattice=lattice, max_iter=1).fit(X)
+        order = np.random.RandomState(0).permutation(150)
+        display = TrajectoryDisplay.from_estimator(som, X[order])
+        firsts, _ = slow_visits(display.bmus)
+        places = np.asarray(display.visits_.get_offsets())
+        to_units = np.linalg.norm(places[:, None] - som.unit_positions_, axis=2)
+        assert_array_equal(to_units.argmin(axis=1), display.bmus[firsts])
+        apart = np.linalg.norm(places[:, None] - places, axis=2)
+        assert apart[~np.eye(len(places), dtype=bool)].min() > 0.03
+
+    def test_the_path_goes_from_visit_to_visit(self, som):
+        display = TrajectoryDisplay.from_estimator(som, X)
+        places = np.asarray(display.visits_.get_offsets())
+        assert_array_equal(
+            display.path_.get_segments(), np.stack([places[:-1], places[1:]], axis=1)
+        )
+        assert_array_equal(display.path_.get_array(), display.visits_.get_array()[1:])
+        assert_array_equal(display.starts_.get_offsets(), places[:1])
+        assert_array_equal(display.ends_.get_offsets(), places[-1:])
+        assert [text.get_text() for text in display.texts_] == ["start", "end"]
+
+    @pytest.mark.parametrize("lattice", LATTICES)
+    @pytest.mark.parametrize("boundary", BOUNDARIES)
+    @pytest.mark.parametrize("shape", [(4, 5), (5, 4), (1, 7), (7, 1), (2, 2), (3, 3)])
+    def test_a_step_takes_the_shortest_way(self, lattice, boundary, shape):
+        """Its pieces are as long as the grid distance, lie on the map and end as they should."""
+        grid = Grid(*shape, lattice, boundary)
+        pairs = np.array(list(itertools.permutations(range(grid.n_units), 2)))
+        positions, units = grid.positions(), pairs.ravel()
+        steps = np.arange(0, len(units), 2)
+        lines, arrivals = _lines(grid, units, positions[units], steps)
+        lengths = np.bincount(arrivals, np.linalg.norm(np.diff(lines, axis=1)[:, 0], axis=1))
+        assert_allclose(lengths[1::2] ** 2, grid.squared_distances(*pairs.T))
+        first = np.searchsorted(arrivals, steps + 1)
+        last = np.searchsorted(arrivals, steps + 1, side="right") - 1
+        assert_allclose(np.array(lines)[first, 0], positions[pairs[:, 0]], atol=1e-12)
+        assert_allclose(np.array(lines)[last, 1], positions[pairs[:, 1]], atol=1e-12)
+        corners = positions[:, None] + drawing.cell_corners(grid.is_hexagonal)
+        assert (np.array(lines) >= corners.min(axis=(0, 1)) - 1e-9).all()
+        assert (np.array(lines) <= corners.max(axis=(0, 1)) + 1e-9).all()
+
+    def test_of_equal_ways_the_one_within_the_map_is_taken(self):
+        grid = Grid(4, 4, "rectangular", "toroidal")
+        assert not _laps(grid, np.array([0, 0]), np.array([2, 8])).any()
+
+    def test_pieces_over_a_seam_have_one_color(self):
+        units = np.array([0, 5, 0, 5, 1])
+        display = TrajectoryDisplay(units, Grid(4, 6, boundary="cylindrical")).plot()
+        assert_array_equal(display.path_.get_array(), [1, 1, 2, 2, 3, 3, 4, 4])
+        assert max(np.ptp(line[:, 0]) for line in display.path_.get_segments()) < 2
+
+    @pytest.mark.parametrize("background", ["u_matrix", "outlines"])
+    def test_what_is_behind(self, som, background):
+        display = TrajectoryDisplay.from_estimator(som, X, background=background)
+        assert len(display.cells_.get_paths()) == 30
+        if background == "u_matrix":
+            assert_array_equal(display.cells_.get_array(), u_matrix(som).ravel())
+        else:
+            assert display.cells_.get_array() is None
+
+    @pytest.mark.parametrize("style", ["default", "dark_background"])
+    def test_it_is_faint(self, som, style):
+        with plt.style.context(style):
+            display = TrajectoryDisplay.from_estimator(som, X)
+            display.figure_.canvas.draw()
+            paper = np.array(to_rgba(display.figure_.get_facecolor()))
+            shades = np.abs(display.cells_.get_facecolors() - paper)[:, :3]
+            assert 0.02 < shades.min() and shades.max() < 0.5
+            lines = np.abs(display.path_.get_edgecolors() - paper)[:, :3]
+            assert lines.max(axis=1).min() > 0.35
+
+    def test_times_put_samples_in_order(self, som):
+        times = np.random.RandomState(0).permutation(150) * 0.5
+        display = TrajectoryDisplay.from_estimator(som, X, times=times, labels={7: "seven"})
+        order = np.argsort(times)
+        assert_array_equal(display.bmus, som.bmus(X)[order])
+        assert_array_equal(display.times, times[order])
+        assert display.labels == {int(np.flatnonzero(order == 7)[0]): "seven"}
+        assert display.path_.norm.vmin == 0 and display.path_.norm.vmax == 74.5
+        assert other_axes(display)[0].get_ylabel() == "time"
+
+    def test_datetimes_are_dates_on_the_color_bar(self, som):
+        days = np.arange("2024-01-01", "2024-05-30", dtype="datetime64[D]")
+        display = TrajectoryDisplay.from_estimator(som, X, times=days)
+        display.figure_.canvas.draw()
+        ticks = [label.get_text() for label in display.color_bar_.ax.get_yticklabels()]
+        assert any(tick.startswith("2024-0") for tick in ticks)
+        objects = TrajectoryDisplay.from_estimator(som, X, times=days.astype(object))
+        assert_array_equal(objects.path_.get_array(), display.path_.get_array())
+
+    def test_groups_are_paths_of_their_own(self, som):
+        groups = np.array(["b", "a", "c"])[np.arange(150) % 3]
+        display = TrajectoryDisplay.from_estimator(som, X, groups=groups)
+        runs = [slow_visits(som.bmus(X)[groups == name])[0] for name in "abc"]
+        n_visits = [len(firsts) for firsts in runs]
+        assert len(display.path_.get_segments()) == sum(n_visits) - 3
+        assert len(display.visits_.get_offsets()) == sum(n_visits)
+        colors = display.path_.get_colors()
+        expected = np.repeat(drawing.class_colors(3), np.array(n_visits) - 1, axis=0)
+        assert_allclose(colors[:, :3], expected[:, :3])
+        assert colors[0, 3] < colors[n_visits[0] - 2, 3] == 1
+        assert len(display.starts_.get_offsets()) == len(display.ends_.get_offsets()) == 3
+        shown = [text.get_text() for text in display.legend_.get_texts()]
+        assert shown == ["a", "b", "c", "start", "end"]
+        assert display.color_bar_ is None and not display.texts_
+
+    def test_labels_are_at_the_visit_of_their_sample(self, som):
+        display = TrajectoryDisplay.from_estimator(som, X, labels={40: "forty"})
+        firsts, _ = slow_visits(som.bmus(X))
+        visit = np.searchsorted(firsts, 40, side="right") - 1
+        assert [text.get_text() for text in display.texts_] == ["start", "end", "forty"]
+        assert_array_equal(display.texts_[2].xy, display.visits_.get_offsets()[visit])
+
+    def test_one_sample_takes_no_time(self, som):
+        display = TrajectoryDisplay.from_estimator(som, X[:1])
+        display.figure_.canvas.draw()
+        assert display.color_bar_ is None and not display.path_.get_segments()
+        assert display.ax_.get_title() == "Trajectory of 1 sample"
+
+    @pytest.mark.parametrize(
+        "times",
+        [np.arange(149), np.full(150, np.nan), ["a"] * 150, np.ones((150, 2)), [None] * 150],
+        ids=["short", "nan", "str", "two columns", "none"],
+    )
+    def test_times_that_are_none(self, som, times):
+        with pytest.raises(ValueError, match=r"times must be|inconsistent numbers of samples"):
+            TrajectoryDisplay.from_estimator(som, X, times=times)
+
+    def test_groups_that_are_not_one_for_each_sample(self, som):
+        with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+            TrajectoryDisplay.from_estimator(som, X, groups=CODES[1:])
+
+    def test_another_background(self, som):
+        with pytest.raises(ValueError, match=r"background must be a str among \{'u_matrix'"):
+            TrajectoryDisplay.from_estimator(som, X, background="hits")
+
+
+class TestAnomalies:
+    @pytest.mark.parametrize("method", ["distance", "u_height"])
+    def test_cells_show_the_mean_score_of_their_samples(self, som, method):
+        display = AnomalyMapDisplay.from_estimator(som, X, method=method)
+        scores, bmus = -som.score_samples(X, method=method), som.bmus(X)
+        shown = display.cells_.get_array()
+        for unit in range(30):
+            if (bmus == unit).any():
+                assert shown[unit] == pytest.approx(scores[bmus == unit].mean())
+            else:
+                assert shown.mask[unit]
+
+    def test_units_without_samples_look_different(self, som):
+        display = AnomalyMapDisplay.from_estimator(som, X[:50])
+        display.figure_.canvas.draw()
+        empty = np.setdiff1d(np.arange(30), som.bmus(X[:50]))
+        middles = [path.vertices[:-1].mean(axis=0) for path in display.empty_.get_paths()]
+        assert_allclose(middles, som.unit_positions_[empty], atol=1e-12)
+        colors = display.cells_.get_facecolors()
+        assert (colors[empty, 3] == 0).all() and (
+            np.delete(colors, empty, axis=0)[:, 3] == 1
+        ).all()
+        assert [text.get_text() for text in display.legend_.get_texts()] == ["no samples"]
+
+    def test_where_all_have_samples_there_is_no_legend(self):
+        som = TFSOM((1, 2), max_iter=3).fit(X)
+        display = AnomalyMapDisplay.from_estimator(som, X)
+        assert display.legend_ is None and not display.empty_.get_paths()
+
+    @pytest.mark.parametrize(
+        ("given", "threshold"),
+        [
+            ({}, 0.99),
+            ({"quantile": 0.8}, 0.8),
+            ({"threshold": 0.5}, None),
+            ({"threshold": 1}, None),
+        ],
+    )
+    def test_samples_above_the_threshold_are_marked(self, som, given, threshold):
+        display = AnomalyMapDisplay.from_estimator(som, X, **given)
+        scores = -som.score_samples(X)
+        limit = given.get("threshold", threshold and np.quantile(scores, threshold))
+        n_above = np.count_nonzero(scores > limit)
+        assert display.threshold == limit
+        assert len(display.marks_.get_offsets()) == n_above
+        title = f"Anomalies ({n_above} of 150 samples above {limit:.3g})"
+        assert display.ax_.get_title() == title
+
+    @pytest.mark.parametrize("shape", [(3, 3), (6, 5)])
+    def test_marks_lie_in_their_cells_and_hide_none_another(self, shape):
+        som = TFSOM(shape, max_iter=3).fit(X)
+        display = AnomalyMapDisplay.from_estimator(som, X, quantile=0.3)
+        marked = display.scores > display.threshold
+        places = np.asarray(display.marks_.get_offsets())
+        to_units = np.linalg.norm(places[:, None] - som.unit_positions_, axis=2)
+        assert_array_equal(to_units.argmin(axis=1), som.bmus(X)[marked])
+        spacing = drawing.points_per_spacing(display.ax_)
+        apart = spacing * np.linalg.norm(places[:, None] - places, axis=2)
+        radii = np.sqrt(display.marks_.get_sizes()) / 2
+        np.fill_diagonal(apart, np.inf)
+        # The middle of each is free.
+        assert (apart > np.maximum.outer(radii, radii)).all()
+
+    def test_truth_tells_found_from_missed_and_from_false(self, som):
+        truth = (CODES == 2).astype(int)
+        display = AnomalyMapDisplay.from_estimator(som, X, truth, quantile=0.8)
+        above = display.scores > display.threshold
+        faces = display.marks_.get_facecolors()[:, :3]
+        is_full = (faces != 1).any(axis=1)
+        assert_array_equal(is_full, truth[above] == 1)
+        assert 0 < is_full.sum() < len(is_full)
+        assert len(display.missed_.get_offsets()) == np.count_nonzero(truth[~above])
+        shown = [text.get_text() for text in display.legend_.get_texts()]
+        assert shown[:3] == ["anomaly, found", "anomaly, missed", "false alarm"]
+
+    def test_without_truth_nothing_is_missed(self, som):
+        display = AnomalyMapDisplay.from_estimator(som, X)
+        assert display.missed_ is None and (display.marks_.get_facecolors() == 1).all()
+
+    @pytest.mark.parametrize(
+        "truth", [CODES == 2, (CODES == 2) * 1.0, (CODES == 2).tolist()], ids=type
+    )
+    def test_kinds_of_truth(self, truth):
+        assert_array_equal(_check_truth(truth, X), CODES == 2)
+
+    def test_the_color_bar_says_what_it_shows(self, som):
+        display = AnomalyMapDisplay.from_estimator(som, X)
+        assert other_axes(display)[0].get_ylabel() == "mean anomaly score (data units)"
+        display = AnomalyMapDisplay.from_estimator(som, X, color_bar=False)
+        assert display.color_bar_ is None and not other_axes(display)
+
+    @pytest.mark.parametrize("y", [Y, CODES, CODES - 1], ids=["str", "three", "minus"])
+    def test_truth_that_is_none(self, som, y):
+        with pytest.raises(ValueError, match="y must hold 1 for anomalies and 0 for normal"):
+            AnomalyMapDisplay.from_estimator(som, X, y)
+
+    def test_truth_that_is_not_one_for_each_sample(self, som):
+        with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+            AnomalyMapDisplay.from_estimator(som, X, CODES[:50] > 0)
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [{"threshold": np.nan}, {"threshold": "high"}, {"quantile": 1.1}, {"quantile": -0.1}],
+        ids=str,
+    )
+    def test_thresholds_that_are_none(self, som, wrong):
+        (name,) = wrong
+        with pytest.raises(ValueError, match=f"{name} must be a"):
+            AnomalyMapDisplay.from_estimator(som, X, **wrong)
+
+    def test_a_method_that_is_none(self, som):
+        with pytest.raises(ValueError, match="'method' parameter of TFSOM must be"):
+            AnomalyMapDisplay.from_estimator(som, X, method="depth")
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 6, 200])
+def test_things_spread_in_a_cell_stay_in_it_and_apart(n):
+    offsets = drawing.spread_in_cells(np.r_[np.full(n, 3), 1])
+    assert_array_equal(offsets[-1], 0)
+    assert np.linalg.norm(offsets, axis=1).max() <= 0.3
+    apart = np.linalg.norm(offsets[:n, None] - offsets[:n], axis=2)[~np.eye(n, dtype=bool)]
+    assert n == 1 or apart.min() > 0.3 / np.sqrt(n)
