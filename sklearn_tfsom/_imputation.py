@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_tfsom._samples import Samples
+from sklearn_tfsom._workers import ALONE, Workers
 
 # Residuals understate the spread around the units, which lie where the samples are: so twice their
 # covariance is taken (1.5 to 3 are as good), and a share of the codebook's own: on a map with more
@@ -49,6 +50,7 @@ def residual_covariance(
     sample_weight: NDArray[np.float64],
     codebook: NDArray,
     bmus: NDArray[np.int64],
+    workers: Workers = ALONE,
 ) -> NDArray[np.float64]:
     """Covariance of the differences of incomplete samples to their units.
 
@@ -63,15 +65,16 @@ def residual_covariance(
     """
     n_features, unit = samples.shape[1], _unit(codebook)
     total, known = np.zeros((n_features, n_features)), np.zeros(n_features)
+    largest = workers.gather(sample_weight.max()).max()
     for rows in samples.tiles():
         residuals = (samples[rows] - codebook[bmus[rows]].astype(np.float64)) / unit
         is_missing = np.isnan(residuals)
         residuals[is_missing] = 0
-        shares = sample_weight[rows] / sample_weight.max()
+        shares = sample_weight[rows] / largest
         known += shares @ ~is_missing
         total += residuals.T @ (residuals * shares[:, None])
-    root = np.sqrt(known)
-    return total / np.outer(root, root)
+    root = np.sqrt(workers.sum(known))
+    return workers.sum(total) / np.outer(root, root)
 
 
 def covariance_around_units(

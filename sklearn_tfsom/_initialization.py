@@ -16,6 +16,7 @@ from sklearn_tfsom._grid import Grid
 from sklearn_tfsom._order import in_order
 from sklearn_tfsom._principal_plane import PrincipalPlane, feature_ranges
 from sklearn_tfsom._samples import Samples
+from sklearn_tfsom._workers import ALONE, Workers
 
 INITS = ("pca", "sample", "random")
 
@@ -65,6 +66,7 @@ def initial_codebook(
     sample_weight: NDArray[np.float64],
     plane: PrincipalPlane,
     random_state: np.random.RandomState,
+    workers: Workers = ALONE,
 ) -> NDArray[np.float64]:
     """Make the codebook that training starts from.
 
@@ -80,7 +82,9 @@ def initial_codebook(
     plane : PrincipalPlane
         Of the same data.
     random_state : RandomState
-        Used by "sample" and "random".
+        Used by "sample" and "random"; of several workers that of the first.
+    workers : Workers, default=ALONE
+        For "sample" they tell each other two numbers for each sample.
 
     Returns
     -------
@@ -91,25 +95,30 @@ def initial_codebook(
         return plane.mean + _plane_coordinates(grid) @ axes
     n_features = samples.shape[1]
     if init == "random":
-        low, high = _feature_ranges(samples)
+        low, high = _feature_ranges(samples, workers)
         # Not low + u (high - low): the difference of two large numbers may overflow.
-        share = random_state.uniform(size=(grid.n_units, n_features))
+        share = workers.from_first(random_state.uniform(size=(grid.n_units, n_features)))
         return low * (1 - share) + high * share
     # Rows in the order of a random projection, drawn at equal steps of the cumulative weight:
     # neither the order of the rows nor repetition instead of weights changes what is drawn.
-    order, reached = in_order(samples, sample_weight, plane.mean, random_state)
-    start = random_state.uniform()
+    order, reached, own = in_order(samples, sample_weight, plane.mean, random_state, workers)
+    start = workers.from_first(random_state.uniform())
     at = (np.arange(grid.n_units) + start) / grid.n_units * reached[-1]
-    drawn = np.minimum(np.searchsorted(reached, at, side="right"), len(samples) - 1)
-    rows = samples.dense(order[drawn])
-    return np.where(np.isnan(rows), plane.mean, rows)
+    drawn = order[np.minimum(np.searchsorted(reached, at, side="right"), len(order) - 1)]
+    is_own = (own.start <= drawn) & (drawn < own.stop)
+    codebook = np.zeros((grid.n_units, n_features))
+    rows = samples.dense(drawn[is_own] - own.start)
+    codebook[is_own] = np.where(np.isnan(rows), plane.mean, rows)
+    return workers.sum(codebook)
 
 
-def _feature_ranges(samples: Samples) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _feature_ranges(
+    samples: Samples, workers: Workers
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     if samples.is_sparse:
         low, high = min_max_axis(samples[:], axis=0)
-        return low.astype(np.float64), high.astype(np.float64)
-    return feature_ranges(samples)
+        return workers.gather(low).min(axis=0), workers.gather(high).max(axis=0)
+    return feature_ranges(samples, workers)
 
 
 def _plane_coordinates(grid: Grid) -> NDArray[np.float64]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sklearn_tfsom._principal_plane import centered
 from sklearn_tfsom._samples import Samples
+from sklearn_tfsom._workers import ALONE, Workers
 
 
 def in_order(
@@ -18,7 +19,8 @@ def in_order(
     sample_weight: NDArray[np.float64],
     mean: NDArray[np.float64],
     random_state: np.random.RandomState,
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    workers: Workers = ALONE,
+) -> tuple[NDArray[np.int64], NDArray[np.float64], slice]:
     """Put samples into an order that does not depend on the one they come in.
 
     It is that of a random projection; missing values count as the mean. Equal rows follow each
@@ -27,14 +29,20 @@ def in_order(
     Returns
     -------
     order : ndarray of int64, shape (n_samples,)
+        Of the samples of all workers.
     reached : ndarray of float64, shape (n_samples,)
         The total weight up to each sample, in this order.
+    own : slice
+        Which of them are this worker's.
     """
-    projection = random_state.normal(size=samples.shape[1])
+    projection = workers.from_first(random_state.normal(size=samples.shape[1]))
     tiles = (samples[rows] for rows in samples.tiles())
-    along = np.concatenate([_projected(tile, mean, projection) for tile in tiles])
+    along, own = workers.join(
+        np.concatenate([_projected(tile, mean, projection) for tile in tiles])
+    )
+    weights, _ = workers.join(sample_weight)
     order = np.argsort(along, kind="stable")
-    return order, np.cumsum(sample_weight[order])
+    return order, np.cumsum(weights[order]), own
 
 
 def _projected(

@@ -19,6 +19,7 @@ from sklearn_tfsom._imputation import (
 from sklearn_tfsom._plan import Plan, n_clusters_wanted
 from sklearn_tfsom._samples import Samples
 from sklearn_tfsom._tf.startup import tensorflow_core
+from sklearn_tfsom._workers import ALONE, Workers
 
 # Values that are searched at a time: 64 MiB of float32.
 _SEARCHED_VALUES = 2**24
@@ -28,15 +29,21 @@ class Found(NamedTuple):
     """Samples and their units."""
 
     bmus: NDArray[np.int64]  # (n_samples,)
-    error: float  # weighted mean distance to them
-    hits: NDArray[np.float64]  # (n_units,) total weights
+    error: float  # weighted mean distance to them, of the samples of all workers
+    hits: NDArray[np.float64]  # (n_units,) total weights, of the samples of all workers
 
 
-def find(samples: Samples, weights: NDArray[np.float64], codebook: NDArray) -> Found:
+def find(
+    samples: Samples,
+    weights: NDArray[np.float64],
+    codebook: NDArray,
+    workers: Workers = ALONE,
+) -> Found:
     """Find best-matching units, the quantization error, and the hits; tile by tile."""
     core = tensorflow_core()
     bmus = np.empty(len(samples), dtype=np.int64)
-    hits, error, total = np.zeros(len(codebook)), 0.0, weights.sum()
+    hits, error = np.zeros(len(codebook)), 0.0
+    total = float(workers.sum(weights.sum()))
     for rows in samples.tiles(_SEARCHED_VALUES):
         part, weight = samples.take(rows), weights[rows]
         found = core.nearest(part, codebook)
@@ -44,7 +51,7 @@ def find(samples: Samples, weights: NDArray[np.float64], codebook: NDArray) -> F
         error += float(core.apart(part, codebook, found)[:, 0] @ (weight / (total or 1)))
         bmus[rows] = found[:, 0]
         hits += np.bincount(bmus[rows], weight, minlength=len(codebook))
-    return Found(bmus, error, hits)
+    return Found(bmus, float(workers.sum(error)), workers.sum(hits))
 
 
 def attributes_of(
@@ -103,7 +110,13 @@ def attributes_of(
 
 
 def residuals_of(
-    plan: Plan, codebook: NDArray, units: Any, samples: Samples, weights: NDArray, found: Found
+    plan: Plan,
+    codebook: NDArray,
+    units: Any,
+    samples: Samples,
+    weights: NDArray,
+    found: Found,
+    workers: Workers = ALONE,
 ) -> NDArray[np.float64] | None:
     """Covariance of the samples around their units, for `impute`; None where it is not kept.
 
@@ -121,7 +134,7 @@ def residuals_of(
     elif samples.is_sparse:
         return None
     else:
-        residuals = residual_covariance(samples, weights, codebook, found.bmus)
+        residuals = residual_covariance(samples, weights, codebook, found.bmus, workers)
     return residuals if np.isfinite(residuals).all() else None  # of weights next to nothing
 
 

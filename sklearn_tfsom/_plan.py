@@ -17,6 +17,7 @@ from sklearn_tfsom._order import deal, in_order
 from sklearn_tfsom._principal_plane import PrincipalPlane, principal_plane
 from sklearn_tfsom._samples import METRICS, Samples, as_codebook, is_zero
 from sklearn_tfsom._schedules import RADIUS_DECAYS, StreamSchedule, grid_schedule, radius_schedule
+from sklearn_tfsom._workers import ALONE, Workers
 
 FEATURES = ("distances", "coordinates", "activations")
 
@@ -39,6 +40,7 @@ RULES = {
     "n_clusters": [valid.integer(1), _AUTO, valid.NONE],
     "features": [valid.choice(FEATURES)],
     "compute_topographic_error": [valid.BOOLEAN],
+    "checkpoint_dir": [valid.PATH, valid.NONE],
     "random_state": [valid.RANDOM_STATE],
     "verbose": [valid.integer(0), valid.BOOLEAN],
 }
@@ -53,6 +55,7 @@ class Plan(NamedTuple):
 
     samples: Samples  # those of positive weight (that have a direction, where that is what counts)
     sample_weight: NDArray[np.float64]  # (n_samples,), positive
+    total_weight: float  # of the samples of all workers
     mean: NDArray[np.float64]  # (n_features,)
     center: NDArray[np.float64]  # where to compute from
     spread: float  # root mean square distance of the samples to their mean
@@ -65,7 +68,9 @@ class Plan(NamedTuple):
     batches: list[tuple[NDArray[np.int64], NDArray[np.float64]]] | None  # (rows, weights) of each
 
 
-def make_plan(som: Any, samples: Samples, sample_weight: NDArray[np.float64]) -> Plan:
+def make_plan(
+    som: Any, samples: Samples, sample_weight: NDArray[np.float64], workers: Workers = ALONE
+) -> Plan:
     """Resolve the parameters of a map for some data.
 
     Parameters
@@ -76,6 +81,8 @@ def make_plan(som: Any, samples: Samples, sample_weight: NDArray[np.float64]) ->
         Valid.
     sample_weight : ndarray of float64, shape (n_samples,)
         Valid weights.
+    workers : Workers, default=ALONE
+        Those who have samples. All decide the same, from all samples.
 
     Returns
     -------
@@ -88,32 +95,37 @@ def make_plan(som: Any, samples: Samples, sample_weight: NDArray[np.float64]) ->
     ValueError
         Where there are fewer samples than clusters, or values too large.
     """
-    samples, sample_weight, plane, grid = _begin(som, samples, sample_weight)
-    n_clusters = n_clusters_wanted(som)
-    if len(samples) < n_clusters:
+    samples, sample_weight, plane, grid = _begin(som, samples, sample_weight, workers)
+    n_clusters, n_samples = n_clusters_wanted(som), int(workers.sum(len(samples)))
+    if n_samples < n_clusters:
         raise ValueError(
-            f"n_samples={len(samples)} must be at least n_clusters={n_clusters}, counting "
+            f"n_samples={n_samples} must be at least n_clusters={n_clusters}, counting "
             "samples of positive weight."
         )
     radii = _radii(som, grid)
     neighborhood = checked_neighborhood(som, som.neighborhood)
     grids = [grid] * len(radii)
     batches = None
-    total = float(sample_weight.sum())
+    total = float(workers.sum(sample_weight.sum()))
     if som.batch_size is not None and som.batch_size < total:
+        if workers.are_several:
+            raise valid.wrong_parameter(
+                "batch_size", som, "None where several workers fit a map", str(som.batch_size)
+            )
         if total > max(_MOST_DEALT, 4 * len(samples)):
             raise ValueError(
                 f"sample_weight sums to {total:g}, too many samples to deal out to mini-batches "
                 f"of batch_size={som.batch_size}. Divide the weights, or leave batch_size None."
             )
         fixed = np.random.RandomState(0)  # an order is all that is wanted
-        order, reached = in_order(samples, sample_weight, plane.mean, fixed)
+        order, reached, _ = in_order(samples, sample_weight, plane.mean, fixed)
         batches = deal(order, reached, som.batch_size)
     elif som.coarse_to_fine and _starts_from_pca(som) and is_separable(grid, neighborhood):
         grids = grid_schedule(grid, radii)
     return Plan(
         samples,
         sample_weight,
+        total,
         plane.mean,
         _center(samples, plane),
         plane.spread,
@@ -121,7 +133,7 @@ def make_plan(som: Any, samples: Samples, sample_weight: NDArray[np.float64]) ->
         grid,
         radii,
         grids,
-        _codebook(som, grids[0], samples, sample_weight, plane),
+        _codebook(som, grids[0], samples, sample_weight, plane, workers),
         neighborhood,
         batches,
     )
@@ -179,30 +191,38 @@ def _starts_from_pca(som: Any) -> bool:
 
 
 def _begin(
-    som: Any, samples: Samples, sample_weight: NDArray[np.float64]
+    som: Any, samples: Samples, sample_weight: NDArray[np.float64], workers: Workers = ALONE
 ) -> tuple[Samples, NDArray[np.float64], PrincipalPlane, Grid]:
     """Return the samples that count, with their weights, their plane and the grid."""
-    which = that_count(samples, sample_weight)
+    has_missing = workers.any(samples.has_missing)
+    which = that_count(samples, sample_weight, workers)
     samples, sample_weight = samples.take(which), sample_weight[which]
-    if not len(samples):
-        equal = "zeros" if som.metric == "cosine" else "equal values"
-        raise ValueError(
-            f"All samples of positive weight hold {equal} only: under metric={som.metric!r} they "
-            "have no direction, and no distance to learn from."
-        )
-    valid.check_features_known(samples)
+    with workers.in_step():
+        if not len(samples):
+            equal = "zeros" if som.metric == "cosine" else "equal values"
+            raise ValueError(
+                f"All samples of positive weight hold {equal} only: under metric={som.metric!r} "
+                "they have no direction, and no distance to learn from."
+            )
+    if workers.are_several and has_missing:
+        samples = samples.marked_as_incomplete()
+    valid.check_features_known(samples, workers)
     needs_directions = isinstance(som.grid_size, str) or _starts_from_pca(som)
-    plane = principal_plane(samples, sample_weight, n_directions=2 if needs_directions else 0)
+    n_directions = 2 if needs_directions else 0
+    plane = principal_plane(samples, sample_weight, n_directions, workers)
     if not math.isfinite(plane.spread):
         raise ValueError(
             "X holds values too large: their differences leave float64's range. Rescale it."
         )
-    return samples, sample_weight, plane, _grid(som, float(sample_weight.sum()), plane)
+    total = float(workers.sum(sample_weight.sum()))
+    return samples, sample_weight, plane, _grid(som, total, plane)
 
 
-def that_count(samples: Samples, sample_weight: NDArray[np.float64]) -> NDArray[np.int64] | slice:
+def that_count(
+    samples: Samples, sample_weight: NDArray[np.float64], workers: Workers = ALONE
+) -> NDArray[np.int64] | slice:
     """Find the samples that training is about: those of positive weight and with a direction."""
-    total = sample_weight.sum()
+    total = float(workers.sum(sample_weight.sum()))
     counts = None
     if not sample_weight.min() / total > 0:  # also a weight that is nothing beside all
         counts = sample_weight / total > 0
@@ -252,10 +272,13 @@ def _codebook(
     samples: Samples,
     sample_weight: NDArray[np.float64],
     plane: PrincipalPlane,
+    workers: Workers = ALONE,
 ) -> NDArray[np.float64]:
     if isinstance(som.init, str):
         random_state = check_random_state(som.random_state)
-        codebook = initial_codebook(som.init, grid, samples, sample_weight, plane, random_state)
+        codebook = initial_codebook(
+            som.init, grid, samples, sample_weight, plane, random_state, workers
+        )
         codebook = as_codebook(codebook, som.metric)
         if samples.geometry == "spherical":
             # The origin has no direction; the data spread around it, so that they have a main one.

@@ -7,6 +7,7 @@ may come in.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ import scipy.sparse.linalg
 from numpy.typing import NDArray
 
 from sklearn_tfsom._samples import Samples, densified
+from sklearn_tfsom._workers import ALONE, Workers
 
 # Covariances of incomplete data are taken by pairs of features, up to as many.
 _MOST_PAIRED_FEATURES = 4096
@@ -34,7 +36,10 @@ class PrincipalPlane(NamedTuple):
 
 
 def principal_plane(
-    samples: Samples, sample_weight: NDArray[np.float64], n_directions: int = 2
+    samples: Samples,
+    sample_weight: NDArray[np.float64],
+    n_directions: int = 2,
+    workers: Workers = ALONE,
 ) -> PrincipalPlane:
     """Find the plane of the two largest principal components.
 
@@ -46,6 +51,8 @@ def principal_plane(
         Positive.
     n_directions : int, default=2
         0 where only mean and spread are needed, which takes no product of the data with itself.
+    workers : Workers, default=ALONE
+        Those whose samples it is the plane of, together.
 
     Returns
     -------
@@ -62,18 +69,23 @@ def principal_plane(
     covariance, and features are scaled to the variances of their known values.
 
     Sparse data are never written out: the mean goes into the product algebraically. Beyond 1,024
-    features the directions are found by Lanczos' method, from a fixed start.
+    features the directions are found by Lanczos' method, from a fixed start. So they are of dense
+    samples of several workers beyond 4,096 features.
     """
     find = _sparse_plane if samples.is_sparse else _dense_plane
-    return find(samples, sample_weight, n_directions)
+    plane = find(samples, sample_weight, n_directions, workers)
+    return plane._replace(
+        deviations=workers.from_first(plane.deviations),
+        directions=workers.from_first(plane.directions),
+    )
 
 
 def _dense_plane(
-    samples: Samples, sample_weight: NDArray[np.float64], n_directions: int
+    samples: Samples, sample_weight: NDArray[np.float64], n_directions: int, workers: Workers
 ) -> PrincipalPlane:
     n_samples, n_features = samples.shape
     tiles = samples.tiles()
-    total = sample_weight.sum()
+    total = float(workers.sum(sample_weight.sum()))
 
     def share(rows: slice) -> NDArray[np.float64]:
         return sample_weight[rows] / total
@@ -81,12 +93,14 @@ def _dense_plane(
     is_incomplete = samples.has_missing
     counts = np.ones(n_features)  # share of the weight for which each feature is known
     if is_incomplete:
-        counts = np.add.reduce([share(rows) @ ~np.isnan(samples[rows]) for rows in tiles])
+        known = (share(rows) @ ~np.isnan(samples[rows]) for rows in tiles)
+        counts = workers.sum(np.add.reduce(list(known)))
     with np.errstate(over="ignore", invalid="ignore"):
         # From a first guess on, sums see small numbers only, wherever the data sit.
-        guess = _first_known(samples).astype(np.float64)
-        mean = guess + sum(share(rows) @ centered(samples[rows], guess) for rows in tiles) / counts
-        largest = _largest_range(samples, tiles)
+        guess = _first_known(samples, workers)
+        off = sum(share(rows) @ centered(samples[rows], guess) for rows in tiles)
+        mean = guess + workers.sum(off) / counts
+        largest = _largest_range(samples, tiles, workers)
     if largest == 0 or not math.isfinite(largest):
         return _without_directions(mean, largest)
 
@@ -109,10 +123,22 @@ def _dense_plane(
     is_of_use = not is_incomplete and n_features <= _MOST_COVARIANCES
     if not n_directions and not is_of_use:
         variances = sum(np.einsum("ij,ij->j", tile, tile) for tile in map(weighted, tiles))
-        return _without_directions(mean, spread(variances))
+        return _without_directions(mean, spread(workers.sum(variances)))
     is_by_pairs = is_incomplete and n_features <= _MOST_PAIRED_FEATURES
     covariance = None
-    if n_samples < n_features and not is_by_pairs:  # the same eigenvalues from the smaller product
+    if workers.are_several and n_features > _MOST_PAIRED_FEATURES:
+        root = np.sqrt(counts)
+        variances = sum(np.einsum("ij,ij->j", tile, tile) for tile in map(weighted, tiles))
+        variances = workers.sum(variances)
+
+        def covariance_times(vector: NDArray[np.float64]) -> NDArray[np.float64]:
+            scaled = vector / root
+            products = (tile.T @ (tile @ scaled) for tile in map(weighted, tiles))
+            return workers.sum(sum(products)) / root
+
+        deviations, found = _lanczos(covariance_times, variances, workers)
+    elif n_samples < n_features and not is_by_pairs and not workers.are_several:
+        # The same eigenvalues from the smaller product.
         step = max(1, 2**20 // n_samples) if samples.is_on_disk else n_features
         strips = [slice(first, first + step) for first in range(0, n_features, step)]
         variances = np.empty(n_features)
@@ -141,10 +167,11 @@ def _dense_plane(
         for rows in tiles:
             tile = weighted(rows)
             scatter += tile.T @ tile
+        scatter = workers.sum(scatter)
         variances = np.diag(scatter)
         if is_by_pairs:
             masks = (np.sqrt(share(rows))[:, None] * ~np.isnan(samples[rows]) for rows in tiles)
-            both = sum(mask.T @ mask for mask in masks)
+            both = workers.sum(sum(mask.T @ mask for mask in masks))
             scatter = np.divide(scatter, both, out=np.zeros_like(scatter), where=both > 0)
         elif is_incomplete:
             scatter = scatter / np.sqrt(np.outer(counts, counts))
@@ -157,14 +184,14 @@ def _dense_plane(
 
 
 def _sparse_plane(
-    samples: Samples, sample_weight: NDArray[np.float64], n_directions: int
+    samples: Samples, sample_weight: NDArray[np.float64], n_directions: int, workers: Workers
 ) -> PrincipalPlane:
     n_features = samples.shape[1]
-    shares = sample_weight / sample_weight.sum()
+    shares = sample_weight / workers.sum(sample_weight.sum())
     X = samples[:]
     X = X.astype(np.float64)  # a copy of the stored values
-    mean = shares @ X
-    largest = float(np.abs(X.data).max(initial=0))
+    mean = workers.sum(shares @ X)
+    largest = float(workers.gather(np.abs(X.data).max(initial=0)).max())
     if largest == 0 or not math.isfinite(2 * largest):
         return _without_directions(mean, 2 * largest)
     unit = math.ldexp(1.0, math.frexp(largest)[1] - 1)
@@ -173,8 +200,13 @@ def _sparse_plane(
     # The stored values of each feature, and the zeros beside them.
     stored = np.repeat(shares, np.diff(X.indptr))
     squares = stored * (X.data - center[X.indices]) ** 2
-    n_zeros = np.maximum(1 - np.bincount(X.indices, stored, minlength=n_features), 0)
-    variances = np.bincount(X.indices, squares, minlength=n_features) + n_zeros * center**2
+    squares, n_stored = workers.sum(
+        [
+            np.bincount(X.indices, squares, minlength=n_features),
+            np.bincount(X.indices, stored, minlength=n_features),
+        ]
+    )
+    variances = squares + np.maximum(1 - n_stored, 0) * center**2
     spread = math.sqrt(np.sum(variances)) * unit
     is_of_use = n_features <= _MOST_COVARIANCES
     if not (n_directions or is_of_use) or spread == 0:
@@ -183,26 +215,51 @@ def _sparse_plane(
     root = np.sqrt(shares)
     X.data *= np.repeat(root, np.diff(X.indptr))
     if is_of_use:
-        covariance = densified((X.T @ X).tocsr()) - np.outer(center, center)
+        product = workers.sum(densified((X.T @ X).tocsr()))
+        covariance = product - np.outer(center, center)
         deviations, found = _two_largest(covariance) if n_directions else (np.zeros(0), [])
         plane = _plane(mean, spread, deviations * unit, found)
         return plane._replace(covariance=covariance * (unit / spread) ** 2)
 
     def covariance_times(vector: NDArray[np.float64]) -> NDArray[np.float64]:
         along = X @ vector - root * (center @ vector)
-        return X.T @ along - center * (root @ along)
+        product = workers.sum(np.append(X.T @ along, root @ along))
+        return product[:-1] - center * product[-1]
 
-    start = np.random.RandomState(0).uniform(size=n_features) * np.sqrt(variances)
-    values, vectors = scipy.sparse.linalg.eigsh(
-        scipy.sparse.linalg.LinearOperator(
-            (n_features, n_features), covariance_times, dtype=np.float64
-        ),
-        k=2,
-        v0=start,
-        tol=1e-10,
-    )
-    deviations = np.sqrt(np.maximum(values[::-1], 0))
-    return _plane(mean, spread, deviations * unit, vectors.T[::-1])
+    deviations, found = _lanczos(covariance_times, variances, workers)
+    return _plane(mean, spread, deviations * unit, found)
+
+
+def _lanczos(
+    covariance_times: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    variances: NDArray[np.float64],
+    workers: Workers,
+) -> tuple[NDArray[np.float64], list[NDArray[np.float64]]]:
+    """Find what `_two_largest` does, of a covariance that is only multiplied by.
+
+    The first worker asks and the others answer: so it does not matter that rounding, where
+    machines differ, could have each ask another number of times.
+    """
+    n_features = len(variances)
+    values, vectors = np.zeros(2), np.zeros((n_features, 2))
+    if workers.index == 0:
+
+        def ask(vector: NDArray[np.float64]) -> NDArray[np.float64]:
+            question = workers.from_first(np.append(vector, 1.0))
+            return covariance_times(question[:-1])
+
+        values, vectors = scipy.sparse.linalg.eigsh(
+            scipy.sparse.linalg.LinearOperator((n_features, n_features), ask, dtype=np.float64),
+            k=2,
+            v0=np.random.RandomState(0).uniform(size=n_features) * np.sqrt(variances),
+            tol=1e-10,
+        )
+        workers.from_first(np.zeros(n_features + 1))  # no more questions
+    else:
+        while (question := workers.from_first(np.zeros(n_features + 1)))[-1]:
+            covariance_times(question[:-1])
+    values, vectors = workers.from_first(values), workers.from_first(vectors)
+    return np.sqrt(np.maximum(values[::-1], 0)), list(vectors.T[::-1])
 
 
 def _two_largest(
@@ -236,25 +293,31 @@ def _without_directions(mean: NDArray[np.float64], spread: float) -> PrincipalPl
     return PrincipalPlane(mean, spread, np.zeros(2), np.zeros((2, len(mean))))
 
 
-def _largest_range(samples: Samples, tiles: list[slice]) -> float:
+def _largest_range(samples: Samples, tiles: list[slice], workers: Workers) -> float:
     """Find the largest range of a feature, or one that bounds it closely."""
     low, high = math.inf, -math.inf
     smallest, greatest = (np.nanmin, np.nanmax) if samples.has_missing else (np.min, np.max)
     for rows in tiles:
         tile = samples[rows]
         low, high = min(low, float(smallest(tile))), max(high, float(greatest(tile)))
+    low, high = workers.gather(low).min(), workers.gather(high).max()
     if math.isfinite(high - low):
-        return high - low
-    lows, highs = feature_ranges(samples)  # each feature may still have a range
+        return float(high - low)
+    lows, highs = feature_ranges(samples, workers)  # each feature may still have a range
     return float(np.max(highs - lows))
 
 
-def feature_ranges(samples: Samples) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def feature_ranges(
+    samples: Samples, workers: Workers = ALONE
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Find the lowest and the highest known value of each feature of dense samples."""
     tiles = samples.tiles()
     lows = np.fmin.reduce([np.fmin.reduce(samples[rows], axis=0) for rows in tiles])
     highs = np.fmax.reduce([np.fmax.reduce(samples[rows], axis=0) for rows in tiles])
-    return lows.astype(np.float64), highs.astype(np.float64)
+    return (
+        np.fmin.reduce(workers.gather(lows), axis=0),
+        np.fmax.reduce(workers.gather(highs), axis=0),
+    )
 
 
 def centered(tile: NDArray, origin: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -269,8 +332,8 @@ def centered(tile: NDArray, origin: NDArray[np.float64]) -> NDArray[np.float64]:
     return moved
 
 
-def _first_known(samples: Samples) -> NDArray:
-    """First known value of each feature."""
+def _first_known(samples: Samples, workers: Workers) -> NDArray[np.float64]:
+    """First known value of each feature; of several workers, the mean of theirs."""
     first = samples[:1][0].copy()
     for rows in samples.tiles():
         missing = np.flatnonzero(np.isnan(first))
@@ -278,4 +341,9 @@ def _first_known(samples: Samples) -> NDArray:
             break
         tile = samples[rows][:, missing]
         first[missing] = tile[np.argmax(~np.isnan(tile), axis=0), np.arange(len(missing))]
-    return first
+    first = first.astype(np.float64)
+    if not workers.are_several:
+        return first
+    is_known = ~np.isnan(first)
+    share = workers.sum(is_known)
+    return workers.sum(np.where(is_known, first, 0) / share)

@@ -63,7 +63,7 @@ class Samples:
         self._has_missing = has_missing
         self.shape: tuple[int, int] = (X.shape[0] if rows is None else len(rows), X.shape[1])
         self.dtype: np.dtype[Any] = np.dtype(np.float32 if X.dtype == np.float32 else np.float64)
-        self.geometry = "spherical" if metric in _SPHERICAL_METRICS else metric
+        self.geometry = geometry_of(metric)
         self.is_sparse = scipy.sparse.issparse(X)
 
     def __len__(self) -> int:
@@ -123,9 +123,18 @@ class Samples:
             )
         return self._has_missing
 
+    def marked_as_incomplete(self) -> Samples:
+        """Return the same samples, which are to be dealt with as if values were missing."""
+        return Samples(self._X, self.metric, self._rows, has_missing=True)
+
     def have_direction(self) -> NDArray[np.bool_]:
         """Say which samples have a direction: all but those of zeros only."""
         return np.concatenate([~is_zero(self[rows]) for rows in self.tiles()])
+
+
+def geometry_of(metric: str) -> str:
+    """Return how distances come about under a metric."""
+    return "spherical" if metric in _SPHERICAL_METRICS else metric
 
 
 def row_slices(n_rows: int, step: int) -> list[slice]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import warnings
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,6 +23,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_tfsom import _validation as valid
+from sklearn_tfsom._checkpoint import Checkpoint
 from sklearn_tfsom._compat import CallbackSupportMixin, with_callbacks
 from sklearn_tfsom._grid import grid_of
 from sklearn_tfsom._heights import u_heights
@@ -35,9 +38,11 @@ from sklearn_tfsom._outcome import (
 )
 from sklearn_tfsom._plan import RULES, Plan, make_plan
 from sklearn_tfsom._samples import INCOMPLETE_METRICS, SPARSE_METRICS, Samples, is_memory_map
+from sklearn_tfsom._scaling import fold_scalers
 from sklearn_tfsom._schedules import PRIOR, memory_of_batches, n_epochs_to_end
 from sklearn_tfsom._stream import learn_stream
-from sklearn_tfsom._tf.startup import tensorflow_core
+from sklearn_tfsom._tf.startup import ambient_workers, tensorflow_core
+from sklearn_tfsom._workers import ALONE, Workers
 
 
 class TFSOM(
@@ -153,6 +158,12 @@ class TFSOM(
         Whether `history_` holds the topographic error of each epoch, too. It costs a search of its
         own for the two best-matching units: from 1.5 epochs on small data to ten on large.
 
+    checkpoint_dir : path-like or None, default=None
+        Where `fit` keeps how far it has come, in a file that is replaced after each epoch and
+        removed at the end. A fit that was broken off, and is started again with the same
+        parameters and the same samples, goes on there, to the same bits. Fits that differ have
+        files of their own.
+
     random_state : int, RandomState instance or None, default=None
         Used by ``init="sample"`` and ``init="random"`` only.
 
@@ -186,7 +197,7 @@ class TFSOM(
         Weighted mean distance of the samples to their best-matching units, in data units. After
         `partial_fit` it is over the samples remembered, before they were learnt.
 
-    history_ : dict of str to ndarray of float64, shape (n_iter_,)
+    history_ : dict of str to ndarray of float64, shape (`n_iter_`,)
         "radius" of each epoch (of each mini-batch of the last `partial_fit`), in lattice spacings,
         and "quantization_error" of the codebook that it began with (on a coarser grid where
         `coarse_to_fine` searches one), in data units. It costs no pass of its own: it is summed
@@ -203,7 +214,7 @@ class TFSOM(
     n_features_in_ : int
         Number of features seen in `fit`.
 
-    feature_names_in_ : ndarray of str, shape (n_features_in_,)
+    feature_names_in_ : ndarray of str, shape (`n_features_in_`,)
         Names of the features, where `X` had names that are all strings.
 
     See Also
@@ -286,6 +297,7 @@ class TFSOM(
         n_clusters: Any = None,
         features: str = "distances",
         compute_topographic_error: bool = False,
+        checkpoint_dir: Any = None,
         random_state: Any = None,
         verbose: int = 0,
     ) -> None:
@@ -305,8 +317,13 @@ class TFSOM(
         self.n_clusters = n_clusters
         self.features = features
         self.compute_topographic_error = compute_topographic_error
+        self.checkpoint_dir = checkpoint_dir
         self.random_state = random_state
         self.verbose = verbose
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take up what an earlier version has saved; parameters new since then have defaults."""
+        super().__setstate__({**TFSOM().get_params(deep=False), **state})
 
     @valid.unchanged_on_error
     @with_callbacks
@@ -345,29 +362,40 @@ class TFSOM(
             Where samples fall on fewer units than `n_clusters`: there are fewer clusters then.
             Where `max_iter` leaves no epoch after the radius has reached its end.
         """
-        valid.check_parameters(self, RULES)
-        samples = self._check_data(X, reset=True)
-        weights = valid.check_sample_weight(sample_weight, len(samples))
-        plan = make_plan(self, samples, weights)
+        workers = ambient_workers()
+        with workers.in_step():
+            valid.check_parameters(self, RULES)
+            samples = self._check_data(X, reset=True)
+            weights = valid.check_sample_weight(sample_weight, len(samples))
+        if workers.are_several:
+            workers.check_same(_facts(self, samples))
+        plan = make_plan(self, samples, weights, workers)
 
         callbacks = self._init_callback_context(max_subtasks=len(plan.radii))
         callbacks.call_on_fit_task_begin(estimator=self, X=X, y=y)
         core = tensorflow_core()
         frame = core.Frame.around(plan.center, plan.spread, plan.samples.dtype)
-        start = plan.codebook, frame, _steps(plan)
+        errors = ["quantization_error"]
+        errors += ["topographic_error"] if self.compute_topographic_error else []
+        checkpoint = Checkpoint(self.checkpoint_dir, self, plan, workers)
+        n_done, history, state = checkpoint.read(["radius", *errors])
+        start = plan.codebook, frame, itertools.islice(_steps(plan), n_done, None)
         if plan.batches is None:
-            epochs = core.train_epochs(plan.samples, plan.sample_weight, *start)
+            epochs = core.train_epochs(
+                plan.samples, plan.sample_weight, *start, state=state, workers=workers
+            )
         else:
-            total = float(plan.sample_weight.sum())
-            memory = memory_of_batches(plan.grid.n_units, self.batch_size, total)
-            epochs = core.train_batches(plan.samples, plan.batches, *start, memory, PRIOR)
+            memory = memory_of_batches(plan.grid.n_units, self.batch_size, plan.total_weight)
+            epochs = core.train_batches(
+                plan.samples, plan.batches, *start, memory, PRIOR, state=state
+            )
         n_falling = n_epochs_to_end(plan.radii)
-        history: dict[str, list[float]] = {"radius": [], "quantization_error": []}
         has_settled = False
 
-        def outcome(epoch: Any) -> tuple[dict[str, Any], Found, Any]:
-            codebook, units = epoch.codebook().astype(samples.dtype), epoch.units()
-            found = find(samples, weights, codebook)
+        def outcome(epoch: Any, workers: Workers = ALONE) -> tuple[dict[str, Any], Found, Any]:
+            codebook = workers.from_first(epoch.codebook()).astype(samples.dtype)
+            units = epoch.units()
+            found = find(samples, weights, codebook, workers)
             is_coarse = len(units.counts) != plan.grid.n_units
             attributes = attributes_of(
                 self,
@@ -378,20 +406,20 @@ class TFSOM(
                 found,
                 history,
             )
-            attributes["n_samples_seen_"] = float(plan.sample_weight.sum())
+            attributes["n_samples_seen_"] = plan.total_weight
             attributes["_is_from_stream"] = False
             return attributes, found, units
 
-        for n_iter in range(1, len(plan.radii) + 1):
+        for n_iter in range(n_done + 1, len(plan.radii) + 1):
             task = callbacks.subcontext(task_name="epoch")
             task.call_on_fit_task_begin(estimator=self, X=X, y=y)
             epoch = next(epochs)
             history["radius"].append(epoch.radius)
             history["quantization_error"].append(epoch.quantization_error)
             if self.compute_topographic_error:
-                error = self._topographic_error(plan, epoch.codebook())
-                history.setdefault("topographic_error", []).append(error)
-            if self.verbose:
+                error = self._topographic_error(plan, epoch.codebook(), workers)
+                history["topographic_error"].append(error)
+            if self.verbose and workers.index == 0:
                 print(
                     f"[TFSOM] epoch {n_iter}/{len(plan.radii)}: radius {epoch.radius:.3g}, "
                     f"quantization error {epoch.quantization_error:.6g}"
@@ -403,14 +431,17 @@ class TFSOM(
                 y=y,
                 reconstruction_attributes=lambda epoch=epoch: outcome(epoch)[0],
             )
-            has_settled = epoch.move <= self.tol * plan.spread
-            if stopped or (n_iter >= n_falling and has_settled):
+            has_settled = workers.any(epoch.move <= self.tol * plan.spread)
+            if workers.any(stopped) or (n_iter >= n_falling and has_settled):
                 break
+            if n_iter < len(plan.radii):
+                checkpoint.write(history, epoch.state())
         epochs.close()  # lets go of the copy of the data
-        attributes, found, units = outcome(epoch)
+        attributes, found, units = outcome(epoch, workers)
         self.__dict__.update(attributes)
-        residuals = residuals_of(plan, self.codebook_, units, samples, weights, found)
+        residuals = residuals_of(plan, self.codebook_, units, samples, weights, found, workers)
         self._set_residuals(residuals)
+        checkpoint.remove()
         warn_of_few_clusters(self, stacklevel=5)  # the line that called fit
         is_last_at_end = isinstance(self.radius_decay, str) and n_falling == len(plan.radii)
         if n_iter == n_falling and is_last_at_end and not has_settled:
@@ -490,6 +521,11 @@ class TFSOM(
         >>> som.quantization_error_ < 0.06
         True
         """
+        if ambient_workers().are_several:
+            raise ValueError(
+                "partial_fit learns on one worker only: several would each learn a map of their "
+                "own. Call it outside of the strategy's scope, or fit."
+            )
         valid.check_parameters(self, RULES)
         samples = self._check_data(X, reset=not hasattr(self, "codebook_"))
         weights = valid.check_sample_weight(sample_weight, len(samples))
@@ -731,6 +767,88 @@ class TFSOM(
             values[is_missing] = self.codebook_[bmus][is_missing]
         return values
 
+    def to_keras(self, *, preprocessing: Any = None, dtype: str = "float32") -> Any:
+        """Make a Keras model of the map, to serve it or to build it into another model.
+
+        It computes what `transform`, `bmus` and `predict` do. The model consists of Keras's own
+        operations, and so it loads where this package is not installed: from a ``.keras`` file,
+        and from a SavedModel, a LiteRT or an ONNX file, which its method `export` writes.
+
+        Parameters
+        ----------
+        preprocessing : StandardScaler, MinMaxScaler, MaxAbsScaler, RobustScaler or Pipeline of \
+                these, default=None
+            Fitted scalers that stand in front of the map. The model takes samples as they are
+            before these: ``pipeline[-1].to_keras(preprocessing=pipeline[:-1])``.
+
+        dtype : {"float32", "float64"}, default="float32"
+            Type of the samples, of the computation and of what comes out of it, whatever `X` in
+            `fit` was. In float32 distances are good to about 1e-6 of the largest values, and of
+            two units that are as close within that the first one wins; values that are far from
+            zero and close to each other may need float64. LiteRT has none.
+
+        Returns
+        -------
+        model : keras.Model
+            From samples, shape (n, n_features), NaN where a value is missing, to a dict:
+
+            - "distances", shape (n, n_units): to all units, in data units;
+            - "bmu", int32, shape (n,): index of the best-matching unit;
+            - "position", shape (n, 2): where that one stands, in lattice spacings, a row of
+              `unit_positions_`;
+            - "cluster_label", int32, shape (n,): what `predict` returns. Only with `n_clusters`.
+
+        Raises
+        ------
+        InvalidParameterError
+            Where `preprocessing` or `dtype` is not as described above.
+        NotFittedError
+            Where the map or a scaler is not fitted.
+        ValueError
+            Where a scaler has other features than the map, or float32 cannot hold the map.
+
+        Notes
+        -----
+        The model has no weights: training a model that it is part of leaves the map as it is, and
+        what comes in front of it is trained through "distances".
+
+        It holds n * n_units * n_features values at a time; `keras.Model.predict` passes it 32
+        samples by default. That makes float32 of NumPy arrays first, so that a model in float64 is
+        better called: ``model(X)``.
+
+        Nothing is checked: a sample without any value, which the map refuses, is at distance 0
+        from all units, and under "cosine" and "correlation" missing values make distances NaN.
+
+        What ``model.export(path, format="litert")`` and ``format="onnx"`` need, and what runs
+        these files, comes with the extras ``sklearn-tfsom[litert]`` and ``sklearn-tfsom[onnx]``.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sklearn.pipeline import make_pipeline
+        >>> from sklearn.preprocessing import StandardScaler
+        >>> from sklearn_tfsom import TFSOM
+        >>> X = load_iris().data
+        >>> pipeline = make_pipeline(StandardScaler(), TFSOM(grid_size=(8, 5), n_clusters=3))
+        >>> pipeline = pipeline.fit(X)
+        >>> model = pipeline[-1].to_keras(preprocessing=pipeline[:-1])
+        >>> answers = model.predict(X, verbose=0)
+        >>> {name: answer.shape for name, answer in sorted(answers.items())}
+        {'bmu': (150,), 'cluster_label': (150,), 'distances': (150, 40), 'position': (150, 2)}
+        >>> bool((answers["cluster_label"] == pipeline.predict(X)).all())
+        True
+        """
+        check_is_fitted(self)
+        valid.check_value("dtype", self, dtype, [valid.choice(["float32", "float64"])])
+        scaling = fold_scalers(preprocessing, self)
+        tensorflow_core()  # which comes in quietly, and Keras with it
+        from sklearn_tfsom._tf.export import keras_model
+
+        clusters = None if self.n_clusters is None else self.cluster_labels_
+        return keras_model(
+            self.codebook_, self._metric, scaling, self.unit_positions_, clusters, dtype
+        )
+
     def __sklearn_tags__(self) -> Tags:
         """Say that values may be missing and that float32 stays float32."""
         tags = super().__sklearn_tags__()
@@ -775,13 +893,15 @@ class TFSOM(
         check_is_fitted(self)
         return self._check_data(X, reset=False)
 
-    def _topographic_error(self, plan: Plan, codebook: NDArray[np.float64]) -> float:
+    def _topographic_error(
+        self, plan: Plan, codebook: NDArray[np.float64], workers: Workers
+    ) -> float:
         """Share of the training samples whose two best-matching units are not neighbors."""
         if plan.grid.n_units == 1:
             return 0.0
         bmus = tensorflow_core().nearest(plan.samples, codebook, 2)
         is_apart = plan.grid.squared_distances(bmus[:, 0], bmus[:, 1]) > 1
-        return float(np.average(is_apart, weights=plan.sample_weight))
+        return float(workers.sum(is_apart @ (plan.sample_weight / plan.total_weight)))
 
     def _nearest(self, samples: Samples, n_bmus: int = 1) -> NDArray[np.int64]:
         return tensorflow_core().nearest(samples, self.codebook_, n_bmus)
@@ -811,3 +931,20 @@ def _steps(plan: Plan) -> Iterator[Any]:
             kernel(radius, grid, next_grid) if next_grid != grid else None,
             functools.partial(kernel, radius, grid, plan.grid) if grid != plan.grid else None,
         )
+
+
+def _facts(som: TFSOM, samples: Samples) -> dict[str, float]:
+    """Name what must be the same on all workers of a fit."""
+    names = getattr(som, "feature_names_in_", None)
+    parameters = {
+        name: value if value is None or isinstance(value, str | int | float | tuple) else "..."
+        for name, value in som.get_params(deep=False).items()
+        if name not in ("checkpoint_dir", "random_state", "verbose")  # the first worker's count
+    }
+    return {
+        "number of features": samples.shape[1],
+        "names of features": zlib.crc32(repr(names if names is None else list(names)).encode()),
+        "precision": samples.dtype.itemsize,
+        "kind of data, sparse or dense": samples.is_sparse,
+        "parameters": zlib.crc32(repr(sorted(parameters.items())).encode()),
+    }

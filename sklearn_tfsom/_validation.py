@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, NamedTuple, TypeVar, cast
@@ -18,6 +19,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import assert_all_finite, check_array
 
 from sklearn_tfsom._samples import INCOMPLETE_METRICS, Samples, row_slices
+from sklearn_tfsom._workers import ALONE, Workers
 
 # Values that are looked at at a time.
 _TILE_VALUES = 2**20
@@ -80,6 +82,7 @@ def numbers(shape: str, n_dimensions: int, *, positive: bool = False) -> Rule:
     return Rule(f"an array-like of {kind} numbers of shape {shape}", accepts)
 
 
+PATH = Rule("a path", lambda value: isinstance(value, str | os.PathLike))
 NONE = Rule("None", lambda value: value is None)
 FUNCTION = Rule("a callable", callable)
 BOOLEAN = Rule("a bool", lambda value: isinstance(value, bool | np.bool_))
@@ -175,8 +178,8 @@ def check_values(X: Any, owner: object, metric: str) -> bool:
     return has_missing
 
 
-def check_features_known(samples: Samples) -> None:
-    """Check that every feature has a value.
+def check_features_known(samples: Samples, workers: Workers = ALONE) -> None:
+    """Check that every feature has a value, on one worker at least.
 
     Raises
     ------
@@ -188,6 +191,7 @@ def check_features_known(samples: Samples) -> None:
     is_known = np.zeros(samples.shape[1], dtype=bool)
     for rows in samples.tiles():
         is_known |= (~np.isnan(samples[rows])).any(axis=0)
+    is_known = workers.sum(is_known) > 0
     if not is_known.all():
         raise ValueError(
             f"Feature {np.argmin(is_known)} of X is missing (NaN) in all samples of positive "

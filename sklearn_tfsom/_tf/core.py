@@ -1,5 +1,6 @@
 """What the rest of the package sees of the TensorFlow room; importing it imports TensorFlow."""
 
+from sklearn_tfsom._tf.distribution import ambient_workers
 from sklearn_tfsom._tf.frame import Frame
 from sklearn_tfsom._tf.inference import apart, distances, nearest
 from sklearn_tfsom._tf.training import (
@@ -8,8 +9,10 @@ from sklearn_tfsom._tf.training import (
     Learner,
     Step,
     Units,
+    statistics_of,
     train_batches,
     train_epochs,
+    updated_by,
 )
 
 __all__ = [
@@ -19,9 +22,12 @@ __all__ = [
     "Learner",
     "Step",
     "Units",
+    "ambient_workers",
     "apart",
     "distances",
     "nearest",
+    "statistics_of",
     "train_batches",
     "train_epochs",
+    "updated_by",
 ]

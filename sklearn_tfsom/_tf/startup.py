@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import sys
 import threading
 from types import ModuleType
 
 from sklearn_tfsom._tf.silence import startup_lines_held_back
+from sklearn_tfsom._workers import ALONE, Workers
 
 _lock = threading.Lock()
 _core: ModuleType | None = None
@@ -43,6 +45,20 @@ def tensorflow_core() -> ModuleType:
                     _process = None
                     raise
     return _core
+
+
+def ambient_workers() -> Workers:
+    """Return the workers of the `tf.distribute` strategy in whose scope this is called.
+
+    Raises
+    ------
+    ValueError
+        Where the strategy is of a kind that this package cannot train with.
+    """
+    if "tensorflow" not in sys.modules:
+        return ALONE  # there is no strategy without it
+    workers: Workers = tensorflow_core().ambient_workers()
+    return workers
 
 
 def _start() -> ModuleType:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
@@ -36,6 +37,7 @@ from sklearn_tfsom._tf.training_graphs import (
     piece_graph,
     update_graph,
 )
+from sklearn_tfsom._workers import ALONE, Workers
 
 if TYPE_CHECKING:
     from sklearn_tfsom._samples import Samples
@@ -66,6 +68,11 @@ class Epoch(NamedTuple):
     move: float  # root mean square move of the code vectors, in data units
     codebook: Callable[[], NDArray[np.float64]]  # of the whole map, in data units, when asked for
     units: Callable[[], Units]  # of the grid that was searched, when asked for
+    state: Callable[[], State]  # what the next epoch begins with, when asked for
+
+
+# What training can go on from, to the same bits, by name; in the frame.
+State: TypeAlias = dict[str, NDArray[np.float64]]
 
 
 class Units(NamedTuple):
@@ -115,20 +122,26 @@ class Data:
         sample_weight: NDArray[np.float64],
         frame: Frame,
         n_tile: int | None = None,
+        workers: Workers = ALONE,
     ) -> None:
         self._samples, self._weights, self._frame = samples, sample_weight, frame
-        self._n_tile = n_tile
-        self._total_weight = float(sample_weight.sum())
+        self._n_tile, self._workers = n_tile, workers
+        self._total_weight = float(workers.sum(sample_weight.sum()))
         # In the graphs weights are multiples of a power of two, so that float32 can hold them.
-        exponent = int(np.frexp(sample_weight.max())[1]) - 1
+        exponent = int(np.frexp(workers.gather(sample_weight.max()).max())[1]) - 1
         self.unit_weight = float(np.ldexp(1.0, exponent))
         self.sphere = [tf.constant(part, tf.float64) for part in frame]
         self._dtype = tf.as_dtype(samples.dtype)
         self._rows: Rows | None = None
+        self._shares: list[tuple[str, Rows]] = []
         self._sparse: SparseData | None = None
         if samples.is_sparse:
             self._sparse = SparseData(samples, self._scaled(slice(None)), frame)
-        elif not samples.is_on_disk:
+        elif samples.is_on_disk:
+            pass
+        elif workers.devices:
+            self._shares = list(self._divided(workers.devices))
+        else:
             self._rows = load(samples, self._scaled(slice(None)), frame)
 
     def _scaled(self, rows: slice) -> NDArray[np.float64]:
@@ -140,9 +153,9 @@ class Data:
         What is returned of the statistics is in units of `unit_weight`.
         """
         parts = [tf.constant(part) for part in kernel]
-        if self._rows is None:
+        if self._rows is None or self._workers.are_several:
             graph = update_graph(kernel[1].ndim == 4, self._samples.geometry == "spherical")
-            total = self.statistics(codebook)
+            total = summed_up(self.statistics(codebook), self._workers)
             return _Moved(*graph(codebook, *total, *self.sphere, *parts))
         tiling = self._tiling(codebook, len(self._samples))
         epoch = epoch_graph(
@@ -173,11 +186,13 @@ class Data:
         return total / self._total_weight / self._frame.unit(self._samples.geometry)
 
     def statistics(self, codebook: tf.Tensor) -> Statistics:
-        """Search all samples, and sum them up, in units of `unit_weight`."""
+        """Search this worker's samples, and sum them up, in units of `unit_weight`."""
         if self._sparse is not None:
             return Statistics(*self._sparse.statistics(codebook))
         if self._rows is not None:
             return self._of_piece(self._rows, codebook)
+        if self._shares:
+            return self._on_devices(codebook)
         # On disk: piece by piece, so that no more than one is in memory.
         total: Statistics | None = None
         for rows in self._samples.tiles(_PIECE_VALUES):
@@ -186,6 +201,28 @@ class Data:
             total = part if total is None else total + part
         assert total is not None
         return total
+
+    def _divided(self, devices: tuple[str, ...]) -> Iterator[tuple[str, Rows]]:
+        """Give each device its share of the samples."""
+        bounds = np.linspace(0, len(self._samples), len(devices) + 1).astype(int)
+        for device, start, stop in zip(devices, bounds, bounds[1:], strict=False):
+            if start < stop:
+                rows = slice(int(start), int(stop))
+                share = load(self._samples.take(rows), self._scaled(rows), self._frame)
+                with tf.device(device):
+                    yield device, Rows(*(tf.identity(part) for part in share))
+
+    def _on_devices(self, codebook: tf.Tensor) -> Statistics:
+        """Search the shares of all devices at the same time."""
+
+        def of_share(share: tuple[str, Rows]) -> Statistics:
+            device, rows = share
+            with tf.device(device):
+                return self._of_piece(rows, codebook)
+
+        with ThreadPoolExecutor(len(self._shares)) as pool:
+            first, *others = pool.map(of_share, self._shares)
+        return sum(others, start=first)
 
     def _of_piece(self, piece: Rows, codebook: tf.Tensor) -> Statistics:
         tiling = self._tiling(codebook, len(piece.norms))
@@ -204,6 +241,58 @@ class Data:
         else:
             is_compiled = is_worth_compiling((n_rows, n_units), n_samples)
         return [tf.constant(n_rows), tf.constant(n_rows if is_compiled else 0)]
+
+
+def summed_up(statistics: Statistics, workers: Workers) -> Statistics:
+    """Sum statistics up over all workers: what they exchange in an epoch."""
+    if not workers.are_several:
+        return statistics
+    parts = [part.numpy() for part in statistics]
+    total = workers.sum(np.concatenate([part.ravel() for part in parts]))
+    each = np.split(total, np.cumsum([part.size for part in parts])[:-1])
+    return Statistics(
+        *(
+            tf.constant(values.reshape(part.shape))
+            for values, part in zip(each, parts, strict=True)
+        )
+    )
+
+
+def statistics_of(
+    samples: Samples,
+    sample_weight: NDArray[np.float64],
+    codebook: NDArray[np.float64],
+    frame: Frame,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """Return sums (n_units, n_features), counts and the error of samples, all in data units."""
+    n_units, n_features = codebook.shape
+    if not len(samples):
+        return np.zeros((n_units, n_features)), np.zeros((n_units, 1)), 0.0
+    data = Data(samples, sample_weight, frame)
+    total = data.statistics(tf.constant(frame.enter(codebook)))
+    counts = total.counts.numpy() * data.unit_weight
+    sums = total.sums.numpy() * (data.unit_weight / frame.scale) + counts * frame.center
+    error = data.mean_error(float(total.error) * data.unit_weight) * float(sample_weight.sum())
+    return sums, counts, error
+
+
+def updated_by(
+    codebook: NDArray[np.float64],
+    sums: NDArray[np.float64],
+    counts: NDArray[np.float64],
+    kernel: Kernel,
+    frame: Frame,
+    geometry: str,
+) -> NDArray[np.float64]:
+    """Return the codebook that sums and counts make, all in data units."""
+    graph = update_graph(kernel[1].ndim == 4, geometry == "spherical")
+    moved, *_ = graph(
+        *(tf.constant(frame.enter(codebook)), (sums - counts * frame.center) * frame.scale),
+        *(tf.constant(counts), tf.zeros([], tf.float64)),
+        *(tf.constant(part, tf.float64) for part in frame),
+        *(tf.constant(part) for part in kernel),
+    )
+    return frame.leave(moved.numpy())
 
 
 class Learner:
@@ -241,6 +330,20 @@ class Learner:
         """Return the code vectors, (n_units, n_features), in data units."""
         return self._frame.leave(self._codebook.numpy())
 
+    def state(self) -> State:
+        """Return what learning can go on from."""
+        return {
+            "codebook": self._codebook.numpy(),
+            "sums": self._sums.numpy(),
+            "counts": self._counts.numpy(),
+        }
+
+    def resume(self, state: State) -> None:
+        """Go on from a state."""
+        self._codebook, self._sums, self._counts = (
+            tf.constant(state[name]) for name in ("codebook", "sums", "counts")
+        )
+
     def units(self) -> Units:
         """Return what has been learnt, unit by unit."""
         return units_of(self._sums, self._counts, self._frame)
@@ -259,6 +362,8 @@ def train_epochs(
     frame: Frame,
     steps: Iterable[Step],
     *,
+    state: State | None = None,
+    workers: Workers = ALONE,
     n_tile: int | None = None,
 ) -> Iterator[Epoch]:
     """Train a codebook, epoch by epoch.
@@ -274,6 +379,10 @@ def train_epochs(
         Where it is computed.
     steps : iterable of Step
         What each epoch does.
+    state : State, default=None
+        What to begin with instead of the codebook: that of the epoch before.
+    workers : Workers, default=ALONE
+        Those who have samples. Each does the same steps.
     n_tile : int, default=None
         Rows per tile; by default what fits the cache.
 
@@ -281,8 +390,8 @@ def train_epochs(
     ------
     epoch : Epoch
     """
-    data = Data(samples, sample_weight, frame, n_tile)
-    current = tf.constant(frame.enter(codebook))
+    data = Data(samples, sample_weight, frame, n_tile, workers)
+    current = tf.constant(frame.enter(codebook) if state is None else state["codebook"])
     for step in steps:
         moved = data.epoch(current, step.kernel)
         error, move = moved.measured.numpy().tolist()
@@ -297,13 +406,19 @@ def train_epochs(
         def trained(step: Step = step, onto: Callable = onto) -> NDArray[np.float64]:
             return frame.leave(onto(step.to_map and step.to_map()).numpy())
 
+        following = functools.cache(functools.partial(onto, step.to_next))
+
         def units(moved: _Moved = moved) -> Units:
             units = units_of(moved.sums, moved.counts, frame)
             return units._replace(counts=units.counts * data.unit_weight)
 
         error = data.mean_error(error * data.unit_weight)
-        yield Epoch(step.radius, error, move / frame.scale, trained, units)
-        current = onto(step.to_next)
+
+        def left(following: Callable[[], tf.Tensor] = following) -> State:
+            return {"codebook": following().numpy()}
+
+        yield Epoch(step.radius, error, move / frame.scale, trained, units, left)
+        current = following()
 
 
 def train_batches(
@@ -314,6 +429,8 @@ def train_batches(
     steps: Iterable[Step],
     memory: float,
     prior: float,
+    *,
+    state: State | None = None,
 ) -> Iterator[Epoch]:
     """Train a codebook by mini-batches, epoch by epoch.
 
@@ -327,6 +444,8 @@ def train_batches(
         The weight of the samples that are remembered.
     prior : float
         The weight with which the start counts in each unit.
+    state : State, default=None
+        What to begin with instead of the codebook: that of the epoch before.
 
     Yields
     ------
@@ -341,6 +460,8 @@ def train_batches(
     batch_weights = np.array([weights.sum() for _, weights in batches])
     start = Units(codebook, np.full((len(codebook), 1), prior))
     learner = Learner(codebook, start, frame)
+    if state is not None:
+        learner.resume(state)
     before = learner.codebook()
     for step in steps:
         errors = [
@@ -350,5 +471,6 @@ def train_batches(
         after = learner.codebook()
         move = math.sqrt(np.mean(np.sum((after - before) ** 2, axis=1)))
         error = float(np.average(errors, weights=batch_weights))
-        yield Epoch(step.radius, error, move, functools.partial(np.copy, after), learner.units)
+        trained = functools.partial(np.copy, after)
+        yield Epoch(step.radius, error, move, trained, learner.units, learner.state)
         before = after
