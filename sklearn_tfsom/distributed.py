@@ -170,7 +170,7 @@ def update_codebook(
     >>> from sklearn_tfsom import Grid
     >>> from sklearn_tfsom.distributed import unit_statistics, update_codebook
     >>> X = load_iris().data
-    >>> pieces, codebook = [X[:60], X[60:]], X[::8][:20]
+    >>> pieces, codebook = [X[:60], X[60:]], X[::7][:20]
     >>> for radius in [2, 1, 0.85]:
     ...     statistics = sum(unit_statistics(piece, codebook) for piece in pieces)
     ...     codebook = update_codebook(codebook, statistics, Grid(5, 4), radius)

@@ -57,7 +57,7 @@ class ClassMapDisplay:
     texts_ : list of matplotlib Text
         Name of each unit's class; none where they would be too small to be read.
 
-    legend_ : matplotlib Legend
+    legend_ : matplotlib Legend or None
         The classes.
 
     Examples
@@ -130,6 +130,17 @@ class ClassMapDisplay:
             Where only one of `X` and `y` is given, they do not fit one another, or neither is
             given and the map has no clusters.
         """
+        return cls._read(estimator, X, y, sample_weight).plot(ax, texts=texts)
+
+    @classmethod
+    def _read(
+        cls,
+        estimator: Any,
+        X: ArrayLike | None = None,
+        y: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> ClassMapDisplay:
+        """Find what is drawn."""
         grid = check_fitted_grid(estimator)
         if (X is None) != (y is None):
             raise ValueError("X and y must be given together: they are what the units show.")
@@ -143,22 +154,20 @@ class ClassMapDisplay:
                 )
             labels = estimator.cluster_labels_
             names = [str(k) for k in range(labels.max() + 1)]
-            display = cls(labels, grid, classes=names, name="Clusters")
-        else:
-            bmus = estimator.bmus(X)
-            classes, codes = reading.check_classes(y, X)
-            weights = check_sample_weight(sample_weight, len(bmus))
-            hits = reading.class_hits(bmus, codes, grid, len(classes), weights)
-            totals = hits.sum(axis=1)
-            display = cls(
-                reading.majorities(hits),
-                grid,
-                classes=[str(name) for name in classes],
-                confidences=hits.max(axis=1) / np.where(totals > 0, totals, 1),
-            )
-        return display.plot(ax, texts=texts)
+            return cls(labels, grid, classes=names, name="Clusters")
+        bmus = estimator.bmus(X)
+        classes, codes = reading.check_classes(y, X)
+        weights = check_sample_weight(sample_weight, len(bmus))
+        hits = reading.class_hits(bmus, codes, grid, len(classes), weights)
+        totals = hits.sum(axis=1)
+        return cls(
+            reading.majorities(hits),
+            grid,
+            classes=[str(name) for name in classes],
+            confidences=hits.max(axis=1) / np.where(totals > 0, totals, 1),
+        )
 
-    def plot(self, ax: Any = None, *, texts: bool = True) -> ClassMapDisplay:
+    def plot(self, ax: Any = None, *, texts: bool = True, legend: bool = True) -> ClassMapDisplay:
         """Draw the picture.
 
         Parameters
@@ -168,6 +177,9 @@ class ClassMapDisplay:
 
         texts : bool, default=True
             Whether the names are written into the cells, where they can be read.
+
+        legend : bool, default=True
+            Whether there is a legend.
 
         Returns
         -------
@@ -190,7 +202,9 @@ class ClassMapDisplay:
             ax, self.cells_, title=f"{self.name} (pale: mixed)" if is_mixed else self.name
         )
         self.borders_ = drawing.draw_borders(ax, grid, labels, plt.rcParams["axes.facecolor"])
-        self.legend_ = drawing.add_class_legend(ax, self.classes, palette, grid)
+        self.legend_ = None
+        if legend:
+            self.legend_ = drawing.add_class_legend(ax, self.classes, palette, grid)
         self.texts_ = []  # last: what stands around the map decides its scale
         if texts:
             names = ["" if k < 0 else self.classes[k] for k in labels]

@@ -174,19 +174,37 @@ class ComponentPlanesDisplay:
         .. [1] Bar-Joseph, Gifford, Jaakkola (2001): Fast optimal leaf ordering for hierarchical
            clustering. Bioinformatics 17, S22-S29.
         """
+        display = cls._read(estimator, features, put_similar_together)
+        return display.plot(
+            axes,
+            share_scale=share_scale,
+            cmap=cmap,
+            border_color=border_color,
+            color_bar=color_bar,
+        )
+
+    @classmethod
+    def _read(
+        cls,
+        estimator: Any,
+        features: Any = None,
+        put_similar_together: bool = False,
+        most: int = _MOST_PLANES,
+    ) -> ComponentPlanesDisplay:
+        """Choose what is drawn."""
         grid = check_fitted_grid(estimator)
         names, codebook = reading.feature_names(estimator), estimator.codebook_
         title = "Component planes"
         if features is not None:
             chosen = _check_features(features, names)
-        elif len(names) <= _MOST_PLANES:
+        elif len(names) <= most:
             chosen = np.arange(len(names))
         else:
-            chosen = _most_varied(codebook, _MOST_PLANES)
+            chosen = _most_varied(codebook, most)
             title += f": the {len(chosen)} of {len(names)} features that vary most"
         if put_similar_together:
             chosen = chosen[_similar_together(codebook[:, chosen])]
-        display = cls(
+        return cls(
             codebook[:, chosen],
             grid,
             [names[k] for k in chosen],
@@ -194,13 +212,6 @@ class ComponentPlanesDisplay:
             cluster_labels=(
                 estimator.cluster_labels_ if reading.has_clusters(estimator) else None
             ),
-        )
-        return display.plot(
-            axes,
-            share_scale=share_scale,
-            cmap=cmap,
-            border_color=border_color,
-            color_bar=color_bar,
         )
 
     def plot(

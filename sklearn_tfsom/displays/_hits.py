@@ -126,6 +126,17 @@ class HitMapDisplay:
         ValueError
             Where `y` or `sample_weight` is given without `X`, or they do not fit one another.
         """
+        return cls._read(estimator, X, y, sample_weight).plot(ax, color=color)
+
+    @classmethod
+    def _read(
+        cls,
+        estimator: Any,
+        X: ArrayLike | None = None,
+        y: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> HitMapDisplay:
+        """Count what is drawn."""
         grid = check_fitted_grid(estimator)
         classes = None
         if X is None:
@@ -142,8 +153,7 @@ class HitMapDisplay:
                 hits = reading.class_hits(bmus, codes, grid, len(names), weights)
                 classes = [str(name) for name in names]
         clusters = estimator.cluster_labels_ if reading.has_clusters(estimator) else None
-        display = cls(hits, grid, classes=classes, cluster_labels=clusters)
-        return display.plot(ax, color=color)
+        return cls(hits, grid, classes=classes, cluster_labels=clusters)
 
     def plot(self, ax: Any = None, *, color: Any = "C0") -> HitMapDisplay:
         """Draw the picture.

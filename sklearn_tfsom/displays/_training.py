@@ -106,13 +106,25 @@ class TrainingDisplay:
         InvalidParameterError
             Where `axes` are not as many as there are curves.
         """
+        return cls._read(estimator).plot(axes, color=color)
+
+    @classmethod
+    def _read(cls, estimator: Any) -> TrainingDisplay:
+        """Take what is drawn."""
         check_is_fitted(estimator)
-        display = cls(
+        return cls(
             estimator.history_,
             step="mini-batch" if estimator._is_from_stream else "epoch",
             distance_unit=reading.distance_unit(estimator),
         )
-        return display.plot(axes, color=color)
+
+    @property
+    def n_curves(self) -> int:
+        """Number of curves, each of which has axes of its own."""
+        return len(self._curves())
+
+    def _curves(self) -> list[str]:
+        return [name for name in _CURVES if name in self.history]
 
     def plot(self, axes: Any = None, *, color: Any = "C0") -> TrainingDisplay:
         """Draw the picture.
@@ -135,7 +147,7 @@ class TrainingDisplay:
             Where `axes` are not as many as there are curves.
         """
         plt = drawing.import_pyplot()
-        curves = [name for name in _CURVES if name in self.history]
+        curves = self._curves()
         is_new = axes is None
         if is_new:
             figure, axes = plt.subplots(

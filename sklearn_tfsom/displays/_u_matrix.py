@@ -142,6 +142,19 @@ class UMatrixDisplay:
         ValueError
             Where only one of `X` and `y` is given, or they do not fit one another or the map.
         """
+        display = cls._read(estimator, X, y, between=between)
+        return display.plot(ax, cmap=cmap, border_color=border_color, color_bar=color_bar)
+
+    @classmethod
+    def _read(
+        cls,
+        estimator: Any,
+        X: ArrayLike | None = None,
+        y: ArrayLike | None = None,
+        *,
+        between: bool = False,
+    ) -> UMatrixDisplay:
+        """Compute what is drawn."""
         grid = check_fitted_grid(estimator)
         if (X is None) != (y is None):
             raise ValueError("X and y must be given together: they label the units.")
@@ -150,7 +163,7 @@ class UMatrixDisplay:
             classes, codes = reading.check_classes(y, X)
             hits = reading.class_hits(estimator.bmus(X), codes, grid, len(classes))
             unit_labels = reading.majority_names(classes, hits)
-        display = cls(
+        return cls(
             u_matrix(estimator, between=between),
             grid,
             unit_labels=unit_labels,
@@ -159,7 +172,6 @@ class UMatrixDisplay:
             ),
             distance_unit=reading.distance_unit(estimator),
         )
-        return display.plot(ax, cmap=cmap, border_color=border_color, color_bar=color_bar)
 
     def plot(
         self,
