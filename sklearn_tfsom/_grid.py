@@ -89,6 +89,11 @@ class Grid:
         """Half columns by which the top is shifted where it joins the bottom."""
         return int(self._joins_rows and self.is_hexagonal and self.n_rows % 2)
 
+    @property
+    def _half_width(self) -> int:
+        """Half columns from the leftmost unit to the rightmost one."""
+        return 2 * (self.n_columns - 1) + int(self.is_hexagonal and self.n_rows > 1)
+
     def positions(self) -> NDArray[np.float64]:
         """Return the unit positions, shape (n_units, 2): x and y in lattice spacings."""
         rows, columns = np.divmod(np.arange(self.n_units), self.n_columns)
@@ -148,7 +153,11 @@ class Grid:
         return not self._seam_shift
 
     def separated(
-        self, target: Grid | None = None, source: Grid | None = None
+        self,
+        target: Grid | None = None,
+        source: Grid | None = None,
+        *,
+        is_mirrored: bool = False,
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Squared grid distances as a sum of a part along rows and a part along columns.
 
@@ -158,6 +167,9 @@ class Grid:
         ----------
         target, source : Grid, default=None
             This grid, or a coarser one for the same plane, see `coarsened`.
+        is_mirrored : bool, default=False
+            Whether the target lies over this grid with its left edge at the right one. Only on a
+            plane.
 
         Returns
         -------
@@ -169,6 +181,8 @@ class Grid:
             spacings of this grid, is ``rows[r, s] + columns[r % 2, s % 2, c, e]``.
         """
         rows, half_columns = self._laid_over(target or self)
+        if is_mirrored:
+            half_columns = self._half_width - half_columns
         source_rows, source_half_columns = self._laid_over(source or self)
         between = np.subtract.outer(rows, source_rows)
         across = half_columns[:, None, :, None] - source_half_columns[None, :, None, :]
@@ -212,10 +226,9 @@ class Grid:
         def extent(grid: Grid) -> tuple[int, int]:
             """From the first to the last row and half column, or once around."""
             joins_columns = grid.boundary != "planar"
-            shift = int(grid.is_hexagonal and grid.n_rows > 1)
             return (
                 grid.n_rows if grid._joins_rows else grid.n_rows - 1,
-                2 * grid.n_columns if joins_columns else 2 * (grid.n_columns - 1) + shift,
+                2 * grid.n_columns if joins_columns else grid._half_width,
             )
 
         row_stretch, column_stretch = (

@@ -108,19 +108,19 @@ def kernels(grid: Grid, neighborhood: str | Neighborhood) -> Callable[..., Kerne
     kernel : callable
         ``kernel(radius, source, target)`` leads from what the units of the source have won to
         the code vectors of the target. Both are `grid`, unless others are given: coarser ones,
-        where the kernel `is_separable`.
+        where the kernel `is_separable`; there the target may be mirrored, too.
     """
     if is_separable(grid, neighborhood):
 
         @functools.cache
-        def separated(source: Grid, target: Grid) -> tuple[NDArray, NDArray]:
-            return grid.separated(target, source)
+        def separated(source: Grid, target: Grid, is_mirrored: bool) -> tuple[NDArray, NDArray]:
+            return grid.separated(target, source, is_mirrored=is_mirrored)
 
         def separable_kernel(
-            radius: float, source: Grid = grid, target: Grid = grid
+            radius: float, source: Grid = grid, target: Grid = grid, *, is_mirrored: bool = False
         ) -> SeparableKernel:
-            radius = _squarable(radius)
-            return SeparableKernel(*(gaussian(part, radius) for part in separated(source, target)))
+            radius, parts = _squarable(radius), separated(source, target, is_mirrored)
+            return SeparableKernel(*(gaussian(part, radius) for part in parts))
 
         return separable_kernel
 

@@ -14,6 +14,7 @@ from sklearn_tfsom._grid import BOUNDARIES, LATTICES, Grid
 from sklearn_tfsom._initialization import INITS, automatic_shape, initial_codebook
 from sklearn_tfsom._neighborhood import NEIGHBORHOODS, Neighborhood, is_separable
 from sklearn_tfsom._order import deal, in_order
+from sklearn_tfsom._orientation import epoch_to_mirror_at
 from sklearn_tfsom._principal_plane import PrincipalPlane, principal_plane
 from sklearn_tfsom._samples import METRICS, Samples, as_codebook, is_zero
 from sklearn_tfsom._schedules import RADIUS_DECAYS, StreamSchedule, grid_schedule, radius_schedule
@@ -63,6 +64,7 @@ class Plan(NamedTuple):
     grid: Grid
     radii: NDArray[np.float64]  # (max_iter,)
     grids: list[Grid]  # (max_iter,), the grid that is searched in each epoch
+    mirrored_after: int | None  # so many epochs; None where there is nothing to try
     codebook: NDArray[np.float64]  # where training starts, on the first of these grids
     neighborhood: str | Neighborhood
     batches: list[tuple[NDArray[np.int64], NDArray[np.float64]]] | None  # (rows, weights) of each
@@ -105,7 +107,7 @@ def make_plan(
     radii = _radii(som, grid)
     neighborhood = checked_neighborhood(som, som.neighborhood)
     grids = [grid] * len(radii)
-    batches = None
+    batches = mirrored_after = None
     total = float(workers.sum(sample_weight.sum()))
     if som.batch_size is not None and som.batch_size < total:
         if workers.are_several:
@@ -122,6 +124,8 @@ def make_plan(
         batches = deal(order, reached, som.batch_size)
     elif som.coarse_to_fine and _starts_from_pca(som) and is_separable(grid, neighborhood):
         grids = grid_schedule(grid, radii)
+        if isinstance(som.radius_decay, str):
+            mirrored_after = epoch_to_mirror_at(grid, len(radii), samples.geometry)
     return Plan(
         samples,
         sample_weight,
@@ -133,6 +137,7 @@ def make_plan(
         grid,
         radii,
         grids,
+        mirrored_after,
         _codebook(som, grids[0], samples, sample_weight, plane, workers),
         neighborhood,
         batches,

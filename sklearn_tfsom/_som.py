@@ -29,6 +29,7 @@ from sklearn_tfsom._grid import grid_of
 from sklearn_tfsom._heights import u_heights
 from sklearn_tfsom._imputation import expected_values, variances_of
 from sklearn_tfsom._neighborhood import kernels
+from sklearn_tfsom._orientation import is_better, some_samples
 from sklearn_tfsom._outcome import (
     Found,
     attributes_of,
@@ -127,6 +128,12 @@ class TFSOM(
         It applies to a Gaussian neighborhood with ``init="pca"``, where the start can be laid
         out on any grid, and not to hexagonal tori with an odd number of rows; all else, or False,
         is the batch map as it is defined above, on the whole grid in every epoch.
+
+        With it the map is also mirrored before the last epochs, tried both ways round on up to
+        4,096 samples, and the better one is kept: a hexagonal sheet is not the same in the
+        mirror, and which way it lies is up to the arbitrary sign of a principal component. That
+        goes for planar hexagonal maps of up to 1,024 units, not for radii given as
+        `radius_decay`.
 
     tol : float, default=1e-4
         Training stops once the radius has reached its end and the root mean square move of the
@@ -382,7 +389,12 @@ class TFSOM(
         start = plan.codebook, frame, itertools.islice(_steps(plan), n_done, None)
         if plan.batches is None:
             epochs = core.train_epochs(
-                plan.samples, plan.sample_weight, *start, state=state, workers=workers
+                plan.samples,
+                plan.sample_weight,
+                *start,
+                trial=_trial(plan, workers),
+                state=state,
+                workers=workers,
             )
         else:
             memory = memory_of_batches(plan.grid.n_units, self.batch_size, plan.total_weight)
@@ -922,15 +934,31 @@ class TFSOM(
 def _steps(plan: Plan) -> Iterator[Any]:
     """Plan each epoch: search its grid, and smooth onto that of the next one."""
     kernel = kernels(plan.grid, plan.neighborhood)
-    for radius, grid, next_grid in zip(
-        plan.radii, plan.grids, [*plan.grids[1:], plan.grid], strict=True
+    for epoch, (radius, grid, next_grid) in enumerate(
+        zip(plan.radii, plan.grids, [*plan.grids[1:], plan.grid], strict=True), start=1
     ):
+        is_to_mirror = epoch == plan.mirrored_after
         yield tensorflow_core().Step(
             float(radius),
             kernel(radius, grid, grid),
             kernel(radius, grid, next_grid) if next_grid != grid else None,
             functools.partial(kernel, radius, grid, plan.grid) if grid != plan.grid else None,
+            kernel(radius, grid, next_grid, is_mirrored=True) if is_to_mirror else None,
         )
+
+
+def _trial(plan: Plan, workers: Workers) -> Any:
+    """Prepare to try both ways round, where the plan says so."""
+    if plan.mirrored_after is None:
+        return None
+    chosen = some_samples(plan.samples, workers)
+    samples, weights = plan.samples.take(chosen), plan.sample_weight[chosen]
+    if workers.are_several and plan.samples.has_missing:
+        samples = samples.marked_as_incomplete()
+    judge = functools.partial(
+        is_better, samples=samples, sample_weight=weights, grid=plan.grid, workers=workers
+    )
+    return tensorflow_core().Trial(samples, weights, judge)
 
 
 def _facts(som: TFSOM, samples: Samples) -> dict[str, float]:

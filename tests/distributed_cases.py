@@ -30,6 +30,8 @@ def one_sided_holes():
     return X
 
 
+# More samples than are tried both ways round.
+MANY = np.random.RandomState(5).normal(size=(9000, 3)) * [3, 2, 1]
 # More than 64 MiB, so that it is read in tiles where it lies on disk.
 LARGE = np.random.RandomState(4).normal(size=(36000, 256)) * np.linspace(2, 0.1, 256)
 
@@ -66,6 +68,7 @@ CASES = {
         [0.5],
     ),
     "on disk": ({"grid_size": (5, 4), "max_iter": 3}, LARGE, None, [34 / 36]),
+    "many": ({"grid_size": (7, 6)}, MANY, None, [0.37]),
     "errors": ({"compute_topographic_error": True, "max_iter": 6}, IRIS, None, [0.6]),
 }
 

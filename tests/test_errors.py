@@ -40,6 +40,7 @@ RIGHT = {
     "of shape (max_iter,)",
     "coarse_to_fine": "a bool",
     "compute_topographic_error": "a bool",
+    "checkpoint_dir": "a path or None",
     "tol": "a float in the range [0.0, inf)",
     "batch_size": f"{INT} or None",
     "n_clusters": f"{INT}, a str among {{'auto'}} or None",
@@ -179,6 +180,12 @@ BAD = {
     ],
     "coarse_to_fine": NO_BOOL,
     "compute_topographic_error": NO_BOOL,
+    "checkpoint_dir": [
+        (0, "0"),
+        (True, "True"),
+        (["folder"], "['folder']"),
+        (np.zeros(2), "an array of shape (2,) and dtype float64 with values from 0 to 0"),
+    ],
     "tol": [
         *NO_NUMBER,
         (None, "None"),

@@ -58,7 +58,7 @@ def test_training_equals_the_slow_reference(blobs, lattice, boundary, neighborho
 
 @pytest.mark.parametrize("n_clusters", [None, 3])
 def test_a_callable_neighborhood_equals_the_built_in_one(blobs, n_clusters):
-    built_in = TFSOM((5, 4), n_clusters=n_clusters).fit(blobs)
+    built_in = TFSOM((5, 4), n_clusters=n_clusters, coarse_to_fine=False).fit(blobs)
     own = TFSOM(
         (5, 4), neighborhood=lambda d2, r: np.exp(-d2 / (2 * r * r)), n_clusters=n_clusters
     ).fit(blobs)

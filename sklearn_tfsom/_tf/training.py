@@ -58,6 +58,15 @@ class Step(NamedTuple):
     kernel: Kernel  # on the grid that is searched
     to_next: Kernel | None = None  # from there to the next epoch's grid, if that is another
     to_map: Callable[[], Kernel] | None = None  # from there to the whole map, if that is another
+    to_mirrored: Kernel | None = None  # from there to the next grid mirrored, to try that, too
+
+
+class Trial(NamedTuple):
+    """How to find out whether the mirrored map is the better one."""
+
+    samples: Samples
+    sample_weight: NDArray[np.float64]
+    is_better: Callable[[NDArray, NDArray, Frame], bool]  # of two codebooks, the first one
 
 
 class Epoch(NamedTuple):
@@ -166,6 +175,14 @@ class Data:
             self._samples.geometry,
         )
         return _Moved(*epoch(*self._rows, codebook, *self.sphere, *parts, *tiling))
+
+    def onto(self, kernel: Kernel | None, moved: _Moved) -> tf.Tensor:
+        """Return the codebook on the grid that a kernel leads to; None stays where it is."""
+        if kernel is None:
+            return moved.codebook
+        parts = [*self.sphere, *(tf.constant(part) for part in kernel)]
+        graph = onto_grid_graph(self._samples.geometry == "spherical")
+        return graph(moved.codebook, moved.sums, moved.counts, *parts)
 
     def learn(
         self, codebook: tf.Tensor, learnt: list[tf.Tensor], kernel: Kernel, fade: float
@@ -362,6 +379,7 @@ def train_epochs(
     frame: Frame,
     steps: Iterable[Step],
     *,
+    trial: Trial | None = None,
     state: State | None = None,
     workers: Workers = ALONE,
     n_tile: int | None = None,
@@ -379,6 +397,8 @@ def train_epochs(
         Where it is computed.
     steps : iterable of Step
         What each epoch does.
+    trial : Trial, default=None
+        For the step that has a way to the mirrored map.
     state : State, default=None
         What to begin with instead of the codebook: that of the epoch before.
     workers : Workers, default=ALONE
@@ -392,21 +412,24 @@ def train_epochs(
     """
     data = Data(samples, sample_weight, frame, n_tile, workers)
     current = tf.constant(frame.enter(codebook) if state is None else state["codebook"])
-    for step in steps:
+    if trial is not None:
+        steps = all_steps = list(steps)
+    for n_done, step in enumerate(steps, start=1):
         moved = data.epoch(current, step.kernel)
         error, move = moved.measured.numpy().tolist()
 
-        def onto(kernel: Kernel | None, moved: _Moved = moved) -> tf.Tensor:
-            if kernel is None:
-                return moved.codebook
-            parts = [*data.sphere, *(tf.constant(part) for part in kernel)]
-            graph = onto_grid_graph(samples.geometry == "spherical")
-            return graph(moved.codebook, moved.sums, moved.counts, *parts)
+        def trained(step: Step = step, moved: _Moved = moved) -> NDArray[np.float64]:
+            return frame.leave(data.onto(step.to_map and step.to_map(), moved).numpy())
 
-        def trained(step: Step = step, onto: Callable = onto) -> NDArray[np.float64]:
-            return frame.leave(onto(step.to_map and step.to_map()).numpy())
-
-        following = functools.cache(functools.partial(onto, step.to_next))
+        @functools.cache
+        def following(step: Step = step, moved: _Moved = moved, n_done: int = n_done) -> tf.Tensor:
+            own = data.onto(step.to_next, moved)
+            if trial is None or step.to_mirrored is None:
+                return own
+            mirrored = data.onto(step.to_mirrored, moved)
+            some = Data(trial.samples, trial.sample_weight, frame, n_tile, workers)
+            ends = [_trained(some, start, all_steps[n_done:]) for start in (mirrored, own)]
+            return mirrored if trial.is_better(*ends, frame) else own
 
         def units(moved: _Moved = moved) -> Units:
             units = units_of(moved.sums, moved.counts, frame)
@@ -414,11 +437,18 @@ def train_epochs(
 
         error = data.mean_error(error * data.unit_weight)
 
-        def left(following: Callable[[], tf.Tensor] = following) -> State:
+        def left(following: Callable = following) -> State:
             return {"codebook": following().numpy()}
 
         yield Epoch(step.radius, error, move / frame.scale, trained, units, left)
         current = following()
+
+
+def _trained(data: Data, codebook: tf.Tensor, steps: list[Step]) -> NDArray[np.float64]:
+    """Return what some steps make of a codebook, in the frame."""
+    for step in steps:
+        codebook = data.onto(step.to_next, data.epoch(codebook, step.kernel))
+    return codebook.numpy()
 
 
 def train_batches(

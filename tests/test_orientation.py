@@ -1,0 +1,221 @@
+"""The map in the mirror: tried where it can differ, on samples chosen by what they are."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import reference
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.sparse import csr_array
+from sklearn.datasets import load_iris, load_wine
+from sklearn.preprocessing import scale
+
+from sklearn_tfsom import TFSOM
+from sklearn_tfsom._grid import Grid
+from sklearn_tfsom._orientation import (
+    MOST_SAMPLES,
+    epoch_to_mirror_at,
+    is_better,
+    some_samples,
+)
+from sklearn_tfsom._plan import make_plan
+from sklearn_tfsom._principal_plane import principal_plane
+from sklearn_tfsom._samples import Samples
+from sklearn_tfsom._workers import ALONE
+from sklearn_tfsom.metrics import quantization_error, topographic_error
+
+IRIS, WINE = load_iris().data, scale(load_wine().data)
+RNG = np.random.RandomState(0)
+MANY = RNG.normal(size=(20_000, 3))
+
+
+def score(distances, shape):
+    """Both errors, from the distances of samples to units."""
+    two = np.argsort(distances, axis=1, kind="stable")[:, :2]
+    ends = [[divmod(unit, shape[1]) for unit in pair] for pair in two]
+    folds = [reference.grid_distance(*pair, shape, "hexagonal", "planar") > 1 for pair in ends]
+    return math.log(distances.min(axis=1).mean()) + 2 * np.mean(folds)
+
+
+def slow_fit(X, shape):
+    """Train as by default, on the whole grid, both ways round from the 14th epoch on."""
+    plan = make_plan(TFSOM(shape), Samples(X), np.ones(len(X)))
+    assert plan.mirrored_after == 14
+    assert all(grid.shape == shape for grid in plan.grids)
+    places = np.array(reference.stretched_positions(shape, shape, "hexagonal", "planar"))
+    before, _ = reference.train(
+        X, plan.codebook, plan.radii[:13], shape, "hexagonal", "planar", "gaussian"
+    )
+    bmus = reference.best_matching_units(X, before)
+    seen = places * [-1, 1] + [places[:, 0].max(), 0]
+    starts = []
+    for at in (places, seen):
+        squared = np.square(at[:, None] - places).sum(axis=2)
+        h = np.exp(-squared / (2 * plan.radii[13] ** 2))[:, bmus]
+        starts.append(h @ X / h.sum(axis=1, keepdims=True))
+    ends = [
+        reference.train(X, start, plan.radii[14:], shape, "hexagonal", "planar", "gaussian")[0]
+        for start in starts
+    ]
+    own, mirrored = (score(np.linalg.norm(X[:, None] - end, axis=2), shape) for end in ends)
+    return ends, mirrored < own
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (4, 3), (5, 4), (3, 5)])
+@pytest.mark.parametrize("X", [IRIS[::2], IRIS[::2] * [1, -1, 1, 1], WINE[::2]])
+def test_training_equals_the_slow_reference(X, shape):
+    (own, mirrored), is_mirrored = slow_fit(X, shape)
+    som = TFSOM(shape, tol=0).fit(X)
+    assert not np.allclose(own, mirrored)
+    assert_allclose(som.codebook_, mirrored if is_mirrored else own, rtol=1e-8, atol=1e-10)
+
+
+def test_the_references_are_mirrored_here_and_not_there():
+    """So the test above sees both."""
+    chosen = {slow_fit(X, shape)[1] for X in (IRIS[::2], WINE[::2]) for shape in [(3, 4), (5, 4)]}
+    assert chosen == {True, False}
+
+
+@pytest.mark.parametrize("shape", [(6, 5), (5, 4), (2, 7), (7, 2)])
+@pytest.mark.parametrize("spacing", [1.0, 1.6])
+def test_the_mirrored_grid_lies_with_its_left_edge_at_the_right_one(shape, spacing):
+    whole = Grid(*shape)
+    source = whole.coarsened(spacing)
+    rows, columns = whole.separated(whole, source, is_mirrored=True)
+    places = np.array(reference.stretched_positions(shape, shape, "hexagonal", "planar"))
+    width = places[:, 0].max()
+    there = reference.stretched_positions(source.shape, shape, "hexagonal", "planar")
+    for (unit, (x, y)), (other, place) in itertools.product(enumerate(places), enumerate(there)):
+        r, c = divmod(unit, whole.n_columns)
+        s, e = divmod(other, source.n_columns)
+        expected = math.dist((width - x, y), place) ** 2
+        assert rows[r, s] + columns[r % 2, s % 2, c, e] == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("X", [IRIS, WINE])
+def test_data_and_their_mirror_image_get_maps_as_good(X):
+    """The sign of a component no longer decides (but for what the first epochs make of it)."""
+    directions = principal_plane(Samples(X), np.ones(len(X))).directions
+    along = (X - X.mean(axis=0)) @ directions[1]
+    both = [X, X - 2 * np.outer(along, directions[1])]
+    tried, fixed = (
+        [
+            math.log(quantization_error(som, data)) + 2 * topographic_error(som, data)
+            for data in both
+            for som in [TFSOM(coarse_to_fine=value).fit(data)]
+        ]
+        for value in (True, False)
+    )
+    assert max(tried) <= max(fixed) + 1e-3
+
+
+class TestWhereItIsTried:
+    @pytest.mark.parametrize(
+        ("grid", "geometry", "expected"),
+        [
+            (Grid(6, 5), "euclidean", 14),
+            (Grid(6, 5), "spherical", 14),
+            (Grid(6, 5), "manhattan", None),
+            (Grid(6, 5, "rectangular"), "euclidean", None),
+            (Grid(6, 5, boundary="cylindrical"), "euclidean", None),
+            (Grid(6, 5, boundary="toroidal"), "euclidean", None),
+            (Grid(1, 9), "euclidean", None),
+            (Grid(9, 1), "euclidean", None),
+            (Grid(32, 32), "euclidean", 14),
+            (Grid(32, 33), "euclidean", None),
+        ],
+    )
+    def test_grids(self, grid, geometry, expected):
+        assert epoch_to_mirror_at(grid, 20, geometry) == expected
+
+    def test_a_single_epoch_has_no_other(self):
+        assert epoch_to_mirror_at(Grid(6, 5), 1, "euclidean") is None
+
+    @pytest.mark.parametrize(
+        "params",
+        [
+            {"radius_decay": np.linspace(3, 1, 20)},
+            {"init": "sample", "random_state": 0},
+            {"coarse_to_fine": False},
+            {"neighborhood": "bubble"},
+            {"batch_size": 20},
+            {"metric": "manhattan"},
+        ],
+    )
+    def test_parameters(self, params):
+        som = TFSOM((6, 5), **params)
+        samples = Samples(IRIS, som.metric)
+        assert make_plan(som, samples, np.ones(150)).mirrored_after is None
+
+
+class TestSamples:
+    def test_few_are_all(self):
+        assert some_samples(Samples(IRIS), ALONE) == slice(None)
+        assert some_samples(Samples(MANY[:MOST_SAMPLES]), ALONE) == slice(None)
+
+    def test_many_are_some(self):
+        chosen = some_samples(Samples(MANY), ALONE)
+        assert len(np.unique(chosen)) == len(chosen)
+        assert MOST_SAMPLES <= len(chosen) < MOST_SAMPLES + 10  # a few projections coincide
+        # They are like all of them.
+        assert_allclose(MANY[chosen].mean(axis=0), 0, atol=0.06)
+        assert_allclose(np.cov(MANY[chosen].T), np.eye(3), atol=0.08)
+
+    def test_order_and_repetition_change_nothing(self):
+        chosen = {tuple(row) for row in MANY[some_samples(Samples(MANY), ALONE)]}
+        order = RNG.permutation(np.repeat(np.arange(len(MANY)), 1 + np.arange(len(MANY)) % 3))
+        again = MANY[order][some_samples(Samples(MANY[order]), ALONE)]
+        assert {tuple(row) for row in again} == chosen
+
+    def test_sparse_ones_are_the_same(self):
+        X = np.maximum(MANY, 0)
+        dense = some_samples(Samples(X), ALONE)
+        assert_array_equal(some_samples(Samples(csr_array(X)), ALONE), dense)
+
+    def test_equal_ones_go_together(self):
+        X = np.round(MANY[:, :1])
+        chosen = some_samples(Samples(X), ALONE)
+        assert len(chosen) == len(X)  # there are fewer values than would do
+
+    def test_missing_values(self):
+        X = MANY.copy()
+        X[::3, 1] = np.nan
+        assert MOST_SAMPLES <= len(some_samples(Samples(X), ALONE)) < MOST_SAMPLES + 10
+
+    @pytest.mark.parametrize("params", [{}, {"metric": "cosine"}])
+    def test_fits_of_many_obey_weights(self, params):
+        X, weights = MANY[:6000], np.arange(6000) % 3
+        one = TFSOM((5, 4), **params).fit(X, sample_weight=weights)
+        other = TFSOM((5, 4), **params).fit(np.repeat(X, weights, axis=0)[::-1])
+        assert_allclose(one.codebook_, other.codebook_, rtol=1e-7, atol=1e-9)
+
+
+class FrameOfOne:
+    """Where everything stays where it is."""
+
+    scale = 1.0
+
+    @staticmethod
+    def enter(X):
+        return np.array(X, dtype=np.float64)
+
+
+@pytest.mark.parametrize("kind", ["dense", "sparse", "missing"])
+def test_the_judgement_is_by_both_errors(kind):
+    shape = (5, 4)
+    X = np.maximum(IRIS - 2, 0)
+    if kind == "missing":
+        X[::4, 2] = np.nan
+    samples = Samples(csr_array(X) if kind == "sparse" else X)
+    weights = 1.0 + np.arange(150) % 2
+    codebooks = [RNG.permutation(np.nan_to_num(X))[:20] + RNG.normal(size=4) for _ in range(6)]
+
+    def slow(codebook):
+        repeated = np.repeat(X, weights.astype(int), axis=0)
+        differences = np.nan_to_num(repeated[:, None] - codebook)
+        return score(np.linalg.norm(differences, axis=2), shape)
+
+    for one, other in itertools.combinations(codebooks, 2):
+        judged = is_better(one, other, FrameOfOne, samples, weights, Grid(*shape), ALONE)
+        assert judged == (slow(one) < slow(other) - 1e-3)
