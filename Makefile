@@ -27,6 +27,7 @@ help:
 	@echo "make bench        compare with k-means, into benchmarks/results (minutes)"
 	@echo "make bench-full   the same with all points and rounds"
 	@echo "make bench-libraries  compare with other libraries, in an environment of their own"
+	@echo "make docs         build the documentation into output/docs"
 	@echo "make lint         run the linters (make format: let them mend what they can)"
 	@echo "make clean        remove what make has made"
 
@@ -58,6 +59,12 @@ bench-libraries: $(VENV)/.libraries
 	$(LIBRARIES)/bin/python benchmarks/libraries.py
 	$(LIBRARIES)/bin/python benchmarks/quality.py
 
+# It runs the examples; `make docs SPHINXOPTS="-D plot_gallery=0"` leaves that out.
+.PHONY: docs
+docs: $(VENV)/.docs
+	$(BIN)/sphinx-build -W --keep-going -d output/doctrees $(SPHINXOPTS) docs output/docs
+	@echo "The documentation: output/docs/index.html"
+
 .PHONY: lint
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .
@@ -72,7 +79,7 @@ format: $(VENV)/.lint
 
 .PHONY: clean
 clean:
-	rm -rf $(VENV) output .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) output docs/generated .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "No Python >= 3.11 with venv found. Install one (on Debian" \
@@ -85,7 +92,7 @@ $(VENV)/.demo: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable ".[plot]"
 	@touch $@
 
-$(VENV)/.test $(VENV)/.lint: $(VENV)/.%: pyproject.toml $(VENV)/.demo
+$(VENV)/.test $(VENV)/.lint $(VENV)/.docs: $(VENV)/.%: pyproject.toml $(VENV)/.demo
 	$(BIN)/python -m pip install --quiet --group $*
 	@touch $@
 

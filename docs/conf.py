@@ -1,0 +1,135 @@
+"""How Sphinx builds the documentation: ``make docs``."""
+
+import ast
+import re
+import shutil
+import warnings
+from pathlib import Path
+
+from docutils.nodes import SkipNode
+from docutils.utils.math.latex2mathml import tex2mathml
+
+from sklearn_tfsom import __version__
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+GENERATED = HERE / "generated"
+
+project = "sklearn-tfsom"
+author = "The sklearn-tfsom developers"
+copyright = author
+version = release = __version__
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "numpydoc",
+    "matplotlib.sphinxext.plot_directive",
+    "sphinx_gallery.gen_gallery",
+    "myst_parser",
+]
+exclude_patterns = ["generated/examples", "generated/gallery/*.py", "gallery_header.rst"]
+templates_path = ["_templates"]
+default_role = "py:obj"
+root_doc = "index"
+
+html_theme = "furo"
+html_title = f"sklearn-tfsom {version}"
+html_static_path = ["_static"]
+html_css_files = ["custom.css"]
+html_theme_options = {"top_of_page_buttons": []}
+html_copy_source = False
+html_show_sourcelink = False
+html_math_renderer = "mathml"
+pygments_style = "friendly"
+
+# Docstrings say the types; a signature with `Any` everywhere would say less.
+autodoc_typehints = "none"
+autodoc_member_order = "groupwise"
+autodoc_default_options = {"inherited-members": True}
+numpydoc_class_members_toctree = False
+numpydoc_show_inherited_class_members = True
+myst_heading_anchors = 2
+
+plot_include_source = True
+plot_html_show_formats = False
+plot_html_show_source_link = False
+plot_formats = [("png", 130)]
+plot_rcparams = {"savefig.bbox": "tight"}
+
+# What examples make other packages warn of is of no use on a page.
+warnings.filterwarnings("ignore", module=r"(sklearn|scipy)\.")
+
+# `-D plot_gallery=0` leaves out the running.
+sphinx_gallery_conf = {
+    "examples_dirs": "generated/examples",
+    "gallery_dirs": "generated/gallery",
+    "filename_pattern": r"\.py$",
+    "within_subsection_order": "FileNameSortKey",
+    "backreferences_dir": "generated/backreferences",
+    "doc_module": ("sklearn_tfsom",),
+    "capture_repr": (),
+    "download_all_examples": False,
+    "write_computation_times": False,
+    "show_signature": False,
+    "log_level": {"backreference_missing": "info"},
+}
+
+
+def stage_examples():
+    """Lay out the examples for the gallery: scripts that begin with a title, and their data."""
+    staged = GENERATED / "examples"
+    shutil.rmtree(staged, ignore_errors=True)
+    shutil.copytree(ROOT / "examples", staged, ignore=shutil.ignore_patterns("*.png", "__*"))
+    shutil.copy(HERE / "gallery_header.rst", staged / "GALLERY_HEADER.rst")
+    for path in staged.glob("*.py"):
+        docstring = ast.get_docstring(ast.parse(path.read_text())) or ""
+        if not re.match(r".+\n(=|-){3,}(\n|$)", docstring):
+            path.unlink()
+
+
+def stage_results():
+    """Lay out what the benchmarks have measured."""
+    staged = GENERATED / "results"
+    shutil.rmtree(staged, ignore_errors=True)
+    ignored = shutil.ignore_patterns("*.json")
+    shutil.copytree(ROOT / "benchmarks" / "results", staged, ignore=ignored)
+
+
+def drop_stale_pages():
+    """Remove pages of an earlier run whose example or name is gone."""
+    for page in GENERATED.glob("sklearn_tfsom.*.rst"):
+        page.unlink()
+    scripts = {path.stem for path in (GENERATED / "examples").glob("*.py")}
+    for path in (GENERATED / "gallery").glob("*.*"):
+        if path.name.split(".")[0] not in scripts:
+            path.unlink()
+
+
+stage_examples()
+stage_results()
+drop_stale_pages()
+
+
+def drop_foreign_references(app, what, name, obj, options, lines):
+    """Make plain text of scikit-learn's references, which lead to pages of its own."""
+    lines[:] = [re.sub(r":(?:ref|term):`([^`<]+?)\s*(?:<[^>]*>)?`", r"\1", line) for line in lines]
+
+
+def visit_math(self, node):
+    """Write a formula in a line as MathML, which browsers draw without a script."""
+    self.body.append(tex2mathml(node.astext()))
+    raise SkipNode
+
+
+def visit_math_block(self, node):
+    """Write a formula of its own."""
+    formula = tex2mathml(node.astext(), as_block=True)
+    self.body.append(f"{self.starttag(node, 'div', CLASS='math')}{formula}</div>\n")
+    raise SkipNode
+
+
+def setup(app):
+    """Register what is defined here."""
+    app.add_html_math_renderer("mathml", (visit_math, None), (visit_math_block, None))
+    app.connect("autodoc-process-docstring", drop_foreign_references)
