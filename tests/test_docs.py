@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import sklearn_tfsom
-from sklearn_tfsom import TFSOM, displays, metrics
+from sklearn_tfsom import TFSOM, displays, distributed, metrics
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 BLOCK = re.compile(r"^\.\. (?:code-block:: python|plot::)\n((?:   .*\n|\n)+)", flags=re.MULTILINE)
@@ -25,6 +25,10 @@ CLAIMS = {
     "guide/data": lambda names: (
         np.allclose(names["weighted"].codebook_, names["repeated"].codebook_)
         and names["stream"].n_samples_seen_ == 1797
+    ),
+    "guide/machines": lambda names: np.allclose(names["codebook"], names["som"].codebook_),
+    "guide/serving": lambda names: (
+        sorted(names["found"]) == ["bmu", "cluster_label", "distances", "position"]
     ),
     "from_kmeans": lambda names: names["is_the_same"],
 }
@@ -53,7 +57,7 @@ def test_the_code_runs(page, tmp_path, monkeypatch):
         assert CLAIMS[page](names)
 
 
-@pytest.mark.parametrize("module", [sklearn_tfsom, metrics, displays])
+@pytest.mark.parametrize("module", [sklearn_tfsom, metrics, displays, distributed])
 def test_the_reference_holds_every_public_name(module):
     reference = (DOCS / "api.rst").read_text()
     # Lines of a directive, and of the list in one.
