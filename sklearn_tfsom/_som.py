@@ -951,10 +951,12 @@ def _trial(plan: Plan, workers: Workers) -> Any:
     """Prepare to try both ways round, where the plan says so."""
     if plan.mirrored_after is None:
         return None
-    chosen = some_samples(plan.samples, workers)
-    samples, weights = plan.samples.take(chosen), plan.sample_weight[chosen]
-    if workers.are_several and plan.samples.has_missing:
-        samples = samples.marked_as_incomplete()
+    samples, weights = plan.samples, plan.sample_weight
+    chosen = some_samples(samples, workers)
+    if not isinstance(chosen, slice):
+        samples, weights = samples.take(chosen), weights[chosen]
+        if workers.are_several and plan.samples.has_missing:
+            samples = samples.marked_as_incomplete()
     judge = functools.partial(
         is_better, samples=samples, sample_weight=weights, grid=plan.grid, workers=workers
     )

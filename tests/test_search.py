@@ -162,7 +162,7 @@ def test_tiles_of_predict_and_transform_change_nothing(monkeypatch):
 
 def test_graphs_are_traced_once_for_all_shapes(monkeypatch):
     """What runs in Python while a graph is traced must not run again for other shapes."""
-    from sklearn_tfsom._tf import absolute, inference, sparse, training, training_graphs
+    from sklearn_tfsom._tf import absolute, data, inference, sparse, training_graphs
 
     def use_everything(n_samples, n_features, grid_size):
         rng = np.random.RandomState(0)
@@ -170,16 +170,16 @@ def test_graphs_are_traced_once_for_all_shapes(monkeypatch):
             X = rng.normal(size=(n_samples, n_features)).astype(dtype)
             gappy = X.copy()
             gappy[::2, 1:] = np.nan
-            for data in (X, gappy):
+            for samples in (X, gappy):
                 for neighborhood in ("gaussian", "bubble"):
-                    som = TFSOM(grid_size, neighborhood=neighborhood, max_iter=4).fit(data)
-                    som.predict(data)
-                    som.transform(data)
-                    som.bmus(data, n_bmus=2)
-                    som.score(data)
-                    som.partial_fit(data)
+                    som = TFSOM(grid_size, neighborhood=neighborhood, max_iter=4).fit(samples)
+                    som.predict(samples)
+                    som.transform(samples)
+                    som.bmus(samples, n_bmus=2)
+                    som.score(samples)
+                    som.partial_fit(samples)
         counts = scipy.sparse.csr_array(np.maximum(X, 0))
-        for metric, data in [
+        for metric, samples in [
             ("cosine", X),
             ("manhattan", X),
             ("manhattan", gappy),
@@ -188,11 +188,11 @@ def test_graphs_are_traced_once_for_all_shapes(monkeypatch):
             ("euclidean", counts),
             ("cosine", counts),
         ]:
-            som = TFSOM(grid_size, metric=metric, batch_size=50, max_iter=3).fit(data)
-            som.partial_fit(data)
-            som.transform(data)
-            som.bmus(data, n_bmus=2)
-            som.score(data)
+            som = TFSOM(grid_size, metric=metric, batch_size=50, max_iter=3).fit(samples)
+            som.partial_fit(samples)
+            som.transform(samples)
+            som.bmus(samples, n_bmus=2)
+            som.score(samples)
 
     traced = []
     for module, names in (
@@ -211,7 +211,7 @@ def test_graphs_are_traced_once_for_all_shapes(monkeypatch):
             monkeypatch.setattr(module, name, counted)
 
     monkeypatch.setattr(inference, "FEW_DIFFERENCES", 0)
-    for module in (training, inference, sparse):  # tiles, and no loops, at small sizes
+    for module in (data, inference, sparse):  # tiles, and no loops, at small sizes
         monkeypatch.setattr(module, "tile_rows", lambda *_: 64)
     use_everything(20, 3, (12, 9))
     use_everything(100, 3, (12, 9))

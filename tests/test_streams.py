@@ -389,9 +389,9 @@ def on_disk(tmp_path, monkeypatch):
     ids=str,
 )
 def test_a_memory_map_is_an_array(stream, on_disk, params, dtype, order, monkeypatch):
-    from sklearn_tfsom._tf import training
+    from sklearn_tfsom._tf import data
 
-    monkeypatch.setattr(training, "_PIECE_VALUES", 1000)  # so that there are pieces
+    monkeypatch.setattr(data, "_PIECE_VALUES", 1000)  # so that there are pieces
     X = stream.astype(dtype)
     X[::9, 1] = np.nan if params.get("metric") != "cosine" else 0
     weights = np.random.RandomState(0).randint(0, 3, size=len(X))

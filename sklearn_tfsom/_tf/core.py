@@ -1,19 +1,17 @@
 """What the rest of the package sees of the TensorFlow room; importing it imports TensorFlow."""
 
+from sklearn_tfsom._tf.data import Data, statistics_of, updated_by
 from sklearn_tfsom._tf.distribution import ambient_workers
 from sklearn_tfsom._tf.frame import Frame
 from sklearn_tfsom._tf.inference import apart, distances, nearest
 from sklearn_tfsom._tf.training import (
-    Data,
     Epoch,
     Learner,
     Step,
     Trial,
     Units,
-    statistics_of,
     train_batches,
     train_epochs,
-    updated_by,
 )
 
 __all__ = [

@@ -1,0 +1,280 @@
+"""Samples in TensorFlow's hands: they are searched, summed up, and move a codebook."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from sklearn_tfsom._tf.absolute import is_absolute, try_out
+from sklearn_tfsom._tf.frame import Frame
+from sklearn_tfsom._tf.graphs import is_worth_compiling
+from sklearn_tfsom._tf.search import tile_rows
+from sklearn_tfsom._tf.sparse import SparseData
+from sklearn_tfsom._tf.statistics import Rows, Statistics
+from sklearn_tfsom._tf.training_graphs import (
+    epoch_graph,
+    epochs_graph,
+    learn_graph,
+    onto_grid_graph,
+    piece_graph,
+    update_graph,
+)
+from sklearn_tfsom._workers import ALONE, Workers
+
+if TYPE_CHECKING:
+    from sklearn_tfsom._samples import Samples
+
+_ALIGNMENT = 64
+
+# Values that epochs in one graph may leave: 32 MiB.
+_LEFT_VALUES = 2**22
+
+# Values of a piece of a memory map: 16 MiB of float32.
+_PIECE_VALUES = 2**22
+
+# The parts of a smoothing kernel, see `sklearn_tfsom._neighborhood`.
+Kernel: TypeAlias = tuple[NDArray, NDArray]
+
+
+def load(samples: Samples, sample_weight: NDArray, frame: Frame) -> Rows:
+    """Move data into the frame and into TensorFlow's hands, with one copy.
+
+    TensorFlow copies every array that it is given, except a 64-byte aligned one through DLPack
+    (which it does not check: an unaligned one aborts the process). So the frame's copy, which has
+    to be made anyway, is made aligned, and handed over.
+    """
+    n_samples, n_features = samples.shape
+    n_bytes = n_samples * n_features * samples.dtype.itemsize
+    store = np.empty(n_bytes + _ALIGNMENT, dtype=np.uint8)
+    start = -store.ctypes.data % _ALIGNMENT
+    values = store[start : start + n_bytes].view(samples.dtype).reshape(samples.shape)
+    norms = np.empty(n_samples)
+    for rows in samples.tiles(2**18):
+        tile = frame.enter(samples[rows], values[rows]).astype(np.float64)
+        if samples.has_missing:
+            tile[np.isnan(tile)] = 0
+        norms[rows] = np.einsum("ij,ij->i", tile, tile)
+    shared = tf.experimental.dlpack.from_dlpack(values.__dlpack__())
+    return Rows(shared, tf.constant(norms), tf.constant(sample_weight))
+
+
+class Moved(NamedTuple):
+    """What an update leaves behind."""
+
+    codebook: tf.Tensor  # (n_units, n_features), in the frame
+    sums: tf.Tensor  # as in Statistics
+    counts: tf.Tensor
+    error: float  # the sum of the distances
+    move: float  # root mean square
+
+    @classmethod
+    def of(cls, parts: Iterable[tf.Tensor]) -> Moved:
+        """Take what a graph returns, which measures both in one tensor."""
+        codebook, sums, counts, measured = parts
+        return cls(codebook, sums, counts, *measured.numpy().tolist())
+
+
+class Data:
+    """Samples to learn from: in the frame once and for all, but on disk where they are large."""
+
+    def __init__(
+        self,
+        samples: Samples,
+        sample_weight: NDArray[np.float64],
+        frame: Frame,
+        n_tile: int | None = None,
+        workers: Workers = ALONE,
+    ) -> None:
+        self._samples, self._weights, self._frame = samples, sample_weight, frame
+        self._n_tile, self._workers = n_tile, workers
+        self._total_weight = float(workers.sum(sample_weight.sum()))
+        # In the graphs weights are multiples of a power of two, so that float32 can hold them.
+        exponent = int(np.frexp(workers.gather(sample_weight.max()).max())[1]) - 1
+        self.unit_weight = float(np.ldexp(1.0, exponent))
+        self.sphere = [tf.constant(part, tf.float64) for part in frame]
+        self._dtype = tf.as_dtype(samples.dtype)
+        self._rows: Rows | None = None
+        self._shares: list[tuple[str, Rows]] = []
+        self._sparse: SparseData | None = None
+        if samples.is_sparse:
+            self._sparse = SparseData(samples, self._scaled(slice(None)), frame)
+        elif samples.is_on_disk:
+            pass
+        elif workers.devices:
+            self._shares = list(self._divided(workers.devices))
+        else:
+            self._rows = load(samples, self._scaled(slice(None)), frame)
+
+    def _scaled(self, rows: slice) -> NDArray[np.float64]:
+        return self._weights[rows] / self.unit_weight
+
+    def n_epochs_at_once(self, codebook: tf.Tensor) -> int:
+        """Return how many epochs are worth a graph together: of many tiles just one."""
+        n_units, n_features = codebook.shape
+        is_whole = self._rows is not None and not self._workers.are_several
+        if not is_whole or len(self._samples) > (self._n_tile or tile_rows(n_units)):
+            return 1
+        return max(1, _LEFT_VALUES // (3 * n_units * n_features))
+
+    def epochs(self, codebook: tf.Tensor, kernels: list[Kernel]) -> Iterator[Moved]:
+        """Search all samples and move the codebook to what they say, epoch by epoch.
+
+        Of the kernels there are no more than `n_epochs_at_once`. What is returned of the
+        statistics is in units of `unit_weight`.
+        """
+        geometry, is_separable = self._samples.geometry, kernels[0][1].ndim == 4
+        kind = self._dtype, is_separable, self._samples.has_missing, geometry
+        parts = [tf.constant(np.stack(part)) for part in zip(*kernels, strict=True)]
+        if self._rows is None or self._workers.are_several:
+            graph = update_graph(is_separable, geometry == "spherical")
+            total = summed_up(self.statistics(codebook), self._workers)
+            first = [part[0] for part in parts]
+            yield Moved.of(graph(codebook, *total, *self.sphere, *first))
+        elif tiling := self._tiling(codebook, len(self._samples)):
+            first = [part[0] for part in parts]
+            yield Moved.of(
+                epoch_graph(*kind)(*self._rows, codebook, *self.sphere, *first, *tiling)
+            )
+        else:
+            stacks = epochs_graph(*kind)(*self._rows, codebook, *self.sphere, *parts)
+            yield from map(Moved.of, zip(*(tf.unstack(stack) for stack in stacks), strict=True))
+
+    def onto(self, kernel: Kernel | None, moved: Moved) -> tf.Tensor:
+        """Return the codebook on the grid that a kernel leads to; None stays where it is."""
+        if kernel is None:
+            return moved.codebook
+        parts = [*self.sphere, *(tf.constant(part) for part in kernel)]
+        graph = onto_grid_graph(self._samples.geometry == "spherical")
+        return graph(moved.codebook, moved.sums, moved.counts, *parts)
+
+    def learn(
+        self, codebook: tf.Tensor, learnt: list[tf.Tensor], kernel: Kernel, fade: float
+    ) -> tuple[list[tf.Tensor], float]:
+        """Search all samples, and move the codebook to what they and faded sums and counts say.
+
+        Returns the codebook, the sums and the counts, and the mean distance before.
+        """
+        total = self.statistics(codebook)
+        graph = learn_graph(kernel[1].ndim == 4, self._samples.geometry == "spherical")
+        factors = tf.constant([fade, self.unit_weight], tf.float64)
+        parts = [*self.sphere, *(tf.constant(part) for part in kernel)]
+        new = graph(codebook, *learnt, total.sums, total.counts, factors, *parts)
+        return new, self.mean_error(float(total.error) * self.unit_weight)
+
+    def mean_error(self, total: float) -> float:
+        """Turn a sum of distances in the frame into their mean, in data units."""
+        return total / self._total_weight / self._frame.unit(self._samples.geometry)
+
+    def statistics(self, codebook: tf.Tensor) -> Statistics:
+        """Search this worker's samples, and sum them up, in units of `unit_weight`."""
+        if self._sparse is not None:
+            return Statistics(*self._sparse.statistics(codebook))
+        if self._rows is not None:
+            return self._of_piece(self._rows, codebook)
+        if self._shares:
+            return self._on_devices(codebook)
+        # On disk: piece by piece, so that no more than one is in memory.
+        total: Statistics | None = None
+        for rows in self._samples.tiles(_PIECE_VALUES):
+            piece = load(self._samples.take(rows), self._scaled(rows), self._frame)
+            part = self._of_piece(piece, codebook)
+            total = part if total is None else total + part
+        assert total is not None
+        return total
+
+    def _divided(self, devices: tuple[str, ...]) -> Iterator[tuple[str, Rows]]:
+        """Give each device its share of the samples."""
+        bounds = np.linspace(0, len(self._samples), len(devices) + 1).astype(int)
+        for device, start, stop in zip(devices, bounds, bounds[1:], strict=False):
+            if start < stop:
+                rows = slice(int(start), int(stop))
+                share = load(self._samples.take(rows), self._scaled(rows), self._frame)
+                with tf.device(device):
+                    yield device, Rows(*(tf.identity(part) for part in share))
+
+    def _on_devices(self, codebook: tf.Tensor) -> Statistics:
+        """Search the shares of all devices at the same time."""
+
+        def of_share(share: tuple[str, Rows]) -> Statistics:
+            device, rows = share
+            with tf.device(device):
+                return self._of_piece(rows, codebook)
+
+        with ThreadPoolExecutor(len(self._shares)) as pool:
+            first, *others = pool.map(of_share, self._shares)
+        return sum(others, start=first)
+
+    def _of_piece(self, piece: Rows, codebook: tf.Tensor) -> Statistics:
+        tiling = self._tiling(codebook, len(piece.norms))
+        is_incomplete, geometry = self._samples.has_missing, self._samples.geometry
+        graph = piece_graph(self._dtype, not tiling, is_incomplete, geometry)
+        return Statistics(*graph(*piece, codebook, *self.sphere, *tiling))
+
+    def _tiling(self, codebook: tf.Tensor, n_samples: int) -> list[tf.Tensor]:
+        """Return rows per tile, and those of tiles that XLA compiles; nothing for one tile."""
+        n_units, n_features = codebook.shape
+        n_rows = self._n_tile or tile_rows(n_units)
+        if n_samples <= n_rows:
+            return []
+        if is_absolute(self._samples.geometry):
+            is_compiled = is_worth_compiling((n_rows, n_units, n_features), n_samples, try_out)
+        else:
+            is_compiled = is_worth_compiling((n_rows, n_units), n_samples)
+        return [tf.constant(n_rows), tf.constant(n_rows if is_compiled else 0)]
+
+
+def summed_up(statistics: Statistics, workers: Workers) -> Statistics:
+    """Sum statistics up over all workers: what they exchange in an epoch."""
+    if not workers.are_several:
+        return statistics
+    parts = [part.numpy() for part in statistics]
+    total = workers.sum(np.concatenate([part.ravel() for part in parts]))
+    each = np.split(total, np.cumsum([part.size for part in parts])[:-1])
+    return Statistics(
+        *(
+            tf.constant(values.reshape(part.shape))
+            for values, part in zip(each, parts, strict=True)
+        )
+    )
+
+
+def statistics_of(
+    samples: Samples,
+    sample_weight: NDArray[np.float64],
+    codebook: NDArray[np.float64],
+    frame: Frame,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """Return sums (n_units, n_features), counts and the error of samples, all in data units."""
+    n_units, n_features = codebook.shape
+    if not len(samples):
+        return np.zeros((n_units, n_features)), np.zeros((n_units, 1)), 0.0
+    data = Data(samples, sample_weight, frame)
+    total = data.statistics(tf.constant(frame.enter(codebook)))
+    counts = total.counts.numpy() * data.unit_weight
+    sums = total.sums.numpy() * (data.unit_weight / frame.scale) + counts * frame.center
+    error = data.mean_error(float(total.error) * data.unit_weight) * float(sample_weight.sum())
+    return sums, counts, error
+
+
+def updated_by(
+    codebook: NDArray[np.float64],
+    sums: NDArray[np.float64],
+    counts: NDArray[np.float64],
+    kernel: Kernel,
+    frame: Frame,
+    geometry: str,
+) -> NDArray[np.float64]:
+    """Return the codebook that sums and counts make, all in data units."""
+    graph = update_graph(kernel[1].ndim == 4, geometry == "spherical")
+    moved, *_ = graph(
+        *(tf.constant(frame.enter(codebook)), (sums - counts * frame.center) * frame.scale),
+        *(tf.constant(counts), tf.zeros([], tf.float64)),
+        *(tf.constant(part, tf.float64) for part in frame),
+        *(tf.constant(part) for part in kernel),
+    )
+    return frame.leave(moved.numpy())
