@@ -185,15 +185,16 @@ class ClassMapDisplay:
         -------
         self : ClassMapDisplay
         """
-        plt = drawing.import_pyplot()
+        drawing.import_pyplot()
         grid, labels = self.grid, np.asarray(self.labels)
-        if ax is None:
-            ax = drawing.new_map_axes(grid, room=drawing.legend_room(self.classes))
+        is_own = ax is None
+        ax = drawing.new_map_axes(grid, room=0.3) if is_own else ax
+        paper = ax.figure.figure.get_facecolor()  # of the figure that holds a subfigure
         is_empty = labels < 0
         palette = drawing.class_colors(len(self.classes))
         colors = palette[labels]
         if self.confidences is not None:
-            colors = _paler(colors, self.confidences, len(self.classes))
+            colors = _paler(colors, self.confidences, len(self.classes), paper)
         colors[is_empty] = 0
         edges = np.where(is_empty[:, None], (0.5, 0.5, 0.5, 0.3), colors)
         self.cells_ = drawing.draw_cells(ax, grid, facecolors=colors, edgecolors=edges)
@@ -201,10 +202,10 @@ class ClassMapDisplay:
         drawing.frame_map(
             ax, self.cells_, title=f"{self.name} (pale: mixed)" if is_mixed else self.name
         )
-        self.borders_ = drawing.draw_borders(ax, grid, labels, plt.rcParams["axes.facecolor"])
         self.legend_ = None
         if legend:
-            self.legend_ = drawing.add_class_legend(ax, self.classes, palette, grid)
+            self.legend_ = drawing.add_class_legend(ax, self.classes, palette, grid, is_own=is_own)
+        self.borders_ = drawing.draw_borders(ax, grid, labels, paper)
         self.texts_ = []  # last: what stands around the map decides its scale
         if texts:
             names = ["" if k < 0 else self.classes[k] for k in labels]
@@ -213,13 +214,12 @@ class ClassMapDisplay:
         return self
 
 
-def _paler(colors: NDArray, confidences: NDArray, n_classes: int) -> NDArray[np.float64]:
-    """Blend colors with the background: all of it left at 1, least where all are equally many."""
-    from matplotlib import rcParams
-    from matplotlib.colors import to_rgba
+def _paler(
+    colors: NDArray, confidences: NDArray, n_classes: int, paper: Any
+) -> NDArray[np.float64]:
+    """Blend colors with the paper: all of it left at 1, least where all are equally many."""
+    from matplotlib.colors import to_rgb
 
     least = 1 / max(2, n_classes)
     strengths = _PALEST + (1 - _PALEST) * np.clip((confidences - least) / (1 - least), 0, 1)
-    return strengths[:, None] * colors + (1 - strengths[:, None]) * np.array(
-        to_rgba(rcParams["figure.facecolor"])
-    )
+    return strengths[:, None] * colors + (1 - strengths[:, None]) * np.array([*to_rgb(paper), 1.0])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import textwrap
 from collections.abc import Sequence
 from numbers import Integral
 from typing import Any
@@ -17,25 +15,11 @@ from sklearn_tfsom._grid import Grid
 from sklearn_tfsom._validation import InvalidParameterError
 from sklearn_tfsom.displays import _drawing as drawing
 from sklearn_tfsom.displays import _reading as reading
+from sklearn_tfsom.displays import _small_multiples as multiples
 from sklearn_tfsom.metrics._reading import check_fitted_grid
 
 # Planes that are drawn where nobody says which.
 _MOST_PLANES = 25
-
-# A picture's width and height, in inches, unless it has so many planes that it must be larger.
-_FIGURE_SIZE = np.array([10.0, 6.0])
-
-# Longer side of a plane, at most and at least, in inches.
-_LARGEST_PLANE, _SMALLEST_PLANE = 3.0, 0.9
-
-# Of a plane with its color bar, in inches: a name needs room, too.
-_NARROWEST_SLOT = 1.25
-
-# Of fonts, in points.
-_TITLE_SIZE, _TICK_SIZE = 9.0, 7.5
-
-# What a color bar of all planes takes of their width, and the space beside it.
-_BAR_SHARE, _BAR_PAD = 0.05, 0.03
 
 
 class ComponentPlanesDisplay:
@@ -255,36 +239,39 @@ class ComponentPlanesDisplay:
         grid, planes = self.grid, np.asarray(self.planes)
         is_wide = drawing.is_wide(grid)
         has_own_bars = color_bar and not share_scale
-        ticks = [_ticks(values) for values in planes.T] if has_own_bars else []
+        ticks = [multiples.choose_ticks(values) for values in planes.T] if has_own_bars else []
         is_new = axes is None
         if is_new:
-            axes = _new_axes(grid, self.names, self.title, ticks, color_bar and share_scale)
+            axes = multiples.new_axes(
+                grid, self.names, self.title, ticks, color_bar and share_scale
+            )
         self.axes_ = _check_axes(axes, planes.shape[1])
         self.figure_ = self.axes_[0].figure
         self.cells_, self.borders_, self.color_bars_ = [], [], []
         for k, (ax, values) in enumerate(zip(self.axes_, planes.T, strict=True)):
-            cells = _draw_plane(ax, grid, values, cmap, _limits(planes if share_scale else values))
+            cells = _draw_plane(
+                ax, grid, values, cmap, multiples.color_limits(planes if share_scale else values)
+            )
             drawing.frame_map(ax, grid)
-            width, spacing = _room(ax, grid)
-            title = "\n".join(_lines(self.names[k], width))
-            ax.set_title(title, fontsize=_TITLE_SIZE, parse_math=False)
+            title = "\n".join(multiples.title_lines(self.names[k], multiples.plane_width(ax)))
+            ax.set_title(title, fontsize=multiples.TITLE_SIZE, parse_math=False)
             self.cells_.append(cells)
             if self.cluster_labels is not None:
                 borders = drawing.draw_borders(ax, grid, self.cluster_labels, border_color)
-                borders.set_linewidth(np.clip(0.1 * spacing, 0.4, 1.5))
+                borders.set_linewidth(min(1.5, borders.get_linewidth()[0]))
                 self.borders_.append(borders)
             if has_own_bars:
                 bar = drawing.add_color_bar(ax, cells, "", is_below=is_wide)
                 bar.set_ticks(ticks[k][0], labels=ticks[k][1])
-                bar.ax.tick_params(labelsize=_TICK_SIZE, length=2, pad=2)
+                bar.ax.tick_params(labelsize=multiples.TICK_SIZE, length=2, pad=2)
                 self.color_bars_.append(bar)
         if color_bar and share_scale:
             bar = self.figure_.colorbar(
                 self.cells_[0],
                 ax=list(self.axes_),
                 label="data units",
-                fraction=_BAR_SHARE,
-                pad=_BAR_PAD,
+                fraction=multiples.BAR_SHARE,
+                pad=multiples.BAR_PAD,
                 aspect=40,
             )
             bar.outline.set_visible(False)
@@ -335,7 +322,7 @@ def _similar_together(planes: NDArray) -> NDArray[np.int64]:
     """Order of planes, (n_planes,), in which neighbors are correlated; flat ones come last."""
     spread = planes - planes.astype(np.float64).mean(axis=0)
     norms = np.linalg.norm(spread, axis=0)
-    is_flat = np.array([_is_flat(plane) for plane in planes.T])
+    is_flat = np.array([multiples.is_flat(plane) for plane in planes.T])
     (varied,) = np.nonzero(~is_flat)
     if len(varied) > 2:
         directions = spread[:, varied] / norms[varied]
@@ -344,18 +331,6 @@ def _similar_together(planes: NDArray) -> NDArray[np.int64]:
         apart = squareform(distances, checks=False)
         varied = varied[leaves_list(linkage(apart, "average", optimal_ordering=True))]
     return np.concatenate([varied, np.nonzero(is_flat)[0]])
-
-
-def _is_flat(plane: NDArray) -> bool:
-    """Whether a plane has one value, but for rounding."""
-    return bool(np.ptp(plane) <= 8 * np.finfo(plane.dtype).eps * np.abs(plane).max())
-
-
-def _limits(values: NDArray) -> tuple[float, float]:
-    """Return the ends of the color scale; those of a flat plane have its value in the middle."""
-    low, high = float(values.min()), float(values.max())
-    around = (abs(low) or 1.0) if _is_flat(values) else 0.0
-    return low - around, high + around
 
 
 def _draw_plane(
@@ -376,93 +351,3 @@ def _draw_plane(
     cells.set_array(values)
     cells.set_clim(*limits)
     return ax.add_collection(cells, autolim=False)
-
-
-def _ticks(values: NDArray) -> tuple[NDArray, list[str]]:
-    """Choose as many ticks as a small color bar has room for, and their texts."""
-    from matplotlib.ticker import MaxNLocator
-
-    if _is_flat(values):
-        return values[:1], [_minus(f"{values[0]:.6g}")]
-    low, high = _limits(values)
-    locator = MaxNLocator(nbins=3, steps=[1, 2, 2.5, 5, 10])
-    ticks = np.asarray(locator.tick_values(low, high))
-    step = ticks[1] - ticks[0]
-    ticks = ticks[(low <= ticks) & (ticks <= high)]
-    largest = np.abs(ticks).max()
-    # As many digits as it takes to tell one from the next.
-    n_decimals = max(0, int(np.ceil(-np.log10(step * 1.0001))))
-    n_decimals += not np.allclose(ticks, np.round(ticks, n_decimals), rtol=0, atol=step / 10)
-    kind = f".{n_decimals}f"
-    if largest >= 1e5 or n_decimals > 3:
-        kind = f".{int(np.ceil(np.log10(largest / step + 1))) + 1}g"
-    return ticks, [_minus(format(tick, kind)) for tick in ticks]
-
-
-def _minus(text: str) -> str:
-    return text.replace("-", "\N{MINUS SIGN}")
-
-
-def _room(ax: Any, grid: Grid) -> tuple[float, float]:
-    """Width of the room for a plane, and about the length of a lattice spacing, in points."""
-    room = ax.get_position(original=True).size * ax.figure.bbox.size
-    width, height = room * 72 / ax.figure.dpi
-    map_width, map_height = drawing.map_size(grid)
-    return float(width), float(min(width / map_width, height / map_height))
-
-
-def _lines(name: str, width: float) -> list[str]:
-    """Break a name into at most two lines of a width in points, and leave out the rest."""
-    n_letters = max(4, int((width - 4) / (0.6 * _TITLE_SIZE)))
-    parted = re.sub(r"(?<=[_/])", " ", name)
-    lines = textwrap.wrap(parted, n_letters, max_lines=2, placeholder="\N{HORIZONTAL ELLIPSIS}")
-    return [re.sub(r"(?<=[_/]) ", "", line) for line in lines] or [name]
-
-
-def _new_axes(
-    grid: Grid,
-    names: Sequence[str],
-    title: str,
-    ticks: list[tuple[NDArray, list[str]]],
-    has_one_bar: bool,
-) -> NDArray:
-    """Return the axes of a new figure, one for each plane, of the map's shape.
-
-    Layout engines take seconds for so many, and leave a grid of maps uneven.
-    """
-    n_planes, is_wide = len(names), drawing.is_wide(grid)
-    size = np.add(drawing.map_size(grid), 0.2)  # as it is framed
-    # Inches beside and above a plane, with its color bar.
-    longest = max((len(text) for _, texts in ticks for text in texts), default=0)
-    around = np.array([0.3, 0.45])
-    if ticks:
-        around = np.array([0.3, 0.8] if is_wide else [0.5 + 0.07 * longest, 0.45])
-
-    def scale_with(n_columns: int) -> float:
-        """Inches per lattice spacing."""
-        cells = np.array([n_columns, -(-n_planes // n_columns)])
-        return float(np.min((_FIGURE_SIZE / cells - around) / size))
-
-    n_columns = max(range(1, n_planes + 1), key=scale_with)
-    longer = size.max()
-    largest = max(_LARGEST_PLANE / longer, min(0.4, 8.0 / longer))
-    own = size * np.clip(scale_with(n_columns), _SMALLEST_PLANE / longer, largest)
-    slot = np.maximum(own + around, [_NARROWEST_SLOT, 0])
-    # Color bars take their share of the axes: a plane's own of its slot, a common one of all.
-    own = np.array([own[0], 1.22 * own[1] + 0.12] if ticks and is_wide else [slot[0], own[1]])
-    stretch = 1 / (1 - _BAR_SHARE - _BAR_PAD) if has_one_bar else 1.0
-
-    n_lines = [len(_lines(name, 72 * slot[0])) for name in names]
-    rows = [n_lines[k : k + n_columns] for k in range(0, n_planes, n_columns)]
-    more = np.cumsum([0.15 * (max(row) - 1) for row in rows])  # for titles of two lines
-    width = 0.35 + n_columns * slot[0] * stretch + 0.6 * has_one_bar
-    figsize = np.array([max(width, 3.2), 0.35 + len(rows) * slot[1] + more[-1]])
-    figure = drawing.import_pyplot().figure(figsize=figsize)
-    axes = np.empty(n_planes, dtype=object)
-    for k in range(n_planes):
-        row, column = divmod(k, n_columns)
-        top = figsize[1] - 0.6 - row * slot[1] - more[row]
-        corner = np.array([0.35 + column * slot[0] * stretch, top - own[1]])
-        axes[k] = figure.add_axes((*(corner / figsize), *(own * [stretch, 1] / figsize)))
-    figure.suptitle(title, y=1 - 0.08 / figsize[1])
-    return axes

@@ -12,10 +12,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sklearn_tfsom._grid import Grid
+from sklearn_tfsom.displays import _legends as legends
 
 # Below this many points a text in a cell is not written: it could not be read.
-_SMALLEST_FONT = 5.0
+_SMALLEST_FONT = 6.0
 _LARGEST_FONT = 16.0
+
+# So many of the longest texts are measured, to find the widest.
+_MOST_MEASURED = 50
 
 # For ten classes: M. A. Petroff (2021), "Accessible color sequences for data visualization",
 # chosen for people who see fewer colors, too.
@@ -58,7 +62,8 @@ def new_map_axes(grid: Grid, *, room: float = 1.4) -> Any:
     width, height = map_size(grid)
     scale = min(5.5 / height, 7.0 / width)
     width, height = max(width * scale, 1.2), max(height * scale, 0.6)
-    beside, below = (0.3, room) if is_wide(grid) else (room, 0.3)
+    # What stands below a wide map takes less: a color bar with its ticks and label.
+    beside, below = (0.3, min(room, 0.8)) if is_wide(grid) else (room, 0.3)
     figsize = (max(width + beside, 3.0), height + below + 0.3)
     _, ax = import_pyplot().subplots(figsize=figsize, layout="constrained")
     return ax
@@ -137,7 +142,10 @@ def draw_outlines(ax: Any, grid: Grid) -> Any:
 
 
 def border_segments(grid: Grid, labels: NDArray) -> NDArray[np.float64]:
-    """Edges between cells of different labels, (n_edges, 2, 2); at a seam one on either side."""
+    """Edges between cells of different labels, (n_edges, 2, 2); at a seam one on either side.
+
+    There is none where one of the two has no label, -1.
+    """
     neighbors = grid.neighbors()
     corners = cell_corners(grid.is_hexagonal)
     positions = grid.positions()
@@ -145,22 +153,29 @@ def border_segments(grid: Grid, labels: NDArray) -> NDArray[np.float64]:
     segments = []
     for step in range(neighbors.shape[1]):
         others = neighbors[:, step]
+        edge = corners[[step - 1, step]]
         is_border = (others >= 0) & (labels[others] != labels)
+        is_border &= np.minimum(labels[others], labels) >= 0
         # Two units that touch have their edge in common: once is enough. Those that are joined
         # over a seam have two.
-        apart = np.linalg.norm(positions[others] - positions, axis=1)
-        is_border &= (units < others) | (apart > 1.5)
-        edge = corners[[step - 1, step]]
+        touching = positions + 2 * edge.mean(axis=0)
+        is_border &= (units < others) | ~np.isclose(positions[others], touching).all(axis=1)
         segments.append(positions[is_border][:, None] + edge)
     return np.concatenate(segments)
 
 
 def draw_borders(ax: Any, grid: Grid, labels: NDArray, color: Any) -> Any:
-    """Draw the borders between units of different labels as one collection."""
+    """Draw the borders between units of different labels as one collection.
+
+    They are thinner where cells are small.
+    """
     from matplotlib.collections import LineCollection
 
     lines = LineCollection(
-        list(border_segments(grid, labels)), colors=[color], linewidths=2, capstyle="round"
+        list(border_segments(grid, labels)),
+        colors=[color],
+        linewidths=np.clip(0.1 * rough_spacing(ax, grid), 0.4, 2.0),
+        capstyle="round",
     )
     return ax.add_collection(lines)
 
@@ -193,11 +208,10 @@ def draw_texts(
     -------
     artists : list of matplotlib Text
     """
-    longest = max(map(len, texts), default=0)
-    if not longest:
+    if not any(texts):
         return []
-    # A letter is about 0.6 of the font size wide.
-    font_size = size * points_per_spacing(ax) * min(0.5, 0.85 / (0.62 * longest))
+    width, height = _largest_extent(ax, texts)
+    font_size = size * points_per_spacing(ax) * min(0.5, 0.8 / width, 0.75 / height)
     if font_size < _SMALLEST_FONT:
         return []
     return [
@@ -209,10 +223,24 @@ def draw_texts(
             va="center_baseline",
             fontsize=min(font_size, _LARGEST_FONT),
             color=color,
+            parse_math=False,
         )
         for (x, y), text, color in zip(positions, texts, readable_on(behind), strict=True)
         if text
     ]
+
+
+def _largest_extent(ax: Any, texts: Sequence[str]) -> tuple[float, float]:
+    """Width of the widest and height of the highest text, in font sizes."""
+    probe = ax.text(0, 0, "", fontsize=10, parse_math=False)
+    points_to_pixels = ax.figure.dpi / 72
+    extents = []
+    for text in sorted(set(texts), key=len)[-_MOST_MEASURED:]:
+        probe.set_text(text)
+        extents.append(probe.get_window_extent().size / points_to_pixels / 10)
+    probe.remove()
+    width, height = np.max(extents, axis=0)
+    return float(width), float(height)
 
 
 def readable_on(colors: NDArray) -> list[str]:
@@ -221,8 +249,14 @@ def readable_on(colors: NDArray) -> list[str]:
     return ["black" if light > 0.5 else "white" for light in lightness]
 
 
+def rough_spacing(ax: Any, grid: Grid) -> float:
+    """About the size of a lattice spacing on paper, in points, before axes are laid out."""
+    room = ax.get_position(original=True).size * ax.figure.bbox.size * 72 / ax.figure.dpi
+    return float(np.min(room / map_size(grid)))
+
+
 def points_per_spacing(ax: Any) -> float:
-    """Size of a lattice spacing on paper, in points."""
+    """Size of a lattice spacing on paper, in points; axes are laid out for it."""
     ax.figure.figure.draw_without_rendering()  # of the figure that holds a subfigure
     (left, _), (right, _) = ax.transData.transform([(0, 0), (1, 0)])
     return float(abs(right - left) * 72 / ax.figure.dpi)
@@ -235,6 +269,8 @@ def add_color_bar(ax: Any, mappable: Any, label: str, *, is_below: bool = False)
     location = "bottom" if is_below else "right"
     bar = ax.figure.colorbar(mappable, ax=ax, location=location, label=label, pad=0.03, aspect=30)
     bar.outline.set_visible(False)
+    if not is_below:
+        ax.set_anchor("C")  # and not at the bar, which comes along
 
     # Axes of equal aspect shrink within their room, and a color bar by itself does not. (Layout
     # engines set its aspect again, so it is taken off where it is about to be drawn.)
@@ -287,13 +323,12 @@ def spread_in_cells(units: NDArray, radius: float = 0.3) -> NDArray[np.float64]:
     return radius * reach[:, None] * np.column_stack([np.cos(angles), np.sin(angles)])
 
 
-_ROWS_OF_LEGEND = 16
-
-
 def legend_room(names: Sequence[str]) -> float:
-    """Inches that a legend beside a map takes."""
-    n_columns = -(-len(names) // _ROWS_OF_LEGEND)
-    return n_columns * (0.5 + 0.09 * max(map(len, names), default=0))
+    """Inches that a legend beside a map takes, about."""
+    shown = legends.shown_names(names)
+    n_columns = -(-len(shown) // legends.ROWS)
+    longest = max((len(line) for name in shown for line in name.split("\n")), default=0)
+    return n_columns * (0.5 + 0.09 * longest)
 
 
 def add_class_legend(
@@ -303,22 +338,53 @@ def add_class_legend(
     grid: Grid,
     *,
     marks: Sequence[Any] = (),
+    is_own: bool = False,
     **style: Any,
 ) -> Any:
     """Add a legend of classes beside the map, or below a wide one, in as many columns as fit.
 
-    Handles of other marks may follow.
+    Parameters
+    ----------
+    ax : matplotlib Axes
+    classes : sequence of str of length n_classes
+    colors : ndarray of shape (n_classes, 4)
+    grid : Grid
+    marks : sequence of matplotlib artists, default=()
+        More handles that follow.
+    is_own : bool, default=False
+        Whether the axes are those of `new_map_axes`, alone in their figure: it grows, so that the
+        legend has its place.
+    **style
+        For the legend.
+
+    Returns
+    -------
+    legend : matplotlib Legend
     """
     from matplotlib.patches import Patch
 
-    handles = [
-        Patch(facecolor=color, linewidth=0, label=name)
-        for name, color in zip(classes, colors, strict=True)
-    ] + list(marks)
+    names = legends.shown_names(classes)
+    faces = [*colors[: len(names)]]
+    if len(names) < len(classes):
+        faces[-1] = "none"
+    handles = [Patch(facecolor=face, linewidth=0) for face in faces] + list(marks)
+    labels = names + [mark.get_label() for mark in marks]
+    look = {"frameon": False, "handlelength": 1.0, "handleheight": 1.0, "columnspacing": 1.0}
     place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
-    n_columns = -(-len(handles) // _ROWS_OF_LEGEND)
+    n_columns = -(-len(handles) // legends.ROWS)
+    room = np.inf
     if is_wide(grid):
         place = {"loc": "upper center", "bbox_to_anchor": (0.5, 0.0)}
-        n_columns = min(len(handles), 6)
-    look = {"frameon": False, "handlelength": 1.0, "handleheight": 1.0, "columnspacing": 1.0}
-    return ax.legend(handles=handles, ncols=n_columns, **(place | look | style))
+        n_columns = min(len(handles), legends.COLUMNS_BELOW)
+        room = ax.figure.bbox.width if is_own else ax.bbox.width
+    while True:
+        # Labels of their own, or else those that begin with "_" would be left out.
+        legend = ax.legend(handles, labels, ncols=n_columns, **(place | look | style))
+        for text in legend.get_texts():
+            text.set_parse_math(False)
+        if n_columns == 1 or legend.get_window_extent().width <= room:
+            break
+        n_columns -= 1
+    if is_own:
+        legends.make_room(ax, legend, is_below=is_wide(grid))
+    return legend

@@ -174,10 +174,17 @@ class HitMapDisplay:
         grid, hits = self.grid, np.asarray(self.hits, dtype=np.float64)
         totals = hits if hits.ndim == 1 else hits.sum(axis=1)
         most = totals.max()
-        room = drawing.legend_room(self.classes) if self.classes is not None else 0.3
-        ax = drawing.new_map_axes(grid, room=room) if ax is None else ax
+        is_own = ax is None
+        ax = drawing.new_map_axes(grid, room=0.3) if is_own else ax
         self.outlines_ = drawing.draw_outlines(ax, grid)
-        drawing.frame_map(ax, self.outlines_, title=f"Hits (at most {most:g} in a unit)")
+        number = f"{most:,.0f}" if most == round(most) else f"{most:.3g}"
+        drawing.frame_map(ax, self.outlines_, title=f"Hits (at most {number} in a unit)")
+        self.legend_ = None
+        if self.classes is not None:
+            self.legend_ = drawing.add_class_legend(
+                ax, self.classes, drawing.class_colors(len(self.classes)), grid, is_own=is_own
+            )
+        self.outlines_.set_linewidth(min(0.4, 0.03 * drawing.rough_spacing(ax, grid)))
         scales = np.sqrt(totals / most) if most > 0 else totals
         if hits.ndim == 1:
             colors, shapes = color, _scaled_cells(grid, scales)
@@ -185,14 +192,10 @@ class HitMapDisplay:
             slices, codes = _pies(grid, hits, 0.46 * scales)
             colors, shapes = drawing.class_colors(hits.shape[1])[codes], slices
         self.marks_ = drawing.draw_shapes(ax, shapes, facecolors=colors)
-        self.borders_ = self.legend_ = None
+        self.borders_ = None
         if self.cluster_labels is not None:
             ink = plt.rcParams["text.color"]
             self.borders_ = drawing.draw_borders(ax, grid, self.cluster_labels, ink)
-        if self.classes is not None:
-            self.legend_ = drawing.add_class_legend(
-                ax, self.classes, drawing.class_colors(len(self.classes)), grid
-            )
         self.ax_, self.figure_ = ax, ax.figure
         return self
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,20 @@ from sklearn_tfsom.displays._hits import HitMapDisplay
 from sklearn_tfsom.displays._training import TrainingDisplay
 from sklearn_tfsom.displays._u_matrix import UMatrixDisplay
 
-# Inches of the longer side of a large map, and of a component plane.
-_MAP, _PLANE = 3.4, 1.7
+# Inches of the longer side of a large map.
+_MAP = 3.4
+
+# Of a component plane: at least, at most where there is one row of them, and where there are more.
+_SMALLEST_PLANE, _LARGEST_PLANE, _ONE_OF_MANY = 1.3, 2.2, 1.7
+
+# Beside a component plane, for its color bar.
+_BESIDE_PLANE = 0.75
 
 # Component planes in a row.
 _MOST_IN_A_ROW = 6
+
+# Inches of the curves: their width, and the height that each needs.
+_CURVES, _CURVE = 3.0, 1.2
 
 
 class MapOverviewDisplay:
@@ -152,41 +162,43 @@ class MapOverviewDisplay:
         grid, n_planes = self.u_matrix.grid, len(self.planes.names)
         maps = [self.u_matrix, self.hits] + ([self.classes] if self.classes else [])
         n_curves = self.training.n_curves
-        width, height = _map_inches(grid, _MAP)
-        plane_width, plane_height = _map_inches(grid, _PLANE)
         # Wide maps stand one below the other, others side by side.
         is_wide = drawing.is_wide(grid)
-        n_columns = 1 if is_wide else len(maps)
-        n_rows = -(-len(maps) // n_columns)
-        beside, above = (0.3, 1.1) if is_wide else (1.3, 0.5)
-        top = n_columns * (width + beside) + 3.0, max(n_rows * (height + above), 2.6)
-        n_in_a_row = max(1, min(n_planes, _MOST_IN_A_ROW, int(top[0] / (plane_width + 0.75))))
+        n_rows, n_columns = (len(maps), 1) if is_wide else (1, len(maps))
+        classes = self.hits.classes or (self.classes.classes if self.classes else ())
+        top = _top_inches(grid, len(maps), n_curves, classes)
+        n_in_a_row, plane_height = _rows_of_planes(grid, n_planes, top[0])
         n_plane_rows = -(-n_planes // n_in_a_row)
         bottom = n_plane_rows * (plane_height + (0.8 if is_wide else 0.5)) + 0.4
 
         figure = plt.figure(figsize=(top[0], top[1] + bottom), layout="constrained")
         figure.get_layout_engine().set(rect=(0.01, 0.01, 0.96, 0.98))  # color bars reach out
         upper, lower = figure.subfigures(2, 1, height_ratios=[top[1], bottom])
-        left, right = upper.subfigures(1, 2, width_ratios=[top[0] - 3.0, 3.0])
+        left, right = upper.subfigures(1, 2, width_ratios=[top[0] - _CURVES, _CURVES])
         map_axes = left.subplots(n_rows, n_columns, squeeze=False).ravel()
         curve_axes = np.ravel(right.subplots(n_curves, 1, sharex=True, squeeze=False))
         plane_axes = lower.subplots(n_plane_rows, n_in_a_row, squeeze=False).ravel()
         for ax in plane_axes[n_planes:]:
             ax.remove()
 
-        self.hits.plot(map_axes[1])
-        if self.classes is not None:
-            # The pies' legend serves both.
-            self.classes.plot(map_axes[2], legend=self.hits.classes is None)
         self.u_matrix.plot(map_axes[0], cmap=cmap)
+        assert self.u_matrix.color_bar_ is not None
+        scale = self.u_matrix.color_bar_.ax
+        scale.tick_params(labelsize="small")
+        for axis in (scale.xaxis, scale.yaxis):
+            axis.label.set_fontsize("small")
+        self.hits.plot(map_axes[1])
         self.training.plot(curve_axes)
-        curve_axes[0].set_title("Training", fontsize="medium")
+        right.suptitle("Training", fontsize="medium")
         for ax in curve_axes:
-            ax.set_ylabel(ax.get_ylabel(), fontsize="small" if n_curves < 3 else "x-small")
-            ax.set_xlabel(ax.get_xlabel() if ax is curve_axes[-1] else "")
-        right.align_ylabels(curve_axes)
+            # Above the curve, since beside it there is less room than the words take.
+            ax.set_title(ax.get_ylabel().replace("\n", " "), loc="left", fontsize="small")
+            ax.set(xlabel=ax.get_xlabel() if ax is curve_axes[-1] else "", ylabel="")
         self.planes.plot(plane_axes[:n_planes], cmap=cmap)
         lower.suptitle(self.planes.title, fontsize="medium")
+        if self.classes is not None:
+            # Last, since its texts take the map's size as it is. The pies' legend serves both.
+            self.classes.plot(map_axes[2], legend=self.hits.classes is None)
         self.axes_ = np.array([*map_axes, *curve_axes, *plane_axes[:n_planes]], dtype=object)
         self.figure_ = figure
         return self
@@ -199,3 +211,30 @@ def _map_inches(grid: Grid, longer: float) -> tuple[float, float]:
     if drawing.is_wide(grid):
         scale *= 2
     return max(width * scale, 0.8), max(height * scale, 0.4)
+
+
+def _top_inches(
+    grid: Grid, n_maps: int, n_curves: int, classes: Sequence[str]
+) -> tuple[float, float]:
+    """Width and height of the maps and curves."""
+    width, height = _map_inches(grid, _MAP)
+    least = _CURVE * n_curves + 0.1
+    if drawing.is_wide(grid):
+        legend = 0.2 * max(0, -(-len(classes) // 6) - 1)
+        return width + 0.3 + _CURVES, max(n_maps * (height + 1.2) + legend, least)
+    # Where curves need more than the maps, these grow a little.
+    scale = min(max(1.0, least / (height + 0.5)), 1.25)
+    legend = max(0.0, drawing.legend_room(classes) - 1.3)
+    top = n_maps * (scale * width + 1.3) + legend + _CURVES
+    return top, max(scale * height + 0.5, least)
+
+
+def _rows_of_planes(grid: Grid, n_planes: int, width: float) -> tuple[int, float]:
+    """Return how many component planes are in a row, and their height in inches."""
+    least = _map_inches(grid, _SMALLEST_PLANE)[0] + _BESIDE_PLANE
+    most_in_a_row = max(1, min(n_planes, _MOST_IN_A_ROW, int(width / least)))
+    n_rows = -(-n_planes // most_in_a_row)
+    n_in_a_row = -(-n_planes // n_rows)
+    scale = (width / n_in_a_row - _BESIDE_PLANE) / _map_inches(grid, 1.0)[0]
+    largest = _LARGEST_PLANE if n_rows == 1 else _ONE_OF_MANY
+    return n_in_a_row, _map_inches(grid, float(np.clip(scale, _SMALLEST_PLANE, largest)))[1]

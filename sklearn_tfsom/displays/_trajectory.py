@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_consistent_length
 
 from sklearn_tfsom._grid import Grid
 from sklearn_tfsom._validation import choice
 from sklearn_tfsom.displays import _drawing as drawing
 from sklearn_tfsom.displays import _reading as reading
 from sklearn_tfsom.displays._labels import background_color, check_labels, place_labels
+from sklearn_tfsom.displays._seams import cut_at_seams, points_along
+from sklearn_tfsom.displays._seams import laps as _laps
+from sklearn_tfsom.displays._times import add_time_bar, as_numbers, check_times, time_colors
 from sklearn_tfsom.metrics import u_matrix
 from sklearn_tfsom.metrics._reading import check_argument, check_fitted_grid
 
@@ -32,9 +33,6 @@ _LARGEST_DOT = 14.0
 # More lines than this are translucent, and so many of lines or dots are drawn as pixels, in any
 # format, or else a file would be large.
 _MANY_LINES, _MOST_VECTORS = 1000, 5000
-
-# Of a longer path texts look at so many points.
-_MOST_THINGS = 5000
 
 
 class TrajectoryDisplay:
@@ -199,7 +197,7 @@ class TrajectoryDisplay:
             found, codes = reading.check_classes(groups, X)
             names = [str(name) for name in found]
         if times is not None:
-            times = _check_times(times, X)
+            times = check_times(times, X)
             order = np.argsort(times, kind="stable")
             rank = np.argsort(order)
             bmus, times = bmus[order], times[order]
@@ -239,26 +237,28 @@ class TrajectoryDisplay:
         """
         plt = drawing.import_pyplot()
         from matplotlib.collections import LineCollection
+        from matplotlib.colors import Normalize
 
         grid, names, n_samples = self.grid, self.group_names, len(self.bmus)
-        if ax is None:
-            room = 1.4 if color_bar else 0.3
-            if names is not None:
-                room = drawing.legend_room([*names, "start"])
-            ax = drawing.new_map_axes(grid, room=room)
+        is_own = ax is None
+        if is_own:
+            ax = drawing.new_map_axes(grid, room=1.4 if color_bar and names is None else 0.3)
         self.cells_ = _draw_background(ax, grid, self.values)
         what = "Trajectory" if names is None else "Trajectories"
         samples = "sample" if n_samples == 1 else "samples"
         drawing.frame_map(ax, self.cells_, title=f"{what} of {n_samples:,} {samples}")
 
-        clock = np.arange(n_samples) if self.times is None else _as_numbers(self.times)
+        clock = np.arange(n_samples) if self.times is None else as_numbers(self.times)
         codes = np.zeros(n_samples, dtype=np.int64) if self.groups is None else self.groups
         firsts, visit_of, dwells = _visits(self.bmus, codes)
         units, paths = self.bmus[firsts], codes[firsts]
         places = grid.positions()[units] + drawing.spread_in_cells(units, _SPREAD)
         lines, arrivals = _lines(grid, units, places, np.flatnonzero(paths[1:] == paths[:-1]))
         if names is None:
-            look = {"cmap": _time_colors(ax) if cmap is None else cmap, "norm": _norm(clock)}
+            look = {
+                "cmap": time_colors(ax) if cmap is None else cmap,
+                "norm": Normalize(clock.min(), clock.max()),
+            }
             of_lines: dict[str, Any] = {"array": clock[firsts[arrivals]], **look}
             of_dots: dict[str, Any] = {"c": clock[firsts], **look}
         else:
@@ -307,9 +307,10 @@ class TrajectoryDisplay:
                 drawing.class_colors(len(names)),
                 grid,
                 marks=[_mark("start", paper, ink), _mark("end", ink, ink)],
+                is_own=is_own,
             )
         elif color_bar and clock[0] < clock[-1]:
-            self.color_bar_ = _add_time_bar(ax, self.visits_, self.times, drawing.is_wide(grid))
+            self.color_bar_ = add_time_bar(ax, self.visits_, self.times, drawing.is_wide(grid))
         anchors = [(visit_of[index], text) for index, text in (self.labels or {}).items()]
         if names is None:
             anchors = [(starts[0], "start"), (ends[0], "end"), *anchors]
@@ -317,40 +318,10 @@ class TrajectoryDisplay:
             ax,
             places[[visit for visit, _ in anchors]],
             [text for _, text in anchors],
-            things=_along(lines),
+            things=points_along(lines),
         )
         self.ax_, self.figure_ = ax, ax.figure
         return self
-
-
-def _check_times(times: Any, X: Any) -> NDArray:
-    """Return numbers or datetimes, one for each sample."""
-    array = np.asarray(times)
-    if array.dtype == object:  # datetimes of Python's own
-        try:
-            array = array.astype("datetime64[us]")
-        except (TypeError, ValueError):
-            pass
-    is_number = array.dtype.kind in "iufM" and array.ndim == 1
-    if (
-        not is_number
-        or (np.isnat(array) if array.dtype.kind == "M" else ~np.isfinite(array)).any()
-    ):
-        raise ValueError(
-            "times must be an array-like of finite numbers or datetimes of shape (n_samples,). "
-            f"Got an array of shape {array.shape} and dtype {array.dtype} instead."
-        )
-    check_consistent_length(X, array)
-    return array
-
-
-def _as_numbers(times: NDArray) -> NDArray[np.float64]:
-    """Numbers as they are, datetimes in matplotlib's days."""
-    if times.dtype.kind != "M":
-        return times.astype(np.float64)
-    from matplotlib.dates import date2num
-
-    return date2num(times)
 
 
 def _visits(
@@ -394,72 +365,10 @@ def _lines(
     arrivals: list[int] = []
     for step, lap in zip(steps, laps, strict=True):
         ends = places[[step, step + 1]]
-        pieces = _cut(grid, ends, units[[step, step + 1]], lap) if lap.any() else [ends]
+        pieces = cut_at_seams(grid, ends, units[[step, step + 1]], lap) if lap.any() else [ends]
         lines += pieces
         arrivals += [int(step) + 1] * len(pieces)
     return lines, np.array(arrivals, dtype=np.int64)
-
-
-def _lap_vectors(grid: Grid) -> NDArray[np.float64]:
-    """How far the map's image is moved by a lap along rows and by one across them, (2, 2)."""
-    height = np.sqrt(3) / 2 if grid.is_hexagonal else 1.0
-    # A hexagonal torus with an odd number of rows is joined with a shift.
-    shift = 0.5 if grid.is_hexagonal and grid.n_rows % 2 else 0.0
-    return np.array([[grid.n_columns, 0.0], [shift, grid.n_rows * height]])
-
-
-def _laps(grid: Grid, units: NDArray, others: NDArray) -> NDArray[np.int64]:
-    """Laps along rows and across them, (n, 2), on the shortest way; 0 unless a seam is crossed."""
-    around = (-1, 0, 1) if grid.boundary != "planar" else (0,)
-    over = (-1, 0, 1) if grid.boundary == "toroidal" and grid.n_rows > 1 else (0,)
-    laps = np.array(sorted(itertools.product(around, over), key=lambda lap: (lap != (0, 0), lap)))
-    positions = grid.positions()
-    ways = (positions[others] - positions[units])[:, None] + laps @ _lap_vectors(grid)
-    # Of equals the one within the map comes first, whatever rounding says.
-    return laps[np.argmin(np.round(np.linalg.norm(ways, axis=2), 9), axis=1)]
-
-
-def _cut(grid: Grid, ends: NDArray, units: NDArray, lap: NDArray) -> list[NDArray]:
-    """Cut a line that crosses seams there, and bring the pieces back onto the map."""
-    vectors = _lap_vectors(grid)
-    start, way = ends[0], ends[1] + lap @ vectors - ends[0]
-    # Rows of a hexagonal lattice end half a spacing apart: the edge is between those of the two.
-    left = -0.5 + (np.mean(units // grid.n_columns % 2) / 2 if grid.is_hexagonal else 0.0)
-    low = np.array([left, -vectors[1, 1] / 2 / grid.n_rows])
-    seams = np.where(lap > 0, low + np.diag(vectors), low)
-    backs = -lap[:, None] * vectors
-
-    def share(k: int, seam: float) -> float:
-        return float(np.clip((seam - start[k]) / way[k], 0, 1)) if way[k] else 0.5
-
-    def pieces(*cuts: tuple[float, NDArray]) -> list[NDArray]:
-        found, last, move = [], 0.0, np.zeros(2)
-        for at, back in [*cuts, (1.0, np.zeros(2))]:
-            if at > last:
-                found.append(start + move + np.outer([last, at], way))
-            last, move = at, move + back
-        return found
-
-    across, over = share(0, seams[0]), share(1, seams[1])
-    if not lap.all():
-        return pieces((across, backs[0]) if lap[0] else (over, backs[1]))
-    # Behind a seam that is joined with a shift the other one is elsewhere: which is first?
-    behind = share(0, seams[0] + lap[1] * vectors[1, 0])
-    ways = [
-        pieces((min(across, over), backs[0]), (over, backs[1])),
-        pieces((over, backs[1]), (max(behind, over), backs[0])),
-    ]
-    middle = (grid.n_columns - 1 + grid.is_hexagonal / 2) / 2
-    return min(ways, key=lambda lines: np.abs(np.array(lines)[:, :, 0] - middle).max())
-
-
-def _along(lines: list[NDArray]) -> NDArray[np.float64]:
-    """Points along the lines, not too many."""
-    if not lines:
-        return np.empty((0, 2))
-    ends = np.array(lines[:: 1 + len(lines) // _MOST_THINGS])
-    shares = np.linspace(0, 1, 5)[:, None]
-    return (ends[:, :1] + shares * (ends[:, 1:] - ends[:, :1])).reshape(-1, 2)
 
 
 def _draw_background(ax: Any, grid: Grid, values: NDArray | None) -> Any:
@@ -475,22 +384,6 @@ def _draw_background(ax: Any, grid: Grid, values: NDArray | None) -> Any:
     return drawing.draw_cells(ax, grid, values, cmap=cmap, zorder=0.5)
 
 
-def _time_colors(ax: Any) -> Any:
-    """Return the part of viridis that stands out from the background."""
-    from matplotlib import colormaps
-    from matplotlib.colors import ListedColormap, to_rgba_array
-
-    is_light = drawing.readable_on(to_rgba_array(background_color(ax))) == ["black"]
-    low, high = (0.0, 0.88) if is_light else (0.25, 1.0)
-    return ListedColormap(colormaps["viridis"](np.linspace(low, high, 256)))
-
-
-def _norm(clock: NDArray) -> Any:
-    from matplotlib.colors import Normalize
-
-    return Normalize(clock.min(), clock.max())
-
-
 def _fading(colors: NDArray, paths: NDArray[np.int64]) -> NDArray[np.float64]:
     """Color of each visit, (n_visits, 4): that of its path, the paler the earlier it is."""
     counts = np.bincount(paths, minlength=len(colors))
@@ -503,26 +396,5 @@ def _fading(colors: NDArray, paths: NDArray[np.int64]) -> NDArray[np.float64]:
 def _mark(name: str, face: Any, edge: Any) -> Any:
     from matplotlib.lines import Line2D
 
-    return Line2D(
-        [],
-        [],
-        linestyle="none",
-        marker="o",
-        markersize=7,
-        markerfacecolor=face,
-        markeredgecolor=edge,
-        label=name,
-    )
-
-
-def _add_time_bar(ax: Any, mappable: Any, times: NDArray | None, is_below: bool) -> Any:
-    bar = drawing.add_color_bar(
-        ax, mappable, "sample" if times is None else "time", is_below=is_below
-    )
-    if times is not None and times.dtype.kind == "M":
-        from matplotlib.dates import AutoDateFormatter, AutoDateLocator
-
-        bar.locator = AutoDateLocator()
-        bar.formatter = AutoDateFormatter(bar.locator)
-        bar.update_ticks()
-    return bar
+    look: dict[str, Any] = {"linestyle": "none", "marker": "o", "markersize": 7, "label": name}
+    return Line2D([], [], markerfacecolor=face, markeredgecolor=edge, **look)

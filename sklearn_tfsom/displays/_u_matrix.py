@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.spatial import cKDTree
 
 from sklearn_tfsom._grid import Grid
 from sklearn_tfsom.displays import _drawing as drawing
@@ -206,11 +207,12 @@ class UMatrixDisplay:
         is_spread = self.values.shape != grid.shape
         size = 0.5 if is_spread else 1.0
         ax = drawing.new_map_axes(grid) if ax is None else ax
+        positions = _spread_positions(self.values.shape, grid) if is_spread else None
         self.cells_ = drawing.draw_cells(
             ax,
             grid,
             self.values,
-            positions=_spread_positions(self.values.shape, grid) if is_spread else None,
+            positions=positions,
             size=size,
             cmap=cmap,
         )
@@ -224,6 +226,9 @@ class UMatrixDisplay:
         self.borders_ = None
         if self.cluster_labels is not None:
             self.borders_ = drawing.draw_borders(ax, grid, self.cluster_labels, border_color)
+            if positions is not None:
+                segments = np.reshape(self.borders_.get_segments(), (-1, 2, 2))
+                self.borders_.set_segments(segments[_is_on_cells(segments, positions)])
         self.texts_ = []
         if self.unit_labels is not None:
             of_units = self.values[::2, ::2] if is_spread else self.values
@@ -246,3 +251,9 @@ def _spread_positions(shape: tuple[int, ...], grid: Grid) -> NDArray[np.float64]
     # The rows of even units begin at 0, those of odd ones at 1/2, the ones between at 1/4.
     starts = np.array([0, 1 / 4, 1 / 2, 1 / 4])[rows % 4]
     return np.column_stack([starts + columns / 2, rows * np.sqrt(3) / 4])
+
+
+def _is_on_cells(segments: NDArray, positions: NDArray) -> NDArray[np.bool_]:
+    """Whether borders lie on a cell between two units: at a seam there is one on one side only."""
+    distances, _ = cKDTree(positions).query(segments.mean(axis=1))
+    return distances < 0.1
