@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-import matplotlib
+import matplotlib.pyplot as plt
 from sklearn.cluster import AgglomerativeClustering, KMeans
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_tfsom import TFSOM
-from sklearn_tfsom.displays import UMatrixDisplay
+from sklearn_tfsom.displays import CodeVectorsDisplay, UMatrixDisplay
 from sklearn_tfsom.metrics import topographic_error
 
 PICTURE = Path(__file__).resolve().parent.parent / "output" / "digits_map.png"
@@ -80,12 +80,15 @@ def main():
     for name, ours, theirs in rows:
         print(f"{name:38}{ours:30}{theirs}")
 
-    matplotlib.use("agg")
-    display = UMatrixDisplay.from_estimator(som, X, y)
-    display.ax_.set_title("Digits on the map: each unit shows its most frequent digit")
+    plt.switch_backend("agg")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 5.5), layout="constrained")
+    CodeVectorsDisplay.from_estimator(som, image_shape=(8, 8), cmap="gray_r", ax=left)
+    left.set_title("What each unit stands for")
+    UMatrixDisplay.from_estimator(som, X, y, ax=right)
+    right.set_title("Its most frequent digit; light: far from its neighbors")
     PICTURE.parent.mkdir(exist_ok=True)
-    display.figure_.savefig(PICTURE, dpi=150)
-    print(f"\nThe map (U-matrix with the digits on it): {PICTURE}")
+    figure.savefig(PICTURE, dpi=120)
+    print(f"\nThe map, its code vectors and its U-matrix: {PICTURE}")
 
 
 if __name__ == "__main__":
