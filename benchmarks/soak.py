@@ -1,0 +1,104 @@
+"""Memory under ten thousand predicts and five hundred fits of changing shapes."""
+
+import gc
+import warnings
+from pathlib import Path
+
+import numpy as np
+from common import import_tensorflow, in_own_process, is_short, save
+from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
+
+from sklearn_tfsom import TFSOM
+
+N_PREDICTS, N_FITS = 10_000, 500
+N_STAGES = 10
+MOST_SAMPLES, MOST_FEATURES, MOST_ON_A_SIDE = 5_000, 100, 20
+
+
+def held_mebibytes():
+    """Measure the memory of this process that no file backs."""
+    gc.collect()
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith("RssAnon"))) / 2**10
+
+
+def n_traced():
+    """Count the graphs that TensorFlow has traced."""
+    kind = type(import_tensorflow().function(abs))
+    functions = [each for each in gc.get_objects() if isinstance(each, kind)]
+    return sum(each.experimental_get_tracing_count() for each in functions)
+
+
+def soak(name, n_fits, n_predicts):
+    """Fit and predict, each time in another shape; return memory and traces after each stage."""
+    warnings.simplefilter("ignore", ConvergenceWarning)  # some draws have hardly any samples
+    rng = np.random.default_rng(0)
+
+    def drawn(n_features):
+        n_samples = int(10 ** rng.uniform(1.5, np.log10(MOST_SAMPLES)))
+        dtype = rng.choice(["float32", "float64"])
+        return rng.normal(size=(n_samples, n_features)).astype(dtype)
+
+    def fitted():
+        X = drawn(int(rng.integers(1, MOST_FEATURES + 1)))
+        shape = tuple(int(side) for side in rng.integers(2, MOST_ON_A_SIDE + 1, 2))
+        if name == "KMeans":
+            n_clusters = min(len(X), shape[0] * shape[1])
+            return KMeans(n_clusters, n_init=1, max_iter=5, random_state=0).fit(X)
+        neighborhood = str(rng.choice(["gaussian", "bubble", "epanechnikov"]))
+        boundary = str(rng.choice(["planar", "cylindrical", "toroidal"]))
+        lattice = str(rng.choice(["hexagonal", "rectangular"]))
+        som = TFSOM(shape, neighborhood=neighborhood, boundary=boundary, lattice=lattice)
+        return som.fit(X)
+
+    stages = []
+    for stage in range(N_STAGES + 1):
+        # The first stage warms up: it is not counted among the fits and predicts.
+        for _ in range(n_fits // N_STAGES):
+            model = fitted()
+            for _ in range(n_predicts // n_fits):
+                model.predict(drawn(model.n_features_in_))
+        traced = n_traced() if name == "TFSOM" else ""
+        stages.append((stage * n_fits // N_STAGES, held_mebibytes(), traced))
+    return stages
+
+
+def main():
+    """Soak both, each in a process of its own."""
+    n_fits, n_predicts = (100, 2_000) if is_short(__doc__) else (N_FITS, N_PREDICTS)
+    stages = {name: in_own_process(soak, name, n_fits, n_predicts) for name in ("TFSOM", "KMeans")}
+    rows = [
+        {
+            "fits": of_map[0],
+            "predicts": of_map[0] * (n_predicts // n_fits),
+            "TFSOM (MiB)": of_map[1],
+            "graphs traced": of_map[2],
+            "KMeans (MiB)": of_k_means[1],
+        }
+        for of_map, of_k_means in zip(stages["TFSOM"], stages["KMeans"], strict=True)
+    ]
+    half = len(rows) // 2
+
+    def growth(name):
+        of = [row[f"{name} (MiB)"] for row in rows]
+        return float(np.median(of[half + 1 :]) - np.median(of[1 : half + 1]))
+
+    save(
+        "soak",
+        "Soak: memory under fits and predicts of changing shapes",
+        {"": rows},
+        [
+            f"Each fit has its own number of samples (30 to {MOST_SAMPLES:,}), features (up to "
+            f"{MOST_FEATURES}), rows and columns (2 to {MOST_ON_A_SIDE}), precision, lattice, "
+            "boundary and neighborhood, and each predict its own number of samples. As many fits "
+            "and predicts as a line adds come before the first one, to warm up.",
+            "Memory is what no file backs, after a garbage collection. It wanders with what the "
+            "allocator keeps: the median of the second half minus that of the first is "
+            f"{growth('TFSOM'):+.1f} MiB for the map and {growth('KMeans'):+.1f} for k-means.",
+        ],
+    )
+
+
+if __name__ == "__main__":
+    main()
