@@ -14,6 +14,9 @@ PYTHON ?= $(or $(call find,11,14),$(call find,11,99))
 # fastersom, one of the libraries to compare with, needs 3.12.
 LIBRARIES_PYTHON ?= $(or $(call find,12,14),$(PYTHON))
 
+# Tests run in as many processes as there are cores, but four at most: each takes 1.5 GiB.
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+
 # Of the benchmarks; empty for all points and rounds.
 SET ?= --short
 
@@ -37,12 +40,12 @@ demo: $(VENV)/.demo
 
 .PHONY: test
 test: $(VENV)/.test
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 # The same environment with the oldest scikit-learn laid in front.
 .PHONY: test-oldest
 test-oldest: $(VENV)/.oldest
-	PYTHONPATH=$(OLDEST) $(BIN)/python -m pytest
+	PYTHONPATH=$(OLDEST) $(PYTEST)
 
 .PHONY: bench
 bench: $(VENV)/.demo

@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +7,11 @@ import pytest
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
 
 REFERENCE = Path(__file__).resolve().parents[2] / "shared" / "reference"
+
+
+def pytest_make_parametrize_id(val):
+    """Name a test by the parameters of its map: the same in all processes, so without addresses."""
+    return re.sub(r" at 0x\w+", "", str(val)) if isinstance(val, dict) else None
 
 
 @pytest.fixture(scope="session")

@@ -56,7 +56,7 @@ COLUMN_CHECKS = [
 ]
 
 
-@pytest.mark.parametrize("setting", SETTINGS, ids=str)
+@pytest.mark.parametrize("setting", SETTINGS)
 @pytest.mark.filterwarnings("default")  # scikit-learn's checks provoke warnings of their own
 def test_check_estimator_passes(setting, monkeypatch):
     monkeypatch.setenv("SCIPY_ARRAY_API", "1")  # or one check is skipped
@@ -65,7 +65,7 @@ def test_check_estimator_passes(setting, monkeypatch):
     assert len(results) >= 55
 
 
-@pytest.mark.parametrize("setting", SETTINGS, ids=str)
+@pytest.mark.parametrize("setting", SETTINGS)
 @pytest.mark.parametrize("check", COLUMN_CHECKS)
 @pytest.mark.filterwarnings("default")
 def test_output_and_column_names(check, setting):

@@ -399,7 +399,6 @@ class TestGoodValues:
             ({"init": "sample", "random_state": np.random.RandomState(0)}, (2, 2), 3),
             ({"verbose": 0}, (2, 2), 3),
         ],
-        ids=str,
     )
     def test_the_boundary_is_allowed(self, params, shape, n_iter):
         som = TFSOM(**{**SMALL, "tol": 0, **params}).fit(X)
