@@ -64,7 +64,7 @@ warnings.filterwarnings("ignore", module=r"(sklearn|scipy)\.")
 sphinx_gallery_conf = {
     "examples_dirs": "generated/examples",
     "gallery_dirs": "generated/gallery",
-    "filename_pattern": r"\.py$",
+    "filename_pattern": r"/(plot_|digits_demo)",  # others start processes of their own: as text
     "within_subsection_order": "FileNameSortKey",
     "backreferences_dir": "generated/backreferences",
     "doc_module": ("sklearn_tfsom",),

@@ -174,6 +174,7 @@ for row, (name, (palette, _)) in enumerate(shown.items()):
     bottom[1].text(0, row + 0.36, name)
 bottom[1].set(xlim=(0, 256), ylim=(4, 0), aspect="auto", title="256 colors in four orders")
 for ax in (*top, *bottom):
+    ax.set_anchor("N")
     ax.set_axis_off()
 
 # %%
