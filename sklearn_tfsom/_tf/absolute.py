@@ -71,10 +71,10 @@ def search_absolute(
     lowest = tf.reduce_min(distances, axis=1)
     if terms.geometry == "manhattan":
         n_terms = tf.cast(n_features, tf.float64)
-        noise = NOISE * (tf.reduce_sum(sizes, axis=1) + tf.sqrt(n_terms) * terms.extent)
+        noise = NOISE * (tf.reduce_sum(sizes, axis=1) + tf.sqrt(n_terms) * terms.bounds.extent)
         noise += n_terms * 2.0**-52 * lowest
     else:
-        noise = NOISE * (tf.reduce_max(sizes, axis=1) + terms.extent)
+        noise = NOISE * (tf.reduce_max(sizes, axis=1) + terms.bounds.extent)
     near = distances <= (lowest + noise)[:, None]
     return tf.reduce_min(tf.where(near, tf.range(n_units), n_units - 1), axis=1), lowest
 

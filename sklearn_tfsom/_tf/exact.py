@@ -28,6 +28,15 @@ _CHUNK_VALUES = 2**20
 _MAX_NEAR = 4
 
 
+class Bounds(NamedTuple):
+    """What the rounding errors of scores are bounded by."""
+
+    n_terms: tf.Tensor  # () float64: of a product
+    largest: tf.Tensor  # () float64: the largest norm of a code vector
+    extent: tf.Tensor  # () float64: of the values that the code vectors are rounded means of
+    is_incomplete: bool  # whether samples have missing values
+
+
 class Terms(NamedTuple):
     """What a search needs of a codebook, made once for all tiles."""
 
@@ -36,8 +45,7 @@ class Terms(NamedTuple):
     bias: tf.Tensor  # (n_units,) float64: squared norms of the code vectors; 0 for missing values
     factors32: tf.Tensor  # (n_features, n_layers * n_lanes) float32: the same, padded
     bias32: tf.Tensor  # (n_layers, n_lanes) float32; infinite for the padding
-    largest: tf.Tensor  # () float64: the largest norm of a code vector
-    extent: tf.Tensor  # () float64: of the values that the code vectors are rounded means of
+    bounds: Bounds
     is_incomplete: bool  # whether samples have missing values
     geometry: str  # how distances come about, see `sklearn_tfsom._samples`
 
@@ -59,6 +67,7 @@ def search_terms(
     factors, bias = -2 * codebook, norms
     if is_incomplete:
         factors, bias = tf.concat([factors, squares], axis=1), tf.zeros_like(norms)
+    n_terms = tf.cast(tf.shape(factors)[1], tf.float64)
     n_units = tf.shape(codebook)[0]
     # About 16 layers, so that what is left after the first step of `bmus_by_score` is little.
     n_lanes = _LANES * tf.clip_by_value(
@@ -73,14 +82,13 @@ def search_terms(
         bias,
         tf.transpose(factors32),
         tf.reshape(bias32, [-1, n_lanes]),
-        tf.sqrt(tf.reduce_max(norms)),
-        extent,
+        Bounds(n_terms, tf.sqrt(tf.reduce_max(norms)), extent, is_incomplete),
         is_incomplete,
         geometry,
     )
 
 
-def rounding(norms: tf.Tensor, terms: Terms, unit_roundoff: float) -> tf.Tensor:
+def rounding(norms: tf.Tensor, bounds: Bounds, unit_roundoff: float) -> tf.Tensor:
     """Bound the difference that rounding makes between two scores, (n,) float64.
 
     A score ``|w|^2 - 2 x.w`` in floating point is off by at most
@@ -89,41 +97,70 @@ def rounding(norms: tf.Tensor, terms: Terms, unit_roundoff: float) -> tf.Tensor:
     last sum; two scores by twice that, and by what `_noise` moves the points themselves. For
     missing values the product is of ``2 |x| |w| + |w|^2``.
     """
-    n_terms = tf.cast(tf.shape(terms.factors)[0], tf.float64)
-    largest = terms.largest
+    n_terms, largest, _, is_incomplete = bounds
     length = tf.sqrt(norms)
-    of_product = (1.1 * n_terms + 8) * (length + largest / 2 if terms.is_incomplete else length)
+    of_product = (1.1 * n_terms + 8) * (length + largest / 2 if is_incomplete else length)
     of_scores = (4 * unit_roundoff) * largest * (of_product + 2 * largest)
-    return of_scores + 4 * (length + largest) * _noise(norms, terms)
+    return of_scores + 4 * (length + largest) * _noise(norms, bounds)
 
 
-def settle(
-    rows: tf.Tensor, scores32: tf.Tensor, margin32: tf.Tensor, terms: Terms
+def competitors(
+    scores32: tf.Tensor, norms: tf.Tensor, terms: Terms
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Settle ambiguous rows in float64.
+    """Find the units that may be the closest one, by float32 scores.
 
-    Most often two units compete, and the float32 scores tell which: their differences decide, at
-    no price. Rows far from the map, where scores decide, and maps whose units nearly coincide,
-    where many compete, take float64 scores of all units.
+    Most often these are two, and their differences decide, at no price. Not so far from the map,
+    where scores are more exact, nor where many compete, as on a map whose units nearly coincide.
+
+    Parameters
+    ----------
+    scores32 : Tensor of float32, shape (n, at least n_units)
+    norms : Tensor of float64, shape (n,)
+    terms : Terms
+
+    Returns
+    -------
+    pairs : Tensor of int64, shape (n_pairs, 2)
+        Row and unit.
+    is_easy : Tensor of bool, shape ()
+        Whether differences can decide.
     """
-    n_rows = tf.shape(rows)[0]
-    n_units = tf.shape(terms.codebook)[0]
-    scores = tf.cast(scores32[:, :n_units], tf.float64)
-    limit = tf.reduce_min(scores, axis=1) + tf.cast(margin32, tf.float64)
-    n_near = tf.math.count_nonzero(scores <= limit[:, None], axis=1, dtype=tf.int32)
-    norms = squared_norms(rows, terms.is_incomplete)
-    is_easy = (
-        tf.reduce_all(tf.math.is_finite(limit) & _is_close(norms, terms))
-        & tf.reduce_all(n_near > 0)
-        & (tf.reduce_sum(n_near) <= _MAX_NEAR * n_rows)
-    )
+    scores = tf.cast(scores32[:, : tf.shape(terms.codebook)[0]], tf.float64)
+    limit = tf.reduce_min(scores, axis=1) + rounding(norms, terms.bounds, 2.0**-24)
+    pairs = tf.where(scores <= limit[:, None])
+    is_easy = tf.reduce_all(tf.math.is_finite(limit) & _is_close(norms, terms.bounds))
+    return pairs, is_easy & (tf.shape(pairs)[0] <= _MAX_NEAR * tf.shape(norms)[0])
 
-    def in_float64() -> tuple[tf.Tensor, tf.Tensor]:
-        scores = scores_float64(rows, terms)
-        return scores, limit_float64(scores, rows, terms)
 
-    scores, limit = tf.cond(is_easy, lambda: (scores, limit), in_float64)
-    return lowest_within_rounding(scores, limit, rows, terms)
+def decide(
+    pairs: tf.Tensor, norms: tf.Tensor, exact: Callable[[tf.Tensor], tf.Tensor], terms: Terms
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Decide between competitors by their differences.
+
+    Parameters
+    ----------
+    pairs : Tensor of int64, shape (n_pairs, 2)
+        Row and unit, all pairs of a row next to each other.
+    norms : Tensor of float64, shape (n,)
+        Of all rows.
+    exact : callable
+        As in `sklearn_tfsom._tf.search.search`.
+    terms : Terms
+
+    Returns
+    -------
+    rows : Tensor of int64, shape (n_rows,)
+        Those that have pairs.
+    bmus : Tensor of int32, shape (n_rows,)
+    squared : Tensor of float64, shape (n_rows,)
+        Squared distances to them.
+    """
+    samples, units = tf.unstack(pairs, axis=1)
+    rows, segments = tf.unique(samples)
+    squared = squared_distances(exact, terms.codebook, samples, units)
+    noise = _noise(tf.gather(norms, rows), terms.bounds)
+    bmus, best = _first_close(squared, segments, tf.cast(units, tf.int32), noise)
+    return rows, bmus, best
 
 
 def scores_float64(rows: tf.Tensor, terms: Terms) -> tf.Tensor:
@@ -134,7 +171,7 @@ def scores_float64(rows: tf.Tensor, terms: Terms) -> tf.Tensor:
 def limit_float64(scores: tf.Tensor, rows: tf.Tensor, terms: Terms) -> tf.Tensor:
     """Compute the score up to which a unit may be the closest one, by float64 scores, (n,)."""
     norms = squared_norms(rows, terms.is_incomplete)
-    return tf.reduce_min(scores, axis=1) + rounding(norms, terms, 2.0**-53)
+    return tf.reduce_min(scores, axis=1) + rounding(norms, terms.bounds, 2.0**-53)
 
 
 def lowest_within_rounding(
@@ -162,34 +199,44 @@ def lowest_within_rounding(
     bmus : Tensor of int32, shape (n,)
     lowest : Tensor of float64, shape (n,)
     """
-    n_rows, n_units = tf.unstack(tf.shape(scores))
+    n_units = tf.shape(scores)[1]
     norms = squared_norms(rows, terms.is_incomplete)
     lowest = tf.reduce_min(scores, axis=1)
     near = scores <= limit[:, None]
     first = tf.reduce_min(tf.where(near, tf.range(n_units), n_units - 1), axis=1)
     # From far away a difference is less exact than a score: there all candidates are as close.
-    is_close = _is_close(norms, terms)
+    is_close = _is_close(norms, terms.bounds)
     row, unit = tf.unstack(tf.cast(tf.where(near & is_close[:, None]), tf.int32), axis=1)
     squared = squared_distances(lambda picked: tf.gather(rows, picked), terms.codebook, row, unit)
-    best = tf.math.unsorted_segment_min(squared, row, n_rows)
-    noise = _noise(norms, terms)
-    limit_squared = best + noise * (2 * tf.sqrt(best) + noise)
-    first_close = tf.math.unsorted_segment_min(
-        tf.where(squared <= tf.gather(limit_squared, row), unit, n_units - 1), row, n_rows
-    )
+    first_close, best = _first_close(squared, row, unit, _noise(norms, terms.bounds))
     return (
         tf.where(is_close, tf.minimum(first_close, n_units - 1), first),
         tf.where(is_close & tf.math.is_finite(lowest), best - norms, lowest),
     )
 
 
-def _is_close(norms: tf.Tensor, terms: Terms) -> tf.Tensor:
-    return norms <= tf.square(FAR * terms.largest)
+def _first_close(
+    squared: tf.Tensor, rows: tf.Tensor, units: tf.Tensor, noise: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Find the first unit of each row, (n,), that is the closest within noise, and the closest.
+
+    From the squared distances of pairs of a row and a unit.
+    """
+    n_rows = tf.shape(noise)[0]
+    best = tf.math.unsorted_segment_min(squared, rows, n_rows)
+    limit = best + noise * (2 * tf.sqrt(best) + noise)
+    is_within = squared <= tf.gather(limit, rows)
+    units = tf.where(is_within, units, units.dtype.max)
+    return tf.math.unsorted_segment_min(units, rows, n_rows), best
 
 
-def _noise(norms: tf.Tensor, terms: Terms) -> tf.Tensor:
+def _is_close(norms: tf.Tensor, bounds: Bounds) -> tf.Tensor:
+    return norms <= tf.square(FAR * bounds.largest)
+
+
+def _noise(norms: tf.Tensor, bounds: Bounds) -> tf.Tensor:
     """Bound how far rounding moved a sample and a code vector apart, (n,) float64."""
-    return NOISE * (tf.minimum(tf.sqrt(norms), FAR * terms.largest) + terms.extent)
+    return NOISE * (tf.minimum(tf.sqrt(norms), FAR * bounds.largest) + bounds.extent)
 
 
 def squared_distances(

@@ -78,18 +78,15 @@ def _nearest_rows(
         codebook: tf.Tensor,
         *tiling: tf.Tensor,
     ) -> list[tf.Tensor]:
-        def cut(start: tf.Tensor, stop: tf.Tensor) -> tuple:
-            tile = x[start:stop]
-            rows = _in_frame(tile, center, scale)
-            norms = tf.cast(squared_norms(rows, is_incomplete), tf.float64)
-            return (
-                rows,
-                norms,
-                lambda few: _in_frame(tf.cast(tf.gather(tile, few), tf.float64), center, scale),
-            )
+        def cut(start: tf.Tensor, stop: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            rows = _in_frame(x[start:stop], center, scale)
+            return rows, tf.cast(squared_norms(rows, is_incomplete), tf.float64)
+
+        def exact(picked: tf.Tensor) -> tf.Tensor:
+            return _in_frame(tf.cast(tf.gather(x, picked), tf.float64), center, scale)
 
         terms = search_terms(codebook, _extent(center, scale, codebook), is_incomplete, geometry)
-        bmus, apart = search_tiles(cut, tf.shape(x)[0], terms, *tiling, n_parallel=2)
+        bmus, apart = search_tiles(cut, exact, tf.shape(x)[0], terms, *tiling, n_parallel=2)
         return [bmus, tf.reduce_all(tf.math.is_finite(apart))]
 
     signature = [tf.TensorSpec([None, None], dtype), _CENTER, _SCALE, _CODEBOOK]

@@ -124,7 +124,7 @@ def _chunks(indptr: NDArray, n_rows: int) -> list[slice]:
 def _terms() -> tf.types.experimental.PolymorphicFunction:
     def terms(codebook: tf.Tensor) -> list[tf.Tensor]:
         made = search_terms(codebook, tf.ones([], tf.float64), False)
-        return [made.bias, made.factors32, made.bias32, made.largest]
+        return [made.bias, made.factors32, made.bias32, made.bounds.largest]
 
     return tf.function(terms, input_signature=[_MATRIX], autograph=False)
 

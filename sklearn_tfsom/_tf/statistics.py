@@ -86,15 +86,13 @@ def statistics(rows: Rows, terms: Terms, *tiling: tf.Tensor) -> Statistics:
     n_units = tf.shape(terms.codebook)[0]
 
     def of_chunk(chunk: Rows) -> Statistics:
-        def cut(start: tf.Tensor, stop: tf.Tensor) -> tuple:
-            values = chunk.values[start:stop]
-            return (
-                values,
-                chunk.norms[start:stop],
-                lambda picked: tf.cast(tf.gather(values, picked), tf.float64),
-            )
+        def cut(start: tf.Tensor, stop: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            return chunk.values[start:stop], chunk.norms[start:stop]
 
-        bmus, distances = search_tiles(cut, tf.shape(chunk.values)[0], terms, *tiling)
+        def exact(picked: tf.Tensor) -> tf.Tensor:
+            return tf.cast(tf.gather(chunk.values, picked), tf.float64)
+
+        bmus, distances = search_tiles(cut, exact, tf.shape(chunk.values)[0], terms, *tiling)
         return accumulate(chunk, bmus, distances, terms)
 
     if not tiling:
