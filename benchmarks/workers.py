@@ -17,6 +17,7 @@ N_SAMPLES, N_FEATURES, SIDE = 1_000_000, 64, 30
 FEW, MANY = 1, 5  # epochs
 N_ROUNDS = 5
 N_SUMS = 50
+COPIED_VALUES, N_COPIES = 2**23, 50  # 64 MiB, beyond all caches
 # Of the paper model.
 N_ROWS, N_EPOCHS = 10**10, 20
 N_MACHINES = (1, 2, 10, 100)
@@ -94,12 +95,24 @@ def work(path, index, n_workers):
                 "computing": np.array(exchange.computing)[: n_before[0]][are_epochs].tolist(),
             }
             report |= sums(StrategyWorkers(strategy), of_codebook // 8)
-        fitted = TFSOM(SIDE).fit(X)
-        began = time.perf_counter()
-        fitted = TFSOM(SIDE).fit(X)
-        report["fit"] = time.perf_counter() - began
+        for _ in range(2):
+            began = time.perf_counter()
+            fitted = TFSOM(SIDE).fit(X)
+            report["fit"] = time.perf_counter() - began
+        report["copied"] = copied_per_second()
     report["quantization error"] = errors(X, fitted.codebook_)[0]
     print(json.dumps(report))
+
+
+def copied_per_second():
+    """Measure how many bytes this core copies in a second."""
+    values, copy = np.ones(COPIED_VALUES), np.empty(COPIED_VALUES)
+    taken = []
+    for _ in range(N_COPIES):
+        began = time.perf_counter()
+        np.copyto(copy, values)
+        taken.append(time.perf_counter() - began)
+    return values.nbytes / float(np.median(taken))
 
 
 def sums(workers, n_values):
@@ -216,6 +229,12 @@ def main():
         "compute per row and core (µs)": 1e6 * seconds_per_row,
         "spread of an epoch's compute": spread,
     }
+    copied = {
+        number: np.median([sum(each["copied"] for each in of) for of in reports]) / 1e9
+        for number, reports in rounds.items()
+    }
+    constants["copied in memory, one core (GB/s)"] = float(copied[1])
+    constants["copied in memory, two cores together (GB/s)"] = float(copied[2])
     shape = f"{N_SAMPLES:,} x {N_FEATURES} samples, float32, {SIDE}x{SIDE} units"
     save(
         "workers",
@@ -233,6 +252,9 @@ def main():
             f"take turns, {n_rounds} times. An epoch is the difference between fits of {MANY} and "
             f"of {FEW}, at full resolution, over the epochs between; a fit is one at the "
             "defaults, the second in its process.",
+            "A fit's first epochs search coarser grids: there reading the samples counts, and two "
+            "cores read little more than one, see the copies (the workers' run at about the same "
+            "time).",
             "What workers exchange in an epoch is a sum and a weight for each unit and the error, "
             "in float64, whatever the number of samples.",
             "Spread: the median deviation of a worker's epochs from their median, as a normal "
