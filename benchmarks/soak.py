@@ -35,13 +35,12 @@ def soak(name, n_fits, n_predicts):
     warnings.simplefilter("ignore", ConvergenceWarning)  # some draws have hardly any samples
     rng = np.random.default_rng(0)
 
-    def drawn(n_features):
+    def drawn(n_features, dtype):
         n_samples = int(10 ** rng.uniform(1.5, np.log10(MOST_SAMPLES)))
-        dtype = rng.choice(["float32", "float64"])
         return rng.normal(size=(n_samples, n_features)).astype(dtype)
 
-    def fitted():
-        X = drawn(int(rng.integers(1, MOST_FEATURES + 1)))
+    def fitted(dtype):
+        X = drawn(int(rng.integers(1, MOST_FEATURES + 1)), dtype)
         shape = tuple(int(side) for side in rng.integers(2, MOST_ON_A_SIDE + 1, 2))
         if name == "KMeans":
             n_clusters = min(len(X), shape[0] * shape[1])
@@ -56,9 +55,10 @@ def soak(name, n_fits, n_predicts):
     for stage in range(N_STAGES + 1):
         # The first stage warms up: it is not counted among the fits and predicts.
         for _ in range(n_fits // N_STAGES):
-            model = fitted()
+            dtype = str(rng.choice(["float32", "float64"]))
+            model = fitted(dtype)
             for _ in range(n_predicts // n_fits):
-                model.predict(drawn(model.n_features_in_))
+                model.predict(drawn(model.n_features_in_, dtype))
         traced = n_traced() if name == "TFSOM" else ""
         stages.append((stage * n_fits // N_STAGES, held_mebibytes(), traced))
     return stages

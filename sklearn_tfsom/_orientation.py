@@ -32,6 +32,9 @@ _WHEN = 0.7
 # that lie as their own mirror images would leave the choice to it.
 _WEIGHT_OF_FOLDS, _MARGIN = 2.0, 1e-3
 
+# Samples searched at once: so their distances to all units stay small, and in the cache.
+_ROWS_AT_ONCE = 512
+
 # Samples are told apart by so many of their features, at most.
 _MOST_FEATURES = 256
 
@@ -145,7 +148,7 @@ def _badness(
     """Logarithm of the quantization error, and some of the topographic error."""
     unit_norms = np.einsum("uf,uf->u", units, units)
     error, folds, total = 0.0, 0.0, float(workers.sum(sample_weight.sum()))
-    for rows in row_slices(len(samples), MOST_SAMPLES):
+    for rows in row_slices(len(samples), _ROWS_AT_ONCE):
         tile, weights = samples[rows], sample_weight[rows] / total
         if samples.is_sparse:
             tile = tile.astype(np.float64) * frame.scale

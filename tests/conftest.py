@@ -10,7 +10,7 @@ REFERENCE = Path(__file__).resolve().parents[2] / "shared" / "reference"
 
 
 def pytest_make_parametrize_id(val):
-    """Name a test by the parameters of its map: the same in all processes, so without addresses."""
+    """Name a test by its map's parameters, the same in all processes: without addresses."""
     return re.sub(r" at 0x\w+", "", str(val)) if isinstance(val, dict) else None
 
 

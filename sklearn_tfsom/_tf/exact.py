@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from sklearn_tfsom._tf.frame import known, spread_out, squared_norms
+from sklearn_tfsom._tf.frame import known, spread_out
 
 # Units are searched in layers of this many lanes, or a multiple of it; see `search`. Measured
 # against 16: the same at 2,000 units, up to a quarter faster at 256 to 1,024.
@@ -122,20 +122,55 @@ def competitors(
     -------
     pairs : Tensor of int64, shape (n_pairs, 2)
         Row and unit.
-    is_easy : Tensor of bool, shape ()
-        Whether differences can decide.
+    are_few : Tensor of bool, shape ()
+        Whether differences of these can decide, and are few.
     """
     scores = tf.cast(scores32[:, : tf.shape(terms.codebook)[0]], tf.float64)
     limit = tf.reduce_min(scores, axis=1) + rounding(norms, terms.bounds, 2.0**-24)
     pairs = tf.where(scores <= limit[:, None])
-    is_easy = tf.reduce_all(tf.math.is_finite(limit) & _is_close(norms, terms.bounds))
-    return pairs, is_easy & (tf.shape(pairs)[0] <= _MAX_NEAR * tf.shape(norms)[0])
+    are_close = tf.reduce_all(tf.math.is_finite(limit) & _is_close(norms, terms.bounds))
+    return pairs, are_close & (tf.shape(pairs)[0] <= _MAX_NEAR * tf.shape(norms)[0])
+
+
+def competitors_float64(
+    scores: tf.Tensor, norms: tf.Tensor, terms: Terms
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Find the units that may be the closest one, by float64 scores.
+
+    Scores are off by rounding of the squared norms. Where code vectors lie much closer to a
+    sample than to the center (a sample that has its unit to itself; a map with an outlier), that
+    is more than their distances differ. So scores only choose competitors, and `decide` does the
+    rest. But from far away a difference is less exact than a score: there all are as close, and
+    the first one wins.
+
+    Parameters
+    ----------
+    scores : Tensor of float64, shape (n, n_units)
+    norms : Tensor of float64, shape (n,)
+    terms : Terms
+
+    Returns
+    -------
+    first : Tensor of int32, shape (n,)
+        The first one of each row.
+    pairs : Tensor of int64, shape (n_pairs, 2)
+        Row and unit, of rows that are not far.
+    """
+    n_units = tf.shape(scores)[1]
+    limit = tf.reduce_min(scores, axis=1) + rounding(norms, terms.bounds, 2.0**-53)
+    near = scores <= limit[:, None]
+    first = tf.reduce_min(tf.where(near, tf.range(n_units), n_units - 1), axis=1)
+    return first, tf.where(near & _is_close(norms, terms.bounds)[:, None])
 
 
 def decide(
     pairs: tf.Tensor, norms: tf.Tensor, exact: Callable[[tf.Tensor], tf.Tensor], terms: Terms
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Decide between competitors by their differences.
+    """Decide between competitors by their differences: the closest one within rounding wins.
+
+    What is left of rounding is how far it moved the two points themselves: within that the lowest
+    index wins, since compact neighborhoods make code vectors equal, and then rounding alone would
+    choose, and with it the order of a sum or the size of a tile.
 
     Parameters
     ----------
@@ -144,12 +179,12 @@ def decide(
     norms : Tensor of float64, shape (n,)
         Of all rows.
     exact : callable
-        As in `sklearn_tfsom._tf.search.search`.
+        ``exact(picked)`` are the rows of these indices in float64, in the frame.
     terms : Terms
 
     Returns
     -------
-    rows : Tensor of int64, shape (n_rows,)
+    rows : Tensor of int64, shape (n_rows, 1)
         Those that have pairs.
     bmus : Tensor of int32, shape (n_rows,)
     squared : Tensor of float64, shape (n_rows,)
@@ -157,77 +192,19 @@ def decide(
     """
     samples, units = tf.unstack(pairs, axis=1)
     rows, segments = tf.unique(samples)
+    n_rows = tf.shape(rows)[0]
     squared = squared_distances(exact, terms.codebook, samples, units)
+    best = tf.math.unsorted_segment_min(squared, segments, n_rows)
     noise = _noise(tf.gather(norms, rows), terms.bounds)
-    bmus, best = _first_close(squared, segments, tf.cast(units, tf.int32), noise)
-    return rows, bmus, best
+    limit = best + noise * (2 * tf.sqrt(best) + noise)
+    is_within = squared <= tf.gather(limit, segments)
+    units = tf.where(is_within, tf.cast(units, tf.int32), tf.shape(terms.codebook)[0] - 1)
+    return rows[:, None], tf.math.unsorted_segment_min(units, segments, n_rows), best
 
 
 def scores_float64(rows: tf.Tensor, terms: Terms) -> tf.Tensor:
     """Compute the scores of rows (n, n_features) and all units, (n, n_units)."""
     return terms.bias + tf.matmul(spread_out(rows, terms.is_incomplete), terms.factors)
-
-
-def limit_float64(scores: tf.Tensor, rows: tf.Tensor, terms: Terms) -> tf.Tensor:
-    """Compute the score up to which a unit may be the closest one, by float64 scores, (n,)."""
-    norms = squared_norms(rows, terms.is_incomplete)
-    return tf.reduce_min(scores, axis=1) + rounding(norms, terms.bounds, 2.0**-53)
-
-
-def lowest_within_rounding(
-    scores: tf.Tensor, limit: tf.Tensor, rows: tf.Tensor, terms: Terms
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Find the first unit that is the closest within rounding, and its score.
-
-    Scores are off by rounding of the squared norms. Where code vectors lie much closer to a
-    sample than to the center (a sample that has its unit to itself; a map with an outlier), that
-    is more than their distances differ. So scores only choose candidates, differences decide.
-    What is left of rounding is how far it moved the two points themselves: within that the lowest
-    index wins, since compact neighborhoods make code vectors equal, and then rounding alone would
-    choose, and with it the order of a sum or the size of a tile.
-
-    Parameters
-    ----------
-    scores : Tensor of float64, shape (n, n_units)
-    limit : Tensor of float64, shape (n,)
-        Units up to this score are candidates.
-    rows : Tensor of float64, shape (n, n_features)
-    terms : Terms
-
-    Returns
-    -------
-    bmus : Tensor of int32, shape (n,)
-    lowest : Tensor of float64, shape (n,)
-    """
-    n_units = tf.shape(scores)[1]
-    norms = squared_norms(rows, terms.is_incomplete)
-    lowest = tf.reduce_min(scores, axis=1)
-    near = scores <= limit[:, None]
-    first = tf.reduce_min(tf.where(near, tf.range(n_units), n_units - 1), axis=1)
-    # From far away a difference is less exact than a score: there all candidates are as close.
-    is_close = _is_close(norms, terms.bounds)
-    row, unit = tf.unstack(tf.cast(tf.where(near & is_close[:, None]), tf.int32), axis=1)
-    squared = squared_distances(lambda picked: tf.gather(rows, picked), terms.codebook, row, unit)
-    first_close, best = _first_close(squared, row, unit, _noise(norms, terms.bounds))
-    return (
-        tf.where(is_close, tf.minimum(first_close, n_units - 1), first),
-        tf.where(is_close & tf.math.is_finite(lowest), best - norms, lowest),
-    )
-
-
-def _first_close(
-    squared: tf.Tensor, rows: tf.Tensor, units: tf.Tensor, noise: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Find the first unit of each row, (n,), that is the closest within noise, and the closest.
-
-    From the squared distances of pairs of a row and a unit.
-    """
-    n_rows = tf.shape(noise)[0]
-    best = tf.math.unsorted_segment_min(squared, rows, n_rows)
-    limit = best + noise * (2 * tf.sqrt(best) + noise)
-    is_within = squared <= tf.gather(limit, rows)
-    units = tf.where(is_within, units, units.dtype.max)
-    return tf.math.unsorted_segment_min(units, rows, n_rows), best
 
 
 def _is_close(norms: tf.Tensor, bounds: Bounds) -> tf.Tensor:

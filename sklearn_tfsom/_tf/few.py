@@ -1,4 +1,4 @@
-"""Few samples: NumPy has found their units before a graph is called."""
+"""Few samples: NumPy is done with them before a graph is called."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FEW_DIFFERENCES = 2**16
 def few_nearest(X: NDArray, codebook: NDArray, frame: Frame) -> NDArray[np.int64] | None:
     """Find the best-matching units of few samples by their differences to all units.
 
-    This is `lowest_within_rounding` in NumPy. None where scores would have to decide, because a
+    This is `exact.decide` in NumPy. None where scores would have to decide, because a
     sample is far from the map.
     """
     with np.errstate(over="ignore", invalid="ignore"):  # far out; then scores decide
@@ -43,3 +43,24 @@ def few_nearest(X: NDArray, codebook: NDArray, frame: Frame) -> NDArray[np.int64
     if np.count_nonzero(near) > len(X):  # seldom: so only then which features differ is asked
         near = within_rounding(values[units.max(axis=0) > units.min(axis=0)])
     return np.argmax(near, axis=1)[:, None]
+
+
+def few_apart(
+    X: NDArray, codebook: NDArray, bmus: NDArray[np.int64], frame: Frame, geometry: str
+) -> NDArray[np.float64]:
+    """Compute the distances of few samples to chosen units, (n_samples, n_bmus), in data units.
+
+    This is `inference._apart_tile` in NumPy.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):  # far out: the caller sees what comes
+        rows, units = frame.enter(X), frame.enter(codebook)
+        differences = rows[:, None] - units[bmus]
+        differences[np.broadcast_to(np.isnan(X)[:, None], differences.shape)] = 0
+        if geometry == "manhattan":
+            apart = np.abs(differences).sum(axis=2)
+        elif geometry == "chebyshev":
+            apart = np.abs(differences).max(axis=2)
+        else:
+            squared = np.einsum("ijk,ijk->ij", differences, differences)
+            apart = squared / 2 if geometry == "spherical" else np.sqrt(squared)
+    return apart / frame.unit(geometry)

@@ -18,13 +18,13 @@ from sklearn_tfsom._tf.absolute import (
     try_out,
 )
 from sklearn_tfsom._tf.exact import (
-    limit_float64,
-    lowest_within_rounding,
+    competitors_float64,
+    decide,
     scores_float64,
     search_terms,
     squared_distances,
 )
-from sklearn_tfsom._tf.few import FEW_DIFFERENCES, few_nearest
+from sklearn_tfsom._tf.few import FEW_DIFFERENCES, few_apart, few_nearest
 from sklearn_tfsom._tf.frame import (
     TOO_FAR,
     Frame,
@@ -117,8 +117,9 @@ def _several_nearest_tile(
             if is_absolute(geometry):
                 bmus, _ = search_absolute(rows, scores, terms)
             else:
-                limit = limit_float64(scores, rows, terms)
-                bmus, _ = lowest_within_rounding(scores, limit, rows, terms)
+                first, pairs = competitors_float64(scores, norms, terms)
+                close, units, _ = decide(pairs, norms, lambda few: tf.gather(rows, few), terms)
+                bmus = tf.tensor_scatter_nd_update(first, close, units)
             taken = tf.one_hot(bmus, n_units, on_value=True, off_value=False, dtype=tf.bool)
             scores = tf.where(taken, tf.constant(np.inf, tf.float64), scores)
             return place + 1, scores, found.write(place, bmus)
@@ -305,15 +306,19 @@ def apart(samples: Samples, codebook: NDArray, bmus: NDArray) -> NDArray[np.floa
     if samples.is_sparse:
         return sparse.apart(samples, codebook, bmus)
     frame = Frame.of_codebook(codebook, samples.dtype)
-    inside = _inside(frame, codebook)
     dtype, _, geometry = _kind(samples)
     result = np.empty(bmus.shape)
     n_features = samples.shape[1]
-    for rows in _tiles(len(samples), tile_rows(4 * n_features, n_features)):
-        units, tile = tf.constant(bmus[rows].T, tf.int32), samples[rows]
-        found = _apart_tile(dtype, geometry)(tf.constant(tile), *inside, units)
-        result[rows] = found.numpy().T / frame.unit(geometry)
-        _without_direction(tile, result[rows], geometry)
+    if bmus.size * n_features <= FEW_DIFFERENCES:
+        result[:] = few_apart(samples[:], codebook, bmus, frame, geometry)
+        _without_direction(samples[:], result, geometry)
+    else:
+        inside = _inside(frame, codebook)
+        for rows in _tiles(len(samples), tile_rows(4 * n_features, n_features)):
+            units, tile = tf.constant(bmus[rows].T, tf.int32), samples[rows]
+            found = _apart_tile(dtype, geometry)(tf.constant(tile), *inside, units)
+            result[rows] = found.numpy().T / frame.unit(geometry)
+            _without_direction(tile, result[rows], geometry)
     if not np.isfinite(result).all():
         raise ValueError(TOO_FAR.format("float64"))
     return result

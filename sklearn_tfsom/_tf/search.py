@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -12,9 +13,8 @@ from sklearn_tfsom._tf.exact import (
     Bounds,
     Terms,
     competitors,
+    competitors_float64,
     decide,
-    limit_float64,
-    lowest_within_rounding,
     rounding,
     scores_float64,
 )
@@ -127,20 +127,31 @@ def _compiled_among_scores(is_incomplete: bool, geometry: str) -> Callable:
     return tf.function(among_scores, input_signature=signature, jit_compile=True, autograph=False)
 
 
-def search(
+class _Found(NamedTuple):
+    """Best-matching units of a tile, but for those between which is still to be decided."""
+
+    bmus: tf.Tensor  # (n,) int32
+    # (n,) float64: to them, in the frame; those from float32 scores with their error. Not finite
+    # where the square leaves float64's range.
+    distances: tf.Tensor
+    pairs: tf.Tensor  # (n_pairs, 2) int64: row and unit, as `decide` needs them
+    are_few: tf.Tensor  # () bool: whether the pairs are few
+
+
+def _search(
     rows: tf.Tensor,
     norms: tf.Tensor,
     terms: Terms,
     exact: Callable[[tf.Tensor], tf.Tensor],
     compiled_rows: tf.Tensor | None = None,
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+) -> _Found:
     """Find the best-matching unit of each row of a tile, or those that compete for it.
 
     The scores ``|w|^2 - 2 x.w`` of all units are computed in float32. A row is ambiguous where a
     second unit lies within the rounding bound of the lowest score, or a score is not finite; at 64
     features and 400 units on uniform data fewer than one row in 1,000 is, at 784 features one in
-    30. Where the differences are to decide, that is left for later: see `search_tiles`. Others are
-    settled at once in float64. Distances that are no product are computed in float64, too.
+    30. Where more than a few units compete for these, or float32 cannot tell, float64 scores
+    choose. Distances that are no product are computed in float64 at once.
 
     Parameters
     ----------
@@ -157,18 +168,13 @@ def search(
 
     Returns
     -------
-    bmus : Tensor of int32, shape (n,)
-    distances : Tensor of float64, shape (n,)
-        To them, in the frame; those from float32 scores with their error. Not finite where the
-        square leaves float64's range.
-    pairs : Tensor of int64, shape (n_pairs, 2)
-        Row and unit: between these is to be decided.
+    found : _Found
     """
-    none = tf.zeros([0, 2], tf.int64)
+    none, yes = tf.zeros([0, 2], tf.int64), tf.constant(True)
     if is_absolute(terms.geometry):
         rows = tf.cast(rows, tf.float64)
         apart = absolute_distances(rows, terms, compiled_rows)
-        return *search_absolute(rows, apart, terms), none
+        return _Found(*search_absolute(rows, apart, terms), none, yes)
     rows32 = spread_out(tf.cast(rows, tf.float32), terms.is_incomplete)
     product = tf.matmul(rows32, terms.factors32)
     scores = tf.nn.bias_add(product, tf.reshape(terms.bias32, [-1]))
@@ -185,25 +191,25 @@ def search(
     ambiguous = tf.where(~is_clear)
     few = ambiguous[:, 0]
 
-    def compete() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        pairs, is_easy = competitors(tf.gather(scores, few), tf.gather(norms, few), terms)
+    def compete() -> _Found:
+        few_norms = tf.gather(norms, few)
+        pairs, are_few = competitors(tf.gather(scores, few), few_norms, terms)
 
-        def in_float64() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            rows64 = exact(few)
-            scores64 = scores_float64(rows64, terms)
-            limit = limit_float64(scores64, rows64, terms)
-            few_bmus, lowest = lowest_within_rounding(scores64, limit, rows64, terms)
-            apart = _distances(tf.gather(norms, few), lowest, terms.geometry)
+        def by_float64() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            scores64 = scores_float64(exact(few), terms)
+            first, pairs = competitors_float64(scores64, few_norms, terms)
+            apart = _distances(few_norms, tf.reduce_min(scores64, axis=1), terms.geometry)
             return (
-                tf.tensor_scatter_nd_update(bmus, ambiguous, few_bmus),
+                tf.tensor_scatter_nd_update(bmus, ambiguous, first),
                 tf.tensor_scatter_nd_update(distances, ambiguous, apart),
-                none,
+                pairs,
             )
 
-        which = tf.stack([tf.gather(few, pairs[:, 0]), pairs[:, 1]], axis=1)
-        return tf.cond(is_easy, lambda: (bmus, distances, which), in_float64)
+        units, apart, pairs = tf.cond(are_few, lambda: (bmus, distances, pairs), by_float64)
+        in_tile = tf.stack([tf.gather(few, pairs[:, 0]), pairs[:, 1]], axis=1)
+        return _Found(units, apart, in_tile, are_few)
 
-    return tf.cond(tf.size(few) > 0, compete, lambda: (bmus, distances, none))
+    return tf.cond(tf.size(few) > 0, compete, lambda: _Found(bmus, distances, none, yes))
 
 
 def search_tiles(
@@ -218,13 +224,13 @@ def search_tiles(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Find best-matching units tile by tile, so that the scores of a tile stay in the cache.
 
-    They are exactly those of a float64 search. Between the competitors of all tiles is decided at
-    once: in each tile it would take 0.1 to 0.5 ms, a tenth of the search.
+    They are exactly those of a float64 search. Between the few competitors of all tiles is decided
+    at once: in each tile it would take 0.1 to 0.5 ms, a tenth of the search.
 
     Parameters
     ----------
     cut : callable
-        ``cut(start, stop)`` are these rows and their norms, as `search` needs them.
+        ``cut(start, stop)`` are these rows and their norms, as `_search` needs them.
     exact : callable
         ``exact(picked)`` are the rows of these indices in float64, in the frame.
     n_samples : Tensor of int32, shape ()
@@ -232,7 +238,7 @@ def search_tiles(
     n_tile : Tensor of int32, shape (), default=None
         Rows per tile; by default there is one tile, and no loop.
     compiled_rows : Tensor of int32, shape (), default=None
-        As in `search`.
+        As in `_search`.
     n_parallel : int, default=1
         Tiles at a time: with 2 the product of the next runs beside the tail of this one.
 
@@ -243,19 +249,28 @@ def search_tiles(
     """
     if n_tile is None:
         rows, norms = cut(tf.constant(0), n_samples)
-        found = search(rows, norms, terms, exact)
-        return _decided(*found, norms, exact, terms)
+        found = _search(rows, norms, terms, exact)
+        return _decided(found, norms, exact, terms)
     n_tiles = -(-n_samples // n_tile)
 
-    def next_tile(index: tf.Tensor, *found: tf.TensorArray) -> tuple:
+    def next_tile(index: tf.Tensor, *arrays: tf.TensorArray) -> tuple:
         start = index * n_tile
         first = tf.cast(start, tf.int64)
         rows, norms = cut(start, start + n_tile)
-        bmus, distances, pairs = search(
-            rows, norms, terms, lambda picked: exact(first + picked), compiled_rows
-        )
+
+        def exact_in_tile(picked: tf.Tensor) -> tf.Tensor:
+            return exact(first + picked)
+
+        found = _search(rows, norms, terms, exact_in_tile, compiled_rows)
+        bmus, distances, pairs, _ = found
+        if not is_absolute(terms.geometry):
+            bmus, distances, pairs = tf.cond(
+                found.are_few,
+                lambda: (bmus, distances, pairs),
+                lambda: (*_decided(found, norms, exact_in_tile, terms), pairs[:0]),
+            )
         pairs += tf.stack([first, tf.zeros_like(first)])
-        parts = zip(found, (bmus, distances, pairs, norms), strict=True)
+        parts = zip(arrays, (bmus, distances, pairs, norms), strict=True)
         return index + 1, *(array.write(index, part) for array, part in parts)
 
     empty = [
@@ -267,32 +282,32 @@ def search_tiles(
             (tf.float64, [None]),
         )
     ]
-    _, *found = tf.while_loop(
+    _, *arrays = tf.while_loop(
         lambda index, *_: index < n_tiles,
         next_tile,
         (tf.constant(0), *empty),
         parallel_iterations=n_parallel,
     )
-    bmus, distances, pairs, norms = (array.concat() for array in found)
-    return _decided(bmus, distances, pairs, norms, exact, terms)
+    bmus, distances, pairs, norms = (array.concat() for array in arrays)
+    return _decided(_Found(bmus, distances, pairs, tf.constant(True)), norms, exact, terms)
 
 
 def _decided(
-    bmus: tf.Tensor,
-    distances: tf.Tensor,
-    pairs: tf.Tensor,
+    found: _Found,
     norms: tf.Tensor,
     exact: Callable[[tf.Tensor], tf.Tensor],
     terms: Terms,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Put the units and distances of competitors in their places."""
+    """Decide between those that compete, and put them in their places."""
+    if is_absolute(terms.geometry):  # none do
+        return found.bmus, found.distances
 
     def put() -> tuple[tf.Tensor, tf.Tensor]:
-        rows, units, squared = decide(pairs, norms, exact, terms)
+        rows, units, squared = decide(found.pairs, norms, exact, terms)
         apart = as_distances(squared, terms.geometry)
         return (
-            tf.tensor_scatter_nd_update(bmus, rows[:, None], units),
-            tf.tensor_scatter_nd_update(distances, rows[:, None], apart),
+            tf.tensor_scatter_nd_update(found.bmus, rows, units),
+            tf.tensor_scatter_nd_update(found.distances, rows, apart),
         )
 
-    return tf.cond(tf.size(pairs) > 0, put, lambda: (bmus, distances))
+    return tf.cond(tf.size(found.pairs) > 0, put, lambda: (found.bmus, found.distances))

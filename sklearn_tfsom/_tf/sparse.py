@@ -184,7 +184,7 @@ def _first(
 ) -> NDArray[np.int64]:
     """Find the first unit that is the closest within rounding, (n,), among those that are near.
 
-    As `exact.lowest_within_rounding`: differences decide where scores cannot, unless there are so
+    As `exact.decide`: differences decide where scores cannot, unless there are so
     many (a map whose units coincide) that it would take long to write them out; then the first of
     those that scores leave.
     """
