@@ -7,7 +7,7 @@ import hashlib
 import io
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -116,12 +116,12 @@ class Checkpoint:
         )
 
     def write(
-        self, history: dict[str, list[float]], state: dict[str, NDArray[np.float64]]
+        self, history: dict[str, list[float]], state: Callable[[], dict[str, NDArray[np.float64]]]
     ) -> None:
-        """Keep what the next epoch begins with."""
+        """Keep what the next epoch begins with, which is only asked for where it is kept."""
         if self._path is None:
             return
-        arrays: dict[str, Any] = {f"state_{name}": values for name, values in state.items()}
+        arrays: dict[str, Any] = {f"state_{name}": values for name, values in state().items()}
         arrays |= {f"history_{name}": np.array(values) for name, values in history.items()}
         handle, partial = tempfile.mkstemp(
             prefix=f"{self._path.stem}-", suffix=".partial", dir=self._path.parent

@@ -447,7 +447,7 @@ class TFSOM(
             if workers.any(stopped) or (n_iter >= n_falling and has_settled):
                 break
             if n_iter < len(plan.radii):
-                checkpoint.write(history, epoch.state())
+                checkpoint.write(history, epoch.state)
         epochs.close()  # lets go of the copy of the data
         attributes, found, units = outcome(epoch, workers)
         self.__dict__.update(attributes)

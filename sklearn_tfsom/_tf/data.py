@@ -64,11 +64,11 @@ def load(samples: Samples, sample_weight: NDArray, frame: Frame) -> Rows:
 
 
 class Moved(NamedTuple):
-    """What an update leaves behind."""
+    """What an update leaves behind: tensors, or arrays that share the memory of one."""
 
-    codebook: tf.Tensor  # (n_units, n_features), in the frame
-    sums: tf.Tensor  # as in Statistics
-    counts: tf.Tensor
+    codebook: tf.Tensor | NDArray[np.float64]  # (n_units, n_features), in the frame
+    sums: tf.Tensor | NDArray[np.float64]  # as in Statistics
+    counts: tf.Tensor | NDArray[np.float64]
     error: float  # the sum of the distances
     move: float  # root mean square
 
@@ -142,15 +142,18 @@ class Data:
             )
         else:
             stacks = epochs_graph(*kind)(*self._rows, codebook, *self.sphere, *parts)
-            yield from map(Moved.of, zip(*(tf.unstack(stack) for stack in stacks), strict=True))
+            # Of most epochs nobody asks for more than what is measured: no tensors of their own.
+            codebooks, sums, counts, measured = map(np.asarray, stacks)
+            for n, (error, move) in enumerate(measured.tolist()):
+                yield Moved(codebooks[n], sums[n], counts[n], error, move)
 
     def onto(self, kernel: Kernel | None, moved: Moved) -> tf.Tensor:
         """Return the codebook on the grid that a kernel leads to; None stays where it is."""
         if kernel is None:
-            return moved.codebook
-        parts = [*self.sphere, *(tf.constant(part) for part in kernel)]
+            return tf.convert_to_tensor(moved.codebook)
+        left = [tf.convert_to_tensor(part) for part in moved[:3]]
         graph = onto_grid_graph(self._samples.geometry == "spherical")
-        return graph(moved.codebook, moved.sums, moved.counts, *parts)
+        return graph(*left, *self.sphere, *(tf.constant(part) for part in kernel))
 
     def learn(
         self, codebook: tf.Tensor, learnt: list[tf.Tensor], kernel: Kernel, fade: float

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from sklearn_tfsom._tf.data import Data, Kernel, Moved
 from sklearn_tfsom._tf.frame import Frame
@@ -125,10 +125,10 @@ class Learner:
         return units_of(self._sums, self._counts, self._frame)
 
 
-def units_of(sums: tf.Tensor, counts: tf.Tensor, frame: Frame) -> Units:
+def units_of(sums: ArrayLike, counts: ArrayLike, frame: Frame) -> Units:
     """Turn statistics into means in data units; those of nothing are the frame's center."""
-    counts = counts.numpy()
-    return Units(frame.leave(sums.numpy() / np.where(counts > 0, counts, 1)), counts)
+    counts = np.array(counts)
+    return Units(frame.leave(np.asarray(sums) / np.where(counts > 0, counts, 1)), counts)
 
 
 def train_epochs(
