@@ -15,6 +15,8 @@ from sklearn_tfsom import TFSOM
 N_PREDICTS, N_FITS = 10_000, 500
 N_STAGES = 10
 WITHOUT_ONEDNN = "TFSOM, without oneDNN"
+# Of predicts alone, in more shapes than oneDNN can keep.
+N_MORE_PREDICTS, FEATURES_OF_MAPS, MORE_SAMPLES = 60_000, range(5, 65, 2), (600, 3_000)
 MOST_SAMPLES, MOST_FEATURES, MOST_ON_A_SIDE = 5_000, 100, 20
 
 
@@ -66,6 +68,26 @@ def soak(name, n_fits, n_predicts):
     return stages
 
 
+def predict_more(name, n_predicts):
+    """Predict with some maps, ever more shapes; return memory after each stage."""
+    if name == WITHOUT_ONEDNN:
+        os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
+    warnings.simplefilter("ignore", ConvergenceWarning)  # two epochs
+    rng = np.random.default_rng(0)
+    samples = [
+        rng.normal(size=(MORE_SAMPLES[1], n_features)).astype(np.float32)
+        for n_features in FEATURES_OF_MAPS
+    ]
+    maps = [TFSOM((12, 10), max_iter=2).fit(X) for X in samples]
+    stages = [held_mebibytes()]
+    for _ in range(N_STAGES):
+        for _ in range(n_predicts // N_STAGES):
+            k = rng.integers(len(maps))
+            maps[k].predict(samples[k][: rng.integers(*MORE_SAMPLES)])
+        stages.append(held_mebibytes())
+    return stages
+
+
 def main():
     """Soak both, each in a process of its own."""
     n_fits, n_predicts = (100, 2_000) if is_short(__doc__) else (N_FITS, N_PREDICTS)
@@ -78,6 +100,13 @@ def main():
         row = {"fits": stage * n_fits // N_STAGES, "predicts": stage * n_predicts // N_STAGES}
         row |= {f"{name} (MiB)": of[stage][0] for name, of in stages.items()}
         rows.append(row | {"graphs, TFSOM": stages["TFSOM"][stage][1]})
+    n_more = n_predicts * N_MORE_PREDICTS // N_PREDICTS
+    more = {name: in_own_process(predict_more, name, n_more) for name in (*stages,)[:2]}
+    more_rows = [
+        {"predicts": stage * n_more // N_STAGES}
+        | {f"{name} (MiB)": of[stage] for name, of in more.items()}
+        for stage in range(N_STAGES + 1)
+    ]
     half = len(rows) // 2
 
     def growth(name):
@@ -87,7 +116,7 @@ def main():
     save(
         "soak",
         "Soak: memory under fits and predicts of changing shapes",
-        {"": rows},
+        {"Fits and predicts": rows, "Predicts alone": more_rows},
         [
             f"Each fit has its own number of samples (30 to {MOST_SAMPLES:,}), features (up to "
             f"{MOST_FEATURES}), rows and columns (2 to {MOST_ON_A_SIDE}), precision, lattice, "
@@ -97,9 +126,9 @@ def main():
             "allocator keeps: medians of the second half minus those of the first are "
             + ", ".join(f"{growth(name):+.1f} MiB ({name})" for name in stages)
             + ".",
-            "What grows with TFSOM at first are the products that oneDNN keeps ready for each "
-            "shape, TensorFlow's doing: up to 1,024 in each thread, some 40 KiB each. Without "
-            "oneDNN there are none; nor are there new ones for shapes that have been there.",
+            "What grows with TFSOM at first is what oneDNN, in TensorFlow, keeps ready for each "
+            f"shape of a product; it is bounded. Predicts alone: {len(FEATURES_OF_MAPS)} maps of "
+            f"different numbers of features, {MORE_SAMPLES[0]:,} to {MORE_SAMPLES[1]:,} samples.",
         ],
     )
 

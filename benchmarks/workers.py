@@ -258,7 +258,7 @@ def main():
             "What workers exchange in an epoch is a sum and a weight for each unit and the error, "
             "in float64, whatever the number of samples.",
             "Spread: the median deviation of a worker's epochs from their median, as a normal "
-            "distribution's. It is this shared machine's; machines of one's own have less.",
+            "distribution's. It is this shared machine's.",
             "The model is arithmetic, not a measurement: compute is rows per machine times the "
             f"measured time per row and core, over {N_CORES} cores (that cores scale is assumed); "
             "the slowest machine is the largest of so many normal draws of the measured spread; "

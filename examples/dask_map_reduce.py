@@ -10,7 +10,7 @@ add.
 
 Dask starts its workers as processes of their own, or as threads; both will do. What will not is to
 fork a process that has used TensorFlow already: a map says so there.
-"""  # noqa: D205, D400
+"""
 
 import numpy as np
 from dask.distributed import Client, LocalCluster

@@ -9,7 +9,7 @@ having seen a single anomaly: so that of normal samples, kept aside, one in twen
 The data are scikit-learn's breast cancer set, 357 benign tumors and 212 malignant ones, 30
 features each. Detectors learn from half of the benign ones and nothing else, a quarter sets the
 threshold, a quarter is tested together with the malignant ones. Ten random splits.
-"""  # noqa: D205, D400
+"""
 
 import time
 from pathlib import Path

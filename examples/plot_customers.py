@@ -13,7 +13,7 @@ where one is unknown (a last column named ``segment``, if there is one, is only 
 
     python examples/plot_customers.py customers.csv
     python examples/plot_customers.py customers.csv 6  # with so many segments
-"""  # noqa: D205, D400
+"""
 
 import csv
 import sys

@@ -5,7 +5,7 @@ Digits on a map, and a classifier on top
 First to look: a map of scikit-learn's digits, 1,797 images of 8 x 8 pixels. Then to use: distances
 to its units as features for a linear classifier, the size of the map chosen by cross-validation,
 beside k-means chosen in the same way.
-"""  # noqa: D205, D400
+"""
 
 import time
 from pathlib import Path

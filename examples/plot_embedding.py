@@ -8,7 +8,7 @@ of its best-matching unit. So do the digits that it has never seen, in microseco
 Beside it PCA, Isomap and t-SNE on scikit-learn's digits, 1,797 images of 8 x 8 pixels. They are
 at their defaults, but for Isomap, whose graph falls apart with five neighbors and is best with
 eight, and for the map, which gets 40 x 40 units: an embedding needs places rather than clusters.
-"""  # noqa: D205, D400
+"""
 
 import time
 from pathlib import Path

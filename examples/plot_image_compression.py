@@ -8,7 +8,7 @@ order: on a map neighboring colors are alike, and on a chain, a map of a single 
 with neighboring numbers.
 
 The pictures are scikit-learn's: *china.jpg* and *flower.jpg*, 427 x 640 pixels.
-"""  # noqa: D205, D400
+"""
 
 import io
 import time

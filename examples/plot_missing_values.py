@@ -7,7 +7,7 @@ nothing has to be filled in first. Afterwards the map can fill it in, with what 
 
 From two of scikit-learn's sets, standardized, values are deleted at random: from wine (178 x 13)
 and from breast cancer (569 x 30). So the error of what is filled in is known.
-"""  # noqa: D205, D400
+"""
 
 import time
 import warnings

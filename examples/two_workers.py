@@ -23,7 +23,7 @@ where they were::
     ).fit()
 
 Two workers on one machine share its cores, and so they are no faster than one process.
-"""  # noqa: D205, D400
+"""
 
 import json
 import os

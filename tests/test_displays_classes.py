@@ -9,6 +9,7 @@ import matplotlib
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from pictures import assert_texts_are_whole_and_apart, texts_in
 from scipy.sparse import csr_matrix
 from sklearn.datasets import load_iris
 from sklearn.exceptions import NotFittedError
@@ -99,36 +100,6 @@ def legend_texts(legend):
 
 def legend_colors(legend):
     return np.array([patch.get_facecolor() for patch in legend.get_patches()])
-
-
-def texts_in(figure):
-    """All texts of a figure, its subfigures and its legends, that are shown."""
-    yield from figure.texts
-    for subfigure in figure.subfigs:
-        yield from texts_in(subfigure)
-    if figure is not figure.figure:
-        return
-    for ax in figure.axes:
-        yield from (ax.title, ax._left_title, *ax.texts)
-        if ax.get_legend():
-            yield from ax.get_legend().get_texts()
-        for axis in (ax.xaxis, ax.yaxis) if ax.axison else ():
-            yield axis.label
-            low, high = sorted(axis.get_view_interval())
-            for tick in axis.get_major_ticks():
-                if low <= tick.get_loc() <= high:
-                    yield from (tick.label1, tick.label2)
-
-
-def assert_texts_are_whole_and_apart(figure):
-    figure.canvas.draw()
-    shown = [text for text in texts_in(figure) if text.get_text() and text.get_visible()]
-    boxes = np.array([text.get_window_extent().extents for text in shown])
-    assert len(boxes) > 1
-    assert (boxes[:, :2] >= -1).all() and (boxes[:, 2:] <= figure.bbox.size + 1).all()
-    for k, j in itertools.combinations(range(len(boxes)), 2):
-        low, high = np.maximum(boxes[k, :2], boxes[j, :2]), np.minimum(boxes[k, 2:], boxes[j, 2:])
-        assert not (high - low > 2).all(), (shown[k], shown[j])
 
 
 class TestAllOfThem:

@@ -7,6 +7,7 @@ import matplotlib
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from pictures import assert_texts_are_whole_and_apart
 from sklearn.datasets import load_digits, load_iris
 from sklearn.exceptions import NotFittedError
 
@@ -51,33 +52,6 @@ def colors():
 def many_features(n_features):
     rng = np.random.RandomState(0)
     return rng.normal(size=(100, n_features)) * rng.permutation(np.linspace(1, 3, n_features))
-
-
-def texts_in(figure):
-    """All texts of a figure that are shown."""
-    figure.canvas.draw()
-    yield from figure.texts
-    for ax in figure.axes:
-        yield ax.title
-        for axis in (ax.xaxis, ax.yaxis) if ax.axison else ():
-            yield axis.label
-            low, high = sorted(axis.get_view_interval())
-            for tick in axis.get_major_ticks():
-                if low <= tick.get_loc() <= high:
-                    yield from (tick.label1, tick.label2)
-
-
-def assert_texts_are_whole_and_apart(figure):
-    page = figure.bbox.padded(1)
-    shown = [text for text in texts_in(figure) if text.get_text() and text.get_visible()]
-    boxes = [text.get_window_extent() for text in shown]
-    assert len(boxes) > 1
-    for k, box in enumerate(boxes):
-        assert page.x0 <= box.x0 and box.x1 <= page.x1, shown[k]
-        assert page.y0 <= box.y0 and box.y1 <= page.y1, shown[k]
-        for other in range(k):
-            is_apart = not box.padded(-1).overlaps(boxes[other].padded(-1))
-            assert is_apart, (shown[k], shown[other])
 
 
 def assert_cells_in_view(ax, grid):

@@ -25,7 +25,8 @@ from sklearn_tfsom.displays import _drawing as drawing
 from sklearn_tfsom.displays._anomaly import AnomalyMapDisplay, _check_truth
 from sklearn_tfsom.displays._data_space import DataSpaceDisplay
 from sklearn_tfsom.displays._labels import check_labels, place_labels
-from sklearn_tfsom.displays._trajectory import TrajectoryDisplay, _laps, _lines, _visits
+from sklearn_tfsom.displays._seams import laps
+from sklearn_tfsom.displays._trajectory import TrajectoryDisplay, _lines, _visits
 from sklearn_tfsom.metrics import u_matrix
 
 DISPLAYS = [DataSpaceDisplay, TrajectoryDisplay, AnomalyMapDisplay]
@@ -413,7 +414,7 @@ class TestTrajectory:
 
     def test_of_equal_ways_the_one_within_the_map_is_taken(self):
         grid = Grid(4, 4, "rectangular", "toroidal")
-        assert not _laps(grid, np.array([0, 0]), np.array([2, 8])).any()
+        assert not laps(grid, np.array([0, 0]), np.array([2, 8])).any()
 
     def test_pieces_over_a_seam_have_one_color(self):
         units = np.array([0, 5, 0, 5, 1])

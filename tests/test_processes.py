@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -15,7 +16,9 @@ TIMEOUT = 100  # seconds: a hang ends, a slow machine does not fail
 def run(script, given=b""):
     """Return what a script prints, as JSON, and all that comes on its standard error."""
     command = [sys.executable, "-c", COMMON + script]
-    done = subprocess.run(command, input=given, capture_output=True, timeout=TIMEOUT)
+    # From here, so that scripts find what lies beside this file.
+    here = Path(__file__).parent
+    done = subprocess.run(command, input=given, capture_output=True, timeout=TIMEOUT, cwd=here)
     assert done.returncode == 0, done.stderr.decode()
     return json.loads(done.stdout), done.stderr
 
@@ -388,17 +391,7 @@ def test_loky_workers_use_the_threads_that_joblib_gives_them(workers):
 # Threads
 
 THREADS = """
-from concurrent.futures import ThreadPoolExecutor
-
-def at_once(works):
-    barrier = threading.Barrier(len(works))
-
-    def together(work):
-        barrier.wait()
-        return work()
-
-    with ThreadPoolExecutor(len(works)) as threads:
-        return list(threads.map(together, works))
+from threads import at_once
 
 def fit(parameters, X):
     som = small_map(**parameters).fit(X)

@@ -4,32 +4,18 @@
 kinds of data, and the other methods.
 """
 
-import threading
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 import pytest
 from distributed_cases import DIGITS, holes
 from numpy.testing import assert_array_equal
 from scipy.sparse import csr_array
+from threads import at_once
 
 from sklearn_tfsom import TFSOM
 from sklearn_tfsom.distributed import unit_statistics
 
 N_THREADS = 16
 LARGE = np.random.RandomState(0).normal(size=(60_000, 8))
-
-
-def at_once(works):
-    """Call all of them, each in a thread of its own, from one moment on."""
-    barrier = threading.Barrier(len(works))
-
-    def together(work):
-        barrier.wait()
-        return work()
-
-    with ThreadPoolExecutor(len(works)) as threads:
-        return list(threads.map(together, works))
 
 
 def assert_same_at_once(function, arguments):

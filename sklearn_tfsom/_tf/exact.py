@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from sklearn_tfsom._tf.frame import known, spread_out
 
-# Units are searched in layers of this many lanes, or a multiple of it; see `search`. Measured
-# against 16: the same at 2,000 units, up to a quarter faster at 256 to 1,024.
+# Units are searched in layers of this many lanes, or a multiple of it; see `bmus_by_score`.
+# Measured against 16: the same at 2,000 units, up to a quarter faster at 256 to 1,024.
 _LANES = 32
 _MAX_LANES = 2**14  # for indices and counts of both to share an int32
 
@@ -46,8 +46,12 @@ class Terms(NamedTuple):
     factors32: tf.Tensor  # (n_features, n_layers * n_lanes) float32: the same, padded
     bias32: tf.Tensor  # (n_layers, n_lanes) float32; infinite for the padding
     bounds: Bounds
-    is_incomplete: bool  # whether samples have missing values
     geometry: str  # how distances come about, see `sklearn_tfsom._samples`
+
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether samples have missing values."""
+        return self.bounds.is_incomplete
 
 
 def search_terms(
@@ -83,7 +87,6 @@ def search_terms(
         tf.transpose(factors32),
         tf.reshape(bias32, [-1, n_lanes]),
         Bounds(n_terms, tf.sqrt(tf.reduce_max(norms)), extent, is_incomplete),
-        is_incomplete,
         geometry,
     )
 

@@ -48,7 +48,7 @@ def few_nearest(X: NDArray, codebook: NDArray, frame: Frame) -> NDArray[np.int64
 def few_apart(
     X: NDArray, codebook: NDArray, bmus: NDArray[np.int64], frame: Frame, geometry: str
 ) -> NDArray[np.float64]:
-    """Compute the distances of few samples to chosen units, (n_samples, n_bmus), in data units.
+    """Compute the distances of few samples to chosen units, (n_samples, n_bmus), in the frame.
 
     This is `inference._apart_tile` in NumPy.
     """
@@ -57,10 +57,8 @@ def few_apart(
         differences = rows[:, None] - units[bmus]
         differences[np.broadcast_to(np.isnan(X)[:, None], differences.shape)] = 0
         if geometry == "manhattan":
-            apart = np.abs(differences).sum(axis=2)
-        elif geometry == "chebyshev":
-            apart = np.abs(differences).max(axis=2)
-        else:
-            squared = np.einsum("ijk,ijk->ij", differences, differences)
-            apart = squared / 2 if geometry == "spherical" else np.sqrt(squared)
-    return apart / frame.unit(geometry)
+            return np.abs(differences).sum(axis=2)
+        if geometry == "chebyshev":
+            return np.abs(differences).max(axis=2)
+        squared = np.einsum("ijk,ijk->ij", differences, differences)
+        return squared / 2 if geometry == "spherical" else np.sqrt(squared)

@@ -307,18 +307,19 @@ def apart(samples: Samples, codebook: NDArray, bmus: NDArray) -> NDArray[np.floa
         return sparse.apart(samples, codebook, bmus)
     frame = Frame.of_codebook(codebook, samples.dtype)
     dtype, _, geometry = _kind(samples)
-    result = np.empty(bmus.shape)
     n_features = samples.shape[1]
-    if bmus.size * n_features <= FEW_DIFFERENCES:
-        result[:] = few_apart(samples[:], codebook, bmus, frame, geometry)
-        _without_direction(samples[:], result, geometry)
-    else:
-        inside = _inside(frame, codebook)
-        for rows in _tiles(len(samples), tile_rows(4 * n_features, n_features)):
-            units, tile = tf.constant(bmus[rows].T, tf.int32), samples[rows]
-            found = _apart_tile(dtype, geometry)(tf.constant(tile), *inside, units)
-            result[rows] = found.numpy().T / frame.unit(geometry)
-            _without_direction(tile, result[rows], geometry)
+    are_few = bmus.size * n_features <= FEW_DIFFERENCES
+    inside = [] if are_few else _inside(frame, codebook)
+    result = np.empty(bmus.shape)
+    for rows in _tiles(len(samples), tile_rows(4 * n_features, n_features)):
+        tile, units = samples[rows], bmus[rows]
+        if are_few:
+            found = few_apart(tile, codebook, units, frame, geometry)
+        else:
+            chosen = tf.constant(units.T, tf.int32)
+            found = _apart_tile(dtype, geometry)(tf.constant(tile), *inside, chosen).numpy().T
+        result[rows] = found / frame.unit(geometry)
+        _without_direction(tile, result[rows], geometry)
     if not np.isfinite(result).all():
         raise ValueError(TOO_FAR.format("float64"))
     return result

@@ -249,8 +249,8 @@ def search_tiles(
     """
     if n_tile is None:
         rows, norms = cut(tf.constant(0), n_samples)
-        found = _search(rows, norms, terms, exact)
-        return _decided(found, norms, exact, terms)
+        bmus, distances, pairs, _ = _search(rows, norms, terms, exact)
+        return _decided(bmus, distances, pairs, norms, exact, terms)
     n_tiles = -(-n_samples // n_tile)
 
     def next_tile(index: tf.Tensor, *arrays: tf.TensorArray) -> tuple:
@@ -262,12 +262,12 @@ def search_tiles(
             return exact(first + picked)
 
         found = _search(rows, norms, terms, exact_in_tile, compiled_rows)
-        bmus, distances, pairs, _ = found
-        if not is_absolute(terms.geometry):
+        bmus, distances, pairs, are_few = found
+        if not is_absolute(terms.geometry):  # where none compete
             bmus, distances, pairs = tf.cond(
-                found.are_few,
+                are_few,
                 lambda: (bmus, distances, pairs),
-                lambda: (*_decided(found, norms, exact_in_tile, terms), pairs[:0]),
+                lambda: (*_decided(*found[:3], norms, exact_in_tile, terms), pairs[:0]),
             )
         pairs += tf.stack([first, tf.zeros_like(first)])
         parts = zip(arrays, (bmus, distances, pairs, norms), strict=True)
@@ -289,25 +289,27 @@ def search_tiles(
         parallel_iterations=n_parallel,
     )
     bmus, distances, pairs, norms = (array.concat() for array in arrays)
-    return _decided(_Found(bmus, distances, pairs, tf.constant(True)), norms, exact, terms)
+    return _decided(bmus, distances, pairs, norms, exact, terms)
 
 
 def _decided(
-    found: _Found,
+    bmus: tf.Tensor,
+    distances: tf.Tensor,
+    pairs: tf.Tensor,
     norms: tf.Tensor,
     exact: Callable[[tf.Tensor], tf.Tensor],
     terms: Terms,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Decide between those that compete, and put them in their places."""
     if is_absolute(terms.geometry):  # none do
-        return found.bmus, found.distances
+        return bmus, distances
 
     def put() -> tuple[tf.Tensor, tf.Tensor]:
-        rows, units, squared = decide(found.pairs, norms, exact, terms)
+        rows, units, squared = decide(pairs, norms, exact, terms)
         apart = as_distances(squared, terms.geometry)
         return (
-            tf.tensor_scatter_nd_update(found.bmus, rows, units),
-            tf.tensor_scatter_nd_update(found.distances, rows, apart),
+            tf.tensor_scatter_nd_update(bmus, rows, units),
+            tf.tensor_scatter_nd_update(distances, rows, apart),
         )
 
-    return tf.cond(tf.size(found.pairs) > 0, put, lambda: (found.bmus, found.distances))
+    return tf.cond(tf.size(pairs) > 0, put, lambda: (bmus, distances))

@@ -41,29 +41,34 @@ def _move(moved: tf.Tensor, codebook: tf.Tensor) -> tf.Tensor:
     return tf.sqrt(tf.reduce_mean(squared))
 
 
+def _epoch(
+    rows: Rows,
+    codebook: tf.Tensor,
+    sphere: Sphere | None,
+    kernel: tuple[tf.Tensor, tf.Tensor],
+    is_incomplete: bool,
+    geometry: str,
+    *tiling: tf.Tensor,
+) -> list[tf.Tensor]:
+    """Search, sum up and move: the codebook, the sums and the counts, and what is measured."""
+    terms = search_terms(codebook, _extent(sphere), is_incomplete, geometry)
+    total = statistics(rows, terms, *tiling)
+    moved = update(codebook, total.sums, total.counts, smoother(*kernel), sphere)
+    measured = tf.stack([total.error, _move(moved, codebook)])
+    return [moved, total.sums, total.counts, measured]
+
+
 @one_graph
 def epoch_graph(
     dtype: tf.DType, is_separable: bool, is_incomplete: bool, geometry: str
 ) -> tf.types.experimental.PolymorphicFunction:
     """Make the graph of an epoch of many tiles."""
 
-    def epoch(
-        values: tf.Tensor,
-        norms: tf.Tensor,
-        weights: tf.Tensor,
-        codebook: tf.Tensor,
-        center: tf.Tensor,
-        scale: tf.Tensor,
-        first: tf.Tensor,
-        second: tf.Tensor,
-        *tiling: tf.Tensor,
-    ) -> list[tf.Tensor]:
+    def epoch(*inputs: tf.Tensor) -> list[tf.Tensor]:
+        *rows, codebook, center, scale, first, second, n_tile, compiled_rows = inputs
         sphere = _sphere(geometry == "spherical", center, scale)
-        terms = search_terms(codebook, _extent(sphere), is_incomplete, geometry)
-        total = statistics(Rows(values, norms, weights), terms, *tiling)
-        moved = update(codebook, total.sums, total.counts, smoother(first, second), sphere)
-        measured = tf.stack([total.error, _move(moved, codebook)])
-        return [moved, total.sums, total.counts, measured]
+        kind = is_incomplete, geometry
+        return _epoch(Rows(*rows), codebook, sphere, (first, second), *kind, n_tile, compiled_rows)
 
     signature = [*_rows(dtype), _CODEBOOK, *_SPHERE, *kernel_signature(is_separable)]
     signature += [tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.int32)]
@@ -81,29 +86,17 @@ def epochs_graph(
     ways round.
     """
 
-    def epochs(
-        values: tf.Tensor,
-        norms: tf.Tensor,
-        weights: tf.Tensor,
-        codebook: tf.Tensor,
-        center: tf.Tensor,
-        scale: tf.Tensor,
-        firsts: tf.Tensor,
-        seconds: tf.Tensor,
-    ) -> list[tf.Tensor]:
-        sphere = _sphere(geometry == "spherical", center, scale)
-        rows, n_epochs = Rows(values, norms, weights), tf.shape(firsts)[0]
+    def epochs(*inputs: tf.Tensor) -> list[tf.Tensor]:
+        *rows, codebook, center, scale, firsts, seconds = inputs
+        sphere, n_epochs = _sphere(geometry == "spherical", center, scale), tf.shape(firsts)[0]
 
         def epoch(
             n: tf.Tensor, codebook: tf.Tensor, left: list[tf.TensorArray]
         ) -> tuple[tf.Tensor, tf.Tensor, list[tf.TensorArray]]:
-            terms = search_terms(codebook, _extent(sphere), is_incomplete, geometry)
-            total = statistics(rows, terms)
-            smooth = smoother(firsts[n], seconds[n])
-            moved = update(codebook, total.sums, total.counts, smooth, sphere)
-            measured = tf.stack([total.error, _move(moved, codebook)])
-            leaves = [moved, total.sums, total.counts, measured]
-            return n + 1, moved, [a.write(n, x) for a, x in zip(left, leaves, strict=True)]
+            kernel = firsts[n], seconds[n]
+            leaves = _epoch(Rows(*rows), codebook, sphere, kernel, is_incomplete, geometry)
+            written = [a.write(n, x) for a, x in zip(left, leaves, strict=True)]
+            return n + 1, leaves[0], written
 
         shapes = [[None, None]] * 3 + [[2]]
         left = [tf.TensorArray(tf.float64, n_epochs, element_shape=shape) for shape in shapes]

@@ -36,8 +36,10 @@ def laps(grid: Grid, units: NDArray, others: NDArray) -> NDArray[np.int64]:
     return few[np.argmin(np.round(np.linalg.norm(ways, axis=2), 9), axis=1)]
 
 
-def cut_at_seams(grid: Grid, ends: NDArray, units: NDArray, lap: NDArray) -> list[NDArray]:
-    """Cut a line that crosses seams there, and bring the pieces back onto the map."""
+def cut(grid: Grid, ends: NDArray, units: NDArray, lap: NDArray) -> list[NDArray]:
+    """Cut a line where it crosses seams, and bring the pieces back onto the map."""
+    if not lap.any():
+        return [ends]
     vectors = _lap_vectors(grid)
     start, way = ends[0], ends[1] + lap @ vectors - ends[0]
     # Rows of a hexagonal lattice end half a spacing apart: the edge is between those of the two.

@@ -12,9 +12,8 @@ from sklearn_tfsom._grid import Grid
 from sklearn_tfsom._validation import choice
 from sklearn_tfsom.displays import _drawing as drawing
 from sklearn_tfsom.displays import _reading as reading
+from sklearn_tfsom.displays import _seams as seams
 from sklearn_tfsom.displays._labels import background_color, check_labels, place_labels
-from sklearn_tfsom.displays._seams import cut_at_seams, points_along
-from sklearn_tfsom.displays._seams import laps as _laps
 from sklearn_tfsom.displays._times import add_time_bar, as_numbers, check_times, time_colors
 from sklearn_tfsom.metrics import u_matrix
 from sklearn_tfsom.metrics._reading import check_argument, check_fitted_grid
@@ -318,7 +317,7 @@ class TrajectoryDisplay:
             ax,
             places[[visit for visit, _ in anchors]],
             [text for _, text in anchors],
-            things=points_along(lines),
+            things=seams.points_along(lines),
         )
         self.ax_, self.figure_ = ax, ax.figure
         return self
@@ -360,12 +359,12 @@ def _lines(
     steps : ndarray of int64, shape (n_steps,)
         The visits to set out from.
     """
-    laps = _laps(grid, units[steps], units[steps + 1])
+    laps = seams.laps(grid, units[steps], units[steps + 1])
     lines: list[NDArray] = []
     arrivals: list[int] = []
     for step, lap in zip(steps, laps, strict=True):
         ends = places[[step, step + 1]]
-        pieces = cut_at_seams(grid, ends, units[[step, step + 1]], lap) if lap.any() else [ends]
+        pieces = seams.cut(grid, ends, units[[step, step + 1]], lap)
         lines += pieces
         arrivals += [int(step) + 1] * len(pieces)
     return lines, np.array(arrivals, dtype=np.int64)

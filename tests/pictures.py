@@ -1,0 +1,35 @@
+"""What tests of pictures look at: all texts of a figure, and whether they can be read."""
+
+import itertools
+
+import numpy as np
+
+
+def texts_in(figure):
+    """All texts of a figure, its subfigures and its legends, that are shown."""
+    yield from figure.texts
+    for subfigure in figure.subfigs:
+        yield from texts_in(subfigure)
+    if figure is not figure.figure:
+        return
+    for ax in figure.axes:
+        yield from (ax.title, ax._left_title, *ax.texts)
+        if ax.get_legend():
+            yield from ax.get_legend().get_texts()
+        for axis in (ax.xaxis, ax.yaxis) if ax.axison else ():
+            yield axis.label
+            low, high = sorted(axis.get_view_interval())
+            for tick in axis.get_major_ticks():
+                if low <= tick.get_loc() <= high:
+                    yield from (tick.label1, tick.label2)
+
+
+def assert_texts_are_whole_and_apart(figure):
+    figure.canvas.draw()
+    shown = [text for text in texts_in(figure) if text.get_text() and text.get_visible()]
+    boxes = np.array([text.get_window_extent().extents for text in shown])
+    assert len(boxes) > 1
+    assert (boxes[:, :2] >= -1).all() and (boxes[:, 2:] <= figure.bbox.size + 1).all()
+    for k, j in itertools.combinations(range(len(boxes)), 2):
+        low, high = np.maximum(boxes[k, :2], boxes[j, :2]), np.minimum(boxes[k, 2:], boxes[j, 2:])
+        assert not (high - low > 2).all(), (shown[k], shown[j])
