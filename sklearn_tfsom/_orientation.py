@@ -35,9 +35,6 @@ _WEIGHT_OF_FOLDS, _MARGIN = 2.0, 1e-3
 # Samples searched at once: so their distances to all units stay small, and in the cache.
 _ROWS_AT_ONCE = 512
 
-# Samples are told apart by so many of their features, at most.
-_MOST_FEATURES = 256
-
 
 def epoch_to_mirror_at(grid: Grid, n_epochs: int, geometry: str) -> int | None:
     """Return the epoch after which the map is mirrored, 1 being the first; None where it is not.
@@ -49,63 +46,6 @@ def epoch_to_mirror_at(grid: Grid, n_epochs: int, geometry: str) -> int | None:
     epoch = int(_WHEN * n_epochs)
     is_tried = geometry in ("euclidean", "spherical") and grid.n_units <= _MOST_UNITS
     return epoch if is_tried and not is_its_own and epoch > 0 else None
-
-
-def some_samples(samples: Samples, workers: Workers) -> NDArray[np.int64] | slice:
-    """Choose samples by what they are, and by nothing else.
-
-    Neither their order, nor repetition instead of weights, nor how they are divided among workers
-    changes which are chosen: those whose values give the lowest random numbers.
-    """
-    if workers.sum(len(samples)) <= MOST_SAMPLES:
-        return slice(None)
-    n_features = samples.shape[1]
-    step = -(-n_features // _MOST_FEATURES)
-    projection = np.zeros(n_features)
-    projection[::step] = np.random.RandomState(0).normal(size=len(projection[::step]))
-    numbers = np.concatenate(
-        [_random_numbers(_projected(samples[rows], projection, step)) for rows in samples.tiles()]
-    )
-    lowest = workers.gather(_lowest(numbers)).ravel()
-    limit = _lowest(lowest[np.isfinite(lowest)])[-1]
-    chosen = np.flatnonzero(numbers <= limit)
-    return chosen if len(chosen) else np.array([0])  # a worker without any is still one
-
-
-def _projected(tile: Any, projection: NDArray, step: int) -> NDArray[np.float64]:
-    if not isinstance(tile, np.ndarray):
-        return tile.astype(np.float64) @ projection
-    few = tile[:, ::step].astype(np.float64)
-    few[np.isnan(few)] = 0
-    return few @ projection[::step]
-
-
-def _random_numbers(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Numbers from 0 to 1 that look random, the same for the same value: a mix of its bits.
-
-    In float32, so that rounding in the products before makes no difference.
-    """
-    with np.errstate(over="ignore"):
-        bits = (values.astype(np.float32) + np.float32(0)).view(np.uint32).astype(np.uint64)
-        for multiplier in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):  # MurmurHash3's last steps
-            bits ^= bits >> np.uint64(33)
-            bits *= np.uint64(multiplier)
-        bits ^= bits >> np.uint64(33)
-    return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
-
-
-def _lowest(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Find the lowest different numbers, (MOST_SAMPLES,), infinite where there are not as many."""
-    few = numbers
-    if len(numbers) > 2 * MOST_SAMPLES:
-        few = np.partition(numbers, 2 * MOST_SAMPLES)[: 2 * MOST_SAMPLES]
-    different = np.unique(few)
-    if len(different) < min(MOST_SAMPLES, len(numbers)):
-        different = np.unique(numbers)
-    lowest = np.full(MOST_SAMPLES, np.inf)
-    different = different[:MOST_SAMPLES]
-    lowest[: len(different)] = different
-    return lowest
 
 
 def is_better(

@@ -121,12 +121,12 @@ def residuals_of(
     """Covariance of the samples around their units, for `impute`; None where it is not kept.
 
     Where the means of the units are those of all samples, it follows from the samples' own
-    covariance. Mini-batches remember fewer, and training that a callback stopped on a coarser grid
-    has none for these units: then, as for missing values, it takes a pass over the samples.
+    covariance. Mini-batches remember fewer, and training that a callback stopped on a coarser
+    grid or a subset has none: then, as for missing values, it takes a pass over the samples.
     """
     if plan.samples.geometry != "euclidean" or samples.shape[1] > MOST_FEATURES:
         return None
-    is_of_all = plan.batches is None and len(units.counts) == plan.grid.n_units
+    is_of_all = plan.batches is None and units is not None
     if plan.covariance is not None and is_of_all:
         residuals = covariance_around_units(
             plan.covariance, plan.spread, plan.mean, codebook, units.means, units.counts

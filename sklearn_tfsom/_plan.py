@@ -17,7 +17,14 @@ from sklearn_tfsom._order import deal, in_order
 from sklearn_tfsom._orientation import epoch_to_mirror_at
 from sklearn_tfsom._principal_plane import PrincipalPlane, principal_plane
 from sklearn_tfsom._samples import METRICS, Samples, as_codebook, is_zero
-from sklearn_tfsom._schedules import RADIUS_DECAYS, StreamSchedule, grid_schedule, radius_schedule
+from sklearn_tfsom._schedules import (
+    RADIUS_DECAYS,
+    StreamSchedule,
+    grid_schedule,
+    radius_schedule,
+    subset_schedule,
+)
+from sklearn_tfsom._subsets import Subsets
 from sklearn_tfsom._workers import ALONE, Workers
 
 FEATURES = ("distances", "coordinates", "activations")
@@ -64,6 +71,8 @@ class Plan(NamedTuple):
     grid: Grid
     radii: NDArray[np.float64]  # (max_iter,)
     grids: list[Grid]  # (max_iter,), the grid that is searched in each epoch
+    sizes: list[int | None]  # (max_iter,), of the subset that is searched; None: all samples
+    subsets: Subsets  # of the samples
     mirrored_after: int | None  # so many epochs; None where there is nothing to try
     codebook: NDArray[np.float64]  # where training starts, on the first of these grids
     neighborhood: str | Neighborhood
@@ -106,7 +115,9 @@ def make_plan(
         )
     radii = _radii(som, grid)
     neighborhood = checked_neighborhood(som, som.neighborhood)
-    grids = [grid] * len(radii)
+    grids: list[Grid] = [grid] * len(radii)
+    sizes: list[int | None] = [None] * len(radii)
+    subsets = Subsets(samples, sample_weight, workers)
     batches = mirrored_after = None
     total = float(workers.sum(sample_weight.sum()))
     if som.batch_size is not None and som.batch_size < total:
@@ -124,6 +135,7 @@ def make_plan(
         batches = deal(order, reached, som.batch_size)
     elif som.coarse_to_fine and _starts_from_pca(som) and is_separable(grid, neighborhood):
         grids = grid_schedule(grid, radii)
+        sizes = [subsets.if_worthwhile(size) for size in subset_schedule(grids, radii)]
         if isinstance(som.radius_decay, str):
             mirrored_after = epoch_to_mirror_at(grid, len(radii), samples.geometry)
     return Plan(
@@ -137,6 +149,8 @@ def make_plan(
         grid,
         radii,
         grids,
+        sizes,
+        subsets,
         mirrored_after,
         _codebook(som, grids[0], samples, sample_weight, plane, workers),
         neighborhood,

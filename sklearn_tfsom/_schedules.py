@@ -53,6 +53,15 @@ _MIN_BATCH, _MAX_BATCH, _BATCH_PER_UNIT, _BATCH_PER_SEEN = 4.0, 1024.0, 0.25, 0.
 # search of 0.57 on 20x20 and 0.43 on 50x40.
 _SPACINGS_PER_RADIUS = 1.25
 
+# While the radius falls so many samples stand for all of them, in all or for each unit of the grid
+# that is searched, where all are more than twice as many. The neighborhood averages over several
+# units, and the epochs at the last radius search all samples. Measured on 10 sets of 20,000 to
+# 300,000 samples, QE and TE against those of whole epochs (standard error of TE 0.001): with 32
+# and at least 8,192 1.004, +0.004; with 48 and 16,384 1.002, +0.001; with 64 1.001, +0.001. With
+# few, what stands for a unit is too noisy for the map to be as smooth. 16,000 and a few that
+# share their values are two tiles.
+_MIN_SUBSET, _SUBSET_PER_UNIT = 16_000, 48
+
 
 def radius_schedule(
     decay: str | ArrayLike,
@@ -136,11 +145,41 @@ def grid_schedule(grid: Grid, radii: NDArray[np.float64]) -> list[Grid]:
     -------
     grids : list of Grid
     """
-    # Never coarser than before: a narrow neighborhood reaches no grid that is coarser than it.
-    narrowest = np.minimum.accumulate(np.minimum(radii, grid.n_rows + grid.n_columns))
+    narrowest = _narrowest(grid, radii)
     halvings = np.floor(2 * np.log2(_SPACINGS_PER_RADIUS * narrowest)) / 2
     spacings = np.where(narrowest > radii[-1], 2.0 ** np.maximum(halvings, 0), 1)
     return [grid.coarsened(spacing) for spacing in spacings]
+
+
+def subset_schedule(grids: list[Grid], radii: NDArray[np.float64]) -> list[int | None]:
+    """Size of the subset that stands for all samples in each epoch of coarse-to-fine training.
+
+    None where it is all of them: from the last radius on.
+
+    Parameters
+    ----------
+    grids : list of Grid
+        What is searched in each epoch.
+    radii : ndarray of float64, shape (max_iter,)
+        Radius of each epoch, in lattice spacings.
+
+    Returns
+    -------
+    sizes : list of int or None
+    """
+    is_wide = _narrowest(grids[-1], radii) > radii[-1]
+    return [
+        max(_MIN_SUBSET, _SUBSET_PER_UNIT * grid.n_units) if wide else None
+        for grid, wide in zip(grids, is_wide, strict=True)
+    ]
+
+
+def _narrowest(grid: Grid, radii: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the narrowest radius up to each epoch, no wider than the map.
+
+    Training never goes back to a coarser grid: a narrow neighborhood reaches none.
+    """
+    return np.minimum.accumulate(np.minimum(radii, grid.n_rows + grid.n_columns))
 
 
 class StreamSchedule(NamedTuple):

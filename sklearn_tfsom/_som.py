@@ -29,7 +29,7 @@ from sklearn_tfsom._grid import grid_of
 from sklearn_tfsom._heights import u_heights
 from sklearn_tfsom._imputation import expected_values, variances_of
 from sklearn_tfsom._neighborhood import kernels
-from sklearn_tfsom._orientation import is_better, some_samples
+from sklearn_tfsom._orientation import MOST_SAMPLES, is_better
 from sklearn_tfsom._outcome import (
     Found,
     attributes_of,
@@ -389,12 +389,10 @@ class TFSOM(
         start = plan.codebook, frame, itertools.islice(_steps(plan), n_done, None)
         if plan.batches is None:
             epochs = core.train_epochs(
-                plan.samples,
-                plan.sample_weight,
+                plan.subsets,
                 *start,
                 trial=_trial(plan, workers),
                 state=state,
-                workers=workers,
             )
         else:
             memory = memory_of_batches(plan.grid.n_units, self.batch_size, plan.total_weight)
@@ -408,15 +406,9 @@ class TFSOM(
             codebook = workers.from_first(epoch.codebook()).astype(samples.dtype)
             units = epoch.units()
             found = find(samples, weights, codebook, workers)
-            is_coarse = len(units.counts) != plan.grid.n_units
+            learnt = units or core.Units(codebook, found.hits[:, None])
             attributes = attributes_of(
-                self,
-                plan.grid,
-                self.metric,
-                codebook,
-                core.Units(codebook, found.hits[:, None]) if is_coarse else units,
-                found,
-                history,
+                self, plan.grid, self.metric, codebook, learnt, found, history
             )
             attributes["n_samples_seen_"] = plan.total_weight
             attributes["_is_from_stream"] = False
@@ -934,16 +926,18 @@ class TFSOM(
 def _steps(plan: Plan) -> Iterator[Any]:
     """Plan each epoch: search its grid, and smooth onto that of the next one."""
     kernel = kernels(plan.grid, plan.neighborhood)
-    for epoch, (radius, grid, next_grid) in enumerate(
-        zip(plan.radii, plan.grids, [*plan.grids[1:], plan.grid], strict=True), start=1
-    ):
+    each = list(zip(plan.radii, plan.grids, plan.sizes, strict=True))
+    for epoch, (radius, grid, size) in enumerate(each, start=1):
         is_to_mirror = epoch == plan.mirrored_after
+        _, next_grid, next_size = each[epoch] if epoch < len(each) else (None, grid, None)
         yield tensorflow_core().Step(
             float(radius),
             kernel(radius, grid, grid),
             kernel(radius, grid, next_grid) if next_grid != grid else None,
             functools.partial(kernel, radius, grid, plan.grid) if grid != plan.grid else None,
             kernel(radius, grid, next_grid, is_mirrored=True) if is_to_mirror else None,
+            size,
+            epoch < len(each) and (grid, size) == (next_grid, next_size) and not is_to_mirror,
         )
 
 
@@ -951,12 +945,7 @@ def _trial(plan: Plan, workers: Workers) -> Any:
     """Prepare to try both ways round, where the plan says so."""
     if plan.mirrored_after is None:
         return None
-    samples, weights = plan.samples, plan.sample_weight
-    chosen = some_samples(samples, workers)
-    if not isinstance(chosen, slice):
-        samples, weights = samples.take(chosen), weights[chosen]
-        if workers.are_several and plan.samples.has_missing:
-            samples = samples.marked_as_incomplete()
+    samples, weights = plan.subsets.of(MOST_SAMPLES)
     judge = functools.partial(
         is_better, samples=samples, sample_weight=weights, grid=plan.grid, workers=workers
     )

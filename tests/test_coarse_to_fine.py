@@ -13,6 +13,8 @@ from sklearn_tfsom._grid import BOUNDARIES, LATTICES, Grid
 from sklearn_tfsom._principal_plane import principal_plane
 from sklearn_tfsom._samples import Samples
 from sklearn_tfsom._schedules import grid_schedule, radius_schedule
+from sklearn_tfsom._subsets import Subsets
+from sklearn_tfsom._workers import ALONE
 from sklearn_tfsom.metrics import topographic_error
 
 RADII = [4.0, 2.7, 1.9, 1.3, 1.0, 1.0]
@@ -157,6 +159,7 @@ def test_a_map_stopped_while_coarse_is_the_whole_map(blobs):
     start = np.random.RandomState(0).normal(size=(coarser.n_units, 4))
     frame = core.Frame.around(blobs.mean(axis=0), 1.0)
 
+    subsets = Subsets(Samples(blobs), np.ones(len(blobs)), ALONE)
     step = core.Step(
         3.0,
         kernel(3.0, coarser, coarser),
@@ -164,14 +167,12 @@ def test_a_map_stopped_while_coarse_is_the_whole_map(blobs):
         lambda: kernel(3.0, coarser, whole),
     )
     last = core.Step(1.0, kernel(1.0, whole, whole))
-    epochs = core.train_epochs(Samples(blobs), np.ones(len(blobs)), start, frame, [step, last])
+    epochs = core.train_epochs(subsets, start, frame, [step, last])
     stopped = next(epochs).codebook()
     step = step._replace(to_next=kernel(3.0, coarser, whole))
-    epochs = core.train_epochs(Samples(blobs), np.ones(len(blobs)), start, frame, [step, last])
+    epochs = core.train_epochs(subsets, start, frame, [step, last])
     next(epochs)
-    codebook = next(
-        core.train_epochs(Samples(blobs), np.ones(len(blobs)), stopped, frame, [last])
-    ).codebook()
+    codebook = next(core.train_epochs(subsets, stopped, frame, [last])).codebook()
     assert stopped.shape == (whole.n_units, 4)
     assert_allclose(next(epochs).codebook(), codebook, rtol=1e-9, atol=1e-9)
 

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import reference
-from numpy.testing import assert_allclose, assert_array_equal
+from numpy.testing import assert_allclose
 from scipy.sparse import csr_array
 from sklearn.datasets import load_iris, load_wine
 from sklearn.preprocessing import scale
@@ -14,10 +14,8 @@ from sklearn.preprocessing import scale
 from sklearn_tfsom import TFSOM
 from sklearn_tfsom._grid import Grid
 from sklearn_tfsom._orientation import (
-    MOST_SAMPLES,
     epoch_to_mirror_at,
     is_better,
-    some_samples,
 )
 from sklearn_tfsom._plan import make_plan
 from sklearn_tfsom._principal_plane import principal_plane
@@ -147,48 +145,6 @@ class TestWhereItIsTried:
         som = TFSOM((6, 5), **params)
         samples = Samples(IRIS, som.metric)
         assert make_plan(som, samples, np.ones(150)).mirrored_after is None
-
-
-class TestSamples:
-    def test_few_are_all(self):
-        assert some_samples(Samples(IRIS), ALONE) == slice(None)
-        assert some_samples(Samples(MANY[:MOST_SAMPLES]), ALONE) == slice(None)
-
-    def test_many_are_some(self):
-        chosen = some_samples(Samples(MANY), ALONE)
-        assert len(np.unique(chosen)) == len(chosen)
-        assert MOST_SAMPLES <= len(chosen) < MOST_SAMPLES + 10  # a few projections coincide
-        # They are like all of them.
-        assert_allclose(MANY[chosen].mean(axis=0), 0, atol=0.06)
-        assert_allclose(np.cov(MANY[chosen].T), np.eye(3), atol=0.08)
-
-    def test_order_and_repetition_change_nothing(self):
-        chosen = {tuple(row) for row in MANY[some_samples(Samples(MANY), ALONE)]}
-        order = RNG.permutation(np.repeat(np.arange(len(MANY)), 1 + np.arange(len(MANY)) % 3))
-        again = MANY[order][some_samples(Samples(MANY[order]), ALONE)]
-        assert {tuple(row) for row in again} == chosen
-
-    def test_sparse_ones_are_the_same(self):
-        X = np.maximum(MANY, 0)
-        dense = some_samples(Samples(X), ALONE)
-        assert_array_equal(some_samples(Samples(csr_array(X)), ALONE), dense)
-
-    def test_equal_ones_go_together(self):
-        X = np.round(MANY[:, :1])
-        chosen = some_samples(Samples(X), ALONE)
-        assert len(chosen) == len(X)  # there are fewer values than would do
-
-    def test_missing_values(self):
-        X = MANY.copy()
-        X[::3, 1] = np.nan
-        assert MOST_SAMPLES <= len(some_samples(Samples(X), ALONE)) < MOST_SAMPLES + 10
-
-    @pytest.mark.parametrize("params", [{}, {"metric": "cosine"}])
-    def test_fits_of_many_obey_weights(self, params):
-        X, weights = MANY[:6000], np.arange(6000) % 3
-        one = TFSOM((5, 4), **params).fit(X, sample_weight=weights)
-        other = TFSOM((5, 4), **params).fit(np.repeat(X, weights, axis=0)[::-1])
-        assert_allclose(one.codebook_, other.codebook_, rtol=1e-7, atol=1e-9)
 
 
 class FrameOfOne:

@@ -9,7 +9,9 @@ from sklearn_tfsom import TFSOM
 from sklearn_tfsom._grid import Grid
 from sklearn_tfsom._neighborhood import kernels
 from sklearn_tfsom._samples import Samples
+from sklearn_tfsom._subsets import Subsets
 from sklearn_tfsom._tf.startup import tensorflow_core
+from sklearn_tfsom._workers import ALONE
 
 
 def nearest(X, codebook, n_bmus=1):
@@ -130,8 +132,7 @@ def test_tile_size_changes_nothing(dtype, neighborhood):
     results = []
     for n_tile in (1000, 7, 64, 999):
         epochs = engine.train_epochs(
-            Samples(X),
-            weights,
+            Subsets(Samples(X), weights, ALONE),
             start,
             engine.Frame.around(X.mean(axis=0), 1.0),
             [engine.Step(r, kernel(r)) for r in (2.0, 1.5, 1.0, 1.0)],

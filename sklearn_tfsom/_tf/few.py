@@ -43,22 +43,3 @@ def few_nearest(X: NDArray, codebook: NDArray, frame: Frame) -> NDArray[np.int64
     if np.count_nonzero(near) > len(X):  # seldom: so only then which features differ is asked
         near = within_rounding(values[units.max(axis=0) > units.min(axis=0)])
     return np.argmax(near, axis=1)[:, None]
-
-
-def few_apart(
-    X: NDArray, codebook: NDArray, bmus: NDArray[np.int64], frame: Frame, geometry: str
-) -> NDArray[np.float64]:
-    """Compute the distances of few samples to chosen units, (n_samples, n_bmus), in the frame.
-
-    This is `inference._apart_tile` in NumPy.
-    """
-    with np.errstate(over="ignore", invalid="ignore"):  # far out: the caller sees what comes
-        rows, units = frame.enter(X), frame.enter(codebook)
-        differences = rows[:, None] - units[bmus]
-        differences[np.broadcast_to(np.isnan(X)[:, None], differences.shape)] = 0
-        if geometry == "manhattan":
-            return np.abs(differences).sum(axis=2)
-        if geometry == "chebyshev":
-            return np.abs(differences).max(axis=2)
-        squared = np.einsum("ijk,ijk->ij", differences, differences)
-        return squared / 2 if geometry == "spherical" else np.sqrt(squared)

@@ -88,16 +88,6 @@ def spread_out(rows: tf.Tensor, is_incomplete: bool) -> tf.Tensor:
     return tf.concat([known(rows), mask], axis=1)
 
 
-def lengths(differences: tf.Tensor, geometry: str) -> tf.Tensor:
-    """Distances that differences make, over their known features: over the last axis."""
-    differences = known(differences)
-    if geometry == "manhattan":
-        return tf.reduce_sum(tf.abs(differences), axis=-1)
-    if geometry == "chebyshev":
-        return tf.reduce_max(tf.abs(differences), axis=-1)
-    return as_distances(tf.reduce_sum(tf.square(differences), axis=-1), geometry)
-
-
 def as_distances(squared: tf.Tensor, geometry: str) -> tf.Tensor:
     """Turn squared Euclidean distances into those of a geometry.
 

@@ -25,10 +25,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from sklearn_tfsom._tf.data import Data, Kernel, Moved
 from sklearn_tfsom._tf.frame import Frame
-from sklearn_tfsom._workers import ALONE, Workers
 
 if TYPE_CHECKING:
     from sklearn_tfsom._samples import Samples
+    from sklearn_tfsom._subsets import Subsets
 
 
 class Step(NamedTuple):
@@ -39,6 +39,8 @@ class Step(NamedTuple):
     to_next: Kernel | None = None  # from there to the next epoch's grid, if that is another
     to_map: Callable[[], Kernel] | None = None  # from there to the whole map, if that is another
     to_mirrored: Kernel | None = None  # from there to the next grid mirrored, to try that, too
+    size: int | None = None  # of the subset of the samples that is searched; None: all of them
+    goes_on: bool = False  # whether the next epoch searches the same samples on the same grid
 
 
 class Trial(NamedTuple):
@@ -56,7 +58,8 @@ class Epoch(NamedTuple):
     quantization_error: float  # of the codebook that the epoch began with, in data units
     move: float  # root mean square move of the code vectors, in data units
     codebook: Callable[[], NDArray[np.float64]]  # of the whole map, in data units, when asked for
-    units: Callable[[], Units]  # of the grid that was searched, when asked for
+    # When asked for; None unless the whole map and all samples were searched.
+    units: Callable[[], Units | None]
     state: Callable[[], State]  # what the next epoch begins with, when asked for
 
 
@@ -132,24 +135,21 @@ def units_of(sums: ArrayLike, counts: ArrayLike, frame: Frame) -> Units:
 
 
 def train_epochs(
-    samples: Samples,
-    sample_weight: NDArray[np.float64],
+    subsets: Subsets,
     codebook: NDArray[np.float64],
     frame: Frame,
     steps: Iterable[Step],
     *,
     trial: Trial | None = None,
     state: State | None = None,
-    workers: Workers = ALONE,
     n_tile: int | None = None,
 ) -> Iterator[Epoch]:
     """Train a codebook, epoch by epoch.
 
     Parameters
     ----------
-    samples : Samples
-        NaN where a value is missing.
-    sample_weight : ndarray of float64, shape (n_samples,)
+    subsets : Subsets
+        The samples, NaN where a value is missing; of each worker, who all do the same steps.
     codebook : ndarray of float64, shape (n_units, n_features)
         Where training starts, on the first step's grid. All in data units.
     frame : Frame
@@ -160,8 +160,6 @@ def train_epochs(
         For the step that has a way to the mirrored map.
     state : State, default=None
         What to begin with instead of the codebook: that of the epoch before.
-    workers : Workers, default=ALONE
-        Those who have samples. Each does the same steps.
     n_tile : int, default=None
         Rows per tile; by default what fits the cache.
 
@@ -169,35 +167,47 @@ def train_epochs(
     ------
     epoch : Epoch
     """
-    data = Data(samples, sample_weight, frame, n_tile, workers)
     current = tf.constant(frame.enter(codebook) if state is None else state["codebook"])
     steps = iter(steps)
     n_done, all_steps = 0, []
     if trial is not None:
         all_steps = list(steps)
         steps = iter(all_steps)
-    while run := _run(steps, data.n_epochs_at_once(current)):
+
+    @functools.lru_cache(maxsize=1)  # one is in memory at a time
+    def data_of(size: int | None) -> Data:
+        return Data(*subsets.of(size), frame, n_tile, subsets.workers)
+
+    for first in steps:
+        data = data_of(first.size)
+        run = _run(first, steps, data.n_epochs_at_once(current))
         for step, moved in zip(run, data.epochs(current, [s.kernel for s in run]), strict=True):
             n_done += 1
 
-            def trained(step: Step = step, moved: Moved = moved) -> NDArray[np.float64]:
+            def trained(
+                step: Step = step, moved: Moved = moved, data: Data = data
+            ) -> NDArray[np.float64]:
                 return frame.leave(data.onto(step.to_map and step.to_map(), moved).numpy())
 
-            def units(moved: Moved = moved) -> Units:
+            def units(
+                moved: Moved = moved,
+                data: Data = data,
+                is_whole: bool = step.to_map is None and step.size is None,
+            ) -> Units | None:
+                if not is_whole:
+                    return None
                 units = units_of(moved.sums, moved.counts, frame)
                 return units._replace(counts=units.counts * data.unit_weight)
 
             @functools.cache
             def following(
-                step: Step = step, moved: Moved = moved, n_done: int = n_done
+                step: Step = step, moved: Moved = moved, n_done: int = n_done, data: Data = data
             ) -> tf.Tensor:
                 own = data.onto(step.to_next, moved)
                 if trial is None or step.to_mirrored is None:
                     return own
                 mirrored = data.onto(step.to_mirrored, moved)
-                some = data
-                if trial.samples is not samples:
-                    some = Data(trial.samples, trial.sample_weight, frame, n_tile, workers)
+                some = Data(trial.samples, trial.sample_weight, frame, n_tile, subsets.workers)
                 end, own_end = (
                     _trained(some, start, all_steps[n_done:]) for start in (mirrored, own)
                 )
@@ -211,20 +221,19 @@ def train_epochs(
         current = following()
 
 
-def _run(steps: Iterator[Step], most: int) -> list[Step]:
-    """Take steps up to one that leads to another grid, and no more than so many."""
-    run: list[Step] = []
-    for step in steps:
-        run.append(step)
-        if step.to_next is not None or step.to_mirrored is not None or len(run) == most:
-            break
+def _run(first: Step, steps: Iterator[Step], most: int) -> list[Step]:
+    """Take steps that go on like the first one, no more than so many with it."""
+    run = [first]
+    while run[-1].goes_on and len(run) < most:
+        run.append(next(steps))
     return run
 
 
 def _trained(data: Data, codebook: tf.Tensor, steps: list[Step]) -> NDArray[np.float64]:
     """Return what some steps make of a codebook, in the frame."""
     left = iter(steps)
-    while run := _run(left, data.n_epochs_at_once(codebook)):
+    for first in left:
+        run = _run(first, left, data.n_epochs_at_once(codebook))
         *_, moved = data.epochs(codebook, [step.kernel for step in run])
         codebook = data.onto(run[-1].to_next, moved)
     return codebook.numpy()
