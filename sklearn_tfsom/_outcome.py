@@ -47,8 +47,9 @@ def find(
     for rows in samples.tiles(_SEARCHED_VALUES):
         part, weight = samples.take(rows), weights[rows]
         found = core.nearest(part, codebook)
-        # Shares, so that no sum leaves float64's range.
-        error += float(core.apart(part, codebook, found)[:, 0] @ (weight / (total or 1)))
+        apart = core.apart(part, codebook, found)[:, 0]
+        # Shares, so that no sum leaves float64's range; no product, see `core.product`.
+        error += float(np.einsum("s,s", apart, weight / (total or 1)))
         bmus[rows] = found[:, 0]
         hits += np.bincount(bmus[rows], weight, minlength=len(codebook))
     return Found(bmus, float(workers.sum(error)), workers.sum(hits))

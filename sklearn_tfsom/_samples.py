@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import functools
 import mmap
-from typing import Any
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import numpy as np
 import scipy.sparse
@@ -20,6 +23,11 @@ _SPHERICAL_METRICS = ("cosine", "correlation")
 
 # Values of a tile.
 _TILE_VALUES = 2**20
+
+# More threads than this wait for memory together.
+_MOST_THREADS = 4
+
+_Result = TypeVar("_Result")
 
 # Data on disk are read again and again, tile by tile, from so many bytes on; fewer are loaded.
 _MIN_BYTES_ON_DISK = 2**26
@@ -135,6 +143,19 @@ class Samples:
 def geometry_of(metric: str) -> str:
     """Return how distances come about under a metric."""
     return "spherical" if metric in _SPHERICAL_METRICS else metric
+
+
+def map_tiles(function: Callable[[slice], _Result], tiles: list[slice]) -> list[_Result]:
+    """Call a function for all tiles, in a few threads; return what it gives in their order.
+
+    For what NumPy does value by value: its products would wait for each other's threads, and be
+    twice as slow. Its error state is each thread's own.
+    """
+    n_threads = min(_MOST_THREADS, len(tiles), os.cpu_count() or 1)
+    if n_threads < 2:
+        return [function(tile) for tile in tiles]
+    with ThreadPoolExecutor(n_threads) as pool:
+        return list(pool.map(function, tiles))
 
 
 def row_slices(n_rows: int, step: int) -> list[slice]:

@@ -946,10 +946,16 @@ def _trial(plan: Plan, workers: Workers) -> Any:
     if plan.mirrored_after is None:
         return None
     samples, weights = plan.subsets.of(MOST_SAMPLES)
+    core = tensorflow_core()
     judge = functools.partial(
-        is_better, samples=samples, sample_weight=weights, grid=plan.grid, workers=workers
+        is_better,
+        samples=samples,
+        sample_weight=weights,
+        grid=plan.grid,
+        workers=workers,
+        product=core.product,
     )
-    return tensorflow_core().Trial(samples, weights, judge)
+    return core.Trial(samples, weights, judge)
 
 
 def _facts(som: TFSOM, samples: Samples) -> dict[str, float]:

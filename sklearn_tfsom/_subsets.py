@@ -98,9 +98,8 @@ class Subsets:
         step = -(-n_features // _MOST_FEATURES)
         projection = np.zeros(n_features)
         projection[::step] = np.random.RandomState(0).normal(size=len(projection[::step]))
-        tiles = (self.samples[rows] for rows in self.samples.tiles())
-        values = np.concatenate([_projected(tile, projection, step) for tile in tiles])
-        bits = _mixed(values)
+        tiles = (self.samples[rows] for rows in self.samples.tiles(2**18))
+        bits = np.concatenate([_mixed(_projected(tile, projection, step)) for tile in tiles])
         bins = bits.astype(np.uint16)
         total = float(self.workers.sum(self._weights.sum()))
         weights = self.workers.sum(np.bincount(bins, self._weights / total, _N_BINS))
@@ -114,7 +113,7 @@ def _projected(tile: Any, projection: NDArray, step: int) -> NDArray[np.float64]
         return tile.astype(np.float64) @ projection
     few = tile[:, ::step].astype(np.float64)
     few[np.isnan(few)] = 0
-    return few @ projection[::step]
+    return np.einsum("sf,f->s", few, projection[::step])
 
 
 def _mixed(values: NDArray[np.float64]) -> NDArray[np.uint64]:

@@ -3,7 +3,7 @@
 from sklearn_tfsom._tf.data import Data, statistics_of, updated_by
 from sklearn_tfsom._tf.distribution import ambient_workers
 from sklearn_tfsom._tf.frame import Frame
-from sklearn_tfsom._tf.inference import apart, distances, nearest
+from sklearn_tfsom._tf.inference import apart, distances, nearest, product
 from sklearn_tfsom._tf.training import (
     Epoch,
     Learner,
@@ -26,6 +26,7 @@ __all__ = [
     "apart",
     "distances",
     "nearest",
+    "product",
     "statistics_of",
     "train_batches",
     "train_epochs",

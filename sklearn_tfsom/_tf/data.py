@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from sklearn_tfsom._samples import map_tiles
 from sklearn_tfsom._tf.absolute import is_absolute, try_out
 from sklearn_tfsom._tf.frame import Frame
 from sklearn_tfsom._tf.graphs import is_worth_compiling
@@ -54,11 +55,14 @@ def load(samples: Samples, sample_weight: NDArray, frame: Frame) -> Rows:
     start = -store.ctypes.data % _ALIGNMENT
     values = store[start : start + n_bytes].view(samples.dtype).reshape(samples.shape)
     norms = np.empty(n_samples)
-    for rows in samples.tiles(2**18):
+
+    def enter(rows: slice) -> None:
         tile = frame.enter(samples[rows], values[rows]).astype(np.float64)
         if samples.has_missing:
             tile[np.isnan(tile)] = 0
         norms[rows] = np.einsum("ij,ij->i", tile, tile)
+
+    map_tiles(enter, samples.tiles(2**18))
     shared = tf.experimental.dlpack.from_dlpack(values.__dlpack__())
     return Rows(shared, tf.constant(norms), tf.constant(sample_weight))
 

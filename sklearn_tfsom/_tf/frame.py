@@ -44,7 +44,7 @@ class Frame(NamedTuple):
             return cls.around(np.zeros(codebook.shape[1]), float(size), dtype)
         # From the first code vector on, for sums of values at the end of float64's range.
         apart = codebook - codebook[0]
-        mean = np.full(len(codebook), 1 / len(codebook)) @ apart
+        mean = np.einsum("u,uf->f", np.full(len(codebook), 1 / len(codebook)), apart)
         center = codebook[0] + mean
         apart -= mean
         return cls.around(center, float(max(apart.max(), -apart.min())), dtype)

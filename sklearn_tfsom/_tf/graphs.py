@@ -16,9 +16,9 @@ Graph: TypeAlias = Callable[..., Any]
 
 _tracing = threading.Lock()
 
-# From so many rows of scores on XLA compiles the search. It takes 110 ms and saves some 60 ns a row
-# (30 to 100, whatever the number of units): it is begun once a fair part of that would have been
-# saved, so that who searches little is spared it, and who searches much hardly loses anything.
+# From so many rows of scores on XLA compiles the search. It takes 110 ms and saves some 60 ns a
+# row (30 to 100, whatever the number of units): it is begun once a fair part of that would have
+# been saved. Who searches little is spared it, and who searches much hardly loses anything.
 _MIN_COMPILED_ROWS = 2**19
 _searched: collections.Counter[tuple[int, ...]] = collections.Counter()
 
