@@ -267,6 +267,82 @@ def test_compiled_training_equals_training_by_parts(compiles):
     assert_array_equal(compiled.labels_, plain.labels_)
 
 
+@pytest.fixture
+def fuses(monkeypatch):
+    """``fuses(True)`` has every search in tiles fused for few features, ``fuses(False)`` none."""
+    from sklearn_tfsom._tf import graphs
+
+    def fuses(value):
+        monkeypatch.setattr(graphs, "_MIN_FUSED_SCORES", 0 if value else 10**18)
+        assert graphs.is_worth_fusing((4096, 300, 8), 1000) == value
+        assert not graphs.is_worth_fusing((4096, 300, 9), 1000)
+
+    return fuses
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("offset", [0, 1e4])
+@pytest.mark.parametrize(
+    ("n_units", "n_features"), [(1, 3), (40, 1), (401, 4), (2100, 3), (130, 8)]
+)
+def test_fused_searches_find_the_same_units(fuses, dtype, offset, n_units, n_features):
+    rng = np.random.RandomState(0)
+    codebook = offset + rng.normal(size=(n_units, n_features))
+    X = (offset + rng.normal(size=(21_003, n_features))).astype(dtype)  # the last tile is not full
+    X[:n_units] = codebook
+    X[n_units : 2 * n_units] = (codebook + np.roll(codebook, 1, axis=0)) / 2  # between two units
+    X[-1] *= 1e6  # far from the map
+    fuses(True)
+    fused = nearest(X, codebook)[0]
+    fuses(False)
+    assert_array_equal(fused, nearest(X, codebook)[0])
+    few = rng.choice(len(X), 300, replace=False)
+    exact = np.square(X[few, None].astype(np.longdouble) - codebook).sum(axis=2)
+    found = np.take_along_axis(exact, fused[few], axis=1)[:, 0]
+    assert_allclose(found.astype(float), exact.min(axis=1).astype(float), rtol=1e-9)
+
+
+@pytest.mark.parametrize("params", [{}, {"neighborhood": "epanechnikov"}, {"metric": "cosine"}])
+def test_fused_training_equals_training_by_parts(fuses, params):
+    rng = np.random.RandomState(0)
+    X = rng.normal(size=(30_000, 3))
+    X[::7] = X[0]  # ties, and a tile that is not full
+    fuses(True)
+    fused = TFSOM((20, 15), max_iter=4, **params).fit(X)
+    fuses(False)
+    plain = TFSOM((20, 15), max_iter=4, **params).fit(X)
+    assert_allclose(fused.codebook_, plain.codebook_, rtol=1e-12, atol=1e-12)
+    assert_array_equal(fused.labels_, plain.labels_)
+
+
+def test_what_is_missing_is_not_fused_and_what_is_not_finite_raises(fuses):
+    rng = np.random.RandomState(0)
+    X = rng.normal(size=(30_000, 3))
+    X[::5, 1] = np.nan
+    fuses(True)
+    fused = TFSOM((6, 5), max_iter=4).fit(X)
+    fuses(False)
+    assert_allclose(fused.codebook_, TFSOM((6, 5), max_iter=4).fit(X).codebook_, rtol=1e-12)
+    fuses(True)
+    with pytest.raises(ValueError, match="too large"):
+        TFSOM((6, 5), max_iter=2).fit(np.nan_to_num(X)).predict(np.full((30_000, 3), 1e200))
+
+
+def test_few_features_are_fused_once_there_were_many_scores(monkeypatch):
+    import collections
+
+    from sklearn_tfsom._tf import graphs
+
+    monkeypatch.setattr(graphs, "_searched", collections.Counter())
+    n_calls = 0
+    while not graphs.is_worth_fusing((4096, 400, 3), 100_000):
+        n_calls += 1
+    assert 20 < n_calls < 200
+    assert graphs.is_worth_fusing((4096, 400, 3), 1)
+    assert not graphs.is_worth_fusing((4096, 400, 4), 1)
+    assert not graphs.is_worth_fusing((4096, 2**17 + 1, 3), 10**9)
+
+
 def test_a_search_is_compiled_once_it_has_been_large(monkeypatch):
     import collections
 

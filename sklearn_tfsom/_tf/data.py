@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
 from sklearn_tfsom._samples import map_tiles
-from sklearn_tfsom._tf.absolute import is_absolute, try_out
 from sklearn_tfsom._tf.frame import Frame
-from sklearn_tfsom._tf.graphs import is_worth_compiling
-from sklearn_tfsom._tf.search import tile_rows
+from sklearn_tfsom._tf.search import compilation, tile_rows
 from sklearn_tfsom._tf.sparse import SparseData
 from sklearn_tfsom._tf.statistics import Rows, Statistics
 from sklearn_tfsom._tf.training_graphs import (
@@ -141,9 +139,9 @@ class Data:
             yield Moved.of(graph(codebook, *total, *self.sphere, *first))
         elif tiling := self._tiling(codebook, len(self._samples)):
             first = [part[0] for part in parts]
-            yield Moved.of(
-                epoch_graph(*kind)(*self._rows, codebook, *self.sphere, *first, *tiling)
-            )
+            *tiling, n_fused = tiling
+            graph = epoch_graph(*kind, n_fused)
+            yield Moved.of(graph(*self._rows, codebook, *self.sphere, *first, *tiling))
         else:
             stacks = epochs_graph(*kind)(*self._rows, codebook, *self.sphere, *parts)
             # Of most epochs nobody asks for more than what is measured: no tensors of their own.
@@ -217,22 +215,22 @@ class Data:
         return sum(others, start=first)
 
     def _of_piece(self, piece: Rows, codebook: tf.Tensor) -> Statistics:
-        tiling = self._tiling(codebook, len(piece.norms))
+        *tiling, n_fused = self._tiling(codebook, len(piece.norms)) or [0]
         is_incomplete, geometry = self._samples.has_missing, self._samples.geometry
-        graph = piece_graph(self._dtype, not tiling, is_incomplete, geometry)
+        graph = piece_graph(self._dtype, not tiling, is_incomplete, geometry, n_fused)
         return Statistics(*graph(*piece, codebook, *self.sphere, *tiling))
 
-    def _tiling(self, codebook: tf.Tensor, n_samples: int) -> list[tf.Tensor]:
-        """Return rows per tile, and those of tiles that XLA compiles; nothing for one tile."""
-        n_units, n_features = codebook.shape
+    def _tiling(self, codebook: tf.Tensor, n_samples: int) -> list[Any]:
+        """Return how to search tile by tile; nothing for one tile.
+
+        Rows per tile, and what `compilation` says of them.
+        """
+        n_units = len(codebook)
         n_rows = self._n_tile or tile_rows(n_units)
         if n_samples <= n_rows:
             return []
-        if is_absolute(self._samples.geometry):
-            is_compiled = is_worth_compiling((n_rows, n_units, n_features), n_samples, try_out)
-        else:
-            is_compiled = is_worth_compiling((n_rows, n_units), n_samples)
-        return [tf.constant(n_rows), tf.constant(n_rows if is_compiled else 0)]
+        compiled_rows, n_fused = compilation(self._samples, n_rows, n_units, n_samples)
+        return [tf.constant(n_rows), tf.constant(compiled_rows), n_fused]
 
 
 def summed_up(statistics: Statistics, workers: Workers) -> Statistics:

@@ -15,6 +15,9 @@ from sklearn_tfsom._tf.frame import known, spread_out
 _LANES = 32
 _MAX_LANES = 2**14  # for indices and counts of both to share an int32
 
+# Where scores are computed lane by lane, in so many layers of a multiple of so many lanes.
+FUSED_LAYERS, _FUSED_LANES = 8, 16
+
 # A sample is far from the map where its norm is this many times that of any code vector.
 FAR = 16.0
 
@@ -47,6 +50,7 @@ class Terms(NamedTuple):
     bias32: tf.Tensor  # (n_layers, n_lanes) float32; infinite for the padding
     bounds: Bounds
     geometry: str  # how distances come about, see `sklearn_tfsom._samples`
+    n_fused: int  # number of features, where scores are computed as they are compared; else 0
 
     @property
     def is_incomplete(self) -> bool:
@@ -59,6 +63,7 @@ def search_terms(
     extent: tf.Tensor,
     is_incomplete: bool,
     geometry: str = "euclidean",
+    n_fused: int = 0,
 ) -> Terms:
     """Prepare a codebook (n_units, n_features), float64 and in the frame, for the search.
 
@@ -66,6 +71,7 @@ def search_terms(
     sample, ``m.w^2 - 2 x.w`` with 0 for its missing values: one product again, of (x, m) with
     ``(-2 w, w^2)``.
     """
+    codebook = tf.ensure_shape(codebook, [None, n_fused or None])
     squares = tf.square(codebook)
     norms = tf.reduce_sum(squares, axis=1)
     factors, bias = -2 * codebook, norms
@@ -78,6 +84,9 @@ def search_terms(
         (n_units + 8 * _LANES) // (16 * _LANES), 1, _MAX_LANES // _LANES
     )
     padding = -n_units % n_lanes
+    if n_fused:
+        n_lanes = _FUSED_LANES * -(-n_units // (FUSED_LAYERS * _FUSED_LANES))
+        padding = FUSED_LAYERS * n_lanes - n_units
     bias32 = tf.pad(tf.cast(bias, tf.float32), [[0, padding]], constant_values=np.inf)
     factors32 = tf.pad(tf.cast(factors, tf.float32), [[0, padding], [0, 0]])
     return Terms(
@@ -85,9 +94,10 @@ def search_terms(
         tf.transpose(factors),
         bias,
         tf.transpose(factors32),
-        tf.reshape(bias32, [-1, n_lanes]),
+        tf.reshape(bias32, [FUSED_LAYERS if n_fused else -1, n_lanes]),
         Bounds(n_terms, tf.sqrt(tf.reduce_max(norms)), extent, is_incomplete),
         geometry,
+        n_fused,
     )
 
 

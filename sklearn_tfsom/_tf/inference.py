@@ -14,7 +14,6 @@ from sklearn_tfsom._tf.absolute import (
     absolute_distances,
     is_absolute,
     search_absolute,
-    try_out,
 )
 from sklearn_tfsom._tf.exact import (
     competitors_float64,
@@ -31,8 +30,8 @@ from sklearn_tfsom._tf.frame import (
     spread_out,
     squared_norms,
 )
-from sklearn_tfsom._tf.graphs import is_worth_compiling, one_graph
-from sklearn_tfsom._tf.search import search_tiles, tile_rows
+from sklearn_tfsom._tf.graphs import one_graph
+from sklearn_tfsom._tf.search import compilation, search_tiles, tile_rows
 
 if TYPE_CHECKING:
     from sklearn_tfsom._samples import Samples
@@ -75,7 +74,7 @@ def _extent(center: tf.Tensor, scale: tf.Tensor, codebook: tf.Tensor) -> tf.Tens
 
 @one_graph
 def _nearest_rows(
-    dtype: tf.DType, is_incomplete: bool, geometry: str, is_one_tile: bool
+    dtype: tf.DType, is_incomplete: bool, geometry: str, is_one_tile: bool, n_fused: int
 ) -> tf.types.experimental.PolymorphicFunction:
     def nearest(
         x: tf.Tensor,
@@ -91,11 +90,12 @@ def _nearest_rows(
         def exact(picked: tf.Tensor) -> tf.Tensor:
             return _in_frame(tf.cast(tf.gather(x, picked), tf.float64), center, scale)
 
-        terms = search_terms(codebook, _extent(center, scale, codebook), is_incomplete, geometry)
+        extent = _extent(center, scale, codebook)
+        terms = search_terms(codebook, extent, is_incomplete, geometry, n_fused)
         bmus, apart = search_tiles(cut, exact, tf.shape(x)[0], terms, *tiling, n_parallel=2)
         return [bmus, tf.reduce_all(tf.math.is_finite(apart))]
 
-    signature = [tf.TensorSpec([None, None], dtype), _CENTER, _SCALE, _CODEBOOK]
+    signature = [tf.TensorSpec([None, n_fused or None], dtype), _CENTER, _SCALE, _CODEBOOK]
     if not is_one_tile:
         signature += [tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.int32)]
     return tf.function(nearest, input_signature=signature, autograph=False)
@@ -251,10 +251,11 @@ def nearest(samples: Samples, codebook: NDArray, n_bmus: int = 1) -> NDArray[np.
     else:
         n_tile = tile_rows(n_units, n_features)
         n_rows = n_tile * -(-_CHUNK_VALUES // (n_tile * n_features))
-        find = _nearest_rows(*kind, n_samples <= n_tile)
+        n_fused = 0
         if n_samples > n_tile:
-            is_compiled = _is_worth_compiling(n_tile, n_units, samples)
-            inside += [tf.constant(n_tile), tf.constant(n_tile if is_compiled else 0)]
+            compiled_rows, n_fused = compilation(samples, n_tile, n_units, n_samples)
+            inside += [tf.constant(n_tile), tf.constant(compiled_rows)]
+        find = _nearest_rows(*kind, n_samples <= n_tile, n_fused)
     for rows in row_slices(n_samples, n_rows):
         found, is_finite = find(tf.constant(samples[rows]), *inside)
         if not is_finite:
@@ -348,8 +349,9 @@ def distances(samples: Samples, codebook: NDArray) -> NDArray:
     n_tile = tile_rows(2 * n_units, samples.shape[1])
     if is_absolute(geometry):
         find = _absolute_distances_tile(*_kind(samples))
-        is_compiled = n_samples > n_tile and _is_worth_compiling(n_tile, n_units, samples)
-        inside.append(tf.constant(n_tile if is_compiled else 0))
+        is_large = n_samples > n_tile
+        compiled_rows, _ = compilation(samples, n_tile, n_units, n_samples) if is_large else (0, 0)
+        inside.append(tf.constant(compiled_rows))
     else:
         find = _distances_tile(*_kind(samples))
 
@@ -378,13 +380,6 @@ def product(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float6
 
 def _kind(samples: Samples) -> tuple[tf.DType, bool, str]:
     return tf.as_dtype(samples.dtype), samples.has_missing, samples.geometry
-
-
-def _is_worth_compiling(n_tile: int, n_units: int, samples: Samples) -> bool:
-    n_samples, n_features = samples.shape
-    if is_absolute(samples.geometry):
-        return is_worth_compiling((n_tile, n_units, n_features), n_samples, try_out)
-    return is_worth_compiling((n_tile, n_units), n_samples)
 
 
 def _without_direction(tile: NDArray, distances: NDArray, geometry: str) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import tensorflow as tf
 
-from sklearn_tfsom._tf.absolute import absolute_distances, is_absolute, search_absolute
+from sklearn_tfsom._tf.absolute import absolute_distances, is_absolute, search_absolute, try_out
 from sklearn_tfsom._tf.exact import (
+    FUSED_LAYERS,
     Bounds,
     Terms,
     competitors,
@@ -19,6 +20,10 @@ from sklearn_tfsom._tf.exact import (
     scores_float64,
 )
 from sklearn_tfsom._tf.frame import as_distances, spread_out
+from sklearn_tfsom._tf.graphs import is_worth_compiling, is_worth_fusing
+
+if TYPE_CHECKING:
+    from sklearn_tfsom._samples import Samples
 
 # Scores of one tile, (tile rows x n_units) in float32, should stay in the cache: 8 MiB.
 _TILE_SCORES = 2**21
@@ -33,6 +38,27 @@ def tile_rows(n_units: int, n_features: int = 1) -> int:
     rows = min(max(_TILE_SCORES // n_units, _MIN_TILE_ROWS), _MAX_TILE_ROWS)
     rows = min(rows, max(1, _TILE_VALUES // n_features))
     return 2 ** (rows.bit_length() - 1)
+
+
+def compilation(samples: Samples, n_tile: int, n_units: int, n_samples: int) -> tuple[int, int]:
+    """Decide how the search of so many of the samples is compiled, tile by tile.
+
+    Returns
+    -------
+    compiled_rows : int
+        XLA compiles the search in tiles of this many rows; 0 for none.
+    n_fused : int
+        The number of features, where `bmus_by_lane` searches them; else 0.
+    """
+    n_features = samples.shape[1]
+    is_dense = not is_absolute(samples.geometry) and not samples.has_missing
+    if is_dense and is_worth_fusing((n_tile, n_units, n_features), n_samples):
+        return n_tile, n_features
+    if is_absolute(samples.geometry):
+        is_worth = is_worth_compiling((n_tile, n_units, n_features), n_samples, try_out)
+    else:
+        is_worth = is_worth_compiling((n_tile, n_units), n_samples)
+    return (n_tile if is_worth else 0), 0
 
 
 def bmus_by_score(
@@ -64,14 +90,64 @@ def bmus_by_score(
     n_rows = tf.shape(scores)[0]
     n_layers, n_lanes = tf.unstack(tf.shape(bias))
     lane_lowest = tf.reduce_min(tf.reshape(scores, [n_rows, n_layers, n_lanes]), axis=1)
+
+    def layers_of(lane: tf.Tensor) -> tf.Tensor:
+        layers = (tf.range(n_rows) * n_layers)[:, None] + tf.range(n_layers)
+        return tf.gather(tf.reshape(scores, [-1]), layers * n_lanes + lane[:, None])
+
+    return _lowest_of(lane_lowest, layers_of, margin)
+
+
+def bmus_by_lane(
+    rows: tf.Tensor, factors: tf.Tensor, margin: tf.Tensor, bias: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Do as `bmus_by_score` for few features, without ever writing scores down.
+
+    A product of so few terms waits for the memory that its result goes to. Written out layer by
+    layer, under XLA the score of a lane never leaves the register in which it is compared, and the
+    layers of the one lane found are computed again. At 200,000 x 3 that takes 11 ms of CPU time
+    instead of 24 for 256 units, and 25 instead of 130 for 1,024; from 16 features on it is slower.
+
+    Parameters
+    ----------
+    rows : Tensor of float32, shape (n, n_features)
+    factors : Tensor of float32, shape (n_features, n_layers * n_lanes)
+    margin : Tensor of float32, shape (n,)
+    bias : Tensor of float32, shape (n_layers, n_lanes)
+        The numbers of features and layers are known when the graph is traced.
+
+    Returns
+    -------
+    units, lowest, is_clear
+        As by `bmus_by_score`.
+    """
+    n_layers, n_features = bias.shape[0], rows.shape[1]
+    factors = tf.reshape(factors, [n_features, n_layers, -1])
+    by_lane = tf.transpose(bias), [tf.transpose(each) for each in tf.unstack(factors)]
+
+    def layer(number: int) -> tf.Tensor:
+        products = (rows[:, f, None] * factors[f, number] for f in range(n_features))
+        return sum(products, bias[number])
+
+    def layers_of(lane: tf.Tensor) -> tf.Tensor:
+        columns = (tf.gather(column, lane) for column in by_lane[1])
+        products = (rows[:, f, None] * column for f, column in enumerate(columns))
+        return sum(products, tf.gather(by_lane[0], lane))
+
+    lane_lowest = functools.reduce(tf.minimum, map(layer, range(n_layers)))
+    return _lowest_of(lane_lowest, layers_of, margin)
+
+
+def _lowest_of(
+    lane_lowest: tf.Tensor, layers_of: Callable[[tf.Tensor], tf.Tensor], margin: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Find the lowest scores, given those of each lane, and a way to those of one lane."""
     lowest = tf.reduce_min(lane_lowest, axis=1)
     limit = (lowest + margin)[:, None]
     n_near_lanes, lane = _near(lane_lowest, limit)
-    layers = (tf.range(n_rows) * n_layers)[:, None] + tf.range(n_layers)
-    inside = tf.gather(tf.reshape(scores, [-1]), layers * n_lanes + lane[:, None])
-    n_near_layers, layer = _near(inside, limit)
+    n_near_layers, layer = _near(layers_of(lane), limit)
     is_clear = tf.equal(n_near_lanes, 1) & tf.equal(n_near_layers, 1)
-    return layer * n_lanes + lane, lowest, is_clear
+    return layer * tf.shape(lane_lowest)[1] + lane, lowest, is_clear
 
 
 def _near(values: tf.Tensor, limit: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -127,6 +203,34 @@ def _compiled_among_scores(is_incomplete: bool, geometry: str) -> Callable:
     return tf.function(among_scores, input_signature=signature, jit_compile=True, autograph=False)
 
 
+@functools.cache
+def _compiled_among_few(n_features: int, geometry: str) -> Callable:
+    """Make the search among the units for few features, for XLA: it is slow without."""
+
+    def among_few(
+        rows: tf.Tensor,
+        factors: tf.Tensor,
+        bias: tf.Tensor,
+        norms: tf.Tensor,
+        n_terms: tf.Tensor,
+        largest: tf.Tensor,
+        extent: tf.Tensor,
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        bounds = Bounds(n_terms, largest, extent, False)
+        margin = tf.cast(rounding(norms, bounds, 2.0**-24), tf.float32)
+        bmus, lowest, is_clear = bmus_by_lane(rows, factors, margin, bias)
+        return bmus, _distances(norms, tf.cast(lowest, tf.float64), geometry), is_clear
+
+    signature = [
+        tf.TensorSpec([None, n_features], tf.float32),
+        tf.TensorSpec([n_features, None], tf.float32),
+        tf.TensorSpec([FUSED_LAYERS, None], tf.float32),
+        tf.TensorSpec([None], tf.float64),
+        *[tf.TensorSpec([], tf.float64)] * 3,
+    ]
+    return tf.function(among_few, input_signature=signature, jit_compile=True, autograph=False)
+
+
 class _Found(NamedTuple):
     """Best-matching units of a tile, but for those between which is still to be decided."""
 
@@ -176,24 +280,41 @@ def _search(
         apart = absolute_distances(rows, terms, compiled_rows)
         return _Found(*search_absolute(rows, apart, terms), none, yes)
     rows32 = spread_out(tf.cast(rows, tf.float32), terms.is_incomplete)
-    product = tf.matmul(rows32, terms.factors32)
-    scores = tf.nn.bias_add(product, tf.reshape(terms.bias32, [-1]))
-    inputs = scores, terms.bias32, norms
-    if compiled_rows is None:
-        bmus, distances, is_clear = _among_scores(*inputs, terms.bounds, terms.geometry)
-    else:
-        compiled = _compiled_among_scores(terms.is_incomplete, terms.geometry)
+
+    def scores_of(some: tf.Tensor) -> tf.Tensor:
+        product = tf.matmul(some, terms.factors32)
+        return tf.nn.bias_add(product, tf.reshape(terms.bias32, [-1]))
+
+    def plain(scores: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        return _among_scores(scores, terms.bias32, norms, terms.bounds, terms.geometry)
+
+    is_compiled = tf.equal(tf.shape(rows)[0], -1 if compiled_rows is None else compiled_rows)
+    if terms.n_fused:
+        fused = _compiled_among_few(terms.n_fused, terms.geometry)
+        factors, bias = terms.factors32, terms.bias32
         bmus, distances, is_clear = tf.cond(
-            tf.equal(tf.shape(rows)[0], compiled_rows),
-            lambda: compiled(*inputs, *terms.bounds[:-1]),
-            lambda: _among_scores(*inputs, terms.bounds, terms.geometry),
+            is_compiled,
+            lambda: fused(rows32, factors, bias, norms, *terms.bounds[:-1]),
+            lambda: plain(scores_of(rows32)),
         )
+    else:
+        scores = scores_of(rows32)
+        if compiled_rows is None:
+            bmus, distances, is_clear = plain(scores)
+        else:
+            compiled = _compiled_among_scores(terms.is_incomplete, terms.geometry)
+            bmus, distances, is_clear = tf.cond(
+                is_compiled,
+                lambda: compiled(scores, terms.bias32, norms, *terms.bounds[:-1]),
+                lambda: plain(scores),
+            )
     ambiguous = tf.where(~is_clear)
     few = ambiguous[:, 0]
 
     def compete() -> _Found:
         few_norms = tf.gather(norms, few)
-        pairs, are_few = competitors(tf.gather(scores, few), few_norms, terms)
+        few_scores = scores_of(tf.gather(rows32, few)) if terms.n_fused else tf.gather(scores, few)
+        pairs, are_few = competitors(few_scores, few_norms, terms)
 
         def by_float64() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             scores64 = scores_float64(exact(few), terms)

@@ -22,8 +22,8 @@ _SCALAR = tf.TensorSpec([], tf.float64)
 _SPHERE = [_VECTOR, _SCALAR]
 
 
-def _rows(dtype: tf.DType) -> list[tf.TensorSpec]:
-    return [tf.TensorSpec([None, None], dtype), _VECTOR, _VECTOR]
+def _rows(dtype: tf.DType, n_fused: int = 0) -> list[tf.TensorSpec]:
+    return [tf.TensorSpec([None, n_fused or None], dtype), _VECTOR, _VECTOR]
 
 
 def _sphere(is_spherical: bool, center: tf.Tensor, scale: tf.Tensor) -> Sphere | None:
@@ -49,9 +49,10 @@ def _epoch(
     is_incomplete: bool,
     geometry: str,
     *tiling: tf.Tensor,
+    n_fused: int = 0,
 ) -> list[tf.Tensor]:
     """Search, sum up and move: the codebook, the sums and the counts, and what is measured."""
-    terms = search_terms(codebook, _extent(sphere), is_incomplete, geometry)
+    terms = search_terms(codebook, _extent(sphere), is_incomplete, geometry, n_fused)
     total = statistics(rows, terms, *tiling)
     moved = update(codebook, total.sums, total.counts, smoother(*kernel), sphere)
     measured = tf.stack([total.error, _move(moved, codebook)])
@@ -60,17 +61,18 @@ def _epoch(
 
 @one_graph
 def epoch_graph(
-    dtype: tf.DType, is_separable: bool, is_incomplete: bool, geometry: str
+    dtype: tf.DType, is_separable: bool, is_incomplete: bool, geometry: str, n_fused: int
 ) -> tf.types.experimental.PolymorphicFunction:
     """Make the graph of an epoch of many tiles."""
 
     def epoch(*inputs: tf.Tensor) -> list[tf.Tensor]:
         *rows, codebook, center, scale, first, second, n_tile, compiled_rows = inputs
         sphere = _sphere(geometry == "spherical", center, scale)
-        kind = is_incomplete, geometry
-        return _epoch(Rows(*rows), codebook, sphere, (first, second), *kind, n_tile, compiled_rows)
+        kind = (first, second), is_incomplete, geometry
+        tiling = n_tile, compiled_rows
+        return _epoch(Rows(*rows), codebook, sphere, *kind, *tiling, n_fused=n_fused)
 
-    signature = [*_rows(dtype), _CODEBOOK, *_SPHERE, *kernel_signature(is_separable)]
+    signature = [*_rows(dtype, n_fused), _CODEBOOK, *_SPHERE, *kernel_signature(is_separable)]
     signature += [tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.int32)]
     return tf.function(epoch, input_signature=signature, autograph=False)
 
@@ -112,7 +114,7 @@ def epochs_graph(
 
 @one_graph
 def piece_graph(
-    dtype: tf.DType, is_one_tile: bool, is_incomplete: bool, geometry: str
+    dtype: tf.DType, is_one_tile: bool, is_incomplete: bool, geometry: str, n_fused: int
 ) -> tf.types.experimental.PolymorphicFunction:
     """Make the graph of the statistics alone."""
 
@@ -126,10 +128,10 @@ def piece_graph(
         *tiling: tf.Tensor,
     ) -> list[tf.Tensor]:
         extent = _extent(_sphere(geometry == "spherical", center, scale))
-        terms = search_terms(codebook, extent, is_incomplete, geometry)
+        terms = search_terms(codebook, extent, is_incomplete, geometry, n_fused)
         return list(statistics(Rows(values, norms, weights), terms, *tiling))
 
-    signature = [*_rows(dtype), _CODEBOOK, *_SPHERE]
+    signature = [*_rows(dtype, n_fused), _CODEBOOK, *_SPHERE]
     if not is_one_tile:
         signature += [tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.int32)]
     return tf.function(piece, input_signature=signature, autograph=False)
