@@ -151,9 +151,9 @@ def map_tiles(function: Callable[[slice], _Result], tiles: list[slice]) -> list[
     For what NumPy does value by value: its products would wait for each other's threads, and be
     twice as slow. Its error state is each thread's own.
     """
-    n_threads = min(_MOST_THREADS, len(tiles), os.cpu_count() or 1)
-    if n_threads < 2:
+    if len(tiles) < 2:
         return [function(tile) for tile in tiles]
+    n_threads = min(_MOST_THREADS, len(tiles), os.cpu_count() or 1)
     with ThreadPoolExecutor(n_threads) as pool:
         return list(pool.map(function, tiles))
 

@@ -207,7 +207,9 @@ def train_epochs(
                 if trial is None or step.to_mirrored is None:
                     return own
                 mirrored = data.onto(step.to_mirrored, moved)
-                some = Data(trial.samples, trial.sample_weight, frame, n_tile, subsets.workers)
+                some = data
+                if step.size is not None or trial.samples is not subsets.samples:
+                    some = Data(trial.samples, trial.sample_weight, frame, n_tile, subsets.workers)
                 end, own_end = (
                     _trained(some, start, all_steps[n_done:]) for start in (mirrored, own)
                 )
