@@ -32,6 +32,11 @@ def one_sided_holes():
 
 # More samples than are tried both ways round.
 MANY = np.random.RandomState(5).normal(size=(9000, 3)) * [3, 2, 1]
+# So many that subsets stand for them while the radius is wide; some weigh much.
+MOST = np.random.RandomState(6).normal(size=(40000, 3)) * [3, 2, 1]
+MOST_WEIGHTS = np.random.RandomState(7).choice(
+    [1.0, 2.0, 2000.0], p=[0.5, 0.499, 0.001], size=40000
+)
 # More than 64 MiB, so that it is read in tiles where it lies on disk.
 LARGE = np.random.RandomState(4).normal(size=(36000, 256)) * np.linspace(2, 0.1, 256)
 
@@ -69,6 +74,9 @@ CASES = {
     ),
     "on disk": ({"grid_size": (5, 4), "max_iter": 3}, LARGE, None, [34 / 36]),
     "many": ({"grid_size": (7, 6)}, MANY, None, [0.37]),
+    "subsets": ({"grid_size": (7, 6)}, MOST, MOST_WEIGHTS, [0.55]),
+    "subsets with none of one": ({"grid_size": 5}, MOST, None, [39998 / 40000]),
+    "subsets of incomplete ones": ({"grid_size": 5}, holes(MOST, 0.001), None, [0.5]),
     "errors": ({"compute_topographic_error": True, "max_iter": 6}, IRIS, None, [0.6]),
 }
 
