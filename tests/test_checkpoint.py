@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from checkpoint_workers import N_EPOCHS_ALIVE
-from distributed_cases import DIGITS, IRIS, WINE, holes
+from distributed_cases import DIGITS, IRIS, MOST, WINE, holes
+from numpy.testing import assert_allclose
 from scipy.sparse import csr_array
 from test_distributed import finish, start_workers
 
@@ -104,6 +105,18 @@ class TestResumed:
         assert bits(TFSOM(**params).fit(X)) != bits(plain)
         params, X, _ = CASES["settles"]
         assert 16 < TFSOM(**params).fit(X).n_iter_ < 20
+
+    @pytest.mark.parametrize("after", [1, 3, 5])
+    def test_on_subsets(self, tmp_path, monkeypatch, after):
+        whole = TFSOM(6, max_iter=6).fit(MOST)
+        som = TFSOM(6, max_iter=6, checkpoint_dir=tmp_path)
+        break_off(monkeypatch, som, MOST, after=after)
+        som.fit(MOST)
+        # Its errors are rounded otherwise once a search has been large enough to be compiled.
+        assert som.codebook_.tobytes() == whole.codebook_.tobytes()
+        assert_allclose(
+            som.history_["quantization_error"], whole.history_["quantization_error"], rtol=1e-9
+        )
 
     def test_after_every_epoch(self, tmp_path, monkeypatch):
         whole = TFSOM(6).fit(WINE)
