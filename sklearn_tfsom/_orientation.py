@@ -23,8 +23,8 @@ from sklearn_tfsom._workers import Workers
 
 Product: TypeAlias = Callable[[NDArray, NDArray], NDArray]
 
-# So many different samples are enough to tell, and so many units to make it cost little. With the
-# few that share their values they are one tile.
+# So many different samples are enough to tell, and so many units to make it cost little. Up to 512
+# units they are one tile.
 MOST_SAMPLES = 4000
 _MOST_UNITS = 1024
 

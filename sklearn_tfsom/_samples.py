@@ -79,19 +79,20 @@ class Samples:
 
     def __getitem__(self, rows: slice) -> Any:
         """Return a tile: an array (a view where it can be), or a CSR matrix where X is one."""
-        tile = self._raw(rows)
+        tile = self.raw(rows)
         if tile.dtype != self.dtype:
             tile = tile.astype(self.dtype)
         return tile if self.geometry != "spherical" else directions(tile, self.metric)
 
-    def _raw(self, rows: slice) -> Any:
+    def raw(self, rows: slice) -> Any:
+        """Return a tile of the data as they were given."""
         return self._X[rows if self._rows is None else self._rows[rows]]
 
     def strip(self, columns: slice) -> NDArray:
         """Return some features of all samples, dense ones."""
         if self.geometry == "spherical":
             return self[:][:, columns]
-        return self._raw(slice(None))[:, columns].astype(self.dtype, copy=False)
+        return self.raw(slice(None))[:, columns].astype(self.dtype, copy=False)
 
     def take(self, rows: NDArray[np.int64] | slice) -> Samples:
         """Return some of the samples; on disk they are left there."""
@@ -127,7 +128,7 @@ class Samples:
         """Whether values are missing (NaN)."""
         if self._has_missing is None:
             self._has_missing = not self.is_sparse and any(
-                bool(np.isnan(self._raw(rows).min())) for rows in self.tiles()
+                bool(np.isnan(self.raw(rows).min())) for rows in self.tiles()
             )
         return self._has_missing
 
@@ -148,8 +149,8 @@ def geometry_of(metric: str) -> str:
 def map_tiles(function: Callable[[slice], _Result], tiles: list[slice]) -> list[_Result]:
     """Call a function for all tiles, in a few threads; return what it gives in their order.
 
-    For what NumPy does value by value: its products would wait for each other's threads, and be
-    twice as slow. Its error state is each thread's own.
+    Not for NumPy's products, which wait for each other's threads: they would take twice as long.
+    NumPy's error state is each thread's own.
     """
     if len(tiles) < 2:
         return [function(tile) for tile in tiles]

@@ -12,30 +12,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_tfsom._samples import Samples
+from sklearn_tfsom._samples import Samples, map_tiles
 from sklearn_tfsom._workers import Workers
 
-# Samples are told apart by so many of their features, at most.
-_MOST_FEATURES = 256
+# A subset that is a larger share of all samples saves too little.
+_MOST = 0.5
 
-# Values that weigh much are found in so many bins: what workers exchange is 512 KiB.
-_N_BINS = 2**16
+# Values that weigh much are found in so many bins: 2 MiB that workers exchange.
+_N_BINS = 2**18
 
 # What weighs less than so many bins do on the average is nothing out of the ordinary.
 _ORDINARY = 4.0
 
-
-# A subset that is a larger share of all samples saves too little.
-_MOST = 0.5
+# Values of a tile that is hashed: 2 MiB, which stay in the cache.
+_TILE_VALUES = 2**18
 
 
 class Subsets:
     """Subsets of samples, each a random sample of their different values.
 
-    A value that weighs much, by its weight or by its repetitions (the background of a picture), is
-    chosen in proportion: left out it would be missed, and drawn as one of few it would outweigh
-    the rest. What is chosen with probability p counts as 1 / p times its weight (Horvitz and
-    Thompson 1952), so that sums over a subset estimate those over all samples.
+    What weighs much, by its weight or by its repetitions (the background of a picture), is chosen
+    in proportion: left out it would be missed, and drawn as one of few it would outweigh the rest.
+    What is chosen with probability p counts as 1 / p times its weight (Horvitz and Thompson 1952),
+    so that sums over a subset estimate those over all samples.
 
     Attributes
     ----------
@@ -54,14 +53,14 @@ class Subsets:
 
     def if_worthwhile(self, size: int | None) -> int | None:
         """Return the size of a subset, but None for all samples where it is most of them."""
-        if size is None or self._n_samples * _MOST <= size or self._share(size) > _MOST:
+        if size is None or self._n_samples <= size or self._share(size) > _MOST:
             return None
         return size
 
     def of(self, size: int | None) -> tuple[Samples, NDArray[np.float64]]:
         """Choose so many different samples; all of them for None, or where there are no more.
 
-        Samples of one value are chosen together.
+        Samples of one value become one with the weight of all.
 
         Returns
         -------
@@ -72,8 +71,12 @@ class Subsets:
             return self.samples, self._weights
         numbers, bins, factors = self._drawn
         chosen = np.flatnonzero(numbers <= self._share(size))
+        _, first, of_value = np.unique(numbers[chosen], return_index=True, return_inverse=True)
+        totals = np.bincount(of_value, self._weights[chosen], len(first))
+        in_order = np.argsort(first)  # that of the samples
+        chosen = chosen[first[in_order]]
         probabilities = np.minimum(self._share(size) * factors[bins[chosen]], 1)
-        weights = self._weights[chosen] / probabilities
+        weights = np.asarray(totals[in_order] / probabilities, np.float64)
         if not len(chosen):  # a worker without any is still one
             chosen, weights = np.array([0]), np.zeros(1)
         samples = self.samples.take(chosen)
@@ -82,25 +85,28 @@ class Subsets:
         return samples, weights
 
     def _share(self, size: int) -> float:
-        """Return the number up to which samples are chosen; infinite where there are too few."""
+        """Return the number up to which samples are chosen; infinite where there are no more."""
         if size not in self._shares:
-            lowest = self.workers.gather(_lowest(self._drawn[0], size))
-            self._shares[size] = float(_lowest(lowest.ravel(), size)[-1])
+            lowest = self.workers.gather(_lowest(self._drawn[0], size + 1))
+            last, following = _lowest(lowest.ravel(), size + 1)[-2:]
+            self._shares[size] = float(last) if np.isfinite(following) else np.inf
         return self._shares[size]
 
     @functools.cached_property
-    def _drawn(self) -> tuple[NDArray[np.float64], NDArray[np.uint16], NDArray[np.float64]]:
+    def _drawn(self) -> tuple[NDArray[np.float64], NDArray[np.uint32], NDArray[np.float64]]:
         """Draw a number for each sample, the same for the same value; the lowest are chosen.
 
         Returns also each sample's bin, and by how much those of a bin are preferred.
         """
         n_features = self.samples.shape[1]
-        step = -(-n_features // _MOST_FEATURES)
-        projection = np.zeros(n_features)
-        projection[::step] = np.random.RandomState(0).normal(size=len(projection[::step]))
-        tiles = (self.samples[rows] for rows in self.samples.tiles(2**18))
-        bits = np.concatenate([_mixed(_projected(tile, projection, step)) for tile in tiles])
-        bins = bits.astype(np.uint16)
+        multipliers = np.random.RandomState(0).randint(2**63, size=n_features, dtype=np.uint64)
+        multipliers = 2 * multipliers + np.uint64(1)
+
+        def hashed(rows: slice) -> NDArray[np.uint64]:
+            return _hashed(self.samples.raw(rows), multipliers)
+
+        bits = np.concatenate(map_tiles(hashed, self.samples.tiles(_TILE_VALUES)))
+        bins = (bits % np.uint64(_N_BINS)).astype(np.uint32)
         total = float(self.workers.sum(self._weights.sum()))
         weights = self.workers.sum(np.bincount(bins, self._weights / total, _N_BINS))
         n_filled = np.count_nonzero(weights)
@@ -108,26 +114,28 @@ class Subsets:
         return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53 / factors[bins], bins, factors
 
 
-def _projected(tile: Any, projection: NDArray, step: int) -> NDArray[np.float64]:
-    if not isinstance(tile, np.ndarray):
-        return tile.astype(np.float64) @ projection
-    few = tile[:, ::step].astype(np.float64)
-    few[np.isnan(few)] = 0
-    return np.einsum("sf,f->s", few, projection[::step])
+def _hashed(tile: Any, multipliers: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Hash rows, dense or CSR: bits that look random, the same for the same values.
 
-
-def _mixed(values: NDArray[np.float64]) -> NDArray[np.uint64]:
-    """Mix the bits of values, so that they look random, the same for the same value.
-
-    In float32, so that rounding in the products before makes no difference.
+    A sum of whole numbers modulo 2^64 over the features: exact in any order, and 0 adds nothing.
     """
-    with np.errstate(over="ignore"):
-        bits = (values.astype(np.float32) + np.float32(0)).view(np.uint32).astype(np.uint64)
-        for multiplier in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):  # MurmurHash3's last steps
-            bits ^= bits >> np.uint64(33)
-            bits *= np.uint64(multiplier)
-        bits ^= bits >> np.uint64(33)
-    return bits
+    is_dense = isinstance(tile, np.ndarray)
+    values = np.array(tile if is_dense else tile.data, np.float64, order="C")
+    values += 0.0  # -0 is 0
+    if is_dense:
+        np.copyto(values, np.nan, where=np.isnan(values))  # one NaN for all
+    words = values.view(np.uint64)
+    words ^= words >> np.uint64(32)  # few digits are all in the upper half
+    if is_dense:
+        sums = np.einsum("sf,f->s", words, multipliers)
+    else:
+        reached = np.zeros(len(words) + 1, np.uint64)
+        np.cumsum(words * multipliers[tile.indices], out=reached[1:])
+        sums = reached[tile.indptr[1:]] - reached[tile.indptr[:-1]]
+    for multiplier in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):  # MurmurHash3's last steps
+        sums ^= sums >> np.uint64(33)
+        sums *= np.uint64(multiplier)
+    return sums ^ (sums >> np.uint64(33))
 
 
 def _lowest(numbers: NDArray[np.float64], count: int) -> NDArray[np.float64]:

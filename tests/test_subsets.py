@@ -34,7 +34,7 @@ def subset(X, sample_weight=None, size=SIZE):
 
 def test_a_subset_is_like_all():
     chosen, weights = subset(MANY)
-    assert SIZE <= len(chosen) < SIZE + 10  # a few projections coincide
+    assert len(chosen) == SIZE
     assert len(np.unique(chosen, axis=0)) == len(chosen)
     assert_allclose(np.average(chosen, axis=0, weights=weights), 0, atol=0.05)
     assert_allclose(np.cov(chosen.T, aweights=weights), np.eye(3), atol=0.07)
@@ -68,14 +68,39 @@ def test_order_changes_nothing():
 @pytest.mark.parametrize("size", [SIZE, 30_000])
 def test_weights_are_repetitions(size):
     times = 1 + np.arange(len(MANY)) % 3 + 2000 * (np.arange(len(MANY)) == 7)
-    values, weights = subset(MANY, times.astype(float), size)
     order = RNG.permutation(np.repeat(np.arange(len(MANY)), times))
-    repeated, each = subset(MANY[order], size=size)
-    different, which = np.unique(repeated, axis=0, return_inverse=True)
-    assert_array_equal(np.unique(values, axis=0), different)
-    totals = np.bincount(which.ravel(), each)
-    found = np.bincount(np.unique(values, axis=0, return_inverse=True)[1].ravel(), weights)
-    assert_allclose(found, totals, rtol=1e-12)
+    weighted = subset(MANY, times.astype(float), size)
+    for one, other in zip(weighted, subset(MANY[order], size=size), strict=True):
+        assert_allclose(one, other, rtol=1e-12)
+
+
+@pytest.mark.parametrize("size", [19_999, 20_000, 20_001, 40_000])
+def test_whether_it_is_worth_it_does_not_depend_on_repetition(size):
+    weighted = subsets_of(MANY, np.full(len(MANY), 2.0))
+    assert weighted.if_worthwhile(size) == subsets_of(np.r_[MANY, MANY]).if_worthwhile(size)
+
+
+@pytest.mark.parametrize("change", [(1, 1e6), (1e-46, 0), (1e200, 0), (1, 0)], ids=str)
+def test_data_may_lie_anywhere(change):
+    scale, offset = change
+    values, _ = subset(scale * MANY + offset)
+    assert len(values) == SIZE
+
+
+def test_whole_numbers_are_told_apart():
+    X = RNG.randint(0, 17, size=(40_000, 64)).astype(np.float64)
+    X[:, ::2] = 0
+    assert len(subset(X)[0]) == SIZE
+    numbers = subsets_of(X)._drawn[0]
+    assert len(np.unique(numbers)) == len(np.unique(X, axis=0)) == len(X)
+
+
+def test_precision_and_sign_of_zero_change_nothing():
+    X = np.round(8 * MANY) / 8
+    X[::2] *= -1
+    chosen = subset(X + 0.0)[0]
+    assert_array_equal(subset(X.astype(np.float32))[0], chosen)
+    assert_array_equal(subset(np.where(X == 0, -0.0, X))[0], chosen)
 
 
 @pytest.mark.parametrize("heavy", ["repeated", "weighted"])
@@ -87,6 +112,7 @@ def test_what_weighs_much_is_neither_missed_nor_outweighs_the_rest(heavy):
         else:
             X, weights = np.r_[MANY, [background]], np.r_[np.ones(len(MANY)), len(MANY)]
         values, found = subset(X, weights)
+        assert len(values) <= SIZE + 1
         share = found[(values == background).all(axis=1)].sum() / found.sum()
         assert share == pytest.approx(0.5, abs=0.03)
 
@@ -105,18 +131,22 @@ def test_sparse_ones_are_the_same():
         assert_array_equal(one, other)
 
 
-def test_few_values_are_all_chosen():
-    X = np.round(MANY[:, :1])
-    values, weights = subset(X)
-    assert len(values) == len(X)
+def test_where_there_are_few_values_it_is_all():
+    samples, weights = subsets_of(np.round(MANY[:, :1])).of(SIZE)
+    assert len(samples) == len(MANY)
     assert_array_equal(weights, 1)
+
+
+def test_sparse_ones_are_told_apart_by_all_their_features():
+    X = csr_array((MANY[:, 0], (np.arange(len(MANY)), RNG.randint(0, 20_000, len(MANY)))))
+    assert subsets_of(X).of(SIZE)[0].shape[0] == SIZE
 
 
 def test_missing_values():
     X = MANY.copy()
     X[::3, 1] = np.nan
     values, _ = subset(X)
-    assert SIZE <= len(values) < SIZE + 10
+    assert len(values) == SIZE
     assert np.isnan(values[:, 1]).mean() == pytest.approx(1 / 3, abs=0.03)
 
 
@@ -126,6 +156,10 @@ class TestSchedule:
         grids = grid_schedule(grid, radii)
         sizes = subset_schedule(grids, radii)
         assert sizes == [*[16_000] * 3, 48 * 400, None, None]
+
+    def test_a_narrow_neighborhood_needs_all(self):
+        radii = np.array([2.0, 1.0, 0.8, 0.5, 0.3])
+        assert subset_schedule([Grid(5, 5)] * 5, radii) == [16_000] * 2 + [None] * 3
 
     def test_a_radius_that_never_falls_needs_all(self):
         radii = np.ones(3)
@@ -143,7 +177,10 @@ class TestSchedule:
 class TestFits:
     @pytest.mark.parametrize("params", [{}, {"metric": "cosine"}, {"lattice": "rectangular"}])
     def test_weights_are_repetitions(self, params):
-        weights = np.arange(len(MANY)) % 3
+        weights = 1 + np.arange(len(MANY)) % 3
+        som = TFSOM((5, 4), **params)
+        plan = make_plan(som, Samples(MANY, som.metric), weights.astype(float))
+        assert plan.sizes[0] == 16_000
         one = TFSOM((5, 4), **params).fit(MANY, sample_weight=weights)
         other = TFSOM((5, 4), **params).fit(np.repeat(MANY, weights, axis=0)[::-1])
         assert_allclose(one.codebook_, other.codebook_, rtol=1e-7, atol=1e-9)
@@ -165,8 +202,7 @@ class TestFits:
 
         monkeypatch.setattr(Subsets, "of", counted)
         som = TFSOM((12, 10), tol=0).fit(X)
-        assert min(sizes) < len(MANY) / 2
-        assert max(sizes) == len(MANY)
+        assert set(sizes) == {4_000, 16_000, len(MANY)}
         monkeypatch.setattr(Subsets, "if_worthwhile", lambda *_: None)
         whole = TFSOM((12, 10), tol=0).fit(X)
         assert np.abs(som.codebook_ - whole.codebook_).max() > 0

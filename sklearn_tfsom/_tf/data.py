@@ -53,10 +53,11 @@ def load(samples: Samples, sample_weight: NDArray, frame: Frame) -> Rows:
     start = -store.ctypes.data % _ALIGNMENT
     values = store[start : start + n_bytes].view(samples.dtype).reshape(samples.shape)
     norms = np.empty(n_samples)
+    has_missing = samples.has_missing  # which may take a pass, so not in all threads
 
     def enter(rows: slice) -> None:
         tile = frame.enter(samples[rows], values[rows]).astype(np.float64)
-        if samples.has_missing:
+        if has_missing:
             tile[np.isnan(tile)] = 0
         norms[rows] = np.einsum("ij,ij->i", tile, tile)
 
@@ -99,7 +100,7 @@ class Data:
         exponent = int(np.frexp(workers.gather(sample_weight.max()).max())[1]) - 1
         self.unit_weight = float(np.ldexp(1.0, exponent))
         self.sphere = [tf.constant(part, tf.float64) for part in frame]
-        self._dtype = tf.as_dtype(samples.dtype)
+        self._dtype, self._geometry = tf.as_dtype(samples.dtype), samples.geometry
         self._rows: Rows | None = None
         self._shares: list[tuple[str, Rows]] = []
         self._sparse: SparseData | None = None
@@ -115,6 +116,11 @@ class Data:
     def _scaled(self, rows: slice) -> NDArray[np.float64]:
         return self._weights[rows] / self.unit_weight
 
+    def release(self) -> None:
+        """Let go of the samples; what has been learnt of them can still be asked for."""
+        self._samples = self._samples.take(np.zeros(0, np.int64))
+        self._rows, self._shares, self._sparse = None, [], None
+
     def n_epochs_at_once(self, codebook: tf.Tensor) -> int:
         """Return how many epochs are worth a graph together: of many tiles just one."""
         n_units, n_features = codebook.shape
@@ -129,7 +135,7 @@ class Data:
         Of the kernels there are no more than `n_epochs_at_once`. What is returned of the
         statistics is in units of `unit_weight`.
         """
-        geometry, is_separable = self._samples.geometry, kernels[0][1].ndim == 4
+        geometry, is_separable = self._geometry, kernels[0][1].ndim == 4
         kind = self._dtype, is_separable, self._samples.has_missing, geometry
         parts = [tf.constant(np.stack(part)) for part in zip(*kernels, strict=True)]
         if self._rows is None or self._workers.are_several:
@@ -154,7 +160,7 @@ class Data:
         if kernel is None:
             return tf.convert_to_tensor(moved.codebook)
         left = [tf.convert_to_tensor(part) for part in moved[:3]]
-        graph = onto_grid_graph(self._samples.geometry == "spherical")
+        graph = onto_grid_graph(self._geometry == "spherical")
         return graph(*left, *self.sphere, *(tf.constant(part) for part in kernel))
 
     def learn(
@@ -165,7 +171,7 @@ class Data:
         Returns the codebook, the sums and the counts, and the mean distance before.
         """
         total = self.statistics(codebook)
-        graph = learn_graph(kernel[1].ndim == 4, self._samples.geometry == "spherical")
+        graph = learn_graph(kernel[1].ndim == 4, self._geometry == "spherical")
         factors = tf.constant([fade, self.unit_weight], tf.float64)
         parts = [*self.sphere, *(tf.constant(part) for part in kernel)]
         new = graph(codebook, *learnt, total.sums, total.counts, factors, *parts)
@@ -173,7 +179,7 @@ class Data:
 
     def mean_error(self, total: float) -> float:
         """Turn a sum of distances in the frame into their mean, in data units."""
-        return total / self._total_weight / self._frame.unit(self._samples.geometry)
+        return total / self._total_weight / self._frame.unit(self._geometry)
 
     def statistics(self, codebook: tf.Tensor) -> Statistics:
         """Search this worker's samples, and sum them up, in units of `unit_weight`."""
@@ -216,7 +222,7 @@ class Data:
 
     def _of_piece(self, piece: Rows, codebook: tf.Tensor) -> Statistics:
         *tiling, n_fused = self._tiling(codebook, len(piece.norms)) or [0]
-        is_incomplete, geometry = self._samples.has_missing, self._samples.geometry
+        is_incomplete, geometry = self._samples.has_missing, self._geometry
         graph = piece_graph(self._dtype, not tiling, is_incomplete, geometry, n_fused)
         return Statistics(*graph(*piece, codebook, *self.sphere, *tiling))
 

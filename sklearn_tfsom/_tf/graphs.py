@@ -35,8 +35,9 @@ _MIN_FUSED_SCORES = 2**31
 def one_graph(make: Callable[..., tf.types.experimental.PolymorphicFunction]) -> Callable:
     """Decorate a function that makes a graph so that each is traced once, by whatever thread.
 
-    Every dimension in the graphs' signatures is None: one trace serves all shapes. What comes back
-    is the concrete function, which a call reaches in a third of the time.
+    Every dimension in the graphs' signatures is None (but for the number of features in those that
+    fuse few of them): one trace serves all shapes. What comes back is the concrete function, which
+    a call reaches in a third of the time.
     """
 
     @functools.cache
@@ -54,7 +55,7 @@ def one_graph(make: Callable[..., tf.types.experimental.PolymorphicFunction]) ->
 
 @contextlib.contextmanager
 def _garbage_kept() -> Iterator[None]:
-    """Keep Python from looking for garbage meanwhile; afterwards it does as before.
+    """Keep Python from looking for garbage meanwhile.
 
     Tracing makes so many objects that a full search would fall into it, through all that importing
     TensorFlow has left: 0.2 s of a first fit of 0.7 s, to find nothing.

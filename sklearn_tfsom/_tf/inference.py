@@ -43,10 +43,10 @@ _CANCELLATION = {tf.float32: 1e-2, tf.float64: 1e-6}
 # Values that are copied to TensorFlow at a time, for many tiles of a search.
 _CHUNK_VALUES = 2**22
 
-# Values of a tile whose differences to chosen units stay in the cache, 2 MiB, and rows that are
-# worth a call. In NumPy, in two threads, those of 100,000 samples with 64 features take 5 ms, of
-# 60,000 with 784 features 30; in a graph they took 25 and 114.
-_DIFFERENCES, _MIN_DIFFERENCE_ROWS = 2**18, 512
+# Values of a tile whose differences to chosen units stay in the cache, 2 MiB, rows that are worth
+# a call, and values all the same, 8 MiB. In NumPy, in two threads, those of 100,000 samples with
+# 64 features take 5 ms, of 60,000 with 784 features 30; in a graph they took 25 and 114.
+_DIFFERENCES, _MIN_DIFFERENCE_ROWS, _MOST_DIFFERENCES = 2**18, 512, 2**20
 
 # Squares of values within this factor of 1 do not leave floating point's range.
 _HARMLESS = 2.0**300
@@ -302,7 +302,9 @@ def apart(samples: Samples, codebook: NDArray, bmus: NDArray) -> NDArray[np.floa
         result[rows] /= frame._replace(scale=scale).unit(samples.geometry)
         _without_direction(tile, result[rows], samples.geometry)
 
-    n_rows = max(_MIN_DIFFERENCE_ROWS, _DIFFERENCES // samples.shape[1])
+    n_features = samples.shape[1]
+    n_rows = min(_MIN_DIFFERENCE_ROWS, _MOST_DIFFERENCES // n_features)
+    n_rows = max(1, n_rows, _DIFFERENCES // n_features)
     map_tiles(fill, row_slices(len(samples), n_rows))
     if not np.isfinite(result).all():
         raise ValueError(TOO_FAR.format("float64"))
@@ -363,17 +365,17 @@ def distances(samples: Samples, codebook: NDArray) -> NDArray:
         _without_direction(tile, result[rows], geometry)
         return bool(is_finite)
 
-    # While one is copied, TensorFlow has another.
+    # Several at a time: while one is copied, TensorFlow has another.
     if not all(map_tiles(fill, row_slices(n_samples, n_tile))):
         raise ValueError(TOO_FAR.format(samples.dtype.name))
     return result
 
 
 def product(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Multiply matrices in TensorFlow's threads, which training needs at once.
+    """Multiply matrices in TensorFlow's threads.
 
-    NumPy's own threads wait for more work for 0.1 s after each product, and keep the cores from
-    TensorFlow: so a fit of 50,000 x 64 on 20x20 took 150 ms instead of 90.
+    NumPy's own wait for more work for 0.1 s after each large product, spinning, and keep the cores
+    from training meanwhile: with them a fit of 50,000 x 64 on 20x20 took 150 ms instead of 105.
     """
     return np.asarray(tf.matmul(a, b))
 

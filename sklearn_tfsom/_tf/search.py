@@ -127,12 +127,12 @@ def bmus_by_lane(
 
     def layer(number: int) -> tf.Tensor:
         products = (rows[:, f, None] * factors[f, number] for f in range(n_features))
-        return sum(products, bias[number])
+        return functools.reduce(tf.add, products) + bias[number]  # last, as `rounding` has it
 
     def layers_of(lane: tf.Tensor) -> tf.Tensor:
         columns = (tf.gather(column, lane) for column in by_lane[1])
         products = (rows[:, f, None] * column for f, column in enumerate(columns))
-        return sum(products, tf.gather(by_lane[0], lane))
+        return functools.reduce(tf.add, products) + tf.gather(by_lane[0], lane)
 
     lane_lowest = functools.reduce(tf.minimum, map(layer, range(n_layers)))
     return _lowest_of(lane_lowest, layers_of, margin)

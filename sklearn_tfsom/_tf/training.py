@@ -173,13 +173,13 @@ def train_epochs(
     if trial is not None:
         all_steps = list(steps)
         steps = iter(all_steps)
-
-    @functools.lru_cache(maxsize=1)  # one is in memory at a time
-    def data_of(size: int | None) -> Data:
-        return Data(*subsets.of(size), frame, n_tile, subsets.workers)
-
+    size, data = None, None
     for first in steps:
-        data = data_of(first.size)
+        if data is None or first.size != size:
+            if data is not None:
+                data.release()
+            size = first.size
+            data = Data(*subsets.of(size), frame, n_tile, subsets.workers)
         run = _run(first, steps, data.n_epochs_at_once(current))
         for step, moved in zip(run, data.epochs(current, [s.kernel for s in run]), strict=True):
             n_done += 1

@@ -1,7 +1,8 @@
 """The graphs of training: an epoch, its parts, and the way from one grid to the next.
 
 They are traced once in a process for each precision and kind of kernel, with and without loops and
-missing values; no shape and no value is part of the trace.
+missing values; no shape and no value is part of the trace, but for the number of features where
+few are fused.
 """
 
 from __future__ import annotations
