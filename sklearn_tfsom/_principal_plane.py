@@ -305,10 +305,11 @@ def _largest_range(samples: Samples, tiles: list[slice], workers: Workers) -> fl
     low, high = math.inf, -math.inf
     smallest, greatest = (np.nanmin, np.nanmax) if samples.has_missing else (np.min, np.max)
 
-    def ends(tile: NDArray) -> tuple[float, float]:
+    def ends(rows: slice) -> tuple[float, float]:
+        tile = samples[rows]
         return float(smallest(tile)), float(greatest(tile))
 
-    for lowest, highest in map_tiles(lambda rows: ends(samples[rows]), tiles):
+    for lowest, highest in map_tiles(ends, tiles):
         low, high = min(low, lowest), max(high, highest)
     low, high = workers.gather(low).min(), workers.gather(high).max()
     if math.isfinite(high - low):

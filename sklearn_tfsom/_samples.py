@@ -230,14 +230,17 @@ def paired_distances(first: NDArray, second: NDArray, metric: str) -> NDArray[np
 
     Under the cosine and correlation metrics the rows are directions.
     """
-    differences = np.abs(first.astype(np.float64) - second)
-    if metric == "manhattan":
-        return differences.sum(axis=1)
-    if metric == "chebyshev":
-        return differences.max(axis=1)
-    if metric in _SPHERICAL_METRICS:
-        return np.einsum("ij,ij->i", differences, differences) / 2
-    return np.linalg.norm(differences, axis=1)
+    return lengths(first.astype(np.float64) - second, geometry_of(metric))
+
+
+def lengths(differences: NDArray[np.float64], geometry: str) -> NDArray[np.float64]:
+    """Return the distances that differences (n, n_features) make; these are written over."""
+    if geometry in ("manhattan", "chebyshev"):
+        np.abs(differences, out=differences)
+        reduce = np.sum if geometry == "manhattan" else np.max
+        return reduce(differences, axis=1)
+    squared = np.einsum("ij,ij->i", differences, differences)
+    return squared / 2 if geometry == "spherical" else np.sqrt(squared)
 
 
 def densified(rows: Any) -> NDArray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sklearn_tfsom._samples import map_tiles
 from sklearn_tfsom._tf.frame import Frame
-from sklearn_tfsom._tf.search import compilation, tile_rows
+from sklearn_tfsom._tf.search import Tiling, tile_rows
 from sklearn_tfsom._tf.sparse import SparseData
 from sklearn_tfsom._tf.statistics import Rows, Statistics
 from sklearn_tfsom._tf.training_graphs import (
@@ -145,9 +145,9 @@ class Data:
             yield Moved.of(graph(codebook, *total, *self.sphere, *first))
         elif tiling := self._tiling(codebook, len(self._samples)):
             first = [part[0] for part in parts]
-            *tiling, n_fused = tiling
-            graph = epoch_graph(*kind, n_fused)
-            yield Moved.of(graph(*self._rows, codebook, *self.sphere, *first, *tiling))
+            graph = epoch_graph(*kind, tiling.n_fused)
+            inputs = *self._rows, codebook, *self.sphere, *first, *tiling.inputs()
+            yield Moved.of(graph(*inputs))
         else:
             stacks = epochs_graph(*kind)(*self._rows, codebook, *self.sphere, *parts)
             # Of most epochs nobody asks for more than what is measured: no tensors of their own.
@@ -221,22 +221,19 @@ class Data:
         return sum(others, start=first)
 
     def _of_piece(self, piece: Rows, codebook: tf.Tensor) -> Statistics:
-        *tiling, n_fused = self._tiling(codebook, len(piece.norms)) or [0]
-        is_incomplete, geometry = self._samples.has_missing, self._geometry
-        graph = piece_graph(self._dtype, not tiling, is_incomplete, geometry, n_fused)
-        return Statistics(*graph(*piece, codebook, *self.sphere, *tiling))
+        tiling = self._tiling(codebook, len(piece.norms))
+        kind = self._dtype, tiling is None, self._samples.has_missing, self._geometry
+        graph = piece_graph(*kind, tiling.n_fused if tiling else 0)
+        inputs = tiling.inputs() if tiling else []
+        return Statistics(*graph(*piece, codebook, *self.sphere, *inputs))
 
-    def _tiling(self, codebook: tf.Tensor, n_samples: int) -> list[Any]:
-        """Return how to search tile by tile; nothing for one tile.
-
-        Rows per tile, and what `compilation` says of them.
-        """
+    def _tiling(self, codebook: tf.Tensor, n_samples: int) -> Tiling | None:
+        """Return how to search tile by tile; None for one tile."""
         n_units = len(codebook)
-        n_rows = self._n_tile or tile_rows(n_units)
-        if n_samples <= n_rows:
-            return []
-        compiled_rows, n_fused = compilation(self._samples, n_rows, n_units, n_samples)
-        return [tf.constant(n_rows), tf.constant(compiled_rows), n_fused]
+        n_tile = self._n_tile or tile_rows(n_units)
+        if n_samples <= n_tile:
+            return None
+        return Tiling.of(self._samples, n_tile, n_units, n_samples)
 
 
 def summed_up(statistics: Statistics, workers: Workers) -> Statistics:

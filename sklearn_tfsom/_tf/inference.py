@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from sklearn_tfsom._samples import map_tiles, row_slices
+from sklearn_tfsom._samples import lengths, map_tiles, row_slices
 from sklearn_tfsom._tf import sparse
 from sklearn_tfsom._tf.absolute import (
     absolute_distances,
@@ -31,7 +31,7 @@ from sklearn_tfsom._tf.frame import (
     squared_norms,
 )
 from sklearn_tfsom._tf.graphs import one_graph
-from sklearn_tfsom._tf.search import compilation, search_tiles, tile_rows
+from sklearn_tfsom._tf.search import Tiling, search_tiles, tile_rows
 
 if TYPE_CHECKING:
     from sklearn_tfsom._samples import Samples
@@ -253,8 +253,9 @@ def nearest(samples: Samples, codebook: NDArray, n_bmus: int = 1) -> NDArray[np.
         n_rows = n_tile * -(-_CHUNK_VALUES // (n_tile * n_features))
         n_fused = 0
         if n_samples > n_tile:
-            compiled_rows, n_fused = compilation(samples, n_tile, n_units, n_samples)
-            inside += [tf.constant(n_tile), tf.constant(compiled_rows)]
+            tiling = Tiling.of(samples, n_tile, n_units, n_samples)
+            inside += tiling.inputs()
+            n_fused = tiling.n_fused
         find = _nearest_rows(*kind, n_samples <= n_tile, n_fused)
     for rows in row_slices(n_samples, n_rows):
         found, is_finite = find(tf.constant(samples[rows]), *inside)
@@ -298,7 +299,9 @@ def apart(samples: Samples, codebook: NDArray, bmus: NDArray) -> NDArray[np.floa
             differences = units[bmus[rows, place]]
             with np.errstate(over="ignore", invalid="ignore"):  # far out: seen at the end
                 np.subtract(tile if scale == 1 else tile * scale, differences, out=differences)
-                result[rows, place] = _lengths(differences, samples)
+                if samples.has_missing:
+                    np.copyto(differences, 0, where=np.isnan(differences))
+                result[rows, place] = lengths(differences, samples.geometry)
         result[rows] /= frame._replace(scale=scale).unit(samples.geometry)
         _without_direction(tile, result[rows], samples.geometry)
 
@@ -309,18 +312,6 @@ def apart(samples: Samples, codebook: NDArray, bmus: NDArray) -> NDArray[np.floa
     if not np.isfinite(result).all():
         raise ValueError(TOO_FAR.format("float64"))
     return result
-
-
-def _lengths(differences: NDArray[np.float64], samples: Samples) -> NDArray[np.float64]:
-    """Lengths of differences (n, n_features), over the known features; these are written over."""
-    if samples.has_missing:
-        np.copyto(differences, 0, where=np.isnan(differences))
-    if samples.geometry in ("manhattan", "chebyshev"):
-        np.abs(differences, out=differences)
-        reduce = np.sum if samples.geometry == "manhattan" else np.max
-        return reduce(differences, axis=1)
-    squared = np.einsum("ij,ij->i", differences, differences)
-    return squared / 2 if samples.geometry == "spherical" else np.sqrt(squared)
 
 
 def distances(samples: Samples, codebook: NDArray) -> NDArray:
@@ -352,8 +343,8 @@ def distances(samples: Samples, codebook: NDArray) -> NDArray:
     if is_absolute(geometry):
         find = _absolute_distances_tile(*_kind(samples))
         is_large = n_samples > n_tile
-        compiled_rows, _ = compilation(samples, n_tile, n_units, n_samples) if is_large else (0, 0)
-        inside.append(tf.constant(compiled_rows))
+        tiling = Tiling.of(samples, n_tile, n_units, n_samples) if is_large else None
+        inside.append(tf.constant(tiling.compiled_rows if tiling else 0))
     else:
         find = _distances_tile(*_kind(samples))
 

@@ -40,25 +40,29 @@ def tile_rows(n_units: int, n_features: int = 1) -> int:
     return 2 ** (rows.bit_length() - 1)
 
 
-def compilation(samples: Samples, n_tile: int, n_units: int, n_samples: int) -> tuple[int, int]:
-    """Decide how the search of so many of the samples is compiled, tile by tile.
+class Tiling(NamedTuple):
+    """How a search goes tile by tile."""
 
-    Returns
-    -------
-    compiled_rows : int
-        XLA compiles the search in tiles of this many rows; 0 for none.
-    n_fused : int
-        The number of features, where `bmus_by_lane` searches them; else 0.
-    """
-    n_features = samples.shape[1]
-    is_dense = not is_absolute(samples.geometry) and not samples.has_missing
-    if is_dense and is_worth_fusing((n_tile, n_units, n_features), n_samples):
-        return n_tile, n_features
-    if is_absolute(samples.geometry):
-        is_worth = is_worth_compiling((n_tile, n_units, n_features), n_samples, try_out)
-    else:
-        is_worth = is_worth_compiling((n_tile, n_units), n_samples)
-    return (n_tile if is_worth else 0), 0
+    n_tile: int  # rows per tile
+    compiled_rows: int  # XLA compiles the search in tiles of this many rows; 0 for none
+    n_fused: int  # the number of features, where `bmus_by_lane` searches them; else 0
+
+    @classmethod
+    def of(cls, samples: Samples, n_tile: int, n_units: int, n_samples: int) -> Tiling:
+        """Decide how so many of the samples are searched."""
+        n_features = samples.shape[1]
+        is_plain = not is_absolute(samples.geometry) and not samples.has_missing
+        if is_plain and is_worth_fusing((n_tile, n_units, n_features), n_samples):
+            return cls(n_tile, n_tile, n_features)
+        if is_absolute(samples.geometry):
+            is_worth = is_worth_compiling((n_tile, n_units, n_features), n_samples, try_out)
+        else:
+            is_worth = is_worth_compiling((n_tile, n_units), n_samples)
+        return cls(n_tile, n_tile if is_worth else 0, 0)
+
+    def inputs(self) -> list[tf.Tensor]:
+        """Return what a graph is told of it."""
+        return [tf.constant(self.n_tile), tf.constant(self.compiled_rows)]
 
 
 def bmus_by_score(

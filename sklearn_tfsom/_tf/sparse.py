@@ -18,6 +18,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from sklearn_tfsom._samples import row_slices
 from sklearn_tfsom._tf.exact import FAR, NOISE, search_terms
 from sklearn_tfsom._tf.frame import TOO_FAR, Frame, as_distances
 from sklearn_tfsom._tf.graphs import one_graph
@@ -110,14 +111,10 @@ def _row_of_each(matrix: Any) -> NDArray[np.int64]:
     return np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
 
 
-def _slices(n_rows: int, step: int) -> list[slice]:
-    return [slice(first, min(first + step, n_rows)) for first in range(0, n_rows, step)]
-
-
 def _chunks(indptr: NDArray, n_rows: int) -> list[slice]:
     """Cut rows into chunks of about as many stored values as are summed up at once."""
     n_stored = max(1, int(indptr[-1]))
-    return _slices(n_rows, max(1, _SUMMED_VALUES * n_rows // n_stored))
+    return row_slices(n_rows, max(1, _SUMMED_VALUES * n_rows // n_stored))
 
 
 @one_graph
@@ -256,7 +253,7 @@ def squared_distances(
     """Squared distances of pairs of a row and a unit from their differences, in chunks."""
     which, units = pairs
     squared = np.empty(len(which))
-    for chunk in _slices(len(which), max(1, _CHUNK_VALUES // codebook.shape[1])):
+    for chunk in row_slices(len(which), max(1, _CHUNK_VALUES // codebook.shape[1])):
         matrix, differences = rows.matrix[which[chunk]], codebook[units[chunk]]
         differences[_row_of_each(matrix), matrix.indices] -= matrix.data
         squared[chunk] = np.einsum("ij,ij->i", differences, differences)
@@ -279,7 +276,7 @@ class SparseData:
             self._n_tile = tile_rows(n_units)
             self._tiles = [
                 (tile, self._rows.take(tile), as_csr(self._rows.matrix[tile], np.float32))
-                for tile in _slices(len(self._weights), self._n_tile)
+                for tile in row_slices(len(self._weights), self._n_tile)
             ]
         terms = sparse_terms(codebook)
         bmus = np.empty(len(self._weights), np.int64)
@@ -321,7 +318,7 @@ def _in_frame(codebook: NDArray, dtype: Any) -> tuple[NDArray[np.float64], float
 def _tiles_of(samples: Samples, n_units: int, scale: float) -> Iterator[tuple[slice, SparseRows]]:
     for block in samples.tiles():
         rows = load_sparse(samples.take(block), scale)
-        for tile in _slices(len(rows.norms), tile_rows(4 * n_units)):
+        for tile in row_slices(len(rows.norms), tile_rows(4 * n_units)):
             where = slice(block.start + tile.start, block.start + tile.stop)
             yield where, rows.take(tile)
 
