@@ -67,6 +67,8 @@ class Subsets:
         samples : Samples
         sample_weight : ndarray of float64, shape (n_samples,)
         """
+        if size is None:
+            self.__dict__.pop("_drawn", None)  # all samples come last: 12 bytes for each are free
         if size is None or self._n_samples <= size or self._share(size) > 1:
             return self.samples, self._weights
         numbers, bins, factors = self._drawn
