@@ -123,15 +123,16 @@ class TFSOM(
     coarse_to_fine : bool, default=True
         Whether a coarser grid is searched while the radius is wide: what a wide neighborhood
         leaves of a map, fewer units hold as well. So do fewer samples: until the radius has
-        reached its end, 48 for each unit of that grid, but at least 16,000, stand for all, where
-        these are more than twice as many. They are chosen by what they are, so that neither their
-        order nor repetition matters, and what weighs much is neither missed nor outweighs the
-        rest. It makes training 2 to 3 times as fast from some 50,000 samples or 1,000 units on; on
-        average over data sets the errors stay as they are, on one set they may differ by a few
-        percent either way. It applies to a Gaussian neighborhood with ``init="pca"``, where the
-        start can be laid out on any grid, and not to hexagonal tori with an odd number of rows;
-        all else, or False, is the batch map as it is defined above, of all samples on the whole
-        grid in every epoch.
+        reached its end, or 0.85, 48 for each unit of that grid, but at least 16,000, stand for
+        all, where these are more than twice as many. They are chosen by what they are, so that
+        neither their order nor repetition matters, and what weighs much is neither missed nor
+        outweighs the rest. It makes training 2 to 3 times as fast from some 50,000 samples or
+        1,000 units on; on average over data sets the errors stay as they are, on one set they may
+        differ by a few percent either way.
+
+        It applies to a Gaussian neighborhood with ``init="pca"``, where the start can be laid out
+        on any grid, and not to hexagonal tori with an odd number of rows; all else, or False, is
+        the batch map as it is defined above, of all samples on the whole grid in every epoch.
 
         With it the map is also mirrored before the last epochs, tried both ways round on up to
         4,000 samples, and the better one is kept: a hexagonal sheet is not the same in the
