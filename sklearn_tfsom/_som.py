@@ -126,7 +126,7 @@ class TFSOM(
         reached its end, or 0.85, 48 for each unit of that grid, but at least 16,000, stand for
         all, where these are more than twice as many. They are chosen by what they are, so that
         neither their order nor repetition matters, and what weighs much is neither missed nor
-        outweighs the rest. It makes training 2 to 3 times as fast from some 50,000 samples or
+        outweighs the rest. It makes training 1.5 to 3 times as fast from some 50,000 samples or
         1,000 units on; on average over data sets the errors stay as they are, on one set they may
         differ by a few percent either way.
 

@@ -291,6 +291,7 @@ def apart(samples: Samples, codebook: NDArray, bmus: NDArray) -> NDArray[np.floa
     # only, and that only where squares would leave floating point's range.
     scale = 1.0 if 1 / _HARMLESS < frame.scale < _HARMLESS else frame.scale
     units = codebook.astype(np.float64) * scale
+    has_missing = samples.has_missing  # which may take a pass, so not in all threads
     result = np.empty(bmus.shape)
 
     def fill(rows: slice) -> None:
@@ -299,7 +300,7 @@ def apart(samples: Samples, codebook: NDArray, bmus: NDArray) -> NDArray[np.floa
             differences = units[bmus[rows, place]]
             with np.errstate(over="ignore", invalid="ignore"):  # far out: seen at the end
                 np.subtract(tile if scale == 1 else tile * scale, differences, out=differences)
-                if samples.has_missing:
+                if has_missing:
                     np.copyto(differences, 0, where=np.isnan(differences))
                 result[rows, place] = lengths(differences, samples.geometry)
         result[rows] /= frame._replace(scale=scale).unit(samples.geometry)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import tensorflow as tf
@@ -166,12 +166,17 @@ def _near(values: tf.Tensor, limit: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return found // half, tf.minimum(found % half, n_values - 1)
 
 
-def _among_scores(
-    scores: tf.Tensor, bias: tf.Tensor, norms: tf.Tensor, bounds: Bounds, geometry: str
+def _among(
+    find: Callable,
+    inputs: Sequence[tf.Tensor],
+    bias: tf.Tensor,
+    norms: tf.Tensor,
+    bounds: Bounds,
+    geometry: str,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Find the best-matching units, the distances to them, and which of them are certain."""
     margin = tf.cast(rounding(norms, bounds, 2.0**-24), tf.float32)
-    bmus, lowest, is_clear = bmus_by_score(scores, margin, bias)
+    bmus, lowest, is_clear = find(*inputs, margin, bias)
     return bmus, _distances(norms, tf.cast(lowest, tf.float64), geometry), is_clear
 
 
@@ -183,56 +188,32 @@ def _distances(norms: tf.Tensor, lowest: tf.Tensor, geometry: str) -> tf.Tensor:
 
 
 @functools.cache
-def _compiled_among_scores(is_incomplete: bool, geometry: str) -> Callable:
-    """Make `_among_scores` for XLA.
+def _compiled_among(is_incomplete: bool, geometry: str, n_fused: int) -> Callable:
+    """Make `_among` for XLA: of scores, or of rows and factors where few features are fused.
 
     There each level of `bmus_by_score` runs as one loop, at half the price, and what is done for
-    each row is done beside it. But XLA compiles for each shape of a tile and number of units (100
-    ms), so that it is for large data only.
+    each row is done beside it; `bmus_by_lane` is slow without. But XLA compiles for each shape of
+    a tile and number of units (110 ms), so that it is for large data only.
     """
+    find = bmus_by_lane if n_fused else bmus_by_score
 
-    def among_scores(
-        scores: tf.Tensor,
+    def among(
         bias: tf.Tensor,
         norms: tf.Tensor,
         n_terms: tf.Tensor,
         largest: tf.Tensor,
         extent: tf.Tensor,
+        *inputs: tf.Tensor,
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         bounds = Bounds(n_terms, largest, extent, is_incomplete)
-        return _among_scores(scores, bias, norms, bounds, geometry)
+        return _among(find, inputs, bias, norms, bounds, geometry)
 
-    signature = [tf.TensorSpec([None, None], tf.float32)] * 2
-    signature += [tf.TensorSpec([None], tf.float64)] + [tf.TensorSpec([], tf.float64)] * 3
-    return tf.function(among_scores, input_signature=signature, jit_compile=True, autograph=False)
-
-
-@functools.cache
-def _compiled_among_few(n_features: int, geometry: str) -> Callable:
-    """Make the search among the units for few features, for XLA: it is slow without."""
-
-    def among_few(
-        rows: tf.Tensor,
-        factors: tf.Tensor,
-        bias: tf.Tensor,
-        norms: tf.Tensor,
-        n_terms: tf.Tensor,
-        largest: tf.Tensor,
-        extent: tf.Tensor,
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        bounds = Bounds(n_terms, largest, extent, False)
-        margin = tf.cast(rounding(norms, bounds, 2.0**-24), tf.float32)
-        bmus, lowest, is_clear = bmus_by_lane(rows, factors, margin, bias)
-        return bmus, _distances(norms, tf.cast(lowest, tf.float64), geometry), is_clear
-
-    signature = [
-        tf.TensorSpec([None, n_features], tf.float32),
-        tf.TensorSpec([n_features, None], tf.float32),
-        tf.TensorSpec([FUSED_LAYERS, None], tf.float32),
-        tf.TensorSpec([None], tf.float64),
-        *[tf.TensorSpec([], tf.float64)] * 3,
-    ]
-    return tf.function(among_few, input_signature=signature, jit_compile=True, autograph=False)
+    n_layers = FUSED_LAYERS if n_fused else None
+    shapes = [[None, n_fused], [n_fused, None]] if n_fused else [[None, None]]
+    signature = [tf.TensorSpec([n_layers, None], tf.float32), tf.TensorSpec([None], tf.float64)]
+    signature += [tf.TensorSpec([], tf.float64)] * 3
+    signature += [tf.TensorSpec(shape, tf.float32) for shape in shapes]
+    return tf.function(among, input_signature=signature, jit_compile=True, autograph=False)
 
 
 class _Found(NamedTuple):
@@ -289,35 +270,32 @@ def _search(
         product = tf.matmul(some, terms.factors32)
         return tf.nn.bias_add(product, tf.reshape(terms.bias32, [-1]))
 
-    def plain(scores: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        return _among_scores(scores, terms.bias32, norms, terms.bounds, terms.geometry)
+    scores = None if terms.n_fused else scores_of(rows32)
 
-    is_compiled = tf.equal(tf.shape(rows)[0], -1 if compiled_rows is None else compiled_rows)
-    if terms.n_fused:
-        fused = _compiled_among_few(terms.n_fused, terms.geometry)
-        factors, bias = terms.factors32, terms.bias32
-        bmus, distances, is_clear = tf.cond(
-            is_compiled,
-            lambda: fused(rows32, factors, bias, norms, *terms.bounds[:-1]),
-            lambda: plain(scores_of(rows32)),
-        )
+    def plain() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        of_all = scores_of(rows32) if scores is None else scores
+        given = terms.bias32, norms, terms.bounds, terms.geometry
+        return _among(bmus_by_score, [of_all], *given)
+
+    if compiled_rows is None:
+        bmus, distances, is_clear = plain()
     else:
-        scores = scores_of(rows32)
-        if compiled_rows is None:
-            bmus, distances, is_clear = plain(scores)
-        else:
-            compiled = _compiled_among_scores(terms.is_incomplete, terms.geometry)
-            bmus, distances, is_clear = tf.cond(
-                is_compiled,
-                lambda: compiled(scores, terms.bias32, norms, *terms.bounds[:-1]),
-                lambda: plain(scores),
-            )
+        compiled = _compiled_among(terms.is_incomplete, terms.geometry, terms.n_fused)
+        inputs = [rows32, terms.factors32] if scores is None else [scores]
+        bmus, distances, is_clear = tf.cond(
+            tf.equal(tf.shape(rows)[0], compiled_rows),
+            lambda: compiled(terms.bias32, norms, *terms.bounds[:-1], *inputs),
+            plain,
+        )
     ambiguous = tf.where(~is_clear)
     few = ambiguous[:, 0]
 
     def compete() -> _Found:
         few_norms = tf.gather(norms, few)
-        few_scores = scores_of(tf.gather(rows32, few)) if terms.n_fused else tf.gather(scores, few)
+        if scores is None:
+            few_scores = scores_of(tf.gather(rows32, few))
+        else:
+            few_scores = tf.gather(scores, few)
         pairs, are_few = competitors(few_scores, few_norms, terms)
 
         def by_float64() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

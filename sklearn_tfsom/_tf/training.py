@@ -173,6 +173,18 @@ def train_epochs(
     if trial is not None:
         all_steps = list(steps)
         steps = iter(all_steps)
+
+    def start_of_next(step: Step, moved: Moved, data: Data, n_done: int) -> tf.Tensor:
+        own = data.onto(step.to_next, moved)
+        if trial is None or step.to_mirrored is None:
+            return own
+        mirrored = data.onto(step.to_mirrored, moved)
+        some = data
+        if step.size is not None or trial.samples is not subsets.samples:
+            some = Data(trial.samples, trial.sample_weight, frame, n_tile, subsets.workers)
+        end, own_end = (_trained(some, start, all_steps[n_done:]) for start in (mirrored, own))
+        return mirrored if trial.is_better(end, own_end, frame) else own
+
     size, data = None, None
     try:
         for first in steps:
@@ -182,56 +194,38 @@ def train_epochs(
                 size = first.size
                 data = Data(*subsets.of(size), frame, n_tile, subsets.workers)
             run = _run(first, steps, data.n_epochs_at_once(current))
-            for step, moved in zip(
-                run, data.epochs(current, [s.kernel for s in run]), strict=True
-            ):
+            kernels = [step.kernel for step in run]
+            for step, moved in zip(run, data.epochs(current, kernels), strict=True):
                 n_done += 1
-
-                def trained(
-                    step: Step = step, moved: Moved = moved, data: Data = data
-                ) -> NDArray[np.float64]:
-                    return frame.leave(data.onto(step.to_map and step.to_map(), moved).numpy())
-
-                def units(
-                    moved: Moved = moved,
-                    data: Data = data,
-                    is_whole: bool = step.to_map is None and step.size is None,
-                ) -> Units | None:
-                    if not is_whole:
-                        return None
-                    units = units_of(moved.sums, moved.counts, frame)
-                    return units._replace(counts=units.counts * data.unit_weight)
-
-                @functools.cache
-                def following(
-                    step: Step = step,
-                    moved: Moved = moved,
-                    n_done: int = n_done,
-                    data: Data = data,
-                ) -> tf.Tensor:
-                    own = data.onto(step.to_next, moved)
-                    if trial is None or step.to_mirrored is None:
-                        return own
-                    mirrored = data.onto(step.to_mirrored, moved)
-                    some = data
-                    if step.size is not None or trial.samples is not subsets.samples:
-                        some = Data(
-                            trial.samples, trial.sample_weight, frame, n_tile, subsets.workers
-                        )
-                    end, own_end = (
-                        _trained(some, start, all_steps[n_done:]) for start in (mirrored, own)
-                    )
-                    return mirrored if trial.is_better(end, own_end, frame) else own
-
-                def left(following: Callable = following) -> State:
-                    return {"codebook": following().numpy()}
-
-                error = data.mean_error(moved.error * data.unit_weight)
-                yield Epoch(step.radius, error, moved.move / frame.scale, trained, units, left)
+                following = functools.cache(
+                    functools.partial(start_of_next, step, moved, data, n_done)
+                )
+                yield _epoch(step, moved, data, frame, following)
             current = following()
     finally:
         if data is not None:
             data.release()
+
+
+def _epoch(
+    step: Step, moved: Moved, data: Data, frame: Frame, following: Callable[[], tf.Tensor]
+) -> Epoch:
+    """Say what an epoch has brought; most of it is worked out when it is asked for."""
+
+    def trained() -> NDArray[np.float64]:
+        return frame.leave(data.onto(step.to_map and step.to_map(), moved).numpy())
+
+    def units() -> Units | None:
+        if step.to_map is not None or step.size is not None:
+            return None
+        units = units_of(moved.sums, moved.counts, frame)
+        return units._replace(counts=units.counts * data.unit_weight)
+
+    def left() -> State:
+        return {"codebook": following().numpy()}
+
+    error = data.mean_error(moved.error * data.unit_weight)
+    return Epoch(step.radius, error, moved.move / frame.scale, trained, units, left)
 
 
 def _run(first: Step, steps: Iterator[Step], most: int) -> list[Step]:
