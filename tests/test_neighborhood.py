@@ -5,7 +5,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_tfsom import TFSOM
 from sklearn_tfsom._grid import BOUNDARIES, LATTICES, Grid
-from sklearn_tfsom._neighborhood import NEIGHBORHOODS, SeparableKernel, kernels
+from sklearn_tfsom._neighborhood import NEIGHBORHOODS, kernels
 from sklearn_tfsom._schedules import n_epochs_to_end, radius_schedule
 from sklearn_tfsom._tf.startup import tensorflow_core
 
@@ -41,12 +41,11 @@ def test_smoothing_is_a_product_with_h(name, lattice, boundary, shape):
     tensorflow_core()
     from sklearn_tfsom._tf import smoothing
 
-    is_separable = isinstance(kernel, SeparableKernel)
-    smooth = smoothing.smooth_separable if is_separable else smoothing.smooth_blocks
+    smooth = smoothing.smoother(*map(tf.constant, kernel))
     values = np.random.RandomState(0).normal(size=(*shape, 3))
     H = reference.neighborhood_matrix(shape, lattice, boundary, name, 1.5)
-    expected = (H @ values.reshape(-1, 3)).reshape(values.shape)
-    assert_allclose(smooth(tf.constant(values), *map(tf.constant, kernel)), expected, atol=1e-12)
+    values = values.reshape(-1, 3)
+    assert_allclose(smooth(tf.constant(values)), H @ values, atol=1e-12)
 
 
 def test_a_large_gaussian_map_needs_no_matrix_of_all_pairs():

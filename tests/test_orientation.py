@@ -75,6 +75,28 @@ def test_the_references_are_mirrored_here_and_not_there():
     assert chosen == {True, False}
 
 
+@pytest.mark.parametrize("X", [IRIS, WINE], ids=["iris", "wine"])
+def test_going_on_with_the_trial_is_training_anew(X, monkeypatch):
+    """Few samples go on with the epochs of the trial; many do them again."""
+    from sklearn_tfsom._tf import data
+
+    epochs, n_done = data.Data.epochs, []
+
+    def counted(self, codebook, kernels):
+        n_done.append(len(kernels))
+        return epochs(self, codebook, kernels)
+
+    monkeypatch.setattr(data.Data, "epochs", counted)
+    first = TFSOM((9, 8), tol=0).fit(X)
+    assert sum(n_done) == 14 + 2 * 6
+    monkeypatch.setattr(data, "_LEFT_VALUES", 1)  # epoch by epoch
+    second = TFSOM((9, 8), tol=0).fit(X)
+    assert sum(n_done) == 14 + 2 * 6 + second.n_iter_ + 2 * 6
+    assert (first.codebook_ == second.codebook_).all()
+    for name, values in first.history_.items():
+        assert (values == second.history_[name]).all(), name
+
+
 @pytest.mark.parametrize("shape", [(6, 5), (5, 4), (2, 7), (7, 2)])
 @pytest.mark.parametrize("spacing", [1.0, 1.6])
 def test_the_mirrored_grid_lies_with_its_left_edge_at_the_right_one(shape, spacing):

@@ -161,7 +161,8 @@ class Data:
             return tf.convert_to_tensor(moved.codebook)
         left = [tf.convert_to_tensor(part) for part in moved[:3]]
         graph = onto_grid_graph(self._geometry == "spherical")
-        return graph(*left, *self.sphere, *(tf.constant(part) for part in kernel))
+        (codebook,) = graph(*left, *self.sphere, *(tf.constant(part) for part in kernel))
+        return codebook
 
     def learn(
         self, codebook: tf.Tensor, learnt: list[tf.Tensor], kernel: Kernel, fade: float
@@ -280,7 +281,8 @@ def updated_by(
     """Return the codebook that sums and counts make, all in data units."""
     graph = update_graph(kernel[1].ndim == 4, geometry == "spherical")
     moved, *_ = graph(
-        *(tf.constant(frame.enter(codebook)), (sums - counts * frame.center) * frame.scale),
+        tf.constant(frame.enter(codebook)),
+        tf.constant((sums - counts * frame.center) * frame.scale),
         *(tf.constant(counts), tf.zeros([], tf.float64)),
         *(tf.constant(part, tf.float64) for part in frame),
         *(tf.constant(part) for part in kernel),

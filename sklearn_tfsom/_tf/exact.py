@@ -40,6 +40,36 @@ class Bounds(NamedTuple):
     is_incomplete: bool  # whether samples have missing values
 
 
+class Layout(NamedTuple):
+    """How a search lays out the units, the same for all codebooks of a shape."""
+
+    n_units: tf.Tensor  # () int32
+    n_terms: tf.Tensor  # () float64: of a product
+    padding: tf.Tensor  # () int32: units of no account that fill the last layer
+    in_layers: tf.Tensor  # (3,) int32: the shape of scores in layers, [-1, n_layers, n_lanes]
+    n_fused: int  # number of features, where scores are computed as they are compared; else 0
+
+    @classmethod
+    def of(cls, codebook: tf.Tensor, is_incomplete: bool, n_fused: int = 0) -> Layout:
+        """Lay out the units of a codebook."""
+        n_units, n_features = tf.unstack(tf.shape(codebook))
+        # About 16 layers, so that what is left after the first step of `bmus_by_score` is little.
+        n_lanes = _LANES * tf.clip_by_value(
+            (n_units + 8 * _LANES) // (16 * _LANES), 1, _MAX_LANES // _LANES
+        )
+        n_layers = -(-n_units // n_lanes)
+        if n_fused:
+            n_layers = tf.constant(FUSED_LAYERS)
+            n_lanes = _FUSED_LANES * -(-n_units // (FUSED_LAYERS * _FUSED_LANES))
+        return cls(
+            n_units,
+            tf.cast(2 * n_features if is_incomplete else n_features, tf.float64),
+            n_layers * n_lanes - n_units,
+            tf.stack([-1, n_layers, n_lanes]),
+            n_fused,
+        )
+
+
 class Terms(NamedTuple):
     """What a search needs of a codebook, made once for all tiles."""
 
@@ -47,10 +77,10 @@ class Terms(NamedTuple):
     factors: tf.Tensor  # (n_features, n_units) float64: -2 W^T; for missing values W^2^T below it
     bias: tf.Tensor  # (n_units,) float64: squared norms of the code vectors; 0 for missing values
     factors32: tf.Tensor  # (n_features, n_layers * n_lanes) float32: the same, padded
-    bias32: tf.Tensor  # (n_layers, n_lanes) float32; infinite for the padding
+    bias32: tf.Tensor  # (n_layers * n_lanes,) float32; infinite for the padding
+    layout: Layout
     bounds: Bounds
     geometry: str  # how distances come about, see `sklearn_tfsom._samples`
-    n_fused: int  # number of features, where scores are computed as they are compared; else 0
 
     @property
     def is_incomplete(self) -> bool:
@@ -63,7 +93,7 @@ def search_terms(
     extent: tf.Tensor,
     is_incomplete: bool,
     geometry: str = "euclidean",
-    n_fused: int = 0,
+    layout: Layout | None = None,
 ) -> Terms:
     """Prepare a codebook (n_units, n_features), float64 and in the frame, for the search.
 
@@ -71,33 +101,24 @@ def search_terms(
     sample, ``m.w^2 - 2 x.w`` with 0 for its missing values: one product again, of (x, m) with
     ``(-2 w, w^2)``.
     """
-    codebook = tf.ensure_shape(codebook, [None, n_fused or None])
+    layout = layout or Layout.of(codebook, is_incomplete)
+    codebook = tf.ensure_shape(codebook, [None, layout.n_fused or None])
     squares = tf.square(codebook)
     norms = tf.reduce_sum(squares, axis=1)
     factors, bias = -2 * codebook, norms
     if is_incomplete:
         factors, bias = tf.concat([factors, squares], axis=1), tf.zeros_like(norms)
-    n_terms = tf.cast(tf.shape(factors)[1], tf.float64)
-    n_units = tf.shape(codebook)[0]
-    # About 16 layers, so that what is left after the first step of `bmus_by_score` is little.
-    n_lanes = _LANES * tf.clip_by_value(
-        (n_units + 8 * _LANES) // (16 * _LANES), 1, _MAX_LANES // _LANES
-    )
-    padding = -n_units % n_lanes
-    if n_fused:
-        n_lanes = _FUSED_LANES * -(-n_units // (FUSED_LAYERS * _FUSED_LANES))
-        padding = FUSED_LAYERS * n_lanes - n_units
-    bias32 = tf.pad(tf.cast(bias, tf.float32), [[0, padding]], constant_values=np.inf)
-    factors32 = tf.pad(tf.cast(factors, tf.float32), [[0, padding], [0, 0]])
+    bias32 = tf.pad(tf.cast(bias, tf.float32), [[0, layout.padding]], constant_values=np.inf)
+    factors32 = tf.pad(tf.cast(factors, tf.float32), [[0, layout.padding], [0, 0]])
     return Terms(
         codebook,
         tf.transpose(factors),
         bias,
         tf.transpose(factors32),
-        tf.reshape(bias32, [FUSED_LAYERS if n_fused else -1, n_lanes]),
-        Bounds(n_terms, tf.sqrt(tf.reduce_max(norms)), extent, is_incomplete),
+        bias32,
+        layout,
+        Bounds(layout.n_terms, tf.sqrt(tf.reduce_max(norms)), extent, is_incomplete),
         geometry,
-        n_fused,
     )
 
 
@@ -138,7 +159,7 @@ def competitors(
     are_few : Tensor of bool, shape ()
         Whether differences of these can decide, and are few.
     """
-    scores = tf.cast(scores32[:, : tf.shape(terms.codebook)[0]], tf.float64)
+    scores = tf.cast(scores32[:, : terms.layout.n_units], tf.float64)
     limit = tf.reduce_min(scores, axis=1) + rounding(norms, terms.bounds, 2.0**-24)
     pairs = tf.where(scores <= limit[:, None])
     are_close = tf.reduce_all(tf.math.is_finite(limit) & _is_close(norms, terms.bounds))
@@ -211,7 +232,7 @@ def decide(
     noise = _noise(tf.gather(norms, rows), terms.bounds)
     limit = best + noise * (2 * tf.sqrt(best) + noise)
     is_within = squared <= tf.gather(limit, segments)
-    units = tf.where(is_within, tf.cast(units, tf.int32), tf.shape(terms.codebook)[0] - 1)
+    units = tf.where(is_within, tf.cast(units, tf.int32), terms.layout.n_units - 1)
     return rows[:, None], tf.math.unsorted_segment_min(units, segments, n_rows), best
 
 

@@ -16,6 +16,7 @@ from sklearn_tfsom._tf.absolute import (
     search_absolute,
 )
 from sklearn_tfsom._tf.exact import (
+    Layout,
     competitors_float64,
     decide,
     scores_float64,
@@ -31,7 +32,7 @@ from sklearn_tfsom._tf.frame import (
     squared_norms,
 )
 from sklearn_tfsom._tf.graphs import one_graph
-from sklearn_tfsom._tf.search import Tiling, search_tiles, tile_rows
+from sklearn_tfsom._tf.search import Tiling, search_tile, search_tiles, tile_rows
 
 if TYPE_CHECKING:
     from sklearn_tfsom._samples import Samples
@@ -47,6 +48,9 @@ _CHUNK_VALUES = 2**22
 # a call, and values all the same, 8 MiB. In NumPy, in two threads, those of 100,000 samples with
 # 64 features take 5 ms, of 60,000 with 784 features 30; in a graph they took 25 and 114.
 _DIFFERENCES, _MIN_DIFFERENCE_ROWS, _MOST_DIFFERENCES = 2**18, 512, 2**20
+
+# Products of two numbers in a product of matrices, up to which OpenBLAS uses one thread.
+_UNTHREADED = 2**18
 
 # Squares of values within this factor of 1 do not leave floating point's range.
 _HARMLESS = 2.0**300
@@ -84,15 +88,22 @@ def _nearest_rows(
         *tiling: tf.Tensor,
     ) -> list[tf.Tensor]:
         def cut(start: tf.Tensor, stop: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            rows = _in_frame(x[start:stop], center, scale)
+            return measured(x[start:stop])
+
+        def measured(tile: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            rows = _in_frame(tile, center, scale)
             return rows, tf.cast(squared_norms(rows, is_incomplete), tf.float64)
 
         def exact(picked: tf.Tensor) -> tf.Tensor:
             return _in_frame(tf.cast(tf.gather(x, picked), tf.float64), center, scale)
 
         extent = _extent(center, scale, codebook)
-        terms = search_terms(codebook, extent, is_incomplete, geometry, n_fused)
-        bmus, apart = search_tiles(cut, exact, tf.shape(x)[0], terms, *tiling, n_parallel=2)
+        layout = Layout.of(codebook, is_incomplete, n_fused)
+        terms = search_terms(codebook, extent, is_incomplete, geometry, layout)
+        if is_one_tile:
+            bmus, apart = search_tile(*measured(x), exact, terms)
+        else:
+            bmus, apart = search_tiles(cut, exact, tf.shape(x)[0], terms, *tiling, n_parallel=2)
         return [bmus, tf.reduce_all(tf.math.is_finite(apart))]
 
     signature = [tf.TensorSpec([None, n_fused or None], dtype), _CENTER, _SCALE, _CODEBOOK]
@@ -364,12 +375,14 @@ def distances(samples: Samples, codebook: NDArray) -> NDArray:
 
 
 def product(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Multiply matrices in TensorFlow's threads.
+    """Multiply matrices, large ones in TensorFlow's threads.
 
     NumPy's own wait for more work for 0.1 s after each large product, spinning, and keep the cores
     from training meanwhile: with them a fit of 50,000 x 64 on 20x20 took 150 ms instead of 105.
+    Small products wake none, and take 5 us instead of 50.
     """
-    return np.asarray(tf.matmul(a, b))
+    is_small = a.size * b.shape[1] <= _UNTHREADED
+    return a @ b if is_small else np.asarray(tf.matmul(a, b))
 
 
 def _kind(samples: Samples) -> tuple[tf.DType, bool, str]:

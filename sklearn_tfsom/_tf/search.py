@@ -65,9 +65,7 @@ class Tiling(NamedTuple):
         return [tf.constant(self.n_tile), tf.constant(self.compiled_rows)]
 
 
-def bmus_by_score(
-    scores: tf.Tensor, margin: tf.Tensor, bias: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+def bmus_by_score(scores: tf.Tensor, margin: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Find the lowest of each row of scores, and whether another comes within the margin.
 
     In two levels: the minimum over all layers for each lane, which is one vector instruction for
@@ -77,11 +75,9 @@ def bmus_by_score(
 
     Parameters
     ----------
-    scores : Tensor of float32, shape (n, n_layers * n_lanes)
+    scores : Tensor of float32, shape (n, n_layers, n_lanes)
         Unit u stands in layer ``u // n_lanes``, lane ``u % n_lanes``.
     margin : Tensor of float32, shape (n,)
-    bias : Tensor of float32, shape (n_layers, n_lanes)
-        Only its shape is used.
 
     Returns
     -------
@@ -91,19 +87,15 @@ def bmus_by_score(
     is_clear : Tensor of bool, shape (n,)
         False where another score is within the margin, or a score is not finite.
     """
-    n_rows = tf.shape(scores)[0]
-    n_layers, n_lanes = tf.unstack(tf.shape(bias))
-    lane_lowest = tf.reduce_min(tf.reshape(scores, [n_rows, n_layers, n_lanes]), axis=1)
 
     def layers_of(lane: tf.Tensor) -> tf.Tensor:
-        layers = (tf.range(n_rows) * n_layers)[:, None] + tf.range(n_layers)
-        return tf.gather(tf.reshape(scores, [-1]), layers * n_lanes + lane[:, None])
+        return tf.gather(scores, lane, axis=2, batch_dims=1)
 
-    return _lowest_of(lane_lowest, layers_of, margin)
+    return _lowest_of(tf.reduce_min(scores, axis=1), layers_of, margin)
 
 
 def bmus_by_lane(
-    rows: tf.Tensor, factors: tf.Tensor, margin: tf.Tensor, bias: tf.Tensor
+    rows: tf.Tensor, factors: tf.Tensor, bias: tf.Tensor, margin: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Do as `bmus_by_score` for few features, without ever writing scores down.
 
@@ -115,18 +107,19 @@ def bmus_by_lane(
     Parameters
     ----------
     rows : Tensor of float32, shape (n, n_features)
-    factors : Tensor of float32, shape (n_features, n_layers * n_lanes)
+        The number of features is known when the graph is traced.
+    factors : Tensor of float32, shape (n_features, FUSED_LAYERS * n_lanes)
+    bias : Tensor of float32, shape (FUSED_LAYERS * n_lanes,)
     margin : Tensor of float32, shape (n,)
-    bias : Tensor of float32, shape (n_layers, n_lanes)
-        The numbers of features and layers are known when the graph is traced.
 
     Returns
     -------
     units, lowest, is_clear
         As by `bmus_by_score`.
     """
-    n_layers, n_features = bias.shape[0], rows.shape[1]
-    factors = tf.reshape(factors, [n_features, n_layers, -1])
+    n_features = rows.shape[1]
+    factors = tf.reshape(factors, [n_features, FUSED_LAYERS, -1])
+    bias = tf.reshape(bias, [FUSED_LAYERS, -1])
     by_lane = tf.transpose(bias), [tf.transpose(each) for each in tf.unstack(factors)]
 
     def layer(number: int) -> tf.Tensor:
@@ -138,7 +131,7 @@ def bmus_by_lane(
         products = (rows[:, f, None] * column for f, column in enumerate(columns))
         return functools.reduce(tf.add, products) + tf.gather(by_lane[0], lane)
 
-    lane_lowest = functools.reduce(tf.minimum, map(layer, range(n_layers)))
+    lane_lowest = functools.reduce(tf.minimum, map(layer, range(FUSED_LAYERS)))
     return _lowest_of(lane_lowest, layers_of, margin)
 
 
@@ -148,35 +141,34 @@ def _lowest_of(
     """Find the lowest scores, given those of each lane, and a way to those of one lane."""
     lowest = tf.reduce_min(lane_lowest, axis=1)
     limit = (lowest + margin)[:, None]
-    n_near_lanes, lane = _near(lane_lowest, limit)
-    n_near_layers, layer = _near(layers_of(lane), limit)
-    is_clear = tf.equal(n_near_lanes, 1) & tf.equal(n_near_layers, 1)
-    return layer * tf.shape(lane_lowest)[1] + lane, lowest, is_clear
+    lane, is_only_lane = _near(lane_lowest, limit)
+    layer, is_only_layer = _near(layers_of(lane), limit)
+    return layer * tf.shape(lane_lowest)[1] + lane, lowest, is_only_lane & is_only_layer
 
 
 def _near(values: tf.Tensor, limit: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Count how many of each row of values are within a limit, and find it if it is one.
+    """Find which of each row of values is within a limit, and say whether it is the only one.
 
-    One sum of whole numbers gives both: their number in the upper half, the index in the lower.
+    One sum of whole numbers tells both: it is among the numbers of the values if it is of one.
     """
-    n_values = tf.shape(values)[1]
-    half = 2**16
-    found = tf.where(values <= limit, tf.range(n_values) + half, 0)
+    first = 2**16
+    end = first + tf.shape(values)[1]
+    found = tf.where(values <= limit, tf.range(first, end), 0)
     found = tf.reduce_sum(found, axis=1)
-    return found // half, tf.minimum(found % half, n_values - 1)
+    number = tf.clip_by_value(found, first, end - 1)
+    return number - first, tf.equal(found, number)
 
 
 def _among(
     find: Callable,
     inputs: Sequence[tf.Tensor],
-    bias: tf.Tensor,
     norms: tf.Tensor,
     bounds: Bounds,
     geometry: str,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Find the best-matching units, the distances to them, and which of them are certain."""
     margin = tf.cast(rounding(norms, bounds, 2.0**-24), tf.float32)
-    bmus, lowest, is_clear = find(*inputs, margin, bias)
+    bmus, lowest, is_clear = find(*inputs, margin)
     return bmus, _distances(norms, tf.cast(lowest, tf.float64), geometry), is_clear
 
 
@@ -189,7 +181,7 @@ def _distances(norms: tf.Tensor, lowest: tf.Tensor, geometry: str) -> tf.Tensor:
 
 @functools.cache
 def _compiled_among(is_incomplete: bool, geometry: str, n_fused: int) -> Callable:
-    """Make `_among` for XLA: of scores, or of rows and factors where few features are fused.
+    """Make `_among` for XLA: of scores, or of what makes them where few features are fused.
 
     There each level of `bmus_by_score` runs as one loop, at half the price, and what is done for
     each row is done beside it; `bmus_by_lane` is slow without. But XLA compiles for each shape of
@@ -198,7 +190,6 @@ def _compiled_among(is_incomplete: bool, geometry: str, n_fused: int) -> Callabl
     find = bmus_by_lane if n_fused else bmus_by_score
 
     def among(
-        bias: tf.Tensor,
         norms: tf.Tensor,
         n_terms: tf.Tensor,
         largest: tf.Tensor,
@@ -206,12 +197,10 @@ def _compiled_among(is_incomplete: bool, geometry: str, n_fused: int) -> Callabl
         *inputs: tf.Tensor,
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         bounds = Bounds(n_terms, largest, extent, is_incomplete)
-        return _among(find, inputs, bias, norms, bounds, geometry)
+        return _among(find, inputs, norms, bounds, geometry)
 
-    n_layers = FUSED_LAYERS if n_fused else None
-    shapes = [[None, n_fused], [n_fused, None]] if n_fused else [[None, None]]
-    signature = [tf.TensorSpec([n_layers, None], tf.float32), tf.TensorSpec([None], tf.float64)]
-    signature += [tf.TensorSpec([], tf.float64)] * 3
+    shapes = [[None, n_fused], [n_fused, None], [None]] if n_fused else [[None, None, None]]
+    signature = [tf.TensorSpec([None], tf.float64)] + [tf.TensorSpec([], tf.float64)] * 3
     signature += [tf.TensorSpec(shape, tf.float32) for shape in shapes]
     return tf.function(among, input_signature=signature, jit_compile=True, autograph=False)
 
@@ -266,25 +255,27 @@ def _search(
         return _Found(*search_absolute(rows, apart, terms), none, yes)
     rows32 = spread_out(tf.cast(rows, tf.float32), terms.is_incomplete)
 
-    def scores_of(some: tf.Tensor) -> tf.Tensor:
-        product = tf.matmul(some, terms.factors32)
-        return tf.nn.bias_add(product, tf.reshape(terms.bias32, [-1]))
+    n_fused = terms.layout.n_fused
 
-    scores = None if terms.n_fused else scores_of(rows32)
+    def scores_of(some: tf.Tensor) -> tf.Tensor:
+        return tf.nn.bias_add(tf.matmul(some, terms.factors32), terms.bias32)
+
+    scores = None if n_fused else scores_of(rows32)
+
+    def in_layers() -> tf.Tensor:
+        return tf.reshape(scores_of(rows32) if scores is None else scores, terms.layout.in_layers)
 
     def plain() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        of_all = scores_of(rows32) if scores is None else scores
-        given = terms.bias32, norms, terms.bounds, terms.geometry
-        return _among(bmus_by_score, [of_all], *given)
+        return _among(bmus_by_score, [in_layers()], norms, terms.bounds, terms.geometry)
 
     if compiled_rows is None:
         bmus, distances, is_clear = plain()
     else:
-        compiled = _compiled_among(terms.is_incomplete, terms.geometry, terms.n_fused)
-        inputs = [rows32, terms.factors32] if scores is None else [scores]
+        compiled = _compiled_among(terms.is_incomplete, terms.geometry, n_fused)
+        inputs = [rows32, terms.factors32, terms.bias32] if n_fused else [in_layers()]
         bmus, distances, is_clear = tf.cond(
             tf.equal(tf.shape(rows)[0], compiled_rows),
-            lambda: compiled(terms.bias32, norms, *terms.bounds[:-1], *inputs),
+            lambda: compiled(norms, *terms.bounds[:-1], *inputs),
             plain,
         )
     ambiguous = tf.where(~is_clear)
@@ -312,7 +303,16 @@ def _search(
         in_tile = tf.stack([tf.gather(few, pairs[:, 0]), pairs[:, 1]], axis=1)
         return _Found(units, apart, in_tile, are_few)
 
-    return tf.cond(tf.size(few) > 0, compete, lambda: _Found(bmus, distances, none, yes))
+    none_does = _Found(bmus, distances, none, yes)
+    return _Found(*tf.cond(tf.size(few) > 0, compete, lambda: none_does))
+
+
+def search_tile(
+    rows: tf.Tensor, norms: tf.Tensor, exact: Callable[[tf.Tensor], tf.Tensor], terms: Terms
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Find the best-matching units of a single tile, as `search_tiles` does, without a loop."""
+    bmus, distances, pairs, _ = _search(rows, norms, terms, exact)
+    return _decided(bmus, distances, pairs, norms, exact, terms)
 
 
 def search_tiles(
@@ -320,8 +320,8 @@ def search_tiles(
     exact: Callable[[tf.Tensor], tf.Tensor],
     n_samples: tf.Tensor,
     terms: Terms,
-    n_tile: tf.Tensor | None = None,
-    compiled_rows: tf.Tensor | None = None,
+    n_tile: tf.Tensor,
+    compiled_rows: tf.Tensor,
     *,
     n_parallel: int = 1,
 ) -> tuple[tf.Tensor, tf.Tensor]:
@@ -338,9 +338,9 @@ def search_tiles(
         ``exact(picked)`` are the rows of these indices in float64, in the frame.
     n_samples : Tensor of int32, shape ()
     terms : Terms
-    n_tile : Tensor of int32, shape (), default=None
-        Rows per tile; by default there is one tile, and no loop.
-    compiled_rows : Tensor of int32, shape (), default=None
+    n_tile : Tensor of int32, shape ()
+        Rows per tile.
+    compiled_rows : Tensor of int32, shape ()
         As in `_search`.
     n_parallel : int, default=1
         Tiles at a time: with 2 the product of the next runs beside the tail of this one.
@@ -350,10 +350,6 @@ def search_tiles(
     bmus : Tensor of int32, shape (n_samples,)
     distances : Tensor of float64, shape (n_samples,)
     """
-    if n_tile is None:
-        rows, norms = cut(tf.constant(0), n_samples)
-        bmus, distances, pairs, _ = _search(rows, norms, terms, exact)
-        return _decided(bmus, distances, pairs, norms, exact, terms)
     n_tiles = -(-n_samples // n_tile)
 
     def next_tile(index: tf.Tensor, *arrays: tf.TensorArray) -> tuple:

@@ -121,7 +121,8 @@ def _chunks(indptr: NDArray, n_rows: int) -> list[slice]:
 def _terms() -> tf.types.experimental.PolymorphicFunction:
     def terms(codebook: tf.Tensor) -> list[tf.Tensor]:
         made = search_terms(codebook, tf.ones([], tf.float64), False)
-        return [made.bias, made.factors32, made.bias32, made.bounds.largest]
+        bias32 = tf.reshape(made.bias32, made.layout.in_layers[1:])
+        return [made.bias, made.factors32, bias32, made.bounds.largest]
 
     return tf.function(terms, input_signature=[_MATRIX], autograph=False)
 
@@ -130,7 +131,8 @@ def _terms() -> tf.types.experimental.PolymorphicFunction:
 def _search() -> tf.types.experimental.PolymorphicFunction:
     def search(product: tf.Tensor, margin: tf.Tensor, bias: tf.Tensor) -> list[tf.Tensor]:
         scores = tf.nn.bias_add(product, tf.reshape(bias, [-1]))
-        return [scores, *bmus_by_score(scores, margin, bias)]
+        in_layers = tf.reshape(scores, tf.concat([[-1], tf.shape(bias)], axis=0))
+        return [scores, *bmus_by_score(in_layers, margin)]
 
     signature = [_MATRIX32, tf.TensorSpec([None], tf.float32), _MATRIX32]
     return tf.function(search, input_signature=signature, autograph=False)

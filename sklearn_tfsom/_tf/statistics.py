@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from sklearn_tfsom._tf.exact import Terms
 from sklearn_tfsom._tf.frame import spread_out
-from sklearn_tfsom._tf.search import search_tiles
+from sklearn_tfsom._tf.search import search_tile, search_tiles
 
 # From so many features on the CSR product is the faster one, see `accumulate`.
 _MIN_CSR_FEATURES = 32
@@ -45,7 +46,7 @@ def accumulate(rows: Rows, bmus: tf.Tensor, distances: tf.Tensor, terms: Terms) 
     As the product of a sparse matrix, one weight per row in the column of its unit, with the rows;
     where values are missing, also with the mask of the known ones, which counts them by feature.
     """
-    n_units, n_features = tf.unstack(tf.shape(terms.codebook))
+    n_units, n_features = terms.layout.n_units, tf.shape(rows.values)[1]
     values = spread_out(rows.values, terms.is_incomplete)
     weights = tf.cast(rows.weights, values.dtype)
     n_rows = tf.shape(values, out_type=tf.int64)[0]
@@ -77,26 +78,28 @@ def accumulate(rows: Rows, bmus: tf.Tensor, distances: tf.Tensor, terms: Terms) 
         # Of the weights that the sums have: where float32 makes 0 of one, both lose it.
         counted = tf.cast(weights, tf.float64)
         counts = tf.math.unsorted_segment_sum(counted, bmus, n_units)[:, None]
-    return Statistics(sums, counts, tf.tensordot(rows.weights, distances, 1))
+    return Statistics(sums, counts, tf.reduce_sum(rows.weights * distances))
 
 
 def statistics(rows: Rows, terms: Terms, *tiling: tf.Tensor) -> Statistics:
     """Search and sum up all rows, chunk by chunk; or at once, without `tiling`."""
-    n_samples = tf.shape(rows.values)[0]
-    n_units = tf.shape(terms.codebook)[0]
+
+    def exact_of(chunk: Rows) -> Callable[[tf.Tensor], tf.Tensor]:
+        return lambda picked: tf.cast(tf.gather(chunk.values, picked), tf.float64)
+
+    if not tiling:
+        found = search_tile(rows.values, rows.norms, exact_of(rows), terms)
+        return accumulate(rows, *found, terms)
 
     def of_chunk(chunk: Rows) -> Statistics:
         def cut(start: tf.Tensor, stop: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             return chunk.values[start:stop], chunk.norms[start:stop]
 
-        def exact(picked: tf.Tensor) -> tf.Tensor:
-            return tf.cast(tf.gather(chunk.values, picked), tf.float64)
+        n_rows = tf.shape(chunk.values)[0]
+        found = search_tiles(cut, exact_of(chunk), n_rows, terms, *tiling)
+        return accumulate(chunk, *found, terms)
 
-        bmus, distances = search_tiles(cut, exact, tf.shape(chunk.values)[0], terms, *tiling)
-        return accumulate(chunk, bmus, distances, terms)
-
-    if not tiling:
-        return of_chunk(rows)
+    n_samples, n_units = tf.shape(rows.values)[0], terms.layout.n_units
     n_tile = tiling[0]
     n_chunk = n_tile * -(-tf.clip_by_value(4 * n_units, _CHUNK_ROWS, _MAX_CHUNK_ROWS) // n_tile)
 

@@ -9,9 +9,16 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from sklearn_tfsom._tf.exact import search_terms
+from sklearn_tfsom._tf.exact import Layout, search_terms
 from sklearn_tfsom._tf.graphs import one_graph
-from sklearn_tfsom._tf.smoothing import Sphere, kernel_signature, smoother, update
+from sklearn_tfsom._tf.smoothing import (
+    Smoother,
+    Sphere,
+    kernel_signature,
+    smoother,
+    smoothers,
+    update,
+)
 from sklearn_tfsom._tf.statistics import Rows, statistics
 
 # Counts below have faded.
@@ -46,16 +53,16 @@ def _epoch(
     rows: Rows,
     codebook: tf.Tensor,
     sphere: Sphere | None,
-    kernel: tuple[tf.Tensor, tf.Tensor],
+    smooth: Smoother,
     is_incomplete: bool,
     geometry: str,
+    layout: Layout,
     *tiling: tf.Tensor,
-    n_fused: int = 0,
 ) -> list[tf.Tensor]:
     """Search, sum up and move: the codebook, the sums and the counts, and what is measured."""
-    terms = search_terms(codebook, _extent(sphere), is_incomplete, geometry, n_fused)
+    terms = search_terms(codebook, _extent(sphere), is_incomplete, geometry, layout)
     total = statistics(rows, terms, *tiling)
-    moved = update(codebook, total.sums, total.counts, smoother(*kernel), sphere)
+    moved = update(codebook, total.sums, total.counts, smooth, sphere)
     measured = tf.stack([total.error, _move(moved, codebook)])
     return [moved, total.sums, total.counts, measured]
 
@@ -69,9 +76,10 @@ def epoch_graph(
     def epoch(*inputs: tf.Tensor) -> list[tf.Tensor]:
         *rows, codebook, center, scale, first, second, n_tile, compiled_rows = inputs
         sphere = _sphere(geometry == "spherical", center, scale)
-        kind = (first, second), is_incomplete, geometry
+        kind = smoother(first, second), is_incomplete, geometry
+        layout = Layout.of(codebook, is_incomplete, n_fused)
         tiling = n_tile, compiled_rows
-        return _epoch(Rows(*rows), codebook, sphere, *kind, *tiling, n_fused=n_fused)
+        return _epoch(Rows(*rows), codebook, sphere, *kind, layout, *tiling)
 
     signature = [*_rows(dtype, n_fused), _CODEBOOK, *_SPHERE, *kernel_signature(is_separable)]
     signature += [tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.int32)]
@@ -92,12 +100,13 @@ def epochs_graph(
     def epochs(*inputs: tf.Tensor) -> list[tf.Tensor]:
         *rows, codebook, center, scale, firsts, seconds = inputs
         sphere, n_epochs = _sphere(geometry == "spherical", center, scale), tf.shape(firsts)[0]
+        layout, smoother = Layout.of(codebook, is_incomplete), smoothers(firsts, seconds)
+        kind = is_incomplete, geometry, layout
 
         def epoch(
             n: tf.Tensor, codebook: tf.Tensor, left: list[tf.TensorArray]
         ) -> tuple[tf.Tensor, tf.Tensor, list[tf.TensorArray]]:
-            kernel = firsts[n], seconds[n]
-            leaves = _epoch(Rows(*rows), codebook, sphere, kernel, is_incomplete, geometry)
+            leaves = _epoch(Rows(*rows), codebook, sphere, smoother(n), *kind)
             written = [a.write(n, x) for a, x in zip(left, leaves, strict=True)]
             return n + 1, leaves[0], written
 
@@ -129,7 +138,8 @@ def piece_graph(
         *tiling: tf.Tensor,
     ) -> list[tf.Tensor]:
         extent = _extent(_sphere(geometry == "spherical", center, scale))
-        terms = search_terms(codebook, extent, is_incomplete, geometry, n_fused)
+        layout = Layout.of(codebook, is_incomplete, n_fused)
+        terms = search_terms(codebook, extent, is_incomplete, geometry, layout)
         return list(statistics(Rows(values, norms, weights), terms, *tiling))
 
     signature = [*_rows(dtype, n_fused), _CODEBOOK, *_SPHERE]
@@ -204,13 +214,13 @@ def onto_grid_graph(is_spherical: bool) -> tf.types.experimental.PolymorphicFunc
         scale: tf.Tensor,
         first: tf.Tensor,
         second: tf.Tensor,
-    ) -> tf.Tensor:
+    ) -> list[tf.Tensor]:
         # Where the denominator is 0, there is no former code vector on another grid: the codebook,
         # interpolated, stands in for it.
         smooth = smoother(first, second)
         around = smooth(tf.concat([codebook, tf.ones_like(codebook[:, :1])], axis=1))
         former = around[:, :-1] / around[:, -1:]
-        return update(former, sums, counts, smooth, _sphere(is_spherical, center, scale))
+        return [update(former, sums, counts, smooth, _sphere(is_spherical, center, scale))]
 
     signature = [_CODEBOOK] * 3 + _SPHERE + kernel_signature(is_separable=True)
     return tf.function(onto_grid, input_signature=signature, autograph=False)
