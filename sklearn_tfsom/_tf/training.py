@@ -185,7 +185,8 @@ def train_epochs(
         if step.size is not None or trial.samples is not subsets.samples:
             some = Data(trial.samples, trial.sample_weight, frame, n_tile, subsets.workers)
         tried = [_trained(some, start, left) for start in starts]
-        better = 0 if trial.is_better(*(end for end, _ in tried), frame) else 1
+        mirrored, own_end = (end for end, _ in tried)
+        better = 0 if trial.is_better(mirrored, own_end, frame) else 1
         if some is data:
             ahead.extend(tried[better][1])
         return starts[better]
@@ -199,9 +200,8 @@ def train_epochs(
                 size = first.size
                 data = Data(*subsets.of(size), frame, n_tile, subsets.workers)
             run = _run(first, steps, data.n_epochs_at_once(current))
-            if ahead:
-                all_moved = (ahead.popleft() for _ in run)
-            else:
+            all_moved: Iterable[Moved] = (ahead.popleft() for _ in run)
+            if not ahead:
                 all_moved = data.epochs(current, [step.kernel for step in run])
             for step, moved in zip(run, all_moved, strict=True):
                 n_done += 1
