@@ -146,7 +146,8 @@ def check_values(X: Any, owner: object, metric: str) -> bool:
     for rows in row_slices(len(values), max(1, _TILE_VALUES // values.shape[1])):
         tile = values[rows]
         with np.errstate(over="ignore", invalid="ignore"):
-            is_finite = bool(np.isfinite(tile.sum()))  # all are, then
+            # Then all are. (A sum by `sum` takes twice as long.)
+            is_finite = bool(np.isfinite(np.einsum("ij->", tile)))
         if is_finite:
             continue
         assert_all_finite(

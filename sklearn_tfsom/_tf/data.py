@@ -10,8 +10,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from sklearn_tfsom._samples import map_tiles
-from sklearn_tfsom._tf.frame import Frame
+from sklearn_tfsom._tf.frame import Frame, load
 from sklearn_tfsom._tf.search import Tiling, tile_rows
 from sklearn_tfsom._tf.sparse import SparseData
 from sklearn_tfsom._tf.statistics import Rows, Statistics
@@ -28,8 +27,6 @@ from sklearn_tfsom._workers import ALONE, Workers
 if TYPE_CHECKING:
     from sklearn_tfsom._samples import Samples
 
-_ALIGNMENT = 64
-
 # Values that epochs in one graph may leave: 32 MiB.
 _LEFT_VALUES = 2**22
 
@@ -40,30 +37,12 @@ _PIECE_VALUES = 2**22
 Kernel: TypeAlias = tuple[NDArray, NDArray]
 
 
-def load(samples: Samples, sample_weight: NDArray, frame: Frame) -> Rows:
-    """Move data into the frame and into TensorFlow's hands, with one copy.
-
-    TensorFlow copies every array that it is given, except a 64-byte aligned one through DLPack
-    (which it does not check: an unaligned one aborts the process). So the frame's copy, which has
-    to be made anyway, is made aligned, and handed over.
-    """
-    n_samples, n_features = samples.shape
-    n_bytes = n_samples * n_features * samples.dtype.itemsize
-    store = np.empty(n_bytes + _ALIGNMENT, dtype=np.uint8)
-    start = -store.ctypes.data % _ALIGNMENT
-    values = store[start : start + n_bytes].view(samples.dtype).reshape(samples.shape)
-    norms = np.empty(n_samples)
-    has_missing = samples.has_missing  # which may take a pass, so not in all threads
-
-    def enter(rows: slice) -> None:
-        tile = frame.enter(samples[rows], values[rows]).astype(np.float64)
-        if has_missing:
-            tile[np.isnan(tile)] = 0
-        norms[rows] = np.einsum("ij,ij->i", tile, tile)
-
-    map_tiles(enter, samples.tiles(2**18))
-    shared = tf.experimental.dlpack.from_dlpack(values.__dlpack__())
-    return Rows(shared, tf.constant(norms), tf.constant(sample_weight))
+def load_rows(
+    samples: Samples, sample_weight: NDArray, frame: Frame, rows: slice = slice(None)
+) -> Rows:
+    """Load samples, with these weights."""
+    values, norms = load(samples, rows, frame, np.float64)
+    return Rows(values, tf.constant(norms), tf.constant(sample_weight))
 
 
 class Moved(NamedTuple):
@@ -111,7 +90,7 @@ class Data:
         elif workers.devices:
             self._shares = list(self._divided(workers.devices))
         else:
-            self._rows = load(samples, self._scaled(slice(None)), frame)
+            self._rows = load_rows(samples, self._scaled(slice(None)), frame)
 
     def _scaled(self, rows: slice) -> NDArray[np.float64]:
         return self._weights[rows] / self.unit_weight
@@ -193,7 +172,7 @@ class Data:
         # On disk: piece by piece, so that no more than one is in memory.
         total: Statistics | None = None
         for rows in self._samples.tiles(_PIECE_VALUES):
-            piece = load(self._samples.take(rows), self._scaled(rows), self._frame)
+            piece = load_rows(self._samples, self._scaled(rows), self._frame, rows)
             part = self._of_piece(piece, codebook)
             total = part if total is None else total + part
         assert total is not None
@@ -205,7 +184,7 @@ class Data:
         for device, start, stop in zip(devices, bounds, bounds[1:], strict=False):
             if start < stop:
                 rows = slice(int(start), int(stop))
-                share = load(self._samples.take(rows), self._scaled(rows), self._frame)
+                share = load_rows(self._samples, self._scaled(rows), self._frame, rows)
                 with tf.device(device):
                     yield device, Rows(*(tf.identity(part) for part in share))
 

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from sklearn_tfsom._tf.frame import known, spread_out
+from sklearn_tfsom._tf.graphs import tile_by_tile
 
 # Units are searched in layers of this many lanes, or a multiple of it; see `bmus_by_score`.
 # Measured against 16: the same at 2,000 units, up to a quarter faster at 256 to 1,024.
@@ -198,7 +199,7 @@ def competitors_float64(
 
 
 def decide(
-    pairs: tf.Tensor, norms: tf.Tensor, exact: Callable[[tf.Tensor], tf.Tensor], terms: Terms
+    pairs: tf.Tensor, rows: tf.Tensor, norms: tf.Tensor, terms: Terms
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Decide between competitors by their differences: the closest one within rounding wins.
 
@@ -210,30 +211,33 @@ def decide(
     ----------
     pairs : Tensor of int64, shape (n_pairs, 2)
         Row and unit, all pairs of a row next to each other.
+    rows : Tensor of float32 or float64, shape (n, n_features)
     norms : Tensor of float64, shape (n,)
         Of all rows.
-    exact : callable
-        ``exact(picked)`` are the rows of these indices in float64, in the frame.
     terms : Terms
 
     Returns
     -------
-    rows : Tensor of int64, shape (n_rows, 1)
-        Those that have pairs.
+    which : Tensor of int64, shape (n_rows, 1)
+        The rows that have pairs.
     bmus : Tensor of int32, shape (n_rows,)
     squared : Tensor of float64, shape (n_rows,)
         Squared distances to them.
     """
     samples, units = tf.unstack(pairs, axis=1)
-    rows, segments = tf.unique(samples)
-    n_rows = tf.shape(rows)[0]
+    which, segments = tf.unique(samples)
+    n_rows = tf.shape(which)[0]
+
+    def exact(picked: tf.Tensor) -> tf.Tensor:
+        return tf.cast(tf.gather(rows, picked), tf.float64)
+
     squared = squared_distances(exact, terms.codebook, samples, units)
     best = tf.math.unsorted_segment_min(squared, segments, n_rows)
-    noise = _noise(tf.gather(norms, rows), terms.bounds)
+    noise = _noise(tf.gather(norms, which), terms.bounds)
     limit = best + noise * (2 * tf.sqrt(best) + noise)
     is_within = squared <= tf.gather(limit, segments)
     units = tf.where(is_within, tf.cast(units, tf.int32), terms.layout.n_units - 1)
-    return rows[:, None], tf.math.unsorted_segment_min(units, segments, n_rows), best
+    return which[:, None], tf.math.unsorted_segment_min(units, segments, n_rows), best
 
 
 def scores_float64(rows: tf.Tensor, terms: Terms) -> tf.Tensor:
@@ -260,24 +264,11 @@ def squared_distances(
 
     Over the known features of the sample.
     """
-    n_pairs = tf.shape(samples)[0]
     n_chunk = tf.maximum(1, _CHUNK_VALUES // tf.shape(codebook)[1])
 
-    def next_chunk(start: tf.Tensor, found: tf.TensorArray) -> tuple:
-        chunk = slice(start, start + n_chunk)
-        differences = exact(samples[chunk]) - tf.gather(codebook, units[chunk])
-        squared = tf.reduce_sum(tf.square(known(differences)), axis=1)
-        return start + n_chunk, found.write(start // n_chunk, squared)
+    def of_chunk(start: tf.Tensor, stop: tf.Tensor) -> tuple[tf.Tensor]:
+        differences = exact(samples[start:stop]) - tf.gather(codebook, units[start:stop])
+        return (tf.reduce_sum(tf.square(known(differences)), axis=1),)
 
-    _, found = tf.while_loop(
-        lambda start, _: start < n_pairs,
-        next_chunk,
-        (
-            tf.constant(0),
-            tf.TensorArray(
-                tf.float64, size=-(-n_pairs // n_chunk), element_shape=[None], infer_shape=False
-            ),
-        ),
-        parallel_iterations=1,
-    )
-    return found.concat()
+    (squared,) = tile_by_tile(of_chunk, tf.shape(samples)[0], n_chunk, (tf.float64,))
+    return squared

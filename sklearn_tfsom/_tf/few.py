@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_tfsom._tf.exact import FAR, NOISE
-from sklearn_tfsom._tf.frame import Frame
+from sklearn_tfsom._tf.frame import Frame, extent
 
 # Up to so many differences between samples and units NumPy is done before a graph is called.
 FEW_DIFFERENCES = 2**16
@@ -31,15 +31,15 @@ def few_nearest(X: NDArray, codebook: NDArray, frame: Frame) -> NDArray[np.int64
     differences = np.where(is_missing[:, None], 0, rows[:, None] - units)
     squared = np.einsum("ijk,ijk->ij", differences, differences)
     best = squared.min(axis=1)
-    values = frame.center * frame.scale
 
-    def within_rounding(values: NDArray[np.float64]) -> NDArray[np.bool_]:
-        noise = NOISE * (np.minimum(np.sqrt(norms), far) + math.hypot(*values.tolist()))
+    def within_rounding(size: float) -> NDArray[np.bool_]:
+        noise = NOISE * (np.minimum(np.sqrt(norms), far) + size)
         with np.errstate(over="ignore"):  # of a single point, far out
             limit = best + noise * (2 * np.sqrt(best) + noise)
         return squared <= limit[:, None]
 
-    near = within_rounding(values)
-    if np.count_nonzero(near) > len(X):  # seldom: so only then which features differ is asked
-        near = within_rounding(values[units.max(axis=0) > units.min(axis=0)])
+    # The extent, and no less; seldom more than one is near, and only then it is asked for.
+    near = within_rounding(far / FAR + math.hypot(*(frame.center * frame.scale).tolist()))
+    if np.count_nonzero(near) > len(X):
+        near = within_rounding(extent(units, frame))
     return np.argmax(near, axis=1)[:, None]

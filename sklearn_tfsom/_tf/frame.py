@@ -7,13 +7,31 @@ origin nor leave float32's range.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import DTypeLike, NDArray
 
+from sklearn_tfsom._samples import map_tiles, row_slices
+
+if TYPE_CHECKING:
+    from sklearn_tfsom._samples import Samples
+
 TOO_FAR = "X holds values too large: their squared distances leave {}'s range. Rescale it."
+
+
+_ALIGNMENT = 64
+
+# Values of a tile that enters: 1 MiB of float32, which stays in the cache.
+_LOADED_VALUES = 2**18
+
+# Farther from 0 than so many times their spread, digits would be lost.
+_FAR_FROM_0 = 2.0
+
+# Sums of squares of what needs to be scaled by less than this stay in float32's range.
+_HARMLESS_SCALE = 2.0**40
 
 
 class Frame(NamedTuple):
@@ -49,6 +67,20 @@ class Frame(NamedTuple):
         apart -= mean
         return cls.around(center, float(max(apart.max(), -apart.min())), dtype)
 
+    @classmethod
+    def of_search(cls, codebook: NDArray, dtype: DTypeLike) -> Frame:
+        """Make the frame in which samples are searched: where it does no harm, their own.
+
+        There they enter without rounding and without arithmetic. A feature is centered where its
+        code vectors lie close together, far from 0; all are scaled where squares may leave
+        floating point's range.
+        """
+        frame = cls.of_codebook(codebook, dtype)
+        apart = np.abs(codebook - frame.center).max(axis=0)
+        is_far = np.abs(frame.center) > _FAR_FROM_0 * apart
+        is_harmless = 1 / _HARMLESS_SCALE < frame.scale < _HARMLESS_SCALE
+        return cls(np.where(is_far, frame.center, 0), 1.0 if is_harmless else frame.scale)
+
     def enter(self, X: NDArray, out: NDArray | None = None) -> NDArray:
         """Move data into the frame: into `out`, of the type of X and of this frame, or in float64.
 
@@ -56,6 +88,9 @@ class Frame(NamedTuple):
         values near the end of floating point's range would overflow on the way.
         """
         out = np.array(X, np.float64) if out is None else out
+        if self.scale == 1 and not self.center.any():
+            np.copyto(out, X)
+            return out
         scale = out.dtype.type(self.scale)
         if self.scale > 1:
             np.subtract(X, self.center.astype(out.dtype), out=out)
@@ -99,3 +134,70 @@ def as_distances(squared: tf.Tensor, geometry: str) -> tf.Tensor:
 def squared_norms(rows: tf.Tensor, is_incomplete: bool) -> tf.Tensor:
     """Squared norms of rows, over their known features."""
     return tf.reduce_sum(tf.square(known(rows) if is_incomplete else rows), axis=1)
+
+
+def extent(codebook: NDArray, frame: Frame) -> float:
+    """Size of the values that code vectors are means of, where they differ: there rounding counts.
+
+    Parameters
+    ----------
+    codebook : ndarray of float64, shape (n_units, n_features)
+        In the frame, whose scale the result has.
+    frame : Frame
+    """
+    differs = codebook.max(axis=0) > codebook.min(axis=0)
+    values = codebook.mean(axis=0) + frame.center * frame.scale
+    return math.hypot(*values[differs].tolist())
+
+
+def load(
+    samples: Samples,
+    rows: slice,
+    frame: Frame,
+    norms_dtype: DTypeLike,
+    map_all: Callable = map_tiles,
+) -> tuple[tf.Tensor, NDArray[np.float64]]:
+    """Move samples into the frame and into TensorFlow's hands, with one copy.
+
+    TensorFlow copies every array that it is given, in one thread, except a 64-byte aligned one
+    through DLPack (which it does not check: an unaligned one aborts the process). So the frame's
+    copy, which has to be made anyway, is made aligned, and handed over.
+
+    Parameters
+    ----------
+    samples : Samples
+        Dense.
+    rows : slice
+        Which ones.
+    frame : Frame
+    norms_dtype : dtype
+        What norms are computed in.
+    map_all : callable, default=map_tiles
+        Calls a function for all of some tiles: in threads, unless this is one of several itself.
+
+    Returns
+    -------
+    values : Tensor of the samples' dtype, shape (n, n_features)
+    norms : ndarray of float64, shape (n,)
+        Squared, over the known features.
+    """
+    start, stop, _ = rows.indices(len(samples))
+    shape = stop - start, samples.shape[1]
+    n_bytes = shape[0] * shape[1] * samples.dtype.itemsize
+    store = np.empty(n_bytes + _ALIGNMENT, dtype=np.uint8)
+    first = -store.ctypes.data % _ALIGNMENT
+    values = store[first : first + n_bytes].view(samples.dtype).reshape(shape)
+    norms = np.empty(shape[0])
+    has_missing = samples.has_missing  # which may take a pass, so not in all threads
+
+    def enter(tile: slice) -> None:
+        moved = frame.enter(samples[start + tile.start : start + tile.stop], values[tile])
+        moved = moved.astype(norms_dtype, copy=has_missing)
+        if has_missing:
+            moved[np.isnan(moved)] = 0
+        norms[tile] = np.einsum("ij,ij->i", moved, moved)
+
+    n_rows = max(1, _LOADED_VALUES // shape[1])
+    with np.errstate(over="ignore", invalid="ignore"):
+        list(map_all(enter, row_slices(shape[0], n_rows)))
+    return tf.experimental.dlpack.from_dlpack(values.__dlpack__()), norms

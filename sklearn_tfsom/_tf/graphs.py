@@ -52,6 +52,47 @@ def one_graph(make: Callable[..., tf.types.experimental.PolymorphicFunction]) ->
     return locked
 
 
+def tile_by_tile(
+    function: Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, ...]],
+    n_rows: tf.Tensor,
+    n_tile: tf.Tensor,
+    dtypes: tuple[tf.DType, ...],
+) -> list[tf.Tensor]:
+    """Make a loop that calls a function for all tiles of some rows, within a graph.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(start, stop)`` returns tensors of shape (n,) for these rows.
+    n_rows, n_tile : Tensor of int32, shape ()
+        The number of rows, and that of a tile.
+    dtypes : tuple of DType
+        Of what it returns.
+
+    Returns
+    -------
+    all : list of Tensor, shape (n_rows,)
+    """
+
+    def next_tile(index: tf.Tensor, *arrays: tf.TensorArray) -> tuple:
+        parts = function(index * n_tile, (index + 1) * n_tile)
+        written = (array.write(index, part) for array, part in zip(arrays, parts, strict=True))
+        return index + 1, *written
+
+    n_tiles = -(-n_rows // n_tile)
+    empty = (
+        tf.TensorArray(dtype, size=n_tiles, element_shape=[None], infer_shape=False)
+        for dtype in dtypes
+    )
+    _, *arrays = tf.while_loop(
+        lambda index, *_: index < n_tiles,
+        next_tile,
+        (tf.constant(0), *empty),
+        parallel_iterations=1,  # the rest of the machine has chunks of its own, or other tiles
+    )
+    return [array.concat() for array in arrays]
+
+
 def _unchecked(graph: Any) -> Graph:
     """Return the shortest way to a graph that takes tensors and returns a list of them.
 

@@ -10,29 +10,20 @@ from numpy.typing import NDArray
 
 from sklearn_tfsom._samples import lengths, map_tiles, row_slices
 from sklearn_tfsom._tf import sparse
-from sklearn_tfsom._tf.absolute import (
-    absolute_distances,
-    is_absolute,
-    search_absolute,
-)
-from sklearn_tfsom._tf.exact import (
-    Layout,
-    competitors_float64,
-    decide,
-    scores_float64,
-    search_terms,
-    squared_distances,
-)
+from sklearn_tfsom._tf.absolute import absolute_distances, is_absolute
+from sklearn_tfsom._tf.exact import Layout, search_terms, squared_distances
 from sklearn_tfsom._tf.few import FEW_DIFFERENCES, few_nearest
 from sklearn_tfsom._tf.frame import (
     TOO_FAR,
     Frame,
     as_distances,
+    extent,
+    load,
     spread_out,
     squared_norms,
 )
 from sklearn_tfsom._tf.graphs import one_graph
-from sklearn_tfsom._tf.search import Tiling, search_tile, search_tiles, tile_rows
+from sklearn_tfsom._tf.search import Tiling, search_rows, several_bmus, tile_rows
 
 if TYPE_CHECKING:
     from sklearn_tfsom._samples import Samples
@@ -41,8 +32,9 @@ if TYPE_CHECKING:
 # are computed again from the difference.
 _CANCELLATION = {tf.float32: 1e-2, tf.float64: 1e-6}
 
-# Values that are copied to TensorFlow at a time, for many tiles of a search.
-_CHUNK_VALUES = 2**22
+# Values of a chunk of tiles that is searched in one call: 16 MiB of float32. So many tiles are at
+# least two chunks: 100,000 x 64 take 22 ms instead of 25.
+_CHUNK_VALUES, _MANY_TILES = 2**22, 8
 
 # Values of a tile whose differences to chosen units stay in the cache, 2 MiB, rows that are worth
 # a call, and values all the same, 8 MiB. In NumPy, in two threads, those of 100,000 samples with
@@ -56,8 +48,8 @@ _UNTHREADED = 2**18
 _HARMLESS = 2.0**300
 
 _CODEBOOK = tf.TensorSpec([None, None], tf.float64)
-_CENTER = tf.TensorSpec([None], tf.float64)
-_SCALE = tf.TensorSpec([], tf.float64)
+_VECTOR = tf.TensorSpec([None], tf.float64)
+_SCALAR = tf.TensorSpec([], tf.float64)
 
 
 def _in_frame(x: tf.Tensor, center: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
@@ -70,43 +62,23 @@ def _in_frame(x: tf.Tensor, center: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
     )
 
 
-def _extent(center: tf.Tensor, scale: tf.Tensor, codebook: tf.Tensor) -> tf.Tensor:
-    """Norm of the values that code vectors are, where they differ: there rounding counts."""
-    differs = tf.reduce_max(codebook, axis=0) > tf.reduce_min(codebook, axis=0)
-    return tf.norm(tf.where(differs, center * scale, 0))
-
-
 @one_graph
 def _nearest_rows(
     dtype: tf.DType, is_incomplete: bool, geometry: str, is_one_tile: bool, n_fused: int
 ) -> tf.types.experimental.PolymorphicFunction:
     def nearest(
-        x: tf.Tensor,
-        center: tf.Tensor,
-        scale: tf.Tensor,
+        rows: tf.Tensor,
+        norms: tf.Tensor,
         codebook: tf.Tensor,
+        extent: tf.Tensor,
         *tiling: tf.Tensor,
     ) -> list[tf.Tensor]:
-        def cut(start: tf.Tensor, stop: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            return measured(x[start:stop])
-
-        def measured(tile: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            rows = _in_frame(tile, center, scale)
-            return rows, tf.cast(squared_norms(rows, is_incomplete), tf.float64)
-
-        def exact(picked: tf.Tensor) -> tf.Tensor:
-            return _in_frame(tf.cast(tf.gather(x, picked), tf.float64), center, scale)
-
-        extent = _extent(center, scale, codebook)
         layout = Layout.of(codebook, is_incomplete, n_fused)
         terms = search_terms(codebook, extent, is_incomplete, geometry, layout)
-        if is_one_tile:
-            bmus, apart = search_tile(*measured(x), exact, terms)
-        else:
-            bmus, apart = search_tiles(cut, exact, tf.shape(x)[0], terms, *tiling, n_parallel=2)
+        bmus, apart = search_rows(rows, norms, terms, *tiling)
         return [bmus, tf.reduce_all(tf.math.is_finite(apart))]
 
-    signature = [tf.TensorSpec([None, n_fused or None], dtype), _CENTER, _SCALE, _CODEBOOK]
+    signature = [tf.TensorSpec([None, n_fused or None], dtype), _VECTOR, _CODEBOOK, _SCALAR]
     if not is_one_tile:
         signature += [tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.int32)]
     return tf.function(nearest, input_signature=signature, autograph=False)
@@ -116,43 +88,18 @@ def _nearest_rows(
 def _several_nearest_tile(
     dtype: tf.DType, is_incomplete: bool, geometry: str
 ) -> tf.types.experimental.PolymorphicFunction:
-    """Find them one after the other, so that ties are settled for each place as for the first."""
-
     def several_nearest(
-        x: tf.Tensor, center: tf.Tensor, scale: tf.Tensor, codebook: tf.Tensor, n_bmus: tf.Tensor
+        rows: tf.Tensor,
+        norms: tf.Tensor,
+        codebook: tf.Tensor,
+        extent: tf.Tensor,
+        n_bmus: tf.Tensor,
     ) -> list[tf.Tensor]:
-        rows = _in_frame(tf.cast(x, tf.float64), center, scale)
-        norms = squared_norms(rows, is_incomplete)
-        terms = search_terms(codebook, _extent(center, scale, codebook), is_incomplete, geometry)
-        n_units = tf.shape(codebook)[0]
-        if is_absolute(geometry):
-            all_scores = absolute_distances(rows, terms)
-        else:
-            all_scores = scores_float64(rows, terms)
+        terms = search_terms(codebook, extent, is_incomplete, geometry)
+        found = several_bmus(rows, norms, terms, n_bmus)
+        return [found, tf.reduce_all(tf.math.is_finite(norms))]
 
-        def next_best(place: tf.Tensor, scores: tf.Tensor, found: tf.TensorArray) -> tuple:
-            if is_absolute(geometry):
-                bmus, _ = search_absolute(rows, scores, terms)
-            else:
-                first, pairs = competitors_float64(scores, norms, terms)
-                close, units, _ = decide(pairs, norms, lambda few: tf.gather(rows, few), terms)
-                bmus = tf.tensor_scatter_nd_update(first, close, units)
-            taken = tf.one_hot(bmus, n_units, on_value=True, off_value=False, dtype=tf.bool)
-            scores = tf.where(taken, tf.constant(np.inf, tf.float64), scores)
-            return place + 1, scores, found.write(place, bmus)
-
-        _, _, found = tf.while_loop(
-            lambda place, *_: place < n_bmus,
-            next_best,
-            (
-                tf.constant(0),
-                all_scores,
-                tf.TensorArray(tf.int32, size=n_bmus, element_shape=[None]),
-            ),
-        )
-        return [found.stack(), tf.reduce_all(tf.math.is_finite(norms))]
-
-    signature = [tf.TensorSpec([None, None], dtype), _CENTER, _SCALE, _CODEBOOK]
+    signature = [tf.TensorSpec([None, None], dtype), _VECTOR, _CODEBOOK, _SCALAR]
     signature.append(tf.TensorSpec([], tf.int32))
     return tf.function(several_nearest, input_signature=signature, autograph=False)
 
@@ -173,7 +120,7 @@ def _absolute_distances_tile(
         apart = absolute_distances(rows, terms, compiled_rows)
         return [tf.cast(apart, dtype), tf.math.is_finite(tf.reduce_max(apart))]
 
-    signature = [tf.TensorSpec([None, None], dtype), _CENTER, _SCALE, _CODEBOOK]
+    signature = [tf.TensorSpec([None, None], dtype), _VECTOR, _SCALAR, _CODEBOOK]
     signature.append(tf.TensorSpec([], tf.int32))
     return tf.function(distances, input_signature=signature, autograph=False)
 
@@ -187,7 +134,7 @@ def _distances_tile(
     ) -> list[tf.Tensor]:
         rows = _in_frame(x, center, scale)
         norms = squared_norms(rows, is_incomplete)
-        terms = search_terms(codebook, _extent(center, scale, codebook), is_incomplete)
+        terms = search_terms(codebook, scale, is_incomplete)
         product = tf.matmul(spread_out(rows, is_incomplete), tf.cast(terms.factors, dtype))
         # Fused into the product in float32; of float64 oneDNN only says that it cannot.
         add = tf.nn.bias_add if dtype == tf.float32 else tf.add
@@ -215,7 +162,7 @@ def _distances_tile(
         # What is not finite has been computed again, so that nothing is NaN now.
         return [apart, tf.math.is_finite(tf.reduce_max(apart))]
 
-    signature = [tf.TensorSpec([None, None], dtype), _CENTER, _SCALE, _CODEBOOK]
+    signature = [tf.TensorSpec([None, None], dtype), _VECTOR, _SCALAR, _CODEBOOK]
     return tf.function(distances, input_signature=signature, autograph=False)
 
 
@@ -247,32 +194,37 @@ def nearest(samples: Samples, codebook: NDArray, n_bmus: int = 1) -> NDArray[np.
     if samples.is_sparse:
         return sparse.nearest(samples, codebook, n_bmus)
     geometry = samples.geometry
-    frame = Frame.of_codebook(codebook, samples.dtype)
+    frame = Frame.of_search(codebook, samples.dtype)
     (n_samples, n_features), n_units = samples.shape, len(codebook)
     is_few = n_bmus == 1 and n_samples * n_features * n_units <= FEW_DIFFERENCES
     if is_few and not is_absolute(geometry):
         found = few_nearest(samples[:], codebook, frame)
         if found is not None:
             return found
-    inside, kind = _inside(frame, codebook), _kind(samples)
+    units, kind = frame.enter(codebook), _kind(samples)
+    of_codebook = [tf.constant(units), tf.constant(extent(units, frame), tf.float64)]
     bmus = np.empty((n_samples, n_bmus), dtype=np.int64)
+    n_tile = tile_rows(n_units, n_features)
     if n_bmus > 1:
-        n_rows, find = tile_rows(4 * n_units, n_features), _several_nearest_tile(*kind)
-        inside.append(tf.constant(n_bmus))
+        n_rows, find = n_tile, _several_nearest_tile(*kind)
+        others = [tf.constant(n_bmus)]
     else:
-        n_tile = tile_rows(n_units, n_features)
-        n_rows = n_tile * -(-_CHUNK_VALUES // (n_tile * n_features))
-        n_fused = 0
-        if n_samples > n_tile:
-            tiling = Tiling.of(samples, n_tile, n_units, n_samples)
-            inside += tiling.inputs()
-            n_fused = tiling.n_fused
-        find = _nearest_rows(*kind, n_samples <= n_tile, n_fused)
-    for rows in row_slices(n_samples, n_rows):
-        found, is_finite = find(tf.constant(samples[rows]), *inside)
-        if not is_finite:
-            raise ValueError(TOO_FAR.format("float64"))
+        n_tiles = -(-n_samples // n_tile)
+        n_chunks = max(-(-n_samples * n_features // _CHUNK_VALUES), 1 + (n_tiles >= _MANY_TILES))
+        n_rows = n_tile * -(-n_tiles // n_chunks)
+        tiling = Tiling.of(samples, n_tile, n_units, n_samples) if n_samples > n_tile else None
+        find = _nearest_rows(*kind, tiling is None, tiling.n_fused if tiling else 0)
+        others = tiling.inputs() if tiling else []
+
+    def fill(rows: slice) -> bool:
+        values, norms = load(samples, rows, frame, samples.dtype, map)
+        found, is_finite = find(values, tf.constant(norms), *of_codebook, *others)
         bmus[rows] = np.atleast_2d(found.numpy()).T
+        return bool(is_finite)
+
+    # Two at a time: while one is loaded, TensorFlow has another.
+    if not all(map_tiles(fill, row_slices(n_samples, n_rows))):
+        raise ValueError(TOO_FAR.format("float64"))
     return bmus
 
 

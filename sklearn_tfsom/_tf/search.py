@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from sklearn_tfsom._tf.absolute import absolute_distances, is_absolute, search_absolute, try_out
@@ -20,7 +21,7 @@ from sklearn_tfsom._tf.exact import (
     scores_float64,
 )
 from sklearn_tfsom._tf.frame import as_distances, spread_out
-from sklearn_tfsom._tf.graphs import is_worth_compiling, is_worth_fusing
+from sklearn_tfsom._tf.graphs import is_worth_compiling, is_worth_fusing, tile_by_tile
 
 if TYPE_CHECKING:
     from sklearn_tfsom._samples import Samples
@@ -205,31 +206,15 @@ def _compiled_among(is_incomplete: bool, geometry: str, n_fused: int) -> Callabl
     return tf.function(among, input_signature=signature, jit_compile=True, autograph=False)
 
 
-class _Found(NamedTuple):
-    """Best-matching units of a tile, but for those between which is still to be decided."""
-
-    bmus: tf.Tensor  # (n,) int32
-    # (n,) float64: to them, in the frame; those from float32 scores with their error. Not finite
-    # where the square leaves float64's range.
-    distances: tf.Tensor
-    pairs: tf.Tensor  # (n_pairs, 2) int64: row and unit, as `decide` needs them
-    are_few: tf.Tensor  # () bool: whether the pairs are few
-
-
 def _search(
-    rows: tf.Tensor,
-    norms: tf.Tensor,
-    terms: Terms,
-    exact: Callable[[tf.Tensor], tf.Tensor],
-    compiled_rows: tf.Tensor | None = None,
-) -> _Found:
-    """Find the best-matching unit of each row of a tile, or those that compete for it.
+    rows: tf.Tensor, norms: tf.Tensor, terms: Terms, compiled_rows: tf.Tensor | None = None
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Find the best-matching unit of each row of a tile, and whether that is certain.
 
-    The scores ``|w|^2 - 2 x.w`` of all units are computed in float32. A row is ambiguous where a
+    The scores ``|w|^2 - 2 x.w`` of all units are computed in float32. A row is not clear where a
     second unit lies within the rounding bound of the lowest score, or a score is not finite; at 64
-    features and 400 units on uniform data fewer than one row in 1,000 is, at 784 features one in
-    30. Where more than a few units compete for these, or float32 cannot tell, float64 scores
-    choose. Distances that are no product are computed in float64 at once.
+    features and 400 units on uniform data fewer than one row in 1,000 is not, at 784 features one
+    in 30. Distances that are no product are computed in float64 at once.
 
     Parameters
     ----------
@@ -239,176 +224,215 @@ def _search(
         Squared norms of the rows, over their known features.
     terms : Terms
         The codebook.
-    exact : callable
-        ``exact(picked)`` are the rows of these indices in float64, in the frame.
     compiled_rows : Tensor of int32, shape (), default=None
         XLA compiles the search among the scores in tiles of this many rows; in none by default.
 
     Returns
     -------
-    found : _Found
+    bmus : Tensor of int32, shape (n,)
+    distances : Tensor of float64, shape (n,)
+        To them, in the frame; those from float32 scores with their error. Not finite where the
+        square leaves float64's range.
+    is_clear : Tensor of bool, shape (n,)
     """
-    none, yes = tf.zeros([0, 2], tf.int64), tf.constant(True)
     if is_absolute(terms.geometry):
         rows = tf.cast(rows, tf.float64)
         apart = absolute_distances(rows, terms, compiled_rows)
-        return _Found(*search_absolute(rows, apart, terms), none, yes)
+        bmus, distances = search_absolute(rows, apart, terms)
+        return bmus, distances, tf.ones_like(bmus, tf.bool)
     rows32 = spread_out(tf.cast(rows, tf.float32), terms.is_incomplete)
-
     n_fused = terms.layout.n_fused
 
-    def scores_of(some: tf.Tensor) -> tf.Tensor:
-        return tf.nn.bias_add(tf.matmul(some, terms.factors32), terms.bias32)
-
-    scores = None if n_fused else scores_of(rows32)
-
     def in_layers() -> tf.Tensor:
-        return tf.reshape(scores_of(rows32) if scores is None else scores, terms.layout.in_layers)
-
-    def plain() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        return _among(bmus_by_score, [in_layers()], norms, terms.bounds, terms.geometry)
+        return tf.reshape(_scores(rows32, terms), terms.layout.in_layers)
 
     if compiled_rows is None:
-        bmus, distances, is_clear = plain()
-    else:
-        compiled = _compiled_among(terms.is_incomplete, terms.geometry, n_fused)
-        inputs = [rows32, terms.factors32, terms.bias32] if n_fused else [in_layers()]
-        bmus, distances, is_clear = tf.cond(
-            tf.equal(tf.shape(rows)[0], compiled_rows),
-            lambda: compiled(norms, *terms.bounds[:-1], *inputs),
-            plain,
-        )
-    ambiguous = tf.where(~is_clear)
-    few = ambiguous[:, 0]
+        return _among(bmus_by_score, [in_layers()], norms, terms.bounds, terms.geometry)
+    inputs = [rows32, terms.factors32, terms.bias32] if n_fused else [in_layers()]
 
-    def compete() -> _Found:
-        few_norms = tf.gather(norms, few)
-        if scores is None:
-            few_scores = scores_of(tf.gather(rows32, few))
-        else:
-            few_scores = tf.gather(scores, few)
-        pairs, are_few = competitors(few_scores, few_norms, terms)
+    def plain() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        scores = in_layers() if n_fused else inputs[0]
+        return _among(bmus_by_score, [scores], norms, terms.bounds, terms.geometry)
 
-        def by_float64() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            scores64 = scores_float64(exact(few), terms)
-            first, pairs = competitors_float64(scores64, few_norms, terms)
-            apart = _distances(few_norms, tf.reduce_min(scores64, axis=1), terms.geometry)
-            return (
-                tf.tensor_scatter_nd_update(bmus, ambiguous, first),
-                tf.tensor_scatter_nd_update(distances, ambiguous, apart),
-                pairs,
-            )
-
-        units, apart, pairs = tf.cond(are_few, lambda: (bmus, distances, pairs), by_float64)
-        in_tile = tf.stack([tf.gather(few, pairs[:, 0]), pairs[:, 1]], axis=1)
-        return _Found(units, apart, in_tile, are_few)
-
-    none_does = _Found(bmus, distances, none, yes)
-    return _Found(*tf.cond(tf.size(few) > 0, compete, lambda: none_does))
+    compiled = _compiled_among(terms.is_incomplete, terms.geometry, n_fused)
+    return tf.cond(
+        tf.equal(tf.shape(rows)[0], compiled_rows),
+        lambda: compiled(norms, *terms.bounds[:-1], *inputs),
+        plain,
+    )
 
 
-def search_tile(
-    rows: tf.Tensor, norms: tf.Tensor, exact: Callable[[tf.Tensor], tf.Tensor], terms: Terms
+def _scores(rows32: tf.Tensor, terms: Terms) -> tf.Tensor:
+    """Compute the float32 scores of all units, (n, n_layers * n_lanes)."""
+    return tf.nn.bias_add(tf.matmul(rows32, terms.factors32), terms.bias32)
+
+
+def search_rows(
+    rows: tf.Tensor, norms: tf.Tensor, terms: Terms, *tiling: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Find the best-matching units of a single tile, as `search_tiles` does, without a loop."""
-    bmus, distances, pairs, _ = _search(rows, norms, terms, exact)
-    return _decided(bmus, distances, pairs, norms, exact, terms)
+    """Find the best-matching units of rows, which are exactly those of a float64 search.
 
-
-def search_tiles(
-    cut: Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]],
-    exact: Callable[[tf.Tensor], tf.Tensor],
-    n_samples: tf.Tensor,
-    terms: Terms,
-    n_tile: tf.Tensor,
-    compiled_rows: tf.Tensor,
-    *,
-    n_parallel: int = 1,
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Find best-matching units tile by tile, so that the scores of a tile stay in the cache.
-
-    They are exactly those of a float64 search. Between the few competitors of all tiles is decided
-    at once: in each tile it would take 0.1 to 0.5 ms, a tenth of the search.
+    Tile by tile, so that the scores of a tile stay in the cache. What is not clear of all tiles is
+    decided at once: in each tile it would take 0.1 to 0.5 ms, a tenth of the search.
 
     Parameters
     ----------
-    cut : callable
-        ``cut(start, stop)`` are these rows and their norms, as `_search` needs them.
-    exact : callable
-        ``exact(picked)`` are the rows of these indices in float64, in the frame.
-    n_samples : Tensor of int32, shape ()
+    rows : Tensor of float32 or float64, shape (n, n_features)
+        In the frame; NaN where a value is missing.
+    norms : Tensor of float64, shape (n,)
+        Squared norms of the rows, over their known features.
     terms : Terms
-    n_tile : Tensor of int32, shape ()
-        Rows per tile.
-    compiled_rows : Tensor of int32, shape ()
-        As in `_search`.
-    n_parallel : int, default=1
-        Tiles at a time: with 2 the product of the next runs beside the tail of this one.
+    *tiling : two Tensors of int32, shape ()
+        Those of `Tiling`; none for a single tile, without a loop.
 
     Returns
     -------
-    bmus : Tensor of int32, shape (n_samples,)
-    distances : Tensor of float64, shape (n_samples,)
+    bmus : Tensor of int32, shape (n,)
+    distances : Tensor of float64, shape (n,)
+        As `_search` has them, and without error where it was not clear.
     """
-    n_tiles = -(-n_samples // n_tile)
 
-    def next_tile(index: tf.Tensor, *arrays: tf.TensorArray) -> tuple:
-        start = index * n_tile
-        first = tf.cast(start, tf.int64)
-        rows, norms = cut(start, start + n_tile)
+    def search(start: tf.Tensor, stop: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        return _search(rows[start:stop], norms[start:stop], terms, tiling[1])
 
-        def exact_in_tile(picked: tf.Tensor) -> tf.Tensor:
-            return exact(first + picked)
-
-        found = _search(rows, norms, terms, exact_in_tile, compiled_rows)
-        bmus, distances, pairs, are_few = found
-        if not is_absolute(terms.geometry):  # where none compete
-            bmus, distances, pairs = tf.cond(
-                are_few,
-                lambda: (bmus, distances, pairs),
-                lambda: (*_decided(*found[:3], norms, exact_in_tile, terms), pairs[:0]),
-            )
-        pairs += tf.stack([first, tf.zeros_like(first)])
-        parts = zip(arrays, (bmus, distances, pairs, norms), strict=True)
-        return index + 1, *(array.write(index, part) for array, part in parts)
-
-    empty = [
-        tf.TensorArray(dtype, size=n_tiles, element_shape=shape, infer_shape=False)
-        for dtype, shape in (
-            (tf.int32, [None]),
-            (tf.float64, [None]),
-            (tf.int64, [None, 2]),
-            (tf.float64, [None]),
-        )
-    ]
-    _, *arrays = tf.while_loop(
-        lambda index, *_: index < n_tiles,
-        next_tile,
-        (tf.constant(0), *empty),
-        parallel_iterations=n_parallel,
-    )
-    bmus, distances, pairs, norms = (array.concat() for array in arrays)
-    return _decided(bmus, distances, pairs, norms, exact, terms)
-
-
-def _decided(
-    bmus: tf.Tensor,
-    distances: tf.Tensor,
-    pairs: tf.Tensor,
-    norms: tf.Tensor,
-    exact: Callable[[tf.Tensor], tf.Tensor],
-    terms: Terms,
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Decide between those that compete, and put them in their places."""
-    if is_absolute(terms.geometry):  # none do
+    if tiling:
+        dtypes = tf.int32, tf.float64, tf.bool
+        of_tiles = tile_by_tile(search, tf.shape(rows)[0], tiling[0], dtypes)
+        bmus, distances, is_clear = of_tiles
+    else:
+        bmus, distances, is_clear = _search(rows, norms, terms)
+    if is_absolute(terms.geometry):
         return bmus, distances
+    unclear = tf.where(~is_clear)
 
-    def put() -> tuple[tf.Tensor, tf.Tensor]:
-        rows, units, squared = decide(pairs, norms, exact, terms)
-        apart = as_distances(squared, terms.geometry)
+    def settle(start: tf.Tensor | None, stop: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
+        few = unclear[start:stop, 0]
+        return _settled(tf.gather(rows, few), tf.gather(norms, few), terms)
+
+    def settle_all() -> tuple[tf.Tensor, tf.Tensor]:
+        if tiling:
+            n_unclear, dtypes = tf.shape(unclear)[0], (tf.int32, tf.float64)
+            units, apart = tile_by_tile(settle, n_unclear, tiling[0], dtypes)
+        else:
+            units, apart = settle(None, None)
         return (
-            tf.tensor_scatter_nd_update(bmus, rows, units),
-            tf.tensor_scatter_nd_update(distances, rows, apart),
+            tf.tensor_scatter_nd_update(bmus, unclear, units),
+            tf.tensor_scatter_nd_update(distances, unclear, apart),
         )
 
-    return tf.cond(tf.size(pairs) > 0, put, lambda: (bmus, distances))
+    return tf.cond(tf.size(unclear) > 0, settle_all, lambda: (bmus, distances))
+
+
+def _settled(rows: tf.Tensor, norms: tf.Tensor, terms: Terms) -> tuple[tf.Tensor, tf.Tensor]:
+    """Find the best-matching units of rows for which float32 scores are too close, and distances.
+
+    They tell which units compete, and differences decide. Where more than a few compete, or
+    float32 cannot tell, float64 scores choose.
+    """
+    rows32 = spread_out(tf.cast(rows, tf.float32), terms.is_incomplete)
+    pairs, are_few = competitors(_scores(rows32, terms), norms, terms)
+
+    def by_float64() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        scores = scores_float64(tf.cast(rows, tf.float64), terms)
+        first, pairs = competitors_float64(scores, norms, terms)
+        return first, _distances(norms, tf.reduce_min(scores, axis=1), terms.geometry), pairs
+
+    def by_none() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        return tf.zeros_like(norms, tf.int32), tf.zeros_like(norms), pairs
+
+    bmus, distances, pairs = tf.cond(are_few, by_none, by_float64)
+    which, units, squared = decide(pairs, rows, norms, terms)
+    apart = as_distances(squared, terms.geometry)
+    return (
+        tf.tensor_scatter_nd_update(bmus, which, units),
+        tf.tensor_scatter_nd_update(distances, which, apart),
+    )
+
+
+def several_bmus(rows: tf.Tensor, norms: tf.Tensor, terms: Terms, n_bmus: tf.Tensor) -> tf.Tensor:
+    """Find some best-matching units of each row of a tile, those of a float64 search.
+
+    One after the other, so that ties are settled for each place as for the first: in float32, and
+    for rows of which one place is not clear again in float64.
+
+    Parameters
+    ----------
+    rows, norms, terms
+        As for `search_rows`.
+    n_bmus : Tensor of int32, shape ()
+
+    Returns
+    -------
+    bmus : Tensor of int32, shape (n_bmus, n)
+        The best ones first.
+    """
+    if is_absolute(terms.geometry):
+        return _several_float64(rows, norms, terms, n_bmus)
+    rows32 = spread_out(tf.cast(rows, tf.float32), terms.is_incomplete)
+    scores = _scores(rows32, terms)
+    margin = tf.cast(rounding(norms, terms.bounds, 2.0**-24), tf.float32)
+
+    def find(scores: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        units, _, is_clear = bmus_by_score(tf.reshape(scores, terms.layout.in_layers), margin)
+        return units, is_clear
+
+    found, are_clear = _one_by_one(find, scores, n_bmus)
+    unclear = tf.where(~are_clear)
+
+    def again() -> tf.Tensor:
+        few = unclear[:, 0]
+        settled = _several_float64(tf.gather(rows, few), tf.gather(norms, few), terms, n_bmus)
+
+        def put(parts: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:  # at one place
+            return tf.tensor_scatter_nd_update(parts[0], unclear, parts[1])
+
+        return tf.map_fn(put, (found, settled), fn_output_signature=tf.int32)
+
+    return tf.cond(tf.size(unclear) > 0, again, lambda: found)
+
+
+def _several_float64(
+    rows: tf.Tensor, norms: tf.Tensor, terms: Terms, n_bmus: tf.Tensor
+) -> tf.Tensor:
+    """Do as `several_bmus`, in float64 at once."""
+    rows = tf.cast(rows, tf.float64)
+
+    def find(scores: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        if is_absolute(terms.geometry):
+            units, _ = search_absolute(rows, scores, terms)
+        else:
+            first, pairs = competitors_float64(scores, norms, terms)
+            close, among, _ = decide(pairs, rows, norms, terms)
+            units = tf.tensor_scatter_nd_update(first, close, among)
+        return units, tf.ones_like(units, tf.bool)
+
+    of_all = absolute_distances if is_absolute(terms.geometry) else scores_float64
+    found, _ = _one_by_one(find, of_all(rows, terms), n_bmus)
+    return found
+
+
+def _one_by_one(
+    find: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]], scores: tf.Tensor, n_bmus: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Find the lowest of each row of scores, then of those left, and so on.
+
+    Returns what is found, (n_bmus, n), and of which rows it is clear each time, (n,).
+    """
+    n_rows = tf.shape(scores)[0]
+
+    def next_best(
+        place: tf.Tensor, scores: tf.Tensor, are_clear: tf.Tensor, found: tf.TensorArray
+    ) -> tuple:
+        units, is_clear = find(scores)
+        taken = tf.stack([tf.range(n_rows), units], axis=1)
+        none = tf.fill([n_rows], tf.constant(np.inf, scores.dtype))
+        scores = tf.tensor_scatter_nd_update(scores, taken, none)
+        return place + 1, scores, are_clear & is_clear, found.write(place, units)
+
+    found = tf.TensorArray(tf.int32, size=n_bmus, element_shape=[None])
+    _, _, are_clear, found = tf.while_loop(
+        lambda place, *_: place < n_bmus,
+        next_best,
+        (tf.constant(0), scores, tf.fill([n_rows], True), found),
+    )
+    return found.stack(), are_clear

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from sklearn_tfsom._tf.exact import Terms
 from sklearn_tfsom._tf.frame import spread_out
-from sklearn_tfsom._tf.search import search_tile, search_tiles
+from sklearn_tfsom._tf.search import search_rows
 
 # From so many features on the CSR product is the faster one, see `accumulate`.
 _MIN_CSR_FEATURES = 32
@@ -84,21 +83,12 @@ def accumulate(rows: Rows, bmus: tf.Tensor, distances: tf.Tensor, terms: Terms) 
 def statistics(rows: Rows, terms: Terms, *tiling: tf.Tensor) -> Statistics:
     """Search and sum up all rows, chunk by chunk; or at once, without `tiling`."""
 
-    def exact_of(chunk: Rows) -> Callable[[tf.Tensor], tf.Tensor]:
-        return lambda picked: tf.cast(tf.gather(chunk.values, picked), tf.float64)
-
-    if not tiling:
-        found = search_tile(rows.values, rows.norms, exact_of(rows), terms)
-        return accumulate(rows, *found, terms)
-
     def of_chunk(chunk: Rows) -> Statistics:
-        def cut(start: tf.Tensor, stop: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            return chunk.values[start:stop], chunk.norms[start:stop]
-
-        n_rows = tf.shape(chunk.values)[0]
-        found = search_tiles(cut, exact_of(chunk), n_rows, terms, *tiling)
+        found = search_rows(chunk.values, chunk.norms, terms, *tiling)
         return accumulate(chunk, *found, terms)
 
+    if not tiling:
+        return of_chunk(rows)
     n_samples, n_units = tf.shape(rows.values)[0], terms.layout.n_units
     n_tile = tiling[0]
     n_chunk = n_tile * -(-tf.clip_by_value(4 * n_units, _CHUNK_ROWS, _MAX_CHUNK_ROWS) // n_tile)
