@@ -152,18 +152,48 @@ def test_tiles_of_predict_and_transform_change_nothing(monkeypatch):
     rng = np.random.RandomState(5)
     X, codebook = rng.normal(size=(700, 6)), rng.normal(size=(30, 6))
     whole = nearest(X, codebook, 2), all_distances(X, codebook)
-    from sklearn_tfsom._tf import inference
+    from sklearn_tfsom._tf import distances, inference
 
     monkeypatch.setattr(inference, "tile_rows", lambda *_: 16)
+    monkeypatch.setattr(inference, "_CHUNK_VALUES", 300)
+    monkeypatch.setattr(distances, "_TILE_DISTANCES", 1)
+    monkeypatch.setattr(distances, "_MIN_TILE_ROWS", 32)
     tiled = nearest(X, codebook, 2), all_distances(X, codebook)
     assert_array_equal(tiled[0][0], whole[0][0])
     assert_allclose(tiled[0][1], whole[0][1], rtol=1e-14)
     assert_allclose(tiled[1], whole[1], rtol=1e-12)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 1), (15, 3, 7), (16, 3, 7), (100, 66, 401), (40, 300, 90), (33, 20_000, 9)]
+)
+def test_a_product_of_small_products_is_the_product(dtype, shape):
+    from sklearn_tfsom._tf.distances import product
+
+    n_rows, n_terms, n_columns = shape
+    rng = np.random.RandomState(0)
+    a = rng.normal(size=(n_rows, n_terms)).astype(dtype)
+    b = rng.normal(size=(n_columns, n_terms)).astype(dtype).T
+    atol = 4 * np.finfo(dtype).eps * n_terms
+    expected = a.astype(np.float64) @ b.astype(np.float64)
+    assert_allclose(product(a, b), expected, atol=atol)
+    out = np.full((n_rows, n_columns + 1), np.nan, dtype)
+    assert_allclose(product(a, b, out[:, 1:]), expected, atol=atol)
+    assert np.isnan(out[:, 0]).all()
+    assert product(a[:0], b).shape == (0, n_columns)
+
+
 def test_graphs_are_traced_once_for_all_shapes(monkeypatch):
     """What runs in Python while a graph is traced must not run again for other shapes."""
-    from sklearn_tfsom._tf import absolute, data, inference, sparse, training_graphs
+    from sklearn_tfsom._tf import (
+        absolute,
+        data,
+        distances,
+        inference,
+        sparse,
+        training_graphs,
+    )
 
     def use_everything(n_samples, n_features, grid_size):
         rng = np.random.RandomState(0)
@@ -198,7 +228,8 @@ def test_graphs_are_traced_once_for_all_shapes(monkeypatch):
     traced = []
     for module, names in (
         (training_graphs, ["search_terms", "update"]),
-        (inference, ["search_terms", "_in_frame"]),
+        (inference, ["search_terms"]),
+        (distances, ["search_terms"]),
         (sparse, ["search_terms", "bmus_by_score"]),
         (absolute, ["known"]),
     ):
@@ -212,7 +243,7 @@ def test_graphs_are_traced_once_for_all_shapes(monkeypatch):
             monkeypatch.setattr(module, name, counted)
 
     monkeypatch.setattr(inference, "FEW_DIFFERENCES", 0)
-    for module in (data, inference, sparse):  # tiles, and no loops, at small sizes
+    for module in (data, distances, inference, sparse):  # tiles, and no loops, at small sizes
         monkeypatch.setattr(module, "tile_rows", lambda *_: 64)
     use_everything(20, 3, (12, 9))
     use_everything(100, 3, (12, 9))

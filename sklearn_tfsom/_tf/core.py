@@ -1,9 +1,10 @@
 """What the rest of the package sees of the TensorFlow room; importing it imports TensorFlow."""
 
 from sklearn_tfsom._tf.data import Data, statistics_of, updated_by
+from sklearn_tfsom._tf.distances import apart, distances, product
 from sklearn_tfsom._tf.distribution import ambient_workers
 from sklearn_tfsom._tf.frame import Frame
-from sklearn_tfsom._tf.inference import apart, distances, nearest, product
+from sklearn_tfsom._tf.inference import nearest
 from sklearn_tfsom._tf.training import (
     Epoch,
     Learner,

@@ -131,11 +131,6 @@ def as_distances(squared: tf.Tensor, geometry: str) -> tf.Tensor:
     return squared / 2 if geometry == "spherical" else tf.sqrt(squared)
 
 
-def squared_norms(rows: tf.Tensor, is_incomplete: bool) -> tf.Tensor:
-    """Squared norms of rows, over their known features."""
-    return tf.reduce_sum(tf.square(known(rows) if is_incomplete else rows), axis=1)
-
-
 def extent(codebook: NDArray, frame: Frame) -> float:
     """Size of the values that code vectors are means of, where they differ: there rounding counts.
 

@@ -344,7 +344,7 @@ def nearest(samples: Samples, codebook: NDArray, n_bmus: int = 1) -> NDArray[np.
 
 
 def apart(samples: Samples, codebook: NDArray, bmus: NDArray) -> NDArray[np.float64]:
-    """Compute the distances of sparse samples to chosen units, as `inference.apart` does."""
+    """Compute the distances of sparse samples to chosen units, as `distances.apart` does."""
     units, scale = _in_frame(codebook, samples.dtype)
     bias = np.einsum("ij,ij->i", units, units)
     result = np.empty(bmus.shape)
@@ -360,7 +360,7 @@ def apart(samples: Samples, codebook: NDArray, bmus: NDArray) -> NDArray[np.floa
 
 
 def distances(samples: Samples, codebook: NDArray) -> NDArray:
-    """Compute the distances of sparse samples to all units, as `inference.distances` does."""
+    """Compute the distances of sparse samples to all units, as `distances.distances` does."""
     units, scale = _in_frame(codebook, samples.dtype)
     bias, factors = np.einsum("ij,ij->i", units, units), tf.transpose(units)
     result = np.empty((len(samples), len(units)), dtype=samples.dtype)
