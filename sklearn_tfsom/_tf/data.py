@@ -104,7 +104,7 @@ class Data:
         """Return how many epochs are worth a graph together: of many tiles just one."""
         n_units, n_features = codebook.shape
         is_whole = self._rows is not None and not self._workers.are_several
-        if not is_whole or len(self._samples) > (self._n_tile or tile_rows(n_units)):
+        if not is_whole or len(self._samples) > (self._n_tile or tile_rows(n_units, n_features)):
             return 1
         return max(1, _LEFT_VALUES // (3 * n_units * n_features))
 
@@ -209,8 +209,8 @@ class Data:
 
     def _tiling(self, codebook: tf.Tensor, n_samples: int) -> Tiling | None:
         """Return how to search tile by tile; None for one tile."""
-        n_units = len(codebook)
-        n_tile = self._n_tile or tile_rows(n_units)
+        n_units, n_features = codebook.shape
+        n_tile = self._n_tile or tile_rows(n_units, n_features)
         if n_samples <= n_tile:
             return None
         return Tiling.of(self._samples, n_tile, n_units, n_samples)
