@@ -425,6 +425,19 @@ def test_far_away_the_direction_decides(distance):
     assert_array_equal(nearest(X, codebook)[0][:, 0], scores.argmin(axis=1))
 
 
+@pytest.mark.parametrize("scale", [1e-15, 1e-9, 1e-3, 1e9, 1e15])
+def test_far_away_is_relative_to_the_map(scale):
+    """Samples of float32 whose squares leave its range are searched all the same."""
+    rng = np.random.RandomState(0)
+    codebook = rng.normal(size=(30, 3))
+    X = rng.normal(size=(700, 3))
+    X[::7] *= 1e10
+    expected, _ = nearest(X, codebook)
+    scaled = (X * 2.0 ** np.round(np.log2(scale))).astype(np.float32)
+    found, _ = nearest(scaled, codebook * 2.0 ** np.round(np.log2(scale)))
+    assert np.mean(found == expected) > 0.99  # but for what rounding to float32 moves
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("offset", [0.0, 1e6])
 def test_few_samples_are_searched_as_many_are(monkeypatch, dtype, offset):

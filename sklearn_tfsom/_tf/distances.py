@@ -41,7 +41,7 @@ _HARMLESS = 2.0**300
 # Rows of the small products that a product is made of, and products of two numbers in one: up to
 # which OpenBLAS has no use for a second thread.
 _STACKED_ROWS, _IN_ONE_THREAD = 16, 2**18
-_MANY_TERMS = 256
+_MANY_TERMS = {np.dtype(np.float32): 256, np.dtype(np.float64): 2048}
 
 
 def product(a: NDArray, b: NDArray, out: NDArray | None = None) -> NDArray:
@@ -56,7 +56,7 @@ def product(a: NDArray, b: NDArray, out: NDArray | None = None) -> NDArray:
     """
     (n_rows, n_terms), n_columns = a.shape, b.shape[1]
     out = np.empty((n_rows, n_columns), a.dtype) if out is None else out
-    if a.dtype == np.float32 and n_terms >= _MANY_TERMS:
+    if n_terms >= _MANY_TERMS[a.dtype]:
         out[:] = np.asarray(tf.matmul(a, b))
         return out
     n_stacked = n_rows - n_rows % _STACKED_ROWS
@@ -124,9 +124,9 @@ class _Euclidean:
         last = squares if self._has_missing else self._norms[:, None]
         factors = np.concatenate([-2 * units, np.ones((len(units), 1)), last], axis=1)
         self._factors = np.ascontiguousarray(factors.T.astype(samples.dtype))
-        n_rows = min(_TILE_DISTANCES // len(units), _MOST_DIFFERENCES // units.shape[1])
-        n_rows = min(max(n_rows, _MIN_TILE_ROWS), _MAX_TILE_ROWS)
-        self.n_tile = n_rows - n_rows % _STACKED_ROWS
+        n_rows = min(max(_TILE_DISTANCES // len(units), _MIN_TILE_ROWS), _MAX_TILE_ROWS)
+        n_rows = min(n_rows, _MOST_DIFFERENCES // units.shape[1])
+        self.n_tile = n_rows - n_rows % _STACKED_ROWS or max(1, n_rows)
 
     def fill(self, out: NDArray, rows: slice) -> bool:
         """Compute the distances of a tile, in the frame, and say whether all are finite."""

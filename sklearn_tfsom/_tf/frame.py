@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 TOO_FAR = "X holds values too large: their squared distances leave {}'s range. Rescale it."
 
-
 _ALIGNMENT = 64
 
 # Values of a tile that enters: 1 MiB of float32, which stays in the cache.
@@ -190,7 +189,10 @@ def load(
         moved = moved.astype(norms_dtype, copy=has_missing)
         if has_missing:
             moved[np.isnan(moved)] = 0
-        norms[tile] = np.einsum("ij,ij->i", moved, moved)
+        squared = np.einsum("ij,ij->i", moved, moved)
+        if not np.isfinite(squared.max()):  # float32's range is not enough
+            squared = np.einsum("ij,ij->i", moved, moved, dtype=np.float64)
+        norms[tile] = squared
 
     n_rows = max(1, _LOADED_VALUES // shape[1])
     with np.errstate(over="ignore", invalid="ignore"):
