@@ -149,7 +149,8 @@ def geometry_of(metric: str) -> str:
 def map_tiles(function: Callable[[slice], _Result], tiles: list[slice]) -> list[_Result]:
     """Call a function for all tiles, in a few threads; return what it gives in their order.
 
-    Not for NumPy's products, which wait for each other's threads: they would take twice as long.
+    Not for NumPy's large products, which wait for each other's threads: they would take twice as
+    long.
     NumPy's error state is each thread's own.
     """
     if len(tiles) < 2:

@@ -438,6 +438,45 @@ def test_far_away_is_relative_to_the_map(scale):
     assert np.mean(found == expected) > 0.99  # but for what rounding to float32 moves
 
 
+@pytest.mark.parametrize("spread", [1.0, 100.0])
+def test_float32_samples_are_not_rounded_on_their_way(spread):
+    """Also where a map far from 0 is centered, and samples are far from it."""
+    codebook = 1000 + spread * np.array([[-1.0, 1.0], [1.0, -1.0]])
+    x = np.random.RandomState(0).uniform(0.01, 0.02, 9000).astype(np.float32)
+    above = x * np.float32(1 + 2**-18)  # closer to unit 0, by what is nothing beside 1000
+    X = np.column_stack([x, above])
+    assert not nearest(X, codebook)[0].any()
+    assert nearest(X[:, ::-1].copy(), codebook)[0].all()
+    assert not nearest(X, codebook, 2)[0][:, 0].any()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("spread, far", [(1, 1e38), (1e9, 1e29), (1e11, 1e27), (1e-12, 1e36)])
+def test_scores_beyond_float32_are_not_trusted(dtype, spread, far):
+    rng = np.random.RandomState(0)
+    codebook = spread * rng.normal(size=(40, 3))
+    X = np.clip(far * rng.normal(size=(7000, 3)), -3e38, 3e38).astype(dtype)
+    x, w = X.astype(np.longdouble), codebook.astype(np.longdouble)
+    scores = (w**2).sum(axis=1) - 2 * x @ w.T
+    slack = 1e-12 * np.abs(scores).max(axis=1)
+    for n_bmus in (1, 2):
+        bmus = nearest(X, codebook, n_bmus)[0][:, 0]
+        assert (scores[np.arange(len(X)), bmus] <= scores.min(axis=1) + slack).all()
+
+
+@pytest.mark.parametrize("n_features", [3, 7, 40])
+def test_zeros_are_as_far_from_all_directions(n_features):
+    """The first unit wins, alone and among others; in float32 directions differ in length."""
+    rng = np.random.RandomState(0)
+    for dtype in (np.float32, np.float64):
+        X = rng.normal(size=(400, n_features)).astype(dtype)
+        som = TFSOM((15, 20), metric="cosine", init="random", max_iter=2, random_state=0).fit(X)
+        X[5] = 0
+        unit = som.predict(X)[5]
+        assert unit == som.predict(X[5:6])[0] == som.bmus(X, 2)[5, 0]
+        assert unit == 0 or dtype == np.float32
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("offset", [0.0, 1e6])
 def test_few_samples_are_searched_as_many_are(monkeypatch, dtype, offset):

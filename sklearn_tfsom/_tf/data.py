@@ -41,7 +41,7 @@ def load_rows(
     samples: Samples, sample_weight: NDArray, frame: Frame, rows: slice = slice(None)
 ) -> Rows:
     """Load samples, with these weights."""
-    values, norms = load(samples, rows, frame, np.float64)
+    values, norms = load(samples, rows, frame, samples.dtype)
     return Rows(values, tf.constant(norms), tf.constant(sample_weight))
 
 
@@ -262,7 +262,7 @@ def updated_by(
     moved, *_ = graph(
         tf.constant(frame.enter(codebook)),
         tf.constant((sums - counts * frame.center) * frame.scale),
-        *(tf.constant(counts), tf.zeros([], tf.float64)),
+        *(tf.constant(counts, tf.float64), tf.zeros([], tf.float64)),
         *(tf.constant(part, tf.float64) for part in frame),
         *(tf.constant(part) for part in kernel),
     )

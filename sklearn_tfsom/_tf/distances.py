@@ -30,6 +30,9 @@ _CANCELLATION = {np.dtype(np.float32): 1e-2, np.dtype(np.float64): 1e-6}
 _TILE_DISTANCES = 2**19
 _MIN_TILE_ROWS, _MAX_TILE_ROWS = 64, 4096
 
+# Values of such a tile, at most: 8 MiB in float64.
+_TILE_VALUES = 2**20
+
 # Values of a tile whose differences to chosen units stay in the cache, 2 MiB, rows that are worth
 # a call, and values all the same, 8 MiB. In NumPy, in two threads, those of 100,000 samples with
 # 64 features take 5 ms, of 60,000 with 784 features 30; in a graph they took 25 and 114.
@@ -44,8 +47,8 @@ _STACKED_ROWS, _IN_ONE_THREAD = 16, 2**18
 _MANY_TERMS = {np.dtype(np.float32): 256, np.dtype(np.float64): 2048}
 
 
-def product(a: NDArray, b: NDArray, out: NDArray | None = None) -> NDArray:
-    """Multiply matrices in the thread that calls.
+def product(a: NDArray, b: NDArray | tf.Tensor, out: NDArray | None = None) -> NDArray:
+    """Multiply matrices in the thread that calls; of many terms, in TensorFlow's.
 
     NumPy's own threads wait for more work for 0.1 s after each large product, spinning, and keep
     the cores from training meanwhile: with them a fit of 50,000 x 64 on 20x20 took 150 ms instead
@@ -93,8 +96,8 @@ def distances(samples: Samples, codebook: NDArray) -> NDArray:
     n_samples, n_units = len(samples), len(codebook)
     frame = Frame.of_codebook(codebook, samples.dtype)
     result = np.empty((n_samples, n_units), dtype=samples.dtype)
-    of = _Absolute if is_absolute(samples.geometry) else _Euclidean
-    to_units = of(samples, frame, frame.enter(codebook))
+    kind = _Absolute if is_absolute(samples.geometry) else _Euclidean
+    to_units = kind(samples, frame, frame.enter(codebook))
     in_data_units = samples.dtype.type(1 / frame.unit(samples.geometry))  # exact
 
     def fill(rows: slice) -> bool:
@@ -102,6 +105,7 @@ def distances(samples: Samples, codebook: NDArray) -> NDArray:
             is_finite = to_units.fill(result[rows], rows)
             if in_data_units != 1:
                 result[rows] *= in_data_units
+                is_finite = is_finite and bool(np.isfinite(result[rows].max()))
         return is_finite
 
     if not all(map_tiles(fill, row_slices(n_samples, to_units.n_tile))):
@@ -124,9 +128,11 @@ class _Euclidean:
         last = squares if self._has_missing else self._norms[:, None]
         factors = np.concatenate([-2 * units, np.ones((len(units), 1)), last], axis=1)
         self._factors = np.ascontiguousarray(factors.T.astype(samples.dtype))
+        if len(self._factors) >= _MANY_TERMS[samples.dtype]:
+            self._factors = tf.constant(self._factors)  # else a copy for each tile
         n_rows = min(max(_TILE_DISTANCES // len(units), _MIN_TILE_ROWS), _MAX_TILE_ROWS)
-        n_rows = min(n_rows, _MOST_DIFFERENCES // units.shape[1])
-        self.n_tile = n_rows - n_rows % _STACKED_ROWS or max(1, n_rows)
+        n_rows = min(n_rows, max(_STACKED_ROWS, _TILE_VALUES // units.shape[1]))
+        self.n_tile = n_rows - n_rows % _STACKED_ROWS
 
     def fill(self, out: NDArray, rows: slice) -> bool:
         """Compute the distances of a tile, in the frame, and say whether all are finite."""
@@ -139,7 +145,7 @@ class _Euclidean:
             is_missing = np.isnan(values)
             values[is_missing] = 0
             terms[:, n_features + 1 :][is_missing] = 0
-        norms = np.einsum("sf,sf->s", values, values)
+        norms = np.einsum("sf,sf->s", values, values, dtype=np.float64).astype(values.dtype)
         terms[:, n_features] = norms
         squared = product(terms, self._factors, out)
         # Most rows are clear of cancellation altogether, and their minimum tells.

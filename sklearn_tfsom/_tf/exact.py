@@ -25,6 +25,9 @@ FAR = 16.0
 # Rounding moved a sample, or a code vector, by less than this times what it is computed from.
 NOISE = 16 * 2.0**-53
 
+# Products up to here, and their sums, stay in float32's range.
+_SAFE = 2.0**120
+
 # Differences of this many values at a time.
 _CHUNK_VALUES = 2**20
 
@@ -33,11 +36,13 @@ _MAX_NEAR = 4
 
 
 class Bounds(NamedTuple):
-    """What the rounding errors of scores are bounded by."""
+    """What the rounding errors of scores are bounded by; all () float64 but the last."""
 
-    n_terms: tf.Tensor  # () float64: of a product
-    largest: tf.Tensor  # () float64: the largest norm of a code vector
-    extent: tf.Tensor  # () float64: of the values that the code vectors are rounded means of
+    n_terms: tf.Tensor  # of a product
+    largest: tf.Tensor  # the largest norm of a code vector, from the center of all
+    offset: tf.Tensor  # the norm of that center
+    far: tf.Tensor  # samples with a larger norm are far from the map
+    extent: tf.Tensor  # of the values that the code vectors are rounded means of
     is_incomplete: bool  # whether samples have missing values
 
 
@@ -75,8 +80,8 @@ class Terms(NamedTuple):
     """What a search needs of a codebook, made once for all tiles."""
 
     codebook: tf.Tensor  # (n_units, n_features) float64
-    factors: tf.Tensor  # (n_features, n_units) float64: -2 W^T; for missing values W^2^T below it
-    bias: tf.Tensor  # (n_units,) float64: squared norms of the code vectors; 0 for missing values
+    factors: tf.Tensor  # (n_features, n_units) float64, see `search_terms`
+    bias: tf.Tensor  # (n_units,) float64
     factors32: tf.Tensor  # (n_features, n_layers * n_lanes) float32: the same, padded
     bias32: tf.Tensor  # (n_layers * n_lanes,) float32; infinite for the padding
     layout: Layout
@@ -95,18 +100,25 @@ def search_terms(
     is_incomplete: bool,
     geometry: str = "euclidean",
     layout: Layout | None = None,
+    center: tf.Tensor | None = None,
 ) -> Terms:
     """Prepare a codebook (n_units, n_features), float64 and in the frame, for the search.
 
     The score of a unit is ``|w|^2 - 2 x.w``, or, over the known features m of an incomplete
     sample, ``m.w^2 - 2 x.w`` with 0 for its missing values: one product again, of (x, m) with
-    ``(-2 w, w^2)``.
+    ``(-2 w, w^2)``. Where code vectors ``w = c + v`` lie around a center (n_features,) it is
+    ``v (v + 2 c) - 2 x.v``, less by the same for all units: rounded in proportion to their spread.
     """
     layout = layout or Layout.of(codebook, is_incomplete)
     codebook = tf.ensure_shape(codebook, [None, layout.n_fused or None])
-    squares = tf.square(codebook)
-    norms = tf.reduce_sum(squares, axis=1)
-    factors, bias = -2 * codebook, norms
+    around = codebook if center is None else codebook - center
+    squares = tf.square(around)
+    norms = squared = tf.reduce_sum(squares, axis=1)
+    offset = tf.zeros([], tf.float64)
+    if center is not None:
+        squares, offset = squares + 2 * around * center, tf.norm(center)
+        squared = tf.reduce_sum(tf.square(codebook), axis=1)
+    factors, bias = -2 * around, tf.reduce_sum(squares, axis=1)
     if is_incomplete:
         factors, bias = tf.concat([factors, squares], axis=1), tf.zeros_like(norms)
     bias32 = tf.pad(tf.cast(bias, tf.float32), [[0, layout.padding]], constant_values=np.inf)
@@ -118,7 +130,14 @@ def search_terms(
         tf.transpose(factors32),
         bias32,
         layout,
-        Bounds(layout.n_terms, tf.sqrt(tf.reduce_max(norms)), extent, is_incomplete),
+        Bounds(
+            layout.n_terms,
+            tf.sqrt(tf.reduce_max(norms)),
+            offset,
+            FAR * tf.sqrt(tf.reduce_max(squared)),
+            extent,
+            is_incomplete,
+        ),
         geometry,
     )
 
@@ -130,13 +149,21 @@ def rounding(norms: tf.Tensor, bounds: Bounds, unit_roundoff: float) -> tf.Tenso
     ``(1.1 n + 8) u 2 |x| |w|`` for a product of n terms (Higham 2002, section 3.1, and the
     rounding of both factors to the type of the product) plus ``4 u |w|^2`` for the bias and the
     last sum; two scores by twice that, and by what `_noise` moves the points themselves. For
-    missing values the product is of ``2 |x| |w| + |w|^2``.
+    missing values the product is of ``2 |x| |w| + |w|^2``. Around a center c it is ``|v|`` instead
+    of ``|w|``, and ``|v|^2 + 2 |v| |c|`` instead of ``|w|^2``.
     """
-    n_terms, largest, _, is_incomplete = bounds
+    n_terms, largest, offset, _, _, is_incomplete = bounds
+    length, biased = tf.sqrt(norms), largest + 2 * offset
+    of_product = (1.1 * n_terms + 8) * (length + biased / 2 if is_incomplete else length)
+    of_scores = (4 * unit_roundoff) * largest * (of_product + 2 * biased)
+    return of_scores + 4 * (length + biased) * _noise(norms, bounds)
+
+
+def rounding32(norms: tf.Tensor, bounds: Bounds) -> tf.Tensor:
+    """Bound it for float32, (n,) float64; infinite where a score may leave float32's range."""
     length = tf.sqrt(norms)
-    of_product = (1.1 * n_terms + 8) * (length + largest / 2 if is_incomplete else length)
-    of_scores = (4 * unit_roundoff) * largest * (of_product + 2 * largest)
-    return of_scores + 4 * (length + largest) * _noise(norms, bounds)
+    is_safe = bounds.n_terms * length * (1 + bounds.largest) < _SAFE
+    return tf.where(is_safe, rounding(norms, bounds, 2.0**-24), np.inf)
 
 
 def competitors(
@@ -161,7 +188,7 @@ def competitors(
         Whether differences of these can decide, and are few.
     """
     scores = tf.cast(scores32[:, : terms.layout.n_units], tf.float64)
-    limit = tf.reduce_min(scores, axis=1) + rounding(norms, terms.bounds, 2.0**-24)
+    limit = tf.reduce_min(scores, axis=1) + rounding32(norms, terms.bounds)
     pairs = tf.where(scores <= limit[:, None])
     are_close = tf.reduce_all(tf.math.is_finite(limit) & _is_close(norms, terms.bounds))
     return pairs, are_close & (tf.shape(pairs)[0] <= _MAX_NEAR * tf.shape(norms)[0])
@@ -246,12 +273,12 @@ def scores_float64(rows: tf.Tensor, terms: Terms) -> tf.Tensor:
 
 
 def _is_close(norms: tf.Tensor, bounds: Bounds) -> tf.Tensor:
-    return norms <= tf.square(FAR * bounds.largest)
+    return norms <= tf.square(bounds.far)
 
 
 def _noise(norms: tf.Tensor, bounds: Bounds) -> tf.Tensor:
     """Bound how far rounding moved a sample and a code vector apart, (n,) float64."""
-    return NOISE * (tf.minimum(tf.sqrt(norms), FAR * bounds.largest) + bounds.extent)
+    return NOISE * (tf.minimum(tf.sqrt(norms), bounds.far) + bounds.extent)
 
 
 def squared_distances(

@@ -14,7 +14,9 @@ from sklearn_tfsom._tf.frame import Frame, extent
 FEW_DIFFERENCES = 2**16
 
 
-def few_nearest(X: NDArray, codebook: NDArray, frame: Frame) -> NDArray[np.int64] | None:
+def few_nearest(
+    X: NDArray, codebook: NDArray, frame: Frame, geometry: str = "euclidean"
+) -> NDArray[np.int64] | None:
     """Find the best-matching units of few samples by their differences to all units.
 
     This is `exact.decide` in NumPy. None where scores would have to decide, because a
@@ -23,12 +25,15 @@ def few_nearest(X: NDArray, codebook: NDArray, frame: Frame) -> NDArray[np.int64
     with np.errstate(over="ignore", invalid="ignore"):  # far out; then scores decide
         rows, units = frame.enter(X), frame.enter(codebook)
     is_missing = np.isnan(X)
-    known_rows = np.where(is_missing, 0, rows)
+    has_missing = is_missing.any()
+    known_rows = np.where(is_missing, 0, rows) if has_missing else rows
     norms = np.einsum("ij,ij->i", known_rows, known_rows)
     far = FAR * math.sqrt(np.einsum("ij,ij->i", units, units).max())
     if not np.all(norms <= far**2):
         return None
-    differences = np.where(is_missing[:, None], 0, rows[:, None] - units)
+    differences = rows[:, None] - units
+    if has_missing:
+        np.copyto(differences, 0, where=is_missing[:, None])
     squared = np.einsum("ijk,ijk->ij", differences, differences)
     best = squared.min(axis=1)
 
@@ -39,7 +44,8 @@ def few_nearest(X: NDArray, codebook: NDArray, frame: Frame) -> NDArray[np.int64
         return squared <= limit[:, None]
 
     # The extent, and no less; seldom more than one is near, and only then it is asked for.
-    near = within_rounding(far / FAR + math.hypot(*(frame.center * frame.scale).tolist()))
+    offset = math.hypot(*(frame.center * frame.scale).tolist())
+    near = within_rounding(far / FAR + offset + frame.scale * (geometry == "spherical"))
     if np.count_nonzero(near) > len(X):
-        near = within_rounding(extent(units, frame))
+        near = within_rounding(extent(units, frame, geometry))
     return np.argmax(near, axis=1)[:, None]

@@ -1,7 +1,7 @@
 """The frame in which everything is computed, and samples in it.
 
-Inside this room data are centered and scaled, so that squares neither lose digits far from the
-origin nor leave float32's range.
+Inside this room data are centered and scaled where squares would lose digits far from the origin
+or leave float32's range.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ _ALIGNMENT = 64
 # Values of a tile that enters: 1 MiB of float32, which stays in the cache.
 _LOADED_VALUES = 2**18
 
-# Farther from 0 than so many times their spread, digits would be lost.
-_FAR_FROM_0 = 2.0
+# Farther from 0 than so many times their spread, code vectors are told apart by so many times more
+# rows in float64.
+_FAR_FROM_0 = 32.0
 
 # Sums of squares of what needs to be scaled by less than this stay in float32's range.
 _HARMLESS_SCALE = 2.0**40
@@ -55,30 +56,25 @@ class Frame(NamedTuple):
         cls, codebook: NDArray, dtype: DTypeLike, *, is_centered: bool = True
     ) -> Frame:
         """Make the frame in which samples of some dtype are searched by a trained codebook."""
-        codebook = np.asarray(codebook, np.float64)
         if not is_centered:
             size = max(codebook.max(), -codebook.min())
             return cls.around(np.zeros(codebook.shape[1]), float(size), dtype)
-        # From the first code vector on, for sums of values at the end of float64's range.
-        apart = codebook - codebook[0]
-        mean = np.einsum("u,uf->f", np.full(len(codebook), 1 / len(codebook)), apart)
-        center = codebook[0] + mean
-        apart -= mean
-        return cls.around(center, float(max(apart.max(), -apart.min())), dtype)
+        center, apart = center_of(codebook)
+        return cls.around(center, float(apart.max()), dtype)
 
     @classmethod
     def of_search(cls, codebook: NDArray, dtype: DTypeLike) -> Frame:
         """Make the frame in which samples are searched: where it does no harm, their own.
 
-        There they enter without rounding and without arithmetic. A feature is centered where its
-        code vectors lie close together, far from 0; all are scaled where squares may leave
+        There they enter without rounding and without arithmetic. A feature is centered where it
+        lies far from 0 for what code vectors differ by; all are scaled where squares may leave
         floating point's range.
         """
-        frame = cls.of_codebook(codebook, dtype)
-        apart = np.abs(codebook - frame.center).max(axis=0)
-        is_far = np.abs(frame.center) > _FAR_FROM_0 * apart
+        center, apart = center_of(codebook)
+        is_far = np.abs(center) / _FAR_FROM_0 > apart.max()
+        frame = cls.around(np.where(is_far, center, 0), float(apart.max()), dtype)
         is_harmless = 1 / _HARMLESS_SCALE < frame.scale < _HARMLESS_SCALE
-        return cls(np.where(is_far, frame.center, 0), 1.0 if is_harmless else frame.scale)
+        return frame._replace(scale=1.0) if is_harmless else frame
 
     def enter(self, X: NDArray, out: NDArray | None = None) -> NDArray:
         """Move data into the frame: into `out`, of the type of X and of this frame, or in float64.
@@ -86,9 +82,12 @@ class Frame(NamedTuple):
         The result is rounded once. Scaled down before or up after the center is subtracted: else
         values near the end of floating point's range would overflow on the way.
         """
-        out = np.array(X, np.float64) if out is None else out
-        if self.scale == 1 and not self.center.any():
+        is_own = self.scale == 1 and not self.center.any()
+        if out is None:
+            out = np.array(X, np.float64)
+        elif is_own:
             np.copyto(out, X)
+        if is_own:
             return out
         scale = out.dtype.type(self.scale)
         if self.scale > 1:
@@ -104,6 +103,15 @@ class Frame(NamedTuple):
     def unit(self, geometry: str) -> float:
         """Return what a distance of 1 in data units is in the frame."""
         return self.scale**2 if geometry == "spherical" else self.scale
+
+
+def center_of(codebook: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the mean code vector, and how far each feature goes from it."""
+    # From the first code vector on: of equal values no mean is off by rounding, and no sum leaves
+    # float64's range.
+    apart = codebook - codebook[0].astype(np.float64)
+    mean = np.einsum("u,uf->f", np.full(len(codebook), 1 / len(codebook)), apart)
+    return codebook[0] + mean, np.maximum(apart.max(axis=0) - mean, mean - apart.min(axis=0))
 
 
 def known(rows: tf.Tensor) -> tf.Tensor:
@@ -130,26 +138,32 @@ def as_distances(squared: tf.Tensor, geometry: str) -> tf.Tensor:
     return squared / 2 if geometry == "spherical" else tf.sqrt(squared)
 
 
-def extent(codebook: NDArray, frame: Frame) -> float:
+def extent(codebook: NDArray, frame: Frame, geometry: str) -> float:
     """Size of the values that code vectors are means of, where they differ: there rounding counts.
+
+    On a sphere they have been divided by their length, too.
 
     Parameters
     ----------
     codebook : ndarray of float64, shape (n_units, n_features)
         In the frame, whose scale the result has.
     frame : Frame
+    geometry : str
     """
     differs = codebook.max(axis=0) > codebook.min(axis=0)
     values = codebook.mean(axis=0) + frame.center * frame.scale
-    return math.hypot(*values[differs].tolist())
+    length = math.hypot(*values[differs].tolist())
+    return length + frame.scale if geometry == "spherical" else length
 
 
 def load(
     samples: Samples,
     rows: slice,
     frame: Frame,
-    norms_dtype: DTypeLike,
+    dtype: np.dtype,
     map_all: Callable = map_tiles,
+    *,
+    norms_dtype: DTypeLike = np.float64,
 ) -> tuple[tf.Tensor, NDArray[np.float64]]:
     """Move samples into the frame and into TensorFlow's hands, with one copy.
 
@@ -164,37 +178,39 @@ def load(
     rows : slice
         Which ones.
     frame : Frame
-    norms_dtype : dtype
-        What norms are computed in.
+    dtype : dtype
+        Of the values.
     map_all : callable, default=map_tiles
         Calls a function for all of some tiles: in threads, unless this is one of several itself.
+    norms_dtype : dtype, default=float64
+        What norms are computed in, unless they leave its range.
 
     Returns
     -------
-    values : Tensor of the samples' dtype, shape (n, n_features)
+    values : Tensor of that dtype, shape (n, n_features)
     norms : ndarray of float64, shape (n,)
         Squared, over the known features.
     """
     start, stop, _ = rows.indices(len(samples))
     shape = stop - start, samples.shape[1]
-    n_bytes = shape[0] * shape[1] * samples.dtype.itemsize
+    n_bytes = shape[0] * shape[1] * dtype.itemsize
     store = np.empty(n_bytes + _ALIGNMENT, dtype=np.uint8)
     first = -store.ctypes.data % _ALIGNMENT
-    values = store[first : first + n_bytes].view(samples.dtype).reshape(shape)
+    values = store[first : first + n_bytes].view(dtype).reshape(shape)
     norms = np.empty(shape[0])
     has_missing = samples.has_missing  # which may take a pass, so not in all threads
 
     def enter(tile: slice) -> None:
-        moved = frame.enter(samples[start + tile.start : start + tile.stop], values[tile])
-        moved = moved.astype(norms_dtype, copy=has_missing)
-        if has_missing:
-            moved[np.isnan(moved)] = 0
-        squared = np.einsum("ij,ij->i", moved, moved)
-        if not np.isfinite(squared.max()):  # float32's range is not enough
-            squared = np.einsum("ij,ij->i", moved, moved, dtype=np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):
+            moved = frame.enter(samples[start + tile.start : start + tile.stop], values[tile])
+            moved = moved.astype(norms_dtype, copy=has_missing)
+            if has_missing:
+                moved[np.isnan(moved)] = 0
+            squared = np.einsum("ij,ij->i", moved, moved)
+            if not np.isfinite(squared.max(initial=0)):  # float32's range is not enough
+                squared = np.einsum("ij,ij->i", moved, moved, dtype=np.float64)
         norms[tile] = squared
 
     n_rows = max(1, _LOADED_VALUES // shape[1])
-    with np.errstate(over="ignore", invalid="ignore"):
-        list(map_all(enter, row_slices(shape[0], n_rows)))
+    list(map_all(enter, row_slices(shape[0], n_rows)))
     return tf.experimental.dlpack.from_dlpack(values.__dlpack__()), norms

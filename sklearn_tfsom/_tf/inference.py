@@ -13,7 +13,7 @@ from sklearn_tfsom._tf import sparse
 from sklearn_tfsom._tf.absolute import is_absolute
 from sklearn_tfsom._tf.exact import Layout, search_terms
 from sklearn_tfsom._tf.few import FEW_DIFFERENCES, few_nearest
-from sklearn_tfsom._tf.frame import TOO_FAR, Frame, extent, load
+from sklearn_tfsom._tf.frame import TOO_FAR, Frame, center_of, extent, load
 from sklearn_tfsom._tf.graphs import one_graph
 from sklearn_tfsom._tf.search import Tiling, search_rows, several_bmus, tile_rows
 
@@ -24,9 +24,14 @@ if TYPE_CHECKING:
 # least two chunks: 100,000 x 64 take 22 ms instead of 25.
 _CHUNK_VALUES, _MANY_TILES = 2**22, 8
 
-_CODEBOOK = tf.TensorSpec([None, None], tf.float64)
 _VECTOR = tf.TensorSpec([None], tf.float64)
-_SCALAR = tf.TensorSpec([], tf.float64)
+
+# Code vectors, their center, and their extent.
+_OF_CODEBOOK = [
+    tf.TensorSpec([None, None], tf.float64),
+    _VECTOR,
+    tf.TensorSpec([], tf.float64),
+]
 
 
 @one_graph
@@ -37,15 +42,16 @@ def _nearest_rows(
         rows: tf.Tensor,
         norms: tf.Tensor,
         codebook: tf.Tensor,
-        extent: tf.Tensor,
+        center: tf.Tensor,
+        rounded: tf.Tensor,
         *tiling: tf.Tensor,
     ) -> list[tf.Tensor]:
         layout = Layout.of(codebook, is_incomplete, n_fused)
-        terms = search_terms(codebook, extent, is_incomplete, geometry, layout)
+        terms = search_terms(codebook, rounded, is_incomplete, geometry, layout, center)
         bmus, apart = search_rows(rows, norms, terms, *tiling)
         return [bmus, tf.reduce_all(tf.math.is_finite(apart))]
 
-    signature = [tf.TensorSpec([None, n_fused or None], dtype), _VECTOR, _CODEBOOK, _SCALAR]
+    signature = [tf.TensorSpec([None, n_fused or None], dtype), _VECTOR, *_OF_CODEBOOK]
     if not is_one_tile:
         signature += [tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.int32)]
     return tf.function(nearest, input_signature=signature, autograph=False)
@@ -59,14 +65,15 @@ def _several_nearest_tile(
         rows: tf.Tensor,
         norms: tf.Tensor,
         codebook: tf.Tensor,
-        extent: tf.Tensor,
+        center: tf.Tensor,
+        rounded: tf.Tensor,
         n_bmus: tf.Tensor,
     ) -> list[tf.Tensor]:
-        terms = search_terms(codebook, extent, is_incomplete, geometry)
+        terms = search_terms(codebook, rounded, is_incomplete, geometry, center=center)
         found = several_bmus(rows, norms, terms, n_bmus)
         return [found, tf.reduce_all(tf.math.is_finite(norms))]
 
-    signature = [tf.TensorSpec([None, None], dtype), _VECTOR, _CODEBOOK, _SCALAR]
+    signature = [tf.TensorSpec([None, None], dtype), _VECTOR, *_OF_CODEBOOK]
     signature.append(tf.TensorSpec([], tf.int32))
     return tf.function(several_nearest, input_signature=signature, autograph=False)
 
@@ -98,11 +105,16 @@ def nearest(samples: Samples, codebook: NDArray, n_bmus: int = 1) -> NDArray[np.
     (n_samples, n_features), n_units = samples.shape, len(codebook)
     is_few = n_bmus == 1 and n_samples * n_features * n_units <= FEW_DIFFERENCES
     if is_few and not is_absolute(geometry):
-        found = few_nearest(samples[:], codebook, frame)
+        found = few_nearest(samples[:], codebook, frame, geometry)
         if found is not None:
             return found
-    units, kind = frame.enter(codebook), _kind(samples)
-    of_codebook = [tf.constant(units), tf.constant(extent(units, frame), tf.float64)]
+    # Where features are centered, float32 could not hold the differences of all samples.
+    dtype = np.dtype(np.float64) if frame.center.any() else samples.dtype
+    kind = tf.as_dtype(dtype), samples.has_missing, geometry
+    units = frame.enter(codebook)
+    center = frame.enter(center_of(codebook)[0])
+    parts = units, center, extent(units, frame, geometry)
+    of_codebook = [tf.constant(part, tf.float64) for part in parts]
     bmus = np.empty((n_samples, n_bmus), dtype=np.int64)
     n_tile = tile_rows(n_units, n_features)
     if n_bmus > 1:
@@ -111,22 +123,18 @@ def nearest(samples: Samples, codebook: NDArray, n_bmus: int = 1) -> NDArray[np.
     else:
         n_tiles = -(-n_samples // n_tile)
         n_chunks = max(-(-n_samples * n_features // _CHUNK_VALUES), 1 + (n_tiles >= _MANY_TILES))
-        n_rows = n_tile * -(-n_tiles // n_chunks)
+        n_rows = n_tile * max(1, -(-n_tiles // n_chunks))
         tiling = Tiling.of(samples, n_tile, n_units, n_samples) if n_samples > n_tile else None
         find = _nearest_rows(*kind, tiling is None, tiling.n_fused if tiling else 0)
         others = tiling.inputs() if tiling else []
 
     def fill(rows: slice) -> bool:
-        values, norms = load(samples, rows, frame, samples.dtype, map)
+        values, norms = load(samples, rows, frame, dtype, map, norms_dtype=dtype)
         found, is_finite = find(values, tf.constant(norms), *of_codebook, *others)
         bmus[rows] = np.atleast_2d(found.numpy()).T
         return bool(is_finite)
 
-    # Two at a time: while one is loaded, TensorFlow has another.
+    # Several at a time: while one is loaded, TensorFlow has another.
     if not all(map_tiles(fill, row_slices(n_samples, n_rows))):
         raise ValueError(TOO_FAR.format("float64"))
     return bmus
-
-
-def _kind(samples: Samples) -> tuple[tf.DType, bool, str]:
-    return tf.as_dtype(samples.dtype), samples.has_missing, samples.geometry

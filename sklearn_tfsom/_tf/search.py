@@ -17,7 +17,7 @@ from sklearn_tfsom._tf.exact import (
     competitors,
     competitors_float64,
     decide,
-    rounding,
+    rounding32,
     scores_float64,
 )
 from sklearn_tfsom._tf.frame import as_distances, spread_out
@@ -38,8 +38,11 @@ _TILE_VALUES = 2**21
 def tile_rows(n_units: int, n_features: int = 1) -> int:
     """Rows per tile: a power of two, so that tiles of an aligned array are aligned."""
     rows = min(max(_TILE_SCORES // n_units, _MIN_TILE_ROWS), _MAX_TILE_ROWS)
-    rows = min(rows, max(1, _TILE_VALUES // n_features))
+    rows = min(rows, max(_MIN_TILE_ROWS, _TILE_VALUES // n_features))
     return 2 ** (rows.bit_length() - 1)
+
+
+_N_BOUNDS = len(Bounds._fields) - 1  # tensors
 
 
 class Tiling(NamedTuple):
@@ -87,7 +90,7 @@ def bmus_by_score(scores: tf.Tensor, margin: tf.Tensor) -> tuple[tf.Tensor, tf.T
         Meaningless where not clear.
     lowest : Tensor of float32, shape (n,)
     is_clear : Tensor of bool, shape (n,)
-        False where another score is within the margin, or a score is not finite.
+        False where another score is within the margin, or the margin is not finite.
     """
 
     def layers_of(lane: tf.Tensor) -> tf.Tensor:
@@ -145,7 +148,8 @@ def _lowest_of(
     limit = (lowest + margin)[:, None]
     lane, is_only_lane = _near(lane_lowest, limit)
     layer, is_only_layer = _near(layers_of(lane), limit)
-    return layer * tf.shape(lane_lowest)[1] + lane, lowest, is_only_lane & is_only_layer
+    is_clear = is_only_lane & is_only_layer & tf.math.is_finite(margin)
+    return layer * tf.shape(lane_lowest)[1] + lane, lowest, is_clear
 
 
 def _near(values: tf.Tensor, limit: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -169,7 +173,7 @@ def _among(
     geometry: str,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Find the best-matching units, the distances to them, and which of them are certain."""
-    margin = tf.cast(rounding(norms, bounds, 2.0**-24), tf.float32)
+    margin = tf.cast(rounding32(norms, bounds), tf.float32)
     bmus, lowest, is_clear = find(*inputs, margin)
     return bmus, _distances(norms, tf.cast(lowest, tf.float64), geometry), is_clear
 
@@ -191,18 +195,12 @@ def _compiled_among(is_incomplete: bool, geometry: str, n_fused: int) -> Callabl
     """
     find = bmus_by_lane if n_fused else bmus_by_score
 
-    def among(
-        norms: tf.Tensor,
-        n_terms: tf.Tensor,
-        largest: tf.Tensor,
-        extent: tf.Tensor,
-        *inputs: tf.Tensor,
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        bounds = Bounds(n_terms, largest, extent, is_incomplete)
-        return _among(find, inputs, norms, bounds, geometry)
+    def among(norms: tf.Tensor, *given: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        bounds = Bounds(*given[:_N_BOUNDS], is_incomplete=is_incomplete)
+        return _among(find, given[_N_BOUNDS:], norms, bounds, geometry)
 
     shapes = [[None, n_fused], [n_fused, None], [None]] if n_fused else [[None, None, None]]
-    signature = [tf.TensorSpec([None], tf.float64)] + [tf.TensorSpec([], tf.float64)] * 3
+    signature = [tf.TensorSpec([None], tf.float64)] + [tf.TensorSpec([], tf.float64)] * _N_BOUNDS
     signature += [tf.TensorSpec(shape, tf.float32) for shape in shapes]
     return tf.function(among, input_signature=signature, jit_compile=True, autograph=False)
 
@@ -213,9 +211,9 @@ def _search(
     """Find the best-matching unit of each row of a tile, and whether that is certain.
 
     The scores ``|w|^2 - 2 x.w`` of all units are computed in float32. A row is not clear where a
-    second unit lies within the rounding bound of the lowest score, or a score is not finite; at 64
-    features and 400 units on uniform data fewer than one row in 1,000 is not, at 784 features one
-    in 30. Distances that are no product are computed in float64 at once.
+    second unit lies within the rounding bound of the lowest score, or that is not finite; at 64
+    features and 400 units on uniform data one row in 1,000 is not, at 784 features one in 100.
+    Distances that are no product are computed in float64 at once.
 
     Parameters
     ----------
@@ -371,7 +369,7 @@ def several_bmus(rows: tf.Tensor, norms: tf.Tensor, terms: Terms, n_bmus: tf.Ten
         return _several_float64(rows, norms, terms, n_bmus)
     rows32 = spread_out(tf.cast(rows, tf.float32), terms.is_incomplete)
     scores = _scores(rows32, terms)
-    margin = tf.cast(rounding(norms, terms.bounds, 2.0**-24), tf.float32)
+    margin = tf.cast(rounding32(norms, terms.bounds), tf.float32)
 
     def find(scores: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         units, _, is_clear = bmus_by_score(tf.reshape(scores, terms.layout.in_layers), margin)

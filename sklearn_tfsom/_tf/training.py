@@ -184,11 +184,10 @@ def train_epochs(
         some, left = data, all_steps[n_done:]
         if step.size is not None or trial.samples is not subsets.samples:
             some = Data(trial.samples, trial.sample_weight, frame, n_tile, subsets.workers)
-        tried = [_trained(some, start, left) for start in starts]
+        tried = [_trained(some, start, left, is_kept=some is data) for start in starts]
         mirrored, own_end = (end for end, _ in tried)
         better = 0 if trial.is_better(mirrored, own_end, frame) else 1
-        if some is data:
-            ahead.extend(tried[better][1])
+        ahead.extend(tried[better][1])
         return starts[better]
 
     size, data = None, None
@@ -245,12 +244,12 @@ def _run(first: Step, steps: Iterator[Step], most: int) -> list[Step]:
 
 
 def _trained(
-    data: Data, codebook: tf.Tensor, steps: list[Step]
+    data: Data, codebook: tf.Tensor, steps: list[Step], *, is_kept: bool
 ) -> tuple[NDArray[np.float64], list[Moved]]:
     """Return what some steps make of a codebook, in the frame, and what each of them leaves.
 
-    That is kept only where it is little, for as many steps as one graph may do: a map of few
-    samples goes on with it, which spares a fit of 20 epochs 6 of 32.
+    That is kept only where it is wanted, and little, of as many steps as one graph may do: a map
+    of few samples goes on with it, which spares a fit of 20 epochs 6 of 32.
     """
     left, kept = iter(steps), []
     for first in left:
@@ -258,7 +257,7 @@ def _trained(
         run = _run(first, left, n_at_once)
         all_moved = list(data.epochs(codebook, [step.kernel for step in run]))
         codebook = data.onto(run[-1].to_next, all_moved[-1])
-        if len(steps) <= n_at_once:
+        if is_kept and len(steps) <= n_at_once:
             kept += all_moved
     return codebook.numpy(), kept if len(kept) == len(steps) else []
 
