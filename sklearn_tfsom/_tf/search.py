@@ -196,7 +196,7 @@ def _compiled_among(is_incomplete: bool, geometry: str, n_fused: int) -> Callabl
     find = bmus_by_lane if n_fused else bmus_by_score
 
     def among(norms: tf.Tensor, *given: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        bounds = Bounds(*given[:_N_BOUNDS], is_incomplete=is_incomplete)
+        bounds = Bounds._make((*given[:_N_BOUNDS], is_incomplete))
         return _among(find, given[_N_BOUNDS:], norms, bounds, geometry)
 
     shapes = [[None, n_fused], [n_fused, None], [None]] if n_fused else [[None, None, None]]

@@ -59,7 +59,7 @@ def _separable(rows: tf.Tensor, columns: tf.Tensor) -> Callable[[tf.Tensor | int
     in_rows = tf.stack([2, source_filled, -1])
     units, target = tf.stack([filled * n_columns, -1]), tf.stack([n_rows * n_columns, -1])
 
-    def smoother(n: tf.Tensor | int) -> Smoother:
+    def by_kernel(n: tf.Tensor | int) -> Smoother:
         def smooth(values: tf.Tensor) -> tf.Tensor:
             values = tf.reshape(tf.pad(values, padding), in_pairs)
             along = tf.matmul(tf.gather(columns, n), values)  # (t, a, s, n_columns, n_values)
@@ -69,7 +69,7 @@ def _separable(rows: tf.Tensor, columns: tf.Tensor) -> Callable[[tf.Tensor | int
 
         return smooth
 
-    return smoother
+    return by_kernel
 
 
 def _by_blocks(kinds: tf.Tensor, blocks: tf.Tensor) -> Callable[[tf.Tensor | int], Smoother]:
@@ -77,7 +77,7 @@ def _by_blocks(kinds: tf.Tensor, blocks: tf.Tensor) -> Callable[[tf.Tensor | int
     n_rows, n_columns = tf.shape(kinds)[1], tf.shape(blocks)[2]
     on_grid, units = tf.stack([n_rows, n_columns, -1]), tf.stack([n_rows * n_columns, -1])
 
-    def smoother(n: tf.Tensor | int) -> Smoother:
+    def by_kernel(n: tf.Tensor | int) -> Smoother:
         def smooth(values: tf.Tensor) -> tf.Tensor:
             values, kernel = tf.reshape(values, on_grid), blocks[n]
 
@@ -89,7 +89,7 @@ def _by_blocks(kinds: tf.Tensor, blocks: tf.Tensor) -> Callable[[tf.Tensor | int
 
         return smooth
 
-    return smoother
+    return by_kernel
 
 
 class Sphere(NamedTuple):

@@ -69,8 +69,8 @@ class SparseTerms(NamedTuple):
 
     codebook: NDArray[np.float64]  # (n_units, n_features), in the frame
     bias: NDArray[np.float64]  # (n_units,) squared norms
-    factors32: tf.Tensor  # these two as in `exact.Terms`
-    bias32: tf.Tensor
+    factors32: tf.Tensor  # as in `exact.Terms`
+    bias32: tf.Tensor  # the same, (n_layers, n_lanes)
     largest: float  # norm of a code vector
 
 

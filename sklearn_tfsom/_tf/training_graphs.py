@@ -100,13 +100,13 @@ def epochs_graph(
     def epochs(*inputs: tf.Tensor) -> list[tf.Tensor]:
         *rows, codebook, center, scale, firsts, seconds = inputs
         sphere, n_epochs = _sphere(geometry == "spherical", center, scale), tf.shape(firsts)[0]
-        layout, smoother = Layout.of(codebook, is_incomplete), smoothers(firsts, seconds)
+        layout, by_kernel = Layout.of(codebook, is_incomplete), smoothers(firsts, seconds)
         kind = is_incomplete, geometry, layout
 
         def epoch(
             n: tf.Tensor, codebook: tf.Tensor, left: list[tf.TensorArray]
         ) -> tuple[tf.Tensor, tf.Tensor, list[tf.TensorArray]]:
-            leaves = _epoch(Rows(*rows), codebook, sphere, smoother(n), *kind)
+            leaves = _epoch(Rows(*rows), codebook, sphere, by_kernel(n), *kind)
             written = [a.write(n, x) for a, x in zip(left, leaves, strict=True)]
             return n + 1, leaves[0], written
 
