@@ -150,8 +150,7 @@ def map_tiles(function: Callable[[slice], _Result], tiles: list[slice]) -> list[
     """Call a function for all tiles, in a few threads; return what it gives in their order.
 
     Not for NumPy's large products, which wait for each other's threads: they would take twice as
-    long.
-    NumPy's error state is each thread's own.
+    long. NumPy's error state is each thread's own.
     """
     if len(tiles) < 2:
         return [function(tile) for tile in tiles]

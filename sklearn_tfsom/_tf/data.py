@@ -211,8 +211,6 @@ class Data:
         """Return how to search tile by tile; None for one tile."""
         n_units, n_features = codebook.shape
         n_tile = self._n_tile or tile_rows(n_units, n_features)
-        if n_samples <= n_tile:
-            return None
         return Tiling.of(self._samples, n_tile, n_units, n_samples)
 
 

@@ -1,6 +1,7 @@
 """Distances of samples to units, tile by tile, in NumPy: to all of a codebook, or to chosen ones.
 
-No graph is traced for them, and the threads are those that tiles are dealt to.
+No graph is traced for them, and the threads are those that tiles are dealt to. Only distances to
+all units that are no product are TensorFlow's.
 """
 
 from __future__ import annotations
@@ -183,8 +184,7 @@ class _Absolute:
         self._samples, self._frame, self._units = samples, frame, tf.constant(units)
         n_samples, n_features = samples.shape
         self.n_tile = tile_rows(2 * len(units), n_features)
-        is_large = n_samples > self.n_tile
-        tiling = Tiling.of(samples, self.n_tile, len(units), n_samples) if is_large else None
+        tiling = Tiling.of(samples, self.n_tile, len(units), n_samples)
         self._compiled_rows = tf.constant(tiling.compiled_rows if tiling else 0)
         self._graph = _absolute_distances(
             tf.as_dtype(samples.dtype), samples.has_missing, samples.geometry

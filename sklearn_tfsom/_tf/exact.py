@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -255,16 +254,18 @@ def decide(
     which, segments = tf.unique(samples)
     n_rows = tf.shape(which)[0]
 
-    def exact(picked: tf.Tensor) -> tf.Tensor:
-        return tf.cast(tf.gather(rows, picked), tf.float64)
-
-    squared = squared_distances(exact, terms.codebook, samples, units)
+    squared = squared_distances(rows, terms.codebook, samples, units)
     best = tf.math.unsorted_segment_min(squared, segments, n_rows)
     noise = _noise(tf.gather(norms, which), terms.bounds)
     limit = best + noise * (2 * tf.sqrt(best) + noise)
     is_within = squared <= tf.gather(limit, segments)
     units = tf.where(is_within, tf.cast(units, tf.int32), terms.layout.n_units - 1)
     return which[:, None], tf.math.unsorted_segment_min(units, segments, n_rows), best
+
+
+def scores_float32(rows32: tf.Tensor, terms: Terms) -> tf.Tensor:
+    """Compute the scores of rows that are spread out, (n, n_layers * n_lanes)."""
+    return tf.nn.bias_add(tf.matmul(rows32, terms.factors32), terms.bias32)
 
 
 def scores_float64(rows: tf.Tensor, terms: Terms) -> tf.Tensor:
@@ -282,7 +283,7 @@ def _noise(norms: tf.Tensor, bounds: Bounds) -> tf.Tensor:
 
 
 def squared_distances(
-    exact: Callable[[tf.Tensor], tf.Tensor],
+    rows: tf.Tensor,
     codebook: tf.Tensor,
     samples: tf.Tensor,
     units: tf.Tensor,
@@ -294,7 +295,8 @@ def squared_distances(
     n_chunk = tf.maximum(1, _CHUNK_VALUES // tf.shape(codebook)[1])
 
     def of_chunk(start: tf.Tensor, stop: tf.Tensor) -> tuple[tf.Tensor]:
-        differences = exact(samples[start:stop]) - tf.gather(codebook, units[start:stop])
+        picked = tf.cast(tf.gather(rows, samples[start:stop]), tf.float64)
+        differences = picked - tf.gather(codebook, units[start:stop])
         return (tf.reduce_sum(tf.square(known(differences)), axis=1),)
 
     (squared,) = tile_by_tile(of_chunk, tf.shape(samples)[0], n_chunk, (tf.float64,))

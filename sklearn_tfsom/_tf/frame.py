@@ -55,11 +55,11 @@ class Frame(NamedTuple):
     def of_codebook(
         cls, codebook: NDArray, dtype: DTypeLike, *, is_centered: bool = True
     ) -> Frame:
-        """Make the frame in which samples of some dtype are searched by a trained codebook."""
+        """Make the frame around a trained codebook, for samples of some dtype."""
         if not is_centered:
             size = max(codebook.max(), -codebook.min())
             return cls.around(np.zeros(codebook.shape[1]), float(size), dtype)
-        center, apart = center_of(codebook)
+        center, apart = _center(codebook)
         return cls.around(center, float(apart.max()), dtype)
 
     @classmethod
@@ -70,7 +70,7 @@ class Frame(NamedTuple):
         lies far from 0 for what code vectors differ by; all are scaled where squares may leave
         floating point's range.
         """
-        center, apart = center_of(codebook)
+        center, apart = _center(codebook)
         is_far = np.abs(center) / _FAR_FROM_0 > apart.max()
         frame = cls.around(np.where(is_far, center, 0), float(apart.max()), dtype)
         is_harmless = 1 / _HARMLESS_SCALE < frame.scale < _HARMLESS_SCALE
@@ -105,7 +105,7 @@ class Frame(NamedTuple):
         return self.scale**2 if geometry == "spherical" else self.scale
 
 
-def center_of(codebook: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _center(codebook: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the mean code vector, and how far each feature goes from it."""
     # From the first code vector on: of equal values no mean is off by rounding, and no sum leaves
     # float64's range.

@@ -13,9 +13,10 @@ from sklearn_tfsom._tf import sparse
 from sklearn_tfsom._tf.absolute import is_absolute
 from sklearn_tfsom._tf.exact import Layout, search_terms
 from sklearn_tfsom._tf.few import FEW_DIFFERENCES, few_nearest
-from sklearn_tfsom._tf.frame import TOO_FAR, Frame, center_of, extent, load
+from sklearn_tfsom._tf.frame import TOO_FAR, Frame, extent, load
 from sklearn_tfsom._tf.graphs import one_graph
-from sklearn_tfsom._tf.search import Tiling, search_rows, several_bmus, tile_rows
+from sklearn_tfsom._tf.search import Tiling, search_rows, tile_rows
+from sklearn_tfsom._tf.several import several_bmus
 
 if TYPE_CHECKING:
     from sklearn_tfsom._samples import Samples
@@ -112,8 +113,7 @@ def nearest(samples: Samples, codebook: NDArray, n_bmus: int = 1) -> NDArray[np.
     dtype = np.dtype(np.float64) if frame.center.any() else samples.dtype
     kind = tf.as_dtype(dtype), samples.has_missing, geometry
     units = frame.enter(codebook)
-    center = frame.enter(center_of(codebook)[0])
-    parts = units, center, extent(units, frame, geometry)
+    parts = units, units.mean(axis=0), extent(units, frame, geometry)
     of_codebook = [tf.constant(part, tf.float64) for part in parts]
     bmus = np.empty((n_samples, n_bmus), dtype=np.int64)
     n_tile = tile_rows(n_units, n_features)
@@ -124,7 +124,7 @@ def nearest(samples: Samples, codebook: NDArray, n_bmus: int = 1) -> NDArray[np.
         n_tiles = -(-n_samples // n_tile)
         n_chunks = max(-(-n_samples * n_features // _CHUNK_VALUES), 1 + (n_tiles >= _MANY_TILES))
         n_rows = n_tile * max(1, -(-n_tiles // n_chunks))
-        tiling = Tiling.of(samples, n_tile, n_units, n_samples) if n_samples > n_tile else None
+        tiling = Tiling.of(samples, n_tile, n_units, n_samples)
         find = _nearest_rows(*kind, tiling is None, tiling.n_fused if tiling else 0)
         others = tiling.inputs() if tiling else []
 

@@ -6,7 +6,6 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
 import tensorflow as tf
 
 from sklearn_tfsom._tf.absolute import absolute_distances, is_absolute, search_absolute, try_out
@@ -18,6 +17,7 @@ from sklearn_tfsom._tf.exact import (
     competitors_float64,
     decide,
     rounding32,
+    scores_float32,
     scores_float64,
 )
 from sklearn_tfsom._tf.frame import as_distances, spread_out
@@ -53,8 +53,10 @@ class Tiling(NamedTuple):
     n_fused: int  # the number of features, where `bmus_by_lane` searches them; else 0
 
     @classmethod
-    def of(cls, samples: Samples, n_tile: int, n_units: int, n_samples: int) -> Tiling:
-        """Decide how so many of the samples are searched."""
+    def of(cls, samples: Samples, n_tile: int, n_units: int, n_samples: int) -> Tiling | None:
+        """Decide how so many of the samples are searched; None for a single tile."""
+        if n_samples <= n_tile:
+            return None
         n_features = samples.shape[1]
         is_plain = not is_absolute(samples.geometry) and not samples.has_missing
         if is_plain and is_worth_fusing((n_tile, n_units, n_features), n_samples):
@@ -243,7 +245,7 @@ def _search(
     n_fused = terms.layout.n_fused
 
     def in_layers() -> tf.Tensor:
-        return tf.reshape(_scores(rows32, terms), terms.layout.in_layers)
+        return tf.reshape(scores_float32(rows32, terms), terms.layout.in_layers)
 
     if compiled_rows is None:
         return _among(bmus_by_score, [in_layers()], norms, terms.bounds, terms.geometry)
@@ -259,11 +261,6 @@ def _search(
         lambda: compiled(norms, *terms.bounds[:-1], *inputs),
         plain,
     )
-
-
-def _scores(rows32: tf.Tensor, terms: Terms) -> tf.Tensor:
-    """Compute the float32 scores of all units, (n, n_layers * n_lanes)."""
-    return tf.nn.bias_add(tf.matmul(rows32, terms.factors32), terms.bias32)
 
 
 def search_rows(
@@ -304,16 +301,21 @@ def search_rows(
         return bmus, distances
     unclear = tf.where(~is_clear)
 
-    def settle(start: tf.Tensor | None, stop: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
-        few = unclear[start:stop, 0]
+    few = unclear[:, 0]
+
+    def settle(few: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return _settled(tf.gather(rows, few), tf.gather(norms, few), terms)
 
     def settle_all() -> tuple[tf.Tensor, tf.Tensor]:
         if tiling:
-            n_unclear, dtypes = tf.shape(unclear)[0], (tf.int32, tf.float64)
-            units, apart = tile_by_tile(settle, n_unclear, tiling[0], dtypes)
+            units, apart = tile_by_tile(
+                lambda start, stop: settle(few[start:stop]),
+                tf.shape(few)[0],
+                tiling[0],
+                (tf.int32, tf.float64),
+            )
         else:
-            units, apart = settle(None, None)
+            units, apart = settle(few)
         return (
             tf.tensor_scatter_nd_update(bmus, unclear, units),
             tf.tensor_scatter_nd_update(distances, unclear, apart),
@@ -329,7 +331,7 @@ def _settled(rows: tf.Tensor, norms: tf.Tensor, terms: Terms) -> tuple[tf.Tensor
     float32 cannot tell, float64 scores choose.
     """
     rows32 = spread_out(tf.cast(rows, tf.float32), terms.is_incomplete)
-    pairs, are_few = competitors(_scores(rows32, terms), norms, terms)
+    pairs, are_few = competitors(scores_float32(rows32, terms), norms, terms)
 
     def by_float64() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         scores = scores_float64(tf.cast(rows, tf.float64), terms)
@@ -346,92 +348,3 @@ def _settled(rows: tf.Tensor, norms: tf.Tensor, terms: Terms) -> tuple[tf.Tensor
         tf.tensor_scatter_nd_update(bmus, which, units),
         tf.tensor_scatter_nd_update(distances, which, apart),
     )
-
-
-def several_bmus(rows: tf.Tensor, norms: tf.Tensor, terms: Terms, n_bmus: tf.Tensor) -> tf.Tensor:
-    """Find some best-matching units of each row of a tile, those of a float64 search.
-
-    One after the other, so that ties are settled for each place as for the first: in float32, and
-    for rows of which one place is not clear again in float64.
-
-    Parameters
-    ----------
-    rows, norms, terms
-        As for `search_rows`.
-    n_bmus : Tensor of int32, shape ()
-
-    Returns
-    -------
-    bmus : Tensor of int32, shape (n_bmus, n)
-        The best ones first.
-    """
-    if is_absolute(terms.geometry):
-        return _several_float64(rows, norms, terms, n_bmus)
-    rows32 = spread_out(tf.cast(rows, tf.float32), terms.is_incomplete)
-    scores = _scores(rows32, terms)
-    margin = tf.cast(rounding32(norms, terms.bounds), tf.float32)
-
-    def find(scores: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        units, _, is_clear = bmus_by_score(tf.reshape(scores, terms.layout.in_layers), margin)
-        return units, is_clear
-
-    found, are_clear = _one_by_one(find, scores, n_bmus)
-    unclear = tf.where(~are_clear)
-
-    def again() -> tf.Tensor:
-        few = unclear[:, 0]
-        settled = _several_float64(tf.gather(rows, few), tf.gather(norms, few), terms, n_bmus)
-
-        def put(parts: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:  # at one place
-            return tf.tensor_scatter_nd_update(parts[0], unclear, parts[1])
-
-        return tf.map_fn(put, (found, settled), fn_output_signature=tf.int32)
-
-    return tf.cond(tf.size(unclear) > 0, again, lambda: found)
-
-
-def _several_float64(
-    rows: tf.Tensor, norms: tf.Tensor, terms: Terms, n_bmus: tf.Tensor
-) -> tf.Tensor:
-    """Do as `several_bmus`, in float64 at once."""
-    rows = tf.cast(rows, tf.float64)
-
-    def find(scores: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        if is_absolute(terms.geometry):
-            units, _ = search_absolute(rows, scores, terms)
-        else:
-            first, pairs = competitors_float64(scores, norms, terms)
-            close, among, _ = decide(pairs, rows, norms, terms)
-            units = tf.tensor_scatter_nd_update(first, close, among)
-        return units, tf.ones_like(units, tf.bool)
-
-    of_all = absolute_distances if is_absolute(terms.geometry) else scores_float64
-    found, _ = _one_by_one(find, of_all(rows, terms), n_bmus)
-    return found
-
-
-def _one_by_one(
-    find: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]], scores: tf.Tensor, n_bmus: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Find the lowest of each row of scores, then of those left, and so on.
-
-    Returns what is found, (n_bmus, n), and of which rows it is clear each time, (n,).
-    """
-    n_rows = tf.shape(scores)[0]
-
-    def next_best(
-        place: tf.Tensor, scores: tf.Tensor, are_clear: tf.Tensor, found: tf.TensorArray
-    ) -> tuple:
-        units, is_clear = find(scores)
-        taken = tf.stack([tf.range(n_rows), units], axis=1)
-        none = tf.fill([n_rows], tf.constant(np.inf, scores.dtype))
-        scores = tf.tensor_scatter_nd_update(scores, taken, none)
-        return place + 1, scores, are_clear & is_clear, found.write(place, units)
-
-    found = tf.TensorArray(tf.int32, size=n_bmus, element_shape=[None])
-    _, _, are_clear, found = tf.while_loop(
-        lambda place, *_: place < n_bmus,
-        next_best,
-        (tf.constant(0), scores, tf.fill([n_rows], True), found),
-    )
-    return found.stack(), are_clear
