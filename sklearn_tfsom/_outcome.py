@@ -37,16 +37,20 @@ def find(
     samples: Samples,
     weights: NDArray[np.float64],
     codebook: NDArray,
+    n_columns: int,
     workers: Workers = ALONE,
 ) -> Found:
-    """Find best-matching units, the quantization error, and the hits; tile by tile."""
+    """Find best-matching units, the quantization error, and the hits; tile by tile.
+
+    The grid has so many columns.
+    """
     core = tensorflow_core()
     bmus = np.empty(len(samples), dtype=np.int64)
     hits, error = np.zeros(len(codebook)), 0.0
     total = float(workers.sum(weights.sum()))
     for rows in samples.tiles(_SEARCHED_VALUES):
         part, weight = samples.take(rows), weights[rows]
-        found = core.nearest(part, codebook)
+        found = core.nearest(part, codebook, n_columns=n_columns)
         apart = core.apart(part, codebook, found)[:, 0]
         # Shares, so that no sum leaves float64's range; no product, see `core.product`.
         error += float(np.einsum("s,s", apart, weight / (total or 1)))

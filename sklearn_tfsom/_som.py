@@ -411,7 +411,7 @@ class TFSOM(
         def outcome(epoch: Any, workers: Workers = ALONE) -> tuple[dict[str, Any], Found, Any]:
             codebook = workers.from_first(epoch.codebook()).astype(samples.dtype)
             units = epoch.units()
-            found = find(samples, weights, codebook, workers)
+            found = find(samples, weights, codebook, plan.grid.n_columns, workers)
             learnt = units or core.Units(codebook, found.hits[:, None])
             attributes = attributes_of(
                 self, plan.grid, self.metric, codebook, learnt, found, history
@@ -540,7 +540,7 @@ class TFSOM(
         samples = self._check_data(X, reset=not hasattr(self, "codebook_"))
         weights = valid.check_sample_weight(sample_weight, len(samples))
         memory, left, history = learn_stream(self, samples, weights)
-        found = find(samples, left, memory.codebook)
+        found = find(samples, left, memory.codebook, memory.grid.n_columns)
         found = Found(found.bmus, memory.error, memory.hits + found.hits)
         self.__dict__.update(
             attributes_of(
@@ -617,7 +617,7 @@ class TFSOM(
         """
         samples = self._check_fitted_data(X)
         weights = valid.check_sample_weight(sample_weight, len(samples))
-        return -find(samples, weights, self.codebook_).error
+        return -find(samples, weights, self.codebook_, self.grid_shape_[1]).error
 
     def score_samples(self, X: ArrayLike, *, method: str = "distance") -> NDArray:
         """Score how normal samples are.
@@ -914,7 +914,8 @@ class TFSOM(
         return float(workers.sum(is_apart @ (plan.sample_weight / plan.total_weight)))
 
     def _nearest(self, samples: Samples, n_bmus: int = 1) -> NDArray[np.int64]:
-        return tensorflow_core().nearest(samples, self.codebook_, n_bmus)
+        n_columns = self.grid_shape_[1]
+        return tensorflow_core().nearest(samples, self.codebook_, n_bmus, n_columns)
 
     def _apart(self, samples: Samples, bmus: NDArray[np.int64]) -> NDArray[np.float64]:
         return tensorflow_core().apart(samples, self.codebook_, bmus)

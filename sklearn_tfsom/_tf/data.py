@@ -115,16 +115,17 @@ class Data:
         statistics is in units of `unit_weight`.
         """
         geometry, is_separable = self._geometry, kernels[0][1].ndim == 4
+        n_columns = n_columns_of(kernels[0])
         kind = self._dtype, is_separable, self._samples.has_missing, geometry
         parts = [tf.constant(np.stack(part)) for part in zip(*kernels, strict=True)]
         if self._rows is None or self._workers.are_several:
             graph = update_graph(is_separable, geometry == "spherical")
-            total = summed_up(self.statistics(codebook), self._workers)
+            total = summed_up(self.statistics(codebook, n_columns), self._workers)
             first = [part[0] for part in parts]
             yield Moved.of(graph(codebook, *total, *self.sphere, *first))
-        elif tiling := self._tiling(codebook, len(self._samples)):
+        elif tiling := self._tiling(codebook, n_columns, len(self._samples)):
             first = [part[0] for part in parts]
-            graph = epoch_graph(*kind, tiling.n_fused)
+            graph = epoch_graph(*kind, *tiling.kind)
             inputs = *self._rows, codebook, *self.sphere, *first, *tiling.inputs()
             yield Moved.of(graph(*inputs))
         else:
@@ -150,7 +151,7 @@ class Data:
 
         Returns the codebook, the sums and the counts, and the mean distance before.
         """
-        total = self.statistics(codebook)
+        total = self.statistics(codebook, n_columns_of(kernel))
         graph = learn_graph(kernel[1].ndim == 4, self._geometry == "spherical")
         factors = tf.constant([fade, self.unit_weight], tf.float64)
         parts = [*self.sphere, *(tf.constant(part) for part in kernel)]
@@ -161,19 +162,22 @@ class Data:
         """Turn a sum of distances in the frame into their mean, in data units."""
         return total / self._total_weight / self._frame.unit(self._geometry)
 
-    def statistics(self, codebook: tf.Tensor) -> Statistics:
-        """Search this worker's samples, and sum them up, in units of `unit_weight`."""
+    def statistics(self, codebook: tf.Tensor, n_columns: int = 0) -> Statistics:
+        """Search this worker's samples, and sum them up, in units of `unit_weight`.
+
+        The grid has so many columns, where that is known.
+        """
         if self._sparse is not None:
             return Statistics(*self._sparse.statistics(codebook))
         if self._rows is not None:
-            return self._of_piece(self._rows, codebook)
+            return self._of_piece(self._rows, codebook, n_columns)
         if self._shares:
-            return self._on_devices(codebook)
+            return self._on_devices(codebook, n_columns)
         # On disk: piece by piece, so that no more than one is in memory.
         total: Statistics | None = None
         for rows in self._samples.tiles(_PIECE_VALUES):
             piece = load_rows(self._samples, self._scaled(rows), self._frame, rows)
-            part = self._of_piece(piece, codebook)
+            part = self._of_piece(piece, codebook, n_columns)
             total = part if total is None else total + part
         assert total is not None
         return total
@@ -188,30 +192,35 @@ class Data:
                 with tf.device(device):
                     yield device, Rows(*(tf.identity(part) for part in share))
 
-    def _on_devices(self, codebook: tf.Tensor) -> Statistics:
+    def _on_devices(self, codebook: tf.Tensor, n_columns: int) -> Statistics:
         """Search the shares of all devices at the same time."""
 
         def of_share(share: tuple[str, Rows]) -> Statistics:
             device, rows = share
             with tf.device(device):
-                return self._of_piece(rows, codebook)
+                return self._of_piece(rows, codebook, n_columns)
 
         with ThreadPoolExecutor(len(self._shares)) as pool:
             first, *others = pool.map(of_share, self._shares)
         return sum(others, start=first)
 
-    def _of_piece(self, piece: Rows, codebook: tf.Tensor) -> Statistics:
-        tiling = self._tiling(codebook, len(piece.norms))
+    def _of_piece(self, piece: Rows, codebook: tf.Tensor, n_columns: int) -> Statistics:
+        tiling = self._tiling(codebook, n_columns, len(piece.norms))
         kind = self._dtype, tiling is None, self._samples.has_missing, self._geometry
-        graph = piece_graph(*kind, tiling.n_fused if tiling else 0)
+        graph = piece_graph(*kind, *(tiling.kind if tiling else (0, False)))
         inputs = tiling.inputs() if tiling else []
         return Statistics(*graph(*piece, codebook, *self.sphere, *inputs))
 
-    def _tiling(self, codebook: tf.Tensor, n_samples: int) -> Tiling | None:
+    def _tiling(self, codebook: tf.Tensor, n_columns: int, n_samples: int) -> Tiling | None:
         """Return how to search tile by tile; None for one tile."""
         n_units, n_features = codebook.shape
         n_tile = self._n_tile or tile_rows(n_units, n_features)
-        return Tiling.of(self._samples, n_tile, n_units, n_samples)
+        return Tiling.of(self._samples, n_tile, n_units, n_columns, n_samples)
+
+
+def n_columns_of(kernel: Kernel) -> int:
+    """Return how many columns the grid has that a kernel leads from."""
+    return kernel[1].shape[-1]
 
 
 def summed_up(statistics: Statistics, workers: Workers) -> Statistics:

@@ -7,16 +7,10 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from sklearn_tfsom._tf.blocks import Blocks
 from sklearn_tfsom._tf.frame import known, spread_out
 from sklearn_tfsom._tf.graphs import tile_by_tile
-
-# Units are searched in layers of this many lanes, or a multiple of it; see `bmus_by_score`.
-# Measured against 16: the same at 2,000 units, up to a quarter faster at 256 to 1,024.
-_LANES = 32
-_MAX_LANES = 2**14  # for indices and counts of both to share an int32
-
-# Where scores are computed lane by lane, in so many layers of a multiple of so many lanes.
-FUSED_LAYERS, _FUSED_LANES = 8, 16
+from sklearn_tfsom._tf.lowest import layers_for
 
 # A sample is far from the map where its norm is this many times that of any code vector.
 FAR = 16.0
@@ -53,25 +47,26 @@ class Layout(NamedTuple):
     padding: tf.Tensor  # () int32: units of no account that fill the last layer
     in_layers: tf.Tensor  # (3,) int32: the shape of scores in layers, [-1, n_layers, n_lanes]
     n_fused: int  # number of features, where scores are computed as they are compared; else 0
+    n_columns: tf.Tensor | None  # () int32: of the grid, where units are searched in blocks
 
     @classmethod
-    def of(cls, codebook: tf.Tensor, is_incomplete: bool, n_fused: int = 0) -> Layout:
+    def of(
+        cls,
+        codebook: tf.Tensor,
+        is_incomplete: bool,
+        n_fused: int = 0,
+        n_columns: tf.Tensor | None = None,
+    ) -> Layout:
         """Lay out the units of a codebook."""
         n_units, n_features = tf.unstack(tf.shape(codebook))
-        # About 16 layers, so that what is left after the first step of `bmus_by_score` is little.
-        n_lanes = _LANES * tf.clip_by_value(
-            (n_units + 8 * _LANES) // (16 * _LANES), 1, _MAX_LANES // _LANES
-        )
-        n_layers = -(-n_units // n_lanes)
-        if n_fused:
-            n_layers = tf.constant(FUSED_LAYERS)
-            n_lanes = _FUSED_LANES * -(-n_units // (FUSED_LAYERS * _FUSED_LANES))
+        n_layers, n_lanes = layers_for(n_units, is_fused=n_fused > 0)
         return cls(
             n_units,
             tf.cast(2 * n_features if is_incomplete else n_features, tf.float64),
             n_layers * n_lanes - n_units,
             tf.stack([-1, n_layers, n_lanes]),
             n_fused,
+            n_columns,
         )
 
 
@@ -86,6 +81,8 @@ class Terms(NamedTuple):
     layout: Layout
     bounds: Bounds
     geometry: str  # how distances come about, see `sklearn_tfsom._samples`
+    center: tf.Tensor | None  # (n_features,) float64: what scores are computed around; else 0
+    blocks: Blocks | None  # of large maps
 
     @property
     def is_incomplete(self) -> bool:
@@ -122,6 +119,9 @@ def search_terms(
         factors, bias = tf.concat([factors, squares], axis=1), tf.zeros_like(norms)
     bias32 = tf.pad(tf.cast(bias, tf.float32), [[0, layout.padding]], constant_values=np.inf)
     factors32 = tf.pad(tf.cast(factors, tf.float32), [[0, layout.padding], [0, 0]])
+    blocks = None
+    if layout.n_columns is not None:
+        blocks = Blocks.of(around, factors, bias, layout.n_columns)
     return Terms(
         codebook,
         tf.transpose(factors),
@@ -138,6 +138,8 @@ def search_terms(
             is_incomplete,
         ),
         geometry,
+        center,
+        blocks,
     )
 
 

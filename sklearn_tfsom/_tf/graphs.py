@@ -120,7 +120,7 @@ def _garbage_kept() -> Iterator[None]:
 
 
 def is_worth_compiling(
-    shape: tuple[int, ...], n_samples: int, try_out: Callable[[], Any] | None = None
+    shape: tuple[Any, ...], n_samples: int, try_out: Callable[[], Any] | None = None
 ) -> bool:
     """Say whether XLA is to compile the search of such tiles, and have the compiler ready if so.
 

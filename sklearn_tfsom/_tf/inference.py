@@ -15,7 +15,7 @@ from sklearn_tfsom._tf.exact import Layout, search_terms
 from sklearn_tfsom._tf.few import FEW_DIFFERENCES, few_nearest
 from sklearn_tfsom._tf.frame import TOO_FAR, Frame, extent, load
 from sklearn_tfsom._tf.graphs import one_graph
-from sklearn_tfsom._tf.search import Tiling, search_rows, tile_rows
+from sklearn_tfsom._tf.search import TILING_SIGNATURE, Tiling, search_rows, tile_rows
 from sklearn_tfsom._tf.several import several_bmus
 
 if TYPE_CHECKING:
@@ -37,7 +37,12 @@ _OF_CODEBOOK = [
 
 @one_graph
 def _nearest_rows(
-    dtype: tf.DType, is_incomplete: bool, geometry: str, is_one_tile: bool, n_fused: int
+    dtype: tf.DType,
+    is_incomplete: bool,
+    geometry: str,
+    is_one_tile: bool,
+    n_fused: int,
+    in_blocks: bool,
 ) -> tf.types.experimental.PolymorphicFunction:
     def nearest(
         rows: tf.Tensor,
@@ -47,14 +52,14 @@ def _nearest_rows(
         rounded: tf.Tensor,
         *tiling: tf.Tensor,
     ) -> list[tf.Tensor]:
-        layout = Layout.of(codebook, is_incomplete, n_fused)
+        layout = Layout.of(codebook, is_incomplete, n_fused, tiling[2] if in_blocks else None)
         terms = search_terms(codebook, rounded, is_incomplete, geometry, layout, center)
         bmus, apart = search_rows(rows, norms, terms, *tiling)
         return [bmus, tf.reduce_all(tf.math.is_finite(apart))]
 
     signature = [tf.TensorSpec([None, n_fused or None], dtype), _VECTOR, *_OF_CODEBOOK]
     if not is_one_tile:
-        signature += [tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.int32)]
+        signature += TILING_SIGNATURE
     return tf.function(nearest, input_signature=signature, autograph=False)
 
 
@@ -79,7 +84,9 @@ def _several_nearest_tile(
     return tf.function(several_nearest, input_signature=signature, autograph=False)
 
 
-def nearest(samples: Samples, codebook: NDArray, n_bmus: int = 1) -> NDArray[np.int64]:
+def nearest(
+    samples: Samples, codebook: NDArray, n_bmus: int = 1, n_columns: int = 0
+) -> NDArray[np.int64]:
     """Find the best-matching units of samples.
 
     Parameters
@@ -89,6 +96,9 @@ def nearest(samples: Samples, codebook: NDArray, n_bmus: int = 1) -> NDArray[np.
         Both in data units.
     n_bmus : int, default=1
         How many, the best first.
+    n_columns : int, default=0
+        Of the grid, where that is known. To know neighbors makes a search of many units faster; it
+        changes no result.
 
     Returns
     -------
@@ -124,8 +134,8 @@ def nearest(samples: Samples, codebook: NDArray, n_bmus: int = 1) -> NDArray[np.
         n_tiles = -(-n_samples // n_tile)
         n_chunks = max(-(-n_samples * n_features // _CHUNK_VALUES), 1 + (n_tiles >= _MANY_TILES))
         n_rows = n_tile * max(1, -(-n_tiles // n_chunks))
-        tiling = Tiling.of(samples, n_tile, n_units, n_samples)
-        find = _nearest_rows(*kind, tiling is None, tiling.n_fused if tiling else 0)
+        tiling = Tiling.of(samples, n_tile, n_units, n_columns, n_samples)
+        find = _nearest_rows(*kind, tiling is None, *(tiling.kind if tiling else (0, False)))
         others = tiling.inputs() if tiling else []
 
     def fill(rows: slice) -> bool:

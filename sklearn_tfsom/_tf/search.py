@@ -10,7 +10,6 @@ import tensorflow as tf
 
 from sklearn_tfsom._tf.absolute import absolute_distances, is_absolute, search_absolute, try_out
 from sklearn_tfsom._tf.exact import (
-    FUSED_LAYERS,
     Bounds,
     Terms,
     competitors,
@@ -22,6 +21,8 @@ from sklearn_tfsom._tf.exact import (
 )
 from sklearn_tfsom._tf.frame import as_distances, spread_out
 from sklearn_tfsom._tf.graphs import is_worth_compiling, is_worth_fusing, tile_by_tile
+from sklearn_tfsom._tf.lowest import bmus_by_lane, bmus_by_score
+from sklearn_tfsom._tf.pruning import GROUP_UNITS, TILE_ROWS, search_blocks
 
 if TYPE_CHECKING:
     from sklearn_tfsom._samples import Samples
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 # Scores of one tile, (tile rows x n_units) in float32, should stay in the cache: 8 MiB.
 _TILE_SCORES = 2**21
 _MIN_TILE_ROWS, _MAX_TILE_ROWS = 64, 8192
+
+# From so many units on they are searched in blocks, where the grid is so wide that these are full.
+_MIN_IN_BLOCKS = 4096
+_MIN_ACROSS = 16
 
 # Values of a tile, at most: 8 MiB of float32. At 784 features an epoch takes 100 ms in such tiles,
 # 105 in those that 400 units allow.
@@ -45,126 +50,58 @@ def tile_rows(n_units: int, n_features: int = 1) -> int:
 _N_BOUNDS = len(Bounds._fields) - 1  # tensors
 
 
+# What graphs are told of a `Tiling`.
+TILING_SIGNATURE = [tf.TensorSpec([], tf.int32)] * 3
+
+
 class Tiling(NamedTuple):
     """How a search goes tile by tile."""
 
     n_tile: int  # rows per tile
     compiled_rows: int  # XLA compiles the search in tiles of this many rows; 0 for none
     n_fused: int  # the number of features, where `bmus_by_lane` searches them; else 0
+    n_columns: int  # of the grid, where its units are searched in blocks; else 0
 
     @classmethod
-    def of(cls, samples: Samples, n_tile: int, n_units: int, n_samples: int) -> Tiling | None:
-        """Decide how so many of the samples are searched; None for a single tile."""
+    def of(
+        cls, samples: Samples, n_tile: int, n_units: int, n_columns: int, n_samples: int
+    ) -> Tiling | None:
+        """Decide how so many of the samples are searched; None for a single tile.
+
+        Parameters
+        ----------
+        samples : Samples
+        n_tile : int
+            Rows per tile.
+        n_units, n_columns : int
+            Of the grid; 0 columns where that is not known.
+        n_samples : int
+        """
         if n_samples <= n_tile:
             return None
         n_features = samples.shape[1]
         is_plain = not is_absolute(samples.geometry) and not samples.has_missing
         if is_plain and is_worth_fusing((n_tile, n_units, n_features), n_samples):
-            return cls(n_tile, n_tile, n_features)
+            return cls(n_tile, n_tile, n_features, 0)
+        n_across = min(n_columns, n_units // max(1, n_columns))
+        is_large = n_units >= _MIN_IN_BLOCKS and n_across >= _MIN_ACROSS
+        if is_large and not is_absolute(samples.geometry):
+            is_worth = is_worth_compiling(("blocks", n_units), n_samples * n_units // GROUP_UNITS)
+            return cls(n_tile, TILE_ROWS if is_worth else 0, 0, n_columns)
         if is_absolute(samples.geometry):
             is_worth = is_worth_compiling((n_tile, n_units, n_features), n_samples, try_out)
         else:
             is_worth = is_worth_compiling((n_tile, n_units), n_samples)
-        return cls(n_tile, n_tile if is_worth else 0, 0)
+        return cls(n_tile, n_tile if is_worth else 0, 0, 0)
+
+    @property
+    def kind(self) -> tuple[int, bool]:
+        """What makes graphs differ: how many features are fused, and whether there are blocks."""
+        return self.n_fused, self.n_columns > 0
 
     def inputs(self) -> list[tf.Tensor]:
         """Return what a graph is told of it."""
-        return [tf.constant(self.n_tile), tf.constant(self.compiled_rows)]
-
-
-def bmus_by_score(scores: tf.Tensor, margin: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Find the lowest of each row of scores, and whether another comes within the margin.
-
-    In two levels: the minimum over all layers for each lane, which is one vector instruction for
-    16 scores, then the lane and the layer where the lowest stands. Only the first level touches
-    all scores, and no argmin is needed, which compares one by one. Under XLA an epoch's search
-    thus takes 3 ms at 100,000 samples and 400 units where an argmin in TensorFlow takes 8.
-
-    Parameters
-    ----------
-    scores : Tensor of float32, shape (n, n_layers, n_lanes)
-        Unit u stands in layer ``u // n_lanes``, lane ``u % n_lanes``.
-    margin : Tensor of float32, shape (n,)
-
-    Returns
-    -------
-    units : Tensor of int32, shape (n,)
-        Meaningless where not clear.
-    lowest : Tensor of float32, shape (n,)
-    is_clear : Tensor of bool, shape (n,)
-        False where another score is within the margin, or the margin is not finite.
-    """
-
-    def layers_of(lane: tf.Tensor) -> tf.Tensor:
-        return tf.gather(scores, lane, axis=2, batch_dims=1)
-
-    return _lowest_of(tf.reduce_min(scores, axis=1), layers_of, margin)
-
-
-def bmus_by_lane(
-    rows: tf.Tensor, factors: tf.Tensor, bias: tf.Tensor, margin: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Do as `bmus_by_score` for few features, without ever writing scores down.
-
-    A product of so few terms waits for the memory that its result goes to. Written out layer by
-    layer, under XLA the score of a lane never leaves the register in which it is compared, and the
-    layers of the one lane found are computed again. At 200,000 x 3 that takes 11 ms of CPU time
-    instead of 24 for 256 units, and 25 instead of 130 for 1,024; from 16 features on it is slower.
-
-    Parameters
-    ----------
-    rows : Tensor of float32, shape (n, n_features)
-        The number of features is known when the graph is traced.
-    factors : Tensor of float32, shape (n_features, FUSED_LAYERS * n_lanes)
-    bias : Tensor of float32, shape (FUSED_LAYERS * n_lanes,)
-    margin : Tensor of float32, shape (n,)
-
-    Returns
-    -------
-    units, lowest, is_clear
-        As by `bmus_by_score`.
-    """
-    n_features = rows.shape[1]
-    factors = tf.reshape(factors, [n_features, FUSED_LAYERS, -1])
-    bias = tf.reshape(bias, [FUSED_LAYERS, -1])
-    by_lane = tf.transpose(bias), [tf.transpose(each) for each in tf.unstack(factors)]
-
-    def layer(number: int) -> tf.Tensor:
-        products = (rows[:, f, None] * factors[f, number] for f in range(n_features))
-        return functools.reduce(tf.add, products) + bias[number]  # last, as `rounding` has it
-
-    def layers_of(lane: tf.Tensor) -> tf.Tensor:
-        columns = (tf.gather(column, lane) for column in by_lane[1])
-        products = (rows[:, f, None] * column for f, column in enumerate(columns))
-        return functools.reduce(tf.add, products) + tf.gather(by_lane[0], lane)
-
-    lane_lowest = functools.reduce(tf.minimum, map(layer, range(FUSED_LAYERS)))
-    return _lowest_of(lane_lowest, layers_of, margin)
-
-
-def _lowest_of(
-    lane_lowest: tf.Tensor, layers_of: Callable[[tf.Tensor], tf.Tensor], margin: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Find the lowest scores, given those of each lane, and a way to those of one lane."""
-    lowest = tf.reduce_min(lane_lowest, axis=1)
-    limit = (lowest + margin)[:, None]
-    lane, is_only_lane = _near(lane_lowest, limit)
-    layer, is_only_layer = _near(layers_of(lane), limit)
-    is_clear = is_only_lane & is_only_layer & tf.math.is_finite(margin)
-    return layer * tf.shape(lane_lowest)[1] + lane, lowest, is_clear
-
-
-def _near(values: tf.Tensor, limit: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Find which of each row of values is within a limit, and say whether it is the only one.
-
-    One sum of whole numbers tells both: it is among the numbers of the values if it is of one.
-    """
-    first = 2**16
-    end = first + tf.shape(values)[1]
-    found = tf.where(values <= limit, tf.range(first, end), 0)
-    found = tf.reduce_sum(found, axis=1)
-    number = tf.clip_by_value(found, first, end - 1)
-    return number - first, tf.equal(found, number)
+        return [tf.constant(n) for n in (self.n_tile, self.compiled_rows, self.n_columns)]
 
 
 def _among(
@@ -278,7 +215,7 @@ def search_rows(
     norms : Tensor of float64, shape (n,)
         Squared norms of the rows, over their known features.
     terms : Terms
-    *tiling : two Tensors of int32, shape ()
+    *tiling : three Tensors of int32, shape ()
         Those of `Tiling`; none for a single tile, without a loop.
 
     Returns
@@ -291,7 +228,10 @@ def search_rows(
     def search(start: tf.Tensor, stop: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         return _search(rows[start:stop], norms[start:stop], terms, tiling[1])
 
-    if tiling:
+    if terms.blocks is not None:
+        bmus, lowest, is_clear = search_blocks(rows, norms, terms, tiling[1] > 0)
+        distances = _distances(norms, tf.cast(lowest, tf.float64), terms.geometry)
+    elif tiling:
         dtypes = tf.int32, tf.float64, tf.bool
         of_tiles = tile_by_tile(search, tf.shape(rows)[0], tiling[0], dtypes)
         bmus, distances, is_clear = of_tiles

@@ -17,7 +17,7 @@ from sklearn_tfsom._tf.exact import (
     scores_float64,
 )
 from sklearn_tfsom._tf.frame import spread_out
-from sklearn_tfsom._tf.search import bmus_by_score
+from sklearn_tfsom._tf.lowest import bmus_by_score
 
 
 def several_bmus(rows: tf.Tensor, norms: tf.Tensor, terms: Terms, n_bmus: tf.Tensor) -> tf.Tensor:

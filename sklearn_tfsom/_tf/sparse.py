@@ -22,7 +22,8 @@ from sklearn_tfsom._samples import row_slices
 from sklearn_tfsom._tf.exact import FAR, NOISE, search_terms
 from sklearn_tfsom._tf.frame import TOO_FAR, Frame, as_distances
 from sklearn_tfsom._tf.graphs import one_graph
-from sklearn_tfsom._tf.search import bmus_by_score, tile_rows
+from sklearn_tfsom._tf.lowest import bmus_by_score
+from sklearn_tfsom._tf.search import tile_rows
 
 if TYPE_CHECKING:
     from sklearn_tfsom._samples import Samples

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from sklearn_tfsom._tf.exact import Layout, search_terms
 from sklearn_tfsom._tf.graphs import one_graph
+from sklearn_tfsom._tf.search import TILING_SIGNATURE
 from sklearn_tfsom._tf.smoothing import (
     Smoother,
     Sphere,
@@ -69,20 +70,25 @@ def _epoch(
 
 @one_graph
 def epoch_graph(
-    dtype: tf.DType, is_separable: bool, is_incomplete: bool, geometry: str, n_fused: int
+    dtype: tf.DType,
+    is_separable: bool,
+    is_incomplete: bool,
+    geometry: str,
+    n_fused: int,
+    in_blocks: bool,
 ) -> tf.types.experimental.PolymorphicFunction:
     """Make the graph of an epoch of many tiles."""
 
     def epoch(*inputs: tf.Tensor) -> list[tf.Tensor]:
-        *rows, codebook, center, scale, first, second, n_tile, compiled_rows = inputs
+        *rows, codebook, center, scale, first, second, n_tile, compiled_rows, n_columns = inputs
         sphere = _sphere(geometry == "spherical", center, scale)
         kind = smoother(first, second), is_incomplete, geometry
-        layout = Layout.of(codebook, is_incomplete, n_fused)
-        tiling = n_tile, compiled_rows
+        layout = Layout.of(codebook, is_incomplete, n_fused, n_columns if in_blocks else None)
+        tiling = n_tile, compiled_rows, n_columns
         return _epoch(Rows(*rows), codebook, sphere, *kind, layout, *tiling)
 
     signature = [*_rows(dtype, n_fused), _CODEBOOK, *_SPHERE, *kernel_signature(is_separable)]
-    signature += [tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.int32)]
+    signature += TILING_SIGNATURE
     return tf.function(epoch, input_signature=signature, autograph=False)
 
 
@@ -124,7 +130,12 @@ def epochs_graph(
 
 @one_graph
 def piece_graph(
-    dtype: tf.DType, is_one_tile: bool, is_incomplete: bool, geometry: str, n_fused: int
+    dtype: tf.DType,
+    is_one_tile: bool,
+    is_incomplete: bool,
+    geometry: str,
+    n_fused: int,
+    in_blocks: bool,
 ) -> tf.types.experimental.PolymorphicFunction:
     """Make the graph of the statistics alone."""
 
@@ -138,13 +149,13 @@ def piece_graph(
         *tiling: tf.Tensor,
     ) -> list[tf.Tensor]:
         extent = _extent(_sphere(geometry == "spherical", center, scale))
-        layout = Layout.of(codebook, is_incomplete, n_fused)
+        layout = Layout.of(codebook, is_incomplete, n_fused, tiling[2] if in_blocks else None)
         terms = search_terms(codebook, extent, is_incomplete, geometry, layout)
         return list(statistics(Rows(values, norms, weights), terms, *tiling))
 
     signature = [*_rows(dtype, n_fused), _CODEBOOK, *_SPHERE]
     if not is_one_tile:
-        signature += [tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.int32)]
+        signature += TILING_SIGNATURE
     return tf.function(piece, input_signature=signature, autograph=False)
 
 

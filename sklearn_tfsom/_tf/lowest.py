@@ -1,0 +1,123 @@
+"""Which of many scores is the lowest, and whether it is so beyond rounding."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import tensorflow as tf
+
+# Units are searched in layers of this many lanes, or a multiple of it; see `bmus_by_score`.
+# Measured against 16: the same at 2,000 units, up to a quarter faster at 256 to 1,024.
+_LANES = 32
+_MAX_LANES = 2**14  # for indices and counts of both to share an int32
+
+# Where scores are computed lane by lane, in so many layers of a multiple of so many lanes.
+FUSED_LAYERS, _FUSED_LANES = 8, 16
+
+
+def layers_for(n_units: tf.Tensor, *, is_fused: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
+    """Lay units out for `bmus_by_score`, or for `bmus_by_lane`: how many layers and lanes."""
+    if is_fused:
+        n_lanes = _FUSED_LANES * -(-n_units // (FUSED_LAYERS * _FUSED_LANES))
+        return tf.constant(FUSED_LAYERS), n_lanes
+    # About 16 layers, so that what is left after the first step of `bmus_by_score` is little.
+    n_lanes = _LANES * tf.clip_by_value(
+        (n_units + 8 * _LANES) // (16 * _LANES), 1, _MAX_LANES // _LANES
+    )
+    return -(-n_units // n_lanes), n_lanes
+
+
+def bmus_by_score(scores: tf.Tensor, margin: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Find the lowest of each row of scores, and whether another comes within the margin.
+
+    In two levels: the minimum over all layers for each lane, which is one vector instruction for
+    16 scores, then the lane and the layer where the lowest stands. Only the first level touches
+    all scores, and no argmin is needed, which compares one by one. Under XLA an epoch's search
+    thus takes 3 ms at 100,000 samples and 400 units where an argmin in TensorFlow takes 8.
+
+    Parameters
+    ----------
+    scores : Tensor of float32, shape (n, n_layers, n_lanes)
+        Unit u stands in layer ``u // n_lanes``, lane ``u % n_lanes``.
+    margin : Tensor of float32, shape (n,)
+
+    Returns
+    -------
+    units : Tensor of int32, shape (n,)
+        Meaningless where not clear.
+    lowest : Tensor of float32, shape (n,)
+    is_clear : Tensor of bool, shape (n,)
+        False where another score is within the margin, or the margin is not finite.
+    """
+
+    def layers_of(lane: tf.Tensor) -> tf.Tensor:
+        return tf.gather(scores, lane, axis=2, batch_dims=1)
+
+    return _lowest_of(tf.reduce_min(scores, axis=1), layers_of, margin)
+
+
+def bmus_by_lane(
+    rows: tf.Tensor, factors: tf.Tensor, bias: tf.Tensor, margin: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Do as `bmus_by_score` for few features, without ever writing scores down.
+
+    A product of so few terms waits for the memory that its result goes to. Written out layer by
+    layer, under XLA the score of a lane never leaves the register in which it is compared, and the
+    layers of the one lane found are computed again. At 200,000 x 3 that takes 11 ms of CPU time
+    instead of 24 for 256 units, and 25 instead of 130 for 1,024; from 16 features on it is slower.
+
+    Parameters
+    ----------
+    rows : Tensor of float32, shape (n, n_features)
+        The number of features is known when the graph is traced.
+    factors : Tensor of float32, shape (n_features, FUSED_LAYERS * n_lanes)
+    bias : Tensor of float32, shape (FUSED_LAYERS * n_lanes,)
+    margin : Tensor of float32, shape (n,)
+
+    Returns
+    -------
+    units, lowest, is_clear
+        As by `bmus_by_score`.
+    """
+    n_features = rows.shape[1]
+    factors = tf.reshape(factors, [n_features, FUSED_LAYERS, -1])
+    bias = tf.reshape(bias, [FUSED_LAYERS, -1])
+    by_lane = tf.transpose(bias), [tf.transpose(each) for each in tf.unstack(factors)]
+
+    def layer(number: int) -> tf.Tensor:
+        products = (rows[:, f, None] * factors[f, number] for f in range(n_features))
+        return functools.reduce(tf.add, products) + bias[number]  # last, as `rounding` has it
+
+    def layers_of(lane: tf.Tensor) -> tf.Tensor:
+        columns = (tf.gather(column, lane) for column in by_lane[1])
+        products = (rows[:, f, None] * column for f, column in enumerate(columns))
+        return functools.reduce(tf.add, products) + tf.gather(by_lane[0], lane)
+
+    lane_lowest = functools.reduce(tf.minimum, map(layer, range(FUSED_LAYERS)))
+    return _lowest_of(lane_lowest, layers_of, margin)
+
+
+def _lowest_of(
+    lane_lowest: tf.Tensor, layers_of: Callable[[tf.Tensor], tf.Tensor], margin: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Find the lowest scores, given those of each lane, and a way to those of one lane."""
+    lowest = tf.reduce_min(lane_lowest, axis=1)
+    limit = (lowest + margin)[:, None]
+    lane, is_only_lane = _near(lane_lowest, limit)
+    layer, is_only_layer = _near(layers_of(lane), limit)
+    is_clear = is_only_lane & is_only_layer & tf.math.is_finite(margin)
+    return layer * tf.shape(lane_lowest)[1] + lane, lowest, is_clear
+
+
+def _near(values: tf.Tensor, limit: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Find which of each row of values is within a limit, and say whether it is the only one.
+
+    One sum of whole numbers tells both: it is among the numbers of the values if it is of one.
+    """
+    first = 2**16
+    end = first + tf.shape(values)[1]
+    found = tf.where(values <= limit, tf.range(first, end), 0)
+    found = tf.reduce_sum(found, axis=1)
+    number = tf.clip_by_value(found, first, end - 1)
+    return number - first, tf.equal(found, number)

@@ -1,0 +1,208 @@
+"""Best-matching units on a large map: most blocks of units are too far away to be searched.
+
+By the triangle inequality no unit of a block is closer to a sample x than ``|x - m| - r``, where
+m is the middle of the block and r its radius: how far from there its units lie. If that is more
+than the distance to the closest of all middles, the block can be left out. Samples are sorted by
+that one, so that those of a tile need the same blocks.
+
+On data that lie near a surface, a trained map of 200x200 units leaves 13 % of the scores to
+compute, and 6 % for the middles. Data that fill all their dimensions, like uniform ones, leave all
+of them; that shows in a few rows, and nothing is lost then but these. All blocks, too, are
+searched in groups: 40,000 scores for each of a few rows would come from farther than the cache.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import TypeAlias
+
+import numpy as np
+import tensorflow as tf
+
+from sklearn_tfsom._tf.blocks import SIZE, Blocks
+from sklearn_tfsom._tf.exact import Terms, rounding32
+from sklearn_tfsom._tf.frame import known, spread_out
+from sklearn_tfsom._tf.graphs import tile_by_tile
+from sklearn_tfsom._tf.lowest import bmus_by_score
+
+# Rows of a tile, and blocks that are searched together: 2 MiB of scores, in so many layers.
+TILE_ROWS = 256
+_GROUP, _GROUP_LAYERS = 128, 16
+GROUP_UNITS = _GROUP * SIZE
+
+# Blocks are left out where samples reach no more than this share of them. All samples of a tile
+# together reach up to twice as many.
+_MOST_REACHED = 0.35
+
+# More than any other part of an overlap.
+_NOT_REACHED = 2.0**126
+
+_Found: TypeAlias = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
+_Find: TypeAlias = Callable[[tf.Tensor, tf.Tensor], _Found]
+
+
+def search_blocks(
+    rows: tf.Tensor, norms: tf.Tensor, terms: Terms, is_compiled: tf.Tensor
+) -> _Found:
+    """Find the best-matching unit of each row, and whether that is certain.
+
+    Parameters
+    ----------
+    rows : Tensor of float32 or float64, shape (n, n_features)
+        In the frame; NaN where a value is missing.
+    norms : Tensor of float64, shape (n,)
+        Squared norms of the rows, over their known features.
+    terms : Terms
+        The codebook, in blocks.
+    is_compiled : Tensor of bool, shape ()
+        Whether XLA compiles the search among the scores of a tile.
+
+    Returns
+    -------
+    bmus : Tensor of int32, shape (n,)
+    lowest : Tensor of float32, shape (n,)
+    is_clear : Tensor of bool, shape (n,)
+        As by `bmus_by_score` among the scores of all units.
+    """
+    blocks, n_rows = terms.blocks, tf.shape(rows)[0]
+    assert blocks is not None
+    # Rows that fill up the last tile are infinitely long. Like all those of which float32 could
+    # overflow they reach no block, and nothing is clear of them.
+    missing = -n_rows % TILE_ROWS
+    rows = tf.pad(rows, [[0, missing], [0, 0]])
+    norms = tf.pad(norms, [[0, missing]], constant_values=np.inf)
+    margin = rounding32(norms, terms.bounds)
+    rows32 = spread_out(tf.cast(rows, tf.float32), terms.is_incomplete)
+    rows32 = tf.where(tf.math.is_finite(margin)[:, None], rows32, tf.zeros([], tf.float32))
+    margin32, n_all, n_tile = tf.cast(margin, tf.float32), n_rows + missing, tf.constant(TILE_ROWS)
+
+    def find(scores: tf.Tensor, within: tf.Tensor) -> _Found:
+        return tf.cond(
+            is_compiled,
+            lambda: _compiled()(scores, within),
+            lambda: bmus_by_score(scores, within),
+        )
+
+    def closest_middles(start: tf.Tensor, stop: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        scores = tf.matmul(rows32[start:stop], blocks.middle_factors32)
+        scores = tf.nn.bias_add(scores, blocks.middle_bias32)
+        block, lowest, _ = find(tf.reshape(scores, blocks.in_layers), tf.zeros(TILE_ROWS))
+        return block, lowest
+
+    def search(these: tf.Tensor, chosen: tf.Tensor) -> _Found:
+        return _search_chosen(
+            tf.gather(rows32, these), tf.gather(margin32, these), chosen, blocks, find
+        )
+
+    dtypes = tf.int32, tf.float32, tf.bool
+
+    def pruned() -> list[tf.Tensor]:
+        block, lowest = tile_by_tile(closest_middles, n_all, n_tile, dtypes[:2])
+        reach = _reach(rows, norms, lowest, margin, terms)
+        order = tf.argsort(tf.gather(blocks.places, block))
+
+        def tile(start: tf.Tensor, stop: tf.Tensor) -> _Found:
+            these = order[start:stop]
+            overlaps = _overlaps(tf.gather(rows32, these), tf.gather(reach, these), blocks)
+            is_reached = ~(tf.reduce_min(overlaps, axis=0) > 0)
+            return search(these, tf.cast(tf.where(is_reached)[:, 0], tf.int32))
+
+        back = tf.math.invert_permutation(order)
+        return [tf.gather(part, back) for part in tile_by_tile(tile, n_all, n_tile, dtypes)]
+
+    def unpruned() -> list[tf.Tensor]:
+        all_blocks = tf.range(tf.size(blocks.places))
+        return tile_by_tile(
+            lambda start, stop: search(tf.range(start, stop), all_blocks), n_all, n_tile, dtypes
+        )
+
+    _, lowest = closest_middles(tf.constant(0), n_tile)
+    few = slice(None, TILE_ROWS)
+    reach = _reach(rows[few], norms[few], lowest, margin[few], terms)
+    is_reached = _overlaps(rows32[few], reach, blocks) <= 0
+    n_reached = tf.math.count_nonzero(is_reached, dtype=tf.int32)
+    all_reached = tf.minimum(n_rows, n_tile) * tf.size(blocks.places)
+    are_few = n_reached <= tf.cast(_MOST_REACHED * tf.cast(all_reached, tf.float64), tf.int32)
+    found = tf.cond(are_few, pruned, unpruned)
+    position, lowest, is_clear = (part[:n_rows] for part in found)
+    return tf.gather(tf.reshape(blocks.units, [-1]), position), lowest, is_clear
+
+
+@functools.cache
+def _compiled() -> tf.types.experimental.PolymorphicFunction:
+    signature = [tf.TensorSpec([None] * 3, tf.float32), tf.TensorSpec([None], tf.float32)]
+    return tf.function(bmus_by_score, input_signature=signature, jit_compile=True, autograph=False)
+
+
+def _reach(
+    rows: tf.Tensor, norms: tf.Tensor, lowest: tf.Tensor, margin: tf.Tensor, terms: Terms
+) -> tf.Tensor:
+    """Say how far a unit may be from each row to matter: what `_overlaps` takes, (n, 2) float32.
+
+    The unit with the score `lowest` is closer than the reach, for all that rounding does; and so
+    is each unit whose score in float32 may come within the margin of the best-matching unit's.
+    """
+    bounds, center = terms.bounds, terms.center
+    from_center = norms
+    if center is not None:
+        apart = known(tf.cast(rows, tf.float64) - center)
+        from_center = tf.reduce_sum(tf.square(apart), axis=1)
+    # Four times: that unit's score is off, the best-matching one's as well, another one's, too,
+    # and they are compared with the margin.
+    squared = tf.maximum(from_center + tf.cast(lowest, tf.float64) + 4 * margin, 0)
+    reach = tf.sqrt(squared)
+    # A sum of products, as bounded in `exact.rounding`. Its parts add up to less than
+    # 10 |v| (|x| + |c| + |v|): the reach is at most |x - c| + |v|, a radius at most 2 |v|.
+    length = tf.sqrt(norms) + bounds.offset + bounds.largest
+    rounding = 16 * (1.1 * bounds.n_terms + 8) * 2.0**-24 * bounds.largest * length
+    is_safe = tf.math.is_finite(margin)
+    rest = tf.where(is_safe, from_center - squared - rounding, _NOT_REACHED)
+    reach = tf.where(is_safe, reach, tf.zeros([], tf.float64))
+    return tf.cast(tf.stack([reach, rest], axis=1), tf.float32)
+
+
+def _overlaps(rows32: tf.Tensor, reach: tf.Tensor, blocks: Blocks) -> tf.Tensor:
+    """Compare the distances to middles with reach and radius, (n, n_blocks); 0 or less: reached.
+
+    ``|x - m|^2 - (R + r)^2`` is one product again, of ``(x, R, |x|^2 - R^2)`` with
+    ``(-2 m, -2 r, 1)``, and ``|m|^2 - r^2``.
+    """
+    products = tf.matmul(tf.concat([rows32, reach], axis=1), blocks.reach_factors32)
+    return tf.nn.bias_add(products, blocks.reach_bias32)
+
+
+def _search_chosen(
+    rows32: tf.Tensor, margin: tf.Tensor, chosen: tf.Tensor, blocks: Blocks, find: _Find
+) -> _Found:
+    """Search the rows of a tile among some blocks, group by group."""
+    missing = -tf.size(chosen) % _GROUP
+    chosen = tf.concat([chosen, tf.fill([missing], tf.size(blocks.places))], axis=0)
+
+    def search_group(
+        start: tf.Tensor, position: tf.Tensor, lowest: tf.Tensor, is_clear: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+        group = chosen[start : start + _GROUP]
+        factors = tf.reshape(tf.gather(blocks.factors32, group), [GROUP_UNITS, -1])
+        scores = tf.matmul(rows32, factors, transpose_b=True)
+        scores = tf.nn.bias_add(scores, tf.reshape(tf.gather(blocks.bias32, group), [-1]))
+        in_layers = [TILE_ROWS, _GROUP_LAYERS, GROUP_UNITS // _GROUP_LAYERS]
+        found, low, is_only = find(tf.reshape(scores, in_layers), margin)
+        found = tf.gather(group, found // SIZE) * SIZE + found % SIZE
+        is_lower = low < lowest
+        is_far = tf.abs(low - lowest) > margin
+        return (
+            start + _GROUP,
+            tf.where(is_lower, found, position),
+            tf.minimum(low, lowest),
+            tf.where(is_lower, is_only, is_clear) & is_far,
+        )
+
+    nothing = tf.zeros(TILE_ROWS, tf.int32), tf.fill([TILE_ROWS], np.float32(np.inf))
+    _, *found = tf.while_loop(
+        lambda start, *_: start < tf.size(chosen),
+        search_group,
+        (tf.constant(0), *nothing, tf.ones(TILE_ROWS, tf.bool)),
+        parallel_iterations=1,
+    )
+    return tuple(found)
