@@ -28,6 +28,7 @@ from sklearn_tfsom._tf.lowest import bmus_by_score
 
 # Rows of a tile, and blocks that are searched together: 2 MiB of scores, in so many layers.
 TILE_ROWS = 256
+_UNPRUNED_ROWS = 1024
 _GROUP, _GROUP_LAYERS = 128, 16
 GROUP_UNITS = _GROUP * SIZE
 
@@ -69,7 +70,7 @@ def search_blocks(
     assert blocks is not None
     # Rows that fill up the last tile are infinitely long. Like all those of which float32 could
     # overflow they reach no block, and nothing is clear of them.
-    missing = -n_rows % TILE_ROWS
+    missing = -n_rows % _UNPRUNED_ROWS
     rows = tf.pad(rows, [[0, missing], [0, 0]])
     norms = tf.pad(norms, [[0, missing]], constant_values=np.inf)
     margin = rounding32(norms, terms.bounds)
@@ -114,7 +115,10 @@ def search_blocks(
     def unpruned() -> list[tf.Tensor]:
         all_blocks = tf.range(tf.size(blocks.places))
         return tile_by_tile(
-            lambda start, stop: search(tf.range(start, stop), all_blocks), n_all, n_tile, dtypes
+            lambda start, stop: search(tf.range(start, stop), all_blocks),
+            n_all,
+            tf.constant(_UNPRUNED_ROWS),
+            dtypes,
         )
 
     _, lowest = closest_middles(tf.constant(0), n_tile)
@@ -186,7 +190,7 @@ def _search_chosen(
         factors = tf.reshape(tf.gather(blocks.factors32, group), [GROUP_UNITS, -1])
         scores = tf.matmul(rows32, factors, transpose_b=True)
         scores = tf.nn.bias_add(scores, tf.reshape(tf.gather(blocks.bias32, group), [-1]))
-        in_layers = [TILE_ROWS, _GROUP_LAYERS, GROUP_UNITS // _GROUP_LAYERS]
+        in_layers = [-1, _GROUP_LAYERS, GROUP_UNITS // _GROUP_LAYERS]
         found, low, is_only = find(tf.reshape(scores, in_layers), margin)
         found = tf.gather(group, found // SIZE) * SIZE + found % SIZE
         is_lower = low < lowest
@@ -198,11 +202,12 @@ def _search_chosen(
             tf.where(is_lower, is_only, is_clear) & is_far,
         )
 
-    nothing = tf.zeros(TILE_ROWS, tf.int32), tf.fill([TILE_ROWS], np.float32(np.inf))
+    n_rows = tf.shape(rows32)[0]
+    nothing = tf.zeros(n_rows, tf.int32), tf.fill([n_rows], np.float32(np.inf))
     _, *found = tf.while_loop(
         lambda start, *_: start < tf.size(chosen),
         search_group,
-        (tf.constant(0), *nothing, tf.ones(TILE_ROWS, tf.bool)),
+        (tf.constant(0), *nothing, tf.ones(n_rows, tf.bool)),
         parallel_iterations=1,
     )
     return tuple(found)

@@ -91,7 +91,9 @@ def statistics(rows: Rows, terms: Terms, *tiling: tf.Tensor) -> Statistics:
         return of_chunk(rows)
     n_samples, n_units = tf.shape(rows.values)[0], terms.layout.n_units
     n_tile = tiling[0]
-    n_chunk = n_tile * -(-tf.clip_by_value(4 * n_units, _CHUNK_ROWS, _MAX_CHUNK_ROWS) // n_tile)
+    n_pair = 2 * tf.clip_by_value(4 * n_units, _CHUNK_ROWS, _MAX_CHUNK_ROWS)
+    n_chunks = 2 * -(-n_samples // n_pair)
+    n_chunk = n_tile * -(-n_samples // (n_chunks * n_tile))
 
     def add_chunk(start: tf.Tensor, total: Statistics) -> tuple[tf.Tensor, Statistics]:
         stop = start + n_chunk
