@@ -27,9 +27,9 @@ from sklearn_tfsom._tf.graphs import tile_by_tile
 from sklearn_tfsom._tf.lowest import bmus_by_score
 
 # Rows of a tile, and blocks that are searched together: 2 MiB of scores, in so many layers.
-TILE_ROWS = 256
+TILE_ROWS = 512
 _UNPRUNED_ROWS = 1024
-_GROUP, _GROUP_LAYERS = 128, 16
+_GROUP, _GROUP_LAYERS = 64, 16
 GROUP_UNITS = _GROUP * SIZE
 
 # Blocks are left out where samples reach no more than this share of them. All samples of a tile
@@ -89,7 +89,7 @@ def search_blocks(
         scores = tf.matmul(rows32[start:stop], blocks.middle_factors32)
         scores = tf.nn.bias_add(scores, blocks.middle_bias32)
         block, lowest, _ = find(tf.reshape(scores, blocks.in_layers), tf.zeros(TILE_ROWS))
-        return block, lowest
+        return tf.minimum(block, tf.size(blocks.places) - 1), lowest  # of equal ones: any
 
     def search(these: tf.Tensor, chosen: tf.Tensor) -> _Found:
         return _search_chosen(
