@@ -154,9 +154,13 @@ def map_tiles(function: Callable[[slice], _Result], tiles: list[slice]) -> list[
     """
     if len(tiles) < 2:
         return [function(tile) for tile in tiles]
-    n_threads = min(_MOST_THREADS, len(tiles), os.cpu_count() or 1)
-    with ThreadPoolExecutor(n_threads) as pool:
+    with ThreadPoolExecutor(n_threads_for(tiles)) as pool:
         return list(pool.map(function, tiles))
+
+
+def n_threads_for(tiles: list[slice]) -> int:
+    """Return in how many threads `map_tiles` deals with so many tiles."""
+    return min(_MOST_THREADS, len(tiles), os.cpu_count() or 1)
 
 
 def row_slices(n_rows: int, step: int) -> list[slice]:

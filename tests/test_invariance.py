@@ -42,6 +42,39 @@ def test_weights_are_repetitions(blobs, setting):
     )
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    "params",
+    [{}, {"metric": "cosine"}, {"metric": "manhattan"}, {"coarse_to_fine": False}, {"missing": 1}],
+    ids=str,
+)
+def test_many_samples_learnt_piece_by_piece_give_the_same_map(blobs, monkeypatch, dtype, params):
+    """As those are that would take too much memory as a copy."""
+    TFSOM(2, max_iter=1).fit(blobs)
+    from sklearn_tfsom._tf import data
+
+    X, params = blobs.astype(dtype), dict(params)
+    if params.pop("missing", None):
+        X[::9, 1] = np.nan
+    weights = np.random.RandomState(0).randint(0, 3, size=len(X))
+    expected = TFSOM((5, 4), max_iter=6, **params).fit(X, sample_weight=weights)
+    expected.partial_fit(X)
+    pieces = []
+    load_rows = data.load_rows
+    monkeypatch.setattr(
+        data, "load_rows", lambda *args: pieces.append(args[3:]) or load_rows(*args)
+    )
+    monkeypatch.setattr(data, "_MIN_TALL_VALUES", 0)
+    monkeypatch.setattr(data, "_MIN_TALL_UNITS", 0)
+    monkeypatch.setattr(data, "_TALL_PIECE_VALUES", 300)
+    som = TFSOM((5, 4), max_iter=6, **params).fit(X, sample_weight=weights)
+    som.partial_fit(X)
+    assert len(pieces) > 2 * 6
+    tolerance = 1e-10 if dtype == np.float64 else 1e-5
+    assert_allclose(som.codebook_, expected.codebook_, rtol=tolerance, atol=tolerance)
+    assert_array_equal(som.labels_, expected.labels_)
+
+
 @settings
 def test_the_order_of_rows_changes_nothing(blobs, setting):
     shuffle = np.random.RandomState(1).permutation(len(blobs))

@@ -164,6 +164,26 @@ def test_tiles_of_predict_and_transform_change_nothing(monkeypatch):
     assert_allclose(tiled[1], whole[1], rtol=1e-12)
 
 
+def test_a_chunk_that_fails_does_not_keep_the_others_waiting(monkeypatch):
+    """For what they are loaded into."""
+    tensorflow_core()
+    from sklearn_tfsom._tf import inference
+
+    load, rng = inference.load, np.random.RandomState(0)
+
+    def failing(samples, rows, *args, **kwargs):
+        if rows.start in (0, 32, 64):
+            raise RuntimeError("unreadable")
+        return load(samples, rows, *args, **kwargs)
+
+    monkeypatch.setattr(inference, "load", failing)
+    monkeypatch.setattr(inference, "tile_rows", lambda *_: 16)
+    monkeypatch.setattr(inference, "_CHUNK_VALUES", 300)
+    monkeypatch.setattr(inference, "FEW_DIFFERENCES", 0)
+    with pytest.raises(RuntimeError, match="unreadable"):
+        nearest(rng.normal(size=(700, 6)), rng.normal(size=(30, 6)))
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(
     "shape", [(1, 1, 1), (15, 3, 7), (16, 3, 7), (100, 66, 401), (40, 300, 90), (33, 20_000, 9)]

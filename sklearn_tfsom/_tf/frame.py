@@ -156,6 +156,14 @@ def extent(codebook: NDArray, frame: Frame, geometry: str) -> float:
     return length + frame.scale if geometry == "spherical" else length
 
 
+def aligned(n_values: int, dtype: np.dtype) -> NDArray:
+    """Return memory as TensorFlow wants to have it, (n_values,)."""
+    n_bytes = n_values * dtype.itemsize
+    store = np.empty(n_bytes + _ALIGNMENT, dtype=np.uint8)
+    first = -store.ctypes.data % _ALIGNMENT
+    return store[first : first + n_bytes].view(dtype)
+
+
 def load(
     samples: Samples,
     rows: slice,
@@ -164,6 +172,7 @@ def load(
     map_all: Callable = map_tiles,
     *,
     norms_dtype: DTypeLike = np.float64,
+    into: NDArray | None = None,
 ) -> tuple[tf.Tensor, NDArray[np.float64]]:
     """Move samples into the frame and into TensorFlow's hands, with one copy.
 
@@ -184,6 +193,8 @@ def load(
         Calls a function for all of some tiles: in threads, unless this is one of several itself.
     norms_dtype : dtype, default=float64
         What norms are computed in, unless they leave its range.
+    into : ndarray of that dtype, shape (at least n * n_features,), default=None
+        Memory from `aligned`, of which the values are a view then.
 
     Returns
     -------
@@ -193,10 +204,9 @@ def load(
     """
     start, stop, _ = rows.indices(len(samples))
     shape = stop - start, samples.shape[1]
-    n_bytes = shape[0] * shape[1] * dtype.itemsize
-    store = np.empty(n_bytes + _ALIGNMENT, dtype=np.uint8)
-    first = -store.ctypes.data % _ALIGNMENT
-    values = store[first : first + n_bytes].view(dtype).reshape(shape)
+    n_values = shape[0] * shape[1]
+    store = aligned(n_values, dtype) if into is None else into[:n_values]
+    values = store.reshape(shape)
     norms = np.empty(shape[0])
     has_missing = samples.has_missing  # which may take a pass, so not in all threads
 

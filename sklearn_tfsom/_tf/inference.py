@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import queue
 from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from sklearn_tfsom._samples import map_tiles, row_slices
+from sklearn_tfsom._samples import map_tiles, n_threads_for, row_slices
 from sklearn_tfsom._tf import sparse
 from sklearn_tfsom._tf.absolute import is_absolute
 from sklearn_tfsom._tf.exact import Layout, search_terms
 from sklearn_tfsom._tf.few import FEW_DIFFERENCES, few_nearest
-from sklearn_tfsom._tf.frame import TOO_FAR, Frame, extent, load
+from sklearn_tfsom._tf.frame import TOO_FAR, Frame, aligned, extent, load
 from sklearn_tfsom._tf.graphs import one_graph
 from sklearn_tfsom._tf.search import TILING_SIGNATURE, Tiling, search_rows, tile_rows
 from sklearn_tfsom._tf.several import several_bmus
@@ -138,13 +139,24 @@ def nearest(
         find = _nearest_rows(*kind, tiling is None, *(tiling.kind if tiling else (0, False)))
         others = tiling.inputs() if tiling else []
 
+    # Several at a time: while one is loaded, TensorFlow has another. What they are loaded into is
+    # used again: freed by threads, much of it would stay with the process.
+    chunks = row_slices(n_samples, n_rows)
+    n_values = min(n_rows, n_samples) * n_features
+    free: queue.SimpleQueue[NDArray] = queue.SimpleQueue()
+    for _ in range(n_threads_for(chunks)):
+        free.put(aligned(n_values, dtype))
+
     def fill(rows: slice) -> bool:
-        values, norms = load(samples, rows, frame, dtype, map, norms_dtype=dtype)
-        found, is_finite = find(values, tf.constant(norms), *of_codebook, *others)
-        bmus[rows] = np.atleast_2d(found.numpy()).T
+        store = free.get()
+        try:
+            values, norms = load(samples, rows, frame, dtype, map, norms_dtype=dtype, into=store)
+            found, is_finite = find(values, tf.constant(norms), *of_codebook, *others)
+            bmus[rows] = np.atleast_2d(found.numpy()).T
+        finally:
+            free.put(store)
         return bool(is_finite)
 
-    # Several at a time: while one is loaded, TensorFlow has another.
-    if not all(map_tiles(fill, row_slices(n_samples, n_rows))):
+    if not all(map_tiles(fill, chunks)):
         raise ValueError(TOO_FAR.format("float64"))
     return bmus

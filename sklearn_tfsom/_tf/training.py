@@ -197,7 +197,8 @@ def train_epochs(
                 if data is not None:
                     data.release()
                 size = first.size
-                data = Data(*subsets.of(size), frame, n_tile, subsets.workers)
+                chosen, n_units = subsets.of(size), current.shape[0]
+                data = Data(*chosen, frame, n_tile, subsets.workers, n_units)
             run = _run(first, steps, data.n_epochs_at_once(current))
             all_moved: Iterable[Moved] = (ahead.popleft() for _ in run)
             if not ahead:
