@@ -6,6 +6,7 @@ Run it on a quiet machine: beside other work, libraries on OpenMP take many time
 import inspect
 import os
 import sys
+import time
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 
@@ -36,6 +37,9 @@ SLOW = 6.0
 # on as many rows as it can train on in this time.
 BUDGET = 30.0
 N_PILOT = 2000
+# Seconds until threads that wait for more work, spinning, have fallen asleep (those of OpenMP and
+# OpenBLAS do so for 0.1 to 0.2 s): the next library is to have the machine to itself.
+REST = 0.5
 
 
 def principal_plane(X, grid_shape):
@@ -86,7 +90,8 @@ class RemoteTrainer:
         self._pool.submit(_start, *arguments).result()
 
     def fit(self, n_samples):
-        """Train on the first rows; return seconds."""
+        """Train on the first rows, after a rest; return seconds."""
+        time.sleep(REST)
         return self._pool.submit(_call, "fit", n_samples).result()
 
     def errors(self):
@@ -222,7 +227,8 @@ def main():
             "plane of the principal components; float32 data on a curved sheet. All on the CPU. "
             "Errors are measured alike, on all rows; 8 neighbors.",
             f"Medians and minima of {n_rounds} alternating rounds, one more dropped, imports and "
-            f"compilation aside, each library in its own process. Those that need more than "
+            "compilation aside, each library in its own process and, since threads wait for more "
+            f"work, spinning, {REST:g} s after the one before. Those that need more than "
             f"{SLOW:.0f} s ran once, after a warm-up, on as many rows as they can train on in "
             f"{BUDGET:.0f} s; their times are scaled to all rows.",
             *(

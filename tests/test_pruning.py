@@ -100,12 +100,12 @@ def test_blocks_change_nothing(in_blocks, dtype, shape, noise, center):
 @pytest.mark.parametrize("gap", [1e-3, 1e-6, 1e-9, 1e-11])
 @pytest.mark.parametrize("is_folded", [False, True])
 def test_near_ties_between_blocks_are_decided_as_in_float64(in_blocks, gap, is_folded):
-    shape, rng = (28, 28), np.random.RandomState(1)
+    shape, rng = (44, 40), np.random.RandomState(1)  # more units than are searched together
     _, codebook = sheet(shape, 5, rng)
     if is_folded:  # blocks reach across the map
         codebook = codebook[rng.permutation(len(codebook))]
     pairs = rng.randint(len(codebook), size=(2000, 2))
-    pairs[:1000, 1] = (pairs[:1000, 0] + rng.choice([1, 4, 28, 112], size=1000)) % len(codebook)
+    pairs[:1000, 1] = (pairs[:1000, 0] + rng.choice([1, 4, 40, 160], size=1000)) % len(codebook)
     first, second = codebook[pairs[:, 0]], codebook[pairs[:, 1]]
     X = (first + second) / 2 + rng.choice([-1, 1], size=(2000, 1)) * gap * (first - second)
     in_blocks(True)
@@ -124,7 +124,7 @@ def tight_bounds(gap, scale, rng):
     n_blocks, n_pairs = 100, 25  # 40 x 40
     compact = 100 * rng.normal(size=(n_blocks, 1, 5)) + 0.01 * rng.normal(size=(n_blocks, 16, 5))
     firsts, seconds, others = np.split(rng.permutation(n_blocks), [n_pairs, 2 * n_pairs])
-    X = [compact[others, 0] + 0.01 * rng.normal(size=(len(others), 5)) for _ in range(10)]
+    X = [compact[others, 0] + 0.01 * rng.normal(size=(len(others), 5)) for _ in range(40)]
     for first, second in zip(firsts, seconds, strict=True):
         direction = rng.normal(size=5)
         direction /= np.linalg.norm(direction)
@@ -245,7 +245,7 @@ def test_most_blocks_are_left_out_on_a_sheet_and_none_of_a_heap(in_blocks, n_sea
     in_blocks(True)
     nearest(X, codebook, shape)
     assert len(n_searched) >= 3000 / 512
-    assert np.mean(n_searched) < 0.4 * n_blocks
+    assert np.mean(n_searched) < 0.6 * n_blocks
     n_searched.clear()
     nearest(X, codebook[rng.permutation(len(codebook))], shape)  # blocks reach across the map
     assert set(n_searched) == {n_blocks}

@@ -36,8 +36,8 @@ GROUP_UNITS = _GROUP * SIZE
 # together reach up to twice as many.
 _MOST_REACHED = 0.35
 
-# More than any other part of an overlap.
-_NOT_REACHED = 2.0**126
+# More than all other parts of a sum of products in float32 are together.
+_MOST = 2.0**126
 
 _Found: TypeAlias = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
 _Find: TypeAlias = Callable[[tf.Tensor, tf.Tensor], _Found]
@@ -68,15 +68,8 @@ def search_blocks(
     """
     blocks, n_rows = terms.blocks, tf.shape(rows)[0]
     assert blocks is not None
-    # Rows that fill up the last tile are infinitely long. Like all those of which float32 could
-    # overflow they reach no block, and nothing is clear of them.
-    missing = -n_rows % _UNPRUNED_ROWS
-    rows = tf.pad(rows, [[0, missing], [0, 0]])
-    norms = tf.pad(norms, [[0, missing]], constant_values=np.inf)
     margin = rounding32(norms, terms.bounds)
-    rows32 = spread_out(tf.cast(rows, tf.float32), terms.is_incomplete)
-    rows32 = tf.where(tf.math.is_finite(margin)[:, None], rows32, tf.zeros([], tf.float32))
-    margin32, n_all, n_tile = tf.cast(margin, tf.float32), n_rows + missing, tf.constant(TILE_ROWS)
+    margin32, is_safe = tf.cast(margin, tf.float32), tf.math.is_finite(margin)
 
     def find(scores: tf.Tensor, within: tf.Tensor) -> _Found:
         return tf.cond(
@@ -85,28 +78,53 @@ def search_blocks(
             lambda: bmus_by_score(scores, within),
         )
 
-    def closest_middles(start: tf.Tensor, stop: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        scores = tf.matmul(rows32[start:stop], blocks.middle_factors32)
+    def tile_of(these: tf.Tensor) -> tf.Tensor:
+        """Gather rows; instead of those of which float32 could overflow, zeros."""
+        tile = tf.cast(tf.gather(rows, these), tf.float32)
+        is_safe_row = tf.gather(is_safe, these)[:, None]
+        return tf.where(is_safe_row, spread_out(tile, terms.is_incomplete), tf.zeros([]))
+
+    def in_order(start: tf.Tensor, stop: tf.Tensor) -> tf.Tensor:
+        """Return the numbers of the rows of a tile; the last one fills up the last tile."""
+        return tf.minimum(tf.range(start, stop), n_rows - 1)
+
+    def closest_middles(these: tf.Tensor) -> _Found:
+        scores = tf.matmul(tile_of(these), blocks.middle_factors32)
         scores = tf.nn.bias_add(scores, blocks.middle_bias32)
         block, lowest, _ = find(tf.reshape(scores, blocks.in_layers), tf.zeros(TILE_ROWS))
-        return tf.minimum(block, tf.size(blocks.places) - 1), lowest  # of equal ones: any
+        block = tf.minimum(block, tf.size(blocks.places) - 1)  # of equal ones: any
+        own_norms, own_margin = tf.gather(norms, these), tf.gather(margin, these)
+        reach, rest = _reach(tf.gather(rows, these), own_norms, own_margin, lowest, terms)
+        return block, reach, rest
+
+    def overlaps(these: tf.Tensor, reach: tf.Tensor, rest: tf.Tensor) -> tf.Tensor:
+        """Compare distances to middles with reach and radius, (n, n_blocks); up to 0: reached.
+
+        ``|x - m|^2 - (R + r)^2`` is one product again, of ``(x, R, |x|^2 - R^2)`` with
+        ``(-2 m, -2 r, 1)``, and ``|m|^2 - r^2``.
+        """
+        factors = tf.concat([tile_of(these), reach[:, None], rest[:, None]], axis=1)
+        products = tf.matmul(factors, blocks.reach_factors32)
+        return tf.nn.bias_add(products, blocks.reach_bias32)
 
     def search(these: tf.Tensor, chosen: tf.Tensor) -> _Found:
-        return _search_chosen(
-            tf.gather(rows32, these), tf.gather(margin32, these), chosen, blocks, find
-        )
+        return _search_chosen(tile_of(these), tf.gather(margin32, these), chosen, blocks, find)
 
     dtypes = tf.int32, tf.float32, tf.bool
 
     def pruned() -> list[tf.Tensor]:
-        block, lowest = tile_by_tile(closest_middles, n_all, n_tile, dtypes[:2])
-        reach = _reach(rows, norms, lowest, margin, terms)
+        n_tile, of_middles = tf.constant(TILE_ROWS), (tf.int32, tf.float32, tf.float32)
+        n_all = n_rows + -n_rows % TILE_ROWS
+        block, reach, rest = tile_by_tile(
+            lambda *tile: closest_middles(in_order(*tile)), n_all, n_tile, of_middles
+        )
         order = tf.argsort(tf.gather(blocks.places, block))
 
         def tile(start: tf.Tensor, stop: tf.Tensor) -> _Found:
-            these = order[start:stop]
-            overlaps = _overlaps(tf.gather(rows32, these), tf.gather(reach, these), blocks)
-            is_reached = ~(tf.reduce_min(overlaps, axis=0) > 0)
+            at = order[start:stop]
+            these = tf.minimum(at, n_rows - 1)
+            closest = overlaps(these, tf.gather(reach, at), tf.gather(rest, at))
+            is_reached = ~(tf.reduce_min(closest, axis=0) > 0)
             return search(these, tf.cast(tf.where(is_reached)[:, 0], tf.int32))
 
         back = tf.math.invert_permutation(order)
@@ -114,21 +132,19 @@ def search_blocks(
 
     def unpruned() -> list[tf.Tensor]:
         all_blocks = tf.range(tf.size(blocks.places))
-        return tile_by_tile(
-            lambda start, stop: search(tf.range(start, stop), all_blocks),
-            n_all,
-            tf.constant(_UNPRUNED_ROWS),
-            dtypes,
-        )
 
-    _, lowest = closest_middles(tf.constant(0), n_tile)
-    few = slice(None, TILE_ROWS)
-    reach = _reach(rows[few], norms[few], lowest, margin[few], terms)
-    is_reached = _overlaps(rows32[few], reach, blocks) <= 0
-    n_reached = tf.math.count_nonzero(is_reached, dtype=tf.int32)
-    all_reached = tf.minimum(n_rows, n_tile) * tf.size(blocks.places)
-    are_few = n_reached <= tf.cast(_MOST_REACHED * tf.cast(all_reached, tf.float64), tf.int32)
-    found = tf.cond(are_few, pruned, unpruned)
+        def tile(start: tf.Tensor, stop: tf.Tensor) -> _Found:
+            return search(in_order(start, stop), all_blocks)
+
+        n_all = n_rows + -n_rows % _UNPRUNED_ROWS
+        return tile_by_tile(tile, n_all, tf.constant(_UNPRUNED_ROWS), dtypes)
+
+    some = tf.range(TILE_ROWS, dtype=tf.float64) * tf.cast(n_rows / TILE_ROWS, tf.float64)
+    some = tf.cast(some, tf.int32)  # from everywhere
+    _, *reach = closest_middles(some)
+    is_reached = overlaps(some, *reach) <= 0
+    share = tf.reduce_mean(tf.cast(is_reached, tf.float32))
+    found = tf.cond(share <= _MOST_REACHED, pruned, unpruned)
     position, lowest, is_clear = (part[:n_rows] for part in found)
     return tf.gather(tf.reshape(blocks.units, [-1]), position), lowest, is_clear
 
@@ -140,12 +156,13 @@ def _compiled() -> tf.types.experimental.PolymorphicFunction:
 
 
 def _reach(
-    rows: tf.Tensor, norms: tf.Tensor, lowest: tf.Tensor, margin: tf.Tensor, terms: Terms
-) -> tf.Tensor:
-    """Say how far a unit may be from each row to matter: what `_overlaps` takes, (n, 2) float32.
+    rows: tf.Tensor, norms: tf.Tensor, margin: tf.Tensor, lowest: tf.Tensor, terms: Terms
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Say how far from each row units matter: the reach R, and ``|x|^2 - R^2``, float32.
 
-    The unit with the score `lowest` is closer than the reach, for all that rounding does; and so
-    is each unit whose score in float32 may come within the margin of the best-matching unit's.
+    The unit with the score `lowest` is closer than that, for all that rounding does; and so is
+    each unit whose score in float32 may come within the margin of the best-matching unit's. Where
+    no float32 score is safe, the second number is more than anything else in the sum.
     """
     bounds, center = terms.bounds, terms.center
     from_center = norms
@@ -155,25 +172,14 @@ def _reach(
     # Four times: that unit's score is off, the best-matching one's as well, another one's, too,
     # and they are compared with the margin.
     squared = tf.maximum(from_center + tf.cast(lowest, tf.float64) + 4 * margin, 0)
-    reach = tf.sqrt(squared)
     # A sum of products, as bounded in `exact.rounding`. Its parts add up to less than
     # 10 |v| (|x| + |c| + |v|): the reach is at most |x - c| + |v|, a radius at most 2 |v|.
     length = tf.sqrt(norms) + bounds.offset + bounds.largest
     rounding = 16 * (1.1 * bounds.n_terms + 8) * 2.0**-24 * bounds.largest * length
     is_safe = tf.math.is_finite(margin)
-    rest = tf.where(is_safe, from_center - squared - rounding, _NOT_REACHED)
-    reach = tf.where(is_safe, reach, tf.zeros([], tf.float64))
-    return tf.cast(tf.stack([reach, rest], axis=1), tf.float32)
-
-
-def _overlaps(rows32: tf.Tensor, reach: tf.Tensor, blocks: Blocks) -> tf.Tensor:
-    """Compare the distances to middles with reach and radius, (n, n_blocks); 0 or less: reached.
-
-    ``|x - m|^2 - (R + r)^2`` is one product again, of ``(x, R, |x|^2 - R^2)`` with
-    ``(-2 m, -2 r, 1)``, and ``|m|^2 - r^2``.
-    """
-    products = tf.matmul(tf.concat([rows32, reach], axis=1), blocks.reach_factors32)
-    return tf.nn.bias_add(products, blocks.reach_bias32)
+    reach = tf.where(is_safe, tf.sqrt(squared), tf.zeros([], tf.float64))
+    rest = tf.where(is_safe, from_center - squared - rounding, _MOST)
+    return tf.cast(reach, tf.float32), tf.cast(rest, tf.float32)
 
 
 def _search_chosen(
