@@ -23,6 +23,7 @@ def in_blocks(monkeypatch):
     def in_blocks(value):
         monkeypatch.setattr(search, "_MIN_IN_BLOCKS", 0 if value else 10**9)
         monkeypatch.setattr(search, "_MIN_ACROSS", 1)
+        monkeypatch.setattr(search, "_MIN_ROWS_FOR_BLOCKS", 1)
 
     return in_blocks
 
@@ -288,9 +289,11 @@ def test_a_large_map_is_searched_in_blocks(n_searched):
     """Without any change of what decides it: 66 x 66 units."""
     rng = np.random.RandomState(0)
     X, codebook = sheet((66, 66), 6, rng, 0.01)
+    X = np.concatenate([X, X])
     found = nearest(X, codebook, (66, 66))
     assert n_searched
     assert_array_equal(found, by_differences(X, codebook))
     n_searched.clear()
     tensorflow_core().nearest(Samples(X), codebook)  # of a grid of which nothing is known
+    nearest(X[:1000], codebook, (66, 66))  # a tile would not be full
     assert not n_searched
