@@ -159,7 +159,7 @@ def map_tiles(function: Callable[[slice], _Result], tiles: list[slice]) -> list[
 
 
 def n_threads_for(tiles: list[slice]) -> int:
-    """Return in how many threads `map_tiles` deals with so many tiles."""
+    """Return in how many threads `map_tiles` deals with so many tiles, which no more may do."""
     return min(_MOST_THREADS, len(tiles), os.cpu_count() or 1)
 
 

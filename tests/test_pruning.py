@@ -10,29 +10,41 @@ from sklearn_tfsom._tf.startup import tensorflow_core
 
 
 @pytest.fixture
-def in_blocks(monkeypatch):
+def in_blocks(monkeypatch, counting):
     """``in_blocks(True)`` has units searched in blocks wherever that is possible, or nowhere.
 
-    Of more than 64 samples.
+    Of more than 64 samples. A test in which none have been has not shown anything.
     """
-    tensorflow_core()
     from sklearn_tfsom._tf import inference, search
 
     monkeypatch.setattr(inference, "tile_rows", lambda *_: 64)
+    counting.clear()
+    values = []
 
     def in_blocks(value):
+        values.append(value)
         monkeypatch.setattr(search, "_MIN_IN_BLOCKS", 0 if value else 10**9)
         monkeypatch.setattr(search, "_MIN_ACROSS", 1)
         monkeypatch.setattr(search, "_MIN_ROWS_FOR_BLOCKS", 1)
 
-    return in_blocks
+    yield in_blocks
+    assert counting
+    assert True in values
 
 
 @pytest.fixture(scope="module")
 def counting():
     """Have graphs made anew, so that they tell how many blocks each tile is searched among."""
     tensorflow_core()
-    from sklearn_tfsom._tf import inference, pruning
+    from sklearn_tfsom._tf import inference, pruning, training_graphs
+
+    def forget_graphs():
+        for graph in (
+            inference._nearest_rows,
+            training_graphs.epoch_graph,
+            training_graphs.piece_graph,
+        ):
+            graph.__wrapped__.cache_clear()
 
     numbers = []
     search_chosen = pruning._search_chosen
@@ -48,9 +60,9 @@ def counting():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pruning, "_search_chosen", counted)
-        inference._nearest_rows.__wrapped__.cache_clear()
+        forget_graphs()
         yield numbers
-    inference._nearest_rows.__wrapped__.cache_clear()
+    forget_graphs()
 
 
 @pytest.fixture
@@ -60,7 +72,7 @@ def n_searched(counting):
     return counting
 
 
-def sheet(shape, n_features, rng, noise=0.0):
+def sheet(shape, n_features, rng, noise=0.0, n_samples=3000):
     """Make code vectors on a curved sheet, and samples near it."""
     down, across = np.meshgrid(*(np.linspace(0, 1, n) for n in shape), indexing="ij")
     places = np.stack([down.ravel(), across.ravel()], axis=1)
@@ -69,7 +81,7 @@ def sheet(shape, n_features, rng, noise=0.0):
     def bent(at):
         return np.cos(at @ bend[0] + bend[1])
 
-    X = bent(rng.random((3000, 2)))
+    X = bent(rng.random((n_samples, 2)))
     return X + noise * rng.normal(size=X.shape), bent(places)
 
 
@@ -222,12 +234,46 @@ def test_blocks_at_any_scale_and_for_outliers(in_blocks, dtype, scale):
 
 
 def test_far_from_all_units_nothing_is_lost(in_blocks):
-    """All blocks are as far away, and a few rows show it."""
     shape, rng = (20, 20), np.random.RandomState(0)
     X, codebook = sheet(shape, 5, rng)
     X = 1e3 * X
     in_blocks(True)
     assert_array_equal(nearest(X, codebook, shape), by_differences(X, codebook))
+
+
+@pytest.mark.parametrize(
+    ("exponent", "gap"), [(39, 2.0**-18), (41, 2.0**-16), (44, 2.0**-12), (100, 1e-3)]
+)
+def test_unimaginably_far_from_all_units_nothing_is_lost(in_blocks, exponent, gap):
+    """Where a score is lost beside the square of the distance."""
+    shape = (24, 24)
+    for seed in range(50):
+        rng = np.random.RandomState(seed)
+        blocks = np.linspace(-1, -0.5, 36)[:, None] + 1e-4 * rng.random((36, 16))
+        blocks[0] = rng.uniform(0.2, 0.3, size=16)
+        blocks[0, 5] = 1
+        blocks[21] = 1 - gap - 1e-7 * np.arange(16)
+        codebook = blocks.reshape(6, 6, 4, 4).transpose(0, 2, 1, 3).reshape(-1, 1)
+        X = rng.uniform(-1, -0.8, size=(700, 1))
+        X[:5] = np.ldexp(1 + rng.random((5, 1)), exponent)
+        in_blocks(True)
+        found = nearest(X, codebook, shape)
+        in_blocks(False)
+        assert_array_equal(found, nearest(X, codebook, shape))
+
+
+@pytest.mark.parametrize("n_far", [1200, 3000])
+@pytest.mark.parametrize(("dtype", "far"), [(np.float32, 1e17), (np.float64, 1e40)])
+def test_tiles_of_samples_that_float32_cannot_hold(in_blocks, n_far, dtype, far):
+    shape, rng = (20, 20), np.random.RandomState(0)
+    X, codebook = sheet(shape, 5, rng, 0.05)
+    X, codebook = X.astype(dtype), 1e3 * codebook
+    X[:n_far] *= dtype(far)
+    X[:n_far] *= dtype(far if dtype == np.float32 else 1)
+    in_blocks(True)
+    found = nearest(X, codebook, shape)
+    in_blocks(False)
+    assert_array_equal(found, nearest(X, codebook, shape))
 
 
 @pytest.mark.parametrize("n_samples", [65, 511, 512, 513, 1025, 3000])
@@ -241,12 +287,12 @@ def test_any_number_of_samples(in_blocks, n_samples):
 
 def test_most_blocks_are_left_out_on_a_sheet_and_none_of_a_heap(in_blocks, n_searched):
     shape, rng = (60, 60), np.random.RandomState(0)
-    X, codebook = sheet(shape, 6, rng, 0.01)
+    X, codebook = sheet(shape, 6, rng, 0.01, 30_000)
     n_blocks = 15 * 15
     in_blocks(True)
     nearest(X, codebook, shape)
-    assert len(n_searched) >= 3000 / 512
-    assert np.mean(n_searched) < 0.6 * n_blocks
+    assert len(n_searched) >= 30_000 / 512
+    assert np.mean(n_searched) < 0.25 * n_blocks
     n_searched.clear()
     nearest(X, codebook[rng.permutation(len(codebook))], shape)  # blocks reach across the map
     assert set(n_searched) == {n_blocks}
@@ -265,7 +311,8 @@ def test_training_in_blocks_is_the_same(in_blocks, dtype, lattice, neighborhood)
         in_blocks(value)
         som = TFSOM((18, 22), lattice=lattice, neighborhood=neighborhood, max_iter=6, tol=0)
         maps.append(som.fit(X, sample_weight=weights))
-    assert_allclose(maps[0].codebook_, maps[1].codebook_, rtol=1e-5, atol=1e-6)
+    tolerance = 1e-10 if dtype == np.float64 else 1e-5
+    assert_allclose(maps[0].codebook_, maps[1].codebook_, rtol=tolerance, atol=tolerance)
     assert_array_equal(maps[0].labels_, maps[1].labels_)
     assert_allclose(maps[0].hits_, maps[1].hits_)
 

@@ -79,15 +79,17 @@ class Blocks(NamedTuple):
         middle_bias32 = tf.cast(middle_bias, tf.float32)
         units = tf.concat([units, tf.fill([1, SIZE], n_units)], axis=0)
         return cls(
-            units,
-            tf.reshape(tf.gather(all_factors32, units), [n_blocks + 1, -1]),
-            tf.gather(all_bias32, units),
-            places,
-            tf.transpose(tf.pad(tf.cast(middle_factors, tf.float32), [*padding, [0, 0]])),
-            tf.pad(middle_bias32, padding, constant_values=np.inf),
-            tf.stack([-1, n_layers, n_lanes]),
-            tf.transpose(tf.cast(tf.concat(of_reach, axis=1), tf.float32)),
-            tf.cast(middle_bias - tf.square(radii), tf.float32),
+            units=units,
+            factors32=tf.reshape(tf.gather(all_factors32, units), [n_blocks + 1, -1]),
+            bias32=tf.gather(all_bias32, units),
+            places=places,
+            middle_factors32=tf.transpose(
+                tf.pad(tf.cast(middle_factors, tf.float32), [*padding, [0, 0]])
+            ),
+            middle_bias32=tf.pad(middle_bias32, padding, constant_values=np.inf),
+            in_layers=tf.stack([-1, n_layers, n_lanes]),
+            reach_factors32=tf.transpose(tf.cast(tf.concat(of_reach, axis=1), tf.float32)),
+            reach_bias32=tf.cast(middle_bias - tf.square(radii), tf.float32),
         )
 
 

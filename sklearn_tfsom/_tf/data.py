@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import operator
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
@@ -12,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from sklearn_tfsom._samples import row_slices
 from sklearn_tfsom._tf.frame import Frame, aligned, load
 from sklearn_tfsom._tf.search import Tiling, tile_rows
 from sklearn_tfsom._tf.sparse import SparseData
@@ -202,17 +201,22 @@ class Data:
             return self._of_piece(self._rows, codebook, n_columns)
         if self._shares:
             return self._on_devices(codebook, n_columns)
-        parts = (self._of_piece(piece, codebook, n_columns) for piece in self._pieces())
-        return functools.reduce(operator.add, parts)
+        total: Statistics | None = None
+        for piece in self._pieces():
+            part = self._of_piece(piece, codebook, n_columns)
+            part.error.numpy()  # now it has been read, and the next one may take its place
+            total = part if total is None else total + part
+        assert total is not None
+        return total
 
     def _pieces(self) -> Iterator[Rows]:
         """Load the samples piece by piece, each where the one before was."""
         is_on_disk = self._samples.is_on_disk
-        pieces = self._samples.tiles(_PIECE_VALUES if is_on_disk else _TALL_PIECE_VALUES)
+        n_pieces = len(self._samples.tiles(_PIECE_VALUES if is_on_disk else _TALL_PIECE_VALUES))
+        n_rows = -(-len(self._samples) // n_pieces)
         if self._store is None:
-            n_values = pieces[0].stop * self._samples.shape[1]
-            self._store = aligned(n_values, self._samples.dtype)
-        for rows in pieces:
+            self._store = aligned(n_rows * self._samples.shape[1], self._samples.dtype)
+        for rows in row_slices(len(self._samples), n_rows):
             yield load_rows(self._samples, self._scaled(rows), self._frame, rows, self._store)
 
     def _divided(self, devices: tuple[str, ...]) -> Iterator[tuple[str, Rows]]:
@@ -248,7 +252,7 @@ class Data:
         """Return how to search tile by tile; None for one tile."""
         n_units, n_features = codebook.shape
         n_tile = self._n_tile or tile_rows(n_units, n_features)
-        return Tiling.of(self._samples, n_tile, n_units, n_columns, n_samples)
+        return Tiling.of(self._samples, n_tile, n_units, n_columns=n_columns, n_samples=n_samples)
 
 
 def n_columns_of(kernel: Kernel) -> int:

@@ -184,7 +184,7 @@ class _Absolute:
         self._samples, self._frame, self._units = samples, frame, tf.constant(units)
         n_samples, n_features = samples.shape
         self.n_tile = tile_rows(2 * len(units), n_features)
-        tiling = Tiling.of(samples, self.n_tile, len(units), 0, n_samples)
+        tiling = Tiling.of(samples, self.n_tile, len(units), n_columns=0, n_samples=n_samples)
         self._compiled_rows = tf.constant(tiling.compiled_rows if tiling else 0)
         self._graph = _absolute_distances(
             tf.as_dtype(samples.dtype), samples.has_missing, samples.geometry

@@ -135,7 +135,7 @@ def nearest(
         n_tiles = -(-n_samples // n_tile)
         n_chunks = max(-(-n_samples * n_features // _CHUNK_VALUES), 1 + (n_tiles >= _MANY_TILES))
         n_rows = n_tile * max(1, -(-n_tiles // n_chunks))
-        tiling = Tiling.of(samples, n_tile, n_units, n_columns, n_samples)
+        tiling = Tiling.of(samples, n_tile, n_units, n_columns=n_columns, n_samples=n_samples)
         find = _nearest_rows(*kind, tiling is None, *(tiling.kind if tiling else (0, False)))
         others = tiling.inputs() if tiling else []
 

@@ -36,8 +36,8 @@ GROUP_UNITS = _GROUP * SIZE
 # together reach up to twice as many.
 _MOST_REACHED = 0.35
 
-# More than all other parts of a sum of products in float32 are together.
-_MOST = 2.0**126
+# More than all other parts of an overlap together, of safe rows and units.
+_MORE_THAN_ALL = 2.0**126
 
 _Found: TypeAlias = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
 _Find: TypeAlias = Callable[[tf.Tensor, tf.Tensor], _Found]
@@ -92,7 +92,8 @@ def search_blocks(
         scores = tf.matmul(tile_of(these), blocks.middle_factors32)
         scores = tf.nn.bias_add(scores, blocks.middle_bias32)
         block, lowest, _ = find(tf.reshape(scores, blocks.in_layers), tf.zeros(TILE_ROWS))
-        block = tf.minimum(block, tf.size(blocks.places) - 1)  # of equal ones: any
+        # Meaningless where several are as close; rows are only sorted by it.
+        block = tf.minimum(block, tf.size(blocks.places) - 1)
         own_norms, own_margin = tf.gather(norms, these), tf.gather(margin, these)
         reach, rest = _reach(tf.gather(rows, these), own_norms, own_margin, lowest, terms)
         return block, reach, rest
@@ -142,9 +143,10 @@ def search_blocks(
     some = tf.range(TILE_ROWS, dtype=tf.float64) * tf.cast(n_rows / TILE_ROWS, tf.float64)
     some = tf.cast(some, tf.int32)  # from everywhere
     _, *reach = closest_middles(some)
-    is_reached = overlaps(some, *reach) <= 0
-    share = tf.reduce_mean(tf.cast(is_reached, tf.float32))
-    found = tf.cond(share <= _MOST_REACHED, pruned, unpruned)
+    n_reached = tf.reduce_sum(tf.cast(overlaps(some, *reach) <= 0, tf.float32))
+    n_safe = tf.reduce_sum(tf.cast(tf.gather(is_safe, some), tf.float32))
+    most = _MOST_REACHED * n_safe * tf.cast(tf.size(blocks.places), tf.float32)
+    found = tf.cond(n_reached <= most, pruned, unpruned)
     position, lowest, is_clear = (part[:n_rows] for part in found)
     return tf.gather(tf.reshape(blocks.units, [-1]), position), lowest, is_clear
 
@@ -169,16 +171,17 @@ def _reach(
     if center is not None:
         apart = known(tf.cast(rows, tf.float64) - center)
         from_center = tf.reduce_sum(tf.square(apart), axis=1)
-    # Four times: that unit's score is off, the best-matching one's as well, another one's, too,
-    # and they are compared with the margin.
-    squared = tf.maximum(from_center + tf.cast(lowest, tf.float64) + 4 * margin, 0)
+    # The scores of that unit, of the best-matching one and of another one are each off by half a
+    # margin, and are compared with a whole one: four are enough.
+    above_norm = tf.cast(lowest, tf.float64) + 4 * margin  # which could be lost in the sum
+    squared = tf.maximum(from_center + above_norm, 0)
     # A sum of products, as bounded in `exact.rounding`. Its parts add up to less than
     # 10 |v| (|x| + |c| + |v|): the reach is at most |x - c| + |v|, a radius at most 2 |v|.
     length = tf.sqrt(norms) + bounds.offset + bounds.largest
     rounding = 16 * (1.1 * bounds.n_terms + 8) * 2.0**-24 * bounds.largest * length
     is_safe = tf.math.is_finite(margin)
     reach = tf.where(is_safe, tf.sqrt(squared), tf.zeros([], tf.float64))
-    rest = tf.where(is_safe, from_center - squared - rounding, _MOST)
+    rest = tf.where(is_safe, -above_norm - rounding, _MORE_THAN_ALL)
     return tf.cast(reach, tf.float32), tf.cast(rest, tf.float32)
 
 
@@ -213,7 +216,7 @@ def _search_chosen(
     _, *found = tf.while_loop(
         lambda start, *_: start < tf.size(chosen),
         search_group,
-        (tf.constant(0), *nothing, tf.ones(n_rows, tf.bool)),
+        (tf.constant(0), *nothing, tf.math.is_finite(margin)),
         parallel_iterations=1,
     )
     return tuple(found)

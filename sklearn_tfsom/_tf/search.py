@@ -32,9 +32,9 @@ _TILE_SCORES = 2**21
 _MIN_TILE_ROWS, _MAX_TILE_ROWS = 64, 8192
 
 # From so many units on they are searched in blocks, where the grid is so wide that these are full,
-# and samples so many that tiles are.
+# and samples so many, in a chunk too, that tiles are.
 _MIN_IN_BLOCKS, _MIN_ACROSS = 4096, 16
-_MIN_ROWS_FOR_BLOCKS = 4096
+_MIN_ROWS_FOR_BLOCKS, _MOST_FEATURES_IN_BLOCKS = 4096, 512
 
 # Values of a tile, at most: 8 MiB of float32. At 784 features an epoch takes 100 ms in such tiles,
 # 105 in those that 400 units allow.
@@ -65,7 +65,7 @@ class Tiling(NamedTuple):
 
     @classmethod
     def of(
-        cls, samples: Samples, n_tile: int, n_units: int, n_columns: int, n_samples: int
+        cls, samples: Samples, n_tile: int, n_units: int, *, n_columns: int, n_samples: int
     ) -> Tiling | None:
         """Decide how so many of the samples are searched; None for a single tile.
 
@@ -85,8 +85,9 @@ class Tiling(NamedTuple):
         if is_plain and is_worth_fusing((n_tile, n_units, n_features), n_samples):
             return cls(n_tile, n_tile, n_features, 0)
         n_across = min(n_columns, n_units // max(1, n_columns))
-        are_many = n_units >= _MIN_IN_BLOCKS and n_samples >= _MIN_ROWS_FOR_BLOCKS
-        if are_many and n_across >= _MIN_ACROSS and not is_absolute(samples.geometry):
+        are_many = n_units >= _MIN_IN_BLOCKS and n_across >= _MIN_ACROSS
+        are_full = n_samples >= _MIN_ROWS_FOR_BLOCKS and n_features <= _MOST_FEATURES_IN_BLOCKS
+        if are_many and are_full and not is_absolute(samples.geometry):
             is_worth = is_worth_compiling(("blocks", n_units), n_samples * n_units // GROUP_UNITS)
             return cls(n_tile, TILE_ROWS if is_worth else 0, 0, n_columns)
         if is_absolute(samples.geometry):

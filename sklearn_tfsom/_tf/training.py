@@ -183,7 +183,8 @@ def train_epochs(
         starts = data.onto(step.to_mirrored, moved), own
         some, left = data, all_steps[n_done:]
         if step.size is not None or trial.samples is not subsets.samples:
-            some = Data(trial.samples, trial.sample_weight, frame, n_tile, subsets.workers)
+            of_trial, n_units = (trial.samples, trial.sample_weight), starts[0].shape[0]
+            some = Data(*of_trial, frame, n_tile, subsets.workers, n_units)
         tried = [_trained(some, start, left, is_kept=some is data) for start in starts]
         mirrored, own_end = (end for end, _ in tried)
         better = 0 if trial.is_better(mirrored, own_end, frame) else 1
