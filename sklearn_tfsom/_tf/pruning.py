@@ -8,7 +8,7 @@ that one, so that those of a tile need the same blocks.
 On data that lie near a surface, a trained map of 200x200 units leaves 17 % of the scores to
 compute, and twice 6 % for the middles. Data that fill all their dimensions, like uniform ones,
 leave all of them; that shows in a few rows, and nothing is lost then but these. All blocks, too,
-are searched in groups: 40,000 scores for each of a few rows would come from farther than the cache.
+are searched in groups: 40,000 scores for each of a few rows would not stay in the cache.
 """
 
 from __future__ import annotations
