@@ -50,10 +50,8 @@ def search_blocks(
 
     Parameters
     ----------
-    rows : Tensor of float32 or float64, shape (n, n_features)
-        In the frame; NaN where a value is missing.
-    norms : Tensor of float64, shape (n,)
-        Squared norms of the rows, over their known features.
+    rows, norms
+        As for `search_rows`.
     terms : Terms
         The codebook, in blocks.
     is_compiled : Tensor of bool, shape ()
@@ -98,18 +96,15 @@ def search_blocks(
         reach, rest = _reach(tf.gather(rows, these), own_norms, own_margin, lowest, terms)
         return block, reach, rest
 
-    def overlaps(these: tf.Tensor, reach: tf.Tensor, rest: tf.Tensor) -> tf.Tensor:
+    def overlaps(rows32: tf.Tensor, reach: tf.Tensor, rest: tf.Tensor) -> tf.Tensor:
         """Compare distances to middles with reach and radius, (n, n_blocks); up to 0: reached.
 
         ``|x - m|^2 - (R + r)^2`` is one product again, of ``(x, R, |x|^2 - R^2)`` with
         ``(-2 m, -2 r, 1)``, and ``|m|^2 - r^2``.
         """
-        factors = tf.concat([tile_of(these), reach[:, None], rest[:, None]], axis=1)
+        factors = tf.concat([rows32, reach[:, None], rest[:, None]], axis=1)
         products = tf.matmul(factors, blocks.reach_factors32)
         return tf.nn.bias_add(products, blocks.reach_bias32)
-
-    def search(these: tf.Tensor, chosen: tf.Tensor) -> _Found:
-        return _search_chosen(tile_of(these), tf.gather(margin32, these), chosen, blocks, find)
 
     dtypes = tf.int32, tf.float32, tf.bool
 
@@ -124,9 +119,11 @@ def search_blocks(
         def tile(start: tf.Tensor, stop: tf.Tensor) -> _Found:
             at = order[start:stop]
             these = tf.minimum(at, n_rows - 1)
-            closest = overlaps(these, tf.gather(reach, at), tf.gather(rest, at))
+            rows32, margins = tile_of(these), tf.gather(margin32, these)
+            closest = overlaps(rows32, tf.gather(reach, at), tf.gather(rest, at))
             is_reached = ~(tf.reduce_min(closest, axis=0) > 0)
-            return search(these, tf.cast(tf.where(is_reached)[:, 0], tf.int32))
+            chosen = tf.cast(tf.where(is_reached)[:, 0], tf.int32)
+            return _search_chosen(rows32, margins, chosen, blocks, find)
 
         back = tf.math.invert_permutation(order)
         return [tf.gather(part, back) for part in tile_by_tile(tile, n_all, n_tile, dtypes)]
@@ -135,7 +132,9 @@ def search_blocks(
         all_blocks = tf.range(tf.size(blocks.places))
 
         def tile(start: tf.Tensor, stop: tf.Tensor) -> _Found:
-            return search(in_order(start, stop), all_blocks)
+            these = in_order(start, stop)
+            margins = tf.gather(margin32, these)
+            return _search_chosen(tile_of(these), margins, all_blocks, blocks, find)
 
         n_all = n_rows + -n_rows % _UNPRUNED_ROWS
         return tile_by_tile(tile, n_all, tf.constant(_UNPRUNED_ROWS), dtypes)
@@ -143,7 +142,7 @@ def search_blocks(
     some = tf.range(TILE_ROWS, dtype=tf.float64) * tf.cast(n_rows / TILE_ROWS, tf.float64)
     some = tf.cast(some, tf.int32)  # from everywhere
     _, *reach = closest_middles(some)
-    n_reached = tf.reduce_sum(tf.cast(overlaps(some, *reach) <= 0, tf.float32))
+    n_reached = tf.reduce_sum(tf.cast(overlaps(tile_of(some), *reach) <= 0, tf.float32))
     n_safe = tf.reduce_sum(tf.cast(tf.gather(is_safe, some), tf.float32))
     most = _MOST_REACHED * n_safe * tf.cast(tf.size(blocks.places), tf.float32)
     found = tf.cond(n_reached <= most, pruned, unpruned)
