@@ -7,28 +7,29 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-# Units are searched in layers of this many lanes, or a multiple of it; see `bmus_by_score`.
-# Measured against 16: the same at 2,000 units, up to a quarter faster at 256 to 1,024.
-_LANES = 32
+# Units are searched in layers of a multiple of so many lanes, see `bmus_by_score`: one vector.
+_LANES = 16
 _MAX_LANES = 2**14  # for indices and counts of both to share an int32
 
-# Where scores are computed lane by lane, in so many layers of a multiple of so many lanes.
-FUSED_LAYERS, _FUSED_LANES = 8, 16
+# Where scores are computed lane by lane, there are so many layers.
+FUSED_LAYERS = 8
 
 
 def layers_for(n_units: tf.Tensor, *, is_fused: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
     """Lay units out for `bmus_by_score`, or for `bmus_by_lane`: how many layers and lanes."""
     if is_fused:
-        n_lanes = _FUSED_LANES * -(-n_units // (FUSED_LAYERS * _FUSED_LANES))
-        return tf.constant(FUSED_LAYERS), n_lanes
-    # About 16 layers, so that what is left after the first step of `bmus_by_score` is little.
-    n_lanes = _LANES * tf.clip_by_value(
-        (n_units + 8 * _LANES) // (16 * _LANES), 1, _MAX_LANES // _LANES
-    )
+        return tf.constant(FUSED_LAYERS), _LANES * -(-n_units // (FUSED_LAYERS * _LANES))
+    # About as many layers as lanes, so that little is left after the first level, and little added
+    # to fill the last layer: 400 units are 25 of 16. In 13 of 32, which makes 416, an epoch of
+    # 60,000 x 784 takes 4 ms more.
+    root = tf.cast(tf.round(tf.sqrt(tf.cast(n_units, tf.float64)) / _LANES), tf.int32)
+    n_lanes = _LANES * tf.clip_by_value(root, 1, _MAX_LANES // _LANES)
     return -(-n_units // n_lanes), n_lanes
 
 
-def bmus_by_score(scores: tf.Tensor, margin: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+def bmus_by_score(
+    scores: tf.Tensor, margin: tf.Tensor, *, is_compiled: bool = False
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Find the lowest of each row of scores, and whether another comes within the margin.
 
     In two levels: the minimum over all layers for each lane, which is one vector instruction for
@@ -41,6 +42,8 @@ def bmus_by_score(scores: tf.Tensor, margin: tf.Tensor) -> tuple[tf.Tensor, tf.T
     scores : Tensor of float32, shape (n, n_layers, n_lanes)
         Unit u stands in layer ``u // n_lanes``, lane ``u % n_lanes``.
     margin : Tensor of float32, shape (n,)
+    is_compiled : bool, default=False
+        Whether XLA compiles this.
 
     Returns
     -------
@@ -54,7 +57,9 @@ def bmus_by_score(scores: tf.Tensor, margin: tf.Tensor) -> tuple[tf.Tensor, tf.T
     def layers_of(lane: tf.Tensor) -> tf.Tensor:
         return tf.gather(scores, lane, axis=2, batch_dims=1)
 
-    return _lowest_of(tf.reduce_min(scores, axis=1), layers_of, margin)
+    lane_lowest = tf.reduce_min(scores, axis=1)
+    lowest = _lowest_of_rows(lane_lowest) if is_compiled else tf.reduce_min(lane_lowest, axis=1)
+    return _found(lane_lowest, lowest, layers_of, margin)
 
 
 def bmus_by_lane(
@@ -95,14 +100,16 @@ def bmus_by_lane(
         return functools.reduce(tf.add, products) + tf.gather(by_lane[0], lane)
 
     lane_lowest = functools.reduce(tf.minimum, map(layer, range(FUSED_LAYERS)))
-    return _lowest_of(lane_lowest, layers_of, margin)
+    return _found(lane_lowest, _lowest_of_rows(lane_lowest), layers_of, margin)
 
 
-def _lowest_of(
-    lane_lowest: tf.Tensor, layers_of: Callable[[tf.Tensor], tf.Tensor], margin: tf.Tensor
+def _found(
+    lane_lowest: tf.Tensor,
+    lowest: tf.Tensor,
+    layers_of: Callable[[tf.Tensor], tf.Tensor],
+    margin: tf.Tensor,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Find the lowest scores, given those of each lane, and a way to those of one lane."""
-    lowest = tf.reduce_min(lane_lowest, axis=1)
+    """Find the units, given the lowest scores of each lane and of all, and a way to one lane's."""
     limit = (lowest + margin)[:, None]
     lane, is_only_lane = _near(lane_lowest, limit)
     layer, is_only_layer = _near(layers_of(lane), limit)
@@ -121,3 +128,21 @@ def _near(values: tf.Tensor, limit: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     found = tf.reduce_sum(found, axis=1)
     number = tf.clip_by_value(found, first, end - 1)
     return number - first, tf.equal(found, number)
+
+
+def _lowest_of_rows(values: tf.Tensor) -> tf.Tensor:
+    """Find the lowest of each row of a multiple of `_LANES` values, fast under XLA.
+
+    Which takes the minimum of a row of float32 number by number, and that of integers by vectors.
+    The search among 100,000 x 400 scores takes 3.6 ms with this instead of 5.4, among 100,000 x
+    2,000 it takes 14 instead of 21.
+    """
+    by_lane = tf.reduce_min(tf.reshape(values, [tf.shape(values)[0], -1, _LANES]), axis=1)
+    lowest = tf.reduce_min(_in_order(tf.bitcast(by_lane, tf.int32)), axis=1)
+    return tf.bitcast(_in_order(lowest), tf.float32)
+
+
+def _in_order(bits: tf.Tensor) -> tf.Tensor:
+    """Turn the bits of float32 numbers into integers of the same order, and back."""
+    signs = tf.bitwise.right_shift(bits, 31)  # all ones where negative: there order is reversed
+    return tf.bitwise.bitwise_xor(bits, tf.bitwise.bitwise_and(signs, 2**31 - 1))

@@ -153,7 +153,8 @@ def search_blocks(
 @functools.cache
 def _compiled() -> tf.types.experimental.PolymorphicFunction:
     signature = [tf.TensorSpec([None] * 3, tf.float32), tf.TensorSpec([None], tf.float32)]
-    return tf.function(bmus_by_score, input_signature=signature, jit_compile=True, autograph=False)
+    find = functools.partial(bmus_by_score, is_compiled=True)
+    return tf.function(find, input_signature=signature, jit_compile=True, autograph=False)
 
 
 def _reach(

@@ -134,7 +134,7 @@ def _compiled_among(is_incomplete: bool, geometry: str, n_fused: int) -> Callabl
     each row is done beside it; `bmus_by_lane` is slow without. But XLA compiles for each shape of
     a tile and number of units (110 ms), so that it is for large data only.
     """
-    find = bmus_by_lane if n_fused else bmus_by_score
+    find = bmus_by_lane if n_fused else functools.partial(bmus_by_score, is_compiled=True)
 
     def among(norms: tf.Tensor, *given: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         bounds = Bounds._make((*given[:_N_BOUNDS], is_incomplete))
