@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils import assert_all_finite, check_array
 
-from sklearn_tfsom._samples import INCOMPLETE_METRICS, Samples, row_slices
+from sklearn_tfsom._samples import INCOMPLETE_METRICS, Samples, map_tiles, row_slices
 from sklearn_tfsom._workers import ALONE, Workers
 
 # Values that are looked at at a time.
@@ -143,13 +143,17 @@ def check_values(X: Any, owner: object, metric: str) -> bool:
     is_sparse = scipy.sparse.issparse(X)
     values = X.data[:, None] if is_sparse else X
     has_missing = False
-    for rows in row_slices(len(values), max(1, _TILE_VALUES // values.shape[1])):
-        tile = values[rows]
+
+    def has_finite_sum(rows: slice) -> bool:
         with np.errstate(over="ignore", invalid="ignore"):
             # Then all are. (A sum by `sum` takes twice as long.)
-            is_finite = bool(np.isfinite(np.einsum("ij->", tile)))
+            return bool(np.isfinite(np.einsum("ij->", values[rows])))
+
+    tiles = row_slices(len(values), max(1, _TILE_VALUES // values.shape[1]))
+    for rows, is_finite in zip(tiles, map_tiles(has_finite_sum, tiles), strict=True):
         if is_finite:
             continue
+        tile = values[rows]
         assert_all_finite(
             tile, allow_nan=True, estimator_name=type(owner).__name__, input_name="X"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -74,9 +75,9 @@ class Terms(NamedTuple):
     """What a search needs of a codebook, made once for all tiles."""
 
     codebook: tf.Tensor  # (n_units, n_features) float64
-    factors: tf.Tensor  # (n_features, n_units) float64, see `search_terms`
+    factors: tf.Tensor  # (n_units, n_features) float64, see `search_terms`
     bias: tf.Tensor  # (n_units,) float64
-    factors32: tf.Tensor  # (n_features, n_layers * n_lanes) float32: the same, padded
+    factors32: tf.Tensor  # (n_features, n_layers * n_lanes) float32: transposed and padded
     bias32: tf.Tensor  # (n_layers * n_lanes,) float32; infinite for the padding
     layout: Layout
     bounds: Bounds
@@ -88,6 +89,16 @@ class Terms(NamedTuple):
     def is_incomplete(self) -> bool:
         """Whether samples have missing values."""
         return self.bounds.is_incomplete
+
+    def tensors(self) -> list[tf.Tensor]:
+        """Return all tensors of these."""
+        return [part for part in tf.nest.flatten(self) if tf.is_tensor(part)]
+
+    def with_tensors(self, tensors: Sequence[tf.Tensor]) -> Terms:
+        """Put others in their place."""
+        given = iter(tensors)
+        parts = [next(given) if tf.is_tensor(p) else p for p in tf.nest.flatten(self)]
+        return tf.nest.pack_sequence_as(self, parts)
 
 
 def search_terms(
@@ -124,7 +135,7 @@ def search_terms(
         blocks = Blocks.of(around, factors, bias, layout.n_columns)
     return Terms(
         codebook,
-        tf.transpose(factors),
+        factors,
         bias,
         tf.transpose(factors32),
         bias32,
@@ -272,7 +283,8 @@ def scores_float32(rows32: tf.Tensor, terms: Terms) -> tf.Tensor:
 
 def scores_float64(rows: tf.Tensor, terms: Terms) -> tf.Tensor:
     """Compute the scores of rows (n, n_features) and all units, (n, n_units)."""
-    return terms.bias + tf.matmul(spread_out(rows, terms.is_incomplete), terms.factors)
+    rows = spread_out(rows, terms.is_incomplete)
+    return terms.bias + tf.matmul(rows, terms.factors, transpose_b=True)
 
 
 def _is_close(norms: tf.Tensor, bounds: Bounds) -> tf.Tensor:

@@ -32,20 +32,24 @@ _MOST_FUSED_UNITS = 2**17  # more have more lanes than `search` can count
 _MIN_FUSED_SCORES = 2**31
 
 
-def one_graph(make: Callable[..., tf.types.experimental.PolymorphicFunction]) -> Callable:
+def one_graph(make: Callable[..., Any]) -> Callable:
     """Decorate a function that makes a graph so that each is traced once, by whatever thread.
 
-    Every dimension in the graphs' signatures is None (but for the number of features in those that
-    fuse few of them): one trace serves all shapes. What comes back takes and returns tensors.
+    Or several graphs, a tuple. Every dimension in the graphs' signatures is None (but for the
+    number of features in those that fuse few of them): one trace serves all shapes. What comes
+    back takes and returns tensors.
     """
 
     @functools.cache
-    def traced(*kind: Any) -> Graph:
+    def traced(*kind: Any) -> Graph | tuple[Graph, ...]:
         with _garbage_kept():
-            return _unchecked(make(*kind).get_concrete_function())
+            made = make(*kind)
+            if isinstance(made, tuple):
+                return tuple(_unchecked(each.get_concrete_function()) for each in made)
+            return _unchecked(made.get_concrete_function())
 
     @functools.wraps(traced)
-    def locked(*kind: Any) -> Graph:
+    def locked(*kind: Any) -> Any:
         with _tracing:
             return traced(*kind)
 
