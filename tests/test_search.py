@@ -315,6 +315,39 @@ def test_compiled_searches_find_the_same_units(compiles, dtype, n_units):
     assert_array_equal(compiled, np.concatenate(parts))
 
 
+def test_lowest_of_each_row_by_integers_is_that_of_its_numbers():
+    import tensorflow as tf
+
+    from sklearn_tfsom._tf.lowest import _lowest_of_rows
+
+    rng = np.random.RandomState(0)
+    values = rng.normal(size=(500, 48)).astype(np.float32)
+    values[:100] = np.abs(values[:100])
+    values[100:200] *= np.float32(1e-30)
+    values[200:300, :40] = np.inf
+    values[300:310, 5] = -np.inf
+    values[310:320] = -np.float32(3e38)
+    values[320:330] = np.where(rng.rand(10, 48) < 0.5, 0.0, -0.0)
+    lowest = tf.function(_lowest_of_rows, jit_compile=True)(values)
+    assert_array_equal(lowest, values.min(axis=1))
+
+
+@pytest.mark.parametrize("n_units", [1, 15, 16, 17, 100, 400, 704, 2000, 2**17, 2**28])
+@pytest.mark.parametrize("is_fused", [False, True])
+def test_layers_hold_all_units_and_little_else(n_units, is_fused):
+    import tensorflow as tf
+
+    from sklearn_tfsom._tf.graphs import _MOST_FUSED_UNITS
+    from sklearn_tfsom._tf.lowest import FUSED_LAYERS, layers_for
+
+    n_units = min(n_units, _MOST_FUSED_UNITS) if is_fused else n_units
+    n_layers, n_lanes = map(int, layers_for(tf.constant(n_units), is_fused=is_fused))
+    assert n_lanes % 16 == 0
+    assert n_units <= n_layers * n_lanes < n_units + (16 * FUSED_LAYERS if is_fused else n_lanes)
+    most = max(n_layers, n_lanes)
+    assert most * (2**16 + most) < 2**31  # what `_near` may sum up
+
+
 def test_compiled_training_equals_training_by_parts(compiles):
     rng = np.random.RandomState(0)
     X = rng.normal(size=(30_000, 3))

@@ -62,7 +62,7 @@ def _nearest_tiles(
 ) -> tuple[tf.types.experimental.PolymorphicFunction, tf.types.experimental.PolymorphicFunction]:
     """Make the graphs of a search of many tiles: of what it needs of a codebook, and its own.
 
-    Each chunk would make these terms anew, which takes 4 ms for 400 x 784.
+    For each chunk these terms would be made anew, which takes 2.4 ms for 400 x 784.
     """
     traced: list[Terms] = []
 

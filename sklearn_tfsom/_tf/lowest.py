@@ -34,8 +34,8 @@ def bmus_by_score(
 
     In two levels: the minimum over all layers for each lane, which is one vector instruction for
     16 scores, then the lane and the layer where the lowest stands. Only the first level touches
-    all scores, and no argmin is needed, which compares one by one. Under XLA an epoch's search
-    thus takes 3 ms at 100,000 samples and 400 units where an argmin in TensorFlow takes 8.
+    all scores, and no argmin is needed, which compares one by one. Under XLA the search among the
+    scores of 100,000 samples and 400 units thus takes 4 ms; an argmin in TensorFlow takes 9.
 
     Parameters
     ----------

@@ -16,7 +16,7 @@ _MIN_CSR_FEATURES = 32
 # Rows that are summed up at once: enough for the sums of all units, (n_units x n_features), to
 # cost little beside them. In tiles of the search, 64 rows at 40,000 units, they took longer than
 # the search itself.
-_CHUNK_ROWS = 2**14
+_CHUNK_ROWS = 2**15
 _MAX_CHUNK_ROWS = 2**16
 
 
