@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import math
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -22,7 +22,7 @@ from sklearn_tfsom._samples import INCOMPLETE_METRICS, Samples, map_tiles, row_s
 from sklearn_tfsom._workers import ALONE, Workers
 
 # Values that are looked at at a time.
-_TILE_VALUES = 2**20
+_TILE_VALUES, _TILES_AT_ONCE = 2**20, 16
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -150,9 +150,7 @@ def check_values(X: Any, owner: object, metric: str) -> bool:
             return bool(np.isfinite(np.einsum("ij->", values[rows])))
 
     tiles = row_slices(len(values), max(1, _TILE_VALUES // values.shape[1]))
-    for rows, is_finite in zip(tiles, map_tiles(has_finite_sum, tiles), strict=True):
-        if is_finite:
-            continue
+    for rows in _each_that_fails(has_finite_sum, tiles):
         tile = values[rows]
         assert_all_finite(
             tile, allow_nan=True, estimator_name=type(owner).__name__, input_name="X"
@@ -181,6 +179,13 @@ def check_values(X: Any, owner: object, metric: str) -> bool:
                 f"Sample {sample} of X is missing (NaN) in all its features. Remove it."
             )
     return has_missing
+
+
+def _each_that_fails(check: Callable[[slice], bool], tiles: list[slice]) -> Iterator[slice]:
+    """Check tiles, some at a time: those of a memory map are not to be read a second time."""
+    for some in row_slices(len(tiles), _TILES_AT_ONCE):
+        passed = map_tiles(check, tiles[some])
+        yield from (tile for tile, passes in zip(tiles[some], passed, strict=True) if not passes)
 
 
 def check_features_known(samples: Samples, workers: Workers = ALONE) -> None:

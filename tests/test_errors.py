@@ -566,6 +566,32 @@ class TestNeighborhoodFunctions:
         assert_array_equal(own.codebook_, built_in.fit(X).codebook_)
 
 
+@pytest.mark.parametrize("n_at_once", [1, 2, 16])
+def test_large_data_are_checked_tile_by_tile_in_their_order(n_at_once, monkeypatch):
+    from sklearn_tfsom import _validation
+
+    monkeypatch.setattr(_validation, "_TILE_VALUES", 12)  # 4 rows
+    monkeypatch.setattr(_validation, "_TILES_AT_ONCE", n_at_once)
+    rng = np.random.default_rng(0)
+    large = rng.random((41, 3))
+    som = TFSOM(**SMALL).fit(large)
+    large[::5, 1] = NAN
+    TFSOM(**SMALL).fit(large)
+    empty, infinite = large.copy(), large.copy()
+    empty[22] = NAN
+    infinite[38, 0] = INF
+    both = np.where(np.arange(41)[:, None] == 22, NAN, infinite)
+    last = np.where(np.arange(41)[:, None] == 40, NAN, large)
+    for bad, message in [
+        (empty, r"Sample 22 of X is missing \(NaN\)"),
+        (infinite, "Input X contains infinity"),
+        (both, r"Sample 22 of X is missing \(NaN\)"),
+        (last, r"Sample 40 of X is missing \(NaN\)"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            som.predict(bad)
+
+
 BAD_DATA = {
     "no value": (
         np.where(np.arange(12)[:, None] == 4, NAN, X),

@@ -40,7 +40,7 @@ def counting():
 
     def forget_graphs():
         for graph in (
-            inference._nearest_rows,
+            inference._nearest_tiles,
             training_graphs.epoch_graph,
             training_graphs.piece_graph,
         ):

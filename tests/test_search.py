@@ -281,7 +281,7 @@ def test_graphs_are_traced_once_for_all_shapes(monkeypatch):
     for n_samples, n_features in ((2, 60), (65, 1), (200, 2)):
         use_everything(n_samples, n_features, (13, 8))
     assert not traced
-    inference._nearest_rows.__wrapped__.cache_clear()
+    inference._nearest_tile.__wrapped__.cache_clear()
     use_everything(20, 3, (2, 3))
     assert traced  # the counters count
 
@@ -313,6 +313,20 @@ def test_compiled_searches_find_the_same_units(compiles, dtype, n_units):
     assert_array_equal(distances, plain_distances)
     parts = [nearest(part, codebook)[0] for part in np.array_split(X, 30)]
     assert_array_equal(compiled, np.concatenate(parts))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("n_parts", "n_values"), [(0, 5), (1, 1), (3, 7), (2, 64), (4, 1000)])
+def test_all_parts_of_memory_for_chunks_are_aligned(n_parts, n_values, dtype):
+    from sklearn_tfsom._tf.frame import aligned_parts
+
+    parts = aligned_parts(n_parts, n_values, np.dtype(dtype))
+    assert len(parts) == n_parts
+    for part in parts:
+        assert part.ctypes.data % 64 == 0
+        assert len(part) >= n_values
+        assert part.flags.c_contiguous
+        assert part.dtype == dtype
 
 
 def test_lowest_of_each_row_by_integers_is_that_of_its_numbers():

@@ -164,6 +164,16 @@ def aligned(n_values: int, dtype: np.dtype) -> NDArray:
     return store[first : first + n_bytes].view(dtype)
 
 
+def aligned_parts(n_parts: int, n_values: int, dtype: np.dtype) -> NDArray:
+    """Return such memory for several, (n_parts, at least n_values), which is one piece.
+
+    glibc keeps that for the next call, up to 32 MiB; several pieces it gives back, and the system
+    makes each page anew. The search of 100,000 x 64 in four chunks takes 23 ms instead of 25.
+    """
+    n_values += -n_values % _ALIGNMENT
+    return aligned(n_parts * n_values, dtype).reshape(n_parts, n_values)
+
+
 def load(
     samples: Samples,
     rows: slice,

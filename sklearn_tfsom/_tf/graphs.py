@@ -26,7 +26,7 @@ _searched: collections.Counter[tuple[Any, ...]] = collections.Counter()
 
 # Up to so many features scores are computed where they are compared, by `search.bmus_by_lane`.
 _MOST_FUSED_FEATURES = 8
-_MOST_FUSED_UNITS = 2**17  # more have more lanes than `search` can count
+_MOST_FUSED_UNITS = 2**17  # in 2**14 lanes: indices and counts of more do not share an int32
 
 # That takes graphs of their own, 0.7 s with the compilation, and saves 0.06 to 0.18 ns a score.
 _MIN_FUSED_SCORES = 2**31
@@ -35,9 +35,9 @@ _MIN_FUSED_SCORES = 2**31
 def one_graph(make: Callable[..., Any]) -> Callable:
     """Decorate a function that makes a graph so that each is traced once, by whatever thread.
 
-    Or several graphs, a tuple. Every dimension in the graphs' signatures is None (but for the
-    number of features in those that fuse few of them): one trace serves all shapes. What comes
-    back takes and returns tensors.
+    Or several graphs, a tuple. Every dimension in the graphs' signatures is None, but for what no
+    shape of data changes (and the number of features in those that fuse few of them): one trace
+    serves all shapes. What comes back takes and returns tensors.
     """
 
     @functools.cache

@@ -14,7 +14,7 @@ from sklearn_tfsom._tf import sparse
 from sklearn_tfsom._tf.absolute import is_absolute
 from sklearn_tfsom._tf.exact import Layout, Terms, search_terms
 from sklearn_tfsom._tf.few import FEW_DIFFERENCES, few_nearest
-from sklearn_tfsom._tf.frame import TOO_FAR, Frame, aligned, extent, load
+from sklearn_tfsom._tf.frame import TOO_FAR, Frame, aligned_parts, extent, load
 from sklearn_tfsom._tf.graphs import one_graph
 from sklearn_tfsom._tf.search import TILING_SIGNATURE, Tiling, search_rows, tile_rows
 from sklearn_tfsom._tf.several import several_bmus
@@ -37,7 +37,7 @@ _OF_CODEBOOK = [
 
 
 @one_graph
-def _nearest_rows(
+def _nearest_tile(
     dtype: tf.DType, is_incomplete: bool, geometry: str
 ) -> tf.types.experimental.PolymorphicFunction:
     """Make the graph of a search of a single tile."""
@@ -50,7 +50,7 @@ def _nearest_rows(
         rounded: tf.Tensor,
     ) -> list[tf.Tensor]:
         terms = search_terms(codebook, rounded, is_incomplete, geometry, center=center)
-        return _searched(rows, norms, terms)
+        return _search_of(rows, norms, terms)
 
     signature = [*_rows(dtype), *_OF_CODEBOOK]
     return tf.function(nearest, input_signature=signature, autograph=False)
@@ -76,7 +76,7 @@ def _nearest_tiles(
 
     def nearest(rows: tf.Tensor, norms: tf.Tensor, *given: tf.Tensor) -> list[tf.Tensor]:
         tiling, tensors = given[: len(TILING_SIGNATURE)], given[len(TILING_SIGNATURE) :]
-        return _searched(rows, norms, traced[0].with_tensors(tensors), *tiling)
+        return _search_of(rows, norms, traced[0].with_tensors(tensors), *tiling)
 
     of_terms = [*_OF_CODEBOOK, tf.TensorSpec([], tf.int32)]
     first = tf.function(prepare, input_signature=of_terms, autograph=False)
@@ -90,7 +90,7 @@ def _rows(dtype: tf.DType, n_fused: int = 0) -> list[tf.TensorSpec]:
     return [tf.TensorSpec([None, n_fused or None], dtype), _VECTOR]
 
 
-def _searched(
+def _search_of(
     rows: tf.Tensor, norms: tf.Tensor, terms: Terms, *tiling: tf.Tensor
 ) -> list[tf.Tensor]:
     bmus, apart = search_rows(rows, norms, terms, *tiling)
@@ -170,7 +170,7 @@ def nearest(
         n_rows = n_tile * max(1, -(-n_tiles // n_chunks))
         tiling = Tiling.of(samples, n_tile, n_units, n_columns=n_columns, n_samples=n_samples)
         if tiling is None:
-            find, given = _nearest_rows(*kind), of_codebook
+            find, given = _nearest_tile(*kind), of_codebook
         else:
             prepare, find = _nearest_tiles(*kind, *tiling.kind)
             given = tiling.inputs()
@@ -179,9 +179,9 @@ def nearest(
     # Several at a time: while one is loaded, TensorFlow has another. What they are loaded into is
     # used again: freed by threads, much of it would stay with the process.
     chunks = row_slices(n_samples, n_rows)
-    n_stores, n_values = n_threads_for(chunks), min(n_rows, n_samples) * n_features
+    n_values = min(n_rows, n_samples) * n_features
     free: queue.SimpleQueue[NDArray] = queue.SimpleQueue()
-    for store in np.split(aligned(n_stores * n_values, dtype), n_stores):
+    for store in aligned_parts(n_threads_for(chunks), n_values, dtype):
         free.put(store)
 
     def fill(rows: slice) -> bool:

@@ -9,7 +9,6 @@ import tensorflow as tf
 
 # Units are searched in layers of a multiple of so many lanes, see `bmus_by_score`: one vector.
 _LANES = 16
-_MAX_LANES = 2**14  # for indices and counts of both to share an int32
 
 # Where scores are computed lane by lane, there are so many layers.
 FUSED_LAYERS = 8
@@ -22,8 +21,8 @@ def layers_for(n_units: tf.Tensor, *, is_fused: bool = False) -> tuple[tf.Tensor
     # About as many layers as lanes, so that little is left after the first level, and little added
     # to fill the last layer: 400 units are 25 of 16. In 13 of 32, which makes 416, an epoch of
     # 60,000 x 784 takes 4 ms more.
-    root = tf.cast(tf.round(tf.sqrt(tf.cast(n_units, tf.float64)) / _LANES), tf.int32)
-    n_lanes = _LANES * tf.clip_by_value(root, 1, _MAX_LANES // _LANES)
+    n_vectors = tf.cast(tf.round(tf.sqrt(tf.cast(n_units, tf.float64)) / _LANES), tf.int32)
+    n_lanes = _LANES * tf.maximum(n_vectors, 1)
     return -(-n_units // n_lanes), n_lanes
 
 
@@ -40,7 +39,8 @@ def bmus_by_score(
     Parameters
     ----------
     scores : Tensor of float32, shape (n, n_layers, n_lanes)
-        Unit u stands in layer ``u // n_lanes``, lane ``u % n_lanes``.
+        Unit u stands in layer ``u // n_lanes``, lane ``u % n_lanes``; n_lanes is a multiple of
+        `_LANES`.
     margin : Tensor of float32, shape (n,)
     is_compiled : bool, default=False
         Whether XLA compiles this.
@@ -59,7 +59,7 @@ def bmus_by_score(
 
     lane_lowest = tf.reduce_min(scores, axis=1)
     lowest = _lowest_of_rows(lane_lowest) if is_compiled else tf.reduce_min(lane_lowest, axis=1)
-    return _found(lane_lowest, lowest, layers_of, margin)
+    return _units_found(lane_lowest, lowest, layers_of, margin)
 
 
 def bmus_by_lane(
@@ -100,10 +100,10 @@ def bmus_by_lane(
         return functools.reduce(tf.add, products) + tf.gather(by_lane[0], lane)
 
     lane_lowest = functools.reduce(tf.minimum, map(layer, range(FUSED_LAYERS)))
-    return _found(lane_lowest, _lowest_of_rows(lane_lowest), layers_of, margin)
+    return _units_found(lane_lowest, _lowest_of_rows(lane_lowest), layers_of, margin)
 
 
-def _found(
+def _units_found(
     lane_lowest: tf.Tensor,
     lowest: tf.Tensor,
     layers_of: Callable[[tf.Tensor], tf.Tensor],

@@ -132,7 +132,7 @@ def _compiled_among(is_incomplete: bool, geometry: str, n_fused: int) -> Callabl
 
     There each level of `bmus_by_score` runs as one loop, at half the price, and what is done for
     each row is done beside it; `bmus_by_lane` is slow without. But XLA compiles for each shape of
-    a tile and number of units (110 ms), so that it is for large data only.
+    a tile and number of units (100 ms), so that it is for large data only.
     """
     find = bmus_by_lane if n_fused else functools.partial(bmus_by_score, is_compiled=True)
 

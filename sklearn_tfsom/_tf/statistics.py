@@ -93,7 +93,8 @@ def statistics(rows: Rows, terms: Terms, *tiling: tf.Tensor) -> Statistics:
     n_tile = tiling[0]
     # Two at a time, so that one at the end would go alone: on 200x200 units an epoch of 100,000
     # samples took 32 us a unit in chunks of 2^16 and of what is left, 28 in two halves.
-    most = tf.clip_by_value(4 * n_units, _CHUNK_ROWS, _MAX_CHUNK_ROWS)
+    least = _CHUNK_ROWS // 2 if terms.is_incomplete else _CHUNK_ROWS  # these are spread out
+    most = tf.clip_by_value(4 * n_units, least, _MAX_CHUNK_ROWS)
     n_chunks = 2 * -(-n_samples // (2 * most))
     n_chunk = n_tile * -(-n_samples // (n_chunks * n_tile))
 
