@@ -24,7 +24,7 @@ _tracing = threading.Lock()
 _MIN_COMPILED_ROWS = 2**19
 _searched: collections.Counter[tuple[Any, ...]] = collections.Counter()
 
-# Up to so many features scores are computed where they are compared, by `search.bmus_by_lane`.
+# Up to so many features scores are computed where they are compared, by `lowest.bmus_by_lane`.
 _MOST_FUSED_FEATURES = 8
 _MOST_FUSED_UNITS = 2**17  # in 2**14 lanes: indices and counts of more do not share an int32
 
