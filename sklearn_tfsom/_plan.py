@@ -224,7 +224,7 @@ def _begin(
                 "they have no direction, and no distance to learn from."
             )
     if workers.are_several and has_missing:
-        samples = samples.marked_as_incomplete()
+        samples = samples.marked(has_missing=True)
     valid.check_features_known(samples, workers)
     needs_directions = isinstance(som.grid_size, str) or _starts_from_pca(som)
     n_directions = 2 if needs_directions else 0

@@ -48,6 +48,9 @@ class Samples:
         Which rows are meant; all by default.
     has_missing : bool, default=None
         Whether values are missing (NaN), where it is known.
+    look : callable, default=None
+        Finds that out, where it is not known, when it is first asked for. It may raise, for data
+        that are not valid.
 
     Attributes
     ----------
@@ -66,9 +69,10 @@ class Samples:
         rows: NDArray[np.int64] | None = None,
         *,
         has_missing: bool | None = None,
+        look: Callable[[], bool] | None = None,
     ) -> None:
         self._X, self.metric, self._rows = X, metric, rows
-        self._has_missing = has_missing
+        self._has_missing, self._look = has_missing, look
         self.shape: tuple[int, int] = (X.shape[0] if rows is None else len(rows), X.shape[1])
         self.dtype: np.dtype[Any] = np.dtype(np.float32 if X.dtype == np.float32 else np.float64)
         self.geometry = geometry_of(metric)
@@ -97,7 +101,8 @@ class Samples:
     def take(self, rows: NDArray[np.int64] | slice) -> Samples:
         """Return some of the samples; on disk they are left there."""
         index = rows if self._rows is None else self._rows[rows]
-        has_missing = None if self._has_missing else self._has_missing
+        known = self._has_missing if self._look is None else self.has_missing
+        has_missing = None if known else known
         if isinstance(index, slice) or not self.is_on_disk:
             return Samples(self._X[index], self.metric, has_missing=has_missing)
         return Samples(self._X, self.metric, index, has_missing=has_missing)
@@ -127,14 +132,22 @@ class Samples:
     def has_missing(self) -> bool:
         """Whether values are missing (NaN)."""
         if self._has_missing is None:
-            self._has_missing = not self.is_sparse and any(
-                bool(np.isnan(self.raw(rows).min())) for rows in self.tiles()
-            )
+            self._has_missing = (self._look or self._holds_nan)()
         return self._has_missing
 
-    def marked_as_incomplete(self) -> Samples:
-        """Return the same samples, which are to be dealt with as if values were missing."""
-        return Samples(self._X, self.metric, self._rows, has_missing=True)
+    @property
+    def is_looked_at(self) -> bool:
+        """Whether it is known if values are missing."""
+        return self._has_missing is not None
+
+    def marked(self, *, has_missing: bool) -> Samples:
+        """Return the same samples, to be dealt with as if values were missing, or as complete."""
+        return Samples(self._X, self.metric, self._rows, has_missing=has_missing)
+
+    def _holds_nan(self) -> bool:
+        return not self.is_sparse and any(
+            bool(np.isnan(self.raw(rows).min())) for rows in self.tiles()
+        )
 
     def have_direction(self) -> NDArray[np.bool_]:
         """Say which samples have a direction: all but those of zeros only."""
@@ -146,16 +159,30 @@ def geometry_of(metric: str) -> str:
     return "spherical" if metric in _SPHERICAL_METRICS else metric
 
 
-def map_tiles(function: Callable[[slice], _Result], tiles: list[slice]) -> list[_Result]:
+def map_tiles(
+    function: Callable[[slice], _Result],
+    tiles: list[slice],
+    meanwhile: Callable[[], None] | None = None,
+) -> list[_Result]:
     """Call a function for all tiles, in a few threads; return what it gives in their order.
+
+    What is to be done meanwhile is done in this thread, and before a single tile.
 
     Not for NumPy's large products, which wait for each other's threads: they would take twice as
     long. NumPy's error state is each thread's own.
     """
+    meanwhile = meanwhile or _nothing
     if len(tiles) < 2:
+        meanwhile()
         return [function(tile) for tile in tiles]
     with ThreadPoolExecutor(n_threads_for(tiles)) as pool:
-        return list(pool.map(function, tiles))
+        results = pool.map(function, tiles)
+        meanwhile()
+        return list(results)
+
+
+def _nothing() -> None:
+    pass
 
 
 def n_threads_for(tiles: list[slice]) -> int:

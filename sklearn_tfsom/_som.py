@@ -682,7 +682,7 @@ class TFSOM(
         InvalidParameterError
             Where `n_bmus` is not an int from 1 to n_units.
         """
-        samples = self._check_fitted_data(X)
+        samples = self._check_fitted_data(X, is_search=True)
         valid.check_value("n_bmus", self, n_bmus, [valid.integer(1, len(self.codebook_))])
         bmus = self._nearest(samples, int(n_bmus))
         shape = len(samples) if n_bmus == 1 else bmus.shape
@@ -873,7 +873,8 @@ class TFSOM(
         n_units = len(self.codebook_)  # no attribute before fit: so scikit-learn learns of it
         return 2 if self.features == "coordinates" else n_units
 
-    def _check_data(self, X: Any, *, reset: bool) -> Samples:
+    def _check_data(self, X: Any, *, reset: bool, is_search: bool = False) -> Samples:
+        """Check data; dense values that are searched at once are looked at there."""
         metric = self.metric if reset else self._metric
         if scipy.sparse.issparse(X) and metric not in SPARSE_METRICS:
             right = f"one of {', '.join(map(repr, SPARSE_METRICS))} for sparse X"
@@ -896,12 +897,14 @@ class TFSOM(
         if scipy.sparse.issparse(X) and not X.has_canonical_format:
             X = X.copy()
             X.sum_duplicates()
-        has_missing = valid.check_values(X, self, metric)
-        return Samples(X, metric, has_missing=has_missing)
+        look = functools.partial(valid.check_values, X, self, metric)
+        if is_search and not scipy.sparse.issparse(X):
+            return Samples(X, metric, look=look)
+        return Samples(X, metric, has_missing=look())
 
-    def _check_fitted_data(self, X: Any) -> Samples:
+    def _check_fitted_data(self, X: Any, *, is_search: bool = False) -> Samples:
         check_is_fitted(self)
-        return self._check_data(X, reset=False)
+        return self._check_data(X, reset=False, is_search=is_search)
 
     def _topographic_error(
         self, plan: Plan, codebook: NDArray[np.float64], workers: Workers

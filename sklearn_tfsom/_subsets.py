@@ -83,7 +83,7 @@ class Subsets:
             chosen, weights = np.array([0]), np.zeros(1)
         samples = self.samples.take(chosen)
         if self.workers.are_several and self.samples.has_missing:
-            samples = samples.marked_as_incomplete()
+            samples = samples.marked(has_missing=True)
         return samples, weights
 
     def _share(self, size: int) -> float:

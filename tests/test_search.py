@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn_tfsom import TFSOM
 from sklearn_tfsom._grid import Grid
 from sklearn_tfsom._neighborhood import kernels
-from sklearn_tfsom._samples import Samples
+from sklearn_tfsom._samples import Samples, as_codebook
 from sklearn_tfsom._subsets import Subsets
 from sklearn_tfsom._tf.startup import tensorflow_core
 from sklearn_tfsom._workers import ALONE
@@ -191,6 +191,95 @@ def test_a_chunk_that_fails_does_not_keep_the_others_waiting(monkeypatch):
     with pytest.raises(RuntimeError, match="unreadable"):
         nearest(rng.normal(size=(700, 6)), rng.normal(size=(30, 6)))
     assert queues[0].qsize() == inference.n_threads_for([slice(0)] * 14)
+
+
+@pytest.mark.parametrize("n_bmus", [1, 2])
+def test_what_fails_beside_the_loading_is_raised(monkeypatch, n_bmus):
+    """Those who have loaded a chunk wait for what is made of the codebook."""
+    tensorflow_core()
+    from sklearn_tfsom._tf import inference
+
+    def failing(*_):
+        raise RuntimeError("no extent")
+
+    rng = np.random.RandomState(0)
+    monkeypatch.setattr(inference, "extent", failing)
+    monkeypatch.setattr(inference, "tile_rows", lambda *_: 16)
+    monkeypatch.setattr(inference, "_CHUNK_VALUES", 300)
+    monkeypatch.setattr(inference, "FEW_DIFFERENCES", 0)
+    for n_samples in (10, 700):
+        with pytest.raises(RuntimeError, match="no extent"):
+            nearest(rng.normal(size=(n_samples, 6)), rng.normal(size=(30, 6)), n_bmus)
+
+
+class Looked:
+    """Samples that count how often they are looked at, and read."""
+
+    def __init__(self, X, metric="euclidean", error=None):
+        self.n_looks, self.n_rows = 0, 0
+        counting = self
+
+        class Counted(Samples):
+            def raw(self, rows):
+                tile = super().raw(rows)
+                counting.n_rows += len(tile)
+                return tile
+
+            def marked(self, *, has_missing):
+                return Counted(self._X, self.metric, has_missing=has_missing)
+
+        def look():
+            self.n_looks += 1
+            if error is not None:
+                raise error
+            return bool(np.isnan(X).any())
+
+        self.samples = Counted(X, metric, look=look)
+
+
+@pytest.mark.parametrize("n_bmus", [1, 2])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("metric", ["euclidean", "cosine", "manhattan"])
+@pytest.mark.parametrize("n_samples", [10, 300, 700])
+def test_complete_samples_are_read_once(monkeypatch, n_bmus, dtype, metric, n_samples):
+    core = tensorflow_core()
+    from sklearn_tfsom._tf import inference
+
+    monkeypatch.setattr(inference, "tile_rows", lambda *_: 16)
+    monkeypatch.setattr(inference, "_CHUNK_VALUES", 600)
+    monkeypatch.setattr(inference, "FEW_DIFFERENCES", 0)
+    rng = np.random.RandomState(0)
+    X = rng.normal(size=(n_samples, 6)).astype(dtype)
+    codebook = as_codebook(rng.normal(size=(30, 6)), metric)
+    expected = core.nearest(Samples(X, metric, has_missing=False), codebook, n_bmus)
+    looked = Looked(X, metric)
+    assert_array_equal(core.nearest(looked.samples, codebook, n_bmus), expected)
+    assert looked.n_looks == 0
+    assert looked.n_rows == n_samples + min(n_samples, inference._FIRST_ROWS)
+
+
+@pytest.mark.parametrize("n_bmus", [1, 2])
+@pytest.mark.parametrize("where", [0, 100, 699])
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e30, 1e200])
+@pytest.mark.parametrize("metric", ["euclidean", "manhattan"])
+def test_samples_that_are_not_as_hoped_are_looked_at(monkeypatch, n_bmus, where, value, metric):
+    core = tensorflow_core()
+    from sklearn_tfsom._tf import inference
+
+    monkeypatch.setattr(inference, "tile_rows", lambda *_: 16)
+    monkeypatch.setattr(inference, "_CHUNK_VALUES", 600)
+    rng = np.random.RandomState(0)
+    X, codebook = rng.normal(size=(700, 6)), rng.normal(size=(30, 6))
+    X[where, 3] = value
+    known = Samples(X, metric, has_missing=bool(np.isnan(value)))
+    looked = Looked(X, metric, ValueError("infinity") if np.isinf(value) else None)
+    if np.isinf(value) or (value == 1e200 and (metric == "euclidean" or n_bmus == 2)):
+        with pytest.raises(ValueError, match="infinity" if np.isinf(value) else "too large"):
+            core.nearest(looked.samples, codebook, n_bmus)
+    else:
+        expected = core.nearest(known, codebook, n_bmus)
+        assert_array_equal(core.nearest(looked.samples, codebook, n_bmus), expected)
+    assert looked.n_looks == (value != 1e30)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

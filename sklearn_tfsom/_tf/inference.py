@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import queue
+import threading
+from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +28,9 @@ if TYPE_CHECKING:
 # Values of a chunk of tiles that is searched in one call: 16 MiB of float32. So many tiles are at
 # least two chunks: 100,000 x 64 take 22 ms instead of 25.
 _CHUNK_VALUES, _MANY_TILES = 2**22, 8
+
+# Rows that tell whether to try as if all were complete.
+_FIRST_ROWS = 64
 
 _VECTOR = tf.TensorSpec([None], tf.float64)
 
@@ -126,6 +132,7 @@ def nearest(
     Parameters
     ----------
     samples : Samples
+        Where it is not known whether values are missing, they are looked at only if that matters.
     codebook : ndarray, shape (n_units, n_features)
         Both in data units.
     n_bmus : int, default=1
@@ -141,59 +148,111 @@ def nearest(
     Raises
     ------
     ValueError
-        Where squared distances leave float64's range.
+        Where squared distances leave float64's range, or a look at the samples raises it.
     """
     if samples.is_sparse:
         return sparse.nearest(samples, codebook, n_bmus)
-    geometry = samples.geometry
     frame = Frame.of_search(codebook, samples.dtype)
     (n_samples, n_features), n_units = samples.shape, len(codebook)
     is_few = n_bmus == 1 and n_samples * n_features * n_units <= FEW_DIFFERENCES
-    if is_few and not is_absolute(geometry):
-        found = few_nearest(samples[:], codebook, frame, geometry)
+    if is_few and not is_absolute(samples.geometry):
+        samples = samples.marked(has_missing=samples.has_missing)  # looked at: they may be invalid
+        found = few_nearest(samples[:], codebook, frame, samples.geometry)
         if found is not None:
             return found
+    search = functools.partial(_nearest, codebook, frame, n_bmus, n_columns)
+    if not samples.is_looked_at and _begin_complete(samples):
+        found = search(samples.marked(has_missing=False), is_trial=True)
+        if found is not None:
+            return found
+    found = search(samples)
+    if found is None:
+        raise ValueError(TOO_FAR.format("float64"))
+    return found
+
+
+def _begin_complete(samples: Samples) -> bool:
+    """Say whether the first samples are complete: where some are not, these seldom are."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(samples.raw(slice(0, _FIRST_ROWS)).sum()))
+
+
+def _nearest(
+    codebook: NDArray,
+    frame: Frame,
+    n_bmus: int,
+    n_columns: int,
+    samples: Samples,
+    *,
+    is_trial: bool = False,
+) -> NDArray[np.int64] | None:
+    """Find the best-matching units in TensorFlow; None where distances are not finite.
+
+    On trial samples may hold anything: a square that is not finite ends it. So complete samples
+    are read once, where a look at them comes first they are read twice.
+    """
+    geometry = samples.geometry
+    (n_samples, n_features), n_units = samples.shape, len(codebook)
     # Where features are centered, float32 could not hold the differences of all samples.
     dtype = np.dtype(np.float64) if frame.center.any() else samples.dtype
     kind = tf.as_dtype(dtype), samples.has_missing, geometry
-    units = frame.enter(codebook)
-    parts = units, units.mean(axis=0), extent(units, frame, geometry)
-    of_codebook = [tf.constant(part, tf.float64) for part in parts]
-    bmus = np.empty((n_samples, n_bmus), dtype=np.int64)
     n_tile = tile_rows(n_units, n_features)
+    tiling = prepare = None
     if n_bmus > 1:
         n_rows, find = n_tile, _several_nearest_tile(*kind)
-        given = [*of_codebook, tf.constant(n_bmus)]
     else:
         n_tiles = -(-n_samples // n_tile)
         n_chunks = max(-(-n_samples * n_features // _CHUNK_VALUES), 1 + (n_tiles >= _MANY_TILES))
         n_rows = n_tile * max(1, -(-n_tiles // n_chunks))
         tiling = Tiling.of(samples, n_tile, n_units, n_columns=n_columns, n_samples=n_samples)
         if tiling is None:
-            find, given = _nearest_tile(*kind), of_codebook
+            find = _nearest_tile(*kind)
         else:
             prepare, find = _nearest_tiles(*kind, *tiling.kind)
-            given = tiling.inputs()
-            given += prepare(*of_codebook, given[-1])
+
+    def given_of_codebook() -> list[tf.Tensor]:
+        units = frame.enter(codebook)
+        parts = units, units.mean(axis=0), extent(units, frame, geometry)
+        of_codebook = [tf.constant(part, tf.float64) for part in parts]
+        if n_bmus > 1:
+            return [*of_codebook, tf.constant(n_bmus)]
+        if tiling is None or prepare is None:
+            return of_codebook
+        of_tiling = tiling.inputs()
+        return [*of_tiling, *prepare(*of_codebook, of_tiling[-1])]
 
     # Several at a time: while one is loaded, TensorFlow has another. What they are loaded into is
     # used again: freed by threads, much of it would stay with the process.
+    bmus = np.empty((n_samples, n_bmus), dtype=np.int64)
     chunks = row_slices(n_samples, n_rows)
     n_values = min(n_rows, n_samples) * n_features
     free: queue.SimpleQueue[NDArray] = queue.SimpleQueue()
     for store in aligned_parts(n_threads_for(chunks), n_values, dtype):
         free.put(store)
+    given: Future[list[tf.Tensor]] = Future()
+    is_over = threading.Event()
 
-    def fill(rows: slice) -> bool:
+    def fill(rows: slice) -> None:
         store = free.get()
         try:
+            if is_over.is_set():
+                return
             values, norms = load(samples, rows, frame, dtype, map, norms_dtype=dtype, into=store)
-            found, is_finite = find(values, tf.constant(norms), *given)
+            if is_trial and not np.isfinite(norms.max()):
+                is_over.set()
+                return
+            found, is_finite = find(values, tf.constant(norms), *given.result())
             bmus[rows] = np.atleast_2d(found.numpy()).T
+            if not is_finite:
+                is_over.set()
         finally:
             free.put(store)
-        return bool(is_finite)
 
-    if not all(map_tiles(fill, chunks)):
-        raise ValueError(TOO_FAR.format("float64"))
-    return bmus
+    def give() -> None:
+        try:
+            given.set_result(given_of_codebook())
+        except BaseException as error:
+            given.set_exception(error)  # those who wait for it raise it
+
+    map_tiles(fill, chunks, give)
+    return None if is_over.is_set() else bmus
