@@ -16,6 +16,9 @@ from pathlib import Path
 import numpy as np
 
 RESULTS = Path(__file__).resolve().parent / "results"
+# Seconds until threads that wait for more work, spinning, have fallen asleep (those of OpenMP and
+# OpenBLAS do so for 0.1 to 0.2 s): what is timed next is to have the machine to itself.
+REST = 0.4
 PACKAGES = ("sklearn-tfsom", "tensorflow", "scikit-learn", "numpy")
 
 
@@ -44,12 +47,13 @@ def alternate(tasks, n_rounds):
     return {name: np.array([each[name] for each in rounds[1:]]) for name in tasks}
 
 
-def warm_seconds_of(call, n_calls=1):
-    """Time one call after another one, as the mean of several.
+def warm_seconds_of(call, n_calls=1, rest=0.0):
+    """Time one call after another one, as the mean of several, some seconds after what was before.
 
     The first wakes the threads that it needs, and finds the memory for its results, after whatever
     ran before.
     """
+    time.sleep(rest)
     call()
     return seconds_of(call, n_calls)
 
@@ -144,9 +148,9 @@ def peak_mebibytes(call):
     return (kibibytes("VmHWM") - before) / 2**10
 
 
-def curved_data(n_samples, n_features, n_latent=3):
+def curved_data(n_samples, n_features, n_latent=3, seed=0):
     """Make samples on a curved sheet of few dimensions, with noise, each feature in [0, 1]."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     latent = rng.random((n_samples, n_latent))
     frequencies = 2 * rng.normal(size=(n_latent, n_features))
     phases = rng.uniform(0, 2 * np.pi, n_features)

@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 import numpy as np
 from adapters import ADAPTERS, Task
 from common import (
+    REST,
     alternate,
     curved_data,
     errors,
@@ -31,15 +32,12 @@ SHAPES = [
     ((50_000, 32), (50, 40)),
 ]
 N_EPOCHS = 10
-N_ROUNDS = 5
+N_ROUNDS = 7
 # A library that needs more seconds than this for a fit (by a fit of N_PILOT rows) is timed once,
 SLOW = 6.0
 # on as many rows as it can train on in this time.
 BUDGET = 30.0
 N_PILOT = 2000
-# Seconds until threads that wait for more work, spinning, have fallen asleep (those of OpenMP and
-# OpenBLAS do so for 0.1 to 0.2 s): the next library is to have the machine to itself.
-REST = 0.5
 
 
 def principal_plane(X, grid_shape):
@@ -63,10 +61,13 @@ class Trainer:
 
     def __init__(self, library, shape, grid_shape):
         sys.stdout = open(os.devnull, "w")  # some libraries print
-        X = curved_data(*shape)
-        radii = np.geomspace(max(grid_shape) / 4, 1, N_EPOCHS)
-        self._adapter = ADAPTERS[library]
-        self._task = Task(X, grid_shape, principal_plane(X, grid_shape), radii)
+        self._adapter, self._shape, self._grid_shape = ADAPTERS[library], shape, grid_shape
+
+    def load(self, data_set):
+        """Make the task for one of many data sets."""
+        X = curved_data(*self._shape, seed=data_set)
+        radii = np.geomspace(max(self._grid_shape) / 4, 1, N_EPOCHS)
+        self._task = Task(X, self._grid_shape, principal_plane(X, self._grid_shape), radii)
 
     def fit(self, n_samples):
         """Train on the first rows; return seconds."""
@@ -83,20 +84,38 @@ class Trainer:
 
 
 class RemoteTrainer:
-    """A `Trainer` in a process of its own: no library meets the threads of another."""
+    """A `Trainer` in a process of its own: no library meets the threads of another.
+
+    Attributes
+    ----------
+    errors : list of tuple
+        What `common.errors` says of each map of a whole data set: of the first one, the second ...
+    """
 
     def __init__(self, *arguments):
         self._pool = own_process()
         self._pool.submit(_start, *arguments).result()
+        self._call("load", 0)
+        self.errors = []
 
     def fit(self, n_samples):
         """Train on the first rows, after a rest; return seconds."""
         time.sleep(REST)
-        return self._pool.submit(_call, "fit", n_samples).result()
+        return self._call("fit", n_samples)
 
-    def errors(self):
-        """Measure the last map on all rows."""
-        return self._pool.submit(_call, "errors").result()
+    def measure(self):
+        """Measure the last map on all rows of its data set, and go on to the next one."""
+        self.errors.append(self._call("errors"))
+        self._call("load", len(self.errors))
+
+    def fit_and_measure(self):
+        """Train on all rows, and measure; return the seconds of the training."""
+        seconds = self.fit(None)
+        self.measure()
+        return seconds
+
+    def _call(self, method, *arguments):
+        return self._pool.submit(_call, method, *arguments).result()
 
 
 def _start(*arguments):
@@ -124,13 +143,15 @@ def distribution(library):
 def compare(shape, grid_shape, libraries, n_rounds):
     """Train the same map with each library: those that are fast in alternating rounds.
 
+    Each round has a data set of its own.
+
     Returns
     -------
     rows : list of dict
-    skipped : list of str
-        A line for each library that fails.
+    lines : list of str
+        How errors differ over all data sets, and one for each library that fails.
     """
-    trainers, n_trained, seconds, skipped = {}, {}, {}, []
+    trainers, n_trained, seconds, lines = {}, {}, {}, []
     for library in libraries:
         try:
             trainer = RemoteTrainer(library, shape, grid_shape)
@@ -139,23 +160,26 @@ def compare(shape, grid_shape, libraries, n_rounds):
             n_samples = int(shape[0] * min(1, BUDGET / estimate))
             once = trainer.fit(n_samples) * shape[0] / n_samples
         except Exception as error:  # whatever a library does must not stop the others
-            skipped.append(f"{library} is skipped: {type(error).__name__}: {error}.")
+            lines.append(f"{library} is skipped: {type(error).__name__}: {error}.")
             continue
         trainers[library], n_trained[library] = trainer, n_samples
         if estimate > SLOW:
             seconds[library] = np.array([once])
+            trainer.measure()
     fast = {
-        library: lambda trainer=trainer: trainer.fit(shape[0])
+        library: trainer.fit_and_measure
         for library, trainer in trainers.items()
         if library not in seconds
     }
     seconds = alternate(fast, n_rounds) | seconds
+    case = f"{shape[0]} x {shape[1]}, {grid_shape[0]} x {grid_shape[1]}"
+    lines += differences({library: trainers[library].errors for library in fast}, case)
     rows = []
     for library, times in sorted(seconds.items(), key=lambda item: np.median(item[1])):
-        quantization_error, _, topographic_error = trainers[library].errors()
+        quantization_error, _, topographic_error = trainers[library].errors[0]
         rows.append(
             {
-                "n x d, map": f"{shape[0]} x {shape[1]}, {grid_shape[0]} x {grid_shape[1]}",
+                "n x d, map": case,
                 "library": library,
                 "fit (s)": float(np.median(times)),
                 "minimum": float(times.min()),
@@ -165,7 +189,23 @@ def compare(shape, grid_shape, libraries, n_rounds):
                 "rows trained on": n_trained[library],
             }
         )
-    return rows, skipped
+    return rows, lines
+
+
+def differences(all_errors, case):
+    """Compare the errors of our maps with those of others, set by set."""
+    for ours in (library for library in all_errors if library.startswith("TFSOM")):
+        for other in (library for library in all_errors if not library.startswith("TFSOM")):
+            pairs = np.array([all_errors[ours], all_errors[other]])[:, :, [0, 2]]
+            differences = pairs[0] - pairs[1]
+            differences[:, 0] /= pairs[1, :, 0] / 100
+            means = differences.mean(axis=0)
+            deviations = differences.std(axis=0, ddof=1) / np.sqrt(len(differences))
+            yield (
+                f"{case}, {ours} against {other} on {len(differences)} data sets: quantization "
+                f"error {means[0]:+.3f} % (standard error {deviations[0]:.3f}), topographic error "
+                f"{means[1]:+.4f} ({deviations[1]:.4f})."
+            )
 
 
 def summary(rows):
@@ -210,22 +250,23 @@ def main():
     n_rounds = 3 if short else N_ROUNDS
     libraries = [library for library in ADAPTERS if is_installed(library)]
     skipped = [f"{name} is skipped: not installed." for name in ADAPTERS if name not in libraries]
-    rows = []
+    rows, lines = [], []
     for shape, grid_shape in SHAPES[:1] if short else SHAPES:
-        more, lines = compare(shape, grid_shape, libraries, n_rounds)
+        more, of_case = compare(shape, grid_shape, libraries, n_rounds)
         rows += more
-        skipped += lines
+        lines += of_case
     save(
         "libraries",
         "Libraries: the same map from the same start",
         {"": rows},
         [
             *summary(rows),
-            *dict.fromkeys(skipped),
+            *dict.fromkeys([*lines, *skipped]),
             f"A planar rectangular map, Gaussian neighborhood, {N_EPOCHS} epochs, its standard "
             "deviation falling exponentially from a quarter of the longer side to 1, from the "
             "plane of the principal components; float32 data on a curved sheet. All on the CPU. "
-            "Errors are measured alike, on all rows; 8 neighbors.",
+            "Errors are measured alike, on all rows; 8 neighbors. Each round has a data set of "
+            "its own, another sheet; the errors in the table are those of the first one.",
             f"Medians and minima of {n_rounds} alternating rounds, one more dropped, imports and "
             "compilation aside, each library in its own process and, since threads wait for more "
             f"work, spinning, {REST:g} s after the one before. Those that need more than "

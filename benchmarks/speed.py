@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 from common import (
+    REST,
     alternate,
     curved_data,
     errors,
@@ -86,10 +87,10 @@ def compare(shape, grid_size, dtype, n_rounds, many):
             "default epoch": lambda: per_iteration(train_by_default, 20, 40),
             "iteration": lambda: per_iteration(train_kmeans, 2, many),
             "pass": lambda: per_iteration(train_batches, 1, 3),
-            "som predict": lambda: warm_seconds_of(lambda: som.predict(X)),
-            "kmeans predict": lambda: warm_seconds_of(lambda: kmeans.predict(X)),
-            "som transform": lambda: warm_seconds_of(lambda: som.transform(X)),
-            "kmeans transform": lambda: warm_seconds_of(lambda: kmeans.transform(X)),
+            "som predict": lambda: warm_seconds_of(lambda: som.predict(X), 3, REST),
+            "kmeans predict": lambda: warm_seconds_of(lambda: kmeans.predict(X), 3, REST),
+            "som transform": lambda: warm_seconds_of(lambda: som.transform(X), 3, REST),
+            "kmeans transform": lambda: warm_seconds_of(lambda: kmeans.transform(X), 3, REST),
             "product": lambda: warm_seconds_of(product),
         },
         n_rounds,
@@ -247,6 +248,8 @@ def main():
             "search, sums and smoothing (Gaussian, radius 1, hexagonal); its time is the "
             f"difference between fits of {many} and 2 epochs. k-means: Lloyd, same start. A pass "
             "of MiniBatchKMeans goes through as many samples once.",
+            f"predict and transform: one call, {REST:g} s after what ran before (threads that "
+            "wait for more work, spinning, would take the cores from it), then the mean of three.",
             "A default epoch: a twentieth of the difference between fits of 40 and 20 epochs at "
             "the defaults, coarse to fine, on subsets, with the trial of the mirrored map.",
             "Errors are quantization errors: mean distances to the nearest center. Uniform data "

@@ -159,30 +159,16 @@ def geometry_of(metric: str) -> str:
     return "spherical" if metric in _SPHERICAL_METRICS else metric
 
 
-def map_tiles(
-    function: Callable[[slice], _Result],
-    tiles: list[slice],
-    meanwhile: Callable[[], None] | None = None,
-) -> list[_Result]:
+def map_tiles(function: Callable[[slice], _Result], tiles: list[slice]) -> list[_Result]:
     """Call a function for all tiles, in a few threads; return what it gives in their order.
-
-    What is to be done meanwhile is done in this thread, and before a single tile.
 
     Not for NumPy's large products, which wait for each other's threads: they would take twice as
     long. NumPy's error state is each thread's own.
     """
-    meanwhile = meanwhile or _nothing
     if len(tiles) < 2:
-        meanwhile()
         return [function(tile) for tile in tiles]
     with ThreadPoolExecutor(n_threads_for(tiles)) as pool:
-        results = pool.map(function, tiles)
-        meanwhile()
-        return list(results)
-
-
-def _nothing() -> None:
-    pass
+        return list(pool.map(function, tiles))
 
 
 def n_threads_for(tiles: list[slice]) -> int:

@@ -193,25 +193,6 @@ def test_a_chunk_that_fails_does_not_keep_the_others_waiting(monkeypatch):
     assert queues[0].qsize() == inference.n_threads_for([slice(0)] * 14)
 
 
-@pytest.mark.parametrize("n_bmus", [1, 2])
-def test_what_fails_beside_the_loading_is_raised(monkeypatch, n_bmus):
-    """Those who have loaded a chunk wait for what is made of the codebook."""
-    tensorflow_core()
-    from sklearn_tfsom._tf import inference
-
-    def failing(*_):
-        raise RuntimeError("no extent")
-
-    rng = np.random.RandomState(0)
-    monkeypatch.setattr(inference, "extent", failing)
-    monkeypatch.setattr(inference, "tile_rows", lambda *_: 16)
-    monkeypatch.setattr(inference, "_CHUNK_VALUES", 300)
-    monkeypatch.setattr(inference, "FEW_DIFFERENCES", 0)
-    for n_samples in (10, 700):
-        with pytest.raises(RuntimeError, match="no extent"):
-            nearest(rng.normal(size=(n_samples, 6)), rng.normal(size=(30, 6)), n_bmus)
-
-
 class Looked:
     """Samples that count how often they are looked at, and read."""
 

@@ -13,6 +13,10 @@ from sklearn_tfsom._tf.frame import Frame, extent
 # Up to so many differences between samples and units NumPy is done before a graph is called.
 FEW_DIFFERENCES = 2**16
 
+# Features whose squares are summed up plane by plane: row by row such short sums take three times
+# as long (160 us for 150 samples with 4 features and 100 units, instead of 45).
+_SHORT = 16
+
 
 def few_nearest(
     X: NDArray, codebook: NDArray, frame: Frame, geometry: str = "euclidean"
@@ -31,10 +35,15 @@ def few_nearest(
     far = FAR * math.sqrt(np.einsum("ij,ij->i", units, units).max())
     if not np.all(norms <= far**2):
         return None
-    differences = rows[:, None] - units
+    if X.shape[1] <= _SHORT:
+        differences = rows.T[:, :, None] - units.T[:, None]
+        is_missing, axes = is_missing.T[:, :, None], "kij,kij->ij"
+    else:
+        differences = rows[:, None] - units
+        is_missing, axes = is_missing[:, None], "ijk,ijk->ij"
     if has_missing:
-        np.copyto(differences, 0, where=is_missing[:, None])
-    squared = np.einsum("ijk,ijk->ij", differences, differences)
+        np.copyto(differences, 0, where=is_missing)
+    squared = np.einsum(axes, differences, differences)
     best = squared.min(axis=1)
 
     def within_rounding(size: float) -> NDArray[np.bool_]:

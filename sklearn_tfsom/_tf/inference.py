@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import queue
 import threading
-from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -197,29 +196,23 @@ def _nearest(
     dtype = np.dtype(np.float64) if frame.center.any() else samples.dtype
     kind = tf.as_dtype(dtype), samples.has_missing, geometry
     n_tile = tile_rows(n_units, n_features)
-    tiling = prepare = None
+    units = frame.enter(codebook)
+    parts = units, units.mean(axis=0), extent(units, frame, geometry)
+    of_codebook = [tf.constant(part, tf.float64) for part in parts]
     if n_bmus > 1:
         n_rows, find = n_tile, _several_nearest_tile(*kind)
+        given = [*of_codebook, tf.constant(n_bmus)]
     else:
         n_tiles = -(-n_samples // n_tile)
         n_chunks = max(-(-n_samples * n_features // _CHUNK_VALUES), 1 + (n_tiles >= _MANY_TILES))
         n_rows = n_tile * max(1, -(-n_tiles // n_chunks))
         tiling = Tiling.of(samples, n_tile, n_units, n_columns=n_columns, n_samples=n_samples)
         if tiling is None:
-            find = _nearest_tile(*kind)
+            find, given = _nearest_tile(*kind), of_codebook
         else:
             prepare, find = _nearest_tiles(*kind, *tiling.kind)
-
-    def given_of_codebook() -> list[tf.Tensor]:
-        units = frame.enter(codebook)
-        parts = units, units.mean(axis=0), extent(units, frame, geometry)
-        of_codebook = [tf.constant(part, tf.float64) for part in parts]
-        if n_bmus > 1:
-            return [*of_codebook, tf.constant(n_bmus)]
-        if tiling is None or prepare is None:
-            return of_codebook
-        of_tiling = tiling.inputs()
-        return [*of_tiling, *prepare(*of_codebook, of_tiling[-1])]
+            given = tiling.inputs()
+            given += prepare(*of_codebook, given[-1])
 
     # Several at a time: while one is loaded, TensorFlow has another. What they are loaded into is
     # used again: freed by threads, much of it would stay with the process.
@@ -229,7 +222,6 @@ def _nearest(
     free: queue.SimpleQueue[NDArray] = queue.SimpleQueue()
     for store in aligned_parts(n_threads_for(chunks), n_values, dtype):
         free.put(store)
-    given: Future[list[tf.Tensor]] = Future()
     is_over = threading.Event()
 
     def fill(rows: slice) -> None:
@@ -241,18 +233,12 @@ def _nearest(
             if is_trial and not np.isfinite(norms.max()):
                 is_over.set()
                 return
-            found, is_finite = find(values, tf.constant(norms), *given.result())
+            found, is_finite = find(values, tf.constant(norms), *given)
             bmus[rows] = np.atleast_2d(found.numpy()).T
             if not is_finite:
                 is_over.set()
         finally:
             free.put(store)
 
-    def give() -> None:
-        try:
-            given.set_result(given_of_codebook())
-        except BaseException as error:
-            given.set_exception(error)  # those who wait for it raise it
-
-    map_tiles(fill, chunks, give)
+    map_tiles(fill, chunks)
     return None if is_over.is_set() else bmus
