@@ -38,6 +38,7 @@ SLOW = 6.0
 # on as many rows as it can train on in this time.
 BUDGET = 30.0
 N_PILOT = 2000
+OURS = "TFSOM, coarse to fine"
 
 
 def principal_plane(X, grid_shape):
@@ -148,10 +149,13 @@ def compare(shape, grid_shape, libraries, n_rounds):
     Returns
     -------
     rows : list of dict
-    lines : list of str
-        How errors differ over all data sets, and one for each library that fails.
+        Times, and errors on the first data set.
+    apart : list of dict
+        How errors differ over all data sets.
+    skipped : list of str
+        A line for each library that fails.
     """
-    trainers, n_trained, seconds, lines = {}, {}, {}, []
+    trainers, n_trained, seconds, skipped = {}, {}, {}, []
     for library in libraries:
         try:
             trainer = RemoteTrainer(library, shape, grid_shape)
@@ -160,7 +164,7 @@ def compare(shape, grid_shape, libraries, n_rounds):
             n_samples = int(shape[0] * min(1, BUDGET / estimate))
             once = trainer.fit(n_samples) * shape[0] / n_samples
         except Exception as error:  # whatever a library does must not stop the others
-            lines.append(f"{library} is skipped: {type(error).__name__}: {error}.")
+            skipped.append(f"{library} is skipped: {type(error).__name__}: {error}.")
             continue
         trainers[library], n_trained[library] = trainer, n_samples
         if estimate > SLOW:
@@ -173,7 +177,7 @@ def compare(shape, grid_shape, libraries, n_rounds):
     }
     seconds = alternate(fast, n_rounds) | seconds
     case = f"{shape[0]} x {shape[1]}, {grid_shape[0]} x {grid_shape[1]}"
-    lines += differences({library: trainers[library].errors for library in fast}, case)
+    apart = list(differences({library: trainers[library].errors for library in fast}, case))
     rows = []
     for library, times in sorted(seconds.items(), key=lambda item: np.median(item[1])):
         quantization_error, _, topographic_error = trainers[library].errors[0]
@@ -189,23 +193,28 @@ def compare(shape, grid_shape, libraries, n_rounds):
                 "rows trained on": n_trained[library],
             }
         )
-    return rows, lines
+    return rows, apart, skipped
 
 
 def differences(all_errors, case):
-    """Compare the errors of our maps with those of others, set by set."""
-    for ours in (library for library in all_errors if library.startswith("TFSOM")):
-        for other in (library for library in all_errors if not library.startswith("TFSOM")):
-            pairs = np.array([all_errors[ours], all_errors[other]])[:, :, [0, 2]]
-            differences = pairs[0] - pairs[1]
-            differences[:, 0] /= pairs[1, :, 0] / 100
-            means = differences.mean(axis=0)
-            deviations = differences.std(axis=0, ddof=1) / np.sqrt(len(differences))
-            yield (
-                f"{case}, {ours} against {other} on {len(differences)} data sets: quantization "
-                f"error {means[0]:+.3f} % (standard error {deviations[0]:.3f}), topographic error "
-                f"{means[1]:+.4f} ({deviations[1]:.4f})."
-            )
+    """Compare the errors of our coarse-to-fine maps with those of others, set by set."""
+    for other in all_errors:
+        if OURS not in all_errors or other == OURS:
+            continue
+        pairs = np.array([all_errors[OURS], all_errors[other]])[:, :, [0, 2]]
+        apart = pairs[0] - pairs[1]
+        apart[:, 0] *= 100 / pairs[1, :, 0]
+        quantization, topographic = apart.mean(axis=0)
+        deviations = apart.std(axis=0, ddof=1) / np.sqrt(len(apart))
+        yield {
+            "n x d, map": case,
+            "library": other,
+            "data sets": len(apart),
+            "quantization error (%)": f"{quantization:+.3f}",
+            "its standard error": f"{deviations[0]:.3f}",
+            "topographic error": f"{topographic:+.4f}",
+            "standard error": f"{deviations[1]:.4f}",
+        }
 
 
 def summary(rows):
@@ -250,18 +259,18 @@ def main():
     n_rounds = 3 if short else N_ROUNDS
     libraries = [library for library in ADAPTERS if is_installed(library)]
     skipped = [f"{name} is skipped: not installed." for name in ADAPTERS if name not in libraries]
-    rows, lines = [], []
+    rows, apart = [], []
     for shape, grid_shape in SHAPES[:1] if short else SHAPES:
-        more, of_case = compare(shape, grid_shape, libraries, n_rounds)
-        rows += more
-        lines += of_case
+        of_case = compare(shape, grid_shape, libraries, n_rounds)
+        for all_cases, more in zip((rows, apart, skipped), of_case, strict=True):
+            all_cases += more
     save(
         "libraries",
         "Libraries: the same map from the same start",
-        {"": rows},
+        {"": rows, f"Errors on all data sets: {OURS}, less those of each library": apart},
         [
             *summary(rows),
-            *dict.fromkeys([*lines, *skipped]),
+            *dict.fromkeys(skipped),
             f"A planar rectangular map, Gaussian neighborhood, {N_EPOCHS} epochs, its standard "
             "deviation falling exponentially from a quarter of the longer side to 1, from the "
             "plane of the principal components; float32 data on a curved sheet. All on the CPU. "
