@@ -267,7 +267,7 @@ def main():
     save(
         "libraries",
         "Libraries: the same map from the same start",
-        {"": rows, f"Errors on all data sets: {OURS}, less those of each library": apart},
+        {"": rows} | ({f"Errors of {OURS} less each library's": apart} if apart else {}),
         [
             *summary(rows),
             *dict.fromkeys(skipped),
@@ -275,7 +275,7 @@ def main():
             "deviation falling exponentially from a quarter of the longer side to 1, from the "
             "plane of the principal components; float32 data on a curved sheet. All on the CPU. "
             "Errors are measured alike, on all rows; 8 neighbors. Each round has a data set of "
-            "its own, another sheet; the errors in the table are those of the first one.",
+            "its own, another sheet; the errors beside the times are those of the first one.",
             f"Medians and minima of {n_rounds} alternating rounds, one more dropped, imports and "
             "compilation aside, each library in its own process and, since threads wait for more "
             f"work, spinning, {REST:g} s after the one before. Those that need more than "

@@ -42,7 +42,8 @@ class Samples:
     Parameters
     ----------
     X : ndarray or CSR matrix or array, shape (n_samples, n_features)
-        Valid data, of any real type on disk, of float32 or float64 in memory.
+        Data, of any real type on disk, of float32 or float64 in memory; valid, unless a look may
+        tell otherwise.
     metric : str, default="euclidean"
     rows : ndarray of int, default=None
         Which rows are meant; all by default.
@@ -136,9 +137,13 @@ class Samples:
         return self._has_missing
 
     @property
-    def is_looked_at(self) -> bool:
-        """Whether it is known if values are missing."""
-        return self._has_missing is not None
+    def awaits_look(self) -> bool:
+        """Whether there is a look that has not been taken."""
+        return self._look is not None and self._has_missing is None
+
+    def note_complete(self) -> None:
+        """Note that all values are there, and finite: there is nothing to look for."""
+        self._has_missing = False
 
     def marked(self, *, has_missing: bool) -> Samples:
         """Return the same samples, to be dealt with as if values were missing, or as complete."""

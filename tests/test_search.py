@@ -236,13 +236,16 @@ def test_complete_samples_are_read_once(monkeypatch, n_bmus, dtype, metric, n_sa
     looked = Looked(X, metric)
     assert_array_equal(core.nearest(looked.samples, codebook, n_bmus), expected)
     assert looked.n_looks == 0
-    assert looked.n_rows == n_samples + min(n_samples, inference._FIRST_ROWS)
+    step = max(1, n_samples // inference._SOME_ROWS)
+    assert looked.n_rows == n_samples + len(range(0, n_samples, step))
+    assert not looked.samples.has_missing
+    assert looked.n_looks == 0
 
 
 @pytest.mark.parametrize("n_bmus", [1, 2])
 @pytest.mark.parametrize("where", [0, 100, 699])
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e30, 1e200])
-@pytest.mark.parametrize("metric", ["euclidean", "manhattan"])
+@pytest.mark.parametrize("metric", ["euclidean", "manhattan", "cosine", "correlation"])
 def test_samples_that_are_not_as_hoped_are_looked_at(monkeypatch, n_bmus, where, value, metric):
     core = tensorflow_core()
     from sklearn_tfsom._tf import inference
@@ -250,17 +253,37 @@ def test_samples_that_are_not_as_hoped_are_looked_at(monkeypatch, n_bmus, where,
     monkeypatch.setattr(inference, "tile_rows", lambda *_: 16)
     monkeypatch.setattr(inference, "_CHUNK_VALUES", 600)
     rng = np.random.RandomState(0)
-    X, codebook = rng.normal(size=(700, 6)), rng.normal(size=(30, 6))
-    X[where, 3] = value
-    known = Samples(X, metric, has_missing=bool(np.isnan(value)))
-    looked = Looked(X, metric, ValueError("infinity") if np.isinf(value) else None)
-    if np.isinf(value) or (value == 1e200 and (metric == "euclidean" or n_bmus == 2)):
-        with pytest.raises(ValueError, match="infinity" if np.isinf(value) else "too large"):
-            core.nearest(looked.samples, codebook, n_bmus)
-    else:
-        expected = core.nearest(known, codebook, n_bmus)
-        assert_array_equal(core.nearest(looked.samples, codebook, n_bmus), expected)
-    assert looked.n_looks == (value != 1e30)
+    is_direction = metric in ("cosine", "correlation")
+    codebook = as_codebook(rng.normal(size=(30, 6)), metric)
+    for dtype in (np.float64, np.float32):
+        X = rng.normal(size=(700, 6)).astype(dtype)
+        with np.errstate(over="ignore"):
+            X[where, 3] = value  # of float32 1e200 is infinite
+        is_invalid = np.isinf(X[where, 3]) or (is_direction and np.isnan(value))
+        looked = Looked(X, metric, ValueError("not valid") if is_invalid else None)
+        is_far = metric == "euclidean" or (metric == "manhattan" and n_bmus == 2)
+        if is_invalid or (value == 1e200 and is_far):
+            with pytest.raises(ValueError, match="not valid" if is_invalid else "too large"):
+                core.nearest(looked.samples, codebook, n_bmus)
+        else:
+            known = Samples(X, metric, has_missing=bool(np.isnan(value)))
+            expected = core.nearest(known, codebook, n_bmus)
+            assert_array_equal(core.nearest(looked.samples, codebook, n_bmus), expected)
+        is_harmless = value == 1e30 or (value == 1e200 and is_direction and dtype == np.float64)
+        assert looked.n_looks == (not is_harmless)
+
+
+def test_some_of_the_samples_are_looked_at_like_all():
+    looked = Looked(np.array([[1.0, np.nan], [2.0, 3.0]]))
+    assert looked.samples.awaits_look
+    some = looked.samples.take(slice(1, 2))
+    assert looked.n_looks == 1
+    assert not looked.samples.awaits_look
+    assert not some.awaits_look
+    assert not some.has_missing
+    bad = Looked(np.ones((2, 2)), error=ValueError("not valid"))
+    with pytest.raises(ValueError, match="not valid"):
+        bad.samples.take(slice(1, 2))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

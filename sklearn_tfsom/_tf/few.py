@@ -36,7 +36,7 @@ def few_nearest(
     if not np.all(norms <= far**2):
         return None
     if X.shape[1] <= _SHORT:
-        differences = rows.T[:, :, None] - units.T[:, None]
+        differences = np.subtract(rows.T[:, :, None], units.T[:, None], order="C")
         is_missing, axes = is_missing.T[:, :, None], "kij,kij->ij"
     else:
         differences = rows[:, None] - units

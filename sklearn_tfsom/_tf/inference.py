@@ -28,8 +28,10 @@ if TYPE_CHECKING:
 # least two chunks: 100,000 x 64 take 22 ms instead of 25.
 _CHUNK_VALUES, _MANY_TILES = 2**22, 8
 
-# Rows that tell whether to try as if all were complete.
-_FIRST_ROWS = 64
+# Rows, at least, that are to be complete before all are searched as if they were. A search that
+# then finds one that is not was in vain: with one in the last row, 100,000 x 64 take 63 ms
+# instead of 49.
+_SOME_ROWS = 256
 
 _VECTOR = tf.TensorSpec([None], tf.float64)
 
@@ -131,7 +133,7 @@ def nearest(
     Parameters
     ----------
     samples : Samples
-        Where it is not known whether values are missing, they are looked at only if that matters.
+        Where they await a look, it is taken only if it matters.
     codebook : ndarray, shape (n_units, n_features)
         Both in data units.
     n_bmus : int, default=1
@@ -160,9 +162,10 @@ def nearest(
         if found is not None:
             return found
     search = functools.partial(_nearest, codebook, frame, n_bmus, n_columns)
-    if not samples.is_looked_at and _begin_complete(samples):
+    if samples.awaits_look and _are_some_finite(samples):
         found = search(samples.marked(has_missing=False), is_trial=True)
         if found is not None:
+            samples.note_complete()
             return found
     found = search(samples)
     if found is None:
@@ -170,10 +173,11 @@ def nearest(
     return found
 
 
-def _begin_complete(samples: Samples) -> bool:
-    """Say whether the first samples are complete: where some are not, these seldom are."""
+def _are_some_finite(samples: Samples) -> bool:
+    """Say whether some rows from everywhere are complete and finite."""
+    step = max(1, len(samples) // _SOME_ROWS)
     with np.errstate(over="ignore", invalid="ignore"):
-        return bool(np.isfinite(samples.raw(slice(0, _FIRST_ROWS)).sum()))
+        return bool(np.isfinite(samples.raw(slice(None, None, step)).sum()))
 
 
 def _nearest(
@@ -187,8 +191,8 @@ def _nearest(
 ) -> NDArray[np.int64] | None:
     """Find the best-matching units in TensorFlow; None where distances are not finite.
 
-    On trial samples may hold anything: a square that is not finite ends it. So complete samples
-    are read once, where a look at them comes first they are read twice.
+    On trial samples may hold anything: a squared norm that is not finite ends it. So complete
+    samples are read once; where a look comes first they are read twice.
     """
     geometry = samples.geometry
     (n_samples, n_features), n_units = samples.shape, len(codebook)
@@ -232,6 +236,7 @@ def _nearest(
             values, norms = load(samples, rows, frame, dtype, map, norms_dtype=dtype, into=store)
             if is_trial and not np.isfinite(norms.max()):
                 is_over.set()
+            if is_over.is_set():
                 return
             found, is_finite = find(values, tf.constant(norms), *given)
             bmus[rows] = np.atleast_2d(found.numpy()).T
