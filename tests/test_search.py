@@ -1,5 +1,6 @@
 """Best-matching units and distances are exact, whatever the data and the tiles."""
 
+import itertools
 import queue
 
 import numpy as np
@@ -439,7 +440,7 @@ def test_lowest_of_each_row_by_integers_is_that_of_its_numbers():
     assert_array_equal(lowest, values.min(axis=1))
 
 
-@pytest.mark.parametrize("n_units", [1, 15, 16, 17, 100, 400, 704, 2000, 2**17, 2**28])
+@pytest.mark.parametrize("n_units", [1, 15, 16, 17, 100, 400, 704, 2000, 2**17, 2**19, 2**28])
 @pytest.mark.parametrize("is_fused", [False, True])
 def test_layers_hold_all_units_and_little_else(n_units, is_fused):
     import tensorflow as tf
@@ -451,6 +452,7 @@ def test_layers_hold_all_units_and_little_else(n_units, is_fused):
     n_layers, n_lanes = map(int, layers_for(tf.constant(n_units), is_fused=is_fused))
     assert n_lanes % 16 == 0
     assert n_units <= n_layers * n_lanes < n_units + (16 * FUSED_LAYERS if is_fused else n_lanes)
+    assert n_layers <= 32 or n_units > 2**19  # of more XLA takes the minimum in two steps
     most = max(n_layers, n_lanes)
     assert most * (2**16 + most) < 2**31  # what `_near` may sum up
 
@@ -465,6 +467,44 @@ def test_compiled_training_equals_training_by_parts(compiles):
     plain = TFSOM((20, 15), neighborhood="epanechnikov", max_iter=4).fit(X)
     assert_allclose(compiled.codebook_, plain.codebook_, rtol=1e-12, atol=1e-12)
     assert_array_equal(compiled.labels_, plain.labels_)
+
+
+def test_xla_hands_nothing_to_a_library():
+    """In TensorFlow 2.21 that crashes where two threads are the first to run a program."""
+    tensorflow_core()
+    import tensorflow as tf
+
+    from sklearn_tfsom._tf import absolute, lowest, pruning, search
+
+    def scalars(n):
+        return [tf.constant(1.0, tf.float64)] * n
+
+    def zeros(*shape, dtype=tf.float32):
+        return tf.zeros(shape, dtype)
+
+    def is_handed_over(program, *inputs):
+        text = program.experimental_get_compiler_ir(*inputs)(stage="optimized_hlo")
+        assert "ENTRY" in text
+        return "ynn" in text or "xnn" in text
+
+    naive = tf.function(lambda scores: tf.reduce_min(scores, axis=1), jit_compile=True)
+    # Once this fails the reshaping may go, and with it this test.
+    assert is_handed_over(naive, zeros(4096, 25, 16))
+    norms = zeros(512, dtype=tf.float64)
+    for is_incomplete, geometry in itertools.product([False, True], ["euclidean", "spherical"]):
+        program = search._compiled_among(is_incomplete, geometry, 0)
+        for n_units in (1, 100, 400, 512, 513, 1024, 1500, 2000, 20_000, 40_000):
+            n_layers, n_lanes = map(int, lowest.layers_for(tf.constant(n_units)))
+            scores = zeros(512, n_layers * n_lanes)
+            assert not is_handed_over(program, norms, *scalars(5), scores, zeros(n_lanes))
+    program = search._compiled_among(False, "euclidean", 3)
+    for n_lanes in (16, 64, 2**14):
+        inputs = zeros(512, 3), zeros(3, 8 * n_lanes), zeros(8 * n_lanes)
+        assert not is_handed_over(program, norms, *scalars(5), *inputs)
+    assert not is_handed_over(pruning._compiled(), zeros(1024, 1024), zeros(32), zeros(1024))
+    for program in absolute._COMPILED_GRAPHS.values():
+        rows, codebook = zeros(512, 20, dtype=tf.float64), zeros(400, 20, dtype=tf.float64)
+        assert not is_handed_over(program, rows, codebook)
 
 
 @pytest.fixture

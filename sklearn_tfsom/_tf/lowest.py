@@ -10,6 +10,13 @@ import tensorflow as tf
 # Units are searched in layers of a multiple of so many lanes, see `bmus_by_score`: one vector.
 _LANES = 16
 
+# XLA takes the minimum of more than so many numbers in two steps, see `compiled_bmus_by_score`.
+_AT_ONCE = 32
+
+# So many lanes of 16 at most keep the layers of up to 2**19 units few enough for that; numbers of
+# more lanes, added up, would leave int32. Halved so often, they are few enough as well.
+_MOST_VECTORS, _N_HALVINGS = 2**10, 5
+
 # Where scores are computed lane by lane, there are so many layers.
 FUSED_LAYERS = 8
 
@@ -22,13 +29,12 @@ def layers_for(n_units: tf.Tensor, *, is_fused: bool = False) -> tuple[tf.Tensor
     # to fill the last layer: 400 units are 25 of 16. In 13 of 32, which makes 416, an epoch of
     # 60,000 x 784 takes 4 ms more.
     n_vectors = tf.cast(tf.round(tf.sqrt(tf.cast(n_units, tf.float64)) / _LANES), tf.int32)
-    n_lanes = _LANES * tf.maximum(n_vectors, 1)
+    least = tf.minimum(-(-n_units // (_AT_ONCE * _LANES)), _MOST_VECTORS)
+    n_lanes = _LANES * tf.maximum(n_vectors, least)
     return -(-n_units // n_lanes), n_lanes
 
 
-def bmus_by_score(
-    scores: tf.Tensor, margin: tf.Tensor, *, is_compiled: bool = False
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+def bmus_by_score(scores: tf.Tensor, margin: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Find the lowest of each row of scores, and whether another comes within the margin.
 
     In two levels: the minimum over all layers for each lane, which is one vector instruction for
@@ -42,8 +48,6 @@ def bmus_by_score(
         Unit u stands in layer ``u // n_lanes``, lane ``u % n_lanes``; n_lanes is a multiple of
         `_LANES`.
     margin : Tensor of float32, shape (n,)
-    is_compiled : bool, default=False
-        Whether XLA compiles this.
 
     Returns
     -------
@@ -53,13 +57,36 @@ def bmus_by_score(
     is_clear : Tensor of bool, shape (n,)
         False where another score is within the margin, or the margin is not finite.
     """
-
-    def layers_of(lane: tf.Tensor) -> tf.Tensor:
-        return tf.gather(scores, lane, axis=2, batch_dims=1)
-
     lane_lowest = tf.reduce_min(scores, axis=1)
-    lowest = _lowest_of_rows(lane_lowest) if is_compiled else tf.reduce_min(lane_lowest, axis=1)
-    return _units_found(lane_lowest, lowest, layers_of, margin)
+    lowest = tf.reduce_min(lane_lowest, axis=1)
+    return _units_found(lane_lowest, lowest, _layers_in(scores), margin)
+
+
+def compiled_bmus_by_score(
+    scores: tf.Tensor, lanes: tf.Tensor, margin: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Do as `bmus_by_score` for XLA, which lays the scores out itself.
+
+    It has to: XLA of TensorFlow 2.21 hands sums and minima of float32 to a library, YNNPACK, and
+    where two threads are the first to run one of them, both fill the same list, and the process
+    may crash (one fit in some hundred did). Not so what it has just reshaped, up to 32 numbers,
+    which is as fast; nor integers.
+
+    Parameters
+    ----------
+    scores : Tensor of float32, shape (n, n_layers * n_lanes)
+    lanes : Tensor, shape (n_lanes,)
+        Of which only the shape counts: XLA knows that.
+    margin : Tensor of float32, shape (n,)
+
+    Returns
+    -------
+    units, lowest, is_clear
+        As by `bmus_by_score`.
+    """
+    scores = tf.reshape(scores, [tf.shape(scores)[0], -1, tf.shape(lanes)[0]])
+    lane_lowest = tf.reduce_min(scores, axis=1)
+    return _units_found(lane_lowest, _lowest_of_rows(lane_lowest), _layers_in(scores), margin)
 
 
 def bmus_by_lane(
@@ -103,6 +130,10 @@ def bmus_by_lane(
     return _units_found(lane_lowest, _lowest_of_rows(lane_lowest), layers_of, margin)
 
 
+def _layers_in(scores: tf.Tensor) -> Callable[[tf.Tensor], tf.Tensor]:
+    return lambda lane: tf.gather(scores, lane, axis=2, batch_dims=1)
+
+
 def _units_found(
     lane_lowest: tf.Tensor,
     lowest: tf.Tensor,
@@ -137,6 +168,11 @@ def _lowest_of_rows(values: tf.Tensor) -> tf.Tensor:
     The search among 100,000 x 400 scores takes 3.6 ms with this instead of 5.4, among 100,000 x
     2,000 it takes 14 instead of 21.
     """
+    for _ in range(_N_HALVINGS):
+        n_lanes = tf.shape(values)[1]
+        n_half = tf.maximum(-(-n_lanes // (2 * _LANES)), tf.minimum(n_lanes // _LANES, _AT_ONCE))
+        n_half *= _LANES
+        values = tf.minimum(values[:, :n_half], values[:, n_lanes - n_half :])  # some are in both
     by_lane = tf.reduce_min(tf.reshape(values, [tf.shape(values)[0], -1, _LANES]), axis=1)
     lowest = tf.reduce_min(_in_order(tf.bitcast(by_lane, tf.int32)), axis=1)
     return tf.bitcast(_in_order(lowest), tf.float32)

@@ -24,7 +24,7 @@ from sklearn_tfsom._tf.blocks import SIZE, Blocks
 from sklearn_tfsom._tf.exact import Terms, rounding32
 from sklearn_tfsom._tf.frame import known, spread_out
 from sklearn_tfsom._tf.graphs import tile_by_tile
-from sklearn_tfsom._tf.lowest import bmus_by_score
+from sklearn_tfsom._tf.lowest import bmus_by_score, compiled_bmus_by_score
 
 # Rows of a tile, and blocks that are searched together: 2 MiB of scores, in so many layers.
 TILE_ROWS = 512
@@ -40,7 +40,8 @@ _MOST_REACHED = 0.35
 _MORE_THAN_ALL = 2.0**126
 
 _Found: TypeAlias = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
-_Find: TypeAlias = Callable[[tf.Tensor, tf.Tensor], _Found]
+# Of scores, how these are laid out, and a margin.
+_Find: TypeAlias = Callable[[tf.Tensor, tf.Tensor | list[int], tf.Tensor], _Found]
 
 
 def search_blocks(
@@ -69,11 +70,11 @@ def search_blocks(
     margin = rounding32(norms, terms.bounds)
     margin32, is_safe = tf.cast(margin, tf.float32), tf.math.is_finite(margin)
 
-    def find(scores: tf.Tensor, within: tf.Tensor) -> _Found:
+    def find(scores: tf.Tensor, in_layers: tf.Tensor | list[int], within: tf.Tensor) -> _Found:
         return tf.cond(
             is_compiled,
-            lambda: _compiled()(scores, within),
-            lambda: bmus_by_score(scores, within),
+            lambda: _compiled()(scores, tf.zeros(in_layers[2:]), within),
+            lambda: bmus_by_score(tf.reshape(scores, in_layers), within),
         )
 
     def tile_of(these: tf.Tensor) -> tf.Tensor:
@@ -89,7 +90,7 @@ def search_blocks(
     def closest_middles(these: tf.Tensor) -> _Found:
         scores = tf.matmul(tile_of(these), blocks.middle_factors32)
         scores = tf.nn.bias_add(scores, blocks.middle_bias32)
-        block, lowest, _ = find(tf.reshape(scores, blocks.in_layers), tf.zeros(TILE_ROWS))
+        block, lowest, _ = find(scores, blocks.in_layers, tf.zeros(TILE_ROWS))
         # Meaningless where several are as close; rows are only sorted by it.
         block = tf.minimum(block, tf.size(blocks.places) - 1)
         own_norms, own_margin = tf.gather(norms, these), tf.gather(margin, these)
@@ -152,9 +153,10 @@ def search_blocks(
 
 @functools.cache
 def _compiled() -> tf.types.experimental.PolymorphicFunction:
-    signature = [tf.TensorSpec([None] * 3, tf.float32), tf.TensorSpec([None], tf.float32)]
-    find = functools.partial(bmus_by_score, is_compiled=True)
-    return tf.function(find, input_signature=signature, jit_compile=True, autograph=False)
+    signature = [tf.TensorSpec(shape, tf.float32) for shape in ([None, None], [None], [None])]
+    return tf.function(
+        compiled_bmus_by_score, input_signature=signature, jit_compile=True, autograph=False
+    )
 
 
 def _reach(
@@ -200,7 +202,7 @@ def _search_chosen(
         scores = tf.matmul(rows32, factors, transpose_b=True)
         scores = tf.nn.bias_add(scores, tf.reshape(tf.gather(blocks.bias32, group), [-1]))
         in_layers = [-1, _GROUP_LAYERS, GROUP_UNITS // _GROUP_LAYERS]
-        found, low, is_only = find(tf.reshape(scores, in_layers), margin)
+        found, low, is_only = find(scores, in_layers, margin)
         found = tf.gather(group, found // SIZE) * SIZE + found % SIZE
         is_lower = low < lowest
         is_far = tf.abs(low - lowest) > margin

@@ -21,7 +21,7 @@ from sklearn_tfsom._tf.exact import (
 )
 from sklearn_tfsom._tf.frame import as_distances, spread_out
 from sklearn_tfsom._tf.graphs import is_worth_compiling, is_worth_fusing, tile_by_tile
-from sklearn_tfsom._tf.lowest import bmus_by_lane, bmus_by_score
+from sklearn_tfsom._tf.lowest import bmus_by_lane, bmus_by_score, compiled_bmus_by_score
 from sklearn_tfsom._tf.pruning import GROUP_UNITS, TILE_ROWS, search_blocks
 
 if TYPE_CHECKING:
@@ -134,13 +134,13 @@ def _compiled_among(is_incomplete: bool, geometry: str, n_fused: int) -> Callabl
     each row is done beside it; `bmus_by_lane` is slow without. But XLA compiles for each shape of
     a tile and number of units (100 ms), so that it is for large data only.
     """
-    find = bmus_by_lane if n_fused else functools.partial(bmus_by_score, is_compiled=True)
+    find = bmus_by_lane if n_fused else compiled_bmus_by_score
 
     def among(norms: tf.Tensor, *given: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         bounds = Bounds._make((*given[:_N_BOUNDS], is_incomplete))
         return _among(find, given[_N_BOUNDS:], norms, bounds, geometry)
 
-    shapes = [[None, n_fused], [n_fused, None], [None]] if n_fused else [[None, None, None]]
+    shapes = [[None, n_fused], [n_fused, None], [None]] if n_fused else [[None, None], [None]]
     signature = [tf.TensorSpec([None], tf.float64)] + [tf.TensorSpec([], tf.float64)] * _N_BOUNDS
     signature += [tf.TensorSpec(shape, tf.float32) for shape in shapes]
     return tf.function(among, input_signature=signature, jit_compile=True, autograph=False)
@@ -183,22 +183,24 @@ def _search(
     rows32 = spread_out(tf.cast(rows, tf.float32), terms.is_incomplete)
     n_fused = terms.layout.n_fused
 
-    def in_layers() -> tf.Tensor:
-        return tf.reshape(scores_float32(rows32, terms), terms.layout.in_layers)
+    in_layers = terms.layout.in_layers
+
+    def plainly(scores: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        scores = tf.reshape(scores, in_layers)
+        return _among(bmus_by_score, [scores], norms, terms.bounds, terms.geometry)
 
     if compiled_rows is None:
-        return _among(bmus_by_score, [in_layers()], norms, terms.bounds, terms.geometry)
-    inputs = [rows32, terms.factors32, terms.bias32] if n_fused else [in_layers()]
-
-    def plain() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        scores = in_layers() if n_fused else inputs[0]
-        return _among(bmus_by_score, [scores], norms, terms.bounds, terms.geometry)
+        return plainly(scores_float32(rows32, terms))
+    if n_fused:
+        inputs = [rows32, terms.factors32, terms.bias32]
+    else:
+        inputs = [scores_float32(rows32, terms), tf.zeros(in_layers[2:])]
 
     compiled = _compiled_among(terms.is_incomplete, terms.geometry, n_fused)
     return tf.cond(
         tf.equal(tf.shape(rows)[0], compiled_rows),
         lambda: compiled(norms, *terms.bounds[:-1], *inputs),
-        plain,
+        lambda: plainly(scores_float32(rows32, terms) if n_fused else inputs[0]),
     )
 
 
