@@ -162,7 +162,7 @@ def main():
             "A large map: 100,000 x 32, float32": list(large_map(n_rounds)),
         },
         [
-            f"Medians of {n_rounds} rounds (warm fits: 20). Each first fit and each "
+            f"Medians of {n_rounds} rounds (warm fits: 100). Each first fit and each "
             "check_estimator has a fresh process; importing TensorFlow and scikit-learn does not "
             "count.",
             "Memory: in a process of its own, the peak of the resident set during fit, reset "
