@@ -217,11 +217,30 @@ class Grid:
             self.boundary,
         )
 
-    def _laid_over(self, other: Grid) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Rows (other.n_rows,) and half columns by parity (2, other.n_columns) of another grid.
+    def blur(self, source: Grid) -> tuple[float, float]:
+        """Variance of a place that is known up to a unit of a coarser grid, less that on this one.
 
-        It is stretched over this one. Of this grid itself they are whole numbers.
+        A unit stands for all places of its cell. From a side of a square to the other their
+        variance is 1/12, and 5/72 along both axes of a regular hexagon of which the next ones are
+        1 away (Conway and Sloane 1999, chapter 21: the second moments of both lattices); cells of
+        a grid that is stretched over this one are stretched as well.
+
+        Parameters
+        ----------
+        source : Grid
+            See `coarsened`.
+
+        Returns
+        -------
+        rows, columns : float
+            From row to row and along rows, in squared lattice spacings of this grid.
         """
+        of_cell = 5 / 72 if self.is_hexagonal else 1 / 12
+        rows, columns = (of_cell * (stretch**2 - 1) for stretch in self._stretch(source))
+        return rows, columns
+
+    def _stretch(self, other: Grid) -> tuple[float, float]:
+        """Return how far apart rows, and columns, of another grid are that is laid over this."""
 
         def extent(grid: Grid) -> tuple[int, int]:
             """From the first to the last row and half column, or once around."""
@@ -231,10 +250,18 @@ class Grid:
                 2 * grid.n_columns if joins_columns else grid._half_width,
             )
 
-        row_stretch, column_stretch = (
+        rows, columns = (
             here / there if there else 1.0
             for here, there in zip(extent(self), extent(other), strict=True)
         )
+        return rows, columns
+
+    def _laid_over(self, other: Grid) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Rows (other.n_rows,) and half columns by parity (2, other.n_columns) of another grid.
+
+        It is stretched over this one. Of this grid itself they are whole numbers.
+        """
+        row_stretch, column_stretch = self._stretch(other)
         columns = np.broadcast_to(np.arange(other.n_columns), (2, other.n_columns))
         half_columns = self._half_columns(np.arange(2)[:, None], columns)
         rows = row_stretch * np.arange(other.n_rows, dtype=np.float64)

@@ -8,6 +8,7 @@ the squares: a radius of sqrt(3) is to reach the units at distance sqrt(3).
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -108,7 +109,8 @@ def kernels(grid: Grid, neighborhood: str | Neighborhood) -> Callable[..., Kerne
     kernel : callable
         ``kernel(radius, source, target)`` leads from what the units of the source have won to
         the code vectors of the target. Both are `grid`, unless others are given: coarser ones,
-        where the kernel `is_separable`; there the target may be mirrored, too.
+        where the kernel `is_separable`; there the target may be mirrored, too. What coarser units
+        blur by themselves the kernel leaves out: its variance is less by that.
     """
     if is_separable(grid, neighborhood):
 
@@ -119,8 +121,9 @@ def kernels(grid: Grid, neighborhood: str | Neighborhood) -> Callable[..., Kerne
         def separable_kernel(
             radius: float, source: Grid = grid, target: Grid = grid, *, is_mirrored: bool = False
         ) -> SeparableKernel:
-            radius, parts = _squarable(radius), separated(source, target, is_mirrored)
-            return SeparableKernel(*(gaussian(part, radius) for part in parts))
+            parts = separated(source, target, is_mirrored)
+            radii = (math.sqrt(_squarable(radius) ** 2 - blur) for blur in grid.blur(source))
+            return SeparableKernel(*map(gaussian, parts, radii))
 
         return separable_kernel
 

@@ -29,22 +29,27 @@ def grid_distance(a, b, shape, lattice, boundary):
 
 def distance(a, b, shape, lattice, boundary):
     """Distance between places (x, y) on the plane of a map."""
+    return math.hypot(*difference(a, b, shape, lattice, boundary))
+
+
+def difference(a, b, shape, lattice, boundary):
+    """Way from a place (x, y) to another: the shortest over the images beyond the edges."""
     n_rows, n_columns = shape
     height = 1.0 if lattice == "rectangular" else math.sqrt(3) / 2
     shift = 0.5 if lattice == "hexagonal" and n_rows % 2 else 0.0
     joins_columns = boundary in ("cylindrical", "toroidal")
     joins_rows = boundary == "toroidal" and n_rows > 1
-    best = math.inf
+    best = (math.inf, math.inf)
     for up in range(-4, 5) if joins_rows else [0]:
         for across in range(-4, 5) if joins_columns else [0]:
             dx = b[0] + across * n_columns + up * shift - a[0]
             dy = b[1] + up * n_rows * height - a[1]
-            best = min(best, math.hypot(dx, dy))
+            best = min(best, (dx, dy), key=lambda way: math.hypot(*way))
     return best
 
 
-def stretched_positions(shape, whole, lattice, boundary):
-    """Where the units of a coarser grid stand on the plane of the whole one."""
+def stretch(shape, whole, lattice, boundary):
+    """How far a coarser grid is stretched along x and y to span the plane of the whole one."""
 
     def extent(grid):
         n_rows, n_columns = grid
@@ -53,15 +58,23 @@ def stretched_positions(shape, whole, lattice, boundary):
         width = n_columns if boundary != "planar" else n_columns - 1 + shift
         return width, height * (n_rows if boundary == "toroidal" else n_rows - 1)
 
-    stretch = [w / c if c else 1.0 for w, c in zip(extent(whole), extent(shape), strict=True)]
+    return [w / c if c else 1.0 for w, c in zip(extent(whole), extent(shape), strict=True)]
+
+
+def stretched_positions(shape, whole, lattice, boundary):
+    """Where the units of a coarser grid stand on the plane of the whole one."""
+    along = stretch(shape, whole, lattice, boundary)
     units = [(row, column) for row in range(shape[0]) for column in range(shape[1])]
     places = [unit_position(*unit, lattice) for unit in units]
-    return [(x * stretch[0], y * stretch[1]) for x, y in places]
+    return [(x * along[0], y * along[1]) for x, y in places]
 
 
 def train_coarse_to_fine(X, axes, radii, shapes, lattice, boundary):
-    """Train with a Gaussian from a start on the plane of two axes; `shapes` ends with the map."""
-    whole = shapes[-1]
+    """Train with a Gaussian from a start on the plane of two axes; `shapes` ends with the map.
+
+    Of the variance of the Gaussian goes what that of a place in a coarser cell is more.
+    """
+    whole, of_cell = shapes[-1], 1 / 12 if lattice == "rectangular" else 5 / 72
     n_rows, n_columns = shapes[0]
     codebook = []
     for row in range(n_rows):
@@ -72,12 +85,14 @@ def train_coarse_to_fine(X, axes, radii, shapes, lattice, boundary):
     for radius, source, target in zip(radii, shapes, shapes[1:], strict=False):
         bmus = best_matching_units(X, np.array(codebook))
         there = stretched_positions(source, whole, lattice, boundary)
+        variances = [
+            radius**2 - of_cell * (along**2 - 1)
+            for along in stretch(source, whole, lattice, boundary)
+        ]
         codebook = []
         for place in stretched_positions(target, whole, lattice, boundary):
-            h = [
-                math.exp(-(distance(place, other, whole, lattice, boundary) ** 2) / 2 / radius**2)
-                for other in there
-            ]
+            ways = [difference(place, other, whole, lattice, boundary) for other in there]
+            h = [math.exp(-np.sum(np.square(way) / variances) / 2) for way in ways]
             codebook.append(np.average(X, axis=0, weights=np.array(h)[bmus]))
     return np.array(codebook)
 

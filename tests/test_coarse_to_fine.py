@@ -75,6 +75,31 @@ def test_a_coarser_grid_spans_the_same_plane(lattice, boundary, shape, spacing):
             assert rows[r, s] + columns[r % 2, s % 2, c, e] == pytest.approx(expected, abs=1e-9)
 
 
+@pytest.mark.parametrize("lattice", LATTICES)
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+def test_a_coarser_grid_blurs_by_what_its_cells_are_wider(lattice, boundary):
+    """Variance of places around the units that they are nearest to, on both grids."""
+    shape = (24, 20)
+    whole = Grid(*shape, lattice, boundary)
+    coarse = whole.coarsened(2.0)
+    assert coarse.n_units < whole.n_units / 3
+
+    def variances(grid):
+        # Cells of a stretched grid are stretched themselves: "nearest" is before that.
+        along = np.array(reference.stretch(grid.shape, shape, lattice, boundary))
+        units = np.array(reference.stretched_positions(grid.shape, shape, lattice, boundary))
+        period = along * [1, 2 if lattice == "rectangular" else np.sqrt(3)]
+        shares = (np.arange(60) + 0.5) / 60
+        places = 8 + np.stack(np.meshgrid(shares, shares), axis=2).reshape(-1, 2) * period
+        nearest = np.argmin(np.sum(((places[:, None] - units) / along) ** 2, axis=2), axis=1)
+        return np.mean((places - units[nearest]) ** 2, axis=0)
+
+    columns, rows = variances(coarse) - variances(whole)
+    assert_allclose(whole.blur(coarse), [rows, columns], rtol=5e-3)
+    assert whole.blur(whole) == (0, 0)
+    assert Grid(1, 9, lattice, boundary).blur(Grid(1, 5, lattice, boundary))[0] == 0
+
+
 @pytest.mark.parametrize(("shape", "share"), [((20, 20), 0.6), ((50, 40), 0.45)])
 def test_the_default_schedule_searches_less(shape, share):
     grids = grid_schedule(Grid(*shape), default_radii(shape))

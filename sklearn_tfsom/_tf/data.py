@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sklearn_tfsom._samples import row_slices
 from sklearn_tfsom._tf.frame import Frame, aligned, load
-from sklearn_tfsom._tf.search import Tiling, tile_rows
+from sklearn_tfsom._tf.search import Tiling, is_small, tile_rows
 from sklearn_tfsom._tf.sparse import SparseData
 from sklearn_tfsom._tf.statistics import Rows, Statistics
 from sklearn_tfsom._tf.training_graphs import (
@@ -157,7 +157,8 @@ class Data:
             inputs = *self._rows, codebook, *self.sphere, *first, *tiling.inputs()
             yield Moved.of(graph(*inputs))
         else:
-            stacks = epochs_graph(*kind)(*self._rows, codebook, *self.sphere, *parts)
+            few = is_small(len(self._samples), *codebook.shape)
+            stacks = epochs_graph(*kind, few)(*self._rows, codebook, *self.sphere, *parts)
             # Of most epochs nobody asks for more than what is measured: no tensors of their own.
             codebooks, sums, counts, measured = map(np.asarray, stacks)
             for n, (error, move) in enumerate(measured.tolist()):
@@ -244,7 +245,8 @@ class Data:
     def _of_piece(self, piece: Rows, codebook: tf.Tensor, n_columns: int) -> Statistics:
         tiling = self._tiling(codebook, n_columns, len(piece.norms))
         kind = self._dtype, tiling is None, self._samples.has_missing, self._geometry
-        graph = piece_graph(*kind, *(tiling.kind if tiling else (0, False)))
+        few = tiling is None and is_small(len(piece.norms), *codebook.shape)
+        graph = piece_graph(*kind, *(tiling.kind if tiling else (0, False)), few)
         inputs = tiling.inputs() if tiling else []
         return Statistics(*graph(*piece, codebook, *self.sphere, *inputs))
 

@@ -49,6 +49,7 @@ class Layout(NamedTuple):
     in_layers: tf.Tensor  # (3,) int32: the shape of scores in layers, [-1, n_layers, n_lanes]
     n_fused: int  # number of features, where scores are computed as they are compared; else 0
     n_columns: tf.Tensor | None  # () int32: of the grid, where units are searched in blocks
+    is_small: bool  # whether few samples and units are searched in float64 at once
 
     @classmethod
     def of(
@@ -57,6 +58,8 @@ class Layout(NamedTuple):
         is_incomplete: bool,
         n_fused: int = 0,
         n_columns: tf.Tensor | None = None,
+        *,
+        is_small: bool = False,
     ) -> Layout:
         """Lay out the units of a codebook."""
         n_units, n_features = tf.unstack(tf.shape(codebook))
@@ -68,6 +71,7 @@ class Layout(NamedTuple):
             tf.stack([-1, n_layers, n_lanes]),
             n_fused,
             n_columns,
+            is_small,
         )
 
 
@@ -214,8 +218,7 @@ def competitors_float64(
     Scores are off by rounding of the squared norms. Where code vectors lie much closer to a
     sample than to the center (a sample that has its unit to itself; a map with an outlier), that
     is more than their distances differ. So scores only choose competitors, and `decide` does the
-    rest. But from far away a difference is less exact than a score: there all are as close, and
-    the first one wins.
+    rest.
 
     Parameters
     ----------
@@ -225,55 +228,52 @@ def competitors_float64(
 
     Returns
     -------
-    first : Tensor of int32, shape (n,)
-        The first one of each row.
     pairs : Tensor of int64, shape (n_pairs, 2)
-        Row and unit, of rows that are not far.
+        Row and unit.
+    lowest : Tensor of float64, shape (n,)
     """
-    n_units = tf.shape(scores)[1]
-    limit = tf.reduce_min(scores, axis=1) + rounding(norms, terms.bounds, 2.0**-53)
-    near = scores <= limit[:, None]
-    first = tf.reduce_min(tf.where(near, tf.range(n_units), n_units - 1), axis=1)
-    return first, tf.where(near & _is_close(norms, terms.bounds)[:, None])
+    lowest = tf.reduce_min(scores, axis=1)
+    limit = lowest + rounding(norms, terms.bounds, 2.0**-53)
+    return tf.where(scores <= limit[:, None]), lowest
 
 
 def decide(
-    pairs: tf.Tensor, rows: tf.Tensor, norms: tf.Tensor, terms: Terms
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    pairs: tf.Tensor, lowest: tf.Tensor, rows: tf.Tensor, norms: tf.Tensor, terms: Terms
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Decide between competitors by their differences: the closest one within rounding wins.
 
     What is left of rounding is how far it moved the two points themselves: within that the lowest
     index wins, since compact neighborhoods make code vectors equal, and then rounding alone would
-    choose, and with it the order of a sum or the size of a tile.
+    choose, and with it the order of a sum or the size of a tile. From far away a difference is
+    less exact than a score: there all competitors are as close.
 
     Parameters
     ----------
     pairs : Tensor of int64, shape (n_pairs, 2)
-        Row and unit, all pairs of a row next to each other.
+        Row and unit.
+    lowest : Tensor of float64, shape (n,)
+        The lowest scores, which count where a row is far.
     rows : Tensor of float32 or float64, shape (n, n_features)
     norms : Tensor of float64, shape (n,)
-        Of all rows.
     terms : Terms
 
     Returns
     -------
-    which : Tensor of int64, shape (n_rows, 1)
-        The rows that have pairs.
-    bmus : Tensor of int32, shape (n_rows,)
-    squared : Tensor of float64, shape (n_rows,)
-        Squared distances to them.
+    bmus : Tensor of int32, shape (n,)
+        Meaningless for rows without pairs.
+    squared : Tensor of float64, shape (n,)
+        Squared distances to them; not finite where they leave float64's range.
     """
     samples, units = tf.unstack(pairs, axis=1)
-    which, segments = tf.unique(samples)
-    n_rows = tf.shape(which)[0]
-
-    squared = squared_distances(rows, terms.codebook, samples, units)
-    best = tf.math.unsorted_segment_min(squared, segments, n_rows)
-    noise = _noise(tf.gather(norms, which), terms.bounds)
-    limit = best + noise * (2 * tf.sqrt(best) + noise)
-    is_within = squared <= tf.gather(limit, segments)
-    units = tf.where(is_within, tf.cast(units, tf.int32), terms.layout.n_units - 1)
-    return which[:, None], tf.math.unsorted_segment_min(units, segments, n_rows), best
+    n_rows, last = tf.shape(norms)[0], terms.layout.n_units - 1
+    squared = squared_distances(rows, terms.codebook, samples, units, terms.layout.is_small)
+    best = tf.math.unsorted_segment_min(squared, samples, n_rows)
+    noise, is_close = _noise(norms, terms.bounds), _is_close(norms, terms.bounds)
+    limit = tf.where(is_close, best + noise * (2 * tf.sqrt(best) + noise), np.inf)
+    is_within = squared <= tf.gather(limit, samples)
+    units = tf.where(is_within, tf.cast(units, tf.int32), last)
+    bmus = tf.math.unsorted_segment_min(units, samples, n_rows)
+    return tf.minimum(bmus, last), tf.where(is_close, best, norms + lowest)
 
 
 def scores_float32(rows32: tf.Tensor, terms: Terms) -> tf.Tensor:
@@ -301,17 +301,23 @@ def squared_distances(
     codebook: tf.Tensor,
     samples: tf.Tensor,
     units: tf.Tensor,
+    are_few: bool,
 ) -> tf.Tensor:
-    """Squared distances of pairs of a sample and a unit from their differences, in chunks.
+    """Squared distances of pairs of a sample and a unit from their differences.
 
-    Over the known features of the sample.
+    Over the known features of the sample. In chunks, unless they are few.
     """
-    n_chunk = tf.maximum(1, _CHUNK_VALUES // tf.shape(codebook)[1])
 
     def of_chunk(start: tf.Tensor, stop: tf.Tensor) -> tuple[tf.Tensor]:
-        picked = tf.cast(tf.gather(rows, samples[start:stop]), tf.float64)
-        differences = picked - tf.gather(codebook, units[start:stop])
-        return (tf.reduce_sum(tf.square(known(differences)), axis=1),)
+        return (of_pairs(samples[start:stop], units[start:stop]),)
 
+    def of_pairs(samples: tf.Tensor, units: tf.Tensor) -> tf.Tensor:
+        picked = tf.cast(tf.gather(rows, samples), tf.float64)
+        differences = picked - tf.gather(codebook, units)
+        return tf.reduce_sum(tf.square(known(differences)), axis=1)
+
+    if are_few:
+        return of_pairs(samples, units)
+    n_chunk = tf.maximum(1, _CHUNK_VALUES // tf.shape(codebook)[1])
     (squared,) = tile_by_tile(of_chunk, tf.shape(samples)[0], n_chunk, (tf.float64,))
     return squared

@@ -48,6 +48,18 @@ def tile_rows(n_units: int, n_features: int = 1) -> int:
     return 2 ** (rows.bit_length() - 1)
 
 
+# Up to so many scores, and terms of the product that makes them, a single tile is searched in
+# float64 at once. Epochs of 150 x 4 on 16, 49 and 100 units take 83, 104 and 109 us instead of
+# 160, 133 and 123; of 440 x 6 on 100 units 249 instead of 175.
+_MOST_SMALL_SCORES, _MOST_SMALL_TERMS = 2**15, 2**19
+
+
+def is_small(n_samples: int, n_units: int, n_features: int) -> bool:
+    """Say whether samples and units of a single tile are so few."""
+    n_scores = n_samples * n_units
+    return n_scores <= _MOST_SMALL_SCORES and n_scores * n_features <= _MOST_SMALL_TERMS
+
+
 _N_BOUNDS = len(Bounds._fields) - 1  # tensors
 
 
@@ -121,7 +133,11 @@ def _among(
 
 def _distances(norms: tf.Tensor, lowest: tf.Tensor, geometry: str) -> tf.Tensor:
     """Turn scores into distances."""
-    squared = norms + lowest
+    return _as_distances(norms + lowest, geometry)
+
+
+def _as_distances(squared: tf.Tensor, geometry: str) -> tf.Tensor:
+    """Turn squares, which rounding may have made negative, into distances."""
     squared = tf.where(squared < 0, tf.zeros([], tf.float64), squared)  # NaN stays
     return as_distances(squared, geometry)
 
@@ -228,6 +244,8 @@ def search_rows(
     distances : Tensor of float64, shape (n,)
         As `_search` has them, and without error where it was not clear.
     """
+    if terms.layout.is_small and not is_absolute(terms.geometry):
+        return _search_small(rows, norms, terms)
 
     def search(start: tf.Tensor, stop: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         return _search(rows[start:stop], norms[start:stop], terms, tiling[1])
@@ -276,19 +294,26 @@ def _settled(rows: tf.Tensor, norms: tf.Tensor, terms: Terms) -> tuple[tf.Tensor
     """
     rows32 = spread_out(tf.cast(rows, tf.float32), terms.is_incomplete)
     pairs, are_few = competitors(scores_float32(rows32, terms), norms, terms)
-
-    def by_float64() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        scores = scores_float64(tf.cast(rows, tf.float64), terms)
-        first, pairs = competitors_float64(scores, norms, terms)
-        return first, _distances(norms, tf.reduce_min(scores, axis=1), terms.geometry), pairs
-
-    def by_none() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        return tf.zeros_like(norms, tf.int32), tf.zeros_like(norms), pairs
-
-    bmus, distances, pairs = tf.cond(are_few, by_none, by_float64)
-    which, units, squared = decide(pairs, rows, norms, terms)
-    apart = as_distances(squared, terms.geometry)
-    return (
-        tf.tensor_scatter_nd_update(bmus, which, units),
-        tf.tensor_scatter_nd_update(distances, which, apart),
+    pairs, lowest = tf.cond(
+        are_few,
+        lambda: (pairs, tf.zeros_like(norms)),  # none is far
+        lambda: _competitors_float64(rows, norms, terms),
     )
+    bmus, squared = decide(pairs, lowest, rows, norms, terms)
+    return bmus, _as_distances(squared, terms.geometry)
+
+
+def _search_small(rows: tf.Tensor, norms: tf.Tensor, terms: Terms) -> tuple[tf.Tensor, tf.Tensor]:
+    """Do as `_settled` for all of few rows, by float64 scores.
+
+    These take less time than the operations that float32 scores need beside them.
+    """
+    bmus, squared = decide(*_competitors_float64(rows, norms, terms), rows, norms, terms)
+    return bmus, _as_distances(squared, terms.geometry)
+
+
+def _competitors_float64(
+    rows: tf.Tensor, norms: tf.Tensor, terms: Terms
+) -> tuple[tf.Tensor, tf.Tensor]:
+    scores = scores_float64(tf.cast(rows, tf.float64), terms)
+    return competitors_float64(scores, norms, terms)

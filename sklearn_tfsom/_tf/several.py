@@ -72,9 +72,7 @@ def _several_float64(
         if is_absolute(terms.geometry):
             units, _ = search_absolute(rows, scores, terms)
         else:
-            first, pairs = competitors_float64(scores, norms, terms)
-            close, among, _ = decide(pairs, rows, norms, terms)
-            units = tf.tensor_scatter_nd_update(first, close, among)
+            units, _ = decide(*competitors_float64(scores, norms, terms), rows, norms, terms)
         return units, tf.ones_like(units, tf.bool)
 
     of_all = absolute_distances if is_absolute(terms.geometry) else scores_float64

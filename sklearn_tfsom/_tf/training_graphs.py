@@ -94,7 +94,7 @@ def epoch_graph(
 
 @one_graph
 def epochs_graph(
-    dtype: tf.DType, is_separable: bool, is_incomplete: bool, geometry: str
+    dtype: tf.DType, is_separable: bool, is_incomplete: bool, geometry: str, is_small: bool
 ) -> tf.types.experimental.PolymorphicFunction:
     """Make the graph of some epochs of a single tile, which returns what each of them leaves.
 
@@ -106,7 +106,8 @@ def epochs_graph(
     def epochs(*inputs: tf.Tensor) -> list[tf.Tensor]:
         *rows, codebook, center, scale, firsts, seconds = inputs
         sphere, n_epochs = _sphere(geometry == "spherical", center, scale), tf.shape(firsts)[0]
-        layout, by_kernel = Layout.of(codebook, is_incomplete), smoothers(firsts, seconds)
+        layout = Layout.of(codebook, is_incomplete, is_small=is_small)
+        by_kernel = smoothers(firsts, seconds)
         kind = is_incomplete, geometry, layout
 
         def epoch(
@@ -136,6 +137,7 @@ def piece_graph(
     geometry: str,
     n_fused: int,
     in_blocks: bool,
+    is_small: bool,
 ) -> tf.types.experimental.PolymorphicFunction:
     """Make the graph of the statistics alone."""
 
@@ -149,7 +151,8 @@ def piece_graph(
         *tiling: tf.Tensor,
     ) -> list[tf.Tensor]:
         extent = _extent(_sphere(geometry == "spherical", center, scale))
-        layout = Layout.of(codebook, is_incomplete, n_fused, tiling[2] if in_blocks else None)
+        n_columns = tiling[2] if in_blocks else None
+        layout = Layout.of(codebook, is_incomplete, n_fused, n_columns, is_small=is_small)
         terms = search_terms(codebook, extent, is_incomplete, geometry, layout)
         return list(statistics(Rows(values, norms, weights), terms, *tiling))
 
