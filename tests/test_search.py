@@ -517,6 +517,36 @@ def test_xla_hands_nothing_to_a_library():
         assert not is_handed_over(program, rows, codebook)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("offset", [0, 1e4])
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize("is_incomplete", [False, True])
+def test_in_float64_at_once_the_same_is_learnt(monkeypatch, dtype, offset, metric, is_incomplete):
+    core, rng = tensorflow_core(), np.random.RandomState(0)
+    X, codebook = near_ties(1e-3, 5, rng, n_samples=200, n_units=40)
+    X, codebook = (X + offset).astype(dtype), codebook + offset
+    X[:40] = codebook
+    codebook[20:30] = codebook[:10]  # ties: the first one wins
+    X[-1] *= 1e6  # far from the map
+    if is_incomplete:
+        X[::3, 2] = np.nan
+    weights = rng.randint(1, 4, len(X)).astype(float)
+    frame = core.Frame.around(np.nanmean(X[:-1], axis=0), 1.0, X.dtype)
+
+    def learnt(is_small):
+        monkeypatch.setattr("sklearn_tfsom._tf.data.is_small", lambda *sizes: is_small)
+        return core.statistics_of(
+            Samples(X, metric), weights, as_codebook(codebook, metric), frame
+        )
+
+    sums, counts, error = learnt(True)
+    other_sums, other_counts, other_error = learnt(False)
+    assert_array_equal(counts, other_counts)
+    assert_allclose(sums, other_sums, rtol=1e-6)
+    assert_allclose(error, other_error, rtol=1e-6)
+    assert not counts[20:30].any()
+
+
 @pytest.fixture
 def fuses(monkeypatch):
     """``fuses(True)`` has every search in tiles fused for few features, ``fuses(False)`` none."""
