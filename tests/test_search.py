@@ -493,7 +493,7 @@ def test_xla_hands_nothing_to_a_library():
 
     def laid_out(n_units, n_rows):
         n_layers, n_lanes = map(int, lowest.layers_for(tf.constant(n_units)))
-        return zeros(n_rows, n_layers * n_lanes), zeros(n_lanes)
+        return zeros(n_rows, n_layers * n_lanes), zeros(n_layers, n_lanes)
 
     for is_incomplete, geometry in itertools.product([False, True], ["euclidean", "spherical"]):
         program = search._compiled_among(is_incomplete, geometry, 0)
@@ -509,7 +509,7 @@ def test_xla_hands_nothing_to_a_library():
         assert not is_handed_over(program, norms, *scalars(5), *inputs)
     n_lanes = pruning.GROUP_UNITS // pruning._GROUP_LAYERS
     for n_rows in (pruning.TILE_ROWS, pruning._UNPRUNED_ROWS):
-        of_group = zeros(n_rows, pruning.GROUP_UNITS), zeros(n_lanes)
+        of_group = zeros(n_rows, pruning.GROUP_UNITS), zeros(pruning._GROUP_LAYERS, n_lanes)
         for inputs in (of_group, *(laid_out(n_blocks, n_rows) for n_blocks in (256, 2500))):
             assert not is_handed_over(pruning._compiled(), *inputs, zeros(n_rows))
     for program in absolute._COMPILED_GRAPHS.values():

@@ -31,9 +31,8 @@ class Blocks(NamedTuple):
     factors32: tf.Tensor  # (n_blocks + 1, SIZE * n_terms) float32, as in `exact.Terms`, by unit
     bias32: tf.Tensor  # (n_blocks + 1, SIZE) float32; infinite for what fills up
     places: tf.Tensor  # (n_blocks,) int32: what rows are sorted by
-    middle_factors32: tf.Tensor  # (n_terms, n_layers * n_lanes) float32, of the middles
-    middle_bias32: tf.Tensor  # (n_layers * n_lanes,) float32
-    in_layers: tf.Tensor  # (3,) int32: the shape of the middles' scores
+    middle_factors32: tf.Tensor  # (n_layers * n_lanes, n_terms) float32, of the middles
+    middle_bias32: tf.Tensor  # (n_layers, n_lanes) float32
     reach_factors32: tf.Tensor  # (n_terms + 2, n_blocks) float32, see `pruning`
     reach_bias32: tf.Tensor  # (n_blocks,) float32
 
@@ -77,17 +76,15 @@ class Blocks(NamedTuple):
         padding = [[0, n_layers * n_lanes - n_blocks]]
         of_reach = [middle_factors, -2 * radii[:, None], tf.ones_like(radii)[:, None]]
         middle_bias32 = tf.cast(middle_bias, tf.float32)
+        middle_bias32 = tf.pad(middle_bias32, padding, constant_values=np.inf)
         units = tf.concat([units, tf.fill([1, SIZE], n_units)], axis=0)
         return cls(
             units=units,
             factors32=tf.reshape(tf.gather(all_factors32, units), [n_blocks + 1, -1]),
             bias32=tf.gather(all_bias32, units),
             places=places,
-            middle_factors32=tf.transpose(
-                tf.pad(tf.cast(middle_factors, tf.float32), [*padding, [0, 0]])
-            ),
-            middle_bias32=tf.pad(middle_bias32, padding, constant_values=np.inf),
-            in_layers=tf.stack([-1, n_layers, n_lanes]),
+            middle_factors32=tf.pad(tf.cast(middle_factors, tf.float32), [*padding, [0, 0]]),
+            middle_bias32=tf.reshape(middle_bias32, [n_layers, n_lanes]),
             reach_factors32=tf.transpose(tf.cast(tf.concat(of_reach, axis=1), tf.float32)),
             reach_bias32=tf.cast(middle_bias - tf.square(radii), tf.float32),
         )

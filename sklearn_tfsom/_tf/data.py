@@ -11,7 +11,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from sklearn_tfsom._samples import row_slices
-from sklearn_tfsom._tf.frame import Frame, aligned, load
+from sklearn_tfsom._tf.frame import Frame, aligned, handed_over, load
 from sklearn_tfsom._tf.search import Tiling, is_small, tile_rows
 from sklearn_tfsom._tf.sparse import SparseData
 from sklearn_tfsom._tf.statistics import Rows, Statistics
@@ -54,7 +54,7 @@ def load_rows(
 ) -> Rows:
     """Load samples, with these weights; into memory from `aligned`, where it is given."""
     values, norms = load(samples, rows, frame, samples.dtype, into=into)
-    return Rows(values, tf.constant(norms), tf.constant(sample_weight))
+    return Rows(values, handed_over(norms), tf.constant(sample_weight))
 
 
 class Moved(NamedTuple):

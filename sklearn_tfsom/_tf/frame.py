@@ -165,6 +165,15 @@ def aligned(n_values: int, dtype: np.dtype) -> NDArray:
     return store[first : first + n_bytes].view(dtype)
 
 
+def handed_over(values: NDArray) -> tf.Tensor:
+    """Give TensorFlow an array in memory from `aligned`, which it goes on to use as it is.
+
+    It copies every array that it is given, in one thread, except a 64-byte aligned one through
+    DLPack (which it does not check: an unaligned one aborts the process).
+    """
+    return tf.experimental.dlpack.from_dlpack(values.__dlpack__())
+
+
 def aligned_parts(n_parts: int, n_values: int, dtype: np.dtype) -> NDArray:
     """Return such memory for several, (n_parts, at least n_values), which is one piece.
 
@@ -187,9 +196,7 @@ def load(
 ) -> tuple[tf.Tensor, NDArray[np.float64]]:
     """Move samples into the frame and into TensorFlow's hands, with one copy.
 
-    TensorFlow copies every array that it is given, in one thread, except a 64-byte aligned one
-    through DLPack (which it does not check: an unaligned one aborts the process). So the frame's
-    copy, which has to be made anyway, is made aligned, and handed over.
+    The frame's copy, which has to be made anyway, is handed over, and so are the norms.
 
     Parameters
     ----------
@@ -211,14 +218,14 @@ def load(
     -------
     values : Tensor of that dtype, shape (n, n_features)
     norms : ndarray of float64, shape (n,)
-        Squared, over the known features.
+        Squared, over the known features; in memory from `aligned`, for `handed_over`.
     """
     start, stop, _ = rows.indices(len(samples))
     shape = stop - start, samples.shape[1]
     n_values = shape[0] * shape[1]
     store = aligned(n_values, dtype) if into is None else into[:n_values]
     values = store.reshape(shape)
-    norms = np.empty(shape[0])
+    norms = aligned(shape[0], np.dtype(np.float64))
     has_missing = samples.has_missing  # which may take a pass, so not in all threads
 
     def enter(tile: slice) -> None:
@@ -234,4 +241,4 @@ def load(
 
     n_rows = max(1, _LOADED_VALUES // shape[1])
     list(map_all(enter, row_slices(shape[0], n_rows)))
-    return tf.experimental.dlpack.from_dlpack(values.__dlpack__()), norms
+    return handed_over(values), norms

@@ -16,7 +16,7 @@ from sklearn_tfsom._tf import sparse
 from sklearn_tfsom._tf.absolute import is_absolute
 from sklearn_tfsom._tf.exact import Layout, Terms, search_terms
 from sklearn_tfsom._tf.few import FEW_DIFFERENCES, few_nearest
-from sklearn_tfsom._tf.frame import TOO_FAR, Frame, aligned_parts, extent, load
+from sklearn_tfsom._tf.frame import TOO_FAR, Frame, aligned_parts, extent, handed_over, load
 from sklearn_tfsom._tf.graphs import one_graph
 from sklearn_tfsom._tf.search import TILING_SIGNATURE, Tiling, search_rows, tile_rows
 from sklearn_tfsom._tf.several import several_bmus
@@ -238,7 +238,7 @@ def _nearest(
                 is_over.set()
             if is_over.is_set():
                 return
-            found, is_finite = find(values, tf.constant(norms), *given)
+            found, is_finite = find(values, handed_over(norms), *given)
             bmus[rows] = np.atleast_2d(found.numpy()).T
             if not is_finite:
                 is_over.set()

@@ -40,8 +40,8 @@ _MOST_REACHED = 0.35
 _MORE_THAN_ALL = 2.0**126
 
 _Found: TypeAlias = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
-# Of scores, how these are laid out, and a margin.
-_Find: TypeAlias = Callable[[tf.Tensor, tf.Tensor | list[int], tf.Tensor], _Found]
+# Of rows, the factors and the bias of units, which is laid out, and a margin.
+_Find: TypeAlias = Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], _Found]
 
 
 def search_blocks(
@@ -70,11 +70,17 @@ def search_blocks(
     margin = rounding32(norms, terms.bounds)
     margin32, is_safe = tf.cast(margin, tf.float32), tf.math.is_finite(margin)
 
-    def find(scores: tf.Tensor, in_layers: tf.Tensor | list[int], within: tf.Tensor) -> _Found:
+    def find(rows32: tf.Tensor, factors: tf.Tensor, bias: tf.Tensor, within: tf.Tensor) -> _Found:
+        def plainly() -> _Found:
+            scores = tf.matmul(rows32, factors, transpose_b=True)
+            scores = tf.nn.bias_add(scores, tf.reshape(bias, [-1]))
+            in_layers = tf.concat([[-1], tf.shape(bias)], axis=0)
+            return bmus_by_score(tf.reshape(scores, in_layers), within)
+
         return tf.cond(
             is_compiled,
-            lambda: _compiled()(scores, tf.zeros(in_layers[2:]), within),
-            lambda: bmus_by_score(tf.reshape(scores, in_layers), within),
+            lambda: _compiled()(tf.matmul(rows32, factors, transpose_b=True), bias, within),
+            plainly,
         )
 
     def tile_of(these: tf.Tensor) -> tf.Tensor:
@@ -88,9 +94,8 @@ def search_blocks(
         return tf.minimum(tf.range(start, stop), n_rows - 1)
 
     def closest_middles(these: tf.Tensor) -> _Found:
-        scores = tf.matmul(tile_of(these), blocks.middle_factors32)
-        scores = tf.nn.bias_add(scores, blocks.middle_bias32)
-        block, lowest, _ = find(scores, blocks.in_layers, tf.zeros(TILE_ROWS))
+        of_middles = blocks.middle_factors32, blocks.middle_bias32
+        block, lowest, _ = find(tile_of(these), *of_middles, tf.zeros(TILE_ROWS))
         # Meaningless where several are as close; rows are only sorted by it.
         block = tf.minimum(block, tf.size(blocks.places) - 1)
         own_norms, own_margin = tf.gather(norms, these), tf.gather(margin, these)
@@ -153,7 +158,9 @@ def search_blocks(
 
 @functools.cache
 def _compiled() -> tf.types.experimental.PolymorphicFunction:
-    signature = [tf.TensorSpec(shape, tf.float32) for shape in ([None, None], [None], [None])]
+    signature = [
+        tf.TensorSpec(shape, tf.float32) for shape in ([None, None], [None, None], [None])
+    ]
     return tf.function(
         compiled_bmus_by_score, input_signature=signature, jit_compile=True, autograph=False
     )
@@ -199,10 +206,8 @@ def _search_chosen(
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
         group = chosen[start : start + _GROUP]
         factors = tf.reshape(tf.gather(blocks.factors32, group), [GROUP_UNITS, -1])
-        scores = tf.matmul(rows32, factors, transpose_b=True)
-        scores = tf.nn.bias_add(scores, tf.reshape(tf.gather(blocks.bias32, group), [-1]))
-        in_layers = [-1, _GROUP_LAYERS, GROUP_UNITS // _GROUP_LAYERS]
-        found, low, is_only = find(scores, in_layers, margin)
+        bias = tf.reshape(tf.gather(blocks.bias32, group), [_GROUP_LAYERS, -1])
+        found, low, is_only = find(rows32, factors, bias, margin)
         found = tf.gather(group, found // SIZE) * SIZE + found % SIZE
         is_lower = low < lowest
         is_far = tf.abs(low - lowest) > margin

@@ -144,7 +144,7 @@ def _as_distances(squared: tf.Tensor, geometry: str) -> tf.Tensor:
 
 @functools.cache
 def _compiled_among(is_incomplete: bool, geometry: str, n_fused: int) -> Callable:
-    """Make `_among` for XLA: of scores, or of what makes them where few features are fused.
+    """Make `_among` for XLA: of products, or of what makes them where few features are fused.
 
     There each level of `bmus_by_score` runs as one loop, at half the price, and what is done for
     each row is done beside it; `bmus_by_lane` is slow without. But XLA compiles for each shape of
@@ -156,7 +156,8 @@ def _compiled_among(is_incomplete: bool, geometry: str, n_fused: int) -> Callabl
         bounds = Bounds._make((*given[:_N_BOUNDS], is_incomplete))
         return _among(find, given[_N_BOUNDS:], norms, bounds, geometry)
 
-    shapes = [[None, n_fused], [n_fused, None], [None]] if n_fused else [[None, None], [None]]
+    of_few = [[None, n_fused], [n_fused, None], [None]]
+    shapes = of_few if n_fused else [[None, None], [None, None]]
     signature = [tf.TensorSpec([None], tf.float64)] + [tf.TensorSpec([], tf.float64)] * _N_BOUNDS
     signature += [tf.TensorSpec(shape, tf.float32) for shape in shapes]
     return tf.function(among, input_signature=signature, jit_compile=True, autograph=False)
@@ -207,16 +208,20 @@ def _search(
 
     if compiled_rows is None:
         return plainly(scores_float32(rows32, terms))
-    if n_fused:
-        inputs = [rows32, terms.factors32, terms.bias32]
-    else:
-        inputs = [scores_float32(rows32, terms), tf.zeros(in_layers[2:])]
+    compiled = functools.partial(
+        _compiled_among(terms.is_incomplete, terms.geometry, n_fused), norms, *terms.bounds[:-1]
+    )
 
-    compiled = _compiled_among(terms.is_incomplete, terms.geometry, n_fused)
+    def by_xla() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        if n_fused:
+            return compiled(rows32, terms.factors32, terms.bias32)
+        bias = tf.reshape(terms.bias32, in_layers[1:])
+        return compiled(tf.matmul(rows32, terms.factors32), bias)
+
     return tf.cond(
         tf.equal(tf.shape(rows)[0], compiled_rows),
-        lambda: compiled(norms, *terms.bounds[:-1], *inputs),
-        lambda: plainly(scores_float32(rows32, terms) if n_fused else inputs[0]),
+        by_xla,
+        lambda: plainly(scores_float32(rows32, terms)),
     )
 
 
