@@ -37,23 +37,23 @@ def score(distances, shape):
 
 
 def slow_fit(X, shape):
-    """Train as by default, on the whole grid, both ways round from the 14th epoch on."""
+    """Train as by default, on the whole grid, both ways round from the 12th epoch on."""
     plan = make_plan(TFSOM(shape), Samples(X), np.ones(len(X)))
-    assert plan.mirrored_after == 14
+    assert plan.mirrored_after == 12
     assert all(grid.shape == shape for grid in plan.grids)
     places = np.array(reference.stretched_positions(shape, shape, "hexagonal", "planar"))
     before, _ = reference.train(
-        X, plan.codebook, plan.radii[:13], shape, "hexagonal", "planar", "gaussian"
+        X, plan.codebook, plan.radii[:11], shape, "hexagonal", "planar", "gaussian"
     )
     bmus = reference.best_matching_units(X, before)
     seen = places * [-1, 1] + [places[:, 0].max(), 0]
     starts = []
     for at in (places, seen):
         squared = np.square(at[:, None] - places).sum(axis=2)
-        h = np.exp(-squared / (2 * plan.radii[13] ** 2))[:, bmus]
+        h = np.exp(-squared / (2 * plan.radii[11] ** 2))[:, bmus]
         starts.append(h @ X / h.sum(axis=1, keepdims=True))
     ends = [
-        reference.train(X, start, plan.radii[14:], shape, "hexagonal", "planar", "gaussian")[0]
+        reference.train(X, start, plan.radii[12:], shape, "hexagonal", "planar", "gaussian")[0]
         for start in starts
     ]
     own, mirrored = (score(np.linalg.norm(X[:, None] - end, axis=2), shape) for end in ends)
@@ -88,10 +88,10 @@ def test_going_on_with_the_trial_is_training_anew(X, monkeypatch):
 
     monkeypatch.setattr(data.Data, "epochs", counted)
     first = TFSOM((9, 8), tol=0).fit(X)
-    assert sum(n_done) == 14 + 2 * 6
+    assert sum(n_done) == 12 + 2 * 8
     monkeypatch.setattr(data, "_LEFT_VALUES", 1)  # epoch by epoch
     second = TFSOM((9, 8), tol=0).fit(X)
-    assert sum(n_done) == 14 + 2 * 6 + second.n_iter_ + 2 * 6
+    assert sum(n_done) == 12 + 2 * 8 + second.n_iter_ + 2 * 8
     assert (first.codebook_ == second.codebook_).all()
     for name, values in first.history_.items():
         assert (values == second.history_[name]).all(), name
@@ -140,15 +140,15 @@ class TestWhereItIsTried:
     @pytest.mark.parametrize(
         ("grid", "geometry", "expected"),
         [
-            (Grid(6, 5), "euclidean", 14),
-            (Grid(6, 5), "spherical", 14),
+            (Grid(6, 5), "euclidean", 12),
+            (Grid(6, 5), "spherical", 12),
             (Grid(6, 5), "manhattan", None),
             (Grid(6, 5, "rectangular"), "euclidean", None),
             (Grid(6, 5, boundary="cylindrical"), "euclidean", None),
             (Grid(6, 5, boundary="toroidal"), "euclidean", None),
             (Grid(1, 9), "euclidean", None),
             (Grid(9, 1), "euclidean", None),
-            (Grid(32, 32), "euclidean", 14),
+            (Grid(32, 32), "euclidean", 12),
             (Grid(32, 33), "euclidean", None),
         ],
     )
