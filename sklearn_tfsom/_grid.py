@@ -223,7 +223,8 @@ class Grid:
         A unit stands for all places of its cell. From a side of a square to the other their
         variance is 1/12, and 5/72 along both axes of a regular hexagon of which the next ones are
         1 away (Conway and Sloane 1999, chapter 21: the second moments of both lattices); cells of
-        a grid that is stretched over this one are stretched as well.
+        a grid that is stretched over this one are stretched as well. In a single row they are
+        intervals on either lattice.
 
         Parameters
         ----------
@@ -235,7 +236,7 @@ class Grid:
         rows, columns : float
             From row to row and along rows, in squared lattice spacings of this grid.
         """
-        of_cell = 5 / 72 if self.is_hexagonal else 1 / 12
+        of_cell = 5 / 72 if self.is_hexagonal and self.n_rows > 1 else 1 / 12
         rows, columns = (of_cell * (stretch**2 - 1) for stretch in self._stretch(source))
         return rows, columns
 

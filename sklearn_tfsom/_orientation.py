@@ -2,7 +2,7 @@
 
 The sign of a principal direction is arbitrary, and a hexagonal sheet with its shifted rows is not
 the same in the mirror: the two maps that it leads to differ by some percent in their errors. So
-the map is mirrored where its radius is nearly at its end, both go on for the epochs that are left,
+the map is mirrored while its radius still falls, both go on for the epochs that are left,
 on some of the samples, and the better one is kept. On 15 sets, from both starts, that makes the
 topographic error 0.0096 lower than SOM Toolbox's instead of 0.0050, at a quantization error of
 0.930 of the Toolbox's with both; as good in both it is in 28 of 30 cases instead of 24.

@@ -225,9 +225,8 @@ def test_shapes_that_kmeans_cannot_part(shape, n_clusters):
 def test_ordinary_shapes_are_found_as_well_as_by_kmeans():
     X, y = load_iris(return_X_y=True)
     X = StandardScaler().fit_transform(X)
-    som, kmeans = TFSOM(n_clusters=3), KMeans(3, random_state=0)
-    found, by_kmeans = (adjusted_rand_score(y, each.fit_predict(X)) for each in (som, kmeans))
-    assert found >= by_kmeans
+    assert adjusted_rand_score(y, KMeans(3, random_state=0).fit_predict(X)) < 0.65
+    assert adjusted_rand_score(y, TFSOM(n_clusters=3).fit_predict(X)) > 0.65
 
 
 @pytest.mark.skipif(not REFERENCE.exists(), reason="the reference sets are not here")

@@ -97,7 +97,19 @@ def test_a_coarser_grid_blurs_by_what_its_cells_are_wider(lattice, boundary):
     columns, rows = variances(coarse) - variances(whole)
     assert_allclose(whole.blur(coarse), [rows, columns], rtol=5e-3)
     assert whole.blur(whole) == (0, 0)
-    assert Grid(1, 9, lattice, boundary).blur(Grid(1, 5, lattice, boundary))[0] == 0
+    rows, columns = Grid(1, 9, lattice, boundary).blur(Grid(1, 5, lattice, boundary))
+    stretch = 2 if boundary == "planar" else 9 / 5
+    assert (rows, columns) == (0, pytest.approx((stretch**2 - 1) / 12))
+
+
+@pytest.mark.parametrize("lattice", LATTICES)
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+def test_a_radius_is_wider_than_the_blur_of_its_grid(lattice, boundary):
+    radii = np.append(np.geomspace(30, 0.5, 60), 0.5)
+    for shape in itertools.product([1, 2, 3, 5, 8, 20], repeat=2):
+        whole = Grid(*shape, lattice, boundary)
+        for grid, radius in zip(grid_schedule(whole, radii), radii, strict=True):
+            assert max(whole.blur(grid)) < 0.3 * radius**2
 
 
 @pytest.mark.parametrize(("shape", "share"), [((20, 20), 0.6), ((50, 40), 0.45)])

@@ -519,8 +519,9 @@ def test_xla_hands_nothing_to_a_library():
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("offset", [0, 1e4])
-@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
-@pytest.mark.parametrize("is_incomplete", [False, True])
+@pytest.mark.parametrize(
+    ("metric", "is_incomplete"), [("euclidean", False), ("euclidean", True), ("cosine", False)]
+)
 def test_in_float64_at_once_the_same_is_learnt(monkeypatch, dtype, offset, metric, is_incomplete):
     core, rng = tensorflow_core(), np.random.RandomState(0)
     X, codebook = near_ties(1e-3, 5, rng, n_samples=200, n_units=40)
@@ -545,6 +546,27 @@ def test_in_float64_at_once_the_same_is_learnt(monkeypatch, dtype, offset, metri
     assert_allclose(sums, other_sums, rtol=1e-6)
     assert_allclose(error, other_error, rtol=1e-6)
     assert not counts[20:30].any()
+    X[-1] /= 1e6
+
+    def trained(is_small):
+        monkeypatch.setattr("sklearn_tfsom._tf.data.is_small", lambda *sizes: is_small)
+        return TFSOM((8, 5), init=codebook, metric=metric, max_iter=8).fit(X, None, weights)
+
+    one, other = trained(True), trained(False)
+    assert_array_equal(one.labels_, other.labels_)
+    assert_allclose(one.codebook_, other.codebook_, rtol=1e-5)
+    errors = (som.history_["quantization_error"] for som in (one, other))
+    assert_allclose(*errors, rtol=1e-4)  # of samples that are code vectors, too
+
+
+def test_an_error_that_leaves_the_range_is_not_a_number_of_its_own():
+    """Scores that are no numbers have no competitors, and no distance."""
+    rng = np.random.RandomState(0)
+    X, start = rng.normal(size=(100, 3)), rng.normal(size=(25, 3))
+    X[::2, 1] = np.nan
+    start[7, 1] = 1e200
+    som = TFSOM((5, 5), init=start, max_iter=3).fit(X)
+    assert not np.isfinite(som.history_["quantization_error"][0])
 
 
 @pytest.fixture

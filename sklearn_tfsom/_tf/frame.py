@@ -165,15 +165,6 @@ def aligned(n_values: int, dtype: np.dtype) -> NDArray:
     return store[first : first + n_bytes].view(dtype)
 
 
-def handed_over(values: NDArray) -> tf.Tensor:
-    """Give TensorFlow an array in memory from `aligned`, which it goes on to use as it is.
-
-    It copies every array that it is given, in one thread, except a 64-byte aligned one through
-    DLPack (which it does not check: an unaligned one aborts the process).
-    """
-    return tf.experimental.dlpack.from_dlpack(values.__dlpack__())
-
-
 def aligned_parts(n_parts: int, n_values: int, dtype: np.dtype) -> NDArray:
     """Return such memory for several, (n_parts, at least n_values), which is one piece.
 
@@ -182,6 +173,15 @@ def aligned_parts(n_parts: int, n_values: int, dtype: np.dtype) -> NDArray:
     """
     n_values += -n_values % _ALIGNMENT
     return aligned(n_parts * n_values, dtype).reshape(n_parts, n_values)
+
+
+def handed_over(values: NDArray) -> tf.Tensor:
+    """Give TensorFlow an array in memory from `aligned`, which it goes on to use as it is.
+
+    It copies every array that it is given, in one thread, except a 64-byte aligned one through
+    DLPack (which it does not check: an unaligned one aborts the process).
+    """
+    return tf.experimental.dlpack.from_dlpack(values.__dlpack__())
 
 
 def load(
@@ -196,7 +196,7 @@ def load(
 ) -> tuple[tf.Tensor, NDArray[np.float64]]:
     """Move samples into the frame and into TensorFlow's hands, with one copy.
 
-    The frame's copy, which has to be made anyway, is handed over, and so are the norms.
+    The frame's copy, which has to be made anyway, is handed over, and so may the norms be.
 
     Parameters
     ----------

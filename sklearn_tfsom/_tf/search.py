@@ -49,13 +49,15 @@ def tile_rows(n_units: int, n_features: int = 1) -> int:
 
 
 # Up to so many scores, and terms of the product that makes them, a single tile is searched in
-# float64 at once. Epochs of 150 x 4 on 16, 49 and 100 units take 83, 104 and 109 us instead of
-# 160, 133 and 123; of 440 x 6 on 100 units 249 instead of 175.
+# float64 at once in training. Epochs of 150 x 4 on 16, 49 and 100 units take 83, 104 and 109 us
+# instead of 160, 133 and 123; of 440 x 6 on 100 units 249 instead of 175.
 _MOST_SMALL_SCORES, _MOST_SMALL_TERMS = 2**15, 2**19
 
 
-def is_small(n_samples: int, n_units: int, n_features: int) -> bool:
-    """Say whether samples and units of a single tile are so few."""
+def is_small(n_samples: int, n_units: int, n_features: int, geometry: str) -> bool:
+    """Say whether samples and units of a single tile are so few, and distances a product."""
+    if is_absolute(geometry):
+        return False
     n_scores = n_samples * n_units
     return n_scores <= _MOST_SMALL_SCORES and n_scores * n_features <= _MOST_SMALL_TERMS
 
@@ -133,10 +135,10 @@ def _among(
 
 def _distances(norms: tf.Tensor, lowest: tf.Tensor, geometry: str) -> tf.Tensor:
     """Turn scores into distances."""
-    return _as_distances(norms + lowest, geometry)
+    return _of_squares(norms + lowest, geometry)
 
 
-def _as_distances(squared: tf.Tensor, geometry: str) -> tf.Tensor:
+def _of_squares(squared: tf.Tensor, geometry: str) -> tf.Tensor:
     """Turn squares, which rounding may have made negative, into distances."""
     squared = tf.where(squared < 0, tf.zeros([], tf.float64), squared)  # NaN stays
     return as_distances(squared, geometry)
@@ -249,7 +251,7 @@ def search_rows(
     distances : Tensor of float64, shape (n,)
         As `_search` has them, and without error where it was not clear.
     """
-    if terms.layout.is_small and not is_absolute(terms.geometry):
+    if terms.layout.is_small:
         return _search_small(rows, norms, terms)
 
     def search(start: tf.Tensor, stop: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -302,10 +304,10 @@ def _settled(rows: tf.Tensor, norms: tf.Tensor, terms: Terms) -> tuple[tf.Tensor
     pairs, lowest = tf.cond(
         are_few,
         lambda: (pairs, tf.zeros_like(norms)),  # none is far
-        lambda: _competitors_float64(rows, norms, terms),
+        lambda: _all_competitors(rows, norms, terms),
     )
     bmus, squared = decide(pairs, lowest, rows, norms, terms)
-    return bmus, _as_distances(squared, terms.geometry)
+    return bmus, _of_squares(squared, terms.geometry)
 
 
 def _search_small(rows: tf.Tensor, norms: tf.Tensor, terms: Terms) -> tuple[tf.Tensor, tf.Tensor]:
@@ -313,12 +315,13 @@ def _search_small(rows: tf.Tensor, norms: tf.Tensor, terms: Terms) -> tuple[tf.T
 
     These take less time than the operations that float32 scores need beside them.
     """
-    bmus, squared = decide(*_competitors_float64(rows, norms, terms), rows, norms, terms)
-    return bmus, _as_distances(squared, terms.geometry)
+    bmus, squared = decide(*_all_competitors(rows, norms, terms), rows, norms, terms)
+    return bmus, _of_squares(squared, terms.geometry)
 
 
-def _competitors_float64(
+def _all_competitors(
     rows: tf.Tensor, norms: tf.Tensor, terms: Terms
 ) -> tuple[tf.Tensor, tf.Tensor]:
+    """Find `competitors_float64` of rows."""
     scores = scores_float64(tf.cast(rows, tf.float64), terms)
     return competitors_float64(scores, norms, terms)

@@ -251,7 +251,7 @@ def _trained(
     """Return what some steps make of a codebook, in the frame, and what each of them leaves.
 
     That is kept only where it is wanted, and little, of as many steps as one graph may do: a map
-    of few samples goes on with it, which spares a fit of 20 epochs 6 of 32.
+    of few samples goes on with it, which spares a fit of 20 epochs 8 of 36.
     """
     left, kept = iter(steps), []
     for first in left:

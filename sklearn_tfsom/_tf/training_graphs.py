@@ -1,8 +1,8 @@
 """The graphs of training: an epoch, its parts, and the way from one grid to the next.
 
 They are traced once in a process for each precision and kind of kernel, with and without loops and
-missing values; no shape and no value is part of the trace, but for the number of features where
-few are fused.
+missing values, and for few samples; no shape and no value is part of the trace, but for the number
+of features where few are fused.
 """
 
 from __future__ import annotations
@@ -99,8 +99,7 @@ def epochs_graph(
     """Make the graph of some epochs of a single tile, which returns what each of them leaves.
 
     Where an epoch takes a fraction of a millisecond, calling a graph takes as long: a fit of iris
-    on 10x10 takes 15 ms of CPU time instead of 23, with the 12 epochs in which it is tried both
-    ways round.
+    on 10x10 once took 15 ms of CPU time instead of 23.
     """
 
     def epochs(*inputs: tf.Tensor) -> list[tf.Tensor]:
