@@ -157,7 +157,7 @@ class Data:
             inputs = *self._rows, codebook, *self.sphere, *first, *tiling.inputs()
             yield Moved.of(graph(*inputs))
         else:
-            few = is_small(len(self._samples), *codebook.shape, geometry)
+            few = self._are_few(len(self._samples), codebook)
             stacks = epochs_graph(*kind, few)(*self._rows, codebook, *self.sphere, *parts)
             # Of most epochs nobody asks for more than what is measured: no tensors of their own.
             codebooks, sums, counts, measured = map(np.asarray, stacks)
@@ -245,10 +245,14 @@ class Data:
     def _of_piece(self, piece: Rows, codebook: tf.Tensor, n_columns: int) -> Statistics:
         tiling = self._tiling(codebook, n_columns, len(piece.norms))
         kind = self._dtype, tiling is None, self._samples.has_missing, self._geometry
-        few = is_small(len(piece.norms), *codebook.shape, self._geometry) and tiling is None
+        few = tiling is None and self._are_few(len(piece.norms), codebook)
         graph = piece_graph(*kind, *(tiling.kind if tiling else (0, False)), few)
         inputs = tiling.inputs() if tiling else []
         return Statistics(*graph(*piece, codebook, *self.sphere, *inputs))
+
+    def _are_few(self, n_samples: int, codebook: tf.Tensor) -> bool:
+        n_units, n_features = codebook.shape
+        return is_small(n_samples, n_units, n_features, self._geometry)
 
     def _tiling(self, codebook: tf.Tensor, n_columns: int, n_samples: int) -> Tiling | None:
         """Return how to search tile by tile; None for one tile."""
