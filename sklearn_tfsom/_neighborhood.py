@@ -115,15 +115,17 @@ def kernels(grid: Grid, neighborhood: str | Neighborhood) -> Callable[..., Kerne
     if is_separable(grid, neighborhood):
 
         @functools.cache
-        def separated(source: Grid, target: Grid, is_mirrored: bool) -> tuple[NDArray, NDArray]:
-            return grid.separated(target, source, is_mirrored=is_mirrored)
+        def separated(
+            source: Grid, target: Grid, is_mirrored: bool
+        ) -> tuple[tuple[NDArray, NDArray], tuple[float, float]]:
+            return grid.separated(target, source, is_mirrored=is_mirrored), grid.blur(source)
 
         def separable_kernel(
             radius: float, source: Grid = grid, target: Grid = grid, *, is_mirrored: bool = False
         ) -> SeparableKernel:
-            parts = separated(source, target, is_mirrored)
-            radii = (math.sqrt(_squarable(radius) ** 2 - blur) for blur in grid.blur(source))
-            return SeparableKernel(*map(gaussian, parts, radii))
+            (rows, columns), blurs = separated(source, target, is_mirrored)
+            down, across = (math.sqrt(_squarable(radius) ** 2 - blur) for blur in blurs)
+            return SeparableKernel(gaussian(rows, down), gaussian(columns, across))
 
         return separable_kernel
 
