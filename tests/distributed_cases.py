@@ -53,7 +53,7 @@ SPARSE_WIDE = csr_array(np.maximum(np.random.RandomState(3).normal(size=(300, 15
 # name: (parameters, samples, weights, where the shards end as shares)
 CASES = {
     "defaults": ({}, DIGITS, None, [0.3]),
-    # On a map of the automatic size one sample lies halfway between two units, closer than float32.
+    # At the automatic size float32 cannot tell which of two units one sample is closer to.
     "float32": ({"grid_size": (14, 12)}, DIGITS.astype(np.float32), None, [0.5]),
     "far from the origin": ({"grid_size": (6, 5)}, IRIS + 1e6, None, [0.1]),
     "weights": ({}, DIGITS, WEIGHTS, [0.7]),
