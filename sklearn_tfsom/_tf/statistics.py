@@ -98,19 +98,23 @@ def statistics(rows: Rows, terms: Terms, *tiling: tf.Tensor) -> Statistics:
     # samples took 32 us a unit in chunks of 2^16 and of what is left, 28 in two halves.
     least = _CHUNK_ROWS // 2 if terms.is_incomplete else _CHUNK_ROWS  # these are spread out
     most = tf.clip_by_value(4 * n_units, least, _MAX_CHUNK_ROWS)
-    n_chunks = 2 * -(-n_samples // (2 * most))
-    n_chunk = n_tile * -(-n_samples // (n_chunks * n_tile))
+    n_tiles = -(-n_samples // n_tile)
+    n_chunks = tf.minimum(2 * -(-n_samples // (2 * most)), n_tiles)
+    n_smaller = n_chunks - n_tiles % n_chunks  # the others have one tile more
 
-    def add_chunk(start: tf.Tensor, total: Statistics) -> tuple[tf.Tensor, Statistics]:
-        stop = start + n_chunk
-        chunk = Rows(*(part[start:stop] for part in rows))
-        return stop, Statistics(*total) + of_chunk(chunk)
+    def start_of(number: tf.Tensor) -> tf.Tensor:
+        n_before = number * (n_tiles // n_chunks) + tf.maximum(number - n_smaller, 0)
+        return n_tile * n_before
+
+    def add_chunk(number: tf.Tensor, total: Statistics) -> tuple[tf.Tensor, Statistics]:
+        chunk = Rows(*(part[start_of(number) : start_of(number + 1)] for part in rows))
+        return number + 1, Statistics(*total) + of_chunk(chunk)
 
     none = tf.zeros_like(terms.codebook)
     counts = none if terms.is_incomplete else none[:, :1]
     nothing = Statistics(none, counts, tf.zeros([], tf.float64))
     _, total = tf.while_loop(
-        lambda start, _: start < n_samples,
+        lambda number, _: number < n_chunks,
         add_chunk,
         (tf.constant(0), nothing),
         parallel_iterations=2,  # while one is summed up, or waits for a thread, the next goes on
