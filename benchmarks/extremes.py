@@ -97,9 +97,10 @@ def memory():
 def large_map(n_rounds):
     """Compare epochs of a large and a middling map: 100,000 x 32 on 200 x 200 and 50 x 40.
 
-    With 10 samples instead of 100,000 all that remains is what does not depend on the samples:
-    smoothing, and preparing the codebook for the search. Of a trained map most units need not be
-    searched; k-means starts from the same one.
+    With 10 samples instead of 100,000 nearly all that remains is what does not depend on the
+    samples: smoothing, and preparing the codebook for the search, but not its blocks, which so few
+    are not searched in. Of a trained map most units need not be searched; k-means starts from the
+    same one.
     """
     X = curved_data(100_000, 32)
     few_rows = X[:10]
@@ -167,8 +168,8 @@ def main():
             "before, minus the resident set then: data made, library warm from a fit of 1,000 "
             "rows. The first fit of many compiles the search and starts threads, which stays.",
             "Epochs of the map: differences between fits of many and few epochs, radius 1. "
-            "What does not depend on the samples (smoothing, preparing the codebook; not that of "
-            "blocks of units, which pays for itself by the samples) is found by an epoch over 10 "
+            "What does not depend on the samples (smoothing, preparing the codebook, but not "
+            "blocks of units, which so few are not searched in) is found by an epoch over 10 "
             "rows. An untrained map has had a few epochs of radius 1 from the "
             "plane of the principal components, and is folded; a trained one has had 10 epochs at "
             "the defaults.",

@@ -32,7 +32,7 @@ SHAPES = [
     ((50_000, 32), (50, 40)),
 ]
 N_EPOCHS = 10
-N_ROUNDS = 7
+N_ROUNDS = 15
 # A library that needs more seconds than this for a fit (by a fit of N_PILOT rows) is timed once,
 SLOW = 6.0
 # on as many rows as it can train on in this time.

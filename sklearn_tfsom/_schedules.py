@@ -61,7 +61,7 @@ _SPACINGS_PER_RADIUS = 1.25
 # samples, six times without 3 % of them, quantization and topographic error against those of whole
 # epochs: 48 and at least 16,384 1.001, +0.000; 64 and 16,384 1.002, -0.000; 64 and 8,192 1.004,
 # +0.003; 32 and 8,192 1.004, +0.005. With fewer samples thin sheets (a rolled one) end folded
-# otherwise. 16,000 are two tiles of up to 256 units.
+# otherwise. 16,000 are two tiles of up to 256 units and 63 features.
 _MIN_SUBSET, _SUBSET_PER_UNIT = 16_000, 48
 
 

@@ -132,7 +132,7 @@ class Data:
         """Return how many epochs are worth a graph together: of many tiles just one."""
         n_units, n_features = codebook.shape
         is_whole = self._rows is not None and not self._workers.are_several
-        if not is_whole or len(self._samples) > (self._n_tile or tile_rows(n_units, n_features)):
+        if not is_whole or len(self._samples) > self._tile_rows(codebook, len(self._samples)):
             return 1
         return max(1, _LEFT_VALUES // (3 * n_units * n_features))
 
@@ -256,9 +256,11 @@ class Data:
 
     def _tiling(self, codebook: tf.Tensor, n_columns: int, n_samples: int) -> Tiling | None:
         """Return how to search tile by tile; None for one tile."""
-        n_units, n_features = codebook.shape
-        n_tile = self._n_tile or tile_rows(n_units, n_features)
+        n_tile, n_units = self._tile_rows(codebook, n_samples), codebook.shape[0]
         return Tiling.of(self._samples, n_tile, n_units, n_columns=n_columns, n_samples=n_samples)
+
+    def _tile_rows(self, codebook: tf.Tensor, n_samples: int) -> int:
+        return self._n_tile or tile_rows(*codebook.shape, n_samples)
 
 
 def n_columns_of(kernel: Kernel) -> int:

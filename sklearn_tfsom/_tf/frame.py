@@ -111,14 +111,14 @@ class Frame(NamedTuple):
 def _is_harmless(codebook: NDArray) -> bool:
     """Say whether code vectors plainly lie where samples are searched in their own frame.
 
-    By their lowest and highest values: that takes 20 us for 400 x 64, their mean and how far they
-    go from it 50, where predicting one row takes 160. The mean is between them, and they go at
-    least half as far from it as from one another.
+    By their lowest and highest values, between which their mean is, and at least half as far
+    from one of them as they are from one another. This short look takes off a sixth of the time
+    that predicting one row takes.
     """
     lowest, highest = (limit.astype(np.float64) for limit in (codebook.min(0), codebook.max(0)))
     half = float((highest / 2 - lowest / 2).max())
-    is_near = max(-lowest.min(), highest.max()) <= _FAR_FROM_0 * half
-    return is_near and 2 / _HARMLESS_SCALE < half < _HARMLESS_SCALE / 4
+    size = float(max(-lowest.min(), highest.max()))
+    return size <= _FAR_FROM_0 * half and 2 / _HARMLESS_SCALE < half < _HARMLESS_SCALE / 4
 
 
 def _center(codebook: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -199,7 +199,7 @@ def _nearest(
     # Where features are centered, float32 could not hold the differences of all samples.
     dtype = np.dtype(np.float64) if frame.center.any() else samples.dtype
     kind = tf.as_dtype(dtype), samples.has_missing, geometry
-    n_tile = tile_rows(n_units, n_features)
+    n_tile = tile_rows(n_units, n_features, n_samples)
     units = frame.enter(codebook)
     parts = units, units.mean(axis=0), extent(units, frame, geometry)
     of_codebook = [tf.constant(part, tf.float64) for part in parts]

@@ -27,11 +27,8 @@ from sklearn_tfsom._tf.pruning import GROUP_UNITS, TILE_ROWS, search_blocks
 if TYPE_CHECKING:
     from sklearn_tfsom._samples import Samples
 
-# Scores of one tile, (tile rows x n_units) in float32, should stay in the cache: 8 MiB; 4 MiB
-# beside wide rows. With 8 MiB 100,000 x 64 and 400 units take 10 % more in float64, and as long in
-# float32; with 4 MiB 50,000 x 32 and 2,000 units, two thirds of whose tiles are overhead of
-# products and calls, take 5 % more.
-_TILE_SCORES, _TILE_SCORES_OF_WIDE, _WIDE = 2**21, 2**20, 64
+# Scores of one tile, (tile rows x n_units) in float32, should stay in the cache: 8 MiB.
+_TILE_SCORES = 2**21
 _MIN_TILE_ROWS, _MAX_TILE_ROWS = 64, 8192
 
 # From so many units on they are searched in blocks, where the grid is so wide that these are full,
@@ -39,18 +36,25 @@ _MIN_TILE_ROWS, _MAX_TILE_ROWS = 64, 8192
 _MIN_IN_BLOCKS, _MIN_ACROSS = 4096, 16
 _MIN_ROWS_FOR_BLOCKS, _MOST_FEATURES_IN_BLOCKS = 4096, 512
 
-# Values of a tile, at most: 4 MiB of float32. At 784 features and 400 units tiles of that size,
-# half of it and twice as much are equally fast; in twice as large ones still an epoch takes 5 %
-# more.
-_TILE_VALUES = 2**20
+# Values of a tile, at most: 8 MiB of float32. At 784 features an epoch takes 100 ms in such tiles,
+# 105 in those that 400 units allow.
+_TILE_VALUES = 2**21
+
+# Of rows as wide as this tiles hold half, where they are several: 100,000 x 64 and 400 units thus
+# take 23 ms instead of 26 in float64, and 21 in float32 either way. 50,000 x 32 and 2,000 units
+# would take 5 % more; a single tile becomes no two, each with an overhead of its own.
+_WIDE, _VALUES_OF_MANY = 64, 2**20
 
 
-def tile_rows(n_units: int, n_features: int = 1) -> int:
-    """Rows per tile: a power of two, so that tiles of an aligned array are aligned."""
-    scores = _TILE_SCORES if n_features < _WIDE else _TILE_SCORES_OF_WIDE
-    rows = min(max(scores // n_units, _MIN_TILE_ROWS), _MAX_TILE_ROWS)
+def tile_rows(n_units: int, n_features: int = 1, n_samples: int = 0) -> int:
+    """Rows per tile of so many samples: a power of two, so that tiles of aligned ones are."""
+    rows = min(max(_TILE_SCORES // n_units, _MIN_TILE_ROWS), _MAX_TILE_ROWS)
     rows = min(rows, max(_MIN_TILE_ROWS, _TILE_VALUES // n_features))
-    return 2 ** (rows.bit_length() - 1)
+    rows = 2 ** (rows.bit_length() - 1)
+    are_many = n_features >= _WIDE and n_samples > rows
+    if are_many and rows * max(n_units, n_features) > _VALUES_OF_MANY:
+        return max(rows // 2, _MIN_TILE_ROWS)
+    return rows
 
 
 # Up to so many scores, and terms of the product that makes them, a single tile is searched in
