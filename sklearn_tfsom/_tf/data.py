@@ -260,7 +260,8 @@ class Data:
         return Tiling.of(self._samples, n_tile, n_units, n_columns=n_columns, n_samples=n_samples)
 
     def _tile_rows(self, codebook: tf.Tensor, n_samples: int) -> int:
-        return self._n_tile or tile_rows(*codebook.shape, n_samples)
+        n_units, n_features = codebook.shape
+        return self._n_tile or tile_rows(n_units, n_features, n_samples)
 
 
 def n_columns_of(kernel: Kernel) -> int:
