@@ -151,6 +151,28 @@ def test_tile_size_changes_nothing(dtype, neighborhood):
             assert error == pytest.approx(first_error, rel=1e-5)
 
 
+@pytest.mark.parametrize("n_samples", [65_537, 131_073, 200_000])
+@pytest.mark.parametrize("n_tile", [None, 3000, 60_000])
+def test_every_row_is_summed_up_once_in_however_many_chunks(n_samples, n_tile):
+    X = np.random.RandomState(0).normal(size=(n_samples, 2))
+    engine, grid = tensorflow_core(), Grid(2, 3, "rectangular")
+    start, kernel = X[:6].copy(), kernels(grid, "gaussian")(1.0)
+    (epoch,) = engine.train_epochs(
+        Subsets(Samples(X), np.ones(n_samples), ALONE),
+        start,
+        engine.Frame.around(np.zeros(2), 1.0),
+        [engine.Step(1.0, kernel)],
+        n_tile=n_tile,
+    )
+    distances = np.linalg.norm(X[:, None] - start, axis=2)
+    bmus = distances.argmin(axis=1)
+    units = epoch.units()
+    assert_array_equal(units.counts[:, 0], np.bincount(bmus, minlength=6))
+    sums = [np.bincount(bmus, column, 6) for column in X.T]
+    assert_allclose(units.means, np.transpose(sums) / units.counts, rtol=1e-12)
+    assert epoch.quantization_error == pytest.approx(distances.min(axis=1).mean(), rel=1e-5)
+
+
 def test_tiles_of_predict_and_transform_change_nothing(monkeypatch):
     rng = np.random.RandomState(5)
     X, codebook = rng.normal(size=(700, 6)), rng.normal(size=(30, 6))
@@ -772,7 +794,9 @@ def test_few_samples_are_searched_as_many_are(monkeypatch, dtype, offset):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_short_look_at_a_codebook_tells_what_the_long_one_does(monkeypatch, dtype):
-    frame, random = pytest.importorskip("sklearn_tfsom._tf.frame"), np.random.RandomState(0)
+    from sklearn_tfsom._tf import frame
+
+    random = np.random.RandomState(0)
     shapes = random.random_sample((5, 7, 3)).astype(dtype)
     largest = 120 if dtype == np.float32 else 1020
     spreads = [2.0**e for e in (-largest, *range(-42, -36), -1, 0, *range(36, 43), largest)]

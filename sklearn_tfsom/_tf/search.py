@@ -42,7 +42,8 @@ _TILE_VALUES = 2**21
 
 # Of rows as wide as this tiles hold half, where they are several: 100,000 x 64 and 400 units thus
 # take 23 ms instead of 26 in float64, and 21 in float32 either way. 50,000 x 32 and 2,000 units
-# would take 5 % more; a single tile becomes no two, each with an overhead of its own.
+# would take 5 % more. A single tile is not cut in two: fits of 4,000 x 64 would take 110 ms
+# instead of 77.
 _WIDE, _VALUES_OF_MANY = 64, 2**20
 
 

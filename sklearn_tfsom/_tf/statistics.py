@@ -107,7 +107,8 @@ def statistics(rows: Rows, terms: Terms, *tiling: tf.Tensor) -> Statistics:
         return n_tile * n_before
 
     def add_chunk(number: tf.Tensor, total: Statistics) -> tuple[tf.Tensor, Statistics]:
-        chunk = Rows(*(part[start_of(number) : start_of(number + 1)] for part in rows))
+        start, stop = start_of(number), start_of(number + 1)
+        chunk = Rows(*(part[start:stop] for part in rows))
         return number + 1, Statistics(*total) + of_chunk(chunk)
 
     none = tf.zeros_like(terms.codebook)
