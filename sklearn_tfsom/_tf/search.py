@@ -40,11 +40,11 @@ _MIN_ROWS_FOR_BLOCKS, _MOST_FEATURES_IN_BLOCKS = 4096, 512
 # 105 in those that 400 units allow.
 _TILE_VALUES = 2**21
 
-# Of rows as wide as this tiles hold half, where they are several: 100,000 x 64 and 400 units thus
-# take 23 ms instead of 26 in float64, and 21 in float32 either way. 50,000 x 32 and 2,000 units
-# would take 5 % more. A single tile is not cut in two: fits of 4,000 x 64 would take 110 ms
-# instead of 77.
-_WIDE, _VALUES_OF_MANY = 64, 2**20
+# Of rows as wide as this several tiles hold half, if that is more than so many scores or values
+# each: 100,000 x 64 and 400 units thus take 23 ms instead of 26 in float64, and 21 in float32
+# either way. 50,000 x 32 and 2,000 units would take 5 % more. A single tile is not cut in two:
+# fits of 4,000 x 64 would take 110 ms instead of 77.
+_WIDE, _MIN_HALVED = 64, 2**20
 
 
 def tile_rows(n_units: int, n_features: int = 1, n_samples: int = 0) -> int:
@@ -52,8 +52,8 @@ def tile_rows(n_units: int, n_features: int = 1, n_samples: int = 0) -> int:
     rows = min(max(_TILE_SCORES // n_units, _MIN_TILE_ROWS), _MAX_TILE_ROWS)
     rows = min(rows, max(_MIN_TILE_ROWS, _TILE_VALUES // n_features))
     rows = 2 ** (rows.bit_length() - 1)
-    are_many = n_features >= _WIDE and n_samples > rows
-    if are_many and rows * max(n_units, n_features) > _VALUES_OF_MANY:
+    is_large = rows * max(n_units, n_features) > _MIN_HALVED
+    if n_features >= _WIDE and n_samples > rows and is_large:
         return max(rows // 2, _MIN_TILE_ROWS)
     return rows
 
