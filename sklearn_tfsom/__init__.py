@@ -1,6 +1,6 @@
 """Self-organizing maps for scikit-learn, trained in TensorFlow."""
 
-from sklearn_tfsom._grid import Grid
+from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._som import TFSOM
 from sklearn_tfsom._validation import InvalidParameterError
 from sklearn_tfsom._version import __version__

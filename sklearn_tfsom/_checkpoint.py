@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from sklearn_tfsom._data.workers import Workers
 from sklearn_tfsom._plan import Plan
 from sklearn_tfsom._version import __version__
-from sklearn_tfsom._workers import Workers
 
 # Parameters that change nothing of which epochs there are, and of what they do.
 _OF_NO_MATTER = ("checkpoint_dir", "features", "n_clusters", "verbose")

@@ -10,22 +10,22 @@ from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
 from sklearn_tfsom import _validation as valid
-from sklearn_tfsom._grid import BOUNDARIES, LATTICES, Grid
-from sklearn_tfsom._initialization import INITS, automatic_shape, initial_codebook
-from sklearn_tfsom._neighborhood import NEIGHBORHOODS, Neighborhood, is_separable
-from sklearn_tfsom._order import deal, in_order
-from sklearn_tfsom._orientation import epoch_to_mirror_at
-from sklearn_tfsom._principal_plane import PrincipalPlane, principal_plane
-from sklearn_tfsom._samples import METRICS, Samples, as_codebook, is_zero
-from sklearn_tfsom._schedules import (
+from sklearn_tfsom._data.minibatches import deal, in_order
+from sklearn_tfsom._data.moments import PrincipalPlane, principal_plane
+from sklearn_tfsom._data.samples import METRICS, Samples, as_codebook, is_zero
+from sklearn_tfsom._data.subsampling import Subsets
+from sklearn_tfsom._data.workers import ALONE, Workers
+from sklearn_tfsom._map.grid import BOUNDARIES, LATTICES, Grid
+from sklearn_tfsom._map.initialization import INITS, automatic_shape, initial_codebook
+from sklearn_tfsom._map.mirror import epoch_to_mirror_at
+from sklearn_tfsom._map.neighborhood import NEIGHBORHOODS, Neighborhood, is_separable
+from sklearn_tfsom._map.schedules import (
     RADIUS_DECAYS,
     StreamSchedule,
     grid_schedule,
     radius_schedule,
     subset_schedule,
 )
-from sklearn_tfsom._subsets import Subsets
-from sklearn_tfsom._workers import ALONE, Workers
 
 FEATURES = ("distances", "coordinates", "activations")
 

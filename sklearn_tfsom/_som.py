@@ -25,25 +25,25 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from sklearn_tfsom import _validation as valid
 from sklearn_tfsom._checkpoint import Checkpoint
 from sklearn_tfsom._compat import CallbackSupportMixin, with_callbacks
-from sklearn_tfsom._grid import grid_of
-from sklearn_tfsom._heights import u_heights
-from sklearn_tfsom._imputation import expected_values, variances_of
-from sklearn_tfsom._neighborhood import kernels
-from sklearn_tfsom._orientation import MOST_SAMPLES, is_better
-from sklearn_tfsom._outcome import (
+from sklearn_tfsom._data.samples import INCOMPLETE_METRICS, SPARSE_METRICS, Samples, is_memory_map
+from sklearn_tfsom._data.workers import ALONE, Workers
+from sklearn_tfsom._fitted import (
     Found,
     attributes_of,
     find,
     residuals_of,
     warn_of_few_clusters,
 )
+from sklearn_tfsom._map.grid import grid_of
+from sklearn_tfsom._map.imputation import expected_values, variances_of
+from sklearn_tfsom._map.mirror import MOST_SAMPLES, is_better
+from sklearn_tfsom._map.neighborhood import kernels
+from sklearn_tfsom._map.schedules import PRIOR, memory_of_batches, n_epochs_to_end
+from sklearn_tfsom._map.umatrix import u_heights
 from sklearn_tfsom._plan import RULES, Plan, make_plan
-from sklearn_tfsom._samples import INCOMPLETE_METRICS, SPARSE_METRICS, Samples, is_memory_map
-from sklearn_tfsom._scaling import fold_scalers
-from sklearn_tfsom._schedules import PRIOR, memory_of_batches, n_epochs_to_end
+from sklearn_tfsom._preprocessing import fold_scalers
 from sklearn_tfsom._stream import learn_stream
 from sklearn_tfsom._tf.startup import ambient_workers, tensorflow_core
-from sklearn_tfsom._workers import ALONE, Workers
 
 
 class TFSOM(

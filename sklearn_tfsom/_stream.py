@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from sklearn_tfsom._grid import Grid, grid_of
-from sklearn_tfsom._neighborhood import kernels
+from sklearn_tfsom._data.samples import Samples
+from sklearn_tfsom._map.grid import Grid, grid_of
+from sklearn_tfsom._map.neighborhood import kernels
+from sklearn_tfsom._map.schedules import PRIOR
 from sklearn_tfsom._plan import (
     begin_stream,
     check_n_clusters,
@@ -16,8 +18,6 @@ from sklearn_tfsom._plan import (
     stream_schedule,
     that_count,
 )
-from sklearn_tfsom._samples import Samples
-from sklearn_tfsom._schedules import PRIOR
 from sklearn_tfsom._tf.startup import tensorflow_core
 
 

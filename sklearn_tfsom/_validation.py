@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils import assert_all_finite, check_array
 
-from sklearn_tfsom._samples import INCOMPLETE_METRICS, Samples, map_tiles, row_slices
-from sklearn_tfsom._workers import ALONE, Workers
+from sklearn_tfsom._data.samples import INCOMPLETE_METRICS, Samples, map_tiles, row_slices
+from sklearn_tfsom._data.workers import ALONE, Workers
 
 # Values that are looked at at a time.
 _TILE_VALUES, _TILES_AT_ONCE = 2**20, 16

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sklearn_tfsom._grid import Grid
-from sklearn_tfsom._neighborhood import kernels
+from sklearn_tfsom._data.samples import as_codebook, geometry_of
+from sklearn_tfsom._map.grid import Grid
+from sklearn_tfsom._map.neighborhood import kernels
 from sklearn_tfsom._plan import RULES, checked_neighborhood, that_count
-from sklearn_tfsom._samples import as_codebook, geometry_of
 from sklearn_tfsom._som import TFSOM
 from sklearn_tfsom._tf.startup import tensorflow_core
 from sklearn_tfsom._validation import (

@@ -17,7 +17,7 @@ from test_distributed import finish, start_workers
 
 from sklearn_tfsom import TFSOM
 from sklearn_tfsom._checkpoint import Checkpoint
-from sklearn_tfsom._samples import Samples
+from sklearn_tfsom._data.samples import Samples
 
 HERE = Path(__file__).parent
 FEW = DIGITS[:300]
@@ -126,7 +126,7 @@ class TestResumed:
         assert bits(som.fit(WINE)) == bits(whole)
 
     def test_data_on_disk(self, tmp_path, monkeypatch):
-        monkeypatch.setattr("sklearn_tfsom._samples._MIN_BYTES_ON_DISK", 1)
+        monkeypatch.setattr("sklearn_tfsom._data.samples._MIN_BYTES_ON_DISK", 1)
         np.save(tmp_path / "X.npy", FEW)
         X = np.load(tmp_path / "X.npy", mmap_mode="r")
         assert Samples(X).is_on_disk

@@ -9,8 +9,8 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_tfsom import TFSOM
-from sklearn_tfsom import _clustering as clustering
-from sklearn_tfsom._clustering import cluster_units
+from sklearn_tfsom._map import clustering
+from sklearn_tfsom._map.clustering import cluster_units
 
 
 def cluster(codebook, hits, n_clusters):

@@ -20,7 +20,7 @@ import matplotlib.pyplot as plt
 from matplotlib.colors import to_rgba
 
 from sklearn_tfsom import TFSOM
-from sklearn_tfsom._grid import Grid
+from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._validation import InvalidParameterError
 from sklearn_tfsom.displays import (
     ClassMapDisplay,

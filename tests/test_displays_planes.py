@@ -16,7 +16,7 @@ matplotlib.use("agg")
 import matplotlib.pyplot as plt
 
 from sklearn_tfsom import TFSOM
-from sklearn_tfsom._grid import Grid
+from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._validation import InvalidParameterError
 from sklearn_tfsom.displays._code_vectors import CodeVectorsDisplay
 from sklearn_tfsom.displays._component_planes import ComponentPlanesDisplay

@@ -20,7 +20,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.text import Text
 
 from sklearn_tfsom import TFSOM
-from sklearn_tfsom._grid import Grid
+from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom.displays import _drawing as drawing
 from sklearn_tfsom.displays._anomaly import AnomalyMapDisplay, _check_truth
 from sklearn_tfsom.displays._data_space import DataSpaceDisplay

@@ -10,7 +10,7 @@ from scipy.spatial.distance import cdist
 from sklearn.datasets import load_digits, load_iris
 
 from sklearn_tfsom import TFSOM
-from sklearn_tfsom._grid import Grid
+from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._validation import InvalidParameterError
 from sklearn_tfsom.metrics import quantization_error, topographic_error, u_matrix
 

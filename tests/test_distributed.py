@@ -15,7 +15,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array
 
 from sklearn_tfsom import TFSOM, Grid
-from sklearn_tfsom._workers import ALONE
+from sklearn_tfsom._data.workers import ALONE
 from sklearn_tfsom.distributed import unit_statistics, update_codebook
 
 HERE = Path(__file__).parent

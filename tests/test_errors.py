@@ -14,7 +14,7 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 from sklearn_tfsom import TFSOM, InvalidParameterError
-from sklearn_tfsom._neighborhood import NEIGHBORHOODS
+from sklearn_tfsom._map.neighborhood import NEIGHBORHOODS
 
 X = np.random.RandomState(0).normal(size=(12, 3))
 SMALL = {"grid_size": (2, 2), "max_iter": 3}

@@ -5,8 +5,8 @@ import pytest
 import reference
 from numpy.testing import assert_allclose, assert_array_equal
 
-from sklearn_tfsom._grid import BOUNDARIES, LATTICES, Grid
-from sklearn_tfsom._neighborhood import bubble
+from sklearn_tfsom._map.grid import BOUNDARIES, LATTICES, Grid
+from sklearn_tfsom._map.neighborhood import bubble
 
 SHAPES = [(1, 1), (1, 6), (6, 1), (2, 3), (3, 2), (4, 5), (5, 4), (3, 12), (7, 7)]
 GRIDS = [

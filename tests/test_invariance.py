@@ -6,8 +6,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import special_ortho_group
 
 from sklearn_tfsom import TFSOM
-from sklearn_tfsom._grid import BOUNDARIES, LATTICES
-from sklearn_tfsom._neighborhood import NEIGHBORHOODS
+from sklearn_tfsom._map.grid import BOUNDARIES, LATTICES
+from sklearn_tfsom._map.neighborhood import NEIGHBORHOODS
 
 SETTINGS = [
     {},

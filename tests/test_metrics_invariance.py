@@ -180,7 +180,7 @@ class TestSamples:
 
     @pytest.mark.parametrize("dtype", [np.int16, np.float64])
     def test_on_disk(self, name, dtype, tmp_path, monkeypatch):
-        monkeypatch.setattr("sklearn_tfsom._samples._MIN_BYTES_ON_DISK", 1)
+        monkeypatch.setattr("sklearn_tfsom._data.samples._MIN_BYTES_ON_DISK", 1)
         X = tenfold().astype(dtype)
         np.save(tmp_path / "X.npy", X)
         som = fitted(tenfold, dtype)

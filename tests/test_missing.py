@@ -13,11 +13,11 @@ from sklearn.datasets import load_breast_cancer, load_iris
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_tfsom import TFSOM
-from sklearn_tfsom._grid import BOUNDARIES, LATTICES, Grid
-from sklearn_tfsom._initialization import initial_codebook
-from sklearn_tfsom._neighborhood import NEIGHBORHOODS
-from sklearn_tfsom._principal_plane import principal_plane
-from sklearn_tfsom._samples import Samples
+from sklearn_tfsom._data.moments import principal_plane
+from sklearn_tfsom._data.samples import Samples
+from sklearn_tfsom._map.grid import BOUNDARIES, LATTICES, Grid
+from sklearn_tfsom._map.initialization import initial_codebook
+from sklearn_tfsom._map.neighborhood import NEIGHBORHOODS
 from sklearn_tfsom.metrics import quantization_error, topographic_error
 
 
@@ -131,9 +131,9 @@ def test_weights_are_repetitions(setting, shape):
 
 
 def test_many_features_are_not_taken_by_pairs(monkeypatch):
-    from sklearn_tfsom import _principal_plane
+    from sklearn_tfsom._data import moments
 
-    monkeypatch.setattr(_principal_plane, "_MOST_PAIRED_FEATURES", 5)
+    monkeypatch.setattr(moments, "_MOST_PAIRED_FEATURES", 5)
     X = with_gaps(np.random.RandomState(0).normal(size=(15, 20)) * np.linspace(3, 1, 20), 0.3)
     wide = principal_plane(Samples(X), np.ones(15))
     tall = principal_plane(Samples(np.repeat(X, 2, axis=0)), np.ones(30))
@@ -316,11 +316,11 @@ def test_impute_of_degenerate_data(grid_size):
 
 
 def test_impute_with_many_features(monkeypatch):
-    from sklearn_tfsom import _outcome
+    from sklearn_tfsom import _fitted
 
     X = load_breast_cancer().data
     gappy = with_gaps(X, 0.2)
-    monkeypatch.setattr(_outcome, "MOST_FEATURES", 29)
+    monkeypatch.setattr(_fitted, "MOST_FEATURES", 29)
     som = TFSOM().fit(gappy)
     assert not hasattr(som, "_residuals")
     assert ratio_to_the_mean(X, gappy, som.impute(gappy)) < 0.65

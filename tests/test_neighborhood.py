@@ -4,9 +4,9 @@ import reference
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_tfsom import TFSOM
-from sklearn_tfsom._grid import BOUNDARIES, LATTICES, Grid
-from sklearn_tfsom._neighborhood import NEIGHBORHOODS, kernels
-from sklearn_tfsom._schedules import n_epochs_to_end, radius_schedule
+from sklearn_tfsom._map.grid import BOUNDARIES, LATTICES, Grid
+from sklearn_tfsom._map.neighborhood import NEIGHBORHOODS, kernels
+from sklearn_tfsom._map.schedules import n_epochs_to_end, radius_schedule
 from sklearn_tfsom._tf.startup import tensorflow_core
 
 every_neighborhood = pytest.mark.parametrize("name", NEIGHBORHOODS)

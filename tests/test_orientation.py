@@ -12,15 +12,15 @@ from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 from sklearn.preprocessing import scale
 
 from sklearn_tfsom import TFSOM
-from sklearn_tfsom._grid import Grid
-from sklearn_tfsom._orientation import (
+from sklearn_tfsom._data.moments import principal_plane
+from sklearn_tfsom._data.samples import Samples
+from sklearn_tfsom._data.workers import ALONE
+from sklearn_tfsom._map.grid import Grid
+from sklearn_tfsom._map.mirror import (
     epoch_to_mirror_at,
     is_better,
 )
 from sklearn_tfsom._plan import make_plan
-from sklearn_tfsom._principal_plane import principal_plane
-from sklearn_tfsom._samples import Samples
-from sklearn_tfsom._workers import ALONE
 from sklearn_tfsom.metrics import quantization_error, topographic_error
 
 IRIS, WINE = load_iris().data, scale(load_wine().data)

@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_tfsom import TFSOM
-from sklearn_tfsom._samples import Samples
+from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._tf.startup import tensorflow_core
 
 

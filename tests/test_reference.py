@@ -9,11 +9,11 @@ from conftest import REFERENCE, toolbox_cases, toolbox_data
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_tfsom import TFSOM
-from sklearn_tfsom._grid import BOUNDARIES, LATTICES, Grid
-from sklearn_tfsom._initialization import automatic_shape, initial_codebook
-from sklearn_tfsom._neighborhood import NEIGHBORHOODS
-from sklearn_tfsom._principal_plane import principal_plane
-from sklearn_tfsom._samples import Samples
+from sklearn_tfsom._data.moments import principal_plane
+from sklearn_tfsom._data.samples import Samples
+from sklearn_tfsom._map.grid import BOUNDARIES, LATTICES, Grid
+from sklearn_tfsom._map.initialization import automatic_shape, initial_codebook
+from sklearn_tfsom._map.neighborhood import NEIGHBORHOODS
 from sklearn_tfsom.metrics import topographic_error
 
 RADII = [2.5, 1.9, 1.4, 1.0, 1.0]

@@ -9,12 +9,12 @@ import scipy.sparse
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_tfsom import TFSOM
-from sklearn_tfsom._grid import Grid
-from sklearn_tfsom._neighborhood import kernels
-from sklearn_tfsom._samples import Samples, as_codebook
-from sklearn_tfsom._subsets import Subsets
+from sklearn_tfsom._data.samples import Samples, as_codebook
+from sklearn_tfsom._data.subsampling import Subsets
+from sklearn_tfsom._data.workers import ALONE
+from sklearn_tfsom._map.grid import Grid
+from sklearn_tfsom._map.neighborhood import kernels
 from sklearn_tfsom._tf.startup import tensorflow_core
-from sklearn_tfsom._workers import ALONE
 
 
 def nearest(X, codebook, n_bmus=1):

@@ -7,10 +7,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array
 
 from sklearn_tfsom import TFSOM
-from sklearn_tfsom._grid import Grid
-from sklearn_tfsom._initialization import initial_codebook
-from sklearn_tfsom._principal_plane import principal_plane
-from sklearn_tfsom._samples import Samples
+from sklearn_tfsom._data.moments import principal_plane
+from sklearn_tfsom._data.samples import Samples
+from sklearn_tfsom._map.grid import Grid
+from sklearn_tfsom._map.initialization import initial_codebook
 from sklearn_tfsom._validation import InvalidParameterError
 
 FORMATS = ["csr", "csc", "coo", "lil", "dok", "bsr", "dia"]

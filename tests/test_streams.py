@@ -8,10 +8,10 @@ from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine, make_swiss_roll
 
 from sklearn_tfsom import TFSOM
-from sklearn_tfsom import _samples as samples_room
-from sklearn_tfsom._grid import Grid
-from sklearn_tfsom._order import deal
-from sklearn_tfsom._schedules import StreamSchedule
+from sklearn_tfsom._data import samples as samples_room
+from sklearn_tfsom._data.minibatches import deal
+from sklearn_tfsom._map.grid import Grid
+from sklearn_tfsom._map.schedules import StreamSchedule
 from sklearn_tfsom.metrics import topographic_error
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from sklearn_tfsom._samples import row_slices
+from sklearn_tfsom._data.samples import row_slices
+from sklearn_tfsom._data.workers import ALONE, Workers
 from sklearn_tfsom._tf.frame import Frame, aligned, handed_over, load
 from sklearn_tfsom._tf.search import Tiling, is_small, tile_rows
 from sklearn_tfsom._tf.sparse import SparseData
@@ -23,10 +24,9 @@ from sklearn_tfsom._tf.training_graphs import (
     piece_graph,
     update_graph,
 )
-from sklearn_tfsom._workers import ALONE, Workers
 
 if TYPE_CHECKING:
-    from sklearn_tfsom._samples import Samples
+    from sklearn_tfsom._data.samples import Samples
 
 # Values that epochs in one graph may leave: 32 MiB.
 _LEFT_VALUES = 2**22
@@ -41,7 +41,7 @@ _PIECE_VALUES = 2**23
 _MIN_TALL_VALUES, _TALL_PIECE_VALUES = 2**25, 2**24
 _MOST_TALL_FEATURES, _MIN_TALL_UNITS = 128, 256
 
-# The parts of a smoothing kernel, see `sklearn_tfsom._neighborhood`.
+# The parts of a smoothing kernel, see `sklearn_tfsom._map.neighborhood`.
 Kernel: TypeAlias = tuple[NDArray, NDArray]
 
 

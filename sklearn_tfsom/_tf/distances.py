@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from sklearn_tfsom._samples import lengths, map_tiles, row_slices
+from sklearn_tfsom._data.samples import lengths, map_tiles, row_slices
 from sklearn_tfsom._tf import sparse
 from sklearn_tfsom._tf.absolute import absolute_distances, is_absolute
 from sklearn_tfsom._tf.exact import search_terms
@@ -21,7 +21,7 @@ from sklearn_tfsom._tf.graphs import one_graph
 from sklearn_tfsom._tf.search import Tiling, tile_rows
 
 if TYPE_CHECKING:
-    from sklearn_tfsom._samples import Samples
+    from sklearn_tfsom._data.samples import Samples
 
 # Squared distances below this share of the squared norms have lost digits to cancellation; they
 # are computed again from the difference.

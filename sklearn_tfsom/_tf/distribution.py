@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
-from sklearn_tfsom._workers import ALONE, Workers
+from sklearn_tfsom._data.workers import ALONE, Workers
 
 # Seconds to wait for the other workers: at first, where they may still be reading their data, and
 # later, when all are at work. Death and a process that stands still are noticed sooner, by

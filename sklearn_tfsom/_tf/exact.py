@@ -85,7 +85,7 @@ class Terms(NamedTuple):
     bias32: tf.Tensor  # (n_layers * n_lanes,) float32; infinite for the padding
     layout: Layout
     bounds: Bounds
-    geometry: str  # how distances come about, see `sklearn_tfsom._samples`
+    geometry: str  # how distances come about, see `sklearn_tfsom._data.samples`
     center: tf.Tensor | None  # (n_features,) float64: what scores are computed around; else 0
     blocks: Blocks | None  # of large maps
 

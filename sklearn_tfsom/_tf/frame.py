@@ -14,10 +14,10 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import DTypeLike, NDArray
 
-from sklearn_tfsom._samples import map_tiles, row_slices
+from sklearn_tfsom._data.samples import map_tiles, row_slices
 
 if TYPE_CHECKING:
-    from sklearn_tfsom._samples import Samples
+    from sklearn_tfsom._data.samples import Samples
 
 TOO_FAR = "X holds values too large: their squared distances leave {}'s range. Rescale it."
 

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from sklearn_tfsom._samples import map_tiles, n_threads_for, row_slices
+from sklearn_tfsom._data.samples import map_tiles, n_threads_for, row_slices
 from sklearn_tfsom._tf import sparse
 from sklearn_tfsom._tf.absolute import is_absolute
 from sklearn_tfsom._tf.exact import Layout, Terms, search_terms
@@ -22,7 +22,7 @@ from sklearn_tfsom._tf.search import TILING_SIGNATURE, Tiling, search_rows, tile
 from sklearn_tfsom._tf.several import several_bmus
 
 if TYPE_CHECKING:
-    from sklearn_tfsom._samples import Samples
+    from sklearn_tfsom._data.samples import Samples
 
 # Values of a chunk of tiles that is searched in one call: 16 MiB of float32. So many tiles are at
 # least two chunks: 50,000 x 64 take 13.4 ms instead of 15.1.

@@ -25,7 +25,7 @@ from sklearn_tfsom._tf.lowest import bmus_by_lane, bmus_by_score, compiled_bmus_
 from sklearn_tfsom._tf.pruning import GROUP_UNITS, TILE_ROWS, search_blocks
 
 if TYPE_CHECKING:
-    from sklearn_tfsom._samples import Samples
+    from sklearn_tfsom._data.samples import Samples
 
 # Scores of one tile, (tile rows x n_units) in float32, should stay in the cache: 8 MiB.
 _TILE_SCORES = 2**21

@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from sklearn_tfsom._samples import row_slices
+from sklearn_tfsom._data.samples import row_slices
 from sklearn_tfsom._tf.exact import FAR, NOISE, search_terms
 from sklearn_tfsom._tf.frame import TOO_FAR, Frame, as_distances
 from sklearn_tfsom._tf.graphs import one_graph
@@ -26,7 +26,7 @@ from sklearn_tfsom._tf.lowest import bmus_by_score
 from sklearn_tfsom._tf.search import tile_rows
 
 if TYPE_CHECKING:
-    from sklearn_tfsom._samples import Samples
+    from sklearn_tfsom._data.samples import Samples
 
 # Values of a chunk of differences between samples and units, the only place where rows are
 # written out, and of all such chunks for a tile.

@@ -9,8 +9,8 @@ import sys
 import threading
 from types import ModuleType
 
+from sklearn_tfsom._data.workers import ALONE, Workers
 from sklearn_tfsom._tf.silence import startup_lines_held_back
-from sklearn_tfsom._workers import ALONE, Workers
 
 _lock = threading.Lock()
 _core: ModuleType | None = None

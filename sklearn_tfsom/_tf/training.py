@@ -28,8 +28,8 @@ from sklearn_tfsom._tf.data import Data, Kernel, Moved
 from sklearn_tfsom._tf.frame import Frame
 
 if TYPE_CHECKING:
-    from sklearn_tfsom._samples import Samples
-    from sklearn_tfsom._subsets import Subsets
+    from sklearn_tfsom._data.samples import Samples
+    from sklearn_tfsom._data.subsampling import Subsets
 
 
 class Step(NamedTuple):

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_consistent_length, column_or_1d
 
-from sklearn_tfsom._grid import Grid
+from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._validation import Rule, real
 from sklearn_tfsom.displays import _drawing as drawing
 from sklearn_tfsom.displays import _reading as reading

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
-from sklearn_tfsom._grid import Grid
+from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._validation import InvalidParameterError
 from sklearn_tfsom.displays import _drawing as drawing
 from sklearn_tfsom.displays import _reading as reading

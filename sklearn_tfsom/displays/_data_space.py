@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sklearn_tfsom._grid import Grid
-from sklearn_tfsom._principal_plane import centered, principal_plane
-from sklearn_tfsom._samples import Samples, row_slices
+from sklearn_tfsom._data.moments import centered, principal_plane
+from sklearn_tfsom._data.samples import Samples, row_slices
+from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._validation import integer
 from sklearn_tfsom.displays import _drawing as drawing
 from sklearn_tfsom.displays import _reading as reading

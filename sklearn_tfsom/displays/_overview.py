@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_tfsom._grid import Grid
+from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._validation import InvalidParameterError, integer
 from sklearn_tfsom.displays import _drawing as drawing
 from sklearn_tfsom.displays import _reading as reading

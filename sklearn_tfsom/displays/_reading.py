@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_consistent_length, column_or_1d
 
-from sklearn_tfsom._grid import Grid
+from sklearn_tfsom._map.grid import Grid
 
 
 def check_classes(y: ArrayLike, X: ArrayLike) -> tuple[NDArray, NDArray[np.int64]]:

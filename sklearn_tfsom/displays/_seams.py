@@ -11,7 +11,7 @@ import itertools
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_tfsom._grid import Grid
+from sklearn_tfsom._map.grid import Grid
 
 # Of a longer path texts look at so many points.
 _MOST_THINGS = 5000

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_tfsom._grid import Grid
+from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom.displays import _drawing as drawing
 
 # A picture's width and height, in inches, unless it has so many planes that it must be larger.

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sklearn_tfsom._samples import Samples, as_codebook, paired_distances
+from sklearn_tfsom._data.samples import Samples, as_codebook, paired_distances
 from sklearn_tfsom.metrics._reading import (
     check_radius,
     check_samples,

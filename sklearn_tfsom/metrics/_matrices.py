@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sklearn_tfsom._grid import Grid
-from sklearn_tfsom._heights import u_heights
-from sklearn_tfsom._samples import paired_distances
+from sklearn_tfsom._data.samples import paired_distances
+from sklearn_tfsom._map.grid import Grid
+from sklearn_tfsom._map.umatrix import u_heights
 from sklearn_tfsom._validation import BOOLEAN, check_sample_weight, choice
 from sklearn_tfsom.metrics._reading import check_argument, check_fitted_grid, check_n_neighbors
 

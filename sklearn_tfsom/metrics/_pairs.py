@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sklearn_tfsom._grid import Grid, grid_of
-from sklearn_tfsom._samples import Samples
+from sklearn_tfsom._data.samples import Samples
+from sklearn_tfsom._map.grid import Grid, grid_of
 from sklearn_tfsom.metrics._reading import (
     check_few,
     check_samples,

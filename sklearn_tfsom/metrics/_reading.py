@@ -12,10 +12,10 @@ from scipy.sparse import coo_array, csr_array
 from scipy.spatial.distance import cdist
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_tfsom._grid import Grid, grid_of
-from sklearn_tfsom._neighborhood import SeparableKernel, kernels
+from sklearn_tfsom._data.samples import Samples, row_slices
+from sklearn_tfsom._map.grid import Grid, grid_of
+from sklearn_tfsom._map.neighborhood import SeparableKernel, kernels
 from sklearn_tfsom._plan import checked_neighborhood
-from sklearn_tfsom._samples import Samples, row_slices
 from sklearn_tfsom._validation import (
     InvalidParameterError,
     Rule,

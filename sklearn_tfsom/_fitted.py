@@ -9,17 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from sklearn_tfsom._clustering import cluster_units
-from sklearn_tfsom._grid import Grid
-from sklearn_tfsom._imputation import (
+from sklearn_tfsom._data.samples import Samples
+from sklearn_tfsom._data.workers import ALONE, Workers
+from sklearn_tfsom._map.clustering import cluster_units
+from sklearn_tfsom._map.grid import Grid
+from sklearn_tfsom._map.imputation import (
     MOST_FEATURES,
     covariance_around_units,
     residual_covariance,
 )
 from sklearn_tfsom._plan import Plan, n_clusters_wanted
-from sklearn_tfsom._samples import Samples
 from sklearn_tfsom._tf.startup import tensorflow_core
-from sklearn_tfsom._workers import ALONE, Workers
 
 # Values that are searched at a time: 64 MiB of float32.
 _SEARCHED_VALUES = 2**24

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_tfsom._grid import Grid
+from sklearn_tfsom._map.grid import Grid
 
 Neighborhood = Callable[[NDArray[np.float64], float], NDArray[np.float64]]
 

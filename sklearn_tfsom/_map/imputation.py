@@ -17,8 +17,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_tfsom._samples import Samples
-from sklearn_tfsom._workers import ALONE, Workers
+from sklearn_tfsom._data.samples import Samples
+from sklearn_tfsom._data.workers import ALONE, Workers
 
 # Residuals understate the spread around the units, which lie where the samples are: so twice their
 # covariance is taken (1.5 to 3 are as good), and a share of the codebook's own: on a map with more

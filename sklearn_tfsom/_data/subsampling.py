@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_tfsom._samples import Samples, map_tiles
-from sklearn_tfsom._workers import Workers
+from sklearn_tfsom._data.samples import Samples, map_tiles
+from sklearn_tfsom._data.workers import Workers
 
 # A subset that is a larger share of all samples saves too little.
 _MOST = 0.5

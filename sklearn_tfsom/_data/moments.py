@@ -15,8 +15,8 @@ import scipy.linalg
 import scipy.sparse.linalg
 from numpy.typing import NDArray
 
-from sklearn_tfsom._samples import Samples, densified, map_tiles
-from sklearn_tfsom._workers import ALONE, Workers
+from sklearn_tfsom._data.samples import Samples, densified, map_tiles
+from sklearn_tfsom._data.workers import ALONE, Workers
 
 # Covariances of incomplete data are taken by pairs of features, up to as many.
 _MOST_PAIRED_FEATURES = 4096

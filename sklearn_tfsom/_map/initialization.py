@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.sparsefuncs import min_max_axis
 
-from sklearn_tfsom._grid import Grid
-from sklearn_tfsom._order import in_order
-from sklearn_tfsom._principal_plane import PrincipalPlane, feature_ranges
-from sklearn_tfsom._samples import Samples
-from sklearn_tfsom._workers import ALONE, Workers
+from sklearn_tfsom._data.minibatches import in_order
+from sklearn_tfsom._data.moments import PrincipalPlane, feature_ranges
+from sklearn_tfsom._data.samples import Samples
+from sklearn_tfsom._data.workers import ALONE, Workers
+from sklearn_tfsom._map.grid import Grid
 
 INITS = ("pca", "sample", "random")
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_tfsom._principal_plane import centered
-from sklearn_tfsom._samples import Samples
-from sklearn_tfsom._workers import ALONE, Workers
+from sklearn_tfsom._data.moments import centered
+from sklearn_tfsom._data.samples import Samples
+from sklearn_tfsom._data.workers import ALONE, Workers
 
 
 def in_order(

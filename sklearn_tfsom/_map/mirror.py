@@ -17,9 +17,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_tfsom._grid import Grid
-from sklearn_tfsom._samples import Samples, row_slices
-from sklearn_tfsom._workers import Workers
+from sklearn_tfsom._data.samples import Samples, row_slices
+from sklearn_tfsom._data.workers import Workers
+from sklearn_tfsom._map.grid import Grid
 
 Product: TypeAlias = Callable[[NDArray, NDArray], NDArray]
 

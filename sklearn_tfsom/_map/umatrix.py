@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_tfsom._grid import Grid
-from sklearn_tfsom._samples import paired_distances
+from sklearn_tfsom._data.samples import paired_distances
+from sklearn_tfsom._map.grid import Grid
 
 
 def gaps_to_neighbors(

@@ -1,0 +1,1 @@
+"""Samples: views, pieces, moments, subsamples and mini-batches."""
