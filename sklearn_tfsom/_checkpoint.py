@@ -1,4 +1,4 @@
-"""A fit on disk, epoch by epoch, so that one that was broken off can go on to the same bits."""
+"""Checkpoints: a fit on disk, epoch by epoch, that can be resumed to the same bits."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ import hashlib
 import io
 import os
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from sklearn_tfsom._data.workers import Workers
-from sklearn_tfsom._plan import Plan
+from sklearn_tfsom._plan import TrainingPlan
+from sklearn_tfsom._tf.runtime import tensorflow_core
 from sklearn_tfsom._version import __version__
 
-# Parameters that change nothing of which epochs there are, and of what they do.
-_OF_NO_MATTER = ("checkpoint_dir", "features", "n_clusters", "verbose")
+if TYPE_CHECKING:
+    from sklearn_tfsom._tf.epoch import TrainState
+
+# Parameters on which no epoch depends.
+_IRRELEVANT = ("anomaly_score", "checkpoint_dir", "features", "n_clusters", "verbose")
 
 
 class Progress(NamedTuple):
@@ -27,13 +29,13 @@ class Progress(NamedTuple):
 
     n_epochs: int
     history: dict[str, list[float]]  # of these epochs
-    state: dict[str, NDArray[np.float64]] | None  # what the next begins with; None is the start
+    state: TrainState | None  # where the next epoch begins; None for the start
 
 
 class Checkpoint:
-    """The file of one fit. Its name says which: the same parameters and the same samples.
+    """The file of one fit, whose name depends on the parameters and the samples.
 
-    It is written beside its place and then moved there, so that it is whole at any time. Of
+    It is written beside its place and then moved there, so that it is complete at any time. Of
     several workers the first one reads and writes; only its directory counts.
 
     Parameters
@@ -41,44 +43,41 @@ class Checkpoint:
     directory : path-like or None
         None keeps nothing.
     som : TFSOM
-    plan : Plan
-    workers : Workers
+    plan : TrainingPlan
     """
 
-    def __init__(
-        self, directory: str | os.PathLike | None, som: Any, plan: Plan, workers: Workers
-    ) -> None:
+    def __init__(self, directory: str | os.PathLike | None, som: Any, plan: TrainingPlan) -> None:
         self._path: Path | None = None  # where this worker reads and writes
-        self._plan, self._workers = plan, workers
-        self._is_kept = bool(workers.from_first(directory is not None))
+        self._plan, self._workers = plan, plan.pieces.workers
+        self._is_kept = bool(self._workers.from_first(directory is not None))
         if self._is_kept:
-            name = f"tfsom-{_fingerprint(som, plan, workers)}.npz"  # needs all workers
-            if directory is not None and workers.index == 0:
+            name = f"tfsom-{_fingerprint(som, plan)}.npz"  # needs all workers
+            if directory is not None and self._workers.index == 0:
                 self._path = Path(directory) / name
 
     def read(self, names: Iterable[str]) -> Progress:
-        """Find out how far this fit has come: nowhere, without a file.
+        """Read how far this fit has come; not at all if there is no file.
 
         Parameters
         ----------
         names : iterable of str
-            What `history` is made of.
+            Keys of `history`.
 
         Raises
         ------
         ValueError
-            Where there is a file that holds something else.
+            If there is a file with other content.
         """
         nothing = Progress(0, {name: [] for name in names}, None)
         if not self._is_kept:
             return nothing
         found = nothing
-        with self._workers.in_step():
+        with self._workers.raising_together():
             if self._path is not None:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
-                for broken_off in self._path.parent.glob(f"{self._path.stem}-*.partial"):
-                    with contextlib.suppress(OSError):  # of the same fit, running beside this one
-                        broken_off.unlink()
+                for partial in self._path.parent.glob(f"{self._path.stem}-*.partial"):
+                    with contextlib.suppress(OSError):  # the same fit may be running beside this
+                        partial.unlink()
                 found = self._load(self._path, nothing)
         return self._shared(found, nothing) if self._workers.are_several else found
 
@@ -87,41 +86,38 @@ class Checkpoint:
             content = path.read_bytes()
         except FileNotFoundError:
             return nothing
-        parts = ["codebook"] if self._plan.batches is None else ["codebook", "sums", "counts"]
         try:
             with np.load(io.BytesIO(content), allow_pickle=False) as file:
                 history = {name: file[f"history_{name}"].tolist() for name in nothing.history}
-                state = {name: file[f"state_{name}"] for name in parts}
-        except Exception as error:  # NumPy and zipfile raise whatever damage leads them to
+                parts = (file[f"state_{name}"] for name in ("codebook", "sums", "counts"))
+                state = tensorflow_core().TrainState(*parts)
+        except Exception as error:  # NumPy and zipfile raise many kinds of error for damage
             raise ValueError(
-                f"{path} is no checkpoint of this fit. Remove it to begin anew."
+                f"{path} is not a checkpoint of this fit. Remove it to begin again."
             ) from error
         return Progress(len(history["radius"]), history, state)
 
     def _shared(self, found: Progress, nothing: Progress) -> Progress:
-        """Tell the other workers what the first one has found."""
+        """Send what the first worker has found to the others."""
         share = self._workers.from_first
         n_epochs = int(share(found.n_epochs))
         if not n_epochs:
             return nothing
-        grid = self._plan.grids[n_epochs]
-        codebook = np.zeros((grid.n_units, len(self._plan.mean)))
-        return Progress(
-            n_epochs,
-            {
-                name: share(values or np.zeros(n_epochs)).tolist()
-                for name, values in found.history.items()
-            },
-            {"codebook": share(codebook if found.state is None else found.state["codebook"])},
-        )
+        state = found.state
+        shapes = [np.zeros(3)] * 3 if state is None else [_padded_shape(part) for part in state]
+        sizes = share(np.array(shapes)).astype(int)
+        parts = [np.zeros(size[size > 0]) for size in sizes] if state is None else state
+        history = {
+            name: share(values or np.zeros(n_epochs)).tolist()
+            for name, values in found.history.items()
+        }
+        return Progress(n_epochs, history, tensorflow_core().TrainState(*map(share, parts)))
 
-    def write(
-        self, history: dict[str, list[float]], state: Callable[[], dict[str, NDArray[np.float64]]]
-    ) -> None:
-        """Keep what the next epoch begins with, which is only asked for where it is kept."""
+    def write(self, history: dict[str, list[float]], state: TrainState) -> None:
+        """Keep where the next epoch begins."""
         if self._path is None:
             return
-        arrays: dict[str, Any] = {f"state_{name}": values for name, values in state().items()}
+        arrays: dict[str, Any] = {f"state_{k}": v for k, v in state._asdict().items()}
         arrays |= {f"history_{name}": np.array(values) for name, values in history.items()}
         handle, partial = tempfile.mkstemp(
             prefix=f"{self._path.stem}-", suffix=".partial", dir=self._path.parent
@@ -130,8 +126,8 @@ class Checkpoint:
             with os.fdopen(handle, "wb") as file:
                 np.savez(file, **arrays)
                 file.flush()
-                os.fsync(file.fileno())  # before the move, or else a power cut could leave nothing
-            # The same fit, started beside this one, may have tidied up.
+                os.fsync(file.fileno())  # before the move: a power cut could leave nothing
+            # The same fit, started beside this one, may have removed it.
             with contextlib.suppress(FileNotFoundError):
                 os.replace(partial, self._path)
         except BaseException:
@@ -140,16 +136,20 @@ class Checkpoint:
             raise
 
     def remove(self) -> None:
-        """Remove the file: the fit is done."""
+        """Remove the file at the end of the fit."""
         if self._path is not None:
             self._path.unlink(missing_ok=True)
 
 
-def _fingerprint(som: Any, plan: Plan, workers: Workers) -> str:
-    """Name a fit by all that its epochs depend on.
+def _padded_shape(array: Any) -> list[int]:
+    return [*array.shape, 0, 0][:3]
 
-    What is no scalar among the parameters is in the plan; a function as the neighborhood counts by
-    its values on this map.
+
+def _fingerprint(som: Any, plan: TrainingPlan) -> str:
+    """Return a name for a fit, of all that its epochs depend on.
+
+    Parameters that are no scalars are in the plan; a function as the neighborhood counts by its
+    values on this map.
     """
     digest = hashlib.blake2b(digest_size=12)
 
@@ -159,25 +159,27 @@ def _fingerprint(som: Any, plan: Plan, workers: Workers) -> str:
             digest.update(value.tobytes() if is_array else f"{value!r};".encode())
 
     for name, value in sorted(som.get_params(deep=False).items()):
-        if name not in _OF_NO_MATTER and (value is None or np.isscalar(value)):
+        if name not in _IRRELEVANT and (value is None or np.isscalar(value)):
             add(name, value)
-    add(__version__, plan.grid, plan.grids, plan.radii, plan.codebook)
-    add(str(plan.samples.dtype), workers.gather(_checksum(plan)))
+    add(__version__, plan.grid, plan.radii, plan.codebook)
+    for stage in plan.stages:
+        add(*stage)
+    add(str(plan.pieces.samples.dtype), plan.pieces.workers.gather(_checksum(plan)))
     if not isinstance(plan.neighborhood, str):
         from_corner = plan.grid.squared_distances(0, np.arange(plan.grid.n_units))
         add(*(plan.neighborhood(from_corner, float(radius)) for radius in plan.radii))
     return digest.hexdigest()
 
 
-def _checksum(plan: Plan) -> int:
-    """Sum the samples and weights of this worker up to an int that float64 can hold.
+def _checksum(plan: TrainingPlan) -> int:
+    """Return a hash of the samples and weights of this worker, an int that float64 can represent.
 
-    Their mean and covariance would not do: samples mirrored at their mean have the same.
+    Mean and covariance would not do: samples mirrored at their mean have the same.
     """
-    digest = hashlib.blake2b(plan.sample_weight.tobytes(), digest_size=6)
-    for rows in plan.samples.tiles():
-        tile = plan.samples[rows]
-        parts = (tile.data, tile.indices, tile.indptr) if plan.samples.is_sparse else (tile,)
-        for part in parts:
+    samples = plan.pieces.samples
+    digest = hashlib.blake2b(plan.pieces.sample_weight.tobytes(), digest_size=6)
+    for rows in samples.tiles():
+        tile = samples[rows]
+        for part in (tile.data, tile.indices, tile.indptr) if samples.is_sparse else (tile,):
             digest.update(part.tobytes())
     return int.from_bytes(digest.digest())

@@ -1,4 +1,4 @@
-"""What a fit is going to do: parameters and data, checked and resolved."""
+"""What a fit does: parameters resolved with the data, as a plan of stages."""
 
 from __future__ import annotations
 
@@ -10,24 +10,26 @@ from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
 from sklearn_tfsom import _validation as valid
-from sklearn_tfsom._data.minibatches import deal, in_order
-from sklearn_tfsom._data.moments import PrincipalPlane, principal_plane
-from sklearn_tfsom._data.samples import METRICS, Samples, as_codebook, is_zero
-from sklearn_tfsom._data.subsampling import Subsets
-from sklearn_tfsom._data.workers import ALONE, Workers
+from sklearn_tfsom._data.minibatches import deal_minibatches, order_by_projection
+from sklearn_tfsom._data.moments import Moments, compute_moments
+from sklearn_tfsom._data.pieces import Piece, Pieces
+from sklearn_tfsom._data.subsampling import Subsamples
+from sklearn_tfsom._distance import METRICS, as_codebook, is_zero
 from sklearn_tfsom._map.grid import BOUNDARIES, LATTICES, Grid
 from sklearn_tfsom._map.initialization import INITS, automatic_shape, initial_codebook
-from sklearn_tfsom._map.mirror import epoch_to_mirror_at
-from sklearn_tfsom._map.neighborhood import NEIGHBORHOODS, Neighborhood, is_separable
+from sklearn_tfsom._map.mirror import MAX_SAMPLES, epoch_to_mirror_after
+from sklearn_tfsom._map.neighborhood import NEIGHBORHOODS, Formula, is_separable
 from sklearn_tfsom._map.schedules import (
     RADIUS_DECAYS,
     StreamSchedule,
     grid_schedule,
+    memory_of_batches,
     radius_schedule,
     subset_schedule,
 )
 
 FEATURES = ("distances", "coordinates", "activations")
+ANOMALY_SCORES = ("distance", "u_height")
 
 _AUTO = valid.choice(["auto"])
 _RADIUS = [valid.real(0, closed=False), _AUTO]
@@ -47,138 +49,172 @@ RULES = {
     "batch_size": [valid.integer(1), valid.NONE],
     "n_clusters": [valid.integer(1), _AUTO, valid.NONE],
     "features": [valid.choice(FEATURES)],
+    "anomaly_score": [valid.choice(ANOMALY_SCORES)],
     "compute_topographic_error": [valid.BOOLEAN],
     "checkpoint_dir": [valid.PATH, valid.NONE],
     "random_state": [valid.RANDOM_STATE],
     "verbose": [valid.integer(0), valid.BOOLEAN],
 }
 
+# Samples of weight 1 that are dealt out to mini-batches, at most.
+_MAX_DEALT = 2**24
 
-# Weights are cut into so many parts for mini-batches, at most.
-_MOST_DEALT = 2**24
+
+class Stage(NamedTuple):
+    """Epochs on one grid and one subsample."""
+
+    grid: Grid
+    sample_size: int | None  # of the subsample; None for all samples
+    radii: NDArray[np.float64]  # (n_epochs,)
+    tries_mirror: bool = False  # whether the map is compared with its mirror image at the end
 
 
-class Plan(NamedTuple):
+class Batches(NamedTuple):
+    """Mini-batches, the same in each epoch."""
+
+    rows: list[tuple[NDArray[np.int64], NDArray[np.float64]]]  # rows and weights of each
+    memory: float  # weight of the samples that are remembered
+
+
+class TrainingPlan(NamedTuple):
     """All that training needs to know."""
 
-    samples: Samples  # those of positive weight (that have a direction, where that is what counts)
-    sample_weight: NDArray[np.float64]  # (n_samples,), positive
-    total_weight: float  # of the samples of all workers
-    mean: NDArray[np.float64]  # (n_features,)
-    center: NDArray[np.float64]  # where to compute from
-    spread: float  # root mean square distance of the samples to their mean
-    covariance: NDArray[np.float64] | None  # of complete samples, / spread^2
+    pieces: Pieces  # samples of positive weight (that have a direction, where it is compared)
+    subsamples: Subsamples
+    moments: Moments
     grid: Grid
+    neighborhood: str | Formula
     radii: NDArray[np.float64]  # (max_iter,)
-    grids: list[Grid]  # (max_iter,), the grid that is searched in each epoch
-    sizes: list[int | None]  # (max_iter,), of the subset that is searched; None: all samples
-    subsets: Subsets  # of the samples
-    mirrored_after: int | None  # so many epochs; None where there is nothing to try
-    codebook: NDArray[np.float64]  # where training starts, on the first of these grids
-    neighborhood: str | Neighborhood
-    batches: list[tuple[NDArray[np.int64], NDArray[np.float64]]] | None  # (rows, weights) of each
+    stages: list[Stage]
+    codebook: NDArray[np.float64]  # (n_units, n_features): the start, on the first stage's grid
+    batches: Batches | None
+
+    @property
+    def center(self) -> NDArray[np.float64]:
+        """What samples are centered at."""
+        return self.moments.mean
+
+    def is_whole(self, stage: Stage) -> bool:
+        """Return True if a stage trains the whole map on all samples."""
+        return stage.grid == self.grid and stage.sample_size is None
 
 
-def make_plan(
-    som: Any, samples: Samples, sample_weight: NDArray[np.float64], workers: Workers = ALONE
-) -> Plan:
+def make_plan(som: Any, pieces: Pieces) -> TrainingPlan:
     """Resolve the parameters of a map for some data.
 
     Parameters
     ----------
     som : TFSOM
         Its parameters are valid, each by itself; it is not changed.
-    samples : Samples
-        Valid.
-    sample_weight : ndarray of float64, shape (n_samples,)
-        Valid weights.
-    workers : Workers, default=ALONE
-        Those who have samples. All decide the same, from all samples.
+    pieces : Pieces
+        Checked samples and weights. All workers make the same plan, from all samples.
 
     Returns
     -------
-    plan : Plan
+    plan : TrainingPlan
 
     Raises
     ------
     InvalidParameterError
-        Where parameters do not fit together or to the data.
+        If parameters do not fit each other or the data.
     ValueError
-        Where there are fewer samples than clusters, or values too large.
+        If there are fewer samples than clusters, or values are too large.
     """
-    samples, sample_weight, plane, grid = _begin(som, samples, sample_weight, workers)
-    n_clusters, n_samples = n_clusters_wanted(som), int(workers.sum(len(samples)))
-    if n_samples < n_clusters:
+    pieces, moments, grid = _begin(som, pieces)
+    if pieces.n_samples < n_clusters_wanted(som):
         raise ValueError(
-            f"n_samples={n_samples} must be at least n_clusters={n_clusters}, counting "
+            f"n_samples={pieces.n_samples} must be at least n_clusters={som.n_clusters}, counting "
             "samples of positive weight."
         )
     radii = _radii(som, grid)
     neighborhood = checked_neighborhood(som, som.neighborhood)
-    grids: list[Grid] = [grid] * len(radii)
-    sizes: list[int | None] = [None] * len(radii)
-    subsets = Subsets(samples, sample_weight, workers)
-    batches = mirrored_after = None
-    total = float(workers.sum(sample_weight.sum()))
-    if som.batch_size is not None and som.batch_size < total:
-        if workers.are_several:
-            raise valid.wrong_parameter(
-                "batch_size", som, "None where several workers fit a map", str(som.batch_size)
-            )
-        if total > max(_MOST_DEALT, 4 * len(samples)):
-            raise ValueError(
-                f"sample_weight sums to {total:g}, too many samples to deal out to mini-batches "
-                f"of batch_size={som.batch_size}. Divide the weights, or leave batch_size None."
-            )
-        fixed = np.random.RandomState(0)  # an order is all that is wanted
-        order, reached, _ = in_order(samples, sample_weight, plane.mean, fixed)
-        batches = deal(order, reached, som.batch_size)
-    elif som.coarse_to_fine and _starts_from_pca(som) and is_separable(grid, neighborhood):
-        grids = grid_schedule(grid, radii)
-        sizes = [subsets.if_worthwhile(size) for size in subset_schedule(grids, radii)]
-        if isinstance(som.radius_decay, str):
-            mirrored_after = epoch_to_mirror_at(grid, len(radii), samples.geometry)
-    return Plan(
-        samples,
-        sample_weight,
-        total,
-        plane.mean,
-        _center(samples, plane),
-        plane.spread,
-        plane.covariance,
-        grid,
-        radii,
-        grids,
-        sizes,
-        subsets,
-        mirrored_after,
-        _codebook(som, grids[0], samples, sample_weight, plane, workers),
-        neighborhood,
-        batches,
+    batches = _batches(som, pieces, moments, grid)
+    stages, subsamples = [Stage(grid, None, radii)], Subsamples(pieces, [])
+    is_coarse_to_fine = som.coarse_to_fine and _starts_from_pca(som)
+    if batches is None and is_coarse_to_fine and is_separable(grid, neighborhood):
+        stages, subsamples = _coarse_to_fine(som, pieces, grid, radii)
+    return TrainingPlan(
+        pieces=pieces,
+        subsamples=subsamples,
+        moments=moments,
+        grid=grid,
+        neighborhood=neighborhood,
+        radii=radii,
+        stages=stages,
+        codebook=_codebook(som, stages[0].grid, pieces, moments),
+        batches=batches,
     )
 
 
-def begin_stream(
-    som: Any, samples: Samples, sample_weight: NDArray[np.float64]
-) -> tuple[Grid, NDArray[np.float64], NDArray[np.float64], float]:
-    """Resolve the parameters of a map that learns from a stream, for its first samples.
+def _coarse_to_fine(
+    som: Any, pieces: Pieces, grid: Grid, radii: NDArray[np.float64]
+) -> tuple[list[Stage], Subsamples]:
+    """Plan stages of coarser grids and subsamples while the radius is wide."""
+    grids = grid_schedule(grid, radii)
+    sizes = subset_schedule(grids, radii)
+    mirrored_after = None
+    if isinstance(som.radius_decay, str):
+        mirrored_after = epoch_to_mirror_after(grid, len(radii), pieces.samples.metric)
+    tried = [] if mirrored_after is None else [MAX_SAMPLES]
+    subsamples = Subsamples(pieces, [*(size for size in sizes if size is not None), *tried])
+    sizes = [size if size is not None and subsamples.pays(size) else None for size in sizes]
+    stages: list[Stage] = []
+    first = 0
+    for epoch in range(1, len(radii) + 1):
+        is_last = epoch == len(radii)
+        if (
+            is_last
+            or epoch == mirrored_after
+            or (grids[epoch], sizes[epoch])
+            != (
+                grids[first],
+                sizes[first],
+            )
+        ):
+            is_tried = epoch == mirrored_after and not is_last
+            stages.append(Stage(grids[first], sizes[first], radii[first:epoch], is_tried))
+            first = epoch
+    return stages, subsamples
 
-    Returns
-    -------
-    grid : Grid
-    codebook : ndarray of float64, shape (n_units, n_features)
-    center : ndarray of float64, shape (n_features,)
-    spread : float
-        Of the first samples, as in `Plan`.
+
+def _batches(som: Any, pieces: Pieces, moments: Moments, grid: Grid) -> Batches | None:
+    """Deal samples out to mini-batches; None where all samples are one batch."""
+    total = pieces.total_weight
+    if som.batch_size is None or som.batch_size >= total:
+        return None
+    if pieces.workers.are_several:
+        raise valid.wrong_parameter(
+            "batch_size", som, "None where several workers fit a map", str(som.batch_size)
+        )
+    if total > max(_MAX_DEALT, 4 * len(pieces.samples)):
+        raise ValueError(
+            f"sample_weight sums to {total:g}, too much to deal out samples to mini-batches of "
+            f"batch_size={som.batch_size}. Divide the weights, or leave batch_size None."
+        )
+    fixed = np.random.RandomState(0)  # any order will do, if it is always the same
+    order, reached, _ = order_by_projection(pieces, moments.mean, fixed)
+    rows = deal_minibatches(order, reached, som.batch_size)
+    return Batches(rows, memory_of_batches(grid.n_units, som.batch_size, total))
+
+
+class StreamStart(NamedTuple):
+    """Where a map begins that learns from a stream."""
+
+    grid: Grid
+    codebook: NDArray[np.float64]  # (n_units, n_features)
+    moments: Moments  # of the first samples
+
+
+def begin_stream(som: Any, pieces: Pieces) -> StreamStart:
+    """Resolve the parameters of a map that learns from a stream, for its first samples.
 
     Raises
     ------
     InvalidParameterError, ValueError
         As `make_plan`, but there may be fewer samples than clusters.
     """
-    samples, sample_weight, plane, grid = _begin(som, samples, sample_weight)
-    codebook = _codebook(som, grid, samples, sample_weight, plane)
-    return grid, codebook, _center(samples, plane), plane.spread
+    pieces, moments, grid = _begin(som, pieces)
+    return StreamStart(grid, _codebook(som, grid, pieces, moments), moments)
 
 
 def stream_schedule(som: Any, grid: Grid) -> StreamSchedule:
@@ -187,7 +223,7 @@ def stream_schedule(som: Any, grid: Grid) -> StreamSchedule:
     Raises
     ------
     InvalidParameterError
-        Where the radii are in the wrong order.
+        If the radii are in the wrong order.
     """
     _check_order(som)
     return StreamSchedule.of(
@@ -200,56 +236,46 @@ def stream_schedule(som: Any, grid: Grid) -> StreamSchedule:
     )
 
 
-def _center(samples: Samples, plane: PrincipalPlane) -> NDArray[np.float64]:
-    """Return where to compute from: the mean, but of sparse samples the origin."""
-    return np.zeros_like(plane.mean) if samples.is_sparse else plane.mean
-
-
 def _starts_from_pca(som: Any) -> bool:
     return isinstance(som.init, str) and som.init == "pca"
 
 
-def _begin(
-    som: Any, samples: Samples, sample_weight: NDArray[np.float64], workers: Workers = ALONE
-) -> tuple[Samples, NDArray[np.float64], PrincipalPlane, Grid]:
-    """Return the samples that count, with their weights, their plane and the grid."""
-    has_missing = workers.any(samples.has_missing)
-    which = that_count(samples, sample_weight, workers)
-    samples, sample_weight = samples.take(which), sample_weight[which]
-    with workers.in_step():
-        if not len(samples):
-            equal = "zeros" if som.metric == "cosine" else "equal values"
-            raise ValueError(
-                f"All samples of positive weight hold {equal} only: under metric={som.metric!r} "
-                "they have no direction, and no distance to learn from."
-            )
-    if workers.are_several and has_missing:
-        samples = samples.marked(has_missing=True)
-    valid.check_features_known(samples, workers)
-    needs_directions = isinstance(som.grid_size, str) or _starts_from_pca(som)
-    n_directions = 2 if needs_directions else 0
-    plane = principal_plane(samples, sample_weight, n_directions, workers)
-    if not math.isfinite(plane.spread):
+def _begin(som: Any, pieces: Pieces) -> tuple[Pieces, Moments, Grid]:
+    """Return the samples that count, their moments and the grid."""
+    pieces = counting_samples(pieces)
+    if not pieces.n_samples:
         raise ValueError(
-            "X holds values too large: their differences leave float64's range. Rescale it."
+            f"X contains no sample of positive weight that has a direction under "
+            f"metric={som.metric!r}: all its values are equal, or 0."
         )
-    total = float(workers.sum(sample_weight.sum()))
-    return samples, sample_weight, plane, _grid(som, total, plane)
+    valid.check_features_known(pieces)
+    needs_directions = isinstance(som.grid_size, str) or _starts_from_pca(som)
+    moments = compute_moments(pieces, 2 if needs_directions else 0)
+    if not math.isfinite(moments.spread):
+        raise ValueError(
+            "X contains values too large: their differences exceed the range of float64. "
+            "Rescale X."
+        )
+    return pieces, moments, _grid(som, pieces.total_weight, moments)
 
 
-def that_count(
-    samples: Samples, sample_weight: NDArray[np.float64], workers: Workers = ALONE
-) -> NDArray[np.int64] | slice:
-    """Find the samples that training is about: those of positive weight and with a direction."""
-    total = float(workers.sum(sample_weight.sum()))
-    counts = None
-    if not sample_weight.min() / total > 0:  # also a weight that is nothing beside all
-        counts = sample_weight / total > 0
-    if samples.geometry == "spherical":
-        has_direction = samples.have_direction()
-        if not has_direction.all():
-            counts = has_direction if counts is None else counts & has_direction
-    return slice(None) if counts is None else np.flatnonzero(counts)
+def counting_samples(pieces: Pieces) -> Pieces:
+    """Return the samples of positive weight that have a direction, where that is compared."""
+    is_counted = are_counted(pieces)
+    return pieces if is_counted.all() else pieces.take(np.flatnonzero(is_counted))
+
+
+def are_counted(pieces: Pieces) -> NDArray[np.bool_]:
+    """Return for each sample of this worker whether it takes part in training."""
+    is_counted: NDArray[np.bool_] = pieces.sample_weight / pieces.total_weight > 0
+    if pieces.samples.metric.is_spherical:
+        _, has_direction = pieces.reduce_with_rows(_have_direction)
+        is_counted = is_counted & has_direction
+    return is_counted
+
+
+def _have_direction(piece: Piece) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    return np.zeros(1), ~is_zero(piece.samples[:])
 
 
 def n_clusters_wanted(som: Any) -> int:
@@ -263,7 +289,7 @@ def check_n_clusters(som: Any, grid: Grid) -> None:
     Raises
     ------
     InvalidParameterError
-        Where there are.
+        If there are.
     """
     if n_clusters_wanted(som) > grid.n_units:
         raise valid.wrong_parameter(
@@ -275,9 +301,9 @@ def check_n_clusters(som: Any, grid: Grid) -> None:
         )
 
 
-def _grid(som: Any, n_samples: float, plane: PrincipalPlane) -> Grid:
+def _grid(som: Any, n_samples: float, moments: Moments) -> Grid:
     if isinstance(som.grid_size, str):
-        n_rows, n_columns = automatic_shape(n_samples, plane.deviations, som.lattice)
+        n_rows, n_columns = automatic_shape(n_samples, moments.deviations, som.lattice)
     else:
         n_rows, n_columns = np.broadcast_to(som.grid_size, 2).tolist()
     grid = Grid(n_rows, n_columns, som.lattice, som.boundary)
@@ -285,32 +311,24 @@ def _grid(som: Any, n_samples: float, plane: PrincipalPlane) -> Grid:
     return grid
 
 
-def _codebook(
-    som: Any,
-    grid: Grid,
-    samples: Samples,
-    sample_weight: NDArray[np.float64],
-    plane: PrincipalPlane,
-    workers: Workers = ALONE,
-) -> NDArray[np.float64]:
+def _codebook(som: Any, grid: Grid, pieces: Pieces, moments: Moments) -> NDArray[np.float64]:
+    metric, n_features = pieces.samples.metric, pieces.samples.shape[1]
     if isinstance(som.init, str):
         random_state = check_random_state(som.random_state)
-        codebook = initial_codebook(
-            som.init, grid, samples, sample_weight, plane, random_state, workers
-        )
-        codebook = as_codebook(codebook, som.metric)
-        if samples.geometry == "spherical":
-            # The origin has no direction; the data spread around it, so that they have a main one.
-            codebook[is_zero(codebook)] = plane.directions[0]
+        codebook = initial_codebook(som.init, grid, pieces, moments, random_state)
+        codebook = as_codebook(codebook, metric)
+        if metric.is_spherical:
+            # The origin has no direction; the data spread around it, and have a main one.
+            codebook[is_zero(codebook)] = moments.directions[0]
         return codebook
     codebook = np.array(som.init, dtype=np.float64)
-    right = (grid.n_units, samples.shape[1])
+    right = (grid.n_units, n_features)
     if codebook.shape != right:
         raise valid.wrong_parameter(
             "init", som, f"of shape (n_units, n_features), {right}", f"shape {codebook.shape}"
         )
-    codebook = as_codebook(codebook, som.metric)
-    if samples.geometry == "spherical" and is_zero(codebook).any():
+    codebook = as_codebook(codebook, metric)
+    if metric.is_spherical and is_zero(codebook).any():
         raise valid.wrong_parameter(
             "init",
             som,
@@ -346,8 +364,8 @@ def _check_order(som: Any) -> None:
         )
 
 
-def checked_neighborhood(som: Any, neighborhood: Any) -> str | Neighborhood:
-    """Return a neighborhood; a user's function so that it checks what it returns."""
+def checked_neighborhood(owner: Any, neighborhood: Any) -> str | Formula:
+    """Return a neighborhood by name, or a user's function with its results checked."""
     if isinstance(neighborhood, str):
         return neighborhood
 
@@ -368,7 +386,7 @@ def checked_neighborhood(som: Any, neighborhood: Any) -> str | Neighborhood:
             return values.astype(np.float64)
         raise valid.wrong_parameter(
             "neighborhood",
-            som,
+            owner,
             "a function that returns one finite number for each squared grid distance; for "
             f"distances of shape {squared.shape} it must return that shape",
             came,

@@ -1,16 +1,12 @@
-"""The estimator: parameters, validation, the loop over epochs, fitted attributes."""
+"""The estimator: parameters, docstrings, and methods of a few lines each."""
 
 from __future__ import annotations
 
-import functools
-import itertools
-import warnings
+import copy
 import zlib
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import scipy.sparse
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import (
     BaseEstimator,
@@ -18,32 +14,40 @@ from sklearn.base import (
     ClusterMixin,
     TransformerMixin,
 )
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import Tags
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from sklearn_tfsom import _validation as valid
 from sklearn_tfsom._checkpoint import Checkpoint
 from sklearn_tfsom._compat import CallbackSupportMixin, with_callbacks
-from sklearn_tfsom._data.samples import INCOMPLETE_METRICS, SPARSE_METRICS, Samples, is_memory_map
-from sklearn_tfsom._data.workers import ALONE, Workers
+from sklearn_tfsom._data.pieces import ALONE, Pieces, Workers
+from sklearn_tfsom._data.samples import Samples
+from sklearn_tfsom._data.tiles import blas_in_one_thread
+from sklearn_tfsom._distance import METRICS, metric_named
 from sklearn_tfsom._fitted import (
-    Found,
-    attributes_of,
-    find,
-    residuals_of,
+    assign,
+    cluster,
+    map_errors,
+    residuals_around_units,
     warn_of_few_clusters,
+    warn_of_unsettled_map,
 )
-from sklearn_tfsom._map.grid import grid_of
+from sklearn_tfsom._map.grid import Grid, grid_of
 from sklearn_tfsom._map.imputation import expected_values, variances_of
-from sklearn_tfsom._map.mirror import MOST_SAMPLES, is_better
-from sklearn_tfsom._map.neighborhood import kernels
-from sklearn_tfsom._map.schedules import PRIOR, memory_of_batches, n_epochs_to_end
+from sklearn_tfsom._map.schedules import n_epochs_to_end
 from sklearn_tfsom._map.umatrix import u_heights
-from sklearn_tfsom._plan import RULES, Plan, make_plan
+from sklearn_tfsom._plan import RULES, TrainingPlan, make_plan
 from sklearn_tfsom._preprocessing import fold_scalers
 from sklearn_tfsom._stream import learn_stream
-from sklearn_tfsom._tf.startup import ambient_workers, tensorflow_core
+from sklearn_tfsom._tf.runtime import is_started, tensorflow_core
+from sklearn_tfsom._training import (
+    TrainedEpoch,
+    UnitMeans,
+    train,
+    trained_codebook,
+    training_scaling,
+    unit_means,
+)
 
 
 class TFSOM(
@@ -165,6 +169,11 @@ class TFSOM(
         best-matching unit, in lattice spacings; or the activation of all units,
         ``exp(-d^2 / 2q^2)`` with the distance d and the quantization error q of the training
         data, between 0 and 1.
+
+    anomaly_score : {"distance", "u_height"}, default="distance"
+        What `score_samples` returns: minus the distance to the best-matching unit; or that minus
+        the height of the unit on the U-matrix, its mean distance to its neighbors. The latter
+        finds anomalies among the training data, on which the map has units of their own.
 
     compute_topographic_error : bool, default=False
         Whether `history_` holds the topographic error of each epoch, too. It costs a search of its
@@ -309,6 +318,7 @@ class TFSOM(
         batch_size: Any = None,
         n_clusters: Any = None,
         features: str = "distances",
+        anomaly_score: str = "distance",
         compute_topographic_error: bool = False,
         checkpoint_dir: Any = None,
         random_state: Any = None,
@@ -329,6 +339,7 @@ class TFSOM(
         self.batch_size = batch_size
         self.n_clusters = n_clusters
         self.features = features
+        self.anomaly_score = anomaly_score
         self.compute_topographic_error = compute_topographic_error
         self.checkpoint_dir = checkpoint_dir
         self.random_state = random_state
@@ -375,92 +386,40 @@ class TFSOM(
             Where samples fall on fewer units than `n_clusters`: there are fewer clusters then.
             Where `max_iter` leaves no epoch after the radius has reached its end.
         """
-        workers = ambient_workers()
-        with workers.in_step():
-            valid.check_parameters(self, RULES)
-            samples = self._check_data(X, reset=True)
-            weights = valid.check_sample_weight(sample_weight, len(samples))
-        if workers.are_several:
-            workers.check_same(_facts(self, samples))
-        plan = make_plan(self, samples, weights, workers)
-
+        pieces = self._check_training_data(X, sample_weight)
+        with blas_in_one_thread():
+            plan = make_plan(self, pieces)
         callbacks = self._init_callback_context(max_subtasks=len(plan.radii))
         callbacks.call_on_fit_task_begin(estimator=self, X=X, y=y)
-        core = tensorflow_core()
-        frame = core.Frame.around(plan.center, plan.spread, plan.samples.dtype)
-        errors = ["quantization_error"]
-        errors += ["topographic_error"] if self.compute_topographic_error else []
-        checkpoint = Checkpoint(self.checkpoint_dir, self, plan, workers)
-        n_done, history, state = checkpoint.read(["radius", *errors])
-        start = plan.codebook, frame, itertools.islice(_steps(plan), n_done, None)
-        if plan.batches is None:
-            epochs = core.train_epochs(
-                plan.subsets,
-                *start,
-                trial=_trial(plan, workers),
-                state=state,
-            )
-        else:
-            memory = memory_of_batches(plan.grid.n_units, self.batch_size, plan.total_weight)
-            epochs = core.train_batches(
-                plan.samples, plan.batches, *start, memory, PRIOR, state=state
-            )
+        checkpoint = Checkpoint(self.checkpoint_dir, self, plan)
+        names = ["radius", "quantization_error"]
+        names += ["topographic_error"] if self.compute_topographic_error else []
+        n_done, history, state = checkpoint.read(names)
         n_falling = n_epochs_to_end(plan.radii)
-        has_settled = False
-
-        def outcome(epoch: Any, workers: Workers = ALONE) -> tuple[dict[str, Any], Found, Any]:
-            codebook = workers.from_first(epoch.codebook()).astype(samples.dtype)
-            units = epoch.units()
-            found = find(samples, weights, codebook, plan.grid.n_columns, workers)
-            learnt = units or core.Units(codebook, found.hits[:, None])
-            attributes = attributes_of(
-                self, plan.grid, self.metric, codebook, learnt, found, history
-            )
-            attributes["n_samples_seen_"] = plan.total_weight
-            attributes["_is_from_stream"] = False
-            return attributes, found, units
-
-        for n_iter in range(n_done + 1, len(plan.radii) + 1):
+        for epoch in train(plan, n_done, state):
             task = callbacks.subcontext(task_name="epoch")
             task.call_on_fit_task_begin(estimator=self, X=X, y=y)
-            epoch = next(epochs)
-            history["radius"].append(epoch.radius)
-            history["quantization_error"].append(epoch.quantization_error)
-            if self.compute_topographic_error:
-                error = self._topographic_error(plan, epoch.codebook(), workers)
-                history["topographic_error"].append(error)
-            if self.verbose and workers.index == 0:
-                print(
-                    f"[TFSOM] epoch {n_iter}/{len(plan.radii)}: radius {epoch.radius:.3g}, "
-                    f"quantization error {epoch.quantization_error:.6g}"
-                )
-
-            stopped = task.call_on_fit_task_end(
+            self._record(plan, epoch, history)
+            is_stopped = task.call_on_fit_task_end(
                 estimator=self,
                 X=X,
                 y=y,
-                reconstruction_attributes=lambda epoch=epoch: outcome(epoch)[0],
+                reconstruction_attributes=lambda epoch=epoch: vars(
+                    copy.copy(self)._set_outcome(plan, pieces.own, epoch, history)
+                ),
             )
-            has_settled = workers.any(epoch.move <= self.tol * plan.spread)
-            if workers.any(stopped) or (n_iter >= n_falling and has_settled):
+            has_settled = epoch.move <= self.tol * plan.moments.spread
+            is_stopped, has_settled = pieces.workers.sum([is_stopped, has_settled]) > 0
+            if is_stopped or (epoch.n_epochs >= n_falling and has_settled):
                 break
-            if n_iter < len(plan.radii):
-                checkpoint.write(history, epoch.state)
-        epochs.close()  # lets go of the copy of the data
-        attributes, found, units = outcome(epoch, workers)
-        self.__dict__.update(attributes)
-        residuals = residuals_of(plan, self.codebook_, units, samples, weights, found, workers)
-        self._set_residuals(residuals)
+            checkpoint.write(history, epoch.following)
+        with blas_in_one_thread():
+            self._set_outcome(plan, pieces, epoch, history)
         checkpoint.remove()
         warn_of_few_clusters(self, stacklevel=5)  # the line that called fit
-        is_last_at_end = isinstance(self.radius_decay, str) and n_falling == len(plan.radii)
-        if n_iter == n_falling and is_last_at_end and not has_settled:
-            warnings.warn(
-                f"The radius has reached its end in the last of max_iter={self.max_iter} epochs: "
-                "the map had no chance to settle. Increase max_iter.",
-                ConvergenceWarning,
-                stacklevel=4,
-            )
+        is_last = isinstance(self.radius_decay, str) and n_falling == len(plan.radii)
+        if is_last and epoch.n_epochs == n_falling and not has_settled:
+            warn_of_unsettled_map(self, stacklevel=5)
         callbacks.call_on_fit_task_end(
             estimator=self, X=X, y=y, reconstruction_attributes=lambda: {}
         )
@@ -531,25 +490,24 @@ class TFSOM(
         >>> som.quantization_error_ < 0.06
         True
         """
-        if ambient_workers().are_several:
+        if _ambient_workers().are_several:
             raise ValueError(
                 "partial_fit learns on one worker only: several would each learn a map of their "
-                "own. Call it outside of the strategy's scope, or fit."
+                "own. Call it outside of the strategy's scope, or call fit."
             )
         valid.check_parameters(self, RULES)
-        samples = self._check_data(X, reset=not hasattr(self, "codebook_"))
+        is_first = not hasattr(self, "codebook_")
+        samples = self._check_data(X, reset=is_first)
         weights = valid.check_sample_weight(sample_weight, len(samples))
         memory, left, history = learn_stream(self, samples, weights)
-        found = find(samples, left, memory.codebook, memory.grid.n_columns)
-        found = Found(found.bmus, memory.error, memory.hits + found.hits)
-        self.__dict__.update(
-            attributes_of(
-                self, memory.grid, samples.metric, memory.codebook, memory.units, found, history
-            ),
-            n_samples_seen_=memory.seen,
-            _is_from_stream=True,
-        )
-        self._set_residuals(None)  # those of a fit no longer hold
+        grid, codebook, units = memory.grid, memory.codebook, memory.units
+        found = assign(Pieces(samples, left), codebook, grid)
+        hits = memory.hits + found.hits
+        self._set_fitted(grid, samples.metric.name, codebook, units, hits, found.bmus, history)
+        self.quantization_error_ = memory.error
+        self.n_samples_seen_ = memory.seen
+        self._is_from_stream = True
+        self._residuals = None  # those of a fit no longer hold
         warn_of_few_clusters(self, stacklevel=4)  # the line that called partial_fit
         return self
 
@@ -617,23 +575,17 @@ class TFSOM(
         """
         samples = self._check_fitted_data(X)
         weights = valid.check_sample_weight(sample_weight, len(samples))
-        return -find(samples, weights, self.codebook_, self.grid_shape_[1]).error
+        return -assign(Pieces(samples, weights), self.codebook_, grid_of(self)).error
 
-    def score_samples(self, X: ArrayLike, *, method: str = "distance") -> NDArray:
-        """Score how normal samples are.
+    def score_samples(self, X: ArrayLike) -> NDArray:
+        """Compute how normal samples are, by the score that `anomaly_score` names.
+
+        Read more in the :ref:`User Guide <guide_anomalies>`.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Samples, NaN where a value is missing.
-
-        method : {"distance", "u_height"}, default="distance"
-            "distance" is minus the distance of a sample to its best-matching unit. "u_height" is
-            that minus the unit's height on the U-matrix, its mean distance to its neighbors: an
-            anomaly that the map has learnt lies on a unit of its own, but that one lies far off.
-            Where anomalies are among the training data it tells them better on most sets
-            (area under the ROC curve, against "distance": breastw 0.98 and 0.97, thyroid 0.96 and
-            0.91, cardio 0.79 and 0.74).
 
         Returns
         -------
@@ -643,15 +595,25 @@ class TFSOM(
         Raises
         ------
         InvalidParameterError
-            Where `method` is neither of these.
+            If `anomaly_score` is not a valid name.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sklearn_tfsom import TFSOM
+        >>> X = load_iris().data
+        >>> som = TFSOM(grid_size=(8, 5)).fit(X)
+        >>> scores = som.score_samples([X.mean(axis=0), [9.0, 1.0, 1.0, 9.0]])
+        >>> bool(scores[0] > scores[1])
+        True
         """
-        distances, bmus = self.bmus(X, return_distance=True)  # first, since it checks X
-        valid.check_value("method", self, method, [valid.choice(["distance", "u_height"])])
-        if method == "distance":
+        distances, bmus = self.bmus(X, return_distance=True)
+        valid.check_value("anomaly_score", self, self.anomaly_score, RULES["anomaly_score"])
+        if self.anomaly_score == "distance":
             return -distances
         grid = grid_of(self)
         n_neighbors = 6 if grid.is_hexagonal else 4
-        heights = u_heights(grid, self.codebook_, self._metric, n_neighbors)
+        heights = u_heights(grid, self.codebook_, metric_named(self._metric), n_neighbors)
         return -(distances + heights[bmus]).astype(distances.dtype)
 
     def bmus(self, X: ArrayLike, n_bmus: int = 1, return_distance: bool = False) -> Any:
@@ -682,13 +644,13 @@ class TFSOM(
         InvalidParameterError
             Where `n_bmus` is not an int from 1 to n_units.
         """
-        samples = self._check_fitted_data(X, is_search=True)
+        samples = self._check_fitted_data(X)
         valid.check_value("n_bmus", self, n_bmus, [valid.integer(1, len(self.codebook_))])
         bmus = self._nearest(samples, int(n_bmus))
         shape = len(samples) if n_bmus == 1 else bmus.shape
         if not return_distance:
             return bmus.reshape(shape)
-        distances = self._apart(samples, bmus).astype(samples.dtype)
+        distances = self._distances_to(samples, bmus).astype(samples.dtype)
         return distances.reshape(shape), bmus.reshape(shape)
 
     def quantize(self, X: ArrayLike) -> NDArray:
@@ -851,130 +813,137 @@ class TFSOM(
         check_is_fitted(self)
         valid.check_value("dtype", self, dtype, [valid.choice(["float32", "float64"])])
         scaling = fold_scalers(preprocessing, self)
-        tensorflow_core()  # which comes in quietly, and Keras with it
-        from sklearn_tfsom._tf.export import keras_model
-
         clusters = None if self.n_clusters is None else self.cluster_labels_
-        return keras_model(
-            self.codebook_, self._metric, scaling, self.unit_positions_, clusters, dtype
+        metric = metric_named(self._metric)
+        return tensorflow_core().keras_model(
+            self.codebook_, metric, scaling, self.unit_positions_, clusters, dtype
         )
 
     def __sklearn_tags__(self) -> Tags:
-        """Say that values may be missing and that float32 stays float32."""
+        """Return the tags of the estimator: values may be missing, float32 stays float32."""
         tags = super().__sklearn_tags__()
-        is_named = isinstance(self.metric, str)  # parameters are checked in fit only
-        tags.input_tags.allow_nan = is_named and self.metric in INCOMPLETE_METRICS
-        tags.input_tags.sparse = is_named and self.metric in SPARSE_METRICS
+        # Parameters are checked in fit only.
+        metric = METRICS.get(self.metric) if isinstance(self.metric, str) else None
+        tags.input_tags.allow_nan = metric is not None and metric.allows_missing
+        tags.input_tags.sparse = metric is not None and metric.allows_sparse
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
     @property
     def _n_features_out(self) -> int:
-        n_units = len(self.codebook_)  # no attribute before fit: so scikit-learn learns of it
+        n_units = len(self.codebook_)  # no attribute before fit, which scikit-learn relies on
         return 2 if self.features == "coordinates" else n_units
 
-    def _check_data(self, X: Any, *, reset: bool, is_search: bool = False) -> Samples:
-        """Check data; dense values that are searched at once are looked at there."""
-        metric = self.metric if reset else self._metric
-        if scipy.sparse.issparse(X) and metric not in SPARSE_METRICS:
-            right = f"one of {', '.join(map(repr, SPARSE_METRICS))} for sparse X"
-            raise valid.wrong_parameter("metric", self, right, repr(metric))
-        # Numbers on disk stay as they are: tiles are converted when they are read.
-        is_left = is_memory_map(X) and isinstance(X, np.ndarray) and X.dtype.kind in "biuf"
-        X = validate_data(
-            self,
-            X,
-            reset=reset,
-            accept_sparse="csr" if metric in SPARSE_METRICS else False,
-            dtype=None if is_left else [np.float64, np.float32],
-            ensure_all_finite=False,
-        )
-        if metric == "correlation" and X.shape[1] == 1:
-            raise ValueError(
-                "metric='correlation' compares features with each other, of which there must be "
-                "at least 2. Got n_features = 1."
-            )
-        if scipy.sparse.issparse(X) and not X.has_canonical_format:
-            X = X.copy()
-            X.sum_duplicates()
-        look = functools.partial(valid.check_values, X, self, metric)
-        if is_search and not scipy.sparse.issparse(X):
-            return Samples(X, metric, look=look)
-        return Samples(X, metric, has_missing=look())
+    def _check_training_data(self, X: Any, sample_weight: Any) -> Pieces:
+        """Check parameters and data of a fit, on all workers."""
+        workers = _ambient_workers()
+        with workers.raising_together():
+            valid.check_parameters(self, RULES)
+            samples = self._check_data(X, reset=True)
+            weights = valid.check_sample_weight(sample_weight, len(samples))
+        if workers.are_several:
+            workers.check_same(_facts(self, samples))
+            has_missing = workers.any(samples.has_missing)
+            samples = Samples(samples.values, samples.metric, has_missing=has_missing)
+        return Pieces(samples, weights, workers)
 
-    def _check_fitted_data(self, X: Any, *, is_search: bool = False) -> Samples:
+    def _check_data(self, X: Any, *, reset: bool) -> Samples:
+        metric = metric_named(self.metric if reset else self._metric)
+        return valid.check_samples(self, X, metric, reset=reset)
+
+    def _check_fitted_data(self, X: Any) -> Samples:
         check_is_fitted(self)
-        return self._check_data(X, reset=False, is_search=is_search)
+        return self._check_data(X, reset=False)
 
-    def _topographic_error(
-        self, plan: Plan, codebook: NDArray[np.float64], workers: Workers
-    ) -> float:
-        """Share of the training samples whose two best-matching units are not neighbors."""
-        if plan.grid.n_units == 1:
-            return 0.0
-        bmus = tensorflow_core().nearest(plan.samples, codebook, 2)
-        is_apart = plan.grid.squared_distances(bmus[:, 0], bmus[:, 1]) > 1
-        return float(workers.sum(is_apart @ (plan.sample_weight / plan.total_weight)))
+    def _record(
+        self, plan: TrainingPlan, epoch: TrainedEpoch, history: dict[str, list[float]]
+    ) -> None:
+        """Append an epoch to the history, and print a line if asked to."""
+        history["radius"].append(epoch.radius)
+        history["quantization_error"].append(epoch.quantization_error)
+        if self.compute_topographic_error:
+            codebook = trained_codebook(plan, epoch)
+            history["topographic_error"].append(map_errors(plan.pieces, codebook, plan.grid)[1])
+        if self.verbose and plan.pieces.workers.index == 0:
+            print(
+                f"[TFSOM] epoch {epoch.n_epochs}/{len(plan.radii)}: radius {epoch.radius:.3g}, "
+                f"quantization error {epoch.quantization_error:.6g}"
+            )
 
-    def _nearest(self, samples: Samples, n_bmus: int = 1) -> NDArray[np.int64]:
-        n_columns = self.grid_shape_[1]
-        return tensorflow_core().nearest(samples, self.codebook_, n_bmus, n_columns)
+    def _set_outcome(
+        self,
+        plan: TrainingPlan,
+        pieces: Pieces,
+        epoch: TrainedEpoch,
+        history: dict[str, list[float]],
+    ) -> TFSOM:
+        """Set the fitted attributes after an epoch of `fit`."""
+        codebook = pieces.workers.from_first(trained_codebook(plan, epoch))
+        codebook = codebook.astype(pieces.samples.dtype)
+        found = assign(pieces, codebook, plan.grid)
+        is_known = plan.is_whole(epoch.stage)
+        learned = unit_means(epoch.state, training_scaling(plan)) if is_known else None
+        units = learned or UnitMeans(codebook, found.hits[:, None])
+        self._set_fitted(plan.grid, self.metric, codebook, units, found.hits, found.bmus, history)
+        self.quantization_error_ = found.error
+        self.n_samples_seen_ = plan.pieces.total_weight
+        self._is_from_stream = False
+        self._residuals = residuals_around_units(plan, pieces, codebook, learned, found.bmus)
+        return self
 
-    def _apart(self, samples: Samples, bmus: NDArray[np.int64]) -> NDArray[np.float64]:
-        return tensorflow_core().apart(samples, self.codebook_, bmus)
+    def _set_fitted(
+        self,
+        grid: Grid,
+        metric: str,
+        codebook: NDArray,
+        units: UnitMeans,
+        hits: NDArray[np.float64],
+        bmus: NDArray[np.int64],
+        history: dict[str, list[float]],
+    ) -> None:
+        """Set the attributes that `fit` and `partial_fit` have in common."""
+        means = np.where(units.counts > 0, units.means, codebook).astype(codebook.dtype)
+        self.codebook_ = codebook
+        self.cluster_labels_ = cluster(self, codebook, means, hits)
+        self.labels_ = self.cluster_labels_[bmus]
+        self.grid_shape_ = grid.shape
+        self.unit_positions_ = grid.positions()
+        self.hits_ = hits
+        self.history_ = {name: np.array(values) for name, values in history.items()}
+        self.n_iter_ = len(history["radius"])
+        # What the codebook was trained with, whatever parameters are set later.
+        self._lattice, self._boundary = grid.lattice, grid.boundary
+        self._metric, self._neighborhood = metric, self.neighborhood
+        # What `partial_fit` goes on from.
+        self._unit_means, self._unit_counts = means, units.counts
+
+    def _nearest(self, samples: Samples, k: int = 1) -> NDArray[np.int64]:
+        """Return the k best-matching units of checked samples, (n_samples, k)."""
+        codebook = self.codebook_.reshape(*self.grid_shape_, -1)
+        return tensorflow_core().nearest_units(samples, codebook, k)
+
+    def _distances_to(self, samples: Samples, units: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the distances of checked samples to chosen units (n_samples, k)."""
+        return tensorflow_core().distances_to_chosen(samples, self.codebook_, units)
 
     def _distances(self, samples: Samples) -> NDArray:
-        return tensorflow_core().distances(samples, self.codebook_)
-
-    def _set_residuals(self, residuals: NDArray[np.float64] | None) -> None:
-        """Keep the covariance of the samples around their units, for `impute`."""
-        self.__dict__.pop("_residuals", None)
-        if residuals is not None:
-            self._residuals = residuals
+        """Return the distances of checked samples to all units, (n_samples, n_units)."""
+        return tensorflow_core().distances_to_units(samples, self.codebook_)
 
 
-def _steps(plan: Plan) -> Iterator[Any]:
-    """Plan each epoch: search its grid, and smooth onto that of the next one."""
-    kernel = kernels(plan.grid, plan.neighborhood)
-    each = list(zip(plan.radii, plan.grids, plan.sizes, strict=True))
-    for epoch, (radius, grid, size) in enumerate(each, start=1):
-        is_to_mirror = epoch == plan.mirrored_after
-        _, next_grid, next_size = each[epoch] if epoch < len(each) else (None, grid, None)
-        yield tensorflow_core().Step(
-            float(radius),
-            kernel(radius, grid, grid),
-            kernel(radius, grid, next_grid) if next_grid != grid else None,
-            functools.partial(kernel, radius, grid, plan.grid) if grid != plan.grid else None,
-            kernel(radius, grid, next_grid, is_mirrored=True) if is_to_mirror else None,
-            size,
-            epoch < len(each) and (grid, size) == (next_grid, next_size) and not is_to_mirror,
-        )
-
-
-def _trial(plan: Plan, workers: Workers) -> Any:
-    """Prepare to try both ways round, where the plan says so."""
-    if plan.mirrored_after is None:
-        return None
-    samples, weights = plan.subsets.of(MOST_SAMPLES)
-    core = tensorflow_core()
-    judge = functools.partial(
-        is_better,
-        samples=samples,
-        sample_weight=weights,
-        grid=plan.grid,
-        workers=workers,
-        product=core.product,
-    )
-    return core.Trial(samples, weights, judge)
+def _ambient_workers() -> Workers:
+    """Return the workers of the `tf.distribute` strategy in whose scope this is called."""
+    # There is no strategy before TensorFlow has been imported.
+    return tensorflow_core().ambient_workers() if is_started() else ALONE
 
 
 def _facts(som: TFSOM, samples: Samples) -> dict[str, float]:
-    """Name what must be the same on all workers of a fit."""
+    """Return what must be the same on all workers of a fit, by name."""
     names = getattr(som, "feature_names_in_", None)
     parameters = {
         name: value if value is None or isinstance(value, str | int | float | tuple) else "..."
         for name, value in som.get_params(deep=False).items()
-        if name not in ("checkpoint_dir", "random_state", "verbose")  # the first worker's count
+        if name not in ("checkpoint_dir", "random_state", "verbose")  # only the first worker's
     }
     return {
         "number of features": samples.shape[1],

@@ -1,4 +1,4 @@
-"""The one error sentence: parameter, estimator, what would be right, what came.
+"""Checks of parameters and data, before anything is computed, with one form of error.
 
 The 'radius_end' parameter of TFSOM must be a float in the range (0.0, inf). Got 0 instead.
 """
@@ -17,11 +17,14 @@ import scipy.sparse
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils import assert_all_finite, check_array
+from sklearn.utils.validation import validate_data
 
-from sklearn_tfsom._data.samples import INCOMPLETE_METRICS, Samples, map_tiles, row_slices
-from sklearn_tfsom._data.workers import ALONE, Workers
+from sklearn_tfsom._data.pieces import Piece, Pieces
+from sklearn_tfsom._data.samples import Samples, is_memory_map
+from sklearn_tfsom._data.tiles import map_tiles, row_slices
+from sklearn_tfsom._distance import Metric, names_where
 
-# Values that are looked at at a time.
+# Values of a tile that is checked; a tile that fails is looked at again while it is in memory.
 _TILE_VALUES, _TILES_AT_ONCE = 2**20, 16
 
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -32,20 +35,20 @@ class InvalidParameterError(ValueError, TypeError):
 
 
 class Rule(NamedTuple):
-    """One kind of right value."""
+    """One kind of valid value."""
 
     says: str  # completes the sentence "The parameter must be ..."
     accepts: Callable[[Any], bool]
 
 
 def choice(options: Collection[str]) -> Rule:
-    """Make the rule for one of several names."""
+    """Return the rule for one of several names."""
     names = "{" + ", ".join(repr(option) for option in options) + "}"
     return Rule(f"a str among {names}", lambda value: isinstance(value, str) and value in options)
 
 
 def integer(low: int, high: int | None = None) -> Rule:
-    """Make the rule for an int of at least `low`, and at most `high`."""
+    """Return the rule for an int of at least `low`, and at most `high`."""
     return Rule(
         f"an int in the range [{low}, {'inf)' if high is None else f'{high}]'}",
         lambda value: _is_int(value) and low <= value and (high is None or value <= high),
@@ -53,7 +56,7 @@ def integer(low: int, high: int | None = None) -> Rule:
 
 
 def real(low: float, *, closed: bool) -> Rule:
-    """Make the rule for a finite float from `low` on, or above it."""
+    """Return the rule for a finite float from `low` on, or above it."""
     return Rule(
         f"a float in the range {'[' if closed else '('}{float(low)}, inf)",
         lambda value: _is_real(value) and low <= value < float("inf") and (closed or value != low),
@@ -61,7 +64,7 @@ def real(low: float, *, closed: bool) -> Rule:
 
 
 def numbers(shape: str, n_dimensions: int, *, positive: bool = False) -> Rule:
-    """Make the rule for an array-like of finite numbers; `shape` is how the sentence shows it."""
+    """Return the rule for an array-like of finite numbers, of a shape as the error shows it."""
 
     def accepts(value: Any) -> bool:
         if isinstance(value, str | bytes | Mapping):
@@ -110,7 +113,7 @@ def check_parameters(estimator: BaseEstimator, rules: Mapping[str, Sequence[Rule
     Raises
     ------
     InvalidParameterError
-        For the first parameter that none of its rules accepts.
+        If no rule accepts a parameter; for the first such parameter.
     """
     for name, alternatives in rules.items():
         value = getattr(estimator, name)
@@ -118,12 +121,12 @@ def check_parameters(estimator: BaseEstimator, rules: Mapping[str, Sequence[Rule
 
 
 def check_value(name: str, owner: object, value: Any, alternatives: Sequence[Rule]) -> None:
-    """Check one value against the rules for it.
+    """Check a value against its rules; `owner` is an estimator or the name of a function.
 
     Raises
     ------
     InvalidParameterError
-        Where none accepts it.
+        If none accepts it.
     """
     if not any(rule.accepts(value) for rule in alternatives):
         *others, last = (rule.says for rule in alternatives)
@@ -131,77 +134,108 @@ def check_value(name: str, owner: object, value: Any, alternatives: Sequence[Rul
         raise wrong_parameter(name, owner, right, _shown(value))
 
 
-def check_values(X: Any, owner: object, metric: str) -> bool:
-    """Check data for infinity and for missing values, tile by tile, and say whether some are.
+def check_samples(owner: Any, X: Any, metric: Metric, *, reset: bool = False) -> Samples:
+    """Check samples for a metric.
+
+    Parameters
+    ----------
+    owner : TFSOM or str
+        The estimator whose features they must have, or the name of a function.
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
+    metric : Metric
+    reset : bool, default=False
+        Whether the estimator takes the number and names of features from X.
+
+    Returns
+    -------
+    samples : Samples
 
     Raises
     ------
     ValueError
-        Where a value is infinite, or missing values come where they cannot be dealt with: in
-        sparse data, under a metric that compares whole samples, or as all of a sample.
+        If X is not as scikit-learn demands, contains infinity, or has missing values where they
+        are not allowed: in sparse data, under a metric that compares whole samples, or in all
+        features of a sample.
     """
+    if scipy.sparse.issparse(X) and not metric.allows_sparse:
+        names = names_where(lambda metric: metric.allows_sparse)
+        raise wrong_parameter("metric", owner, f"one of {names} for sparse X", repr(metric.name))
+    # Numbers on disk stay as they are: tiles are converted when they are read.
+    stays = is_memory_map(X) and isinstance(X, np.ndarray) and X.dtype.kind in "biuf"
+    options: dict[str, Any] = {
+        "accept_sparse": "csr" if metric.allows_sparse else False,
+        "dtype": None if stays else [np.float64, np.float32],
+        "ensure_all_finite": False,
+    }
+    if isinstance(owner, str):
+        X = check_array(X, input_name="X", estimator=owner, **options)
+    else:
+        X = validate_data(owner, X, reset=reset, **options)
+    if X.shape[1] < metric.min_features:
+        raise ValueError(
+            f"X must have at least {metric.min_features} features under metric={metric.name!r}. "
+            f"Got n_features = {X.shape[1]} instead."
+        )
+    if scipy.sparse.issparse(X) and not X.has_canonical_format:
+        X = X.copy()
+        X.sum_duplicates()
+    return Samples(X, metric, has_missing=_check_values(X, owner, metric))
+
+
+def _check_values(X: Any, owner: Any, metric: Metric) -> bool:
+    """Check values tile by tile for infinity; return whether some are missing."""
     is_sparse = scipy.sparse.issparse(X)
     values = X.data[:, None] if is_sparse else X
     has_missing = False
 
     def has_finite_sum(rows: slice) -> bool:
         with np.errstate(over="ignore", invalid="ignore"):
-            # Then all are. (A sum by `sum` takes twice as long.)
+            # Then all values are finite. (`sum` takes twice as long.)
             return bool(np.isfinite(np.einsum("ij->", values[rows])))
 
     tiles = row_slices(len(values), max(1, _TILE_VALUES // values.shape[1]))
-    for rows in _each_that_fails(has_finite_sum, tiles):
+    for rows in _failing_tiles(has_finite_sum, tiles):
         tile = values[rows]
-        assert_all_finite(
-            tile, allow_nan=True, estimator_name=type(owner).__name__, input_name="X"
-        )
+        assert_all_finite(tile, allow_nan=True, estimator_name=_name_of(owner), input_name="X")
         is_missing = np.isnan(tile)
         if not is_missing.any():
             continue
         has_missing = True
         if is_sparse:
             raise ValueError(
-                "X is sparse and holds missing values (NaN). Missing values go with dense data "
-                "only: fill them in, or pass a dense array."
+                "Sparse X must not contain missing values (NaN). Impute them, or pass a dense "
+                "array."
             )
-        if metric not in INCOMPLETE_METRICS:
-            raise wrong_parameter(
-                "metric",
-                owner,
-                f"one of {', '.join(map(repr, INCOMPLETE_METRICS))} for X with missing values "
-                "(NaN)",
-                repr(metric),
-            )
+        if not metric.allows_missing:
+            names = names_where(lambda metric: metric.allows_missing)
+            right = f"one of {names} for X with missing values (NaN)"
+            raise wrong_parameter("metric", owner, right, repr(metric.name))
         (empty,) = np.nonzero(is_missing.all(axis=1))
         if len(empty):
-            sample = rows.start + empty[0]
             raise ValueError(
-                f"Sample {sample} of X is missing (NaN) in all its features. Remove it."
+                f"Sample {rows.start + empty[0]} of X is missing (NaN) in all features. Remove it."
             )
     return has_missing
 
 
-def _each_that_fails(check: Callable[[slice], bool], tiles: list[slice]) -> Iterator[slice]:
-    """Check tiles, some at a time: those of a memory map are not to be read a second time."""
+def _failing_tiles(check: Callable[[slice], bool], tiles: list[slice]) -> Iterator[slice]:
+    """Yield the tiles that do not pass a check, checking some at a time."""
     for some in row_slices(len(tiles), _TILES_AT_ONCE):
-        passed = map_tiles(check, tiles[some])
+        passed = list(map_tiles(check, tiles[some]))
         yield from (tile for tile, passes in zip(tiles[some], passed, strict=True) if not passes)
 
 
-def check_features_known(samples: Samples, workers: Workers = ALONE) -> None:
-    """Check that every feature has a value, on one worker at least.
+def check_features_known(pieces: Pieces) -> None:
+    """Check that every feature has a known value.
 
     Raises
     ------
     ValueError
-        Where one has none.
+        If one has none.
     """
-    if not samples.has_missing:
+    if not pieces.samples.has_missing:
         return
-    is_known = np.zeros(samples.shape[1], dtype=bool)
-    for rows in samples.tiles():
-        is_known |= (~np.isnan(samples[rows])).any(axis=0)
-    is_known = workers.sum(is_known) > 0
+    is_known = pieces.reduce(_known_features, combine=np.maximum)
     if not is_known.all():
         raise ValueError(
             f"Feature {np.argmin(is_known)} of X is missing (NaN) in all samples of positive "
@@ -209,12 +243,19 @@ def check_features_known(samples: Samples, workers: Workers = ALONE) -> None:
         )
 
 
+def _known_features(piece: Piece) -> NDArray[np.float64]:
+    return (~np.isnan(piece.samples[:])).any(axis=0).astype(np.float64)
+
+
 def wrong_parameter(name: str, owner: object, right: str, came: str) -> InvalidParameterError:
-    """Make the error with the one sentence."""
-    owner_name = type(owner).__name__
+    """Return the error for a parameter; `owner` is an estimator or the name of a function."""
     return InvalidParameterError(
-        f"The {name!r} parameter of {owner_name} must be {right}. Got {came} instead."
+        f"The {name!r} parameter of {_name_of(owner)} must be {right}. Got {came} instead."
     )
+
+
+def _name_of(owner: object) -> str:
+    return owner if isinstance(owner, str) else type(owner).__name__
 
 
 def check_sample_weight(sample_weight: Any, n_samples: int) -> NDArray[np.float64]:
@@ -223,7 +264,7 @@ def check_sample_weight(sample_weight: Any, n_samples: int) -> NDArray[np.float6
     Raises
     ------
     ValueError
-        Where there is not one finite weight of at least 0 for each sample, or all are 0.
+        If there is not one finite weight of at least 0 for each sample, or all are 0.
     """
     if sample_weight is None:
         return np.broadcast_to(1.0, n_samples)  # takes no memory
@@ -243,21 +284,23 @@ def check_sample_weight(sample_weight: Any, n_samples: int) -> NDArray[np.float6
         )
     if (weights < 0).any():
         raise ValueError(
-            f"sample_weight must hold no negative values. Got {weights.min():g} as the lowest."
+            f"sample_weight must not contain negative values. Got {weights.min():g} as the lowest."
         )
     with np.errstate(over="ignore"):
         is_summable = math.isfinite(weights.sum())
     if not is_summable:
-        raise ValueError("sample_weight holds values too large to sum. Divide it by its largest.")
+        raise ValueError(
+            "sample_weight contains values too large to sum. Divide it by its largest value."
+        )
     if not weights.any():
         raise ValueError(
-            "sample_weight must hold a positive weight. Got all weights zero instead."
+            "sample_weight must contain a positive weight. Got all weights zero instead."
         )
     return weights
 
 
 def unchanged_on_error(method: Method) -> Method:
-    """Decorate a method so that the estimator is left as it was where the method raises."""
+    """Decorate a method so that the estimator stays as it was if the method raises."""
 
     @functools.wraps(method)
     def guarded(self: BaseEstimator, *args: Any, **kwargs: Any) -> Any:

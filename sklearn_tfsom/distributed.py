@@ -1,8 +1,7 @@
-"""What a map learns of samples, as numbers that add: for Dask, Spark, or whatever has them.
+"""The statistics of an epoch in public: for engines that map a function over parts of the data.
 
 Under a `tf.distribute` strategy `fit` needs none of this. Elsewhere these two functions make an
-epoch: `unit_statistics` of each piece of the data, wherever it lies, their sum, and one
-`update_codebook`.
+epoch: `unit_statistics` of each part of the data, their sum, and one `update_codebook`.
 """
 
 from __future__ import annotations
@@ -12,15 +11,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sklearn_tfsom._data.samples import as_codebook, geometry_of
+from sklearn_tfsom._data.pieces import Pieces
+from sklearn_tfsom._distance import METRICS, Metric, as_codebook
 from sklearn_tfsom._map.grid import Grid
-from sklearn_tfsom._map.neighborhood import kernels
-from sklearn_tfsom._plan import RULES, checked_neighborhood, that_count
-from sklearn_tfsom._som import TFSOM
-from sklearn_tfsom._tf.startup import tensorflow_core
+from sklearn_tfsom._map.neighborhood import Kernels
+from sklearn_tfsom._plan import RULES, checked_neighborhood, counting_samples
+from sklearn_tfsom._tf.runtime import tensorflow_core
 from sklearn_tfsom._validation import (
-    InvalidParameterError,
     check_sample_weight,
+    check_samples,
     check_value,
     numbers,
     real,
@@ -30,13 +29,15 @@ __all__ = ["UnitStatistics", "unit_statistics", "update_codebook"]
 
 
 class UnitStatistics(NamedTuple):
-    """What samples say to a codebook. Statistics of different samples add, with ``+`` or `sum`.
+    """Statistics of samples by best-matching unit.
+
+    Statistics of different samples add, with ``+`` or `sum`.
 
     Attributes
     ----------
     sums : ndarray of float64, shape (n_units, n_features)
-        Weighted sum of each unit's samples, in data units. Under the metrics of directions, of
-        their directions.
+        Weighted sum of each unit's samples, in data units. Under metrics that compare directions,
+        of unit vectors in these directions.
 
     counts : ndarray of float64, shape (n_units, 1) or (n_units, n_features)
         Their total weight; by feature where values are missing.
@@ -53,7 +54,7 @@ class UnitStatistics(NamedTuple):
         return UnitStatistics(*(a + b for a, b in zip(self, other, strict=True)))
 
     def __radd__(self, other: Any) -> UnitStatistics:
-        return self if isinstance(other, int) and other == 0 else NotImplemented  # what sum() does
+        return self if isinstance(other, int) and other == 0 else NotImplemented  # for sum()
 
 
 def unit_statistics(
@@ -63,7 +64,9 @@ def unit_statistics(
     *,
     metric: str = "euclidean",
 ) -> UnitStatistics:
-    """Search samples in a codebook and sum them up by best-matching unit.
+    """Search samples in a codebook and sum them by best-matching unit.
+
+    Read more in the :ref:`User Guide <guide_map_reduce>`.
 
     Parameters
     ----------
@@ -76,7 +79,7 @@ def unit_statistics(
     sample_weight : array-like of shape (n_samples,), default=None
         Weight of each sample; None is 1 for each.
 
-    metric : {"euclidean", "cosine", "correlation", "manhattan", "chebyshev"}, default="euclidean"
+    metric : str, default="euclidean"
         The distance, as in `TFSOM`.
 
     Returns
@@ -87,11 +90,11 @@ def unit_statistics(
     Raises
     ------
     ValueError
-        Where the samples, the weights, the codebook or the metric do not fit.
+        If the samples, the weights, the codebook or the metric are not valid or do not fit.
 
     See Also
     --------
-    update_codebook : What to do with it.
+    update_codebook : Move a codebook by statistics.
 
     Examples
     --------
@@ -102,20 +105,29 @@ def unit_statistics(
     >>> float(statistics.counts.sum())
     150.0
     """
-    som = _check("metric", metric, metric)
-    codebook = _checked_codebook(codebook, metric)
-    samples = som._check_data(X, reset=True)
+    owner = "unit_statistics"
+    row = _checked_metric(owner, metric)
+    codebook = _checked_codebook(owner, codebook, row)
+    samples = check_samples(owner, X, row)
     if samples.shape[1] != codebook.shape[1]:
         raise ValueError(
             f"X must have as many features as codebook, {codebook.shape[1]}. Got "
             f"{samples.shape[1]} instead."
         )
     weights = check_sample_weight(sample_weight, len(samples))
-    which = that_count(samples, weights)
+    pieces = counting_samples(Pieces(samples, weights))
     core = tensorflow_core()
-    frame = core.Frame.of_codebook(codebook, samples.dtype, is_centered=not samples.is_sparse)
+    kind = {"dtype": samples.dtype, "metric": row, "is_sparse": samples.is_sparse}
+    scaling = core.Scaling.around(codebook, **kind)
+    scaled = scaling.transform(codebook)[:, None]  # a grid of one column
+    source = core.make_source(pieces, scaling)
+    sums, counts, error = source.statistics(scaled).numpy()
+    unit = source.search.weight_unit
+    counts = counts * unit
     return UnitStatistics(
-        *core.statistics_of(samples.take(which), weights[which], codebook, frame)
+        sums=sums * (unit / scaling.scale) + counts * scaling.center,
+        counts=counts,
+        error=float(error) * unit / scaling.distance_factor(row),
     )
 
 
@@ -128,24 +140,24 @@ def update_codebook(
     neighborhood: Any = "gaussian",
     metric: str = "euclidean",
 ) -> NDArray[np.float64]:
-    """Move a codebook to where statistics say: an epoch's end.
+    """Move a codebook by statistics, as at the end of an epoch.
 
     ``w_k = sum_j h(d(k, j)^2, radius) s_j / sum_j h(d(k, j)^2, radius) n_j``, unchanged where the
-    denominator is 0.
+    denominator is 0. Read more in the :ref:`User Guide <guide_map_reduce>`.
 
     Parameters
     ----------
     codebook : array-like of shape (n_units, n_features)
-        The codebook that the statistics are of.
+        The codebook that was searched for the statistics.
 
     statistics : UnitStatistics
         Of all samples.
 
     grid : Grid
-        Where the units stand.
+        The grid of the units.
 
     radius : float
-        Of the neighborhood, in lattice spacings.
+        Radius of the neighborhood, in lattice spacings.
 
     neighborhood : str or callable, default="gaussian"
         As in `TFSOM`.
@@ -160,11 +172,11 @@ def update_codebook(
     Raises
     ------
     ValueError
-        Where the arguments do not fit one another.
+        If the arguments are not valid or do not fit each other.
 
     Examples
     --------
-    Three epochs, as ``TFSOM((5, 4), init=start, radius_decay=[2, 1, 0.85])`` does them:
+    Three epochs, as ``TFSOM((5, 4), init=start, radius_decay=[2, 1, 0.85])`` runs them:
 
     >>> from sklearn.datasets import load_iris
     >>> from sklearn_tfsom import Grid
@@ -177,12 +189,11 @@ def update_codebook(
     >>> codebook.shape
     (20, 4)
     """
-    som = _check("neighborhood", neighborhood, metric)
-    if not real(0, closed=False).accepts(radius):
-        raise InvalidParameterError(
-            f"radius must be {real(0, closed=False).says}. Got {radius!r} instead."
-        )
-    codebook = _checked_codebook(codebook, metric)
+    owner = "update_codebook"
+    row = _checked_metric(owner, metric)
+    check_value("neighborhood", owner, neighborhood, RULES["neighborhood"])
+    check_value("radius", owner, radius, [real(0, closed=False)])
+    codebook = _checked_codebook(owner, codebook, row)
     if len(codebook) != grid.n_units:
         raise ValueError(
             f"codebook must have one row for each unit of the grid, {grid.n_units}. Got "
@@ -194,22 +205,25 @@ def update_codebook(
             f"statistics must be of this codebook, with sums of shape {codebook.shape}. Got "
             f"{sums.shape} instead."
         )
-    kernel = kernels(grid, checked_neighborhood(som, neighborhood))(float(radius))
+    kernels = Kernels(grid, checked_neighborhood(owner, neighborhood))
     core = tensorflow_core()
-    frame = core.Frame.of_codebook(codebook, np.float64)
-    return core.updated_by(codebook, sums, counts, kernel, frame, geometry_of(metric))
+    scaling = core.Scaling.around(codebook, np.float64, row)
+    moved, _ = core.move_codebook(
+        scaling.transform(codebook).reshape(*grid.shape, -1),
+        (sums - counts * scaling.center) * scaling.scale,
+        counts,
+        kernels.kernel(float(radius)),
+        scaling,
+        row.is_spherical,
+    )
+    return scaling.inverse_transform(moved.reshape(grid.n_units, -1))
 
 
-def _check(name: str, value: Any, metric: str) -> TFSOM:
-    """Check a value against the rule of the parameter of this name; return who has such rules."""
-    som = TFSOM(metric=metric)
-    check_value("metric", som, metric, RULES["metric"])
-    check_value(name, som, value, RULES[name])
-    return som
+def _checked_metric(owner: str, metric: Any) -> Metric:
+    check_value("metric", owner, metric, RULES["metric"])
+    return METRICS[metric]
 
 
-def _checked_codebook(codebook: ArrayLike, metric: str) -> NDArray[np.float64]:
-    rule = numbers("(n_units, n_features)", 2)
-    if not rule.accepts(codebook):
-        raise InvalidParameterError(f"codebook must be {rule.says}. Got {codebook!r} instead.")
+def _checked_codebook(owner: str, codebook: ArrayLike, metric: Metric) -> NDArray[np.float64]:
+    check_value("codebook", owner, codebook, [numbers("(n_units, n_features)", 2)])
     return as_codebook(codebook, metric)

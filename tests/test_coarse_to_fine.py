@@ -7,12 +7,12 @@ import pytest
 import reference
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import load_digits
+from sklearn_tfsom._data.workers import ALONE
 
 from sklearn_tfsom import TFSOM
 from sklearn_tfsom._data.moments import principal_plane
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.subsampling import Subsets
-from sklearn_tfsom._data.workers import ALONE
 from sklearn_tfsom._map.grid import BOUNDARIES, LATTICES, Grid
 from sklearn_tfsom._map.schedules import grid_schedule, radius_schedule
 from sklearn_tfsom.metrics import topographic_error
@@ -186,8 +186,9 @@ def test_narrow_and_joined_maps_are_about_as_good(setting):
 
 def test_a_map_stopped_while_coarse_is_the_whole_map(blobs):
     """A callback may look at the map, or stop, in any epoch."""
-    from sklearn_tfsom._map.neighborhood import kernels
     from sklearn_tfsom._tf.startup import tensorflow_core
+
+    from sklearn_tfsom._map.neighborhood import kernels
 
     core = tensorflow_core()
     whole = Grid(12, 8)

@@ -10,11 +10,11 @@ from numpy.testing import assert_allclose
 from scipy.sparse import csr_array
 from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 from sklearn.preprocessing import scale
+from sklearn_tfsom._data.workers import ALONE
 
 from sklearn_tfsom import TFSOM
 from sklearn_tfsom._data.moments import principal_plane
 from sklearn_tfsom._data.samples import Samples
-from sklearn_tfsom._data.workers import ALONE
 from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._map.mirror import (
     epoch_to_mirror_at,

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import scipy.sparse
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn_tfsom._data.workers import ALONE
+from sklearn_tfsom._tf.startup import tensorflow_core
 
 from sklearn_tfsom import TFSOM
 from sklearn_tfsom._data.samples import Samples, as_codebook
 from sklearn_tfsom._data.subsampling import Subsets
-from sklearn_tfsom._data.workers import ALONE
 from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._map.neighborhood import kernels
-from sklearn_tfsom._tf.startup import tensorflow_core
 
 
 def nearest(X, codebook, n_bmus=1):
@@ -447,7 +447,6 @@ def test_all_parts_of_memory_for_chunks_are_aligned(n_parts, n_values, dtype):
 
 def test_lowest_of_each_row_by_integers_is_that_of_its_numbers():
     import tensorflow as tf
-
     from sklearn_tfsom._tf.lowest import _lowest_of_rows
 
     rng = np.random.RandomState(0)
@@ -466,7 +465,6 @@ def test_lowest_of_each_row_by_integers_is_that_of_its_numbers():
 @pytest.mark.parametrize("is_fused", [False, True])
 def test_layers_hold_all_units_and_little_else(n_units, is_fused):
     import tensorflow as tf
-
     from sklearn_tfsom._tf.graphs import _MOST_FUSED_UNITS
     from sklearn_tfsom._tf.lowest import FUSED_LAYERS, layers_for
 

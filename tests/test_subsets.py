@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array
+from sklearn_tfsom._data.workers import ALONE
 
 from sklearn_tfsom import TFSOM
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.subsampling import Subsets
-from sklearn_tfsom._data.workers import ALONE
 from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._map.schedules import grid_schedule, subset_schedule
 from sklearn_tfsom._plan import make_plan

@@ -1,73 +1,64 @@
-"""Samples in an order of their own, and dealt out in it: weight k is k repetitions."""
+"""Samples in an order of their own, and mini-batches dealt out in it.
+
+Weight k counts as k repetitions.
+"""
 
 from __future__ import annotations
 
 import itertools
 import math
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_tfsom._data.moments import centered
-from sklearn_tfsom._data.samples import Samples
-from sklearn_tfsom._data.workers import ALONE, Workers
+from sklearn_tfsom._data.pieces import Pieces
 
 
-def in_order(
-    samples: Samples,
-    sample_weight: NDArray[np.float64],
-    mean: NDArray[np.float64],
-    random_state: np.random.RandomState,
-    workers: Workers = ALONE,
+def order_by_projection(
+    pieces: Pieces, mean: NDArray[np.float64], random_state: np.random.RandomState
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], slice]:
-    """Put samples into an order that does not depend on the one they come in.
+    """Sort samples by a random projection, which does not depend on the order they come in.
 
-    It is that of a random projection; missing values count as the mean. Equal rows follow each
-    other, so that a row of weight k stands where k rows would.
+    Missing values count as the mean. Equal samples follow each other, so that a sample of weight k
+    stands where k samples would. This needs two numbers for each sample of all workers.
 
     Returns
     -------
     order : ndarray of int64, shape (n_samples,)
         Of the samples of all workers.
     reached : ndarray of float64, shape (n_samples,)
-        The total weight up to each sample, in this order.
+        Total weight up to each sample, in this order.
     own : slice
-        Which of them are this worker's.
+        The samples of this worker.
     """
-    projection = workers.from_first(random_state.normal(size=samples.shape[1]))
-    tiles = (samples[rows] for rows in samples.tiles())
-    along, own = workers.join(
-        np.concatenate([_projected(tile, mean, projection) for tile in tiles])
-    )
-    weights, _ = workers.join(sample_weight)
+    samples = pieces.samples
+    projection = pieces.workers.from_first(random_state.normal(size=samples.shape[1]))
+    along = np.zeros(len(samples))
+    for rows in samples.tiles():
+        tile = samples[rows]
+        along[rows] = (tile if samples.is_sparse else centered(tile, mean)) @ projection
+    along, own = pieces.concatenate(along)
+    weights, _ = pieces.concatenate(pieces.sample_weight)
     order = np.argsort(along, kind="stable")
     return order, np.cumsum(weights[order]), own
 
 
-def _projected(
-    tile: Any, mean: NDArray[np.float64], projection: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    if not isinstance(tile, np.ndarray):
-        return tile @ projection
-    return centered(tile, mean) @ projection
-
-
-def deal(
+def deal_minibatches(
     order: NDArray[np.int64], reached: NDArray[np.float64], batch_size: int
 ) -> list[tuple[NDArray[np.int64], NDArray[np.float64]]]:
-    """Deal samples out to mini-batches, like cards, so that each holds some of all kinds.
+    """Deal samples out to mini-batches like cards, so that each is a cross section of the data.
 
-    Samples lie side by side on a line, each as long as its weight, and the line is cut at each
-    whole number. The pieces go to the batches in turn. So a sample of weight k is dealt out as k
-    samples are, and where a cut goes through one, both batches get its parts.
+    Samples lie side by side on a line, each as long as its weight. The line is cut at every
+    integer, and the parts go to the batches in turn. So a sample of weight k is dealt out as k
+    samples are; if a cut goes through one, two batches have a part of it.
 
     Parameters
     ----------
     order : ndarray of int64, shape (n_samples,)
-        The order of the samples on the line.
+        Order of the samples on the line.
     reached : ndarray of float64, shape (n_samples,)
-        Where each ends.
+        End of each.
     batch_size : int
         Total weight of a batch.
 

@@ -1,260 +1,239 @@
-"""Mean, spread and main directions of samples, in tiles.
+"""Mean, spread, covariance and main directions of samples, as reductions over pieces.
 
-Everything here obeys sample weights: weight k is k repetitions. Only samples of positive weight
-may come in.
+Weight k counts as k repetitions. All samples have positive weight.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.linalg
 import scipy.sparse.linalg
 from numpy.typing import NDArray
 
-from sklearn_tfsom._data.samples import Samples, densified, map_tiles
-from sklearn_tfsom._data.workers import ALONE, Workers
+from sklearn_tfsom._data.pieces import Piece, Pieces
+from sklearn_tfsom._data.samples import densified
+from sklearn_tfsom._distance import stored_rows
 
-# Covariances of incomplete data are taken by pairs of features, up to as many.
-_MOST_PAIRED_FEATURES = 4096
+# Features up to which a covariance matrix is computed (8 MiB); beyond, directions are found by
+# Lanczos' method, which only multiplies by the covariance.
+MAX_COVARIANCE_FEATURES = 1024
 
-# Values of a tile: in float64 2 MiB, which stays in the cache while it is worked on; up to four
-# times as many, for rows enough to be worth a product of all features with each other.
-_TILE_VALUES, _MIN_TILE_ROWS = 2**18, 2**12
+# Rows of a piece that are worth a product of all features with each other, and its values at most.
+_PRODUCT_ROWS, _PRODUCT_VALUES = 2**12, 2**20
 
-# Of up to so many features the covariance itself is of use.
-_MOST_COVARIANCES = 1024
+# A standard deviation below this share of the largest is rounding.
+_MIN_DEVIATION = 1e-7
 
 
-class PrincipalPlane(NamedTuple):
-    """Mean, spread and the two main directions of the data."""
+class Moments(NamedTuple):
+    """Mean, spread and main directions of the data."""
 
-    mean: NDArray[np.float64]  # (n_features,)
-    spread: float  # root mean square distance to the mean
+    mean: NDArray[np.float64]  # (n_features,) over known values
+    spread: float  # root mean square distance to the mean; infinite beyond float64's range
     deviations: NDArray[np.float64]  # (2,) standard deviations along the directions (ddof = 0)
     directions: NDArray[np.float64]  # (2, n_features) unit eigenvectors of the covariance
-    covariance: NDArray[np.float64] | None = None  # / spread^2; of complete data, not too wide
+    covariance: NDArray[np.float64] | None  # divided by spread^2; of complete data, not too wide
 
 
-def principal_plane(
-    samples: Samples,
-    sample_weight: NDArray[np.float64],
-    n_directions: int = 2,
-    workers: Workers = ALONE,
-) -> PrincipalPlane:
-    """Find the plane of the two largest principal components.
+def compute_moments(pieces: Pieces, n_directions: int = 2) -> Moments:
+    """Compute mean, spread and the directions of the two largest principal components.
 
     Parameters
     ----------
-    samples : Samples
-        NaN where a value is missing; every feature has one that is not.
-    sample_weight : ndarray of float64, shape (n_samples,)
-        Positive.
+    pieces : Pieces
+        Every feature has a known value.
     n_directions : int, default=2
-        0 where only mean and spread are needed, which takes no product of the data with itself.
-    workers : Workers, default=ALONE
-        Those whose samples it is the plane of, together.
+        0 if no directions are needed.
 
     Returns
     -------
-    plane : PrincipalPlane
-        The sign of an eigenvector is arbitrary; here its largest component is positive (the first
-        of those that are equally large within 1e-6). Missing directions (one feature, say) are 0.
-        The spread is not finite where differences of the data leave float64's range.
+    moments : Moments
+        The largest component of a direction is positive (the first of those that are equally
+        large within 1e-6). Directions that do not exist are 0.
 
     Notes
     -----
     Mean and variance of a feature are over its known values, the covariance of two features over
-    the samples where both are known, as in SOM Toolbox. With more than 4,096 features, where a
-    product of all features with each other is too much, missing values count as the mean in a
-    covariance, and features are scaled to the variances of their known values.
-
-    Sparse data are never written out: the mean goes into the product algebraically. Beyond 1,024
-    features the directions are found by Lanczos' method, from a fixed start. So they are of dense
-    samples of several workers beyond 4,096 features.
+    the samples in which both are known, as in SOM Toolbox. With more than 1,024 features missing
+    values count as the mean in a covariance, and features are scaled to the variances of their
+    known values.
     """
-    find = _sparse_plane if samples.is_sparse else _dense_plane
-    plane = find(samples, sample_weight, n_directions, workers)
-    return plane._replace(
-        deviations=workers.from_first(plane.deviations),
-        directions=workers.from_first(plane.directions),
-    )
-
-
-def _dense_plane(
-    samples: Samples, sample_weight: NDArray[np.float64], n_directions: int, workers: Workers
-) -> PrincipalPlane:
-    n_samples, n_features = samples.shape
-    tiles = samples.tiles(min(max(_TILE_VALUES, _MIN_TILE_ROWS * n_features), 4 * _TILE_VALUES))
-    total = float(workers.sum(sample_weight.sum()))
-
-    def share(rows: slice) -> NDArray[np.float64]:
-        return sample_weight[rows] / total
-
-    is_incomplete = samples.has_missing
-    counts = np.ones(n_features)  # share of the weight for which each feature is known
-    if is_incomplete:
-        known = (share(rows) @ ~np.isnan(samples[rows]) for rows in tiles)
-        counts = workers.sum(np.add.reduce(list(known)))
+    samples, total = pieces.samples, pieces.total_weight
+    n_features = samples.shape[1]
     with np.errstate(over="ignore", invalid="ignore"):
-        # From a first guess on, sums see small numbers only, wherever the data sit.
-        guess = _first_known(samples, workers)
-        moved = ((share(rows), centered(samples[rows], guess)) for rows in tiles)
-        off = sum(np.einsum("s,sf->f", *pair) for pair in moved)
-        mean = guess + workers.sum(off) / counts
-        largest = _largest_range(samples, tiles, workers)
+        # From a value of the data on, sums are of small numbers, wherever the data lie.
+        origin = np.zeros(n_features)
+        if not samples.is_sparse:
+            origin = pieces.reduce(_first_known, combine=_first_of)
+        offset, known = pieces.reduce(_sums, origin, total)
+        mean = origin + offset / known
+        low, negative_high = pieces.reduce(_ranges, combine=np.fmin)
+        largest = float(np.max(-negative_high - low))
     if largest == 0 or not math.isfinite(largest):
         return _without_directions(mean, largest)
-
-    # In units of about the largest range, so that no square leaves float64's range.
+    # In units of about the largest range no square exceeds the range of float64.
     unit = math.ldexp(1.0, math.frexp(largest)[1] - 1)
+    arguments = mean, unit, total
+    is_narrow = n_features <= MAX_COVARIANCE_FEATURES
+    if not is_narrow or (samples.has_missing and not n_directions):
+        variances = pieces.reduce(_variances, *arguments)
+        spread = _spread(variances, known, unit)
+        if not n_directions:
+            return _without_directions(mean, spread)
+        root = np.sqrt(known)
+        deviations, found = _lanczos(pieces, variances, (*arguments, root))
+        return _with_directions(mean, spread, deviations * unit, found)
 
-    def weighted(rows: slice) -> NDArray[np.float64]:
-        tile = centered(samples[rows], mean)
-        tile *= (np.sqrt(share(rows)) / unit)[:, None]
-        return tile
-
-    def weighted_strip(columns: slice) -> NDArray[np.float64]:
-        strip = centered(samples.strip(columns), mean[columns])
-        strip *= (np.sqrt(share(slice(None))) / unit)[:, None]
-        return strip
-
-    def spread(variances: NDArray[np.float64]) -> float:
-        return math.sqrt(np.sum(variances / counts)) * unit
-
-    is_of_use = not is_incomplete and n_features <= _MOST_COVARIANCES
-    if not n_directions and not is_of_use:
-        variances = sum(np.einsum("ij,ij->j", tile, tile) for tile in map(weighted, tiles))
-        return _without_directions(mean, spread(workers.sum(variances)))
-    is_by_pairs = is_incomplete and n_features <= _MOST_PAIRED_FEATURES
-    covariance = None
-    if workers.are_several and n_features > _MOST_PAIRED_FEATURES:
-        root = np.sqrt(counts)
-        variances = sum(np.einsum("ij,ij->j", tile, tile) for tile in map(weighted, tiles))
-        variances = workers.sum(variances)
-
-        def covariance_times(vector: NDArray[np.float64]) -> NDArray[np.float64]:
-            scaled = vector / root
-            products = (tile.T @ (tile @ scaled) for tile in map(weighted, tiles))
-            return workers.sum(sum(products)) / root
-
-        deviations, found = _lanczos(covariance_times, variances, workers)
-    elif n_samples < n_features and not is_by_pairs and not workers.are_several:
-        # The same eigenvalues from the smaller product.
-        step = max(1, 2**20 // n_samples) if samples.is_on_disk else n_features
-        strips = [slice(first, first + step) for first in range(0, n_features, step)]
-        variances = np.empty(n_features)
-        scatter = np.zeros((n_samples, n_samples))
-        for columns in strips:
-            strip = weighted_strip(columns)
-            variances[columns] = np.einsum("ij,ij->j", strip, strip)
-            strip /= np.sqrt(counts[columns])
-            scatter += strip @ strip.T
-        deviations, vectors = _two_largest(scatter)
-
-        def direction(vector: NDArray[np.float64]) -> NDArray[np.float64]:
-            return np.concatenate(
-                [
-                    weighted_strip(columns).T @ vector / np.sqrt(counts[columns])
-                    for columns in strips
-                ]
-            )
-
-        found = [direction(vector) for vector in vectors]
-        if is_of_use:
-            all_weighted = weighted(slice(None))
-            covariance = all_weighted.T @ all_weighted
-    else:
-        scatter = np.zeros((n_features, n_features))
-        for rows in tiles:
-            tile = weighted(rows)
-            scatter += tile.T @ tile
-        scatter = workers.sum(scatter)
-        variances = np.diag(scatter)
-        if is_by_pairs:
-            masks = (np.sqrt(share(rows))[:, None] * ~np.isnan(samples[rows]) for rows in tiles)
-            both = workers.sum(sum(mask.T @ mask for mask in masks))
-            scatter = np.divide(scatter, both, out=np.zeros_like(scatter), where=both > 0)
-        elif is_incomplete:
-            scatter = scatter / np.sqrt(np.outer(counts, counts))
-        deviations, found = _two_largest(scatter) if n_directions else (np.zeros(0), [])
-        covariance = scatter if is_of_use else None
-    plane = _plane(mean, spread(variances), deviations * unit, found)
-    if covariance is None or plane.spread == 0:
-        return plane
-    return plane._replace(covariance=covariance * (unit / plane.spread) ** 2)
+    n_values = min(_PRODUCT_ROWS * n_features, _PRODUCT_VALUES)
+    scatter, both = pieces.reduce(_scatter, *arguments, piece_values=n_values)
+    spread = _spread(np.diag(scatter), known, unit)
+    if samples.has_missing:
+        scatter = np.divide(scatter, both, out=np.zeros_like(scatter), where=both > 0)
+    deviations, found = _two_largest(scatter) if n_directions else (np.zeros(0), [])
+    # Every worker has the same scatter; eigenvectors could differ by rounding between machines.
+    deviations, found = (pieces.workers.from_first(part) for part in (deviations, found))
+    moments = _with_directions(mean, spread, deviations * unit, found)
+    if samples.has_missing or spread == 0:
+        return moments
+    return moments._replace(covariance=scatter * (unit / spread) ** 2)
 
 
-def _sparse_plane(
-    samples: Samples, sample_weight: NDArray[np.float64], n_directions: int, workers: Workers
-) -> PrincipalPlane:
-    n_features = samples.shape[1]
-    shares = sample_weight / workers.sum(sample_weight.sum())
-    X = samples[:]
-    X = X.astype(np.float64)  # a copy of the stored values
-    mean = workers.sum(shares @ X)
-    largest = float(workers.gather(np.abs(X.data).max(initial=0)).max())
-    if largest == 0 or not math.isfinite(2 * largest):
-        return _without_directions(mean, 2 * largest)
-    unit = math.ldexp(1.0, math.frexp(largest)[1] - 1)
-    X.data /= unit
-    center = mean / unit
-    # The stored values of each feature, and the zeros beside them.
-    stored = np.repeat(shares, np.diff(X.indptr))
-    squares = stored * (X.data - center[X.indices]) ** 2
-    squares, n_stored = workers.sum(
-        [
-            np.bincount(X.indices, squares, minlength=n_features),
-            np.bincount(X.indices, stored, minlength=n_features),
-        ]
-    )
-    variances = squares + np.maximum(1 - n_stored, 0) * center**2
-    spread = math.sqrt(np.sum(variances)) * unit
-    is_of_use = n_features <= _MOST_COVARIANCES
-    if not (n_directions or is_of_use) or spread == 0:
-        return _without_directions(mean, spread)
+def feature_ranges(pieces: Pieces) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Find the lowest and the highest known value of each feature."""
+    low, negative_high = pieces.reduce(_ranges, combine=np.fmin)
+    return low, -negative_high
 
-    root = np.sqrt(shares)
-    X.data *= np.repeat(root, np.diff(X.indptr))
-    if is_of_use:
-        product = workers.sum(densified((X.T @ X).tocsr()))
-        covariance = product - np.outer(center, center)
-        deviations, found = _two_largest(covariance) if n_directions else (np.zeros(0), [])
-        plane = _plane(mean, spread, deviations * unit, found)
-        return plane._replace(covariance=covariance * (unit / spread) ** 2)
 
-    def covariance_times(vector: NDArray[np.float64]) -> NDArray[np.float64]:
-        along = X @ vector - root * (center @ vector)
-        product = workers.sum(np.append(X.T @ along, root @ along))
-        return product[:-1] - center * product[-1]
+def centered(tile: NDArray, origin: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return differences to an origin, 0 where missing, in C order.
 
-    deviations, found = _lanczos(covariance_times, variances, workers)
-    return _plane(mean, spread, deviations * unit, found)
+    So sums round alike for any memory layout of the data.
+    """
+    differences = np.array(tile, dtype=np.float64, order="C")
+    np.subtract(differences, origin, out=differences)
+    differences[np.isnan(differences)] = 0
+    return differences
+
+
+def _first_known(piece: Piece) -> NDArray[np.float64]:
+    """Return the first known value of each feature, NaN where there is none."""
+    samples = piece.samples
+    if not len(samples):
+        return np.full(samples.shape[1], np.nan)
+    first = samples[:1][0].astype(np.float64)
+    missing = np.flatnonzero(np.isnan(first))
+    if len(missing):
+        tile = samples[:][:, missing]
+        first[missing] = tile[np.argmax(~np.isnan(tile), axis=0), np.arange(len(missing))]
+    return first
+
+
+def _first_of(first: NDArray, second: NDArray) -> NDArray:
+    return np.where(np.isnan(first), second, first)
+
+
+def _sums(piece: Piece, origin: NDArray, total: float) -> tuple[NDArray, NDArray]:
+    """Sum differences to an origin, and the shares of the weight of known values."""
+    samples, shares = piece.samples, piece.sample_weight / total
+    if samples.is_sparse:
+        return shares @ samples[:].astype(np.float64), np.full(len(origin), shares.sum())
+    tile = samples[:]
+    known = np.full(len(origin), shares.sum())
+    if samples.has_missing:
+        known = shares @ ~np.isnan(tile)
+    return shares @ centered(tile, origin), known
+
+
+def _ranges(piece: Piece) -> tuple[NDArray, NDArray]:
+    """Return the lowest value of each feature, and minus the highest."""
+    samples = piece.samples
+    tile, n_features = samples[:], samples.shape[1]
+    if not len(samples):
+        return np.full(n_features, np.inf), np.full(n_features, np.inf)
+    if samples.is_sparse:
+        low, high = (getattr(tile, name)(axis=0) for name in ("min", "max"))
+        return low.toarray().ravel(), -high.toarray().ravel()
+    if samples.has_missing:
+        return np.fmin.reduce(tile, axis=0), -np.fmax.reduce(tile, axis=0)
+    return tile.min(axis=0), -tile.max(axis=0)
+
+
+def _weighted(piece: Piece, mean: NDArray, unit: float, total: float) -> NDArray[np.float64]:
+    """Return centered samples in some unit, times the roots of their shares of the weight."""
+    tile = centered(piece.samples[:], mean)
+    tile *= (np.sqrt(piece.sample_weight / total) / unit)[:, None]
+    return tile
+
+
+def _variances(piece: Piece, mean: NDArray, unit: float, total: float) -> NDArray[np.float64]:
+    """Sum the squares of centered samples."""
+    if not piece.samples.is_sparse:
+        tile = _weighted(piece, mean, unit, total)
+        return np.einsum("ij,ij->j", tile, tile)
+    X, shares = piece.samples[:], piece.sample_weight / total
+    stored, center = shares[stored_rows(X)], mean / unit
+    squares = stored * (X.data / np.float64(unit) - center[X.indices]) ** 2
+    sums = np.bincount(X.indices, squares, minlength=len(mean))
+    n_stored = np.bincount(X.indices, stored, minlength=len(mean))
+    return sums + np.maximum(shares.sum() - n_stored, 0) * center**2
+
+
+def _scatter(
+    piece: Piece, mean: NDArray, unit: float, total: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Sum the products of all features; and the weights for which both are known."""
+    samples = piece.samples
+    if samples.is_sparse:
+        X, shares = samples[:].astype(np.float64), piece.sample_weight / total
+        X.data /= unit
+        weighted = X.copy()
+        weighted.data *= shares[stored_rows(X)]
+        product, center, sums = densified((X.T @ weighted).tocsr()), mean / unit, shares @ X
+        crossed = np.outer(center, sums)
+        return product - crossed - crossed.T + shares.sum() * np.outer(center, center), np.zeros(1)
+    tile = _weighted(piece, mean, unit, total)
+    if not samples.has_missing:
+        return tile.T @ tile, np.zeros(1)
+    known = (~np.isnan(samples[:])).astype(np.float64)
+    weighted = known * (piece.sample_weight / total)[:, None]
+    return tile.T @ tile, weighted.T @ known
+
+
+def _covariance_times(
+    piece: Piece, vector: NDArray, mean: NDArray, unit: float, total: float, root: NDArray
+) -> NDArray[np.float64]:
+    """Multiply the part of a piece in the covariance, features divided by `root`, by a vector."""
+    vector = vector / root
+    if not piece.samples.is_sparse:
+        tile = _weighted(piece, mean, unit, total)
+        return tile.T @ (tile @ vector) / root
+    X, center = piece.samples[:].astype(np.float64), mean / unit
+    along = (X @ vector / unit - center @ vector) * (piece.sample_weight / total)
+    return (X.T @ along / unit - center * along.sum()) / root
 
 
 def _lanczos(
-    covariance_times: Callable[[NDArray[np.float64]], NDArray[np.float64]],
-    variances: NDArray[np.float64],
-    workers: Workers,
-) -> tuple[NDArray[np.float64], list[NDArray[np.float64]]]:
-    """Find what `_two_largest` does, of a covariance that is only multiplied by.
+    pieces: Pieces, variances: NDArray[np.float64], arguments: tuple[Any, ...]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Find the two largest principal components of a covariance that is only multiplied by.
 
-    The first worker asks and the others answer: so it does not matter that rounding, where
-    machines differ, could have each ask another number of times.
+    Of several workers the first one runs the method and the others answer: where machines round
+    differently, each could need another number of steps.
     """
-    n_features = len(variances)
+    workers, n_features = pieces.workers, len(variances)
     values, vectors = np.zeros(2), np.zeros((n_features, 2))
     if workers.index == 0:
 
-        def ask(vector: NDArray[np.float64]) -> NDArray[np.float64]:
+        def times(vector: NDArray[np.float64]) -> NDArray[np.float64]:
             question = workers.from_first(np.append(vector, 1.0))
-            return covariance_times(question[:-1])
+            return pieces.reduce(_covariance_times, question[:-1], *arguments)
 
+        shape = (n_features, n_features)
         values, vectors = scipy.sparse.linalg.eigsh(
-            scipy.sparse.linalg.LinearOperator((n_features, n_features), ask, dtype=np.float64),
+            scipy.sparse.linalg.LinearOperator(shape, times, dtype=np.float64),
             k=2,
             v0=np.random.RandomState(0).uniform(size=n_features) * np.sqrt(variances),
             tol=1e-10,
@@ -262,99 +241,42 @@ def _lanczos(
         workers.from_first(np.zeros(n_features + 1))  # no more questions
     else:
         while (question := workers.from_first(np.zeros(n_features + 1)))[-1]:
-            covariance_times(question[:-1])
+            pieces.reduce(_covariance_times, question[:-1], *arguments)
     values, vectors = workers.from_first(values), workers.from_first(vectors)
-    return np.sqrt(np.maximum(values[::-1], 0)), list(vectors.T[::-1])
+    return np.sqrt(np.maximum(values[::-1], 0)), vectors.T[::-1]
 
 
 def _two_largest(
     scatter: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], list[NDArray[np.float64]]]:
-    """Find the roots of the two largest eigenvalues, and their vectors; the largest first."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the roots of the two largest eigenvalues, and their vectors as rows."""
     size = len(scatter)
     two = [max(0, size - 2), size - 1]
-    # This driver is as fast as the default one, and takes no second thread up to 64 features.
-    values, vectors = scipy.linalg.eigh(scatter, subset_by_index=two, driver="evx")
-    return np.sqrt(np.maximum(values[::-1], 0)), list(vectors.T[::-1])
+    values, vectors = scipy.linalg.eigh(scatter, subset_by_index=two)
+    return np.sqrt(np.maximum(values[::-1], 0)), vectors.T[::-1]
 
 
-def _plane(
+def _spread(variances: NDArray[np.float64], known: NDArray[np.float64], unit: float) -> float:
+    return math.sqrt(np.sum(variances / known)) * unit
+
+
+def _with_directions(
     mean: NDArray[np.float64],
     spread: float,
     deviations: NDArray[np.float64],
-    vectors: list[NDArray[np.float64]],
-) -> PrincipalPlane:
-    """Give eigenvectors unit length and a sign, and drop those that rounding has made."""
-    plane = _without_directions(mean, spread)
+    vectors: NDArray[np.float64],
+) -> Moments:
+    """Give eigenvectors unit length and a sign, and drop those that are rounding."""
+    moments = _without_directions(mean, spread)
     for place, (deviation, vector) in enumerate(zip(deviations, vectors, strict=True)):
-        if deviation <= 1e-7 * deviations[0]:  # below rounding a direction is an accident
+        if deviation <= _MIN_DEVIATION * deviations[0]:
             break
         direction = vector / np.linalg.norm(vector)
         strong = np.abs(direction) >= (1 - 1e-6) * np.abs(direction).max()
-        plane.deviations[place] = deviation
-        plane.directions[place] = direction * np.sign(direction[np.argmax(strong)])
-    return plane
+        moments.deviations[place] = deviation
+        moments.directions[place] = direction * np.sign(direction[np.argmax(strong)])
+    return moments
 
 
-def _without_directions(mean: NDArray[np.float64], spread: float) -> PrincipalPlane:
-    return PrincipalPlane(mean, spread, np.zeros(2), np.zeros((2, len(mean))))
-
-
-def _largest_range(samples: Samples, tiles: list[slice], workers: Workers) -> float:
-    """Find the largest range of a feature, or one that bounds it closely."""
-    low, high = math.inf, -math.inf
-    smallest, greatest = (np.nanmin, np.nanmax) if samples.has_missing else (np.min, np.max)
-
-    def ends(rows: slice) -> tuple[float, float]:
-        tile = samples[rows]
-        return float(smallest(tile)), float(greatest(tile))
-
-    for lowest, highest in map_tiles(ends, tiles):
-        low, high = min(low, lowest), max(high, highest)
-    low, high = workers.gather(low).min(), workers.gather(high).max()
-    if math.isfinite(high - low):
-        return float(high - low)
-    lows, highs = feature_ranges(samples, workers)  # each feature may still have a range
-    return float(np.max(highs - lows))
-
-
-def feature_ranges(
-    samples: Samples, workers: Workers = ALONE
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Find the lowest and the highest known value of each feature of dense samples."""
-    tiles = samples.tiles()
-    lows = np.fmin.reduce([np.fmin.reduce(samples[rows], axis=0) for rows in tiles])
-    highs = np.fmax.reduce([np.fmax.reduce(samples[rows], axis=0) for rows in tiles])
-    return (
-        np.fmin.reduce(workers.gather(lows), axis=0),
-        np.fmax.reduce(workers.gather(highs), axis=0),
-    )
-
-
-def centered(tile: NDArray, origin: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Differences to an origin, 0 where missing, row by row in memory.
-
-    So sums round alike for any layout of the data.
-    """
-    moved = np.array(tile, dtype=np.float64, order="C")  # np.subtract's dtype is slower
-    np.subtract(moved, origin, out=moved)
-    if np.isnan(moved.min()):
-        moved[np.isnan(moved)] = 0
-    return moved
-
-
-def _first_known(samples: Samples, workers: Workers) -> NDArray[np.float64]:
-    """First known value of each feature; of several workers, the mean of theirs."""
-    first = samples[:1][0].copy()
-    for rows in samples.tiles():
-        missing = np.flatnonzero(np.isnan(first))
-        if not len(missing):
-            break
-        tile = samples[rows][:, missing]
-        first[missing] = tile[np.argmax(~np.isnan(tile), axis=0), np.arange(len(missing))]
-    first = first.astype(np.float64)
-    if not workers.are_several:
-        return first
-    is_known = ~np.isnan(first)
-    share = workers.sum(is_known)
-    return workers.sum(np.where(is_known, first, 0) / share)
+def _without_directions(mean: NDArray[np.float64], spread: float) -> Moments:
+    return Moments(mean, spread, np.zeros(2), np.zeros((2, len(mean))), None)

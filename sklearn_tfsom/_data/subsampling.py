@@ -1,154 +1,141 @@
-"""Some of the samples that stand for all of them: chosen by what they are, and by nothing else.
+"""Random subsamples of the different values of the samples, chosen by the values alone.
 
-Neither their order, nor repetition instead of weights, nor how they are divided among workers
-changes which are chosen, or what they weigh.
+Neither the order of the samples, nor repetition in place of weights, nor how they are divided
+among workers changes which are chosen, or their weights.
+
+What weighs much, by its weight or by its repetitions (the background of a picture), is chosen in
+proportion: if it were left out it would be missed, and drawn as one of few it would outweigh the
+rest. What is chosen with probability p counts as 1 / p times its weight (Horvitz and Thompson
+1952), so that sums over a subsample estimate sums over all samples.
 """
 
 from __future__ import annotations
 
-import functools
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_tfsom._data.samples import Samples, map_tiles
-from sklearn_tfsom._data.workers import Workers
+from sklearn_tfsom._data.pieces import Piece, Pieces
 
-# A subset that is a larger share of all samples saves too little.
-_MOST = 0.5
+# A subsample of a larger share of all samples saves too little.
+_MAX_SHARE = 0.5
 
-# Values that weigh much are found in so many bins: 2 MiB that workers exchange.
+# Values that weigh much are found in this many bins: 2 MiB that workers exchange.
 _N_BINS = 2**18
 
-# What weighs less than so many bins do on the average is nothing out of the ordinary.
-_ORDINARY = 4.0
-
-# Values of a tile that is hashed: 2 MiB, which stay in the cache.
-_TILE_VALUES = 2**18
+# A value that weighs less than this many average bins is an ordinary one.
+_ORDINARY_BINS = 4.0
 
 
-class Subsets:
-    """Subsets of samples, each a random sample of their different values.
+class Subsamples:
+    """Subsamples of several sizes; a smaller one is part of a larger one.
 
-    What weighs much, by its weight or by its repetitions (the background of a picture), is chosen
-    in proportion: left out it would be missed, and drawn as one of few it would outweigh the rest.
-    What is chosen with probability p counts as 1 / p times its weight (Horvitz and Thompson 1952),
-    so that sums over a subset estimate those over all samples.
-
-    Attributes
+    Parameters
     ----------
-    samples : Samples
-        All of them.
-    workers : Workers
-        Those who have samples.
+    pieces : Pieces
+        All samples.
+    sizes : iterable of int
+        Numbers of different samples.
     """
 
-    def __init__(
-        self, samples: Samples, sample_weight: NDArray[np.float64], workers: Workers
-    ) -> None:
-        self.samples, self._weights, self.workers = samples, sample_weight, workers
-        self._n_samples = int(workers.sum(len(samples)))
-        self._shares: dict[int, float] = {}
+    def __init__(self, pieces: Pieces, sizes: Iterable[int]) -> None:
+        self._pieces = pieces
+        self._thresholds: dict[int, float] = {}
+        sizes = sorted(size for size in set(sizes) if size < pieces.n_samples)
+        if not sizes:
+            return
+        bin_weights = pieces.reduce(_bin_weights, pieces.total_weight)
+        n_filled = np.count_nonzero(bin_weights)
+        self._preference = np.maximum(bin_weights * (n_filled / _ORDINARY_BINS), 1)
+        lowest = pieces.reduce(_lowest_numbers, self._preference, sizes[-1] + 1, combine=_lowest)
+        for size in sizes:
+            if np.isfinite(lowest[size]):  # there are more different samples
+                self._thresholds[size] = float(lowest[size - 1])
+        if self._thresholds:
+            threshold = max(self._thresholds.values())
+            self._largest, self._keys = pieces.select(_chosen, self._preference, threshold)
 
-    def if_worthwhile(self, size: int | None) -> int | None:
-        """Return the size of a subset, but None for all samples where it is most of them."""
-        if size is None or self._n_samples <= size or self._share(size) > _MOST:
-            return None
-        return size
+    def pays(self, size: int) -> bool:
+        """Return True if a subsample is at most half of the different samples."""
+        return self._thresholds.get(size, np.inf) <= _MAX_SHARE
 
-    def of(self, size: int | None) -> tuple[Samples, NDArray[np.float64]]:
-        """Choose so many different samples; all of them for None, or where there are no more.
+    def subsample(self, size: int | None) -> Pieces:
+        """Return a subsample; all samples for None, or where there are no more than `size`.
 
-        Samples of one value become one with the weight of all.
-
-        Returns
-        -------
-        samples : Samples
-        sample_weight : ndarray of float64, shape (n_samples,)
+        Samples of one value are one, with the weight of all.
         """
-        if size is None:
-            self.__dict__.pop("_drawn", None)  # all samples come last: 12 bytes for each are free
-        if size is None or self._n_samples <= size or self._share(size) > 1:
-            return self.samples, self._weights
-        numbers, bins, factors = self._drawn
-        chosen = np.flatnonzero(numbers <= self._share(size))
-        _, first, of_value = np.unique(numbers[chosen], return_index=True, return_inverse=True)
-        totals = np.bincount(of_value, self._weights[chosen], len(first))
-        in_order = np.argsort(first)  # that of the samples
-        chosen = chosen[first[in_order]]
-        probabilities = np.minimum(self._share(size) * factors[bins[chosen]], 1)
-        weights = np.asarray(totals[in_order] / probabilities, np.float64)
-        if not len(chosen):  # a worker without any is still one
-            chosen, weights = np.array([0]), np.zeros(1)
-        samples = self.samples.take(chosen)
-        if self.workers.are_several and self.samples.has_missing:
-            samples = samples.marked(has_missing=True)
-        return samples, weights
-
-    def _share(self, size: int) -> float:
-        """Return the number up to which samples are chosen; infinite where there are no more."""
-        if size not in self._shares:
-            lowest = self.workers.gather(_lowest(self._drawn[0], size + 1))
-            last, following = _lowest(lowest.ravel(), size + 1)[-2:]
-            self._shares[size] = float(last) if np.isfinite(following) else np.inf
-        return self._shares[size]
-
-    @functools.cached_property
-    def _drawn(self) -> tuple[NDArray[np.float64], NDArray[np.uint32], NDArray[np.float64]]:
-        """Draw a number for each sample, the same for the same value; the lowest are chosen.
-
-        Returns also each sample's bin, and by how much those of a bin are preferred.
-        """
-        n_features = self.samples.shape[1]
-        multipliers = np.random.RandomState(0).randint(2**63, size=n_features, dtype=np.uint64)
-        multipliers = 2 * multipliers + np.uint64(1)
-
-        def hashed(rows: slice) -> NDArray[np.uint64]:
-            return _hashed(self.samples.raw(rows), multipliers)
-
-        bits = np.concatenate(map_tiles(hashed, self.samples.tiles(_TILE_VALUES)))
-        bins = (bits % np.uint64(_N_BINS)).astype(np.uint32)
-        total = float(self.workers.sum(self._weights.sum()))
-        weights = self.workers.sum(np.bincount(bins, self._weights / total, _N_BINS))
-        n_filled = np.count_nonzero(weights)
-        factors = np.maximum(weights * (n_filled / _ORDINARY), 1)
-        return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53 / factors[bins], bins, factors
+        if size is None or size not in self._thresholds:
+            return self._pieces
+        threshold = self._thresholds[size]
+        numbers, preference = self._keys.T
+        (rows,) = np.nonzero(numbers <= threshold)
+        part = self._largest.take(rows)
+        probability = np.minimum(threshold * preference[rows], 1)
+        return Pieces(part.samples, part.sample_weight / probability, part.workers)
 
 
-def _hashed(tile: Any, multipliers: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Hash rows, dense or CSR: bits that look random, the same for the same values.
+def _numbers(piece: Piece, preference: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Draw a number for each sample, lower for a preferred bin; and return the preference."""
+    bits = _hashed(piece)
+    own = preference[_bins(bits)]
+    return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53 / own, own
 
-    A sum of whole numbers modulo 2^64 over the features: exact in any order, and 0 adds nothing.
+
+def _bin_weights(piece: Piece, total: float) -> NDArray[np.float64]:
+    """Sum the shares of the weight by bin."""
+    shares = piece.sample_weight / total
+    return np.bincount(_bins(_hashed(piece)), shares, minlength=_N_BINS).astype(np.float64)
+
+
+def _lowest_numbers(piece: Piece, preference: NDArray, count: int) -> NDArray[np.float64]:
+    """Find the lowest different numbers, (count,); infinite where there are fewer."""
+    return _lowest(_numbers(piece, preference)[0], np.full(count, np.inf))
+
+
+def _lowest(numbers: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Combine different numbers: the lowest of both, as many as the second array has."""
+    different = np.unique(np.concatenate([numbers, others]))[: len(others)]
+    return np.append(different, np.full(len(others) - len(different), np.inf))
+
+
+def _chosen(
+    piece: Piece, preference: NDArray, threshold: float
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Choose samples; return their rows, and their numbers with the preference (n, 2)."""
+    numbers, own = _numbers(piece, preference)
+    (rows,) = np.nonzero(numbers <= threshold)
+    return rows, np.column_stack([numbers, own])[rows]
+
+
+def _bins(bits: NDArray[np.uint64]) -> NDArray[np.int64]:
+    return (bits % np.uint64(_N_BINS)).astype(np.int64)
+
+
+def _hashed(piece: Piece) -> NDArray[np.uint64]:
+    """Hash samples: bits that look random, the same for the same values.
+
+    A sum of integers modulo 2^64 over the features: exact in any order, and 0 adds nothing.
     """
+    tile: Any = piece.samples.raw(slice(None))
+    n_features = piece.samples.shape[1]
+    multipliers = np.random.RandomState(0).randint(2**63, size=n_features, dtype=np.uint64)
+    multipliers = 2 * multipliers + np.uint64(1)
     is_dense = isinstance(tile, np.ndarray)
     values = np.array(tile if is_dense else tile.data, np.float64, order="C")
-    values += 0.0  # -0 is 0
-    if is_dense:
+    values += 0.0  # -0 becomes 0
+    if piece.samples.has_missing:
         np.copyto(values, np.nan, where=np.isnan(values))  # one NaN for all
     words = values.view(np.uint64)
-    words ^= words >> np.uint64(32)  # few digits are all in the upper half
+    words ^= words >> np.uint64(32)  # numbers of few digits are all in the upper half
     if is_dense:
         sums = np.einsum("sf,f->s", words, multipliers)
     else:
         reached = np.zeros(len(words) + 1, np.uint64)
         np.cumsum(words * multipliers[tile.indices], out=reached[1:])
         sums = reached[tile.indptr[1:]] - reached[tile.indptr[:-1]]
-    for multiplier in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):  # MurmurHash3's last steps
+    for multiplier in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):  # the last steps of MurmurHash3
         sums ^= sums >> np.uint64(33)
         sums *= np.uint64(multiplier)
     return sums ^ (sums >> np.uint64(33))
-
-
-def _lowest(numbers: NDArray[np.float64], count: int) -> NDArray[np.float64]:
-    """Find the lowest different numbers, (count,), infinite where there are not as many."""
-    few = numbers
-    if len(numbers) > 2 * count:
-        few = np.partition(numbers, 2 * count)[: 2 * count]
-    different = np.unique(few)
-    if len(different) < min(count, len(numbers)):
-        different = np.unique(numbers)
-    lowest = np.full(count, np.inf)
-    different = different[:count]
-    lowest[: len(different)] = different
-    return lowest

@@ -1,6 +1,6 @@
-"""What the known values of a sample say of the missing ones: expectations under a mixture.
+"""Imputation: expectations of missing values given the known ones, under a mixture of Gaussians.
 
-A map is read as a mixture of Gaussians at its units, of one covariance C and of one weight. Then
+The components of the mixture lie at the units, with one covariance C and equal weights. Then
 the expectation of the missing values m, given the known ones k, is::
 
     x_m = sum_u p_u (w_um + C_mk C_kk^-1 (x_k - w_uk)),   p_u ~ exp(-D_u / 2)
@@ -17,85 +17,78 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_tfsom._data.samples import Samples
-from sklearn_tfsom._data.workers import ALONE, Workers
+from sklearn_tfsom._data.moments import Moments
+from sklearn_tfsom._data.pieces import Piece, Pieces
 
-# Residuals understate the spread around the units, which lie where the samples are: so twice their
-# covariance is taken (1.5 to 3 are as good), and a share of the codebook's own: on a map with more
-# units than samples, where residuals are next to nothing, features still go together.
+# Residuals understate the spread around the units, which lie where the samples are. So twice their
+# covariance is taken (1.5 to 3 are as good), and a share of the codebook's: it keeps features
+# together on a map with more units than samples, where residuals are close to 0.
 _RESIDUAL_FACTOR = 2.0
 _CODEBOOK_SHARE = 0.1
 
-# Added to each variance, as a share of itself and of the largest, so that C has an inverse.
+# Shares of a variance and of the largest that are added to it, so that C has an inverse.
 _RIDGE, _FLOOR = 1e-2, 1e-9
-
-# Of up to so many features covariances are kept: 8 MiB.
-MOST_FEATURES = 1024
 
 # Values of a batch of rows.
 _BATCH_VALUES = 2**20
 
 
 def _unit(codebook: NDArray) -> float:
-    """Return the unit in which covariances are kept, so that they stay in floating point's range.
-
-    A power of two about as large as the codebook.
-    """
+    """Return a power of two about as large as the codebook, the unit of covariances."""
     size = float(np.ptp(codebook, axis=0).max())
     return math.ldexp(1.0, math.frexp(size)[1] - 1) if size > 0 else 1.0
 
 
 def residual_covariance(
-    samples: Samples,
-    sample_weight: NDArray[np.float64],
-    codebook: NDArray,
-    bmus: NDArray[np.int64],
-    workers: Workers = ALONE,
+    pieces: Pieces, codebook: NDArray, units: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Covariance of the differences of incomplete samples to their units.
+    """Compute the covariance of the differences of incomplete samples to their units.
 
     With 0 for missing values, and divided by ``sqrt(n_f n_g)``, n_f being the weight of the known
     values of a feature. So it is positive semidefinite, whatever is missing, and the less is known
-    of two features, the less they are said to go together.
+    of two features, the smaller is their covariance.
+
+    Parameters
+    ----------
+    pieces : Pieces
+        Dense samples.
+    codebook : ndarray of shape (n_units, n_features)
+    units : ndarray of int64, shape (n_samples,)
+        Best-matching unit of each sample.
 
     Returns
     -------
     covariance : ndarray of float64, shape (n_features, n_features)
         In units of the codebook's size.
     """
-    n_features, unit = samples.shape[1], _unit(codebook)
-    total, known = np.zeros((n_features, n_features)), np.zeros(n_features)
-    largest = workers.gather(sample_weight.max()).max()
-    for rows in samples.tiles():
-        residuals = (samples[rows] - codebook[bmus[rows]].astype(np.float64)) / unit
-        is_missing = np.isnan(residuals)
-        residuals[is_missing] = 0
-        shares = sample_weight[rows] / largest
-        known += shares @ ~is_missing
-        total += residuals.T @ (residuals * shares[:, None])
-    root = np.sqrt(workers.sum(known))
-    return workers.sum(total) / np.outer(root, root)
+    total, known = pieces.reduce(_residual_sums, codebook, pieces.total_weight, rows=units)
+    root = np.sqrt(known)
+    return total / np.outer(root, root)
+
+
+def _residual_sums(
+    piece: Piece, units: NDArray[np.int64], codebook: NDArray, total: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    shares = piece.sample_weight / total
+    residuals = (piece.samples[:] - codebook[units].astype(np.float64)) / _unit(codebook)
+    is_missing = np.isnan(residuals)
+    residuals[is_missing] = 0
+    return residuals.T @ (residuals * shares[:, None]), shares @ ~is_missing
 
 
 def covariance_around_units(
-    covariance: NDArray[np.float64],
-    spread: float,
-    mean: NDArray[np.float64],
-    codebook: NDArray[np.float64],
-    unit_means: NDArray[np.float64],
-    unit_counts: NDArray[np.float64],
+    moments: Moments, codebook: NDArray, unit_means: NDArray, unit_counts: NDArray
 ) -> NDArray[np.float64]:
-    """Covariance of the differences of complete samples to their units, from that of the samples.
+    """Compute the covariance of the differences of complete samples to their units.
 
-    It takes no pass over them: with shares n_u and means m_u of the units, and all from the mean
-    of the samples on, ``C - sum_u n_u (m_u w_u' + w_u m_u' - w_u w_u')``.
+    It follows from the covariance C of the samples, without a pass over them: with shares n_u and
+    means m_u of the units, from the mean of the samples on,
+    ``C - sum_u n_u (m_u w_u' + w_u m_u' - w_u w_u')``.
 
     Parameters
     ----------
-    covariance : ndarray of float64, shape (n_features, n_features)
-        Of the samples, in units of their spread.
-    spread : float
-    mean : ndarray of float64, shape (n_features,)
+    moments : Moments
+        Of the samples, with their covariance.
     codebook : ndarray of shape (n_units, n_features)
     unit_means : ndarray of shape (n_units, n_features)
         Of each unit's samples.
@@ -107,19 +100,17 @@ def covariance_around_units(
     covariance : ndarray of float64, shape (n_features, n_features)
         In units of the codebook's size.
     """
+    mean, spread = moments.mean, moments.spread
     root = np.sqrt(unit_counts / unit_counts.sum())
     units, means = root * (codebook - mean) / spread, root * (unit_means - mean) / spread
-    # w'm + m'w - w'w = w'b + b'w with b = m - w / 2, as the difference of two products of a matrix
-    # with itself: of up to 64 features these take no second thread.
-    plus, minus = means + units / 2, means - 3 * units / 2
-    between = (plus.T @ plus - minus.T @ minus) / 2
-    return (covariance - between) * (spread / _unit(codebook)) ** 2
+    crossed = units.T @ (means - units / 2)
+    return (moments.covariance - crossed - crossed.T) * (spread / _unit(codebook)) ** 2
 
 
 def variances_of(
     codebook: NDArray, hits: NDArray[np.float64], quantization_error: float
 ) -> NDArray[np.float64]:
-    """Variances around the units, (n_features,), in proportion to those of the code vectors.
+    """Return variances around the units, (n_features,), proportional to those of the codebook.
 
     In units of the codebook's size.
     """
@@ -132,7 +123,7 @@ def variances_of(
 def expected_values(
     X: NDArray, codebook: NDArray, hits: NDArray[np.float64], residuals: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Fill in missing values by their expectation.
+    """Replace missing values by their expectation.
 
     Parameters
     ----------
@@ -174,7 +165,7 @@ def expected_values(
     filled = X.astype(np.float64)
     is_missing = np.isnan(X)
     n_missing = is_missing.sum(axis=1)
-    # Samples of one number of missing values make stacks of equal size.
+    # Samples with the same number of missing values are one stack of matrices.
     for n in np.unique(n_missing[n_missing > 0]):
         (same,) = np.nonzero(n_missing == n)
         step = max(1, _BATCH_VALUES // (n * max(n, len(units)) + X.shape[1]))

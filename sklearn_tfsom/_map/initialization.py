@@ -1,8 +1,4 @@
-"""The codebook before training, and the size of the map.
-
-Everything here obeys sample weights: weight k is k repetitions. Only rows of positive weight may
-come in.
-"""
+"""Size of the map, and the codebook before training; weight k counts as k repetitions."""
 
 from __future__ import annotations
 
@@ -10,12 +6,10 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils.sparsefuncs import min_max_axis
 
-from sklearn_tfsom._data.minibatches import in_order
-from sklearn_tfsom._data.moments import PrincipalPlane, feature_ranges
-from sklearn_tfsom._data.samples import Samples
-from sklearn_tfsom._data.workers import ALONE, Workers
+from sklearn_tfsom._data.minibatches import order_by_projection
+from sklearn_tfsom._data.moments import Moments, feature_ranges
+from sklearn_tfsom._data.pieces import Pieces
 from sklearn_tfsom._map.grid import Grid
 
 INITS = ("pca", "sample", "random")
@@ -62,67 +56,54 @@ def _round(value: float) -> int:
 def initial_codebook(
     init: str,
     grid: Grid,
-    samples: Samples,
-    sample_weight: NDArray[np.float64],
-    plane: PrincipalPlane,
+    pieces: Pieces,
+    moments: Moments,
     random_state: np.random.RandomState,
-    workers: Workers = ALONE,
 ) -> NDArray[np.float64]:
     """Make the codebook that training starts from.
 
     Parameters
     ----------
     init : {"pca", "sample", "random"}
-        "pca" lays the grid on the principal plane, "sample" draws rows (with the mean for missing
-        values), "random" draws uniformly from the box of the data.
+        "pca" lays the grid on the plane of the two largest principal components, "sample" draws
+        samples (with the mean for missing values), "random" draws uniformly from the box that
+        contains the data.
     grid : Grid
-    samples : Samples
-    sample_weight : ndarray of float64, shape (n_samples,)
-        Positive.
-    plane : PrincipalPlane
-        Of the same data.
+    pieces : Pieces
+        Samples of positive weight.
+    moments : Moments
+        Of these samples.
     random_state : RandomState
         Used by "sample" and "random"; of several workers that of the first.
-    workers : Workers, default=ALONE
-        For "sample" they tell each other two numbers for each sample.
 
     Returns
     -------
     codebook : ndarray of float64, shape (n_units, n_features)
     """
     if init == "pca":
-        axes = plane.deviations[:, None] * plane.directions
-        return plane.mean + _plane_coordinates(grid) @ axes
-    n_features = samples.shape[1]
+        axes = moments.deviations[:, None] * moments.directions
+        return moments.mean + _plane_coordinates(grid) @ axes
+    workers, n_features = pieces.workers, pieces.samples.shape[1]
     if init == "random":
-        low, high = _feature_ranges(samples, workers)
+        low, high = feature_ranges(pieces)
         # Not low + u (high - low): the difference of two large numbers may overflow.
         share = workers.from_first(random_state.uniform(size=(grid.n_units, n_features)))
         return low * (1 - share) + high * share
-    # Rows in the order of a random projection, drawn at equal steps of the cumulative weight:
-    # neither the order of the rows nor repetition instead of weights changes what is drawn.
-    order, reached, own = in_order(samples, sample_weight, plane.mean, random_state, workers)
+    # Samples in the order of a random projection, drawn at equal steps of the cumulative weight:
+    # neither their order nor repetition in place of weights changes what is drawn.
+    order, reached, own = order_by_projection(pieces, moments.mean, random_state)
     start = workers.from_first(random_state.uniform())
     at = (np.arange(grid.n_units) + start) / grid.n_units * reached[-1]
     drawn = order[np.minimum(np.searchsorted(reached, at, side="right"), len(order) - 1)]
     is_own = (own.start <= drawn) & (drawn < own.stop)
     codebook = np.zeros((grid.n_units, n_features))
-    rows = samples.dense(drawn[is_own] - own.start)
-    codebook[is_own] = np.where(np.isnan(rows), plane.mean, rows)
+    rows = pieces.samples.dense(drawn[is_own] - own.start)
+    codebook[is_own] = np.where(np.isnan(rows), moments.mean, rows)
     return workers.sum(codebook)
 
 
-def _feature_ranges(
-    samples: Samples, workers: Workers
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    if samples.is_sparse:
-        low, high = min_max_axis(samples[:], axis=0)
-        return workers.gather(low).min(axis=0), workers.gather(high).max(axis=0)
-    return feature_ranges(samples, workers)
-
-
 def _plane_coordinates(grid: Grid) -> NDArray[np.float64]:
-    """Coordinates from -1 to 1 along both principal components, shape (n_units, 2).
+    """Return coordinates from -1 to 1 along both principal components, shape (n_units, 2).
 
     The first component lies along the side with more units (along the rows where they are equal).
     """

@@ -10,21 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sklearn_tfsom._map.grid import Grid
+from sklearn_tfsom._map.neighborhood import NEIGHBORHOODS, neighborhood_of
 
 RADIUS_DECAYS = ("exponential", "linear")
-
-# Where "auto" ends. Below a Gaussian radius of one lattice spacing the quantization error still
-# falls, and at 0.85 it does so without a rise of the topographic error. The compact neighborhoods
-# end where they weigh the direct neighbors about as much; below, a unit would learn alone. The
-# Mexican hat is 0 at its radius and negative beyond: at 1 it spares the direct neighbors.
-_AUTO_RADIUS_END = {
-    "cut_gaussian": 1.0,
-    "bubble": 1.0,
-    "mexican_hat": 1.0,
-    "epanechnikov": 1.5,
-    "triangle": 2.0,
-}
-_GAUSSIAN_RADIUS_END = 0.85
 
 # Share of the epochs over which the radius falls.
 _FALLING = 0.8
@@ -113,12 +101,10 @@ def radius_ends(
     start: float | str, end: float | str, neighborhood: str | Callable, widest: float
 ) -> tuple[float, float]:
     """Return the first and the last radius; `widest` is where "auto" starts with a Gaussian."""
-    auto_end = _GAUSSIAN_RADIUS_END
-    if isinstance(neighborhood, str):
-        auto_end = _AUTO_RADIUS_END.get(neighborhood, auto_end)
+    auto_end = neighborhood_of(neighborhood).radius_end
     last = auto_end if isinstance(end, str) else float(end)
     if isinstance(start, str):
-        width = auto_end / _GAUSSIAN_RADIUS_END
+        width = auto_end / NEIGHBORHOODS["gaussian"].radius_end
         return max(last, width * max(1.0, widest)), last
     return float(start), min(float(start), last) if isinstance(end, str) else last
 
@@ -170,7 +156,7 @@ def subset_schedule(grids: list[Grid], radii: NDArray[np.float64]) -> list[int |
     -------
     sizes : list of int or None
     """
-    is_wide = _narrowest(grids[-1], radii) > max(radii[-1], _GAUSSIAN_RADIUS_END)
+    is_wide = _narrowest(grids[-1], radii) > max(radii[-1], NEIGHBORHOODS["gaussian"].radius_end)
     return [
         max(_MIN_SUBSET, _SUBSET_PER_UNIT * grid.n_units) if wide else None
         for grid, wide in zip(grids, is_wide, strict=True)
@@ -241,8 +227,8 @@ class StreamSchedule(NamedTuple):
             first = int(np.searchsorted(reached, before, side="right"))
             rows = slice(first, int(np.searchsorted(starts, until, side="left")))
             weights = np.minimum(reached[rows], until) - np.maximum(starts[rows], before)
-            fade = math.exp(-(until - before) / self.memory(seen + until))
-            yield Batch(rows, weights, until - before, self.radius(seen + before), fade)
+            decay = math.exp(-(until - before) / self.memory(seen + until))
+            yield Batch(rows, weights, until - before, self.radius(seen + before), decay)
             before = until
 
 
@@ -253,7 +239,7 @@ class Batch(NamedTuple):
     weights: NDArray[np.float64]  # of these rows, or what of them is in this batch
     weight: float
     radius: float
-    fade: float  # what is left of all that came before
+    decay: float  # what is left of the statistics before
 
 
 def memory_of_batches(n_units: int, batch_size: int, total_weight: float) -> float:

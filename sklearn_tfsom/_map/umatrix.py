@@ -1,25 +1,25 @@
-"""Heights of the map: how far apart neighbors on the grid are in the data."""
+"""Distances between the code vectors of neighboring units: the U-matrix."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_tfsom._data.samples import paired_distances
+from sklearn_tfsom._distance import Metric, paired_distances
 from sklearn_tfsom._map.grid import Grid
 
 
 def gaps_to_neighbors(
-    grid: Grid, codebook: NDArray, metric: str, n_neighbors: int
+    grid: Grid, codebook: NDArray, metric: Metric, n_neighbors: int
 ) -> NDArray[np.float64]:
-    """Distances of units to their neighbors (n_units, n_neighbors), NaN where there is none."""
+    """Return the distances of units to their neighbors (n_units, n_neighbors); NaN for none."""
     neighbors = grid.neighbors(n_neighbors)
     units = np.arange(grid.n_units)
     gaps = np.full(neighbors.shape, np.nan)
     for step, neighbor in enumerate(neighbors.T):
-        # Where a narrow map is joined to itself, a neighbor is met twice, or is the unit itself.
-        is_met = (neighbors[:, :step] == neighbor[:, None]).any(axis=1)
-        exists = (neighbor >= 0) & (neighbor != units) & ~is_met
+        # On a narrow map joined to itself a neighbor can appear twice, or be the unit itself.
+        is_repeated = (neighbors[:, :step] == neighbor[:, None]).any(axis=1)
+        exists = (neighbor >= 0) & (neighbor != units) & ~is_repeated
         ends = codebook[units[exists]], codebook[neighbor[exists]]
         gaps[exists, step] = paired_distances(*ends, metric)
     return gaps
@@ -28,11 +28,11 @@ def gaps_to_neighbors(
 def u_heights(
     grid: Grid,
     codebook: NDArray,
-    metric: str,
+    metric: Metric,
     n_neighbors: int,
     average: str = "mean",
 ) -> NDArray[np.float64]:
-    """Mean or median distance of each unit to its neighbors, (n_units,); 0 for a lonely one."""
+    """Return the mean or median distance of each unit to its neighbors, (n_units,); 0 for none."""
     gaps = gaps_to_neighbors(grid, codebook, metric, n_neighbors)
     gaps[np.isnan(gaps).all(axis=1)] = 0
     return np.nanmean(gaps, axis=1) if average == "mean" else np.nanmedian(gaps, axis=1)

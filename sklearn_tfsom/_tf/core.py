@@ -1,35 +1,39 @@
-"""What the rest of the package sees of the TensorFlow room; importing it imports TensorFlow."""
+"""The functions of `_tf` that the rest of the package calls; importing it imports TensorFlow."""
 
-from sklearn_tfsom._tf.data import Data, statistics_of, updated_by
-from sklearn_tfsom._tf.distances import apart, distances, product
-from sklearn_tfsom._tf.distribution import ambient_workers
-from sklearn_tfsom._tf.frame import Frame
-from sklearn_tfsom._tf.inference import nearest
-from sklearn_tfsom._tf.training import (
+from __future__ import annotations
+
+from sklearn_tfsom._tf.distances import distances_to_chosen, distances_to_units
+from sklearn_tfsom._tf.epoch import (
     Epoch,
-    Learner,
-    Step,
-    Trial,
-    Units,
-    train_batches,
-    train_epochs,
+    Search,
+    Source,
+    TrainState,
+    learn,
+    make_source,
+    move_codebook,
+    project,
+    statistics_of,
 )
+from sklearn_tfsom._tf.export import keras_model
+from sklearn_tfsom._tf.inference import nearest_units
+from sklearn_tfsom._tf.scaling import Scaling
+from sklearn_tfsom._tf.strategy import ambient_workers
 
-__all__ = [
-    "Data",
-    "Epoch",
-    "Frame",
-    "Learner",
-    "Step",
-    "Trial",
-    "Units",
-    "ambient_workers",
-    "apart",
-    "distances",
-    "nearest",
-    "product",
-    "statistics_of",
-    "train_batches",
-    "train_epochs",
-    "updated_by",
-]
+
+class Core:
+    """Typed namespace that `runtime.tensorflow_core` returns once TensorFlow has started."""
+
+    Epoch, Scaling, Search, Source, TrainState = Epoch, Scaling, Search, Source, TrainState
+    ambient_workers = staticmethod(ambient_workers)
+    distances_to_chosen = staticmethod(distances_to_chosen)
+    distances_to_units = staticmethod(distances_to_units)
+    keras_model = staticmethod(keras_model)
+    learn = staticmethod(learn)
+    make_source = staticmethod(make_source)
+    move_codebook = staticmethod(move_codebook)
+    nearest_units = staticmethod(nearest_units)
+    project = staticmethod(project)
+    statistics_of = staticmethod(statistics_of)
+
+
+CORE = Core()

@@ -1,14 +1,12 @@
-"""A trained map as a Keras model, for whatever serves such models.
+"""Export of a trained map as a Keras model.
 
-It is made of Keras's own operations, with the codebook as a constant: so a saved model loads where
-this package is not installed, and the map stays as it is when a model around it is trained. All
-the operations exist in LiteRT and ONNX, too. (Not so `keras.ops.argmin`, which looks at the bits
-of -0.0.)
+The model consists of Keras operations with the codebook as a constant. So a saved model loads
+where this package is not installed, and training a model around it leaves the map as it is. All
+operations exist in LiteRT and ONNX as well (`keras.ops.argmin` would use bit operations).
 """
 
 from __future__ import annotations
 
-import math
 from typing import Any, TypeAlias
 
 import keras
@@ -16,20 +14,22 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from sklearn_tfsom._tf.exact import NOISE
-from sklearn_tfsom._tf.frame import Frame
+from sklearn_tfsom._distance import Metric
+from sklearn_tfsom._tf.scaling import Scaling
+from sklearn_tfsom._tf.ties import NOISE, within_rounding
 
-Scaling: TypeAlias = tuple[NDArray, NDArray, NDArray, NDArray]
+# Scaling of the scalers in front of a map: factor, shift, low, high.
+Preprocessing: TypeAlias = tuple[NDArray, NDArray, NDArray, NDArray]
 
-# Lengths that should be the same came out up to 4 units of roundoff apart, relative to what they
-# are computed from, for 1 to 3,000 features in float32. Twice that is taken as the same.
+# Distances that should be equal differ by up to 4 units of roundoff, relative to the values that
+# they are computed from, for 1 to 3,000 features in float32. Twice that counts as equal.
 _ROUNDOFFS = 8
 
 
 def keras_model(
     codebook: NDArray,
-    metric: str,
-    scaling: Scaling,
+    metric: Metric,
+    preprocessing: Preprocessing,
     positions: NDArray[np.float64],
     clusters: NDArray[np.int64] | None,
     dtype: str,
@@ -37,15 +37,14 @@ def keras_model(
     """Make the model.
 
     Distances come from the differences of samples and code vectors, under all metrics. A product
-    would be faster on large maps, but what cancels in it only float64 could tell, and that LiteRT
-    does not have.
+    would be faster on large maps, but needs float64 where it cancels, which LiteRT lacks.
 
     Parameters
     ----------
-    codebook : ndarray, shape (n_units, n_features)
-    metric : str
-    scaling : tuple (factor, shift, low, high) of ndarrays, shape (n_features,)
-        What comes to the map of a sample x: ``clip(x, low, high) * factor + shift``.
+    codebook : ndarray of shape (n_units, n_features)
+    metric : Metric
+    preprocessing : tuple (factor, shift, low, high) of ndarrays of shape (n_features,)
+        The map gets ``clip(x, low, high) * factor + shift`` of a sample x.
     positions : ndarray of float64, shape (n_units, 2)
     clusters : ndarray of int64, shape (n_units,), or None
         Cluster of each unit; None makes a model without this output.
@@ -59,34 +58,36 @@ def keras_model(
     Raises
     ------
     ValueError
-        Where the map or the scaling leaves float32's range.
+        If the map or the preprocessing exceeds the range of float32.
     """
     n_features = codebook.shape[1]
-    is_of_directions = metric in ("cosine", "correlation")
-    frame = Frame(np.zeros(n_features), 1.0)
-    if not is_of_directions:
-        with np.errstate(over="ignore"):  # of float32; see `_in_frame`
-            frame = Frame.of_codebook(codebook, dtype)
+    scaling = Scaling(np.zeros(n_features), 1.0)
+    if not metric.is_spherical:
+        with np.errstate(over="ignore"):  # of float32; see `_scaled`
+            scaling = Scaling.around(codebook, dtype, metric)
     samples = keras.Input((n_features,), dtype=dtype, name="samples")
-    rows = _in_frame(samples, scaling, frame, dtype)
-    if is_of_directions:
-        rows, is_zero = _directions(rows, metric)
+    rows = _scaled(samples, preprocessing, scaling, dtype)
+    is_known = has_direction = None
+    if metric.is_spherical:
+        rows, has_direction = _directions(rows, metric)
     else:
-        # ONNX's converter makes products of a choice, NaN * 0 too, unless it sees `isnan` chooses.
+        # ONNX's converter makes products of a choice, also NaN * 0, unless `isnan` chooses.
         is_missing = ops.isnan(samples)
         rows = ops.where(is_missing, 0.0, rows)
+        is_known = ops.expand_dims(ops.cast(ops.logical_not(is_missing), dtype), 1)
+    units = scaling.transform(codebook)
     rows = ops.expand_dims(rows, 1)
-    differences = rows - frame.enter(codebook).astype(dtype)  # (n, n_units, n_features)
-    if not is_of_directions:
-        is_known = ops.cast(ops.logical_not(is_missing), dtype)
-        differences = differences * ops.expand_dims(is_known, 1)
-    lengths = _lengths(differences, metric, dtype)
-    noise = NOISE * _extent(codebook, metric, frame)
-    bmus = _lowest_within_rounding(lengths, _lengths(rows, metric, dtype), noise, dtype)
-    if is_of_directions:
-        distances = ops.where(is_zero, 1.0, ops.square(lengths) / 2)
+    lengths = _lengths(rows, units.astype(dtype), is_known, metric, dtype)
+    roundoff = _ROUNDOFFS * float(np.finfo(dtype).eps) / 2
+    sizes = _sizes(rows, metric, dtype)
+    lowest = ops.min(lengths, axis=1, keepdims=True)
+    noise = lowest * roundoff + sizes * (roundoff + NOISE) + NOISE * scaling.extent(units, metric)
+    near = within_rounding(lengths, lowest, noise)
+    bmus = ops.argmax(ops.cast(near, "int32"), axis=1)  # the first one
+    if has_direction is None:
+        distances = lengths / scaling.distance_factor(metric)
     else:
-        distances = lengths / frame.scale
+        distances = ops.where(has_direction, ops.square(lengths) / 2, 1.0)
     outputs = {
         "distances": distances,
         "bmu": bmus,
@@ -95,37 +96,39 @@ def keras_model(
     if clusters is not None:
         outputs["cluster_label"] = ops.take(clusters.astype(np.int32), bmus, axis=0)
     model = keras.Model(samples, outputs)
-    model(np.zeros((1, n_features), dtype))  # Keras writes no ONNX file of what was never called
+    model(np.zeros((1, n_features), dtype))  # Keras writes no ONNX file of an uncalled model
     return model
 
 
-def _in_frame(samples: Any, scaling: Scaling, frame: Frame, dtype: str) -> Any:
-    """Scale samples and move them into the frame, in one step.
+def _scaled(samples: Any, preprocessing: Preprocessing, scaling: Scaling, dtype: str) -> Any:
+    """Apply preprocessing and scaling in one step.
 
-    What is mapped to the center is subtracted first, rounded to the type of the samples: so those
-    that are far from zero lose nothing. What the rounding has left is added last.
+    The value that is mapped to the center is subtracted first, rounded to the type of the samples:
+    so samples far from zero lose nothing. What the rounding leaves is added last.
     """
-    factor, shift, low, high = scaling
+    factor, shift, low, high = preprocessing
     with np.errstate(over="ignore"):
-        origin = ((frame.center - shift) / factor).astype(dtype)
-        slope = (factor * frame.scale).astype(dtype)
+        origin = ((scaling.center - shift) / factor).astype(dtype)
+        slope = (factor * scaling.scale).astype(dtype)
     if not (np.isfinite(origin).all() and np.isfinite(slope).all()):
-        raise ValueError("The map leaves float32's range. Pass dtype='float64', or rescale X.")
+        raise ValueError(
+            "The map exceeds the range of float32. Pass dtype='float64', or rescale X."
+        )
 
-    def entered(values: NDArray) -> NDArray:
-        return ((values * factor + shift - frame.center) * frame.scale).astype(dtype)
+    def transformed(values: NDArray) -> NDArray:
+        return ((values * factor + shift - scaling.center) * scaling.scale).astype(dtype)
 
-    rows = (samples - origin) * slope + entered(origin)
+    rows = (samples - origin) * slope + transformed(origin)
     if np.isfinite(low).any():
-        rows = ops.minimum(ops.maximum(rows, entered(low)), entered(high))
+        rows = ops.minimum(ops.maximum(rows, transformed(low)), transformed(high))
     return rows
 
 
-def _directions(rows: Any, metric: str) -> tuple[Any, Any]:
-    """Move rows to the unit sphere, and say which have no direction; see `_samples.directions`.
+def _directions(rows: Any, metric: Metric) -> tuple[Any, Any]:
+    """Return unit vectors, and which rows have a direction; see `_distance.as_directions`.
 
-    There the mean is computed in float64. In float32 it is that of the differences to the first
-    feature: values far from zero and close to each other would lose their digits else.
+    There the mean of a row is computed in float64. In float32 it is that of the differences to
+    the first feature: values far from zero and close to each other would lose their digits else.
     """
 
     def largest(rows: Any) -> Any:
@@ -134,56 +137,38 @@ def _directions(rows: Any, metric: str) -> tuple[Any, Any]:
     def divided(rows: Any, length: Any) -> Any:
         return rows / ops.where(ops.equal(length, 0.0), 1.0, length)
 
-    limit = 0.0
-    if metric == "correlation":
+    limit: Any = 0.0
+    if metric.name == "correlation":
         limit = largest(rows) * 2.0**-50
         rows = rows - rows[:, :1]
-    is_zero = largest(rows) <= limit
-    rows = ops.where(is_zero, 0.0, rows)
+    has_direction = largest(rows) > limit
+    rows = ops.where(has_direction, rows, 0.0)
     rows = divided(rows, largest(rows))
-    if metric == "correlation":
+    if metric.name == "correlation":
         rows = rows - ops.mean(rows, axis=1, keepdims=True)
     length = ops.sqrt(ops.sum(ops.square(rows), axis=1, keepdims=True))
-    return divided(rows, length), is_zero
+    return divided(rows, length), has_direction
 
 
-def _lengths(differences: Any, metric: str, dtype: str) -> Any:
-    """Distances that differences make: over the last axis."""
-    if metric == "manhattan":
-        return ops.sum(ops.abs(differences), axis=-1)
-    if metric == "chebyshev":
+def _lengths(rows: Any, units: Any, is_known: Any, metric: Metric, dtype: str) -> Any:
+    """Compute distances over the last axis; Euclidean ones under a product metric."""
+    terms = rows - units if metric.term is None else metric.term(ops, rows, units)
+    terms = terms if is_known is None else terms * is_known  # (n, n_units, n_features)
+    return _reduced(terms, metric, dtype)
+
+
+def _sizes(rows: Any, metric: Metric, dtype: str) -> Any:
+    """Bound, in units of its rounding, how rounding of a row changes a distance."""
+    return _reduced(rows if metric.is_product else metric.magnitude(ops, rows), metric, dtype)
+
+
+def _reduced(terms: Any, metric: Metric, dtype: str) -> Any:
+    if metric.reduction == "sum":
+        return ops.sum(terms, axis=-1)
+    if metric.reduction == "max":
         # Of a maximum over the last axis of three the converter to ONNX makes a pooling, which
         # has no float64 there.
-        return -ops.min(-ops.abs(differences), axis=-1)
-    squared = ops.sum(ops.square(differences), axis=-1)
+        return -ops.min(-terms, axis=-1)
+    squared = ops.sum(ops.square(terms), axis=-1)
     # At 0 the square root has no slope, and a model in front of the map could not be trained.
     return ops.sqrt(ops.maximum(squared, float(np.finfo(dtype).tiny)))
-
-
-def _extent(codebook: NDArray, metric: str, frame: Frame) -> float:
-    """Size of the values that code vectors are, where they differ: there rounding counts."""
-    differs = codebook.max(axis=0) > codebook.min(axis=0)
-    size = float(np.linalg.norm(frame.center[differs] * frame.scale))
-    return size * math.sqrt(codebook.shape[1]) if metric == "manhattan" else size
-
-
-def _lowest_within_rounding(lengths: Any, sizes: Any, noise: float, dtype: str) -> Any:
-    """Find the first unit that is the closest within rounding, as `predict` does.
-
-    Parameters
-    ----------
-    lengths : KerasTensor, shape (n, n_units)
-    sizes : KerasTensor, shape (n, 1)
-        Lengths of the samples.
-    noise : float
-        By how much code vectors that should be equal may differ.
-    dtype : {"float32", "float64"}
-
-    Returns
-    -------
-    bmus : KerasTensor of int32, shape (n,)
-    """
-    roundoff = _ROUNDOFFS * float(np.finfo(dtype).eps) / 2
-    best = ops.min(lengths, axis=1, keepdims=True)
-    limit = best * (1 + roundoff) + sizes * (roundoff + NOISE) + noise
-    return ops.argmax(ops.cast(lengths <= limit, "int32"), axis=1)

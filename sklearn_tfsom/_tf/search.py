@@ -1,337 +1,360 @@
-"""Best-matching units: those of a float64 search, at float32's price, tile by tile."""
+"""Best-matching units: those of a float64 search, at the price of float32, tile by tile.
+
+`nearest` is the one way to find them. Scores are computed in float32, with a bound on their
+rounding. Rows for which more than one unit lies within the bound are resolved from differences in
+float64, by the tie rule. Distances that are no product are computed in float64 at once.
+"""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, TypeAlias
 
+import numpy as np
 import tensorflow as tf
 
-from sklearn_tfsom._tf.absolute import absolute_distances, is_absolute, search_absolute, try_out
-from sklearn_tfsom._tf.exact import (
-    Bounds,
+from sklearn_tfsom._data.tiles import row_slices
+from sklearn_tfsom._tf.argmin import Lowest, k_lowest, lowest
+from sklearn_tfsom._tf.elementwise import elementwise_distances, elementwise_noise
+from sklearn_tfsom._tf.pruning import compiled_graph, search_blocks
+from sklearn_tfsom._tf.runtime import traced_once
+from sklearn_tfsom._tf.scores import (
+    MATRIX,
+    VECTOR,
+    Kind,
     Terms,
-    competitors,
-    competitors_float64,
-    decide,
-    rounding32,
+    as_factors32,
+    known_values,
+    rounding_bound,
+    rounding_bound32,
     scores_float32,
     scores_float64,
 )
-from sklearn_tfsom._tf.frame import as_distances, spread_out
-from sklearn_tfsom._tf.graphs import is_worth_compiling, is_worth_fusing, tile_by_tile
-from sklearn_tfsom._tf.lowest import bmus_by_lane, bmus_by_score, compiled_bmus_by_score
-from sklearn_tfsom._tf.pruning import GROUP_UNITS, TILE_ROWS, search_blocks
+from sklearn_tfsom._tf.sparse import SparseRows
+from sklearn_tfsom._tf.ties import NOISE, first_within_rounding
+from sklearn_tfsom._tf.tiles import loop_tiles
+from sklearn_tfsom._tf.tuning import (
+    CANDIDATE_VALUES,
+    MAX_CANDIDATES,
+    MAX_PRUNED_FEATURES,
+    MAX_TILE_ROWS,
+    MIN_PRUNED,
+    MIN_PRUNED_SIDE,
+    MIN_TILE_ROWS,
+    SPARSE_VALUES,
+    TILE_SCORES,
+    TILE_VALUES,
+)
 
-if TYPE_CHECKING:
-    from sklearn_tfsom._data.samples import Samples
+_MATRIX32 = tf.TensorSpec([None, None], tf.float32)
+_NUMBER = tf.TensorSpec([], tf.int32)
 
-# Scores of one tile, (tile rows x n_units) in float32, should stay in the cache: 8 MiB.
-_TILE_SCORES = 2**21
-_MIN_TILE_ROWS, _MAX_TILE_ROWS = 64, 8192
+# What a search of a tile returns: units, distances, and whether these are certain.
+_FOUND = (
+    tf.TensorSpec([None, None], tf.int32),
+    tf.TensorSpec([None], tf.float64),
+    tf.TensorSpec([None], tf.bool),
+)
 
-# From so many units on they are searched in blocks, where the grid is so wide that these are full,
-# and samples so many, in a chunk too, that tiles are.
-_MIN_IN_BLOCKS, _MIN_ACROSS = 4096, 16
-_MIN_ROWS_FOR_BLOCKS, _MOST_FEATURES_IN_BLOCKS = 4096, 512
-
-# Values of a tile, at most: 8 MiB of float32. At 784 features an epoch takes 100 ms in such tiles,
-# 105 in those that 400 units allow.
-_TILE_VALUES = 2**21
-
-# Of rows as wide as this several tiles hold half, if that is more than so many scores or values
-# each: 100,000 x 64 and 400 units thus take 23 ms instead of 26 in float64, and 21 in float32
-# either way. 50,000 x 32 and 2,000 units would take 5 % more. A single tile is not cut in two:
-# fits of 4,000 x 64 would take 110 ms instead of 77.
-_WIDE, _MIN_HALVED = 64, 2**20
-
-
-def tile_rows(n_units: int, n_features: int = 1, n_samples: int = 0) -> int:
-    """Rows per tile of so many samples: a power of two, so that tiles of aligned ones are."""
-    rows = min(max(_TILE_SCORES // n_units, _MIN_TILE_ROWS), _MAX_TILE_ROWS)
-    rows = min(rows, max(_MIN_TILE_ROWS, _TILE_VALUES // n_features))
-    rows = 2 ** (rows.bit_length() - 1)
-    is_large = rows * max(n_units, n_features) > _MIN_HALVED
-    if n_features >= _WIDE and n_samples > rows and is_large:
-        return max(rows // 2, _MIN_TILE_ROWS)
-    return rows
+Number: TypeAlias = tf.Tensor | int
 
 
-# Up to so many scores, and terms of the product that makes them, a single tile is searched in
-# float64 at once in training. Epochs of 150 x 4 on 16, 49 and 100 units take 83, 104 and 109 us
-# instead of 160, 133 and 123; of 440 x 6 on 100 units 249 instead of 175.
-_MOST_SMALL_SCORES, _MOST_SMALL_TERMS = 2**15, 2**19
+class DenseRows(NamedTuple):
+    """Scaled samples as tensors."""
+
+    values: tf.Tensor  # (n, n_features) float32 or float64; NaN where missing
+    norms: tf.Tensor  # (n,) float64: squared norms over the known features
+
+    def slice(self, rows: slice) -> DenseRows:
+        """Return some of the rows."""
+        return DenseRows(self.values[rows], self.norms[rows])
 
 
-def is_small(n_samples: int, n_units: int, n_features: int, geometry: str) -> bool:
-    """Say whether samples and units of a single tile are so few, and distances a product."""
-    if is_absolute(geometry):
-        return False
-    n_scores = n_samples * n_units
-    return n_scores <= _MOST_SMALL_SCORES and n_scores * n_features <= _MOST_SMALL_TERMS
+class Nearest(NamedTuple):
+    """The best-matching units of some rows."""
+
+    units: tf.Tensor  # (n, k) int32, the closest first
+    distances: tf.Tensor  # (n,) float64, to the closest; not finite beyond the range of float64
 
 
-_N_BOUNDS = len(Bounds._fields) - 1  # tensors
-
-
-# What graphs are told of a `Tiling`.
-TILING_SIGNATURE = [tf.TensorSpec([], tf.int32)] * 3
-
-
-class Tiling(NamedTuple):
-    """How a search goes tile by tile."""
-
-    n_tile: int  # rows per tile
-    compiled_rows: int  # XLA compiles the search in tiles of this many rows; 0 for none
-    n_fused: int  # the number of features, where `bmus_by_lane` searches them; else 0
-    n_columns: int  # of the grid, where its units are searched in blocks; else 0
-
-    @classmethod
-    def of(
-        cls, samples: Samples, n_tile: int, n_units: int, *, n_columns: int, n_samples: int
-    ) -> Tiling | None:
-        """Decide how so many of the samples are searched; None for a single tile.
-
-        Parameters
-        ----------
-        samples : Samples
-        n_tile : int
-            Rows per tile.
-        n_units, n_columns : int
-            Of the grid; 0 columns where that is not known.
-        n_samples : int
-        """
-        if n_samples <= n_tile:
-            return None
-        n_features = samples.shape[1]
-        is_plain = not is_absolute(samples.geometry) and not samples.has_missing
-        if is_plain and is_worth_fusing((n_tile, n_units, n_features), n_samples):
-            return cls(n_tile, n_tile, n_features, 0)
-        n_across = min(n_columns, n_units // max(1, n_columns))
-        are_many = n_units >= _MIN_IN_BLOCKS and n_across >= _MIN_ACROSS
-        are_full = n_samples >= _MIN_ROWS_FOR_BLOCKS and n_features <= _MOST_FEATURES_IN_BLOCKS
-        if are_many and are_full and not is_absolute(samples.geometry):
-            is_worth = is_worth_compiling(("blocks", n_units), n_samples * n_units // GROUP_UNITS)
-            return cls(n_tile, TILE_ROWS if is_worth else 0, 0, n_columns)
-        if is_absolute(samples.geometry):
-            is_worth = is_worth_compiling((n_tile, n_units, n_features), n_samples, try_out)
-        else:
-            is_worth = is_worth_compiling((n_tile, n_units), n_samples)
-        return cls(n_tile, n_tile if is_worth else 0, 0, 0)
-
-    @property
-    def kind(self) -> tuple[int, bool]:
-        """What makes graphs differ: how many features are fused, and whether there are blocks."""
-        return self.n_fused, self.n_columns > 0
-
-    def inputs(self) -> list[tf.Tensor]:
-        """Return what a graph is told of it."""
-        return [tf.constant(n) for n in (self.n_tile, self.compiled_rows, self.n_columns)]
-
-
-def _among(
-    find: Callable,
-    inputs: Sequence[tf.Tensor],
-    norms: tf.Tensor,
-    bounds: Bounds,
-    geometry: str,
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Find the best-matching units, the distances to them, and which of them are certain."""
-    margin = tf.cast(rounding32(norms, bounds), tf.float32)
-    bmus, lowest, is_clear = find(*inputs, margin)
-    return bmus, _distances(norms, tf.cast(lowest, tf.float64), geometry), is_clear
-
-
-def _distances(norms: tf.Tensor, lowest: tf.Tensor, geometry: str) -> tf.Tensor:
-    """Turn scores into distances."""
-    return _of_squares(norms + lowest, geometry)
-
-
-def _of_squares(squared: tf.Tensor, geometry: str) -> tf.Tensor:
-    """Turn squares, which rounding may have made negative, into distances."""
-    squared = tf.where(squared < 0, tf.zeros([], tf.float64), squared)  # NaN stays
-    return as_distances(squared, geometry)
-
-
-@functools.cache
-def _compiled_among(is_incomplete: bool, geometry: str, n_fused: int) -> Callable:
-    """Make `_among` for XLA: of products, or of what makes them where few features are fused.
-
-    There each level of `bmus_by_score` runs as one loop, at half the price, and what is done for
-    each row is done beside it; `bmus_by_lane` is slow without. But XLA compiles for each shape of
-    a tile and number of units (100 ms), so that it is for large data only.
-    """
-    find = bmus_by_lane if n_fused else compiled_bmus_by_score
-
-    def among(norms: tf.Tensor, *given: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        bounds = Bounds._make((*given[:_N_BOUNDS], is_incomplete))
-        return _among(find, given[_N_BOUNDS:], norms, bounds, geometry)
-
-    of_few = [[None, n_fused], [n_fused, None], [None]]
-    shapes = of_few if n_fused else [[None, None], [None, None]]
-    signature = [tf.TensorSpec([None], tf.float64)] + [tf.TensorSpec([], tf.float64)] * _N_BOUNDS
-    signature += [tf.TensorSpec(shape, tf.float32) for shape in shapes]
-    return tf.function(among, input_signature=signature, jit_compile=True, autograph=False)
-
-
-def _search(
-    rows: tf.Tensor, norms: tf.Tensor, terms: Terms, compiled_rows: tf.Tensor | None = None
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Find the best-matching unit of each row of a tile, and whether that is certain.
-
-    The scores ``|w|^2 - 2 x.w`` of all units are computed in float32. A row is not clear where a
-    second unit lies within the rounding bound of the lowest score, or that is not finite; at 64
-    features and 400 units on uniform data one row in 1,000 is not, at 784 features one in 100.
-    Distances that are no product are computed in float64 at once.
+def nearest(
+    rows: DenseRows | SparseRows,
+    terms: Terms,
+    k: int = 1,
+    *,
+    n_tile: int | None = None,
+    is_compiled: bool = False,
+) -> Nearest:
+    """Find the k best-matching units of each row.
 
     Parameters
     ----------
-    rows : Tensor of float32 or float64, shape (n, n_features)
-        The tile, in the frame; NaN where a value is missing.
-    norms : Tensor of float64, shape (n,)
-        Squared norms of the rows, over their known features.
+    rows : DenseRows or SparseRows
+        Scaled as the codebook of `terms`.
     terms : Terms
-        The codebook.
-    compiled_rows : Tensor of int32, shape (), default=None
-        XLA compiles the search among the scores in tiles of this many rows; in none by default.
+    k : int, default=1
+    n_tile : int, default=None
+        Rows whose scores are computed at a time, by default `tile_rows`; no result depends on it.
+    is_compiled : bool, default=False
+        Whether XLA compiles the search in full tiles.
 
     Returns
     -------
-    bmus : Tensor of int32, shape (n,)
-    distances : Tensor of float64, shape (n,)
-        To them, in the frame; those from float32 scores with their error. Not finite where the
-        square leaves float64's range.
-    is_clear : Tensor of bool, shape (n,)
+    found : Nearest
+        Distances come from float32 scores, with their error, where these tell the unit.
     """
-    if is_absolute(terms.geometry):
-        rows = tf.cast(rows, tf.float64)
-        apart = absolute_distances(rows, terms, compiled_rows)
-        bmus, distances = search_absolute(rows, apart, terms)
-        return bmus, distances, tf.ones_like(bmus, tf.bool)
-    rows32 = spread_out(tf.cast(rows, tf.float32), terms.is_incomplete)
-    n_fused = terms.layout.n_fused
-
-    in_layers = terms.layout.in_layers
-
-    def plainly(scores: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        scores = tf.reshape(scores, in_layers)
-        return _among(bmus_by_score, [scores], norms, terms.bounds, terms.geometry)
-
-    if compiled_rows is None:
-        return plainly(scores_float32(rows32, terms))
-    compiled = functools.partial(
-        _compiled_among(terms.is_incomplete, terms.geometry, n_fused), norms, *terms.bounds[:-1]
-    )
-
-    def by_xla() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        if n_fused:
-            return compiled(rows32, terms.factors32, terms.bias32)
-        bias = tf.reshape(terms.bias32, in_layers[1:])
-        return compiled(tf.matmul(rows32, terms.factors32), bias)
-
-    return tf.cond(
-        tf.equal(tf.shape(rows)[0], compiled_rows),
-        by_xla,
-        lambda: plainly(scores_float32(rows32, terms)),
-    )
+    n_tile = n_tile or tile_rows(terms.codebook.shape[0], terms.codebook.shape[1])
+    if isinstance(rows, SparseRows):
+        return _nearest_sparse(rows, terms, k, n_tile)
+    graph = _nearest_graph(terms.kind, rows.values.dtype)
+    numbers = (tf.constant(n) for n in (k, n_tile, n_tile if is_compiled else 0))
+    return Nearest(*graph(*rows, *numbers, *terms.tensors()))
 
 
-def search_rows(
-    rows: tf.Tensor, norms: tf.Tensor, terms: Terms, *tiling: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Find the best-matching units of rows, which are exactly those of a float64 search.
+def tile_rows(n_units: int, n_features: int) -> int:
+    """Return the number of rows of a tile: a power of two."""
+    rows = min(max(TILE_SCORES // n_units, MIN_TILE_ROWS), MAX_TILE_ROWS)
+    rows = min(rows, max(MIN_TILE_ROWS, TILE_VALUES // n_features))
+    return int(2 ** (rows.bit_length() - 1))
 
-    Tile by tile, so that the scores of a tile stay in the cache. What is not clear of all tiles is
-    decided at once: in each tile it would take 0.1 to 0.5 ms, a tenth of the search.
 
-    Parameters
-    ----------
-    rows : Tensor of float32 or float64, shape (n, n_features)
-        In the frame; NaN where a value is missing.
-    norms : Tensor of float64, shape (n,)
-        Squared norms of the rows, over their known features.
-    terms : Terms
-    *tiling : three Tensors of int32, shape ()
-        Those of `Tiling`; none for a single tile, without a loop.
+def pays_to_prune(n_rows: int, codebook_shape: tuple[int, ...]) -> bool:
+    """Return True if a codebook on its grid is large enough for a search in blocks."""
+    *sides, n_features = codebook_shape
+    is_large = min(sides) >= MIN_PRUNED_SIDE and min(n_rows, int(np.prod(sides))) >= MIN_PRUNED
+    return is_large and n_features <= MAX_PRUNED_FEATURES
 
-    Returns
-    -------
-    bmus : Tensor of int32, shape (n,)
-    distances : Tensor of float64, shape (n,)
-        As `_search` has them, and without error where it was not clear.
-    """
-    if terms.layout.is_small:
-        return _search_small(rows, norms, terms)
 
-    def search(start: tf.Tensor, stop: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        return _search(rows[start:stop], norms[start:stop], terms, tiling[1])
+@traced_once
+def _nearest_graph(kind: Kind, dtype: tf.DType) -> tf.types.experimental.PolymorphicFunction:
+    def nearest_rows(
+        values: tf.Tensor,
+        norms: tf.Tensor,
+        k: tf.Tensor,
+        n_tile: tf.Tensor,
+        compiled_rows: tf.Tensor,
+        *tensors: tf.Tensor,
+    ) -> list[tf.Tensor]:
+        rows, terms = DenseRows(values, norms), Terms.of_tensors(kind, list(tensors))
 
-    if terms.blocks is not None:
-        bmus, lowest, is_clear = search_blocks(rows, norms, terms, tiling[1] > 0)
-        distances = _distances(norms, tf.cast(lowest, tf.float64), terms.geometry)
-    elif tiling:
-        dtypes = tf.int32, tf.float64, tf.bool
-        of_tiles = tile_by_tile(search, tf.shape(rows)[0], tiling[0], dtypes)
-        bmus, distances, is_clear = of_tiles
-    else:
-        bmus, distances, is_clear = _search(rows, norms, terms)
-    if is_absolute(terms.geometry):
-        return bmus, distances
-    unclear = tf.where(~is_clear)
-
-    few = unclear[:, 0]
-
-    def settle(few: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return _settled(tf.gather(rows, few), tf.gather(norms, few), terms)
-
-    def settle_all() -> tuple[tf.Tensor, tf.Tensor]:
-        if tiling:
-            units, apart = tile_by_tile(
-                lambda start, stop: settle(few[start:stop]),
-                tf.shape(few)[0],
-                tiling[0],
-                (tf.int32, tf.float64),
+        def by_tiles() -> list[tf.Tensor]:
+            return loop_tiles(
+                lambda start, stop: _search_tile(
+                    rows.slice(slice(start, stop)), terms, k, compiled_rows
+                ),
+                tf.shape(norms)[0],
+                n_tile,
+                _FOUND,
             )
-        else:
-            units, apart = settle(few)
-        return (
-            tf.tensor_scatter_nd_update(bmus, unclear, units),
-            tf.tensor_scatter_nd_update(distances, unclear, apart),
+
+        def by_blocks() -> list[tf.Tensor]:
+            units, score, is_clear = search_blocks(values, norms, terms, compiled_rows > 0)
+            return [units, _distances(norms, score, kind), is_clear]
+
+        found = tf.cond(tf.equal(k, 1), by_blocks, by_tiles) if kind.is_pruned else by_tiles()
+        return list(_resolve_unclear(rows, terms, k, n_tile, found))
+
+    signature = [tf.TensorSpec([None, None], dtype), VECTOR, *[_NUMBER] * 3, *Terms.specs(kind)]
+    return tf.function(nearest_rows, input_signature=signature, autograph=False)
+
+
+def nearest_in_graph(rows: DenseRows, terms: Terms) -> Nearest:
+    """Find the best-matching unit of each row of a single tile, within a graph."""
+    found = _search_tile(rows, terms, 1, tf.constant(0))
+    return _resolve_unclear(rows, terms, 1, tf.shape(rows.norms)[0], list(found))
+
+
+def _search_tile(
+    rows: DenseRows, terms: Terms, k: Number, compiled_rows: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Search a tile; return units (n, k), distances (n,) and whether these are certain (n,)."""
+    kind = terms.kind
+    if not kind.metric.is_product:
+        values = tf.cast(rows.values, tf.float64)
+        distances = elementwise_distances(values, terms.codebook, kind, compiled_rows)
+        noise = elementwise_noise(values, tf.reduce_min(distances, axis=1), terms)
+        return tuple(first_within_rounding(distances, noise, k))
+    factors32 = as_factors32(rows.values, kind)
+    margin = tf.cast(rounding_bound32(rows.norms, terms), tf.float32)
+
+    def plain() -> Lowest:
+        return _k_lowest(scores_float32(factors32, terms), margin, terms.bias32, k)
+
+    def compiled() -> Lowest:
+        return Lowest(
+            *compiled_graph()(tf.matmul(factors32, terms.factors32), terms.bias32, margin)
         )
 
-    return tf.cond(tf.size(unclear) > 0, settle_all, lambda: (bmus, distances))
+    is_compiled = tf.equal(tf.shape(rows.norms)[0], compiled_rows) & tf.equal(k, 1)
+    found = plain() if isinstance(k, int) else tf.cond(is_compiled, compiled, plain)
+    return found.units, _distances(rows.norms, found.score, kind), found.is_clear
 
 
-def _settled(rows: tf.Tensor, norms: tf.Tensor, terms: Terms) -> tuple[tf.Tensor, tf.Tensor]:
-    """Find the best-matching units of rows for which float32 scores are too close, and distances.
+def _k_lowest(scores: tf.Tensor, margin: tf.Tensor, bias32: tf.Tensor, k: Number) -> Lowest:
+    """Find the k lowest float32 scores (n, n_layers * n_lanes) of each row."""
+    in_layers = tf.concat([[-1], tf.shape(bias32)], axis=0)
 
-    They tell which units compete, and differences decide. Where more than a few compete, or
-    float32 cannot tell, float64 scores choose.
+    def find(scores: tf.Tensor) -> Lowest:
+        return lowest(tf.reshape(scores, in_layers), margin)
+
+    if isinstance(k, int):
+        return k_lowest(find, scores, k)
+    return tf.cond(tf.equal(k, 1), lambda: find(scores), lambda: k_lowest(find, scores, k))
+
+
+def _distances(norms: tf.Tensor, score: tf.Tensor, kind: Kind) -> tf.Tensor:
+    """Turn scores into distances."""
+    squared = norms + tf.cast(score, tf.float64)
+    squared = tf.where(squared < 0, tf.zeros([], tf.float64), squared)  # NaN stays
+    return squared / 2 if kind.metric.is_spherical else tf.sqrt(squared)
+
+
+def _resolve_unclear(
+    rows: DenseRows, terms: Terms, k: Number, n_tile: tf.Tensor, found: list[tf.Tensor]
+) -> Nearest:
+    """Resolve the rows that are not clear, of all tiles together."""
+    units, distances, is_clear = found
+    if not terms.kind.metric.is_product:
+        return Nearest(units, distances)
+    unclear = tf.where(~is_clear)
+
+    def of_tile(start: tf.Tensor, stop: tf.Tensor) -> Nearest:
+        index = unclear[start:stop, 0]
+        return resolve(DenseRows(*(tf.gather(part, index) for part in rows)), terms, k)
+
+    def resolved() -> Nearest:
+        again = loop_tiles(of_tile, tf.shape(unclear)[0], n_tile, _FOUND[:2])
+        return Nearest(
+            tf.tensor_scatter_nd_update(units, unclear, again[0]),
+            tf.tensor_scatter_nd_update(distances, unclear, again[1]),
+        )
+
+    return tf.cond(tf.size(unclear) > 0, resolved, lambda: Nearest(units, distances))
+
+
+def resolve(rows: DenseRows, terms: Terms, k: Number) -> Nearest:
+    """Find the k best-matching units of rows for which float32 scores are too close.
+
+    Scores choose candidates, and the distances of these, from differences, decide by the tie rule.
+    A difference from a sample that is far from the map is less exact than a score: there the
+    distance less the norm of the sample decides, which is half a score divided by the norm.
     """
-    rows32 = spread_out(tf.cast(rows, tf.float32), terms.is_incomplete)
-    pairs, are_few = competitors(scores_float32(rows32, terms), norms, terms)
-    pairs, lowest = tf.cond(
-        are_few,
-        lambda: (pairs, tf.zeros_like(norms)),  # none is far
-        lambda: _all_competitors(rows, norms, terms),
+    values, norms = rows
+    pairs, scores = _candidates(rows, terms, k)
+    row, unit = tf.unstack(pairs, axis=1)
+    length, is_far = tf.sqrt(norms), norms > tf.square(terms.far)
+    distances = tf.where(
+        tf.gather(is_far, row),
+        scores / (2 * tf.gather(length, row)),
+        tf.sqrt(_squared_differences(values, terms.codebook, row, unit)),
     )
-    bmus, squared = decide(pairs, lowest, rows, norms, terms)
-    return bmus, _of_squares(squared, terms.geometry)
+    noise = tf.where(
+        is_far,
+        rounding_bound(norms, terms, 2.0**-53) / (2 * length),
+        NOISE * (length + terms.extent),
+    )
+    infinite = tf.fill([tf.shape(norms)[0], terms.n_units], tf.constant(np.inf, tf.float64))
+    among_all = tf.tensor_scatter_nd_update(infinite, pairs, distances)
+    found = first_within_rounding(among_all, noise, k)
+    far_squared = tf.maximum(norms + 2 * length * found.score, 0)
+    squared = tf.where(is_far, far_squared, tf.square(found.score))
+    if terms.kind.metric.is_spherical:
+        return Nearest(found.units, squared / 2)
+    return Nearest(found.units, tf.sqrt(squared))
 
 
-def _search_small(rows: tf.Tensor, norms: tf.Tensor, terms: Terms) -> tuple[tf.Tensor, tf.Tensor]:
-    """Do as `_settled` for all of few rows, by float64 scores.
+def _candidates(rows: DenseRows, terms: Terms, k: Number) -> tuple[tf.Tensor, tf.Tensor]:
+    """Find the units that may be among the k closest: pairs (row, unit), and their scores.
 
-    These take less time than the operations that float32 scores need beside them.
+    Float32 scores choose them, and are not returned, where these leave a few close units for each
+    row; else float64 scores.
     """
-    bmus, squared = decide(*_all_competitors(rows, norms, terms), rows, norms, terms)
-    return bmus, _of_squares(squared, terms.geometry)
+    values, norms = rows
+
+    def within(scores: tf.Tensor, bound: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        limit = _kth_lowest(scores, k) + bound
+        return tf.where(scores <= limit[:, None]), limit
+
+    scores32 = scores_float32(as_factors32(values, terms.kind), terms)[:, : terms.n_units]
+    pairs, limit = within(tf.cast(scores32, tf.float64), rounding_bound32(norms, terms))
+    is_close = tf.math.is_finite(limit) & (norms <= tf.square(terms.far))
+    are_few = tf.shape(pairs)[0] <= MAX_CANDIDATES * k * tf.shape(norms)[0]
+
+    def by_float64() -> tuple[tf.Tensor, tf.Tensor]:
+        scores = scores_float64(values, terms)
+        pairs, _ = within(scores, rounding_bound(norms, terms, 2.0**-53))
+        return pairs, tf.gather_nd(scores, pairs)
+
+    return tf.cond(
+        tf.reduce_all(is_close) & are_few,
+        lambda: (pairs, tf.zeros_like(pairs[:, 0], tf.float64)),
+        by_float64,
+    )
 
 
-def _all_competitors(
-    rows: tf.Tensor, norms: tf.Tensor, terms: Terms
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Find `competitors_float64` of rows."""
-    scores = scores_float64(tf.cast(rows, tf.float64), terms)
-    return competitors_float64(scores, norms, terms)
+def _kth_lowest(scores: tf.Tensor, k: Number) -> tf.Tensor:
+    if isinstance(k, int) and k == 1:
+        return tf.reduce_min(scores, axis=1)
+    return -tf.math.top_k(-scores, k).values[:, -1]
+
+
+def _squared_differences(
+    values: tf.Tensor, codebook: tf.Tensor, row: tf.Tensor, unit: tf.Tensor
+) -> tf.Tensor:
+    """Compute the squared distances of pairs of a row and a unit from differences, in chunks."""
+
+    def of_chunk(start: tf.Tensor, stop: tf.Tensor) -> tuple[tf.Tensor]:
+        picked = tf.cast(tf.gather(values, row[start:stop]), tf.float64)
+        differences = picked - tf.gather(codebook, unit[start:stop])
+        return (tf.reduce_sum(tf.square(known_values(differences)), axis=1),)
+
+    n_chunk = tf.maximum(1, CANDIDATE_VALUES // tf.shape(codebook)[1])
+    (squared,) = loop_tiles(of_chunk, tf.shape(row)[0], n_chunk, (VECTOR,))
+    return squared
+
+
+def _nearest_sparse(rows: SparseRows, terms: Terms, k: int, n_tile: int) -> Nearest:
+    """Find the k best-matching units of sparse rows.
+
+    TensorFlow's CSR matrices cannot be arguments of a graph, so the loop over tiles is here. Rows
+    that are not clear are resolved as dense ones, some at a time.
+    """
+    n_rows, n_features = rows.matrix.shape
+    number, tensors = tf.constant(k), terms.tensors()
+    units, distances = np.empty((n_rows, k), np.int32), np.empty(n_rows)
+    for tile in row_slices(n_rows, n_tile):
+        part = rows.take(tile)
+        products = part.products(terms.factors32)
+        found = _sparse_tile_graph(terms.kind)(products, part.norms, number, *tensors)
+        units[tile], distances[tile] = found[0].numpy(), found[1].numpy()
+        unclear = tile.start + np.flatnonzero(~found[2].numpy())
+        for some in row_slices(len(unclear), max(1, SPARSE_VALUES // n_features)):
+            dense = rows.take(unclear[some]).dense()
+            again = _resolve_graph(terms.kind)(*dense, number, *tensors)
+            units[unclear[some]], distances[unclear[some]] = (part.numpy() for part in again)
+    return Nearest(units, distances)
+
+
+@traced_once
+def _sparse_tile_graph(kind: Kind) -> tf.types.experimental.PolymorphicFunction:
+    def search(
+        products: tf.Tensor, norms: tf.Tensor, k: tf.Tensor, *tensors: tf.Tensor
+    ) -> list[tf.Tensor]:
+        terms = Terms.of_tensors(kind, list(tensors))
+        margin = tf.cast(rounding_bound32(norms, terms), tf.float32)
+        scores = tf.nn.bias_add(products, tf.reshape(terms.bias32, [-1]))
+        found = _k_lowest(scores, margin, terms.bias32, k)
+        return [found.units, _distances(norms, found.score, kind), found.is_clear]
+
+    signature = [_MATRIX32, VECTOR, _NUMBER, *Terms.specs(kind)]
+    return tf.function(search, input_signature=signature, autograph=False)
+
+
+@traced_once
+def _resolve_graph(kind: Kind) -> tf.types.experimental.PolymorphicFunction:
+    def resolved(
+        values: tf.Tensor, norms: tf.Tensor, k: tf.Tensor, *tensors: tf.Tensor
+    ) -> list[tf.Tensor]:
+        return list(resolve(DenseRows(values, norms), Terms.of_tensors(kind, list(tensors)), k))
+
+    signature = [MATRIX, VECTOR, _NUMBER, *Terms.specs(kind)]
+    return tf.function(resolved, input_signature=signature, autograph=False)

@@ -2,132 +2,157 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
-# A mean direction shorter than this is what rounding left of directions that cancel out.
-_SHORTEST = 1e-12
+from sklearn_tfsom._map.neighborhood import Kernel, SeparableKernel
+from sklearn_tfsom._tf.runtime import traced_once
+from sklearn_tfsom._tf.scores import GRID_MATRIX, MATRIX, SCALAR, VECTOR
 
+# A mean direction shorter than this is what rounding leaves of directions that cancel out.
+_MIN_DIRECTION = 1e-12
 
-Smoother: TypeAlias = Callable[[tf.Tensor], tf.Tensor]
-
-
-def smoothers(firsts: tf.Tensor, seconds: tf.Tensor) -> Callable[[tf.Tensor | int], Smoother]:
-    """Prepare smoothing by a stack of kernels, all between the same two grids.
-
-    What follows from shapes is worked out once for all of them: within a loop over small epochs
-    each of these operations would take its 0.3 to 0.5 us, as long as the products do.
-
-    Parameters
-    ----------
-    firsts, seconds : Tensor
-        The parts of some `SeparableKernel` or `BlockKernel`, stacked.
-
-    Returns
-    -------
-    smoother : callable
-        ``smoother(n)(values)`` smooths values of shape (n_source_units, n_values) by kernel n,
-        to values of shape (n_units, n_values).
-    """
-    return _separable(firsts, seconds) if len(seconds.shape) == 5 else _by_blocks(firsts, seconds)
-
-
-def smoother(first: tf.Tensor, second: tf.Tensor) -> Smoother:
-    """Prepare smoothing by one kernel."""
-    return smoothers(first[None], second[None])(0)
-
-
-def _separable(rows: tf.Tensor, columns: tf.Tensor) -> Callable[[tf.Tensor | int], Smoother]:
-    """Smooth by `SeparableKernel`.
-
-    Row ``2 a + s`` of the source is the pair (a, s), s its parity; row ``2 b + t`` of the target
-    is (b, t). So all parities go in two batches of products.
-    """
-    n_kernels, n_rows, n_source_rows = tf.unstack(tf.shape(rows))
-    n_columns, n_source_columns = tf.unstack(tf.shape(columns)[3:], 2)
-    # Odd numbers of rows are filled up with a row of zeros.
-    extra, source_extra = n_rows % 2, n_source_rows % 2
-    filled, source_filled = n_rows + extra, n_source_rows + source_extra
-    rows = tf.pad(rows, [[0, 0], [0, extra], [0, source_extra]])
-    rows = tf.reshape(rows, [n_kernels, filled // 2, 2, source_filled])
-    rows = tf.transpose(rows, [0, 2, 1, 3])  # (., t, b, source_filled)
-    columns = columns[:, :, None]  # (., t, 1, s, n_columns, n_source_columns)
-    padding = tf.convert_to_tensor([[0, source_extra * n_source_columns], [0, 0]])
-    in_pairs = tf.stack([source_filled // 2, 2, n_source_columns, -1])
-    in_rows = tf.stack([2, source_filled, -1])
-    units, target = tf.stack([filled * n_columns, -1]), tf.stack([n_rows * n_columns, -1])
-
-    def by_kernel(n: tf.Tensor | int) -> Smoother:
-        def smooth(values: tf.Tensor) -> tf.Tensor:
-            values = tf.reshape(tf.pad(values, padding), in_pairs)
-            along = tf.matmul(tf.gather(columns, n), values)  # (t, a, s, n_columns, n_values)
-            smoothed = tf.matmul(tf.gather(rows, n), tf.reshape(along, in_rows))
-            smoothed = tf.transpose(smoothed, [1, 0, 2])  # (b, t, n_columns * n_values)
-            return tf.slice(tf.reshape(smoothed, units), [0, 0], target)
-
-        return smooth
-
-    return by_kernel
-
-
-def _by_blocks(kinds: tf.Tensor, blocks: tf.Tensor) -> Callable[[tf.Tensor | int], Smoother]:
-    """Smooth by `BlockKernel`, row by row."""
-    n_rows, n_columns = tf.shape(kinds)[1], tf.shape(blocks)[2]
-    on_grid, units = tf.stack([n_rows, n_columns, -1]), tf.stack([n_rows * n_columns, -1])
-
-    def by_kernel(n: tf.Tensor | int) -> Smoother:
-        def smooth(values: tf.Tensor) -> tf.Tensor:
-            values, kernel = tf.reshape(values, on_grid), blocks[n]
-
-            def row(sources: tf.Tensor) -> tf.Tensor:
-                return tf.reduce_sum(tf.matmul(tf.gather(kernel, sources), values), axis=0)
-
-            spec = tf.TensorSpec([None, None], tf.float64)
-            return tf.reshape(tf.map_fn(row, kinds[n], fn_output_signature=spec), units)
-
-        return smooth
-
-    return by_kernel
+_SHAPE = tf.TensorSpec([2], tf.int32)
 
 
 class Sphere(NamedTuple):
-    """Where unit vectors lie in the frame."""
+    """Place of the unit sphere in the scaled space, for metrics that compare directions."""
 
     center: tf.Tensor  # (n_features,) float64
     scale: tf.Tensor  # () float64
+
+
+def kernel_arrays(kernel: Kernel) -> tuple[NDArray, NDArray]:
+    """Return a kernel as two arrays for `smooth`.
+
+    Rows of a separable kernel are sorted by parity: row ``2 b + t`` of the target comes to (t, b).
+    Odd numbers of rows are filled with zeros.
+    """
+    if not isinstance(kernel, SeparableKernel):
+        return kernel.kinds, kernel.blocks
+    n_rows, n_source_rows = kernel.rows.shape
+    rows = np.pad(kernel.rows, [[0, n_rows % 2], [0, n_source_rows % 2]])
+    return rows.reshape(-1, 2, rows.shape[1]).transpose(1, 0, 2).copy(), kernel.columns
+
+
+def kernel_specs(is_separable: bool) -> list[tf.TensorSpec]:
+    """Return the specifications of `kernel_arrays`."""
+    if is_separable:
+        return [
+            tf.TensorSpec([2, None, None], tf.float64),
+            tf.TensorSpec([2, 2, None, None], tf.float64),
+        ]
+    return [tf.TensorSpec([None, None], tf.int32), GRID_MATRIX]
+
+
+def smooth(values: tf.Tensor, first: tf.Tensor, second: tf.Tensor, n_rows: tf.Tensor) -> tf.Tensor:
+    """Sum the values of all units, weighted by the neighborhood.
+
+    Parameters
+    ----------
+    values : Tensor of float64, shape (n_source_rows, n_source_columns, n_values)
+    first, second : Tensor
+        From `kernel_arrays`.
+    n_rows : Tensor of int32, shape ()
+        Number of rows of the target grid.
+
+    Returns
+    -------
+    smoothed : Tensor of float64, shape (n_rows, n_columns, n_values)
+    """
+    if second.shape.rank == 4:
+        return _smooth_separable(values, first, second, n_rows)
+
+    def smooth_row(kinds: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_sum(tf.matmul(tf.gather(second, kinds), values), axis=0)
+
+    spec = tf.TensorSpec([None, None], tf.float64)
+    return tf.map_fn(smooth_row, first, fn_output_signature=spec)
+
+
+def _smooth_separable(
+    values: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor, n_rows: tf.Tensor
+) -> tf.Tensor:
+    """Smooth along columns, then along rows, for all parities of both rows together."""
+    n_source_rows, n_source_columns, n_values = tf.unstack(tf.shape(values))
+    n_filled, n_columns = tf.shape(rows)[2], tf.shape(columns)[2]
+    filled = tf.pad(values, [[0, n_filled - n_source_rows], [0, 0], [0, 0]])
+    pairs = tf.reshape(filled, tf.stack([-1, 2, n_source_columns, n_values]))
+    along = tf.matmul(columns[:, None], pairs)  # (t, a, s, n_columns, n_values)
+    along = tf.reshape(along, tf.stack([2, n_filled, n_columns * n_values]))
+    smoothed = tf.transpose(tf.matmul(rows, along), [1, 0, 2])  # (b, t, n_columns * n_values)
+    return tf.reshape(smoothed, tf.stack([-1, n_columns, n_values]))[:n_rows]
 
 
 def update(
     codebook: tf.Tensor,
     sums: tf.Tensor,
     counts: tf.Tensor,
-    smooth: Smoother,
-    sphere: Sphere | None = None,
+    kernel: tuple[tf.Tensor, tf.Tensor],
+    sphere: Sphere | None,
+    source_shape: tf.Tensor | None = None,
 ) -> tf.Tensor:
-    """Move the code vectors: ``(H sums) / (H counts)``, unchanged where the denominator is 0.
+    """Move the code vectors to ``(H sums) / (H counts)``; they stay where the denominator is 0.
 
     On a sphere the result is moved to it, in the direction of the mean; a code vector stays where
     the directions around it cancel out.
+
+    Parameters
+    ----------
+    codebook : Tensor of float64, shape (n_rows, n_columns, n_features)
+    sums : Tensor of float64, shape (n_source_units, n_features)
+    counts : Tensor of float64, shape (n_source_units, 1) or (n_source_units, n_features)
+    kernel : pair of Tensor
+        From `kernel_arrays`.
+    sphere : Sphere or None
+    source_shape : Tensor of int32, shape (2,), default=None
+        Rows and columns of the grid of the statistics, by default those of the codebook.
     """
-    smoothed = smooth(tf.concat([sums, counts], axis=1))
-    numerator, denominator = tf.split(smoothed, [tf.shape(codebook)[1], -1], axis=1)
-    known = denominator != 0
-    moved = tf.where(known, numerator / tf.where(known, denominator, 1), codebook)
+    n_rows, n_columns, n_features = tf.unstack(tf.shape(codebook))
+    source_shape = tf.stack([n_rows, n_columns]) if source_shape is None else source_shape
+    statistics = tf.concat([sums, counts], axis=1)
+    statistics = tf.reshape(statistics, tf.concat([source_shape, [-1]], axis=0))
+    smoothed = smooth(statistics, *kernel, n_rows)
+    numerator, denominator = tf.split(smoothed, [n_features, -1], axis=2)
+    is_reached = denominator != 0
+    moved = tf.where(is_reached, numerator / tf.where(is_reached, denominator, 1), codebook)
     if sphere is None:
         return moved
     directions = moved / sphere.scale + sphere.center
-    length = tf.norm(directions, axis=1, keepdims=True)
-    has_direction = length > _SHORTEST
+    length = tf.norm(directions, axis=2, keepdims=True)
+    has_direction = length > _MIN_DIRECTION
     directions /= tf.where(has_direction, length, 1)
     return tf.where(has_direction, (directions - sphere.center) * sphere.scale, codebook)
 
 
-def kernel_signature(is_separable: bool) -> list[tf.TensorSpec]:
-    if is_separable:
-        return [
-            tf.TensorSpec([None, None], tf.float64),
-            tf.TensorSpec([2, 2, None, None], tf.float64),
-        ]
-    return [tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None, None, None], tf.float64)]
+def root_mean_square_move(codebook: tf.Tensor, former: tf.Tensor) -> tf.Tensor:
+    """Return the root mean square distance between code vectors before and after an update."""
+    squared = tf.reduce_sum(tf.math.squared_difference(codebook, former), axis=2)
+    return tf.sqrt(tf.reduce_mean(squared))
+
+
+@traced_once
+def update_graph(
+    is_separable: bool, is_spherical: bool
+) -> tf.types.experimental.PolymorphicFunction:
+    """Make the graph of `update`, which returns the codebook and its root mean square move."""
+
+    def updated(
+        codebook: tf.Tensor,
+        sums: tf.Tensor,
+        counts: tf.Tensor,
+        source_shape: tf.Tensor,
+        center: tf.Tensor,
+        scale: tf.Tensor,
+        *kernel: tf.Tensor,
+    ) -> list[tf.Tensor]:
+        sphere = Sphere(center, scale) if is_spherical else None
+        moved = update(codebook, sums, counts, kernel, sphere, source_shape)
+        return [moved, root_mean_square_move(moved, codebook)]
+
+    signature = [GRID_MATRIX, MATRIX, MATRIX, _SHAPE, VECTOR, SCALAR]
+    signature += kernel_specs(is_separable)
+    return tf.function(updated, input_signature=signature, autograph=False)

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sklearn_tfsom._data.samples import Samples, as_codebook, paired_distances
+from sklearn_tfsom._data.samples import Samples
+from sklearn_tfsom._distance import METRICS, as_codebook, paired_distances, squared_costs
 from sklearn_tfsom.metrics._reading import (
     check_radius,
     check_samples,
-    costs,
     distance_tiles,
     neighborhood_rows,
     row_tiles,
@@ -84,7 +84,7 @@ def distortion(
     for rows, distances in distance_tiles(estimator, samples):
         units, place = np.unique(bmus[rows, 0], return_inverse=True)
         h = rows_of(units)[place]
-        total += float(shares[rows] @ np.sum(h * costs(distances, samples.geometry), axis=1))
+        total += float(shares[rows] @ np.sum(h * squared_costs(distances, samples.metric), axis=1))
     return total
 
 
@@ -156,7 +156,7 @@ def heskes_energy(
     shares = weights / weights.sum()
     total = 0.0
     for rows, distances in distance_tiles(estimator, samples):
-        cost = costs(distances, samples.geometry)
+        cost = squared_costs(distances, samples.metric)
         energy = np.full(len(cost), np.inf)
         for block in blocks:
             h = rows_of(np.arange(n_units)[block]) if whole is None else whole
@@ -208,12 +208,12 @@ def explained_variance(
     True
     """
     samples, weights = check_samples(estimator, X, sample_weight)
-    distances = estimator._apart(samples, estimator._nearest(samples))
+    distances = estimator._distances_to(samples, estimator._nearest(samples))
     shares = weights / weights.sum()
-    left = float(shares @ costs(distances[:, 0], samples.geometry))
+    left = float(shares @ squared_costs(distances[:, 0], samples.metric))
     mean = _mean(samples, shares)
     total = sum(
-        float(shares[rows] @ _costs_of_mean(samples[rows], mean, estimator._metric, samples))
+        float(shares[rows] @ _costs_of_mean(samples[rows], mean, samples))
         for rows in samples.tiles()
     )
     # What rounding leaves of equal samples is no variance.
@@ -238,21 +238,19 @@ def _mean(samples: Samples, shares: NDArray[np.float64]) -> NDArray[np.float64]:
             sums += share @ np.where(is_known, tile, 0)
             known += share @ is_known
     mean = sums / np.where(known > 0, known, 1)  # where none is known, it is never looked at
-    return mean if samples.geometry != "spherical" else as_codebook(mean[None], "cosine")[0]
+    return as_codebook(mean[None], METRICS["cosine"])[0] if samples.metric.is_spherical else mean
 
 
-def _costs_of_mean(
-    tile: Any, mean: NDArray[np.float64], metric: str, samples: Samples
-) -> NDArray[np.float64]:
+def _costs_of_mean(tile: Any, mean: NDArray[np.float64], samples: Samples) -> NDArray[np.float64]:
     """Squared distances (n,) of samples to their mean, or what stands for them."""
     if samples.is_sparse:
         product = np.asarray(tile @ mean)
-        if samples.geometry == "spherical":
+        if samples.metric.is_spherical:
             return 1 - product
         squares = np.asarray(tile.multiply(tile).sum(axis=1), dtype=np.float64).ravel()
         return squares - 2 * product + mean @ mean
     tile = np.where(np.isnan(tile), mean, tile)
-    cost = costs(paired_distances(mean[None], tile, metric), samples.geometry)
-    if samples.geometry == "spherical":
+    cost = squared_costs(paired_distances(mean[None], tile, samples.metric), samples.metric)
+    if samples.metric.is_spherical:
         cost[~tile.any(axis=1)] = 1  # zeros have no direction
     return cost

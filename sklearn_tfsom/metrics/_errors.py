@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse.csgraph import dijkstra
 
-from sklearn_tfsom._data.samples import paired_distances
+from sklearn_tfsom._distance import paired_distances
 from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._validation import check_sample_weight
 from sklearn_tfsom.metrics._reading import (
@@ -16,6 +16,7 @@ from sklearn_tfsom.metrics._reading import (
     check_n_neighbors,
     graph,
     grid_edges,
+    metric_of,
     row_tiles,
 )
 
@@ -186,7 +187,7 @@ def _path_lengths(
     """Return the length of the shortest path between pairs of units (n, 2), along neighbors."""
     units, others = grid_edges(grid, n_neighbors)
     codebook = estimator.codebook_
-    gaps = paired_distances(codebook[units], codebook[others], estimator._metric)
+    gaps = paired_distances(codebook[units], codebook[others], metric_of(estimator))
     edges = graph(units, others, gaps, grid.n_units)
     # The way back is as long: each pair once, from the lower unit.
     first, last = bmus.min(axis=1), bmus.max(axis=1)

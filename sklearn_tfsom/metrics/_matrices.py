@@ -7,11 +7,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sklearn_tfsom._data.samples import paired_distances
+from sklearn_tfsom._distance import paired_distances
 from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._map.umatrix import u_heights
 from sklearn_tfsom._validation import BOOLEAN, check_sample_weight, choice
-from sklearn_tfsom.metrics._reading import check_argument, check_fitted_grid, check_n_neighbors
+from sklearn_tfsom.metrics._reading import (
+    check_argument,
+    check_fitted_grid,
+    check_n_neighbors,
+    metric_of,
+)
 
 
 def u_matrix(
@@ -137,7 +142,7 @@ def hit_histogram(
 
 def _gap(estimator: Any, units: NDArray, others: NDArray) -> NDArray[np.float64]:
     codebook = estimator.codebook_
-    return paired_distances(codebook[units], codebook[others], estimator._metric)
+    return paired_distances(codebook[units], codebook[others], metric_of(estimator))
 
 
 def _with_cells_between(

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sklearn_tfsom._data.samples import Samples
+from sklearn_tfsom._distance import all_distances
 from sklearn_tfsom._map.grid import Grid, grid_of
 from sklearn_tfsom.metrics._reading import (
     check_few,
     check_samples,
-    point_distances,
     row_tiles,
 )
 from sklearn_tfsom.metrics._ties import Ranks, ranks
@@ -338,10 +338,10 @@ def _pair_tiles(
     for tile in row_tiles(len(samples), _ARRAYS * len(samples)):
         rows = np.arange(len(samples))[tile]
         if not samples.is_sparse:
-            yield rows, point_distances(whole[tile], whole, samples.geometry)
+            yield rows, all_distances(whole[tile], whole, samples.metric)
             continue
         squared = norms[tile, None] + norms - 2 * (whole[tile] @ whole.T).toarray()
-        if samples.geometry == "spherical":
+        if samples.metric.is_spherical:
             squared[np.not_equal.outer(is_zero[tile], is_zero)] = 2
             yield rows, np.maximum(squared, 0) / 2
         else:

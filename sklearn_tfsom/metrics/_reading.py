@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import coo_array, csr_array
-from scipy.spatial.distance import cdist
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_tfsom._data.samples import Samples, row_slices
+from sklearn_tfsom._data.samples import Samples
+from sklearn_tfsom._data.tiles import row_slices
+from sklearn_tfsom._distance import Metric, metric_named
 from sklearn_tfsom._map.grid import Grid, grid_of
-from sklearn_tfsom._map.neighborhood import SeparableKernel, kernels
+from sklearn_tfsom._map.neighborhood import Kernels, SeparableKernel
 from sklearn_tfsom._plan import checked_neighborhood
 from sklearn_tfsom._validation import (
     InvalidParameterError,
@@ -29,8 +30,6 @@ _TILE_VALUES = 2**22
 
 # Neighborhoods below this are none.
 _NOTHING = 1e-200
-
-_CDIST_NAMES = {"euclidean": "euclidean", "manhattan": "cityblock", "chebyshev": "chebyshev"}
 
 
 def check_samples(
@@ -107,47 +106,16 @@ def distance_tiles(
         yield rows, estimator._distances(Samples(tile, metric, has_missing=samples.has_missing))
 
 
-def costs(distances: NDArray[np.float64], geometry: str) -> NDArray[np.float64]:
-    """Turn distances into what a mean minimizes, or what stands for it.
-
-    That is their square; between directions the distance ``1 - cos`` is half a squared one as it
-    is.
-    """
-    return distances if geometry == "spherical" else np.square(distances)
-
-
-def point_distances(rows: NDArray, others: NDArray, geometry: str) -> NDArray[np.float64]:
-    """Compute all distances between points, from their differences: equal points get equal ones.
-
-    Parameters
-    ----------
-    rows : ndarray of float64, shape (n_rows, n_features)
-    others : ndarray of float64, shape (n_others, n_features)
-        Both without missing values; directions where the geometry is spherical.
-    geometry : str
-
-    Returns
-    -------
-    distances : ndarray of float64, shape (n_rows, n_others)
-    """
-    if geometry != "spherical":
-        return cdist(rows, others, _CDIST_NAMES[geometry])
-    distances = cdist(rows, others, "sqeuclidean") / 2
-    # Zeros are no direction: as far from each as a code vector is from them.
-    distances[np.not_equal.outer(rows.any(axis=1), others.any(axis=1))] = 1
-    return distances
-
-
-def codebook_of(estimator: Any) -> tuple[NDArray[np.float64], str]:
-    """Return the codebook in float64, and its geometry."""
-    codebook = estimator.codebook_.astype(np.float64)
-    return codebook, Samples(codebook, estimator._metric).geometry
+def metric_of(estimator: Any) -> Metric:
+    """Return the metric of a fitted map."""
+    return metric_named(estimator._metric)
 
 
 def neighborhood_rows(estimator: Any, radius: float) -> Callable[[NDArray], NDArray[np.float64]]:
     """Return a function that gives rows of H: units (n,) to neighborhoods (n, n_units)."""
     grid = grid_of(estimator)
-    kernel = kernels(grid, checked_neighborhood(estimator, estimator._neighborhood))(radius)
+    neighborhood = checked_neighborhood(estimator, estimator._neighborhood)
+    kernel = Kernels(grid, neighborhood).kernel(radius)
     parity = np.arange(grid.n_rows) % 2
 
     def rows_of(units: NDArray) -> NDArray[np.float64]:

@@ -9,14 +9,14 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import dijkstra
 
+from sklearn_tfsom._distance import all_distances
 from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._validation import check_sample_weight
 from sklearn_tfsom.metrics._reading import (
     check_fitted_grid,
-    codebook_of,
     graph,
     grid_edges,
-    point_distances,
+    metric_of,
     row_tiles,
 )
 from sklearn_tfsom.metrics._ties import tie_means
@@ -69,11 +69,11 @@ def topographic_product(estimator: Any) -> float:
     True
     """
     grid = check_fitted_grid(estimator)
-    codebook, geometry = codebook_of(estimator)
+    codebook = estimator.codebook_.astype(np.float64)
     units = np.arange(grid.n_units)
     total, n_terms = 0.0, 0
     for tile in row_tiles(grid.n_units, grid.n_units):
-        in_data = point_distances(codebook[tile], codebook, geometry)
+        in_data = all_distances(codebook[tile], codebook, metric_of(estimator))
         on_grid = np.sqrt(grid.squared_distances(units[tile, None], units))
         is_other = in_data > 0
         is_other[np.arange(len(in_data)), units[tile]] = False

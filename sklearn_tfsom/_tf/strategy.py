@@ -1,4 +1,4 @@
-"""The workers and devices of the ambient `tf.distribute` strategy."""
+"""Workers and devices of the `tf.distribute` strategy in whose scope `fit` is called."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
-from sklearn_tfsom._data.workers import ALONE, Workers
+from sklearn_tfsom._data.pieces import ALONE, Workers
 
-# Seconds to wait for the other workers: at first, where they may still be reading their data, and
-# later, when all are at work. Death and a process that stands still are noticed sooner, by
-# TensorFlow; this is for one that lives on and does not come.
+# Seconds to wait for the other workers: at first, while they may still be reading their data, and
+# later. TensorFlow notices sooner that a worker has died; this is for one that lives on and does
+# not reach the all-reduce.
 _FIRST_WAIT = 600
 _WAIT = 50
 
-_GONE = (
+_WORKER_ERRORS = (
     tf.errors.UnavailableError,
     tf.errors.AbortedError,
     tf.errors.CancelledError,
@@ -34,13 +34,13 @@ def ambient_workers() -> Workers:
     Raises
     ------
     ValueError
-        Where the strategy is of a kind that this package cannot train with.
+        If this package cannot train with a strategy of this kind.
     """
     if not tf.distribute.has_strategy():
         return ALONE
     strategy = tf.distribute.get_strategy()
     if isinstance(strategy, tf.distribute.OneDeviceStrategy):
-        return ALONE  # its scope has chosen the device
+        return ALONE  # its scope chooses the device
     if not isinstance(
         strategy, tf.distribute.MirroredStrategy | tf.distribute.MultiWorkerMirroredStrategy
     ):
@@ -63,12 +63,12 @@ class StrategyWorkers(Workers):
         self._longest, self._since = 0.0, math.inf
 
     def sum(self, values: ArrayLike) -> NDArray[np.float64]:
-        """Sum up arrays of one shape over all workers; each gets the same bits.
+        """Sum arrays of one shape over all workers; each gets the same bits.
 
         Raises
         ------
         RuntimeError
-            Where a worker is gone, or does not come.
+            If a worker failed, or does not reach the all-reduce.
         """
         values = np.asarray(values, dtype=np.float64)
         if not self.are_several:
@@ -77,7 +77,7 @@ class StrategyWorkers(Workers):
         if math.isinf(self._since):
             wait = _FIRST_WAIT
         else:
-            # Where a worker computes for long between two sums, the others may for longer.
+            # If this worker computes long between two sums, others may take longer.
             self._longest = max(self._longest, began - self._since)
             wait = _WAIT
             while wait < _WAIT / 2 + 2 * self._longest:
@@ -85,11 +85,11 @@ class StrategyWorkers(Workers):
         try:
             total = _sum_graph(self._strategy, wait)(tf.constant(values.ravel()))
             summed = total.numpy().reshape(values.shape)
-        except _GONE as error:
+        except _WORKER_ERRORS as error:
             raise RuntimeError(
-                "A worker of this fit is gone, or has not come to where all add up what they have "
-                f"found (within {wait} s). TensorFlow cannot go on with those that are left: "
-                "start all workers again. With checkpoint_dir, training goes on where it was."
+                f"A worker of this fit failed, or did not reach the all-reduce within {wait} s. "
+                "TensorFlow cannot continue with the workers that are left. Start all workers "
+                "again; with checkpoint_dir training continues where it was."
             ) from error
         self._since = time.monotonic()
         return summed
@@ -99,7 +99,7 @@ _graphs: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
 def _sum_graph(strategy: tf.distribute.Strategy, wait: int) -> tf.types.experimental.Callable:
-    """Return the graph that sums a vector up over all workers, one for each strategy and wait."""
+    """Return the graph that sums a vector over all workers, one for each strategy and wait."""
     graphs = _graphs.setdefault(strategy, {})
     if wait not in graphs:
         graphs[wait] = _make_sum_graph(weakref.proxy(strategy), wait)
@@ -114,10 +114,10 @@ def _make_sum_graph(
 
     def of_replica(values: tf.Tensor) -> tf.Tensor:
         context = tf.distribute.get_replica_context()
-        # The first device of a worker brings its vector in, the others zeros.
+        # The first device of a worker contributes its vector, the others zeros.
         is_first = tf.equal(context.replica_id_in_sync_group % n_devices, 0)
-        brought = tf.where(is_first, values, tf.zeros_like(values))
-        return context.all_reduce(tf.distribute.ReduceOp.SUM, brought, options)
+        contributed = tf.where(is_first, values, tf.zeros_like(values))
+        return context.all_reduce(tf.distribute.ReduceOp.SUM, contributed, options)
 
     def total(values: tf.Tensor) -> tf.Tensor:
         return strategy.experimental_local_results(strategy.run(of_replica, args=(values,)))[0]

@@ -1,0 +1,307 @@
+"""The samples of a fit in pieces: the one way to compute anything from them.
+
+Statistics add. So everything that `fit` needs of the samples is ``pieces.reduce(function, ...)``:
+a function of one piece, applied to every piece, and its results combined. Pieces are tiles of an
+array, a memory map or a CSR matrix here, and the samples of several workers; an engine like Dask
+can implement the same method over its partitions.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sklearn_tfsom._data.samples import Samples
+from sklearn_tfsom._data.tiles import map_tiles
+
+# Combines two results; addition unless said otherwise.
+Combine = Callable[[Any, Any], Any]
+
+# Values of a piece: small enough to be worked on in several threads.
+_PIECE_VALUES, _MAX_THREADED_VALUES = 2**18, 2**20
+
+
+class Piece(NamedTuple):
+    """Some of the samples with their weights."""
+
+    samples: Samples
+    sample_weight: NDArray[np.float64]  # (n_samples,)
+
+
+class Workers:
+    """The processes that fit one map: this one alone. `_tf.strategy` has those of a strategy.
+
+    Attributes
+    ----------
+    n_workers : int
+    index : int
+        Which of them this is.
+    devices : tuple of str
+        Names of the devices that share the samples of this one; empty if there is nothing to
+        share.
+    """
+
+    n_workers: int = 1
+    index: int = 0
+    devices: tuple[str, ...] = ()
+
+    @property
+    def are_several(self) -> bool:
+        """Whether there are others."""
+        return self.n_workers > 1
+
+    def sum(self, values: ArrayLike) -> NDArray[np.float64]:
+        """Sum arrays of one shape over all workers; each gets the same bits."""
+        return np.asarray(values, dtype=np.float64)
+
+    def gather(self, values: ArrayLike) -> NDArray[np.float64]:
+        """Stack the arrays of all workers, of one shape: (n_workers, ...)."""
+        values = np.asarray(values, dtype=np.float64)
+        each = np.zeros((self.n_workers, *values.shape))
+        each[self.index] = values
+        return self.sum(each)
+
+    def from_first(self, values: ArrayLike) -> NDArray[np.float64]:
+        """Return the array of the first worker; those of the others only give the shape.
+
+        What every worker computes for itself could differ by rounding where machines do.
+        """
+        values = np.asarray(values, dtype=np.float64)
+        return self.sum(values if self.index == 0 else np.zeros_like(values))
+
+    def any(self, flag: bool) -> bool:
+        """Return True if a flag is set on a worker."""
+        return bool(self.sum(float(flag)) > 0)
+
+    @contextlib.contextmanager
+    def raising_together(self) -> Iterator[None]:
+        """Make all workers raise where one does, instead of waiting for it.
+
+        Raises
+        ------
+        ValueError
+            On workers that have no error of their own.
+        """
+        try:
+            yield
+        except Exception:
+            self.any(True)
+            raise
+        if self.any(False):
+            raise ValueError(
+                "Another worker of this fit refused its parameters or its samples. See the error "
+                "that it raised."
+            )
+
+    def check_same(self, facts: Mapping[str, float]) -> None:
+        """Check that numbers are the same on all workers.
+
+        Raises
+        ------
+        ValueError
+            If they are not.
+        """
+        each = self.gather(list(facts.values()))
+        for name, values in zip(facts, each.T, strict=True):
+            if np.ptp(values):
+                raise ValueError(f"All workers of a fit must have the same {name}.")
+
+
+ALONE = Workers()
+
+
+class Pieces:
+    """The samples of a fit, of this process or of several workers.
+
+    Parameters
+    ----------
+    samples : Samples
+        Those of this worker; there may be none.
+    sample_weight : ndarray of float64, shape (n_samples,)
+    workers : Workers, default=ALONE
+    """
+
+    def __init__(
+        self, samples: Samples, sample_weight: NDArray[np.float64], workers: Workers = ALONE
+    ) -> None:
+        self.samples, self.sample_weight, self.workers = samples, sample_weight, workers
+
+    def reduce(
+        self,
+        function: Callable[..., Any],
+        *arguments: Any,
+        combine: Combine = np.add,
+        rows: NDArray | None = None,
+        piece_values: int = _PIECE_VALUES,
+    ) -> Any:
+        """Apply a function to each piece and combine the results.
+
+        Parameters
+        ----------
+        function : callable
+            ``function(piece, *arguments)`` returns an array or a tuple of arrays, whose shapes are
+            the same for all pieces, also for an empty one. A function of a module: it and its
+            arguments can be pickled.
+        *arguments
+        combine : callable, default=np.add
+            Combines two arrays of one shape into one; associative.
+        rows : ndarray of shape (n_samples,), default=None
+            One value for each sample, from `reduce_with_rows`. The function gets those of its
+            piece as its second argument.
+        piece_values : int, default=2**18
+            Values of a piece, about. Pieces of up to 2**20 values are worked on in several
+            threads; larger ones one after the other, by functions with threads of their own.
+
+        Returns
+        -------
+        result : ndarray of float64 or tuple of them
+        """
+
+        def of_tile(tile: slice) -> Any:
+            own = () if rows is None else (rows[tile],)
+            return function(self._piece(tile), *own, *arguments)
+
+        results = self._map(of_tile, piece_values)
+        return self.combine(
+            functools.reduce(lambda a, b: _combined(combine, a, b), results), combine
+        )
+
+    def reduce_with_rows(
+        self, function: Callable[..., Any], *arguments: Any, piece_values: int = _PIECE_VALUES
+    ) -> tuple[Any, NDArray]:
+        """Apply a function to each piece, add up the results, and keep a value for each sample.
+
+        Parameters
+        ----------
+        function : callable
+            ``function(piece, *arguments)`` returns a tuple of arrays as in `reduce`, and an array
+            with one value for each sample of the piece.
+        *arguments
+        piece_values : int, default=2**18
+
+        Returns
+        -------
+        result : tuple of ndarray of float64
+        rows : ndarray of shape (n_samples,)
+            Values for the samples of this worker, where they are.
+        """
+        kept: list[NDArray] = []
+
+        def added(total: Any, found: tuple[Any, NDArray]) -> Any:
+            kept.append(found[1])
+            return found[0] if total is None else _combined(np.add, total, found[0])
+
+        found = self._map(lambda tile: function(self._piece(tile), *arguments), piece_values)
+        result = functools.reduce(added, found, None)
+        return self.combine(result), np.concatenate(kept)
+
+    def _map(self, function: Callable[[slice], Any], piece_values: int) -> Iterator[Any]:
+        tiles = self.samples.tiles(piece_values) or [slice(0, 0)]
+        if piece_values <= _MAX_THREADED_VALUES:
+            return map_tiles(function, tiles)
+        return map(function, tiles)
+
+    def select(
+        self, function: Callable[..., Any], *arguments: Any
+    ) -> tuple[Pieces, NDArray[np.float64]]:
+        """Return the samples that a function chooses; those of equal keys become one.
+
+        Parameters
+        ----------
+        function : callable
+            ``function(piece, *arguments)`` returns the chosen rows of a piece, and an array of
+            keys with one row for each; the first key tells which samples are equal.
+        *arguments
+
+        Returns
+        -------
+        pieces : Pieces
+            The chosen samples, each with the weight of all that are equal to it.
+        keys : ndarray of float64, shape (n_chosen, n_keys)
+        """
+        tiles = self.samples.tiles(_PIECE_VALUES) or [slice(0, 0)]
+        chosen = list(map_tiles(lambda tile: function(self._piece(tile), *arguments), tiles))
+        rows = np.concatenate(
+            [tile.start + rows for tile, (rows, _) in zip(tiles, chosen, strict=True)]
+        )
+        keys = np.concatenate([keys for _, keys in chosen])
+        _, first, group = np.unique(keys[:, 0], return_index=True, return_inverse=True)
+        weights = np.bincount(group, self.sample_weight[rows], minlength=len(first))
+        in_order = np.argsort(first)  # that of the samples
+        first = first[in_order]
+        selected = self.samples.take(rows[first])
+        return Pieces(selected, weights[in_order].astype(np.float64), self.workers), keys[first]
+
+    def combine(self, result: Any, combine: Combine = np.add) -> Any:
+        """Combine results of all workers, each of which has one."""
+        if not self.workers.are_several:
+            return result
+        parts = result if isinstance(result, tuple) else (result,)
+        flat = np.concatenate([np.ravel(part).astype(np.float64) for part in parts])
+        if combine is np.add:
+            flat = self.workers.sum(flat)
+        else:
+            flat = functools.reduce(combine, self.workers.gather(flat))
+        ends = np.cumsum([np.size(part) for part in parts])
+        shaped = [
+            values.reshape(np.shape(part))
+            for values, part in zip(np.split(flat, ends[:-1]), parts, strict=True)
+        ]
+        return _as_tuple(result, shaped) if isinstance(result, tuple) else shaped[0]
+
+    def concatenate(self, values: NDArray[np.float64]) -> tuple[NDArray[np.float64], slice]:
+        """Append one number for each sample to those of the other workers.
+
+        Returns
+        -------
+        joined : ndarray of float64
+        own : slice
+            Where those of this worker are.
+        """
+        lengths = self.workers.gather(len(values)).astype(np.int64)
+        start = int(lengths[: self.workers.index].sum())
+        own = slice(start, start + len(values))
+        if not self.workers.are_several:
+            return values, own
+        joined = np.zeros(lengths.sum())
+        joined[own] = values
+        return self.workers.sum(joined), own
+
+    @functools.cached_property
+    def total_weight(self) -> float:
+        """Weight of all samples."""
+        return float(self.workers.sum(self.sample_weight.sum()))
+
+    @functools.cached_property
+    def n_samples(self) -> int:
+        """Number of all samples."""
+        return int(self.workers.sum(len(self.samples)))
+
+    @property
+    def own(self) -> Pieces:
+        """The samples of this worker, as if it were alone."""
+        return Pieces(self.samples, self.sample_weight)
+
+    def take(self, rows: NDArray[np.int64] | slice) -> Pieces:
+        """Return some of the samples of this worker."""
+        return Pieces(self.samples.take(rows), self.sample_weight[rows], self.workers)
+
+    def _piece(self, rows: slice) -> Piece:
+        return Piece(self.samples.take(rows), self.sample_weight[rows])
+
+
+def _combined(combine: Combine, first: Any, second: Any) -> Any:
+    if isinstance(first, tuple):
+        parts = [combine(a, b) for a, b in zip(first, second, strict=True)]
+        return _as_tuple(first, parts)
+    return combine(first, second)
+
+
+def _as_tuple(like: tuple, parts: list) -> tuple:
+    """Return parts as a tuple of the same type."""
+    return type(like)(*parts) if hasattr(like, "_fields") else tuple(parts)

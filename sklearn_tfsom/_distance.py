@@ -1,0 +1,291 @@
+"""Distances between samples and code vectors: one row of the table `METRICS` for each metric.
+
+There are two kinds of metrics. A *product* metric is a function of the squared Euclidean distance
+``|x|^2 + |w|^2 - 2 x.w``, so that distances come from a matrix product. An *elementwise* metric is
+the sum or the maximum over the features of a term of ``x_i`` and ``w_i``. Everything that depends
+on the metric is derived from its row: parameter checks, error messages, scaling, search and the
+Keras export. To add an elementwise metric, add a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+from numpy.typing import ArrayLike, NDArray
+from scipy.spatial.distance import cdist
+
+# A function of an array library (NumPy, TensorFlow or keras.ops) and arrays of that library. The
+# names that these libraries share are abs, maximum, square, sqrt and where.
+Formula = Callable[..., Any]
+
+
+def _absolute(xp: Any, x: Any) -> Any:
+    return xp.abs(x)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A distance and what follows from it.
+
+    Parameters
+    ----------
+    name : str
+    formula : str
+        For the documentation.
+    scipy_name : str
+        Name of the metric for `scipy.spatial.distance.cdist`.
+    reduction : {"product", "sum", "max"}
+        How the distance is computed: from a matrix product, or as the sum or the maximum over the
+        features of `term`.
+    term : callable, default=None
+        ``term(xp, x, w)`` for an elementwise metric, with an array library `xp`; 0 where x = w.
+    magnitude : callable, default=abs
+        ``magnitude(xp, x)`` bounds the change of the term if x changes by one part of itself.
+    direction : callable, default=None
+        Maps dense rows to what their direction is taken of. Samples and code vectors are then unit
+        vectors, and the distance is ``1 - cos``, half the squared distance of these.
+    allows_missing, allows_sparse : bool, default=False
+        Whether samples may have missing values, and may be a sparse matrix.
+    degree : int, default=1
+        Data times s have distances times s to the power of this.
+    is_translation_invariant : bool, default=True
+        Whether a shift of samples and code vectors leaves distances as they are.
+    min_features : int, default=1
+        Fewest features that can be compared.
+    """
+
+    name: str
+    formula: str
+    scipy_name: str
+    reduction: str
+    term: Formula | None = None
+    magnitude: Formula = _absolute
+    direction: Callable[[NDArray], NDArray] | None = None
+    allows_missing: bool = False
+    allows_sparse: bool = False
+    degree: int = 1
+    is_translation_invariant: bool = True
+    min_features: int = 1
+
+    @property
+    def is_product(self) -> bool:
+        """Whether distances come from a matrix product."""
+        return self.reduction == "product"
+
+    @property
+    def is_spherical(self) -> bool:
+        """Whether samples and code vectors are unit vectors, compared by the cosine."""
+        return self.direction is not None
+
+    @property
+    def has_data_units(self) -> bool:
+        """Whether distances are in the units of the data."""
+        return self.degree == 1 and not self.is_spherical
+
+    @property
+    def scaling_degree(self) -> int:
+        """Power of the scale of the search space by which distances there are larger.
+
+        Unit vectors are shifted and scaled too, and ``1 - cos`` is half a squared distance.
+        """
+        return 2 if self.is_spherical else self.degree
+
+    def total(self, terms: NDArray, axis: int = -1) -> NDArray:
+        """Reduce the terms of an elementwise metric over the features."""
+        return terms.sum(axis=axis) if self.reduction == "sum" else terms.max(axis=axis)
+
+
+def _absolute_difference(xp: Any, x: Any, w: Any) -> Any:
+    return xp.abs(x - w)
+
+
+def _same(rows: NDArray) -> NDArray:
+    return rows
+
+
+def _less_own_mean(rows: NDArray) -> NDArray:
+    rows = rows - rows.mean(axis=1, dtype=np.float64).astype(rows.dtype)[:, None]
+    # Rounding leaves no exact zeros of equal values.
+    rows[np.abs(rows).max(axis=1) <= 4 * np.finfo(rows.dtype).eps] = 0
+    return rows
+
+
+METRICS = {
+    metric.name: metric
+    for metric in (
+        Metric(
+            "euclidean",
+            "|x - w|",
+            "euclidean",
+            "product",
+            allows_missing=True,
+            allows_sparse=True,
+        ),
+        Metric(
+            "cosine",
+            "1 - cos(x, w)",
+            "cosine",
+            "product",
+            direction=_same,
+            allows_sparse=True,
+            degree=0,
+        ),
+        Metric(
+            "correlation",
+            "1 - cos(x - mean(x), w - mean(w))",
+            "correlation",
+            "product",
+            direction=_less_own_mean,
+            degree=0,
+            min_features=2,
+        ),
+        Metric(
+            "manhattan",
+            "sum_i |x_i - w_i|",
+            "cityblock",
+            "sum",
+            term=_absolute_difference,
+            allows_missing=True,
+        ),
+        Metric(
+            "chebyshev",
+            "max_i |x_i - w_i|",
+            "chebyshev",
+            "max",
+            term=_absolute_difference,
+            allows_missing=True,
+        ),
+    )
+}
+
+
+def metric_named(name: str) -> Metric:
+    """Return the row of a metric.
+
+    Raises
+    ------
+    ValueError
+        If there is no metric of this name.
+    """
+    if name not in METRICS:
+        raise ValueError(f"metric must be one of {', '.join(map(repr, METRICS))}. Got {name!r}.")
+    return METRICS[name]
+
+
+def names_where(condition: Callable[[Metric], bool]) -> str:
+    """Return the names of the metrics that meet a condition, quoted, for an error message."""
+    return ", ".join(repr(metric.name) for metric in METRICS.values() if condition(metric))
+
+
+def paired_distances(
+    rows: NDArray, others: NDArray, metric: Metric, known: NDArray[np.bool_] | None = None
+) -> NDArray[np.float64]:
+    """Compute the distance of each row of one array to the same row of the other.
+
+    Parameters
+    ----------
+    rows, others : ndarray of shapes that broadcast to (n, n_features)
+        Unit vectors where the metric is spherical.
+    metric : Metric
+    known : ndarray of bool, shape (n, n_features), default=None
+        The features that count; all by default.
+
+    Returns
+    -------
+    distances : ndarray of float64, shape (n,)
+    """
+    rows = rows.astype(np.float64, copy=False)
+    if metric.term is None:
+        terms = rows - others
+    else:
+        terms = metric.term(np, rows, others)
+    if known is not None:
+        np.copyto(terms, 0, where=~known)
+    if not metric.is_product:
+        return metric.total(terms)
+    squared = np.einsum("ij,ij->i", terms, terms)
+    return squared / 2 if metric.is_spherical else np.sqrt(squared)
+
+
+def all_distances(rows: NDArray, others: NDArray, metric: Metric) -> NDArray[np.float64]:
+    """Compute all distances between two sets of points from their differences.
+
+    Parameters
+    ----------
+    rows : ndarray of float64, shape (n_rows, n_features)
+    others : ndarray of float64, shape (n_others, n_features)
+        Both without missing values; unit vectors or zeros where the metric is spherical.
+    metric : Metric
+
+    Returns
+    -------
+    distances : ndarray of float64, shape (n_rows, n_others)
+        Exactly 0 between equal points.
+    """
+    if not metric.is_spherical:
+        return cdist(rows, others, metric.scipy_name)
+    distances = cdist(rows, others, "sqeuclidean") / 2
+    # A zero row has no direction: its distance to every unit vector is 1.
+    distances[np.not_equal.outer(rows.any(axis=1), others.any(axis=1))] = 1
+    return distances
+
+
+def squared_costs(distances: NDArray[np.float64], metric: Metric) -> NDArray[np.float64]:
+    """Return squared distances; ``1 - cos`` is half a squared distance already."""
+    return distances if metric.is_spherical else np.square(distances)
+
+
+def is_zero(rows: Any) -> NDArray[np.bool_]:
+    """Return for each row, dense or CSR, whether it holds zeros only."""
+    if scipy.sparse.issparse(rows):
+        return np.bincount(stored_rows(rows), rows.data != 0, minlength=rows.shape[0]) == 0
+    return ~rows.any(axis=1)
+
+
+def as_directions(rows: Any, metric: Metric) -> Any:
+    """Return unit vectors in the directions that a spherical metric compares.
+
+    Rows without a direction (of zeros, or of equal values under "correlation") become zeros.
+
+    Parameters
+    ----------
+    rows : ndarray or CSR matrix of float32 or float64, shape (n, n_features)
+    metric : Metric
+
+    Returns
+    -------
+    rows : ndarray or CSR matrix, shape (n, n_features)
+        Of the same dtype; new.
+    """
+    assert metric.direction is not None
+    if scipy.sparse.issparse(rows):
+        unit, each = rows.copy(), stored_rows(rows)
+        largest = np.zeros(rows.shape[0])
+        np.maximum.at(largest, each, np.abs(rows.data))
+        values = rows.data / np.where(largest > 0, largest, 1)[each]
+        length = np.sqrt(np.bincount(each, values**2, minlength=len(largest)))
+        unit.data = (values / np.where(length > 0, length, 1)[each]).astype(rows.dtype)
+        return unit
+    unit = np.array(rows, order="C")
+    # Divide by the largest value first: then no square and no sum overflows.
+    largest = np.maximum(unit.max(axis=1), -unit.min(axis=1))[:, None]
+    unit /= np.where(largest > 0, largest, 1)
+    unit = metric.direction(unit)
+    length = np.sqrt(np.einsum("ij,ij->i", unit, unit, dtype=np.float64))[:, None]
+    unit /= np.where(length > 0, length, 1).astype(unit.dtype)
+    return unit
+
+
+def as_codebook(values: ArrayLike, metric: Metric) -> NDArray[np.float64]:
+    """Return code vectors in float64, as unit vectors where the metric is spherical."""
+    codebook = np.array(values, dtype=np.float64)
+    return as_directions(codebook, metric) if metric.is_spherical else codebook
+
+
+def stored_rows(matrix: Any) -> NDArray[np.int64]:
+    """Return the row of each stored value of a CSR matrix."""
+    return np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))

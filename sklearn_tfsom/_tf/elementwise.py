@@ -1,0 +1,86 @@
+"""Distances that no product gives: sums and maxima of a term of each feature."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from sklearn_tfsom._distance import Metric
+from sklearn_tfsom._tf.runtime import traced_once
+from sklearn_tfsom._tf.scores import MATRIX, Kind, Terms, known_values
+from sklearn_tfsom._tf.ties import NOISE
+from sklearn_tfsom._tf.tuning import FEATURES_PER_STEP
+
+
+def elementwise_distances(
+    values: tf.Tensor, codebook: tf.Tensor, kind: Kind, compiled_rows: tf.Tensor
+) -> tf.Tensor:
+    """Compute the distances of rows to all units, feature by feature.
+
+    Memory is bounded by the distances themselves: no difference is kept.
+
+    Parameters
+    ----------
+    values : Tensor of float64, shape (n, n_features)
+    codebook : Tensor of float64, shape (n_units, n_features)
+    kind : Kind
+    compiled_rows : Tensor of int32, shape ()
+        XLA compiles the loop for tiles of this many rows; 0 for none.
+
+    Returns
+    -------
+    distances : Tensor of float64, shape (n, n_units)
+    """
+    graph, compiled = (_graph(kind, is_compiled) for is_compiled in (False, True))
+    return tf.cond(
+        tf.equal(tf.shape(values)[0], compiled_rows),
+        lambda: compiled(values, codebook),
+        lambda: graph(values, codebook),
+    )
+
+
+def elementwise_noise(values: tf.Tensor, lowest: tf.Tensor, terms: Terms) -> tf.Tensor:
+    """Bound how rounding may change a distance: of the points, and of a sum of n terms, (n,)."""
+    metric = terms.kind.metric
+    sizes = metric.magnitude(tf, known_values(values))
+    if metric.reduction == "max":
+        return NOISE * (tf.reduce_max(sizes, axis=1) + terms.extent)
+    n_features = tf.cast(tf.shape(values)[1], tf.float64)
+    points = NOISE * (tf.reduce_sum(sizes, axis=1) + terms.extent)
+    return points + n_features * np.finfo(np.float64).eps * lowest
+
+
+@traced_once
+def _graph(kind: Kind, is_compiled: bool) -> tf.types.experimental.PolymorphicFunction:
+    metric = kind.metric
+
+    def distances(rows: tf.Tensor, codebook: tf.Tensor) -> tf.Tensor:
+        n_rows, n_features = tf.unstack(tf.shape(rows))
+        n_units = tf.shape(codebook)[0]
+        padding = [[0, -n_features % FEATURES_PER_STEP], [0, 0]]  # where terms are 0
+        shape = [-1, FEATURES_PER_STEP]
+        x = tf.reshape(tf.pad(tf.transpose(rows), padding), [*shape, n_rows])
+        w = tf.reshape(tf.pad(tf.transpose(codebook), padding), [*shape, n_units])
+
+        def add_features(step: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            for place in range(FEATURES_PER_STEP):
+                term = _term(metric, x[step, place][:, None], w[step, place])
+                term = known_values(term) if kind.has_missing else term
+                total = total + term if metric.reduction == "sum" else tf.maximum(total, term)
+            return step + 1, total
+
+        return tf.while_loop(
+            lambda step, _: step < tf.shape(x)[0],
+            add_features,
+            (tf.constant(0), tf.zeros([n_rows, n_units], tf.float64)),
+            shape_invariants=(tf.TensorShape([]), tf.TensorShape([None, None])),
+        )[1]
+
+    return tf.function(
+        distances, input_signature=[MATRIX, MATRIX], jit_compile=is_compiled, autograph=False
+    )
+
+
+def _term(metric: Metric, x: tf.Tensor, w: tf.Tensor) -> tf.Tensor:
+    assert metric.term is not None
+    return metric.term(tf, x, w)

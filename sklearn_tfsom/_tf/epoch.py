@@ -1,0 +1,415 @@
+"""Epochs: samples are searched and summed up by unit, and the sums move the codebook.
+
+Everything here is in the scaled space, with codebooks on their grid: (n_rows, n_columns,
+n_features). Training that needs one reduction over the pieces of the samples for each epoch is
+the rule (`Source`); samples in the memory of one process are loaded once (`LoadedSource`), and if
+they are a single tile, one graph runs several epochs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from sklearn_tfsom._data.pieces import Piece, Pieces
+from sklearn_tfsom._data.samples import Samples
+from sklearn_tfsom._data.tiles import map_tiles, row_slices
+from sklearn_tfsom._map.neighborhood import Kernel, SeparableKernel
+from sklearn_tfsom._tf.runtime import pays_to_compile, traced_once
+from sklearn_tfsom._tf.scaling import Scaling, as_tensor, load
+from sklearn_tfsom._tf.scores import (
+    GRID_MATRIX,
+    SCALAR,
+    VECTOR,
+    Kind,
+    Terms,
+    make_terms,
+    search_terms,
+)
+from sklearn_tfsom._tf.search import (
+    DenseRows,
+    nearest,
+    nearest_in_graph,
+    pays_to_prune,
+    tile_rows,
+)
+from sklearn_tfsom._tf.smoothing import (
+    Sphere,
+    kernel_arrays,
+    kernel_specs,
+    root_mean_square_move,
+    smooth,
+    update,
+    update_graph,
+)
+from sklearn_tfsom._tf.sparse import load_sparse
+from sklearn_tfsom._tf.statistics import Statistics, sum_by_unit, sum_sparse_by_unit
+from sklearn_tfsom._tf.tuning import (
+    CHUNK_ROWS,
+    MAX_OUT_OF_CORE_FEATURES,
+    MAX_RETURNED_VALUES,
+    MIN_OUT_OF_CORE_VALUES,
+    PIECE_VALUES,
+)
+
+# A decayed weight below this is 0: floating point would not tell it from 0 for long.
+_MIN_WEIGHT = 1e-200
+
+
+class TrainState(NamedTuple):
+    """A codebook and the statistics that made it."""
+
+    codebook: NDArray[np.float64]  # (n_rows, n_columns, n_features)
+    sums: NDArray[np.float64]  # (n_units, n_features), as in `Statistics`
+    counts: NDArray[np.float64]  # (n_units, 1) or (n_units, n_features)
+
+
+class Epoch(NamedTuple):
+    """The outcome of an epoch."""
+
+    state: TrainState
+    error: float  # mean distance to the units of the codebook that the epoch began with
+    move: float  # root mean square move of the code vectors; both in data units
+
+
+class Search(NamedTuple):
+    """How the samples of a piece are searched."""
+
+    scaling: Scaling
+    extent: float
+    weight_unit: float  # weights are divided by it, so that float32 can represent them
+    n_tile: int | None  # rows of a tile; None for what suits the cache
+    is_compiled: bool = False
+
+
+class Source:
+    """Samples to learn from, read piece by piece in each epoch.
+
+    Parameters
+    ----------
+    pieces : Pieces
+    scaling : Scaling
+    n_tile : int, default=None
+        Rows of a tile; by default what suits the cache.
+    """
+
+    def __init__(self, pieces: Pieces, scaling: Scaling, n_tile: int | None = None) -> None:
+        self.pieces, self.metric = pieces, pieces.samples.metric
+        largest = float(pieces.reduce(_largest_weight, combine=np.maximum))
+        self.search = Search(
+            scaling,
+            scaling.training_extent(self.metric),
+            float(np.ldexp(1.0, int(np.frexp(largest)[1]) - 1)),
+            n_tile,
+        )
+
+    def statistics(
+        self, codebook: NDArray[np.float64], *, is_compiled: bool = False
+    ) -> Statistics:
+        """Search all samples and sum them up by best-matching unit."""
+        search = self.search._replace(is_compiled=is_compiled)
+        reduced = self.pieces.reduce(statistics_of, codebook, search, piece_values=PIECE_VALUES)
+        return Statistics(*reduced)
+
+    def epochs(self, codebook: NDArray[np.float64], kernels: list[Kernel]) -> Iterator[Epoch]:
+        """Run an epoch for each kernel."""
+        n_units = int(np.prod(codebook.shape[:2]))
+        is_compiled = pays_to_compile(len(self.pieces.samples) * len(kernels), n_units)
+        for kernel in kernels:
+            statistics = self.statistics(codebook, is_compiled=is_compiled)
+            codebook, move = updated(codebook, statistics, kernel, self)
+            yield self.epoch(codebook, statistics, move)
+
+    def epoch(self, codebook: NDArray[np.float64], statistics: Statistics, move: float) -> Epoch:
+        """Return the outcome of an epoch, in the units of the data."""
+        unit, scaling = self.search.weight_unit, self.search.scaling
+        sums, counts = np.asarray(statistics.sums) * unit, np.asarray(statistics.counts) * unit
+        error = float(statistics.error) * unit / self.pieces.total_weight
+        return Epoch(
+            TrainState(codebook, sums, counts),
+            error / scaling.distance_factor(self.metric),
+            move / scaling.scale,
+        )
+
+
+class LoadedSource(Source):
+    """Samples to learn from, in the memory of one process: scaled once."""
+
+    def __init__(self, pieces: Pieces, scaling: Scaling, n_tile: int | None = None) -> None:
+        super().__init__(pieces, scaling, n_tile)
+        bounds = np.linspace(0, len(pieces.samples), len(pieces.workers.devices or "1") + 1)
+        self._shares = [
+            _load_share(pieces, self.search, slice(int(start), int(stop)), device)
+            for start, stop, device in zip(
+                bounds, bounds[1:], pieces.workers.devices or ("",), strict=False
+            )
+        ]
+
+    def statistics(
+        self, codebook: NDArray[np.float64], *, is_compiled: bool = False
+    ) -> Statistics:
+        """Search all samples and sum them up by best-matching unit."""
+        search = self.search._replace(is_compiled=is_compiled)
+
+        def of_share(share: slice) -> Statistics:
+            rows, weights, device = self._shares[share.start]
+            with tf.device(device) if device else contextlib.nullcontext():
+                terms = search_terms(codebook, search.extent, self._kind(codebook))
+                return sum_rows(rows, weights, terms, search)
+
+        shares = map_tiles(of_share, row_slices(len(self._shares), 1))
+        return Statistics(*self.pieces.combine(_added(shares).numpy()))
+
+    def epochs(self, codebook: NDArray[np.float64], kernels: list[Kernel]) -> Iterator[Epoch]:
+        """Run an epoch for each kernel; those of a single tile in one graph."""
+        n_units, n_features = int(np.prod(codebook.shape[:2])), codebook.shape[2]
+        n_tile = self.search.n_tile or tile_rows(n_units, n_features)
+        is_shared = self.pieces.workers.are_several or len(self._shares) > 1
+        if is_shared or not 0 < len(self.pieces.samples) <= n_tile:
+            yield from super().epochs(codebook, kernels)
+            return
+        n_at_once = max(1, MAX_RETURNED_VALUES // (3 * n_units * n_features))
+        for some in row_slices(len(kernels), n_at_once):
+            for epoch in self._epochs_in_graph(codebook, kernels[some]):
+                yield epoch
+            codebook = epoch.state.codebook
+
+    def _epochs_in_graph(
+        self, codebook: NDArray[np.float64], kernels: list[Kernel]
+    ) -> Iterator[Epoch]:
+        (rows, weights, _), scaling = self._shares[0], self.search.scaling
+        parts = zip(*map(kernel_arrays, kernels), strict=True)
+        stacks = [tf.constant(np.stack(part)) for part in parts]
+        values = codebook, self.search.extent, scaling.center, scaling.scale
+        inputs = [tf.convert_to_tensor(value, tf.float64) for value in values]
+        kind = Kind(self.metric, self.pieces.samples.has_missing)
+        graph = _epochs_graph(kind, rows.values.dtype, isinstance(kernels[0], SeparableKernel))
+        *results, measured = map(np.asarray, graph(*rows, weights, *inputs, *stacks))
+        for codebook, sums, counts, (error, move) in zip(*results, measured, strict=True):
+            yield self.epoch(codebook, Statistics(sums, counts, error), float(move))
+
+    def _kind(self, codebook: NDArray[np.float64]) -> Kind:
+        return search_kind(self.pieces.samples, codebook)
+
+
+def make_source(pieces: Pieces, scaling: Scaling, n_tile: int | None = None) -> Source:
+    """Make the source of some samples: loaded into memory, unless they are many or sparse."""
+    samples = pieces.samples
+    n_features = samples.shape[1]
+    is_large = samples.shape[0] * n_features >= MIN_OUT_OF_CORE_VALUES
+    is_out_of_core = samples.is_on_disk or (is_large and n_features <= MAX_OUT_OF_CORE_FEATURES)
+    is_loaded = not samples.is_sparse and not (is_out_of_core and not pieces.workers.devices)
+    kind = LoadedSource if is_loaded else Source
+    return kind(pieces, scaling, n_tile)
+
+
+def search_kind(samples: Samples, codebook: NDArray) -> Kind:
+    """Return the kind of search of samples in a codebook on its grid."""
+    metric = samples.metric
+    can_prune = metric.is_product and not samples.is_sparse
+    is_pruned = can_prune and pays_to_prune(len(samples), codebook.shape)
+    return Kind(metric, samples.has_missing, is_pruned)
+
+
+def statistics_of(piece: Piece, codebook: NDArray[np.float64], search: Search) -> Statistics:
+    """Search the samples of a piece and sum them up by best-matching unit."""
+    samples, n_units = piece.samples, int(np.prod(codebook.shape[:2]))
+    n_features = samples.shape[1]
+    if not len(samples):
+        n_counts = n_features if samples.has_missing else 1
+        return Statistics(
+            np.zeros((n_units, n_features)), np.zeros((n_units, n_counts)), np.zeros(())
+        )
+    kind = search_kind(samples, codebook)
+    if samples.is_sparse:
+        sparse = load_sparse(samples, search.scaling.scale)
+        terms = search_terms(codebook, search.extent, kind, n_terms=sparse.max_stored())
+        found = nearest(sparse, terms, n_tile=search.n_tile)
+        weights = piece.sample_weight / search.weight_unit
+        return sum_sparse_by_unit(sparse, weights, found, n_units)
+    rows, weights, _ = _load_share(Pieces(*piece), search, slice(None))
+    terms = search_terms(codebook, search.extent, kind)
+    return sum_rows(rows, weights, terms, search).numpy()
+
+
+def sum_rows(rows: DenseRows, weights: tf.Tensor, terms: Terms, search: Search) -> Statistics:
+    """Search dense rows and sum them up by best-matching unit, in chunks of tiles."""
+    n_rows, n_features = rows.values.shape
+    n_tile = search.n_tile or tile_rows(terms.codebook.shape[0], n_features)
+    # Two chunks at a time, so that one sums up while the other is searched; of equal size.
+    n_chunks = 1 if n_rows <= n_tile else 2 * -(-n_rows // (2 * CHUNK_ROWS))
+    n_chunk = n_tile * -(-n_rows // (n_chunks * n_tile))
+
+    def of_chunk(chunk: slice) -> Statistics:
+        part = rows.slice(chunk)
+        found = nearest(part, terms, n_tile=n_tile, is_compiled=search.is_compiled)
+        return sum_by_unit(part, weights[chunk], found, terms)
+
+    return _added(map_tiles(of_chunk, row_slices(n_rows, n_chunk)))
+
+
+def updated(
+    codebook: NDArray[np.float64], statistics: Statistics, kernel: Kernel, source: Source
+) -> tuple[NDArray[np.float64], float]:
+    """Move a codebook to what statistics say; return also the root mean square move."""
+    return move_codebook(
+        codebook,
+        statistics.sums,
+        statistics.counts,
+        kernel,
+        source.search.scaling,
+        source.metric.is_spherical,
+    )
+
+
+def move_codebook(
+    codebook: NDArray[np.float64],
+    sums: NDArray[np.float64] | tf.Tensor,
+    counts: NDArray[np.float64] | tf.Tensor,
+    kernel: Kernel,
+    scaling: Scaling,
+    is_spherical: bool,
+    source_shape: tuple[int, ...] | None = None,
+) -> tuple[NDArray[np.float64], float]:
+    """Move a codebook to ``(H sums) / (H counts)``; see `smoothing.update`."""
+    graph = update_graph(isinstance(kernel, SeparableKernel), is_spherical)
+    moved, move = graph(
+        *(tf.convert_to_tensor(part, tf.float64) for part in (codebook, sums, counts)),
+        tf.constant(source_shape or codebook.shape[:2], tf.int32),
+        *(tf.constant(part, tf.float64) for part in scaling),
+        *map(tf.constant, kernel_arrays(kernel)),
+    )
+    return moved.numpy(), float(move)
+
+
+def project(
+    state: TrainState, kernel: Kernel, n_rows: int, scaling: Scaling, is_spherical: bool
+) -> NDArray[np.float64]:
+    """Return the codebook on another grid, to which a kernel leads.
+
+    Where the neighborhood reaches no sample, the old codebook is interpolated.
+
+    Parameters
+    ----------
+    state : TrainState
+    kernel : Kernel
+        From the grid of the state to the other grid.
+    n_rows : int
+        Rows of the other grid.
+    scaling : Scaling
+    is_spherical : bool
+    """
+    ones = np.ones((*state.codebook.shape[:2], 1))
+    values = tf.constant(np.concatenate([state.codebook, ones], axis=2))
+    around = smooth(values, *map(tf.constant, kernel_arrays(kernel)), tf.constant(n_rows)).numpy()
+    former = around[:, :, :-1] / around[:, :, -1:]
+    shape = state.codebook.shape[:2]
+    moved, _ = move_codebook(
+        former, state.sums, state.counts, kernel, scaling, is_spherical, shape
+    )
+    return moved
+
+
+def learn(
+    batch: Source, state: TrainState, kernel: Kernel, decay: float
+) -> tuple[TrainState, float]:
+    """Learn a mini-batch: former statistics decay, those of the batch are added.
+
+    Parameters
+    ----------
+    batch : Source
+    state : TrainState
+    kernel : Kernel
+    decay : float
+        What is left of the former statistics, from 0 to 1.
+
+    Returns
+    -------
+    state : TrainState
+    error : float
+        Mean distance of the batch to its units before, in data units.
+    """
+    statistics = batch.statistics(state.codebook)
+    unit = batch.search.weight_unit
+    counts = decay * state.counts + unit * np.asarray(statistics.counts)
+    sums = decay * state.sums + unit * np.asarray(statistics.sums)
+    counts = np.where(counts > _MIN_WEIGHT, counts, 0)
+    sums = np.where(counts > 0, sums, 0)
+    total = Statistics(sums, counts, statistics.error)
+    codebook, _ = updated(state.codebook, total, kernel, batch)
+    error = batch.epoch(codebook, statistics, 0.0).error
+    return TrainState(codebook, sums, counts), error
+
+
+def _largest_weight(piece: Piece) -> NDArray[np.float64]:
+    return piece.sample_weight.max(initial=0.0)
+
+
+def _load_share(
+    pieces: Pieces, search: Search, rows: slice, device: str = ""
+) -> tuple[DenseRows, tf.Tensor, str]:
+    """Load some of the samples as tensors, on a device if one is named."""
+    samples = pieces.samples
+    values, norms = load(samples, rows, search.scaling, samples.dtype)
+    weights = tf.constant(pieces.sample_weight[rows] / search.weight_unit)
+    dense = DenseRows(values, as_tensor(norms))
+    if not device:
+        return dense, weights, device
+    with tf.device(device):
+        return DenseRows(*map(tf.identity, dense)), tf.identity(weights), device
+
+
+def _added(parts: Iterator[Statistics]) -> Statistics:
+    return functools.reduce(Statistics.plus, parts)
+
+
+@traced_once
+def _epochs_graph(
+    kind: Kind, dtype: tf.DType, is_separable: bool
+) -> tf.types.experimental.PolymorphicFunction:
+    """Make the graph of some epochs of a single tile, which returns what each of them leaves.
+
+    Where an epoch takes a fraction of a millisecond, calling a graph takes as long.
+    """
+
+    def epochs(
+        values: tf.Tensor,
+        norms: tf.Tensor,
+        weights: tf.Tensor,
+        codebook: tf.Tensor,
+        extent: tf.Tensor,
+        center: tf.Tensor,
+        scale: tf.Tensor,
+        firsts: tf.Tensor,
+        seconds: tf.Tensor,
+    ) -> list[tf.Tensor]:
+        rows, n_epochs = DenseRows(values, norms), tf.shape(firsts)[0]
+        sphere = Sphere(center, scale) if kind.metric.is_spherical else None
+
+        def epoch(n: tf.Tensor, codebook: tf.Tensor, results: list[tf.TensorArray]) -> tuple:
+            terms = make_terms(codebook, extent, kind)
+            sums, counts, error = sum_by_unit(rows, weights, nearest_in_graph(rows, terms), terms)
+            moved = update(codebook, sums, counts, (firsts[n], seconds[n]), sphere)
+            moved = tf.ensure_shape(moved, [None, None, None])
+            measured = tf.stack([error, root_mean_square_move(moved, codebook)])
+            values = moved, sums, counts, measured
+            written = [array.write(n, x) for array, x in zip(results, values, strict=True)]
+            return n + 1, moved, written
+
+        shapes = [None, None, None], [None, None], [None, None], [2]
+        results = [tf.TensorArray(tf.float64, n_epochs, element_shape=shape) for shape in shapes]
+        *_, results = tf.while_loop(lambda n, *_: n < n_epochs, epoch, (0, codebook, results))
+        return [array.stack() for array in results]
+
+    signature = [tf.TensorSpec([None, None], dtype), VECTOR, VECTOR, GRID_MATRIX, SCALAR]
+    signature += [VECTOR, SCALAR]
+    signature += [
+        tf.TensorSpec([None, *spec.shape], spec.dtype) for spec in kernel_specs(is_separable)
+    ]
+    return tf.function(epochs, input_signature=signature, autograph=False)

@@ -1,0 +1,175 @@
+"""TensorFlow in this process: started late and quietly, never in a fork; graphs traced once."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import multiprocessing
+import os
+import re
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, ParamSpec
+
+from sklearn_tfsom._tf.tuning import MIN_COMPILED_SCORES
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from sklearn_tfsom._tf.core import Core
+
+# What TensorFlow writes to file descriptor 2 when it starts, before any setting can stop it:
+# informational lines, and on a machine without a GPU the message that there is none.
+_STARTUP_MESSAGES = re.compile(
+    rb"WARNING: All log messages before absl::InitializeLog\(\) is called are written to STDERR"
+    rb"|(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: )?I\d* ?.*\.(cc|h):\d+\] "
+    rb"|(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: )?[WE]\d* ?.*"
+    rb"/?(cuda_platform|cuda_dnn|cuda_fft|cuda_blas|cudart_stub|gpu_device|computation_placer)"
+    rb"\.cc:\d+\] "
+    rb"|To enable the following instructions: "
+)
+
+_P = ParamSpec("_P")
+
+_start_lock = threading.Lock()
+_stderr_lock = threading.Lock()  # two threads that redirect one descriptor would leave it so
+_trace_lock = threading.RLock()
+_core: Core | None = None
+_process: int | None = None
+
+
+def tensorflow_core() -> Core:
+    """Return the functions of this package that use TensorFlow, and start it if need be.
+
+    Raises
+    ------
+    RuntimeError
+        In a process that was forked after this function had started TensorFlow, where it would
+        wait forever for threads that the fork has not copied. (A start that happened elsewhere in
+        the parent cannot be detected.)
+    """
+    global _core, _process
+    if _process not in (None, os.getpid()):
+        raise RuntimeError(
+            "TFSOM cannot run in a process that was forked after TensorFlow had started in its "
+            "parent: TensorFlow would wait there forever. Start workers with joblib's 'loky' "
+            "backend, or with the multiprocessing start method 'spawn' or 'forkserver'."
+        )
+    if _core is None:
+        with _start_lock:
+            if _core is None:
+                _process = os.getpid()  # set first: a fork may happen while TensorFlow starts
+                try:
+                    with startup_messages_suppressed():
+                        _core = _start()
+                except BaseException:
+                    _process = None
+                    raise
+    return _core
+
+
+def _start() -> Core:
+    import tensorflow as tf
+
+    _use_threads_of_joblib(tf.config.threading)
+    tf.zeros(()).numpy()  # the first operation starts the runtime, which writes the last messages
+    from sklearn_tfsom._tf import core
+
+    return core.CORE
+
+
+def is_started() -> bool:
+    """Return True if something in this process has imported TensorFlow."""
+    return "tensorflow" in sys.modules
+
+
+def _use_threads_of_joblib(threading_config: Any) -> None:
+    """Give TensorFlow as many threads as joblib gave this worker.
+
+    joblib tells its workers through OMP_NUM_THREADS, which TensorFlow does not read: n workers
+    would start n threads for each core.
+    """
+    n_threads = os.environ.get("OMP_NUM_THREADS", "")
+    is_joblib_worker = "Loky" in type(multiprocessing.current_process()).__name__
+    if is_joblib_worker and n_threads.isdigit() and "TF_NUM_INTRAOP_THREADS" not in os.environ:
+        # RuntimeError: the runtime has been started elsewhere, with threads chosen there.
+        with contextlib.suppress(RuntimeError):
+            threading_config.set_intra_op_parallelism_threads(int(n_threads))
+            threading_config.set_inter_op_parallelism_threads(int(n_threads))
+
+
+@contextlib.contextmanager
+def startup_messages_suppressed() -> Iterator[None]:
+    """Hold back what is written to file descriptor 2; pass on all but startup messages at the end.
+
+    A file holds it rather than a pipe, which could fill up. It is lost if the process is killed
+    meanwhile.
+    """
+    with _stderr_lock, contextlib.ExitStack() as at_end:
+        _flush_stderr()
+        try:
+            stderr = os.dup(2)
+        except OSError:  # no standard error, as under pythonw
+            yield
+            return
+        at_end.callback(os.close, stderr)
+        held = at_end.enter_context(tempfile.TemporaryFile())
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            _flush_stderr()
+            os.dup2(stderr, 2)
+            held.seek(0)
+            for line in held:
+                if not _STARTUP_MESSAGES.match(line):
+                    os.write(2, line)
+
+
+def _flush_stderr() -> None:
+    with contextlib.suppress(AttributeError, ValueError):  # sys.stderr may be None, or closed
+        sys.stderr.flush()
+
+
+def traced_once(
+    make: Callable[_P, tf.types.experimental.PolymorphicFunction],
+) -> Callable[_P, Callable[..., Any]]:
+    """Decorate a function that makes a graph, so that each kind is traced once, in any thread.
+
+    All dimensions in the signatures are None: one trace serves all shapes.
+    """
+
+    @functools.cache
+    def trace(*kind: Any) -> Callable[..., Any]:
+        graph: Callable[..., Any] = make(*kind).get_concrete_function()
+        return graph
+
+    @functools.wraps(make)
+    def locked(*kind: _P.args, **_: _P.kwargs) -> Callable[..., Any]:
+        with _trace_lock:
+            return trace(*kind)
+
+    return locked
+
+
+def pays_to_compile(n_rows: int, n_units: int) -> bool:
+    """Return True if XLA is to compile the search of so many rows, over all epochs to come.
+
+    If so, the compiler is made ready, since it writes startup messages of its own.
+    """
+    if n_rows * n_units < MIN_COMPILED_SCORES:
+        return False
+    with _trace_lock:
+        _start_compiler()
+    return True
+
+
+@functools.cache
+def _start_compiler() -> None:
+    import tensorflow as tf
+
+    with startup_messages_suppressed():
+        # A square root starts more of the compiler than a sum does.
+        tf.function(tf.sqrt, jit_compile=True, autograph=False)(tf.zeros(1)).numpy()

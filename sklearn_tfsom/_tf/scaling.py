@@ -1,0 +1,239 @@
+"""Centering and scaling of samples before anything is computed; arrays in, tensors out.
+
+Squares lose digits far from the origin, and leave the range of float32 early. So samples are
+centered and scaled first, to ``(x - center) * scale``.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import DTypeLike, NDArray
+
+from sklearn_tfsom._data.tiles import map_tiles, row_slices
+from sklearn_tfsom._tf.tuning import LOADED_VALUES
+
+if TYPE_CHECKING:
+    from sklearn_tfsom._data.samples import Samples
+    from sklearn_tfsom._distance import Metric
+
+OVERFLOW_MESSAGE = (
+    "X contains values too large: their squared distances exceed the range of {}. Rescale X."
+)
+
+# TensorFlow uses memory as it is only where it is aligned to this many bytes.
+_ALIGNMENT = 64
+
+# Code vectors farther from 0 than this multiple of their spread would leave too many near ties.
+_MAX_OFFSET = 32.0
+
+# Values that need to be scaled by less than this have sums of squares in the range of float32.
+_SAFE_SCALE = 2.0**40
+
+
+class Scaling(NamedTuple):
+    """A shift and a scale; see the module."""
+
+    center: NDArray[np.float64]  # (n_features,)
+    scale: float  # a power of two, so that scaling is exact
+
+    @classmethod
+    def of(
+        cls,
+        center: NDArray,
+        spread: float,
+        dtype: DTypeLike,
+        metric: Metric,
+        *,
+        is_sparse: bool = False,
+    ) -> Scaling:
+        """Make the scaling to a spread of about 1 around a center.
+
+        Nothing is centered where that would change distances, or make a sparse matrix dense.
+
+        Parameters
+        ----------
+        center : ndarray of shape (n_features,)
+        spread : float
+        dtype : dtype
+            Of the samples. The center is rounded to it, so that differences are rounded once.
+        metric : Metric
+        is_sparse : bool, default=False
+        """
+        center = np.asarray(center, dtype).astype(np.float64)
+        if is_sparse or not metric.is_translation_invariant:
+            spread = max(spread, float(np.abs(center).max(initial=0)))
+            center = np.zeros_like(center)
+        exponent = math.frexp(spread)[1] if 0 < spread < math.inf else 0
+        limit = 100 if dtype == np.float32 else 1000  # the scale and its inverse must exist
+        return cls(center, math.ldexp(1.0, -min(max(exponent, -limit), limit)))
+
+    @classmethod
+    def around(
+        cls, codebook: NDArray, dtype: DTypeLike, metric: Metric, *, is_sparse: bool = False
+    ) -> Scaling:
+        """Make the scaling around the mean code vector."""
+        center, spread = _center_and_spread(codebook)
+        return cls.of(center, spread, dtype, metric, is_sparse=is_sparse)
+
+    @classmethod
+    def for_search(
+        cls, codebook: NDArray, dtype: DTypeLike, metric: Metric, *, is_sparse: bool = False
+    ) -> Scaling:
+        """Make the scaling that leaves samples as they are wherever that is safe.
+
+        A feature is centered if it lies far from 0 compared with the spread of the code vectors;
+        all are scaled if squares could leave the range of float32.
+        """
+        center, spread = _center_and_spread(codebook)
+        is_far = np.abs(center) > _MAX_OFFSET * spread
+        scaling = cls.of(np.where(is_far, center, 0), spread, dtype, metric, is_sparse=is_sparse)
+        is_safe = 1 / _SAFE_SCALE < scaling.scale < _SAFE_SCALE
+        return scaling._replace(scale=1.0) if is_safe else scaling
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether samples are left as they are."""
+        return self.scale == 1 and not self.center.any()
+
+    def transform(self, X: NDArray, out: NDArray | None = None) -> NDArray:
+        """Scale samples: into `out`, of the type of X, or into a new array of float64.
+
+        The result is rounded once. Large values are scaled down before, and small ones scaled up
+        after the center is subtracted, so that nothing overflows on the way.
+        """
+        if out is None:
+            out = np.array(X, np.float64)
+        elif self.is_identity:
+            np.copyto(out, X)
+        if self.is_identity:
+            return out
+        scale = out.dtype.type(self.scale)
+        if self.scale > 1:
+            np.subtract(X, self.center.astype(out.dtype), out=out)
+            return np.multiply(out, scale, out=out)
+        np.multiply(X, scale, out=out)
+        return np.subtract(out, (self.center * self.scale).astype(out.dtype), out=out)
+
+    def inverse_transform(self, codebook: NDArray) -> NDArray[np.float64]:
+        """Return code vectors in data units."""
+        return codebook / self.scale + self.center
+
+    def distance_factor(self, metric: Metric) -> float:
+        """Return the distance of scaled points whose distance is 1 before."""
+        return float(self.scale**metric.scaling_degree)
+
+    def extent(self, codebook: NDArray[np.float64], metric: Metric) -> float:
+        """Return the size of the values of which code vectors are rounded means.
+
+        Parameters
+        ----------
+        codebook : ndarray of float64, shape (n_units, n_features)
+            Scaled, and rounded before it was scaled.
+        metric : Metric
+
+        Returns
+        -------
+        extent : float
+            In the scaled space; over the features in which code vectors differ.
+        """
+        differs = codebook.max(axis=0) > codebook.min(axis=0)
+        values = (codebook.mean(axis=0) + self.center * self.scale)[differs]
+        if not metric.is_product:
+            return float(metric.total(np.append(metric.magnitude(np, values), 0.0)))
+        length = math.hypot(*values.tolist())
+        return length + self.scale if metric.is_spherical else length
+
+    def training_extent(self, metric: Metric) -> float:
+        """Return the extent of a codebook in training, which is never rounded outside this space.
+
+        Samples have a root mean square norm of about 1 there; unit vectors have been divided by
+        their length before.
+        """
+        n_features = len(self.center)
+        if not metric.is_product:
+            size = 1.0 if metric.reduction == "max" else n_features**-0.5
+            return float(metric.total(metric.magnitude(np, np.full(n_features, size))))
+        return 1.0 + metric.is_spherical * math.hypot(*self.center.tolist()) * self.scale
+
+
+def _center_and_spread(codebook: NDArray) -> tuple[NDArray[np.float64], float]:
+    """Return the mean code vector, and the largest difference of a value from it."""
+    # From the first code vector on, the mean of equal values is exact and no sum overflows.
+    differences = codebook - codebook[0].astype(np.float64)
+    mean = np.einsum("u,uf->f", np.full(len(codebook), 1 / len(codebook)), differences)
+    spread = np.maximum(differences.max(axis=0) - mean, mean - differences.min(axis=0))
+    return codebook[0] + mean, float(spread.max())
+
+
+def aligned_empty(n_values: int, dtype: DTypeLike) -> NDArray:
+    """Return uninitialized memory that TensorFlow can use as it is, (n_values,)."""
+    n_bytes = n_values * np.dtype(dtype).itemsize
+    store = np.empty(n_bytes + _ALIGNMENT, dtype=np.uint8)
+    first = -store.ctypes.data % _ALIGNMENT
+    return store[first : first + n_bytes].view(dtype)
+
+
+def as_tensor(values: NDArray) -> tf.Tensor:
+    """Return an array from `aligned_empty` as a tensor that shares its memory.
+
+    TensorFlow copies every array in one thread, except an aligned one that comes through DLPack
+    (which does not check it: an array that is not aligned aborts the process).
+    """
+    return tf.experimental.dlpack.from_dlpack(values.__dlpack__())
+
+
+def load(
+    samples: Samples,
+    rows: slice,
+    scaling: Scaling,
+    dtype: DTypeLike,
+    *,
+    in_threads: bool = True,
+    into: NDArray | None = None,
+) -> tuple[tf.Tensor, NDArray[np.float64]]:
+    """Scale dense samples and return them as tensors, with a single copy.
+
+    Parameters
+    ----------
+    samples : Samples
+    rows : slice
+        The rows to load.
+    scaling : Scaling
+    dtype : dtype
+        Of the values.
+    in_threads : bool, default=True
+        False for a caller that runs in several threads itself.
+    into : ndarray of that dtype, shape (at least n * n_features,), default=None
+        Memory from `aligned_empty` to use.
+
+    Returns
+    -------
+    values : Tensor of that dtype, shape (n, n_features)
+        NaN where a value is missing.
+    norms : ndarray of float64, shape (n,)
+        Squared norms over the known features; in memory from `aligned_empty`.
+    """
+    start, stop, _ = rows.indices(len(samples))
+    n_rows, n_features = stop - start, samples.shape[1]
+    store = aligned_empty(n_rows * n_features, dtype) if into is None else into
+    values = store[: n_rows * n_features].reshape(n_rows, n_features)
+    norms = aligned_empty(n_rows, np.float64)
+
+    def load_tile(tile: slice) -> None:
+        with np.errstate(over="ignore", invalid="ignore"):
+            part = scaling.transform(samples[start + tile.start : start + tile.stop], values[tile])
+            if samples.has_missing:
+                part = np.where(np.isnan(part), 0, part)
+            norms[tile] = np.einsum("ij,ij->i", part, part, dtype=np.float64)
+
+    tiles = row_slices(n_rows, max(1, LOADED_VALUES // n_features))
+    if in_threads:
+        list(map_tiles(load_tile, tiles))
+    else:
+        for tile in tiles:
+            load_tile(tile)
+    return as_tensor(values), norms

@@ -1,0 +1,95 @@
+"""Constants that trade speed for memory, each with what it gains.
+
+Ratios were measured on two cores. None of these constants changes a result.
+"""
+
+# --- Tiles: rows whose scores are computed and searched at a time ---
+
+# Scores of a tile, float32: 8 MiB. Half or twice as many cost 5 and 15 % of an epoch.
+TILE_SCORES = 2**21
+
+# Rows of a tile, whatever the number of units.
+MIN_TILE_ROWS, MAX_TILE_ROWS = 64, 8192
+
+# Values of the rows of a tile: 8 MiB of float32. Without the limit wide data take 5 % longer.
+TILE_VALUES = 2**21
+
+# --- Chunks: tiles that are searched in one call and summed up together ---
+
+# Rows of a chunk: enough for sums of size (n_units, n_features) to cost little beside them.
+CHUNK_ROWS = 2**15
+
+# Values of a chunk that is loaded for prediction: 16 MiB of float32. Chunks are loaded and
+# searched in turn: in two chunks a prediction takes 0.89 of the time in one.
+CHUNK_VALUES = 2**22
+
+# Values that are scaled at a time, small enough for the cache: 1 MiB of float32.
+LOADED_VALUES = 2**18
+
+# --- Pieces: rows that are loaded at a time because there are too many to copy ---
+
+# Values of a piece: 32 MiB of float32.
+PIECE_VALUES = 2**23
+
+# From this many values on, data in memory are processed in pieces instead of copied: a fit of
+# 1,000,000 x 64 takes 0.4 of the memory in the same time. Wide data would take 1.4 of the time.
+MIN_OUT_OF_CORE_VALUES, MAX_OUT_OF_CORE_FEATURES = 2**25, 128
+
+# --- Search ---
+
+# Scores from which on XLA compiles the search, over all epochs of a call: compiling takes about
+# as long as it saves on so many (a third of an epoch of 100,000 x 64 and 400 units).
+MIN_COMPILED_SCORES = 2**29
+
+# Differences between samples and units up to which NumPy is faster than calling a graph:
+# predicting one row takes a third of the time.
+MAX_SMALL_DIFFERENCES = 2**16
+
+# Candidates for each row up to which their differences cost less than float64 scores of all units.
+MAX_CANDIDATES = 4
+
+# Values of the differences of candidates that are computed at a time: 8 MiB.
+CANDIDATE_VALUES = 2**20
+
+# Features in one step of the loop over the features of an elementwise metric. Compiled by XLA,
+# four features a step take half of the time of one.
+FEATURES_PER_STEP = 4
+
+# --- Pruning of large maps ---
+
+# Units and rows from which on blocks of units are left out, and the shortest side of such a map.
+MIN_PRUNED, MIN_PRUNED_SIDE = 4096, 16
+
+# Features up to which bounds on blocks leave out enough to pay.
+MAX_PRUNED_FEATURES = 512
+
+# Side of a block of units. Of squares of 4, 5 and 8 a trained map of 200x200 units leaves 19, 23
+# and 31 % to be searched.
+BLOCK_SIDE = 4
+
+# Rows of a tile, and blocks that are searched together: 2 MiB of scores.
+PRUNED_TILE_ROWS, GROUP_BLOCKS = 512, 64
+
+# Blocks are left out if single rows reach at most this share of them; a whole tile then reaches
+# up to twice as many.
+MAX_REACHED = 0.35
+
+# --- Sums ---
+
+# Features from which on sums by unit are CSR products: half of the time at 784 features, more
+# than twice at 3.
+MIN_CSR_FEATURES = 32
+
+# Stored values of sparse rows that are summed up, or written out as dense rows, at a time.
+SPARSE_VALUES = 2**20
+
+# Values that the epochs of one graph may return: 32 MiB.
+MAX_RETURNED_VALUES = 2**22
+
+# --- Distances ---
+
+# Distances to all units that are computed at a time: 2 MiB of float32.
+TILE_DISTANCES = 2**19
+
+# Values whose differences to chosen units are computed at a time: 2 MiB.
+TILE_DIFFERENCES = 2**18
