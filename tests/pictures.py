@@ -1,4 +1,4 @@
-"""What tests of pictures look at: all texts of a figure, and whether they can be read."""
+"""Helpers for tests of displays: the texts of a figure, and checks of their layout."""
 
 import itertools
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def texts_in(figure):
-    """All texts of a figure, its subfigures and its legends, that are shown."""
+    """Yield all texts of a figure, its subfigures and its legends."""
     yield from figure.texts
     for subfigure in figure.subfigs:
         yield from texts_in(subfigure)
@@ -24,7 +24,7 @@ def texts_in(figure):
                     yield from (tick.label1, tick.label2)
 
 
-def assert_texts_are_whole_and_apart(figure):
+def assert_texts_fit_and_do_not_overlap(figure):
     figure.canvas.draw()
     shown = [text for text in texts_in(figure) if text.get_text() and text.get_visible()]
     boxes = np.array([text.get_window_extent().extents for text in shown])
