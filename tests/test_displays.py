@@ -261,6 +261,11 @@ def test_global_random_state_is_not_changed(kind, som):
     assert_array_equal(np.random.get_state()[1], before)
 
 
+def test_api_reference_includes_the_list_of_displays():
+    """The list is written by docs/conf.py."""
+    assert "\n.. include:: displays.rst\n" in (DOCS / "api.rst").read_text()
+
+
 @pytest.mark.parametrize("module", ["matplotlib", "tensorflow"])
 def test_importing_displays_does_not_import(module):
     code = f"import sys, sklearn_tfsom.displays; sys.exit({module!r} in sys.modules)"

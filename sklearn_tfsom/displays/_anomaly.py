@@ -54,7 +54,7 @@ class AnomalyMapDisplay(base.Display):
     Cells without samples are gray. Each sample above the threshold has a mark in the cell of its
     unit. Create it with `from_estimator`.
 
-    Read more in the :ref:`User Guide <reading_more>`.
+    Read more in the :ref:`User Guide <guide_displays>`.
 
     Parameters
     ----------

@@ -26,7 +26,7 @@ class ClassMapDisplay(base.Display):
     The colors of units with samples of several classes are paler. Units without samples are
     empty. Create it with `from_estimator`.
 
-    Read more in the :ref:`User Guide <reading_more>`.
+    Read more in the :ref:`User Guide <guide_displays>`.
 
     Parameters
     ----------

@@ -33,7 +33,7 @@ class CodeVectorsDisplay(base.Display):
 
     Create it with `from_estimator`.
 
-    Read more in the :ref:`User Guide <reading_more>`.
+    Read more in the :ref:`User Guide <guide_displays>`.
 
     Parameters
     ----------

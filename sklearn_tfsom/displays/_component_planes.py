@@ -30,7 +30,7 @@ class ComponentPlanesDisplay(base.Display):
 
     Planes of correlated features look alike. Create it with `from_estimator`.
 
-    Read more in the :ref:`User Guide <reading_component_planes>`.
+    Read more in the :ref:`User Guide <guide_component_planes>`.
 
     Parameters
     ----------

@@ -45,7 +45,7 @@ class DataSpaceDisplay(base.Display):
     It shows folds of the map, and which parts of the data the map covers. Create it with
     `from_estimator`.
 
-    Read more in the :ref:`User Guide <reading_folds>`.
+    Read more in the :ref:`User Guide <guide_folds>`.
 
     Parameters
     ----------

@@ -25,7 +25,7 @@ class HitMapDisplay(base.Display):
 
     Create it with `from_estimator`.
 
-    Read more in the :ref:`User Guide <reading_hits>`.
+    Read more in the :ref:`User Guide <guide_hits>`.
 
     Parameters
     ----------

@@ -42,7 +42,7 @@ class MapOverviewDisplay(base.Display):
 
     It draws a figure of its own. Create it with `from_estimator`.
 
-    Read more in the :ref:`User Guide <reading_more>`.
+    Read more in the :ref:`User Guide <guide_displays>`.
 
     Parameters
     ----------

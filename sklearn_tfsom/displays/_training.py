@@ -26,7 +26,7 @@ class TrainingDisplay(base.Display):
     The quantization error is measured at the start of an epoch, the topographic error at its end.
     Create it with `from_estimator`.
 
-    Read more in the :ref:`User Guide <reading_errors>`.
+    Read more in the :ref:`User Guide <guide_errors>`.
 
     Parameters
     ----------

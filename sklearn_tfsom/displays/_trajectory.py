@@ -55,7 +55,7 @@ class TrajectoryDisplay(base.Display):
     unit is a dot in its cell, larger for more samples. Lines across a joined boundary leave the
     map on one side and enter it on the other. Create it with `from_estimator`.
 
-    Read more in the :ref:`User Guide <reading_more>`.
+    Read more in the :ref:`User Guide <guide_displays>`.
 
     Parameters
     ----------

@@ -23,7 +23,7 @@ class UMatrixDisplay(base.Display):
 
     Ridges of large distances separate clusters. Create it with `from_estimator`.
 
-    Read more in the :ref:`User Guide <reading_u_matrix>`.
+    Read more in the :ref:`User Guide <guide_u_matrix>`.
 
     Parameters
     ----------
