@@ -204,7 +204,7 @@ class TestHitMapAndClassMap:
 
     @pytest.mark.parametrize("kind", DISPLAYS)
     def test_classes_without_samples(self, kind):
-        with pytest.raises(ValueError, match=rf"{kind.__name__}\.from_estimator needs .*X"):
+        with pytest.raises(ValueError, match=rf"{kind.__name__}\.from_estimator needs X if"):
             kind.from_estimator(fitted(), y=Y)
 
     @pytest.mark.parametrize("kind", MAPS)
@@ -222,7 +222,7 @@ class TestHitMapAndClassMap:
 
     @pytest.mark.parametrize("kind", MAPS)
     def test_sample_weight_without_samples(self, kind):
-        with pytest.raises(ValueError, match=rf"{kind.__name__}\..* if .*sample_weight is given"):
+        with pytest.raises(ValueError, match=rf"^{kind.__name__}.* needs X if sample_weight"):
             kind.from_estimator(fitted(n_clusters=3), sample_weight=np.ones(150))
 
 
@@ -528,7 +528,7 @@ class TestClassMap:
 
     @pytest.mark.parametrize("given", [{"X": X}, {"y": Y}], ids=["X", "y"])
     def test_samples_and_classes_must_be_given_together(self, given):
-        with pytest.raises(ValueError, match=r"^ClassMapDisplay\..+ needs .* together"):
+        with pytest.raises(ValueError, match=r"^ClassMapDisplay\.from_estimator needs [Xy] if"):
             ClassMapDisplay.from_estimator(fitted(n_clusters=3), **given)
 
     def test_neither_samples_nor_clusters(self):

@@ -262,7 +262,7 @@ class TestDataSpace:
     def test_invalid_features(self, som, features):
         with pytest.raises(
             ValueError,
-            match=r"^The 'features' .+ a tuple of two features",
+            match=r"^The 'features' .+ a sequence of 2 features",
         ):
             DataSpaceDisplay.from_estimator(som, X, features=features)
 

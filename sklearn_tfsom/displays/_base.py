@@ -100,10 +100,10 @@ class Display:
     def _wrong_parameter(
         cls, name: str, right: str, came: Any, *, method: str = "from_estimator"
     ) -> InvalidParameterError:
-        """Return the error for a wrong parameter of a method of this display."""
+        """Return the error for a wrong parameter of a method, or of the class if it is ""."""
+        owner = f"{cls.__name__}.{method}" if method else cls.__name__
         return InvalidParameterError(
-            f"The {name!r} parameter of {cls.__name__}.{method} must be {right}. "
-            f"Got {came} instead."
+            f"The {name!r} parameter of {owner} must be {right}. Got {came} instead."
         )
 
     @classmethod
@@ -115,14 +115,36 @@ class Display:
             raise cls._wrong_parameter(name, rule.says, repr(value), method=method)
 
     @classmethod
-    def _check_samples_and_classes(cls, X: Any, y: Any) -> None:
-        """Raise an error if only one of samples and classes is given."""
-        if (X is None) != (y is None):
-            given, missing = ("y", "X") if X is None else ("X", "y")
-            raise ValueError(
-                f"{cls.__name__}.from_estimator needs {given} and {missing} together. "
-                f"Got {missing}=None instead."
-            )
+    def _check_samples(
+        cls, X: Any, y: Any, sample_weight: Any = None, *, needs_y: bool = True
+    ) -> None:
+        """Raise an error if `X` or `y` is missing beside other arguments that need it."""
+        others = {"y": y, "sample_weight": sample_weight}
+        given = [name for name, value in others.items() if value is not None]
+        method = f"{cls.__name__}.from_estimator"
+        if X is None and given:
+            raise ValueError(f"{method} needs X if {given[0]} is given. Got X=None instead.")
+        if X is not None and y is None and needs_y:
+            raise ValueError(f"{method} needs y if X is given. Got y=None instead.")
+
+    @classmethod
+    def _check_features(
+        cls, features: Any, names: list[str], n_features: int | None = None
+    ) -> list[int]:
+        """Return the indices of features given by name or index: `n_features`, or at least one."""
+        right = (
+            f"a sequence of {n_features or 'one or more'} features, each a name or an index in "
+            f"the range [0, {len(names) - 1}]"
+        )
+        is_single = isinstance(features, str) or not np.iterable(features)
+        given = [features] if is_single else list(features)
+        is_index = integer(0, len(names) - 1).accepts
+        for feature in given:
+            if not (is_index(feature) or (isinstance(feature, str) and feature in names)):
+                raise cls._wrong_parameter("features", right, repr(feature))
+        if len(given) != (n_features or max(1, len(given))):
+            raise cls._wrong_parameter("features", right, f"{len(given)} features")
+        return [names.index(item) if isinstance(item, str) else int(item) for item in given]
 
     @classmethod
     def _check_axes(cls, ax: Any, names: list[str], *, allow_more: bool) -> NDArray:
@@ -177,13 +199,6 @@ def feature_names(estimator: Any) -> list[str]:
     if names is None:
         return [f"feature {k}" for k in range(estimator.n_features_in_)]
     return [str(name) for name in names]
-
-
-def feature_index(feature: Any, names: list[str]) -> int | None:
-    """Return the index of a feature given by name or index, None if there is no such feature."""
-    if isinstance(feature, str):
-        return names.index(feature) if feature in names else None
-    return int(feature) if integer(0, len(names) - 1).accepts(feature) else None
 
 
 def distance_unit(estimator: Any) -> str:

@@ -115,18 +115,13 @@ class ClassMapDisplay(base.Display):
     ) -> Self:
         """Compute what is drawn."""
         grid = base.fitted_grid(estimator)
-        cls._check_samples_and_classes(X, y)
-        if X is None or y is None:
-            method = f"{cls.__name__}.from_estimator"
-            if sample_weight is not None:
-                raise ValueError(
-                    f"{method} needs X and y if sample_weight is given. Got X=None instead."
-                )
+        cls._check_samples(X, y, sample_weight)
+        if X is None:
             labels = base.cluster_labels(estimator)
             if labels is None:
                 raise ValueError(
-                    f"{method} shows the clusters of the map without X and y, but the map has "
-                    "none. Pass X and y, or set n_clusters before fit."
+                    f"{cls.__name__}.from_estimator shows the clusters of the map without X and "
+                    "y, but the map has none. Pass X and y, or set n_clusters before fit."
                 )
             names = [str(k) for k in range(labels.max() + 1)]
             return cls(labels, grid, classes=names, name="Clusters")

@@ -181,7 +181,7 @@ class CodeVectorsDisplay(base.Display):
 
     def _resolved_kind(self, codebook: NDArray) -> str:
         """Return the kind of picture, chosen if it is "auto"."""
-        self._check_parameter("kind", self.kind, choice(_KINDS))
+        self._check_parameter("kind", self.kind, choice(_KINDS), method="")
         n_features = codebook.shape[1]
         if self.kind == "auto":
             if self.image_shape is not None:
@@ -205,7 +205,7 @@ class CodeVectorsDisplay(base.Display):
                 "a tuple (height, width) or (height, width, 3) of ints whose product is the "
                 f"number of features, {n_features}"
             )
-            raise self._wrong_parameter("image_shape", right, repr(self.image_shape))
+            raise self._wrong_parameter("image_shape", right, repr(self.image_shape), method="")
         return codebook.reshape(-1, *shape)
 
     def _as_colors(self, values: NDArray) -> NDArray[np.float64]:

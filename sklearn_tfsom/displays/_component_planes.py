@@ -141,7 +141,7 @@ class ComponentPlanesDisplay(base.Display):
         names, codebook = base.feature_names(estimator), estimator.codebook_
         title = "Component planes"
         if features is not None:
-            selected = cls._check_features(features, names)
+            selected = np.array(cls._check_features(features, names))
         elif len(names) <= max_planes:
             selected = np.arange(len(names))
         else:
@@ -156,20 +156,6 @@ class ComponentPlanesDisplay(base.Display):
             title=title,
             cluster_labels=base.cluster_labels(estimator),
         )
-
-    @classmethod
-    def _check_features(cls, features: Any, names: list[str]) -> NDArray[np.int64]:
-        """Return the indices of features given by index or name."""
-        right = f"a sequence of names of features or indices in the range [0, {len(names) - 1}]"
-        selected = []
-        for feature in [features] if np.ndim(features) == 0 else features:
-            index = base.feature_index(feature, names)
-            if index is None:
-                raise cls._wrong_parameter("features", right, repr(feature))
-            selected.append(index)
-        if not selected:
-            raise cls._wrong_parameter("features", right, "an empty sequence")
-        return np.array(selected)
 
     def plot(
         self,

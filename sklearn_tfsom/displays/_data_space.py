@@ -160,8 +160,16 @@ class DataSpaceDisplay(base.Display):
         texts = cls._check_labels(labels, len(samples))
         classes, codes = (None, None) if y is None else base.check_classes(y, X)
         names = base.feature_names(estimator)
-        selected = cls._check_features(features, names)
-        plane = _feature_plane(samples, names, selected) if selected else _main_plane(samples)
+        if len(names) == 1:
+            raise ValueError(
+                f"{cls.__name__}.from_estimator needs at least 2 features. Got n_features = 1 "
+                "instead."
+            )
+        if features is None and len(names) > 2:
+            plane = _main_plane(samples)
+        else:
+            selected = (0, 1) if features is None else features
+            plane = _feature_plane(samples, names, cls._check_features(selected, names, 2))
         rows = _subset(len(samples), max_samples, sorted(texts))
         points = _project_samples(samples, rows, plane)
         is_known = ~np.isnan(points).any(axis=1)
@@ -178,27 +186,6 @@ class DataSpaceDisplay(base.Display):
             n_samples=len(samples),
         )
         return display.plot(ax=ax, color=color, net_color=net_color)
-
-    @classmethod
-    def _check_features(cls, features: Any, names: list[str]) -> list[int] | None:
-        """Return the indices of the features to show, None for principal components."""
-        if features is None:
-            if len(names) == 1:
-                raise ValueError(
-                    f"{cls.__name__}.from_estimator needs at least 2 features. Got "
-                    "n_features = 1 instead."
-                )
-            return None if len(names) > 2 else [0, 1]
-        is_pair = isinstance(features, tuple | list | np.ndarray) and len(features) == 2
-        found = [base.feature_index(feature, names) for feature in features] if is_pair else []
-        indices = [index for index in found if index is not None]
-        if len(indices) != 2:
-            right = (
-                "a tuple of two features, each a name or an index in the range "
-                f"[0, {len(names) - 1}]"
-            )
-            raise cls._wrong_parameter("features", right, repr(features))
-        return indices
 
     def plot(self, *, ax: Any = None, color: Any = "C0", net_color: Any = None) -> Self:
         """Draw the map in data space.

@@ -108,12 +108,8 @@ class HitMapDisplay(base.Display):
     ) -> Self:
         """Compute what is drawn."""
         grid = base.fitted_grid(estimator)
+        cls._check_samples(X, y, sample_weight, needs_y=False)
         if X is None:
-            if y is not None or sample_weight is not None:
-                raise ValueError(
-                    f"{cls.__name__}.from_estimator needs X if y or sample_weight is given. "
-                    "Got X=None instead."
-                )
             hits = base.Hits(estimator.hits_, None)
         else:
             hits = base.count_hits(estimator, X, y, sample_weight)

@@ -120,8 +120,7 @@ class MapOverviewDisplay(base.Display):
         """
         cls._check_parameter("n_planes", n_planes, integer(1))
         base.fitted_grid(estimator)
-        if y is not None:
-            cls._check_samples_and_classes(X, y)
+        cls._check_samples(X, y, needs_y=False)
         classes = None
         if y is not None or base.cluster_labels(estimator) is not None:
             samples = None if y is None else X

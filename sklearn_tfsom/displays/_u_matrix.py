@@ -114,7 +114,7 @@ class UMatrixDisplay(base.Display):
     def _compute(cls, estimator: Any, X: Any = None, y: Any = None, between: bool = False) -> Self:
         """Compute what is drawn."""
         grid = base.fitted_grid(estimator)
-        cls._check_samples_and_classes(X, y)
+        cls._check_samples(X, y)
         unit_labels = None
         if X is not None and y is not None:
             hits = base.count_hits(estimator, X, y)
