@@ -87,9 +87,9 @@ def slow_hits(som, y, weights=None):
 
 def unit_at(som, points):
     """Return the unit whose cell contains the points."""
-    apart = np.linalg.norm(som.unit_positions_ - np.mean(points, axis=0), axis=1)
-    assert apart.min() < 0.5
-    return int(apart.argmin())
+    distances = np.linalg.norm(som.unit_positions_ - np.mean(points, axis=0), axis=1)
+    assert distances.min() < 0.5
+    return int(distances.argmin())
 
 
 def legend_texts(legend):
@@ -124,14 +124,14 @@ class TestHitMapAndClassMap:
         hits = np.random.RandomState(0).poisson(0.3, size=(10_000, 3))
         if kind is HitMapDisplay:
             display = HitMapDisplay(hits, grid, classes=["a", "b", "c"]).plot()
-            wanted = [display.outlines_, display.marks_]
+            expected = [display.outlines_, display.marks_]
             assert len(display.marks_.get_paths()) == np.count_nonzero(hits)
             assert len(display.outlines_.get_paths()) == 10_000
         else:
             display = ClassMapDisplay(hits.argmax(axis=1), grid, classes=["a", "b", "c"]).plot()
-            wanted = [display.cells_, display.borders_]
+            expected = [display.cells_, display.borders_]
             assert len(display.cells_.get_paths()) == 10_000
-        assert list(display.ax_.collections) == wanted
+        assert list(display.ax_.collections) == expected
         assert not (display.ax_.texts or display.ax_.patches or display.ax_.lines)
 
     @pytest.mark.parametrize("kind", MAPS)
@@ -372,9 +372,9 @@ class TestHits:
         som = fitted(n_clusters=3)
         display = HitMapDisplay.from_estimator(som)
         segments = np.array(display.borders_.get_segments())
-        wanted = drawing.border_segments(Grid(6, 5), som.cluster_labels_)
-        assert len(wanted) > 5
-        assert_allclose(segments, wanted)
+        expected = drawing.border_segments(Grid(6, 5), som.cluster_labels_)
+        assert len(expected) > 5
+        assert_allclose(segments, expected)
         assert HitMapDisplay.from_estimator(fitted()).borders_ is None
 
     @pytest.mark.parametrize(
@@ -435,8 +435,8 @@ class TestClassMap:
         ).plot(ax=ax)
         bright, pale = display.cells_.get_facecolor()
         assert_array_equal(bright, drawing.class_colors(2)[0])
-        apart = np.linalg.norm(np.array([bright, pale]) - to_rgba(background), axis=1)
-        assert apart[1] < 0.2 * apart[0]
+        distances = np.linalg.norm(np.array([bright, pale]) - to_rgba(background), axis=1)
+        assert distances[1] < 0.2 * distances[0]
         assert_array_equal(display.borders_.get_colors(), [to_rgba(background)])
 
     def test_units_without_samples_are_transparent(self):
@@ -460,9 +460,9 @@ class TestClassMap:
         segments = np.array(display.borders_.get_segments())
         assert len(segments) > 1
         for segment in segments:
-            apart = np.linalg.norm(som.unit_positions_ - segment.mean(axis=0), axis=1)
-            one, other = np.argsort(apart)[:2]
-            assert_allclose(apart[[one, other]], 0.5)
+            distances = np.linalg.norm(som.unit_positions_ - segment.mean(axis=0), axis=1)
+            one, other = np.argsort(distances)[:2]
+            assert_allclose(distances[[one, other]], 0.5)
             assert display.labels[one] != display.labels[other]
             assert min(display.labels[one], display.labels[other]) >= 0
 
@@ -600,8 +600,8 @@ class TestOverview:
         chosen = np.sort(np.argsort(-som.codebook_.var(axis=0))[:n_planes])
         titles = [ax.get_title() for ax in page.axes_[-n_planes:]]
         assert titles == [f"feature {k}" for k in chosen]
-        said = [text.get_text() for text in texts_in(page.figure_)]
-        assert f"Component planes: the {n_planes} of 300 features that vary most" in said
+        shown = [text.get_text() for text in texts_in(page.figure_)]
+        assert f"Component planes: the {n_planes} of 300 features that vary most" in shown
         assert_array_equal(page.planes.planes, som.codebook_[:, chosen])
 
     @pytest.mark.parametrize(

@@ -83,8 +83,8 @@ class TestComponentPlanes:
         # The drawn cell is centered on its unit.
         drawn = cells.get_transform().transform(corners)
         drawn = drawn + cells.get_offset_transform().transform(cells.get_offsets()[7])
-        wanted = ax.transData.transform(fitted(lattice).unit_positions_[7] + corners)
-        assert_allclose(drawn, wanted)
+        expected = ax.transData.transform(fitted(lattice).unit_positions_[7] + corners)
+        assert_allclose(drawn, expected)
         assert_allclose(np.ptp(corners[:, 0]), 1)  # neighbors in a row touch
 
     def test_colors_increase_with_the_values(self):
@@ -496,12 +496,12 @@ class TestKindOfCodeVectors:
 @pytest.mark.parametrize("boundary", ["planar", "toroidal"])
 def test_borders_between_clusters(lattice, boundary):
     som = fitted(lattice, boundary=boundary, n_clusters=3)
-    wanted = border_segments(Grid(6, 5, lattice, boundary), som.cluster_labels_)
+    expected = border_segments(Grid(6, 5, lattice, boundary), som.cluster_labels_)
     planes = ComponentPlanesDisplay.from_estimator(som, border_color="red")
     codes = CodeVectorsDisplay.from_estimator(som, border_color="red")
     assert len(planes.borders_) == 4
     for borders in [*planes.borders_, codes.borders_]:
-        assert_allclose(borders.get_segments(), wanted)
+        assert_allclose(borders.get_segments(), expected)
         assert_array_equal(borders.get_color(), [[1, 0, 0, 1]])
 
 

@@ -312,8 +312,8 @@ class TestTrajectory:
         places = np.asarray(display.visits_.get_offsets())
         to_units = np.linalg.norm(places[:, None] - som.unit_positions_, axis=2)
         assert_array_equal(to_units.argmin(axis=1), display.bmus[firsts])
-        apart = np.linalg.norm(places[:, None] - places, axis=2)
-        assert apart[~np.eye(len(places), dtype=bool)].min() > 0.03
+        distances = np.linalg.norm(places[:, None] - places, axis=2)
+        assert distances[~np.eye(len(places), dtype=bool)].min() > 0.03
 
     def test_path_connects_successive_visits(self, som):
         display = TrajectoryDisplay.from_estimator(som, X)
@@ -373,10 +373,10 @@ class TestTrajectory:
         with plt.style.context(style):
             display = TrajectoryDisplay.from_estimator(som, X)
             display.figure_.canvas.draw()
-            paper = np.array(to_rgba(display.figure_.get_facecolor()))
-            shades = np.abs(display.cells_.get_facecolors() - paper)[:, :3]
+            background = np.array(to_rgba(display.figure_.get_facecolor()))
+            shades = np.abs(display.cells_.get_facecolors() - background)[:, :3]
             assert 0.02 < shades.min() and shades.max() < 0.5
-            lines = np.abs(display.path_.get_edgecolors() - paper)[:, :3]
+            lines = np.abs(display.path_.get_edgecolors() - background)[:, :3]
             assert lines.max(axis=1).min() > 0.35
 
     def test_times_order_the_samples(self, som):
@@ -505,11 +505,11 @@ class TestAnomalies:
         to_units = np.linalg.norm(places[:, None] - som.unit_positions_, axis=2)
         assert_array_equal(to_units.argmin(axis=1), som.bmus(X)[marked])
         spacing = drawing.points_per_spacing(display.ax_)
-        apart = spacing * np.linalg.norm(places[:, None] - places, axis=2)
+        distances = spacing * np.linalg.norm(places[:, None] - places, axis=2)
         radii = np.sqrt(display.marks_.get_sizes()) / 2
-        np.fill_diagonal(apart, np.inf)
+        np.fill_diagonal(distances, np.inf)
         # No mark covers the center of another.
-        assert (apart > np.maximum.outer(radii, radii)).all()
+        assert (distances > np.maximum.outer(radii, radii)).all()
 
     def test_found_and_missed_anomalies_and_false_alarms(self, som):
         truth = (CODES == 2).astype(int)
@@ -575,5 +575,5 @@ def test_points_spread_in_a_cell(n):
     offsets = drawing.spread_in_cells(np.r_[np.full(n, 3), 1])
     assert_array_equal(offsets[-1], 0)
     assert np.linalg.norm(offsets, axis=1).max() <= 0.3
-    apart = np.linalg.norm(offsets[:n, None] - offsets[:n], axis=2)[~np.eye(n, dtype=bool)]
-    assert n == 1 or apart.min() > 0.3 / np.sqrt(n)
+    distances = np.linalg.norm(offsets[:n, None] - offsets[:n], axis=2)[~np.eye(n, dtype=bool)]
+    assert n == 1 or distances.min() > 0.3 / np.sqrt(n)

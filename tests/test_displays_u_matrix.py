@@ -84,8 +84,8 @@ class TestCells:
         som = fitted(lattice)
         corners = cell_corners(UMatrixDisplay.from_estimator(som))
         for k, j in itertools.combinations(range(len(corners)), 2):
-            apart = np.linalg.norm(corners[k][:, None] - corners[j], axis=2)
-            n_shared = np.count_nonzero(apart < 1e-9)
+            distances = np.linalg.norm(corners[k][:, None] - corners[j], axis=2)
+            n_shared = np.count_nonzero(distances < 1e-9)
             is_neighbor = math.dist(som.unit_positions_[k], som.unit_positions_[j]) < 1 + 1e-9
             assert (n_shared == 2) == is_neighbor
 

@@ -113,7 +113,7 @@ class ClassMapDisplay(base.Display):
     def _compute(
         cls, estimator: Any, X: Any = None, y: Any = None, sample_weight: Any = None
     ) -> Self:
-        """Compute what is drawn."""
+        """Compute the values to draw."""
         grid = base.fitted_grid(estimator)
         cls._check_samples(X, y, sample_weight)
         if X is None:

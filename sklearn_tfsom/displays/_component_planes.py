@@ -136,7 +136,7 @@ class ComponentPlanesDisplay(base.Display):
         put_similar_together: bool = False,
         max_planes: int = _MAX_PLANES,
     ) -> Self:
-        """Select what is drawn."""
+        """Select the values to draw."""
         grid = base.fitted_grid(estimator)
         names, codebook = base.feature_names(estimator), estimator.codebook_
         title = "Component planes"

@@ -83,7 +83,7 @@ class TrainingDisplay(base.Display):
 
     @classmethod
     def _compute(cls, estimator: Any) -> Self:
-        """Collect what is drawn."""
+        """Collect the values to draw."""
         base.fitted_grid(estimator)
         return cls(
             estimator.history_,

@@ -42,8 +42,12 @@ class Visits(NamedTuple):
     """Visits: runs of consecutive samples of one path in one unit, ordered by path."""
 
     first_samples: NDArray[np.int64]  # (n_visits,)
-    lengths: NDArray[np.int64]  # (n_visits,), in samples
+    n_samples: NDArray[np.int64]  # (n_visits,)
     of_samples: NDArray[np.int64]  # (n_samples,), visit of each sample
+    units: NDArray[np.int64]  # (n_visits,)
+    paths: NDArray[np.int64]  # (n_visits,)
+    is_start: NDArray[np.bool_]  # (n_visits,), whether the visit is the first one of its path
+    is_end: NDArray[np.bool_]  # (n_visits,), whether the visit is the last one of its path
 
 
 @base.documented
@@ -163,7 +167,7 @@ class TrajectoryDisplay(base.Display):
         %(labels)s
 
         background : {"u_matrix", "outlines"}, default="u_matrix"
-            What to draw behind the path: shades of the U-matrix, or outlines of the cells.
+            Background of the path: shades of the U-matrix, or outlines of the cells.
 
         %(plot_parameters)s
 
@@ -230,15 +234,16 @@ class TrajectoryDisplay(base.Display):
         drawing.set_map_limits(ax, self.cells_, title=f"{path} of {n_samples:,} {samples}")
 
         codes = np.zeros(n_samples, dtype=np.int64) if self.groups is None else self.groups
-        visits = _find_visits(self.bmus, codes)
-        units, paths = self.bmus[visits.first_samples], codes[visits.first_samples]
-        points = grid.positions()[units] + drawing.spread_in_cells(units, _SPREAD)
-        is_last = np.r_[paths[1:] != paths[:-1], True]
-        lines, targets = shortest_lines(grid, units, points, np.flatnonzero(~is_last))
-        spacing = drawing.points_per_spacing(ax)
         times = np.arange(n_samples) if self.times is None else as_numbers(self.times)
-        self._draw_path(ax, visits, points, lines, targets, times, spacing, cmap)
-        self._draw_ends(ax, points, paths, is_last, spacing)
+        visits = _find_visits(self.bmus, codes)
+        points = grid.positions()[visits.units] + drawing.spread_in_cells(visits.units, _SPREAD)
+        steps = np.flatnonzero(~visits.is_end)
+        lines, targets = shortest_lines(grid, visits.units, points, steps)
+        spacing = drawing.points_per_spacing(ax)
+        colors, style = self._visit_colors(ax, visits, times, cmap)
+        self.path_ = _draw_lines(ax, lines, colors[targets], spacing, style)
+        self.visits_ = _draw_dots(ax, visits, points, colors, spacing, style)
+        self.starts_, self.ends_ = self._draw_ends(ax, visits, points, spacing)
 
         self.colorbar_ = self.legend_ = None
         if names is not None:
@@ -263,88 +268,105 @@ class TrajectoryDisplay(base.Display):
         self.ax_, self.figure_ = ax, ax.figure
         return self
 
-    def _draw_path(
-        self,
-        ax: Any,
-        visits: Visits,
-        points: NDArray,
-        lines: list[NDArray],
-        targets: NDArray[np.int64],
-        times: NDArray,
-        spacing: float,
-        cmap: Any,
-    ) -> None:
-        """Draw lines and dots in the color of their time or path."""
-        from matplotlib.collections import LineCollection
+    def _visit_colors(
+        self, ax: Any, visits: Visits, times: NDArray, cmap: Any
+    ) -> tuple[NDArray, dict[str, Any]]:
+        """Return the times of the visits and their colormap, or fading colors of several paths."""
         from matplotlib.colors import Normalize
 
-        line_style: dict[str, Any]
-        if self.group_names is None or self.groups is None:
-            colors = times[visits.first_samples]
-            style = {
-                "cmap": time_colormap(ax) if cmap is None else cmap,
-                "norm": Normalize(times.min(), times.max()),
-            }
-            line_style, dot_style = {"array": colors[targets], **style}, {"c": colors, **style}
-            if len(lines) > _MAX_OPAQUE_LINES:
-                line_style["alpha"] = max(0.3, (_MAX_OPAQUE_LINES / len(lines)) ** 0.3)
-        else:
+        if self.group_names is not None:
             palette = drawing.class_colors(len(self.group_names))
-            colors = _fading_colors(palette, self.groups[visits.first_samples])
-            line_style, dot_style = {"colors": colors[targets]}, {"c": colors}
-        width = float(np.clip(0.035 * spacing, 0.5, 1.6))
-        self.path_ = ax.add_collection(
-            LineCollection(
-                lines,
-                linewidths=width,
-                capstyle="round",
-                rasterized=len(lines) > _MAX_VECTORS,
-                zorder=2,
-                **line_style,
-            )
-        )
-        # Areas proportional to the number of samples, and small enough for the fullest cell.
-        max_visits = np.bincount(self.bmus[visits.first_samples]).max()
-        dot = max(width, spacing * min(0.09, 0.7 * _SPREAD * np.sqrt(np.pi / max_visits)))
-        max_dot = max(dot, min(0.25 * spacing, _MAX_DOT))
-        self.visits_ = ax.scatter(
-            *points.T,
-            s=np.minimum(dot**2 * visits.lengths, max_dot**2),
-            linewidths=0,
-            rasterized=len(points) > _MAX_VECTORS,
-            zorder=3,
-            **dot_style,
-        )
+            return _fading_colors(palette, visits.paths), {}
+        cmap = time_colormap(ax) if cmap is None else cmap
+        style = {"cmap": cmap, "norm": Normalize(times.min(), times.max())}
+        return times[visits.first_samples], style
 
     def _draw_ends(
-        self,
-        ax: Any,
-        points: NDArray,
-        paths: NDArray[np.int64],
-        is_last: NDArray[np.bool_],
-        spacing: float,
-    ) -> None:
-        """Draw the starts and ends of the paths."""
-        is_first = np.r_[True, is_last[:-1]]
+        self, ax: Any, visits: Visits, points: NDArray, spacing: float
+    ) -> tuple[Any, Any]:
+        """Draw the starts and the ends of the paths."""
         colors = drawing.text_color()
         if self.group_names is not None:
-            colors = drawing.class_colors(len(self.group_names))[paths[is_first]]
+            paths = visits.paths[visits.is_start]
+            colors = drawing.class_colors(len(self.group_names))[paths]
         style = {"s": np.clip(0.3 * spacing, 5, 9) ** 2, "linewidths": 1.5, "edgecolors": colors}
+        starts, ends = points[visits.is_start], points[visits.is_end]
         background = drawing.background_color(ax)
-        self.starts_ = ax.scatter(*points[is_first].T, facecolors=background, zorder=4, **style)
-        self.ends_ = ax.scatter(*points[is_last].T, facecolors=colors, zorder=5, **style)
+        return (
+            ax.scatter(*starts.T, facecolors=background, zorder=4, **style),
+            ax.scatter(*ends.T, facecolors=colors, zorder=5, **style),
+        )
 
 
 def _find_visits(bmus: NDArray[np.int64], codes: NDArray[np.int64]) -> Visits:
     """Merge consecutive samples of one path in one unit into visits."""
     order = np.argsort(codes, kind="stable")
     units, paths = bmus[order], codes[order]
-    is_first = np.r_[True, (units[1:] != units[:-1]) | (paths[1:] != paths[:-1])]
+    is_start = np.r_[True, paths[1:] != paths[:-1]]
+    is_first = is_start | np.r_[True, units[1:] != units[:-1]]
     visits = np.cumsum(is_first) - 1
     of_samples = np.empty_like(visits)
     of_samples[order] = visits
+    is_start = is_start[is_first]
     return Visits(
-        first_samples=order[is_first], lengths=np.bincount(visits), of_samples=of_samples
+        first_samples=order[is_first],
+        n_samples=np.bincount(visits),
+        of_samples=of_samples,
+        units=units[is_first],
+        paths=paths[is_first],
+        is_start=is_start,
+        is_end=np.r_[is_start[1:], True],
+    )
+
+
+def _line_width(spacing: float) -> float:
+    """Return the width of lines in points, for a lattice spacing in points."""
+    return float(np.clip(0.035 * spacing, 0.5, 1.6))
+
+
+def _draw_lines(
+    ax: Any, lines: list[NDArray], colors: NDArray, spacing: float, style: dict[str, Any]
+) -> Any:
+    """Draw lines in colors, shape (n_lines, 4), or in the colors of values, shape (n_lines,)."""
+    from matplotlib.collections import LineCollection
+
+    style = {"array" if colors.ndim == 1 else "colors": colors} | style
+    if colors.ndim == 1 and len(lines) > _MAX_OPAQUE_LINES:
+        style["alpha"] = max(0.3, (_MAX_OPAQUE_LINES / len(lines)) ** 0.3)
+    return ax.add_collection(
+        LineCollection(
+            lines,
+            linewidths=_line_width(spacing),
+            capstyle="round",
+            rasterized=len(lines) > _MAX_VECTORS,
+            zorder=2,
+            **style,
+        )
+    )
+
+
+def _draw_dots(
+    ax: Any,
+    visits: Visits,
+    points: NDArray,
+    colors: NDArray,
+    spacing: float,
+    style: dict[str, Any],
+) -> Any:
+    """Draw a dot for each visit, with an area proportional to its number of samples."""
+    # Small enough for the cell with the most visits.
+    max_visits = np.bincount(visits.units).max()
+    size = spacing * min(0.09, 0.7 * _SPREAD * np.sqrt(np.pi / max_visits))
+    size = max(_line_width(spacing), size)
+    max_size = max(size, min(0.25 * spacing, _MAX_DOT))
+    return ax.scatter(
+        *points.T,
+        s=np.minimum(size**2 * visits.n_samples, max_size**2),
+        c=colors,
+        linewidths=0,
+        rasterized=len(points) > _MAX_VECTORS,
+        zorder=3,
+        **style,
     )
 
 

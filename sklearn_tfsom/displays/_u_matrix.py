@@ -112,7 +112,7 @@ class UMatrixDisplay(base.Display):
 
     @classmethod
     def _compute(cls, estimator: Any, X: Any = None, y: Any = None, between: bool = False) -> Self:
-        """Compute what is drawn."""
+        """Compute the values to draw."""
         grid = base.fitted_grid(estimator)
         cls._check_samples(X, y)
         unit_labels = None
