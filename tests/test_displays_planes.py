@@ -6,18 +6,15 @@ import matplotlib
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from pictures import assert_texts_fit_and_do_not_overlap
+from pictures import assert_borders_separate, assert_texts_fit_and_do_not_overlap
 from sklearn.datasets import load_digits, load_iris
 
 matplotlib.use("agg")
 
 import matplotlib.pyplot as plt
 
-from sklearn_tfsom import TFSOM
-from sklearn_tfsom._map.grid import Grid
-from sklearn_tfsom._validation import InvalidParameterError
+from sklearn_tfsom import TFSOM, Grid, InvalidParameterError
 from sklearn_tfsom.displays import CodeVectorsDisplay, ComponentPlanesDisplay, TrainingDisplay
-from sklearn_tfsom.displays._drawing import border_segments, map_size
 
 LATTICES = ["hexagonal", "rectangular"]
 SHAPES = [(6, 5), (1, 12), (12, 1), (2, 2), (1, 1)]
@@ -55,7 +52,7 @@ def assert_cells_in_view(ax, grid):
     bottom, top = ax.get_ylim()
     assert left < x.min() - 0.49 and x.max() + 0.49 < right
     assert top < y.min() - 0.49 and y.max() + 0.49 < bottom  # row 0 at the top
-    assert right - left < map_size(grid)[0] + 0.5 and bottom - top < map_size(grid)[1] + 0.5
+    assert right - left < np.ptp(x) + 1.5 and bottom - top < np.ptp(y) + 1.7
     assert ax.get_aspect() == 1
 
 
@@ -496,12 +493,12 @@ class TestKindOfCodeVectors:
 @pytest.mark.parametrize("boundary", ["planar", "toroidal"])
 def test_borders_between_clusters(lattice, boundary):
     som = fitted(lattice, boundary=boundary, n_clusters=3)
-    expected = border_segments(Grid(6, 5, lattice, boundary), som.cluster_labels_)
+    grid = Grid(6, 5, lattice, boundary)
     planes = ComponentPlanesDisplay.from_estimator(som, border_color="red")
     codes = CodeVectorsDisplay.from_estimator(som, border_color="red")
     assert len(planes.borders_) == 4
     for borders in [*planes.borders_, codes.borders_]:
-        assert_allclose(borders.get_segments(), expected)
+        assert_borders_separate(borders, grid, som.cluster_labels_)
         assert_array_equal(borders.get_color(), [[1, 0, 0, 1]])
 
 

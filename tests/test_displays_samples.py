@@ -17,8 +17,7 @@ import matplotlib.pyplot as plt
 from matplotlib.colors import to_rgba
 from matplotlib.text import Text
 
-from sklearn_tfsom import TFSOM
-from sklearn_tfsom._map.grid import Grid
+from sklearn_tfsom import TFSOM, Grid
 from sklearn_tfsom.displays import AnomalyMapDisplay, DataSpaceDisplay, TrajectoryDisplay
 from sklearn_tfsom.displays import _drawing as drawing
 from sklearn_tfsom.displays._labels import place_labels
