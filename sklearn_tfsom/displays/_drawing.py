@@ -78,15 +78,7 @@ def is_wide(grid: Grid) -> bool:
 def new_map_axes(grid: Grid, *, margin: float = 0.3) -> Any:
     """Return the axes of a new figure in the shape of the map.
 
-    Parameters
-    ----------
-    grid : Grid
-    margin : float, default=0.3
-        Space beside the map, or below a wide one, in inches. A color bar needs 1.4.
-
-    Returns
-    -------
-    ax : matplotlib Axes
+    `margin` is the space beside the map, or below a wide one, in inches: a color bar needs 1.4.
     """
     width, height = map_size(grid)
     scale = min(5.5 / height, 7.0 / width)
@@ -99,14 +91,7 @@ def new_map_axes(grid: Grid, *, margin: float = 0.3) -> Any:
 
 
 def set_map_limits(ax: Any, cells: Any, *, title: str = "") -> None:
-    """Show all cells with equal scales, row 0 at the top and no ticks.
-
-    Parameters
-    ----------
-    ax : matplotlib Axes
-    cells : Grid or matplotlib PolyCollection
-    title : str, default=""
-    """
+    """Show all cells, of a grid or a collection, with equal scales and row 0 at the top."""
     if isinstance(cells, Grid):
         corners = _all_corners(cells)
     else:
@@ -127,24 +112,10 @@ def draw_cells(
     size: float = 1.0,
     **style: Any,
 ) -> Any:
-    """Draw cells as one collection.
+    """Draw cells centered on `positions`, shape (n_cells, 2), as one collection.
 
-    Parameters
-    ----------
-    ax : matplotlib Axes
-    grid : Grid
-    values : array-like of shape (n_cells,), default=None
-        Values that are shown as colors.
-    positions : ndarray of shape (n_cells, 2), default=None
-        Centers of the cells, None for the unit positions.
-    size : float, default=1
-        Width of a cell.
-    **style
-        Properties of the collection.
-
-    Returns
-    -------
-    cells : matplotlib PolyCollection
+    The positions are those of the units by default. `values`, shape (n_cells,), are shown as
+    colors, `size` is the width of a cell, and `style` contains properties of the collection.
     """
     centers = grid.positions() if positions is None else positions
     # Edges in the color of the cell: otherwise the background shines through between cells.
@@ -222,23 +193,17 @@ def draw_cell_texts(
     """Write texts into cells, black or white depending on the color of the cell.
 
     All have the same font size, for which the longest fits into a cell. Nothing is drawn if that
-    size is too small to read.
+    size is too small to read. The axes must have their final limits.
 
     Parameters
     ----------
     ax : matplotlib Axes
-        Axes with their final limits, which determine the font size.
     positions : ndarray of shape (n_cells, 2)
     texts : sequence of str, of length n_cells
         Texts, "" for none.
     cell_colors : ndarray of shape (n_cells, 3 or 4)
-        Red, green, blue and optionally alpha of the cells.
     size : float, default=1
         Width of a cell.
-
-    Returns
-    -------
-    artists : list of matplotlib Text
     """
     if not any(texts):
         return []
@@ -333,19 +298,10 @@ def class_colors(n_classes: int) -> NDArray[np.float64]:
 
 
 def spread_in_cells(units: NDArray, radius: float = 0.3) -> NDArray[np.float64]:
-    """Return offsets from their units that keep points in one cell apart, shape (n_points, 2).
+    """Return offsets from their `units` that keep points in one cell apart, shape (n_points, 2).
 
     A single point is at the center, up to five are on a ring, and more on a sunflower spiral.
-
-    Parameters
-    ----------
-    units : ndarray of int, shape (n_points,)
-    radius : float, default=0.3
-        Upper bound of the lengths of the offsets.
-
-    Returns
-    -------
-    offsets : ndarray of shape (n_points, 2)
+    `radius` is an upper bound of the lengths of the offsets.
     """
     counts = np.bincount(units)
     order = np.argsort(units, kind="stable")

@@ -27,24 +27,12 @@ _MAX_OBSTACLES = 15
 def place_labels(
     ax: Any, anchors: NDArray, texts: Sequence[str], *, obstacles: NDArray | None = None
 ) -> list[Any]:
-    """Write a text beside each point.
+    """Write a text beside each of the points `anchors`, shape (n_texts, 2).
 
     Each text in turn takes the place of the lowest cost: overlap with earlier texts costs most,
-    then hiding a labeled point, then hiding an obstacle. The result is deterministic.
-
-    Parameters
-    ----------
-    ax : matplotlib Axes
-        Axes with everything else drawn: texts are measured in the final layout.
-    anchors : ndarray of shape (n_texts, 2)
-        Points, in data coordinates.
-    texts : sequence of str, of length n_texts
-    obstacles : ndarray of shape (n_obstacles, 2), default=None
-        Points to keep visible if possible, in data coordinates.
-
-    Returns
-    -------
-    artists : list of matplotlib Annotation
+    then hiding a labeled point, then hiding one of the `obstacles`, shape (n_obstacles, 2). Both
+    are in data coordinates. Everything else must be drawn, since texts are measured in the final
+    layout. The result is deterministic.
     """
     if not len(texts):
         return []

@@ -44,12 +44,7 @@ def add_class_legend(
     handles : sequence of matplotlib artists, default=()
         More entries, after the classes.
     grow_figure : bool, default=False
-        Whether to enlarge the figure by the legend. The axes must be those of `new_map_axes`,
-        alone in their figure.
-
-    Returns
-    -------
-    legend : matplotlib Legend
+        Whether to enlarge the figure by the legend. The axes must be those of `new_map_axes`.
     """
     from matplotlib.patches import Patch
 

@@ -92,23 +92,8 @@ def new_plane_axes(
     """Return the axes of a new figure, one for each plane, in the shape of the map.
 
     The positions are computed here: layout engines take seconds for many axes, and align them
-    badly.
-
-    Parameters
-    ----------
-    grid : Grid
-    names : sequence of str of length n_planes
-        Titles of the planes.
-    title : str
-        Title of the figure.
-    ticks : list of tuple (ticks, labels)
-        Those of the color bar of each plane; empty without these color bars.
-    has_common_bar : bool
-        Whether there is a color bar of all planes.
-
-    Returns
-    -------
-    axes : ndarray of matplotlib Axes, shape (n_planes,)
+    badly. `ticks` are the ticks and tick labels of the color bar of each plane, empty without
+    these color bars, and `has_common_bar` reserves space for a color bar of all planes.
     """
     n_planes = len(names)
     size = np.add(map_size(grid), 0.2)  # with the margins of set_map_limits
