@@ -9,7 +9,7 @@ from pathlib import Path
 from docutils.nodes import SkipNode
 from docutils.utils.math.latex2mathml import tex2mathml
 
-from sklearn_tfsom import __version__
+from sklearn_tfsom import __version__, displays
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -28,7 +28,13 @@ extensions = [
     "sphinx_gallery.gen_gallery",
     "myst_parser",
 ]
-exclude_patterns = ["generated/examples", "generated/gallery/*.py", "gallery_header.rst"]
+exclude_patterns = [
+    "generated/examples",
+    "generated/gallery/*.py",
+    "displays.rst",  # included in api.rst
+    "gallery_header.rst",
+]
+autosummary_generate = ["api", "displays"]
 templates_path = ["_templates"]
 default_role = "py:obj"
 root_doc = "index"
@@ -96,6 +102,16 @@ def stage_results():
     shutil.copytree(ROOT / "benchmarks" / "results", staged, ignore=ignored)
 
 
+def stage_displays():
+    """Write the list of all displays for the API reference."""
+    names = "".join(f"   displays.{name}\n" for name in displays.__all__)
+    # Not in generated/, since autosummary writes pages relative to this file.
+    (HERE / "displays.rst").write_text(
+        ".. currentmodule:: sklearn_tfsom\n\n"
+        f".. autosummary::\n   :toctree: generated\n   :nosignatures:\n\n{names}"
+    )
+
+
 def drop_stale_pages():
     """Remove pages of an earlier run whose example or name is gone."""
     for page in GENERATED.glob("sklearn_tfsom.*.rst"):
@@ -108,12 +124,17 @@ def drop_stale_pages():
 
 stage_examples()
 stage_results()
+stage_displays()
 drop_stale_pages()
 
 
 def drop_foreign_references(app, what, name, obj, options, lines):
-    """Make plain text of scikit-learn's references, which lead to pages of its own."""
-    lines[:] = [re.sub(r":(?:ref|term):`([^`<]+?)\s*(?:<[^>]*>)?`", r"\1", line) for line in lines]
+    """Replace references in inherited docstrings to pages of scikit-learn by plain text.
+
+    The labels of this documentation begin with "guide_".
+    """
+    foreign = r":(?:ref|term):`(?![^`]*\bguide_)([^`<]+?)\s*(?:<[^>]*>)?`"
+    lines[:] = [re.sub(foreign, r"\1", line) for line in lines]
 
 
 def visit_math(self, node):

@@ -111,7 +111,7 @@ axes = right.subplots(-(-len(names) // n_beside), n_beside, squeeze=False).ravel
 for ax in axes[len(names) :]:
     ax.set_axis_off()
 planes = ComponentPlanesDisplay(codebook, segments.grid, names, cluster_labels=som.cluster_labels_)
-_ = planes.plot(axes)
+_ = planes.plot(ax=axes)
 
 # %%
 # **When not to use a map:** where only the segments count, and their shape is known. The sample's

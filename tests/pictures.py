@@ -1,12 +1,34 @@
-"""What tests of pictures look at: all texts of a figure, and whether they can be read."""
+"""Helpers for tests of displays: the texts of a figure, and checks of their layout."""
 
 import itertools
 
 import numpy as np
 
 
+def border_midpoints(grid, labels):
+    """Return the midpoints of the borders between units of different labels."""
+    midpoints = set()
+    for unit, neighbors in enumerate(grid.neighbors()):
+        angles = 2 * np.pi * np.arange(len(neighbors)) / len(neighbors)
+        for other, angle in zip(neighbors, angles, strict=True):
+            if other >= 0 and labels[other] != labels[unit]:
+                x, y = grid.positions()[unit] + [np.cos(angle) / 2, np.sin(angle) / 2]
+                midpoints.add((round(x, 6) + 0.0, round(y, 6) + 0.0))
+    return midpoints
+
+
+def assert_borders_separate(borders, grid, labels):
+    """Check a collection of borders: where they are, and that each is the edge of a cell."""
+    segments = np.array(borders.get_segments())
+    midpoints = [tuple(point) for point in segments.mean(axis=1).round(6) + 0.0]
+    assert len(midpoints) == len(set(midpoints)) > 5
+    assert set(midpoints) == border_midpoints(grid, labels)
+    lengths = np.linalg.norm(segments[:, 1] - segments[:, 0], axis=1)
+    np.testing.assert_allclose(lengths, 1 / np.sqrt(3) if grid.is_hexagonal else 1)
+
+
 def texts_in(figure):
-    """All texts of a figure, its subfigures and its legends, that are shown."""
+    """Yield all texts of a figure, its subfigures and its legends."""
     yield from figure.texts
     for subfigure in figure.subfigs:
         yield from texts_in(subfigure)
@@ -24,7 +46,7 @@ def texts_in(figure):
                     yield from (tick.label1, tick.label2)
 
 
-def assert_texts_are_whole_and_apart(figure):
+def assert_texts_fit_and_do_not_overlap(figure):
     figure.canvas.draw()
     shown = [text for text in texts_in(figure) if text.get_text() and text.get_visible()]
     boxes = np.array([text.get_window_extent().extents for text in shown])

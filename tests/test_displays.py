@@ -1,272 +1,272 @@
-"""The U-matrix picture: true cells in the right places, with the right values and labels."""
+"""Conventions of all displays: signatures, documentation, axes, errors and side effects.
 
-import itertools
-import math
+A new display in `displays.__all__` is tested here without further changes.
+"""
+
+import inspect
+import re
 import subprocess
 import sys
-from collections import Counter
+from pathlib import Path
 
 import matplotlib
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose, assert_array_equal
+from numpy.testing import assert_array_equal
+from scipy.sparse import csr_matrix
 from sklearn.datasets import load_iris
 from sklearn.exceptions import NotFittedError
 
 matplotlib.use("agg")
 
 import matplotlib.pyplot as plt
-from matplotlib.collections import PolyCollection
 
-from sklearn_tfsom import TFSOM
-from sklearn_tfsom.displays import UMatrixDisplay
-from sklearn_tfsom.metrics import u_matrix
+from sklearn_tfsom import TFSOM, displays
 
-LATTICES = ["hexagonal", "rectangular"]
+ALL = [getattr(displays, name) for name in displays.__all__]
+
+# The overview draws a figure of its own; all other displays accept axes.
+WITH_AX = [kind for kind in ALL if kind is not displays.MapOverviewDisplay]
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
 X, CODES = load_iris(return_X_y=True)
-Y = load_iris().target_names[CODES]
+Y = (CODES == 0).astype(int)  # valid for all displays that take classes
 
 
 @pytest.fixture(autouse=True)
-def closed_figures():
+def close_figures():
     plt.close("all")
     yield
     plt.close("all")
 
 
-def fitted(lattice="hexagonal", shape=(6, 5), **params):
-    return TFSOM(shape, lattice=lattice, max_iter=3, **params).fit(X)
+@pytest.fixture(scope="module")
+def som():
+    return TFSOM((6, 5), max_iter=3, n_clusters=3).fit(X)
 
 
-def cell_corners(display):
-    """Corners of each cell, shape (n_units, n_corners, 2), without the one that closes it."""
-    paths = display.cells_.get_paths()
-    assert all(np.array_equal(path.vertices[0], path.vertices[-1]) for path in paths)
-    return np.array([path.vertices[:-1] for path in paths])
+def sections(docstring):
+    """Return the entries of each numpydoc section as a dict from names to texts."""
+    parts = re.split(r"^(\w[\w ]*)\n-{3,}\n", inspect.cleandoc(docstring), flags=re.MULTILINE)
+    found = {}
+    for title, body in zip(parts[1::2], parts[2::2], strict=True):
+        entries = re.split(r"^(\S.*?)(?: : .*)?\n", body, flags=re.MULTILINE)
+        pairs = zip(entries[1::2], entries[2::2], strict=True)
+        found[title] = {name: text for names, text in pairs for name in names.split(", ")}
+    return found
 
 
-def area(corners):
-    x, y = corners.T
-    return abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2
+def parameters_of(method):
+    """Return the parameters of a method by name, without self."""
+    parameters = dict(inspect.signature(method).parameters)
+    parameters.pop("self", None)
+    return parameters
 
 
-def slow_majority(bmus, y, n_units):
-    """Class of most samples of each unit, the first by alphabet of equals; None without any."""
-    labels = []
-    for unit in range(n_units):
-        counts = Counter(str(label) for bmu, label in zip(bmus, y, strict=True) if bmu == unit)
-        most = max(counts.values(), default=0)
-        labels.append(min((c for c in counts if counts[c] == most), default=None))
-    return labels
+def reads(kind, name):
+    """Return True if a display uses the data argument `name`, "X" or "y"."""
+    return "Ignored" not in sections(kind.from_estimator.__doc__)["Parameters"][name]
 
 
-class TestCells:
-    @pytest.mark.parametrize(("lattice", "n_corners"), [("hexagonal", 6), ("rectangular", 4)])
-    @pytest.mark.parametrize("shape", [(6, 5), (5, 4), (1, 7), (7, 1), (1, 1)])
-    def test_each_unit_has_one_around_it(self, lattice, n_corners, shape):
-        som = fitted(lattice, shape)
-        corners = cell_corners(UMatrixDisplay.from_estimator(som))
-        assert corners.shape == (shape[0] * shape[1], n_corners, 2)
-        assert_allclose(corners.mean(axis=1), som.unit_positions_, atol=1e-12)
-
-    @pytest.mark.parametrize(
-        ("lattice", "size"), [("hexagonal", math.sqrt(3) / 2), ("rectangular", 1.0)]
-    )
-    def test_they_have_the_area_of_a_unit(self, lattice, size):
-        corners = cell_corners(UMatrixDisplay.from_estimator(fitted(lattice)))
-        assert_allclose([area(cell) for cell in corners], size, rtol=1e-12)
-
-    @pytest.mark.parametrize("lattice", LATTICES)
-    def test_they_are_regular(self, lattice):
-        corners = cell_corners(UMatrixDisplay.from_estimator(fitted(lattice)))
-        edges = np.linalg.norm(corners - np.roll(corners, -1, axis=1), axis=2)
-        assert_allclose(edges, 1 / math.sqrt(3) if lattice == "hexagonal" else 1.0, rtol=1e-12)
-
-    @pytest.mark.parametrize("lattice", LATTICES)
-    def test_neighbors_share_an_edge_and_others_do_not(self, lattice):
-        som = fitted(lattice)
-        corners = cell_corners(UMatrixDisplay.from_estimator(som))
-        for k, j in itertools.combinations(range(len(corners)), 2):
-            apart = np.linalg.norm(corners[k][:, None] - corners[j], axis=2)
-            n_shared = np.count_nonzero(apart < 1e-9)
-            is_neighbor = math.dist(som.unit_positions_[k], som.unit_positions_[j]) < 1 + 1e-9
-            assert (n_shared == 2) == is_neighbor
-
-    @pytest.mark.parametrize("lattice", LATTICES)
-    def test_they_do_not_overlap(self, lattice):
-        """No corner is closer to another unit: cells lie within the Voronoi cells of the units."""
-        som = fitted(lattice)
-        corners = cell_corners(UMatrixDisplay.from_estimator(som))
-        to_units = np.linalg.norm(corners[:, :, None] - som.unit_positions_, axis=3)
-        own = to_units[np.arange(len(corners)), :, np.arange(len(corners))]
-        assert (own <= to_units.min(axis=2) + 1e-9).all()
-
-    @pytest.mark.parametrize("lattice", LATTICES)
-    @pytest.mark.parametrize("boundary", ["planar", "cylindrical", "toroidal"])
-    def test_their_values_are_the_u_matrix(self, lattice, boundary):
-        som = fitted(lattice, boundary=boundary)
-        display = UMatrixDisplay.from_estimator(som)
-        assert np.ptp(u_matrix(som)) > 0
-        assert_array_equal(display.cells_.get_array(), u_matrix(som).ravel())
-        assert_array_equal(display.values, u_matrix(som))
-
-    def test_their_colors_follow_the_values(self):
-        display = UMatrixDisplay.from_estimator(fitted(), cmap="gray")
-        display.figure_.canvas.draw()
-        shades = display.cells_.get_facecolor()[:, 0]
-        values = display.values.ravel()
-        assert shades[values.argmin()] == 0 and shades[values.argmax()] == 1
-        assert (np.diff(shades[np.argsort(values)]) >= 0).all()
-
-    @pytest.mark.parametrize("lattice", LATTICES)
-    def test_a_large_map_is_one_collection(self, lattice):
-        som = TFSOM((100, 100), lattice=lattice, max_iter=1).fit(X)
-        display = UMatrixDisplay.from_estimator(som)
-        assert len(display.ax_.collections) == 1
-        assert display.ax_.collections[0] is display.cells_
-        assert isinstance(display.cells_, PolyCollection)
-        assert len(display.cells_.get_paths()) == 10_000
-        assert not display.ax_.patches and not display.ax_.lines
+def axes_of(display):
+    """Return the axes of a display as an array."""
+    return np.ravel(display.ax_ if hasattr(display, "ax_") else display.axes_)
 
 
-class TestAxes:
-    def test_a_given_one_is_kept(self):
-        figure, (left, right) = plt.subplots(1, 2)
-        display = UMatrixDisplay.from_estimator(fitted(), ax=right)
-        assert display.ax_ is right and display.figure_ is figure
-        assert right.collections[0] is display.cells_ and not left.collections
-        assert plt.get_fignums() == [figure.number]
+def as_given(display, axes):
+    """Return axes as the display expects them: a single one or an array."""
+    return axes[0] if hasattr(display, "ax_") else np.array(axes)
 
-    def test_without_one_a_new_figure_is_opened(self):
-        figure, ax = plt.subplots()
-        display = UMatrixDisplay.from_estimator(fitted())
-        assert display.figure_ is not figure and not ax.collections
-        assert display.ax_.figure is display.figure_
-        assert len(plt.get_fignums()) == 2
 
-    def test_one_of_a_subfigure_is_kept(self):
-        subfigure, _ = plt.figure().subfigures(1, 2)
-        ax = subfigure.subplots()
-        display = UMatrixDisplay.from_estimator(fitted(), X, CODES, ax=ax)
-        assert display.ax_ is ax
-        assert len(display.texts_) > 0
+def pixels(figure):
+    figure.figure.canvas.draw()
+    return np.asarray(figure.figure.canvas.buffer_rgba()).copy()
 
-    @pytest.mark.parametrize("ax", [None, "given"])
-    def test_both_directions_have_one_scale(self, ax):
-        display = UMatrixDisplay.from_estimator(fitted(), ax=ax and plt.subplots()[1])
-        assert display.ax_.get_aspect() == 1
 
-    @pytest.mark.parametrize("lattice", LATTICES)
-    @pytest.mark.parametrize("shape", [(6, 5), (1, 9), (9, 1), (1, 1)])
-    def test_every_cell_is_in_view(self, lattice, shape):
-        display = UMatrixDisplay.from_estimator(fitted(lattice, shape))
-        display.figure_.canvas.draw()
-        x, y = cell_corners(display).reshape(-1, 2).T
-        left, right = sorted(display.ax_.get_xlim())
-        bottom, top = sorted(display.ax_.get_ylim())
-        assert left <= x.min() and x.max() <= right
-        assert bottom <= y.min() and y.max() <= top
+@pytest.mark.parametrize("kind", ALL)
+class TestSignatures:
+    def test_from_estimator(self, kind):
+        """As in scikit-learn: estimator and data first, all else keyword-only."""
+        first, *others = parameters_of(kind.from_estimator).values()
+        assert inspect.ismethod(kind.from_estimator) and first.name == "estimator"
+        assert [parameter.name for parameter in others[:2]] == ["X", "y"]
+        assert others[1].default is None
+        assert {parameter.kind for parameter in others[2:]} == {inspect.Parameter.KEYWORD_ONLY}
 
-    def test_the_color_bar_says_what_it_shows(self):
-        display = UMatrixDisplay.from_estimator(fitted())
-        (bar,) = (ax for ax in display.figure_.axes if ax is not display.ax_)
-        assert bar.get_ylabel() == "distance to neighbors (data units)"
-        assert display.cells_.colorbar.ax is bar
+    def test_plot(self, kind):
+        parameters = parameters_of(kind.plot)
+        assert {p.kind for p in parameters.values()} == {inspect.Parameter.KEYWORD_ONLY}
+        given = parameters_of(kind.from_estimator)
+        for name, parameter in parameters.items():
+            assert given[name].default is not inspect.Parameter.empty
+            assert given[name].default == parameter.default
 
-    def test_a_display_can_be_drawn_again(self):
-        display = UMatrixDisplay.from_estimator(fitted(), X, Y)
-        first_cells, first_texts = display.cells_, display.texts_
-        _, ax = plt.subplots()
-        assert display.plot(ax, cmap="gray") is display
-        assert display.ax_ is ax and display.cells_ is not first_cells
-        assert_array_equal(display.cells_.get_array(), first_cells.get_array())
-        assert [text.get_text() for text in display.texts_] == [
-            text.get_text() for text in first_texts
+    def test_ax(self, kind):
+        for method in (kind.plot, kind.from_estimator):
+            if kind in WITH_AX:
+                assert parameters_of(method)["ax"].default is None
+            else:
+                assert "ax" not in parameters_of(method)
+
+
+@pytest.mark.parametrize("kind", ALL)
+class TestDocumentation:
+    def test_summary(self, kind):
+        for documented in (kind, kind.from_estimator, kind.plot):
+            summary, blank, *_ = inspect.cleandoc(documented.__doc__).split("\n")
+            assert summary.endswith(".") and not blank
+            assert "%(" not in documented.__doc__
+
+    def test_all_parameters_are_documented(self, kind):
+        for documented in (kind, kind.from_estimator, kind.plot):
+            described = sections(documented.__doc__)["Parameters"]
+            assert list(described) == list(parameters_of(documented))
+            for name, text in described.items():
+                assert 1 <= len(text.strip().splitlines()) <= 5, name
+
+    def test_methods_document_what_they_return(self, kind):
+        for method in (kind.from_estimator, kind.plot):
+            assert kind.__name__ in re.findall(r"Returns\n-+\n.+", method.__doc__)[0]
+
+    def test_all_attributes_are_documented(self, kind, som):
+        described = sections(kind.__doc__)["Attributes"]
+        display = kind.from_estimator(som, X, Y)
+        assert set(described) == {name for name in vars(display) if name.endswith("_")}
+        assert "figure_" in described
+        assert ("ax_" in described) != ("axes_" in described)
+
+    def test_example(self, kind):
+        """The example draws the display; doctest runs it."""
+        (example,) = re.findall(r"Examples\n-+\n(.+)", kind.__doc__, flags=re.DOTALL)
+        assert f">>> from sklearn_tfsom.displays import {kind.__name__}" in example
+        assert f"{kind.__name__}.from_estimator(" in example
+
+    def test_link_to_the_user_guide(self, kind):
+        (label,) = re.findall(r"Read more in the :ref:`User Guide <(\w+)>`", kind.__doc__)
+        pages = [path.read_text() for path in DOCS.glob("guide/*.rst")]
+        assert any(f"\n.. _{label}:\n" in f"\n{page}" for page in pages)
+
+
+@pytest.mark.parametrize("kind", ALL)
+class TestFigure:
+    def test_new_figure_without_ax(self, kind, som):
+        other = plt.figure()
+        display = kind.from_estimator(som, X, Y)
+        assert len(plt.get_fignums()) == 2 and not other.axes
+        assert display.figure_.number in plt.get_fignums()
+        assert all(ax.figure.figure is display.figure_ for ax in axes_of(display))
+
+    def test_plot_again(self, kind, som):
+        display = kind.from_estimator(som, X, Y)
+        first = display.figure_
+        assert display.plot() is display and display.figure_ is not first
+        assert [len(ax.collections) for ax in display.figure_.axes] == [
+            len(ax.collections) for ax in first.axes
         ]
 
+    def test_equal_figures_for_equal_calls(self, kind, som):
+        first, second = (kind.from_estimator(som, X, Y).figure_ for _ in range(2))
+        assert_array_equal(pixels(first), pixels(second))
 
-class TestLabels:
-    @pytest.mark.parametrize("lattice", LATTICES)
-    @pytest.mark.parametrize("y", [Y, CODES, Y.tolist(), CODES * 0.5], ids=lambda y: type(y[0]))
-    def test_each_unit_shows_the_class_of_most_of_its_samples(self, lattice, y):
-        som = fitted(lattice, (7, 6))
-        display = UMatrixDisplay.from_estimator(som, X, y)
-        slow = slow_majority(som.predict(X), y, 42)
-        assert None in slow and len(set(slow)) == 4  # units without samples, and all classes
-        shown = {tuple(text.get_position()): text.get_text() for text in display.texts_}
-        assert shown == {
-            tuple(position): label
-            for position, label in zip(som.unit_positions_, slow, strict=True)
-            if label is not None
-        }
-
-    def test_of_equals_the_first_is_shown(self):
-        som = TFSOM(1).fit([[0.0], [1.0]])
-        display = UMatrixDisplay.from_estimator(som, [[0.0], [1.0], [2.0]], ["b", "a", "c"])
-        assert [text.get_text() for text in display.texts_] == ["a"]
-
-    def test_clusters_do_not_matter(self):
-        """The units are labeled, not the clusters that they were merged into."""
-        som = fitted(n_clusters=2)
-        display = UMatrixDisplay.from_estimator(som, X, Y)
-        slow = slow_majority(som.bmus(X), Y, 30)
-        shown = [text.get_text() for text in display.texts_]
-        assert shown == [label for label in slow if label is not None]
-
-    def test_without_samples_there_are_none(self):
-        display = UMatrixDisplay.from_estimator(fitted())
-        assert display.texts_ == [] and not display.ax_.texts and display.unit_labels is None
-
-    def test_a_column_of_classes_is_taken_as_a_vector(self):
-        som = fitted()
-        flat = UMatrixDisplay.from_estimator(som, X, Y).unit_labels
-        assert UMatrixDisplay.from_estimator(som, X, Y[:, None]).unit_labels == flat
-
-    @pytest.mark.parametrize("lattice", LATTICES)
-    @pytest.mark.parametrize("names", [["a", "b", "c"], ["Iris-setosa", "Iris-versicolor", "x"]])
-    @pytest.mark.parametrize("figsize", [None, (3, 8), (8, 3)])
-    def test_they_fit_into_their_cells(self, lattice, names, figsize):
-        ax = figsize and plt.subplots(figsize=figsize)[1]
-        display = UMatrixDisplay.from_estimator(fitted(lattice), X, np.take(names, CODES), ax=ax)
-        display.figure_.canvas.draw()
-        for text in display.texts_:
-            box = text.get_window_extent().transformed(display.ax_.transData.inverted())
-            assert box.width < 1 and box.height < 1
-
-
-class TestWhatIsWrong:
-    @pytest.mark.parametrize("given", [{"X": X}, {"y": Y}], ids=["X", "y"])
-    def test_samples_without_classes_and_classes_without_samples(self, given):
-        with pytest.raises(ValueError, match="X and y must be given together"):
-            UMatrixDisplay.from_estimator(fitted(), **given)
+    def test_dark_background(self, kind, som):
+        with plt.style.context("dark_background"):
+            figure = kind.from_estimator(som, X, Y).figure_
+            figure.canvas.draw()
+        titles = [ax.title for ax in figure.axes if ax.title.get_text()]
+        assert titles and {title.get_color() for title in titles} == {"white"}
 
     @pytest.mark.parametrize(
-        "y",
-        [Y[:-1], Y[:1], [], "setosa", np.column_stack([Y, Y])],
-        ids=["short", "one", "empty", "str", "two columns"],
+        ("shape", "lattice"),
+        [
+            ((1, 12), "hexagonal"),
+            ((12, 1), "rectangular"),
+            ((2, 2), "hexagonal"),
+            ((1, 1), "rectangular"),
+        ],
     )
-    def test_classes_that_are_not_one_for_each_sample(self, y):
-        with pytest.raises(ValueError, match=r"\by\b|samples") as caught:
-            UMatrixDisplay.from_estimator(fitted(), X, y)
-        assert "broadcast" not in str(caught.value)
+    def test_maps_of_unusual_shape(self, kind, shape, lattice):
+        som = TFSOM(shape, lattice=lattice, boundary="toroidal", max_iter=1).fit(X)
+        kind.from_estimator(som, X, Y).figure_.canvas.draw()
 
-    def test_another_number_of_features(self):
-        with pytest.raises(ValueError, match="X has 2 features, but TFSOM is expecting 4"):
-            UMatrixDisplay.from_estimator(fitted(), X[:, :2], Y)
+    def test_missing_values(self, kind):
+        is_missing = np.random.RandomState(0).uniform(size=X.shape) < 0.15
+        is_missing[:, 0] &= ~is_missing.all(axis=1)
+        samples = np.where(is_missing, np.nan, X)
+        som = TFSOM((4, 5), max_iter=3).fit(samples)
+        kind.from_estimator(som, samples, Y).figure_.canvas.draw()
 
-    @pytest.mark.parametrize("samples", [{}, {"X": X, "y": Y}], ids=["none", "some"])
-    def test_a_map_that_was_not_fitted(self, samples):
+    def test_sparse_samples(self, kind, som):
+        kind.from_estimator(som, csr_matrix(X), Y).figure_.canvas.draw()
+
+
+@pytest.mark.parametrize("kind", WITH_AX)
+class TestAxes:
+    def test_given_axes(self, kind, som):
+        n_axes = len(axes_of(kind.from_estimator(som, X, Y)))
+        plt.close("all")
+        figure, axes = plt.subplots(1, n_axes + 1)
+        size = figure.get_size_inches()
+        first = kind.from_estimator(som, X, Y, ax=axes[0] if n_axes == 1 else axes[:n_axes])
+        assert_array_equal(axes_of(first), axes[:n_axes])
+        assert first.figure_ is figure and plt.get_fignums() == [figure.number]
+        assert not (axes[-1].collections or axes[-1].lines or axes[-1].images)
+        assert_array_equal(figure.get_size_inches(), size)
+        _, axes = plt.subplots(1, n_axes, squeeze=False)
+        first.plot(ax=as_given(first, axes[0]))
+        assert_array_equal(axes_of(first), axes[0])
+
+    def test_axes_of_a_subfigure(self, kind, som):
+        n_axes = len(axes_of(kind.from_estimator(som, X, Y)))
+        subfigure, _ = plt.figure(figsize=(12, 5)).subfigures(1, 2)
+        axes = subfigure.subplots(1, n_axes, squeeze=False)[0]
+        display = kind.from_estimator(som, X, Y, ax=axes[0] if n_axes == 1 else axes)
+        assert_array_equal(axes_of(display), axes)
+        assert display.figure_ is subfigure
+
+
+@pytest.mark.parametrize("kind", ALL)
+class TestErrors:
+    def test_not_fitted(self, kind):
         with pytest.raises(NotFittedError, match="This TFSOM instance is not fitted yet"):
-            UMatrixDisplay.from_estimator(TFSOM(), **samples)
+            kind.from_estimator(TFSOM(), X, Y)
         assert plt.get_fignums() == []
 
-    def test_a_missing_matplotlib(self, monkeypatch):
+    def test_wrong_number_of_features(self, kind, som):
+        if not reads(kind, "X"):
+            kind.from_estimator(som, X[:, :2], Y)
+            return
+        with pytest.raises(ValueError, match="X has 2 features, but TFSOM is expecting 4"):
+            kind.from_estimator(som, X[:, :2], Y)
+        assert plt.get_fignums() == []
+
+    def test_wrong_length_of_y(self, kind, som):
+        if not reads(kind, "y"):
+            kind.from_estimator(som, X, Y[1:])
+            return
+        with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+            kind.from_estimator(som, X, Y[1:])
+        assert plt.get_fignums() == []
+
+    def test_missing_matplotlib(self, kind, som, monkeypatch):
         monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
         with pytest.raises(ImportError, match=r"pip install 'sklearn-tfsom\[plot\]'"):
-            UMatrixDisplay.from_estimator(fitted())
+            kind.from_estimator(som, X, Y)
 
 
-@pytest.mark.parametrize("unwanted", ["matplotlib", "tensorflow"])
-def test_importing_displays_does_not_import(unwanted):
-    code = f"import sys, sklearn_tfsom.displays; sys.exit({unwanted!r} in sys.modules)"
+@pytest.mark.parametrize("kind", ALL)
+def test_global_random_state_is_not_changed(kind, som):
+    np.random.seed(3)
+    before = np.random.get_state()[1].copy()
+    kind.from_estimator(som, X, Y)
+    assert_array_equal(np.random.get_state()[1], before)
+
+
+def test_api_reference_includes_the_list_of_displays():
+    """The list is written by docs/conf.py."""
+    assert "\n.. include:: displays.rst\n" in (DOCS / "api.rst").read_text()
+
+
+@pytest.mark.parametrize("module", ["matplotlib", "tensorflow"])
+def test_importing_displays_does_not_import(module):
+    code = f"import sys, sklearn_tfsom.displays; sys.exit({module!r} in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -1,27 +1,20 @@
-"""Component planes, code vectors and training curves: the right values in the right places."""
+"""Component planes, code vectors and training curves: values, positions and layout."""
 
 import functools
-import sys
 
 import matplotlib
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from pictures import assert_texts_are_whole_and_apart
+from pictures import assert_borders_separate, assert_texts_fit_and_do_not_overlap
 from sklearn.datasets import load_digits, load_iris
-from sklearn.exceptions import NotFittedError
 
 matplotlib.use("agg")
 
 import matplotlib.pyplot as plt
 
-from sklearn_tfsom import TFSOM
-from sklearn_tfsom._map.grid import Grid
-from sklearn_tfsom._validation import InvalidParameterError
-from sklearn_tfsom.displays._code_vectors import CodeVectorsDisplay
-from sklearn_tfsom.displays._component_planes import ComponentPlanesDisplay
-from sklearn_tfsom.displays._drawing import border_segments, map_size
-from sklearn_tfsom.displays._training import TrainingDisplay
+from sklearn_tfsom import TFSOM, Grid, InvalidParameterError
+from sklearn_tfsom.displays import CodeVectorsDisplay, ComponentPlanesDisplay, TrainingDisplay
 
 LATTICES = ["hexagonal", "rectangular"]
 SHAPES = [(6, 5), (1, 12), (12, 1), (2, 2), (1, 1)]
@@ -29,11 +22,10 @@ FRAME = load_iris(as_frame=True).data
 NAMES = list(FRAME.columns)
 X = FRAME.to_numpy()
 DIGITS = load_digits().data[:300]
-DISPLAYS = [ComponentPlanesDisplay, CodeVectorsDisplay, TrainingDisplay]
 
 
 @pytest.fixture(autouse=True)
-def closed_figures():
+def close_figures():
     plt.close("all")
     yield
     plt.close("all")
@@ -60,14 +52,14 @@ def assert_cells_in_view(ax, grid):
     bottom, top = ax.get_ylim()
     assert left < x.min() - 0.49 and x.max() + 0.49 < right
     assert top < y.min() - 0.49 and y.max() + 0.49 < bottom  # row 0 at the top
-    assert right - left < map_size(grid)[0] + 0.5 and bottom - top < map_size(grid)[1] + 0.5
+    assert right - left < np.ptp(x) + 1.5 and bottom - top < np.ptp(y) + 1.7
     assert ax.get_aspect() == 1
 
 
 class TestComponentPlanes:
     @pytest.mark.parametrize("lattice", LATTICES)
     @pytest.mark.parametrize("shape", SHAPES)
-    def test_each_feature_has_a_map_of_its_values(self, lattice, shape):
+    def test_each_plane_shows_the_values_of_a_feature(self, lattice, shape):
         som = fitted(lattice, shape)
         display = ComponentPlanesDisplay.from_estimator(som)
         assert display.axes_.shape == (4,) and len(display.cells_) == 4
@@ -78,21 +70,21 @@ class TestComponentPlanes:
             assert_cells_in_view(ax, Grid(*shape, lattice))
 
     @pytest.mark.parametrize(("lattice", "n_corners"), [("hexagonal", 6), ("rectangular", 4)])
-    def test_cells_are_drawn_at_their_places_and_in_their_size(self, lattice, n_corners):
+    def test_position_and_size_of_the_cells(self, lattice, n_corners):
         display = ComponentPlanesDisplay.from_estimator(fitted(lattice))
         ax, cells = display.axes_[0], display.cells_[0]
         display.figure_.canvas.draw()
         (path,) = cells.get_paths()
         corners = path.vertices[:-1]
         assert len(corners) == n_corners
-        # The cell, as it is drawn, goes around where its unit is.
+        # The drawn cell is centered on its unit.
         drawn = cells.get_transform().transform(corners)
         drawn = drawn + cells.get_offset_transform().transform(cells.get_offsets()[7])
-        wanted = ax.transData.transform(fitted(lattice).unit_positions_[7] + corners)
-        assert_allclose(drawn, wanted)
+        expected = ax.transData.transform(fitted(lattice).unit_positions_[7] + corners)
+        assert_allclose(drawn, expected)
         assert_allclose(np.ptp(corners[:, 0]), 1)  # neighbors in a row touch
 
-    def test_colors_follow_the_values(self):
+    def test_colors_increase_with_the_values(self):
         display = ComponentPlanesDisplay.from_estimator(fitted(), cmap="gray")
         display.figure_.canvas.draw()
         for cells, values in zip(display.cells_, fitted().codebook_.T, strict=True):
@@ -107,25 +99,25 @@ class TestComponentPlanes:
             assert list(ax.collections) == [cells] and len(cells.get_offsets()) == 10_000
             assert not ax.patches and not ax.lines
 
-    def test_missing_values_leave_no_holes(self):
-        holes = X.copy()
-        holes[np.random.RandomState(0).uniform(size=holes.shape) < 0.3] = np.nan
-        holes[np.isnan(holes).all(axis=1), 0] = 5.0
-        display = ComponentPlanesDisplay.from_estimator(TFSOM((4, 5), max_iter=2).fit(holes))
+    def test_planes_of_data_with_missing_values_are_finite(self):
+        samples = X.copy()
+        samples[np.random.RandomState(0).uniform(size=samples.shape) < 0.3] = np.nan
+        samples[np.isnan(samples).all(axis=1), 0] = 5.0
+        display = ComponentPlanesDisplay.from_estimator(TFSOM((4, 5), max_iter=2).fit(samples))
         assert all(np.isfinite(cells.get_array()).all() for cells in display.cells_)
 
 
 class TestNames:
-    def test_those_of_a_data_frame_are_titles(self):
+    def test_data_frame_columns_are_titles(self):
         display = ComponentPlanesDisplay.from_estimator(fitted(data="named"))
         assert [ax.get_title() for ax in display.axes_] == NAMES == display.names
 
-    def test_without_names_features_are_counted(self):
+    def test_default_names(self):
         display = ComponentPlanesDisplay.from_estimator(fitted())
         assert display.names == ["feature 0", "feature 1", "feature 2", "feature 3"]
 
     @pytest.mark.parametrize("shape", SHAPES)
-    def test_long_ones_stay_apart(self, shape):
+    def test_long_names_do_not_overlap(self, shape):
         frame = FRAME.set_axis(
             [
                 "od280/od315_of_diluted_wines",
@@ -137,52 +129,52 @@ class TestNames:
         )
         som = TFSOM(shape, max_iter=1).fit(frame)
         display = ComponentPlanesDisplay.from_estimator(som)
-        assert_texts_are_whole_and_apart(display.figure_)
+        assert_texts_fit_and_do_not_overlap(display.figure_)
         assert max(ax.get_title().count("\n") for ax in display.axes_) <= 1
         assert display.axes_[3].get_title() == "$a"
         assert display.names == list(frame.columns)
 
 
 class TestScales:
-    def test_by_default_each_has_its_own(self):
+    def test_separate_scales(self):
         display = ComponentPlanesDisplay.from_estimator(fitted())
         for cells, bar, values in zip(
-            display.cells_, display.color_bars_, fitted().codebook_.T, strict=True
+            display.cells_, display.colorbars_, fitted().codebook_.T, strict=True
         ):
             assert cells.get_clim() == (values.min(), values.max())
             assert bar.mappable is cells
 
-    def test_one_for_all(self):
+    def test_common_scale(self):
         display = ComponentPlanesDisplay.from_estimator(fitted(), share_scale=True)
         codebook = fitted().codebook_
         assert {cells.get_clim() for cells in display.cells_} == {(codebook.min(), codebook.max())}
-        (bar,) = display.color_bars_
+        (bar,) = display.colorbars_
         assert bar.ax.get_ylabel() == "data units"
-        assert_texts_are_whole_and_apart(display.figure_)
+        assert_texts_fit_and_do_not_overlap(display.figure_)
 
     @pytest.mark.parametrize("share_scale", [False, True])
-    def test_without_color_bars(self, share_scale):
+    def test_no_colorbars(self, share_scale):
         display = ComponentPlanesDisplay.from_estimator(
-            fitted(), share_scale=share_scale, color_bar=False
+            fitted(), share_scale=share_scale, colorbar=False
         )
-        assert display.color_bars_ == [] and list(display.figure_.axes) == list(display.axes_)
+        assert display.colorbars_ == [] and list(display.figure_.axes) == list(display.axes_)
 
     @pytest.mark.parametrize("value", [0.0, -3.0, 1234.5])
-    def test_a_flat_plane_is_in_the_middle_of_its_scale(self, value):
+    def test_constant_plane_is_in_the_middle_of_its_scale(self, value):
         samples = np.column_stack([X[:, 0], np.full(len(X), value)])
         display = ComponentPlanesDisplay.from_estimator(TFSOM((4, 4), max_iter=1).fit(samples))
         low, high = display.cells_[1].get_clim()
         assert low < high and (low + high) / 2 == pytest.approx(value)
-        assert display.color_bars_[1].get_ticks() == pytest.approx([value])
+        assert display.colorbars_[1].get_ticks() == pytest.approx([value])
 
     @pytest.mark.parametrize(
         ("factor", "offset"),
         [(1, 0), (1e-9, 0), (-1e-3, 0), (1e7, 0), (100, 0), (0.01, 1e6), (1, -20), (0.05, 0)],
     )
-    def test_ticks_say_where_they_are(self, factor, offset):
+    def test_tick_labels_match_the_ticks(self, factor, offset):
         planes = factor * X[:, :1] + offset
         display = ComponentPlanesDisplay(planes, Grid(10, 15), ["x"]).plot()
-        (bar,) = display.color_bars_
+        (bar,) = display.colorbars_
         ticks = bar.get_ticks()
         texts = [
             label.get_text().replace("\N{MINUS SIGN}", "-") for label in bar.ax.get_yticklabels()
@@ -190,10 +182,10 @@ class TestScales:
         assert 1 <= len(ticks) <= 5 and len(set(texts)) == len(texts) == len(ticks)
         assert_allclose([float(text) for text in texts], ticks, atol=np.ptp(planes) / 100)
         assert planes.min() <= min(ticks) and max(ticks) <= planes.max()
-        assert_texts_are_whole_and_apart(display.figure_)
+        assert_texts_fit_and_do_not_overlap(display.figure_)
 
 
-class TestWhichFeatures:
+class TestFeatures:
     @pytest.mark.parametrize(
         ("features", "chosen"),
         [
@@ -207,41 +199,41 @@ class TestWhichFeatures:
             (np.int64(3), [3]),
         ],
     )
-    def test_they_are_those_asked_for_in_that_order(self, features, chosen):
+    def test_selected_features_in_the_given_order(self, features, chosen):
         som = fitted(data="named")
         display = ComponentPlanesDisplay.from_estimator(som, features=features)
         assert display.names == [NAMES[k] for k in chosen]
         assert_array_equal(display.planes, som.codebook_[:, chosen])
 
-    @pytest.mark.parametrize("wrong", [[4], [-1], ["petal"], [True], [1.0], None, 2.5, [[0]]])
-    def test_others_are_named(self, wrong):
+    @pytest.mark.parametrize("wrong", [[4], [-1], ["petal"], [True], [1.0], None, 2.5, [[0], 1]])
+    def test_unknown_features(self, wrong):
         if wrong is None:
             wrong = [None]
-        match = r"features must hold names of features, or indices from 0 to 3\. Got .+ instead\."
+        match = r"^The 'features' .+ an index in the range \[0, 3\]\. Got .+ instead\."
         with pytest.raises(InvalidParameterError, match=match):
             ComponentPlanesDisplay.from_estimator(fitted(data="named"), features=wrong)
         assert plt.get_fignums() == []
 
-    def test_none_at_all(self):
-        with pytest.raises(InvalidParameterError, match="at least one feature"):
+    def test_no_features(self):
+        with pytest.raises(InvalidParameterError, match=r"one or more features.* Got 0 features"):
             ComponentPlanesDisplay.from_estimator(fitted(), features=[])
 
-    def test_of_many_those_that_vary_most(self):
+    def test_features_with_the_largest_variances_are_shown(self):
         som = TFSOM((5, 4), max_iter=2).fit(many_features(60))
         display = ComponentPlanesDisplay.from_estimator(som)
         by_variance = sorted(range(60), key=lambda k: -np.var(som.codebook_[:, k]))
         assert display.names == [f"feature {k}" for k in sorted(by_variance[:25])]
         title = "Component planes: the 25 of 60 features that vary most"
         assert display.figure_.get_suptitle() == title
-        assert_texts_are_whole_and_apart(display.figure_)
+        assert_texts_fit_and_do_not_overlap(display.figure_)
 
-    def test_all_of_many_if_asked_for(self):
+    def test_all_of_many_features(self):
         som = TFSOM((3, 3), max_iter=1).fit(many_features(30))
         display = ComponentPlanesDisplay.from_estimator(som, features=range(30))
         assert len(display.axes_) == 30
         assert display.figure_.get_suptitle() == "Component planes"
 
-    def test_similar_ones_are_put_together(self):
+    def test_similar_planes_are_put_together(self):
         rng = np.random.RandomState(0)
         base = rng.normal(size=(200, 3))
         samples = np.column_stack(
@@ -256,17 +248,17 @@ class TestWhichFeatures:
         assert_array_equal(display.planes, som.codebook_[:, order])
 
     @pytest.mark.parametrize("shape", SHAPES)
-    def test_any_map_can_be_ordered(self, shape):
+    def test_put_similar_together_on_maps_of_any_shape(self, shape):
         display = ComponentPlanesDisplay.from_estimator(
             fitted(shape=shape), put_similar_together=True
         )
         assert sorted(display.names) == ["feature 0", "feature 1", "feature 2", "feature 3"]
 
 
-class TestPlanesInTheFigure:
+class TestLayoutOfPlanes:
     @pytest.mark.parametrize("shape", SHAPES)
     @pytest.mark.parametrize("share_scale", [False, True])
-    def test_all_are_equally_large_and_in_line(self, shape, share_scale):
+    def test_planes_are_aligned_and_of_equal_size(self, shape, share_scale):
         som = fitted(shape=shape, data="named")
         display = ComponentPlanesDisplay.from_estimator(som, share_scale=share_scale)
         display.figure_.canvas.draw()
@@ -275,54 +267,48 @@ class TestPlanesInTheFigure:
         rows = np.unique(np.round([box.y0 for box in boxes], 6))
         columns = np.unique(np.round([box.x0 for box in boxes], 6))
         assert len(rows) * len(columns) == 4
-        assert_texts_are_whole_and_apart(display.figure_)
+        assert_texts_fit_and_do_not_overlap(display.figure_)
 
     @pytest.mark.parametrize("shape", SHAPES)
-    def test_color_bars_touch_no_map(self, shape):
+    def test_colorbars_do_not_overlap_planes(self, shape):
         display = ComponentPlanesDisplay.from_estimator(fitted(shape=shape))
         display.figure_.canvas.draw()
         maps = [ax.get_window_extent() for ax in display.axes_]
-        for bar in display.color_bars_:
+        for bar in display.colorbars_:
             assert not any(bar.ax.get_tightbbox().padded(-1).overlaps(box) for box in maps)
 
-    def test_given_axes_are_kept_and_others_left_alone(self):
+    def test_surplus_axes_are_not_changed(self):
         figure, axes = plt.subplots(2, 3)
-        display = ComponentPlanesDisplay.from_estimator(fitted(), axes=axes)
+        display = ComponentPlanesDisplay.from_estimator(fitted(), ax=axes)
         assert_array_equal(display.axes_, axes.ravel()[:4])
         assert display.figure_ is figure and figure.get_suptitle() == ""
         assert not axes[1, 1].collections and axes[1, 1].axison
         assert plt.get_fignums() == [figure.number]
 
-    def test_one_given_for_one_plane(self):
+    def test_single_axes_for_a_single_plane(self):
         _, ax = plt.subplots()
-        display = ComponentPlanesDisplay.from_estimator(fitted(), features=1, axes=ax)
+        display = ComponentPlanesDisplay.from_estimator(fitted(), features=1, ax=ax)
         assert list(display.axes_) == [ax]
 
-    def test_those_of_a_subfigure_are_kept(self):
-        subfigure, _ = plt.figure().subfigures(1, 2)
-        axes = subfigure.subplots(2, 2)
-        display = ComponentPlanesDisplay.from_estimator(fitted(n_clusters=2), axes=axes)
-        assert_array_equal(display.axes_, axes.ravel())
-
-    def test_too_few_given(self):
+    def test_too_few_axes(self):
         _, axes = plt.subplots(1, 3)
         with pytest.raises(
-            InvalidParameterError, match=r"one for each of the 4 planes\. Got 3 instead"
+            InvalidParameterError, match=r"at least 4 Axes, for .*Got 3 Axes instead"
         ):
-            ComponentPlanesDisplay.from_estimator(fitted(), axes=axes)
+            ComponentPlanesDisplay.from_estimator(fitted(), ax=axes)
         assert not any(ax.collections for ax in axes)
 
-    def test_a_display_can_be_drawn_again(self):
+    def test_plot_again_with_another_style(self):
         display = ComponentPlanesDisplay.from_estimator(fitted(n_clusters=2))
         first = display.figure_
         assert display.plot(cmap="gray", share_scale=True) is display
         assert display.figure_ is not first and display.cells_[0].get_cmap().name == "gray"
 
 
-class TestCodeImages:
+class TestCodeVectorsAsImages:
     @pytest.mark.parametrize("lattice", LATTICES)
     @pytest.mark.parametrize("image_shape", [(8, 8), (4, 16), (32, 2), [64, 1]])
-    def test_each_unit_has_its_code_vector_at_its_place(self, lattice, image_shape):
+    def test_images_are_the_code_vectors_at_the_unit_positions(self, lattice, image_shape):
         som = fitted(lattice, (4, 3), "digits")
         display = CodeVectorsDisplay.from_estimator(som, image_shape=image_shape)
         assert len(display.images_) == 4
@@ -349,7 +335,7 @@ class TestCodeImages:
         corners = [(left + start * pixel, top), (left + end * pixel, bottom)]
         return values[:, start:end], np.array(corners)
 
-    def test_all_share_one_gray_scale(self):
+    def test_common_gray_scale(self):
         som = fitted(shape=(4, 3), data="digits")
         display = CodeVectorsDisplay.from_estimator(som, image_shape=(8, 8))
         limits = {image.get_clim() for image in display.images_}
@@ -358,7 +344,7 @@ class TestCodeImages:
         assert display.lines_ is None and display.cells_ is None
 
     @pytest.mark.parametrize("full", [1, 255])
-    def test_colored_ones(self, full):
+    def test_color_images(self, full):
         codebook = np.random.RandomState(0).uniform(0, full, size=(6, 4 * 5 * 3))
         codebook[0, 0] = full
         display = CodeVectorsDisplay(codebook, Grid(2, 3), image_shape=(4, 5, 3)).plot()
@@ -371,7 +357,7 @@ class TestCodeImages:
 
     @pytest.mark.parametrize("lattice", LATTICES)
     @pytest.mark.parametrize("shape", SHAPES)
-    def test_every_cell_is_in_view(self, lattice, shape):
+    def test_all_cells_are_within_the_limits(self, lattice, shape):
         som = fitted(lattice, shape, "digits")
         display = CodeVectorsDisplay.from_estimator(som, image_shape=(8, 8))
         assert_cells_in_view(display.ax_, Grid(*shape, lattice))
@@ -379,24 +365,29 @@ class TestCodeImages:
     @pytest.mark.parametrize(
         "wrong", [(8, 9), (64,), (8, 8, 1), (2, 2, 16), (-8, -8), (8.0, 8.0), "8x8", 64, ()]
     )
-    def test_another_shape(self, wrong):
-        with pytest.raises(InvalidParameterError, match=r"image_shape must be .* features, 64\."):
+    def test_invalid_image_shape(self, wrong):
+        with pytest.raises(
+            InvalidParameterError,
+            match=r"^The 'image_shape' .* features, 64\.",
+        ):
             CodeVectorsDisplay.from_estimator(fitted(data="digits"), image_shape=wrong)
         assert plt.get_fignums() == []
 
-    def test_a_missing_shape(self):
-        with pytest.raises(InvalidParameterError, match=r"image_shape must be .* Got None"):
+    def test_missing_image_shape(self):
+        with pytest.raises(InvalidParameterError, match=r"^The 'image_shape' .* Got None"):
             CodeVectorsDisplay.from_estimator(fitted(data="digits"), kind="image")
 
-    def test_values_that_are_no_colors(self):
-        with pytest.raises(InvalidParameterError, match=r"must lie in \[0, 1\] or in \[0, 255\]"):
+    def test_values_outside_the_range_of_colors(self):
+        with pytest.raises(
+            InvalidParameterError, match=r"colors in the range \[0, 1\] or \[0, 255\]"
+        ):
             CodeVectorsDisplay(np.full((4, 12), -3.0), Grid(2, 2), image_shape=(2, 2, 3)).plot()
 
 
-class TestCodeLines:
+class TestCodeVectorsAsLines:
     @pytest.mark.parametrize("lattice", LATTICES)
     @pytest.mark.parametrize("shape", SHAPES)
-    def test_each_unit_has_its_curve_in_its_cell(self, lattice, shape):
+    def test_curves_are_the_code_vectors_within_the_cells(self, lattice, shape):
         som = fitted(lattice, shape)
         display = CodeVectorsDisplay.from_estimator(som)
         segments = np.array(display.lines_.get_segments()) - som.unit_positions_[:, None]
@@ -410,65 +401,67 @@ class TestCodeLines:
         assert (x < 0.5).all() and (y < edge).all()
         assert_cells_in_view(display.ax_, Grid(*shape, lattice))
 
-    def test_they_have_outlines_around_them(self):
+    def test_outlines_of_the_cells(self):
         display = CodeVectorsDisplay.from_estimator(fitted(), color="red")
         assert len(display.cells_.get_paths()) == 30 and display.images_ == []
         assert_array_equal(display.lines_.get_color(), [[1, 0, 0, 1]])
         assert len(display.ax_.collections) == 2
 
-    def test_one_feature_is_a_level(self):
+    def test_single_feature_is_a_horizontal_line(self):
         som = TFSOM((3, 3), max_iter=1).fit(X[:, :1])
         segments = np.array(CodeVectorsDisplay.from_estimator(som).lines_.get_segments())
         assert segments.shape == (9, 2, 2)
         assert_array_equal(segments[:, 0, 1], segments[:, 1, 1])
 
-    def test_equal_values_are_in_the_middle(self):
+    def test_constant_codebook_is_in_the_middle(self):
         display = CodeVectorsDisplay(np.full((4, 5), 7.0), Grid(2, 2)).plot()
         segments = np.array(display.lines_.get_segments())
         assert_allclose(segments[..., 1].T, np.tile(Grid(2, 2).positions()[:, 1], (5, 1)))
 
-    def test_the_title_says_the_scale(self):
+    def test_title_contains_the_range(self):
         codebook = np.array([[-1e-17, 2.0], [15.6789, 3.0]])
         display = CodeVectorsDisplay(codebook, Grid(1, 2)).plot()
         assert display.ax_.get_title() == "Code vectors (from 0 to 15.7)"
 
-    def test_a_large_map_is_one_collection(self):
+    def test_large_map_is_one_collection(self):
         codebook = np.random.RandomState(0).normal(size=(900, 64))
         display = CodeVectorsDisplay(codebook, Grid(30, 30)).plot()
         assert len(display.lines_.get_segments()) == 900
         assert len(display.ax_.collections) == 2 and not display.ax_.lines
 
 
-class TestCodeColors:
+class TestCodeVectorsAsColors:
     @pytest.mark.parametrize("lattice", LATTICES)
     @pytest.mark.parametrize("full", [1, 255])
-    def test_each_cell_has_the_color_of_its_code_vector(self, lattice, full):
+    def test_cells_have_the_color_of_their_code_vector(self, lattice, full):
         som = TFSOM((4, 5), lattice=lattice, max_iter=2).fit(full * colors())
         display = CodeVectorsDisplay.from_estimator(som, kind="color")
         assert_allclose(display.cells_.get_facecolor()[:, :3], som.codebook_ / full)
         middles = [path.vertices[:-1].mean(axis=0) for path in display.cells_.get_paths()]
         assert_allclose(middles, som.unit_positions_, atol=1e-12)
 
-    def test_rounding_takes_no_color_out_of_range(self):
+    def test_rounding_errors_are_clipped(self):
         codebook = np.array([[-1e-9, 0.5, 1 + 1e-9], [0, 0, 0]])
         display = CodeVectorsDisplay(codebook, Grid(1, 2), kind="color").plot()
         assert_allclose(display.cells_.get_facecolor()[0], [0, 0.5, 1, 1])
 
-    def test_other_than_three_features(self):
-        with pytest.raises(InvalidParameterError, match=r"three features.*Got one with 4"):
+    def test_wrong_number_of_features_for_colors(self):
+        with pytest.raises(InvalidParameterError, match=r"a map with 3 features.* Got 4 features"):
             CodeVectorsDisplay.from_estimator(fitted(), kind="color")
 
     @pytest.mark.parametrize("samples", [colors() - 0.5, 300 * colors()])
-    def test_values_that_are_no_colors(self, samples):
+    def test_values_outside_the_range_of_colors(self, samples):
         som = TFSOM((3, 3), max_iter=1, init="sample", random_state=0).fit(samples)
         som.codebook_[0] = samples.min(axis=0)
         som.codebook_[1] = samples.max(axis=0)
-        with pytest.raises(InvalidParameterError, match=r"must lie in \[0, 1\] or in \[0, 255\]"):
+        with pytest.raises(
+            InvalidParameterError, match=r"colors in the range \[0, 1\] or \[0, 255\]"
+        ):
             CodeVectorsDisplay.from_estimator(som, kind="color")
         assert plt.get_fignums() == []
 
 
-class TestCodeVectorsInGeneral:
+class TestKindOfCodeVectors:
     @pytest.mark.parametrize(
         ("data", "given", "artist"),
         [
@@ -479,41 +472,37 @@ class TestCodeVectorsInGeneral:
             ("colors", {"kind": "line"}, "lines_"),
         ],
     )
-    def test_auto_finds_the_kind(self, data, given, artist):
+    def test_auto(self, data, given, artist):
         display = CodeVectorsDisplay.from_estimator(fitted(data=data), **given)
         drawn = {name for name in ("images_", "lines_", "cells_") if getattr(display, name)}
         assert drawn - ({"cells_"} if artist == "lines_" else set()) == {artist}
 
-    def test_three_features_beyond_1_are_lines(self):
+    def test_auto_is_line_for_three_features_beyond_1(self):
         som = TFSOM((3, 3), max_iter=1).fit(X[:, :3])
         assert CodeVectorsDisplay.from_estimator(som).lines_ is not None
 
-    def test_another_kind(self):
-        with pytest.raises(InvalidParameterError, match="kind must be a str among"):
+    def test_invalid_kind(self):
+        with pytest.raises(
+            InvalidParameterError,
+            match=r"^The 'kind' .* must be a str among",
+        ):
             CodeVectorsDisplay.from_estimator(fitted(), kind="pie")
-
-    @pytest.mark.parametrize("ax", [None, "given"])
-    def test_axes(self, ax):
-        ax = ax and plt.subplots()[1]
-        display = CodeVectorsDisplay.from_estimator(fitted(), ax=ax)
-        assert display.figure_ is display.ax_.figure and len(plt.get_fignums()) == 1
-        assert ax is None or display.ax_ is ax
 
 
 @pytest.mark.parametrize("lattice", LATTICES)
 @pytest.mark.parametrize("boundary", ["planar", "toroidal"])
-def test_borders_are_those_between_clusters(lattice, boundary):
+def test_borders_between_clusters(lattice, boundary):
     som = fitted(lattice, boundary=boundary, n_clusters=3)
-    wanted = border_segments(Grid(6, 5, lattice, boundary), som.cluster_labels_)
+    grid = Grid(6, 5, lattice, boundary)
     planes = ComponentPlanesDisplay.from_estimator(som, border_color="red")
     codes = CodeVectorsDisplay.from_estimator(som, border_color="red")
     assert len(planes.borders_) == 4
     for borders in [*planes.borders_, codes.borders_]:
-        assert_allclose(borders.get_segments(), wanted)
+        assert_borders_separate(borders, grid, som.cluster_labels_)
         assert_array_equal(borders.get_color(), [[1, 0, 0, 1]])
 
 
-def test_without_clusters_there_are_no_borders():
+def test_no_borders_without_clusters():
     assert ComponentPlanesDisplay.from_estimator(fitted()).borders_ == []
     assert CodeVectorsDisplay.from_estimator(fitted()).borders_ is None
 
@@ -533,9 +522,9 @@ class TestTraining:
             assert_array_equal(line.get_ydata(), som.history_[name])
             assert ax.get_ylabel().startswith(name.replace("_", " "))
         assert display.axes_[-1].get_xlabel() == "epoch"
-        assert_texts_are_whole_and_apart(display.figure_)
+        assert_texts_fit_and_do_not_overlap(display.figure_)
 
-    def test_panels_share_the_epochs(self):
+    def test_curves_share_the_horizontal_axis(self):
         display = TrainingDisplay.from_estimator(fitted())
         display.figure_.canvas.draw()
         upper, lower = display.axes_
@@ -543,17 +532,17 @@ class TestTraining:
         assert upper.get_position().x0 == pytest.approx(lower.get_position().x0)
         assert all(tick == int(tick) for tick in lower.get_xticks())
 
-    def test_a_single_epoch_can_be_seen(self):
+    def test_single_epoch_has_a_marker(self):
         som = TFSOM((3, 3), max_iter=1).fit(X)
         for line in TrainingDisplay.from_estimator(som).lines_:
             assert line.get_marker() == "o" and len(line.get_xdata()) == 1
 
-    def test_many_have_no_marks(self):
+    def test_many_epochs_have_no_markers(self):
         history = {"quantization_error": np.linspace(2, 1, 500), "radius": np.linspace(9, 1, 500)}
         display = TrainingDisplay(history).plot()
         assert {line.get_marker() for line in display.lines_} == {""}
 
-    def test_of_a_stream_the_mini_batches(self):
+    def test_mini_batches_of_partial_fit(self):
         som = TFSOM((4, 4))
         for start in range(0, 150, 50):
             som.partial_fit(X[start : start + 50])
@@ -562,36 +551,20 @@ class TestTraining:
         assert_array_equal(display.lines_[0].get_xdata(), np.arange(1, som.n_iter_ + 1))
         assert_array_equal(display.lines_[1].get_ydata(), som.history_["radius"])
 
-    def test_the_unit_is_the_metrics(self):
+    def test_label_names_the_metric(self):
         som = TFSOM((3, 3), max_iter=2, metric="cosine").fit(X)
         assert "(cosine distance)" in TrainingDisplay.from_estimator(som).axes_[0].get_ylabel()
 
-    def test_given_axes_are_kept(self):
+    def test_labels_and_colors_on_given_axes(self):
         figure, axes = plt.subplots(1, 2)
-        display = TrainingDisplay.from_estimator(fitted(), axes=axes, color="red")
+        display = TrainingDisplay.from_estimator(fitted(), ax=axes, color="red")
         assert_array_equal(display.axes_, axes)
         assert display.figure_ is figure and plt.get_fignums() == [figure.number]
         assert {ax.get_xlabel() for ax in axes} == {"epoch"}
         assert {line.get_color() for line in display.lines_} == {"red"}
 
-    def test_another_number_of_axes(self):
+    def test_wrong_number_of_axes(self):
         _, axes = plt.subplots(3)
-        with pytest.raises(InvalidParameterError, match=r"each of the 2 curves.*Got 3 instead"):
-            TrainingDisplay.from_estimator(fitted(), axes=axes)
+        with pytest.raises(InvalidParameterError, match=r"array-like of 2 Axes, .*Got 3 Axes"):
+            TrainingDisplay.from_estimator(fitted(), ax=axes)
         assert not any(ax.lines for ax in axes)
-
-
-@pytest.mark.parametrize("display", DISPLAYS)
-class TestAllOfThem:
-    def test_samples_and_classes_are_ignored(self, display):
-        assert isinstance(display.from_estimator(fitted(), X, np.zeros(len(X))), display)
-
-    def test_a_map_that_was_not_fitted(self, display):
-        with pytest.raises(NotFittedError, match="This TFSOM instance is not fitted yet"):
-            display.from_estimator(TFSOM())
-        assert plt.get_fignums() == []
-
-    def test_a_missing_matplotlib(self, display, monkeypatch):
-        monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
-        with pytest.raises(ImportError, match=r"pip install 'sklearn-tfsom\[plot\]'"):
-            display.from_estimator(fitted())

@@ -1,7 +1,6 @@
-"""Pictures of samples: in data space, along a path, by how unusual they are."""
+"""Displays of samples: data space, trajectory, anomaly map, and labels beside points."""
 
 import itertools
-import sys
 import warnings
 
 import matplotlib
@@ -11,7 +10,6 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_matrix
 from sklearn.datasets import load_iris
 from sklearn.decomposition import PCA
-from sklearn.exceptions import NotFittedError
 
 matplotlib.use("agg")
 
@@ -19,14 +17,11 @@ import matplotlib.pyplot as plt
 from matplotlib.colors import to_rgba
 from matplotlib.text import Text
 
-from sklearn_tfsom import TFSOM
-from sklearn_tfsom._map.grid import Grid
+from sklearn_tfsom import TFSOM, Grid
+from sklearn_tfsom.displays import AnomalyMapDisplay, DataSpaceDisplay, TrajectoryDisplay
 from sklearn_tfsom.displays import _drawing as drawing
-from sklearn_tfsom.displays._anomaly import AnomalyMapDisplay, _check_truth
-from sklearn_tfsom.displays._data_space import DataSpaceDisplay
-from sklearn_tfsom.displays._labels import check_labels, place_labels
-from sklearn_tfsom.displays._seams import laps
-from sklearn_tfsom.displays._trajectory import TrajectoryDisplay, _lines, _visits
+from sklearn_tfsom.displays._labels import place_labels
+from sklearn_tfsom.displays._periodic import shortest_lines
 from sklearn_tfsom.metrics import u_matrix
 
 DISPLAYS = [DataSpaceDisplay, TrajectoryDisplay, AnomalyMapDisplay]
@@ -38,7 +33,7 @@ X, Y = FRAME.to_numpy(), IRIS.target_names[CODES]
 
 
 @pytest.fixture(autouse=True)
-def closed_figures():
+def close_figures():
     plt.close("all")
     yield
     plt.close("all")
@@ -56,10 +51,10 @@ def large_som():
 
 @pytest.fixture(scope="module")
 def incomplete():
-    """Iris with holes, and a map of it."""
-    holes = np.random.RandomState(0).uniform(size=X.shape) < 0.15
-    holes[:, 0] &= ~holes.all(axis=1)
-    samples = np.where(holes, np.nan, X)
+    """Return a map of iris with missing values, and these data."""
+    is_missing = np.random.RandomState(0).uniform(size=X.shape) < 0.15
+    is_missing[:, 0] &= ~is_missing.all(axis=1)
+    samples = np.where(is_missing, np.nan, X)
     return TFSOM((4, 5), max_iter=3).fit(samples), samples
 
 
@@ -68,7 +63,7 @@ def other_axes(display):
 
 
 def boxes_of(texts):
-    """Where the letters are, without the lines that lead to the points."""
+    """Return the boxes of texts, without the lines to their points."""
     texts[0].figure.draw_without_rendering()
     return [np.array(Text.get_window_extent(text).extents) for text in texts]
 
@@ -78,21 +73,7 @@ def overlap(first, second):
     return np.prod(np.maximum(high - low, 0))
 
 
-class TestAllOfThem:
-    @pytest.mark.parametrize(
-        ("lattice", "shape"),
-        [
-            ("hexagonal", (1, 12)),
-            ("rectangular", (12, 1)),
-            ("hexagonal", (2, 2)),
-            ("rectangular", (1, 1)),
-        ],
-    )
-    def test_odd_maps_are_drawn(self, lattice, shape):
-        som = TFSOM(shape, lattice=lattice, boundary="toroidal", max_iter=1).fit(X)
-        for kind in DISPLAYS:
-            kind.from_estimator(som, X).figure_.canvas.draw()
-
+class TestSampleDisplays:
     @pytest.mark.parametrize("kind", DISPLAYS)
     def test_large_maps_are_few_collections(self, kind, large_som):
         display = kind.from_estimator(large_som, X)
@@ -101,77 +82,21 @@ class TestAllOfThem:
         assert not display.ax_.patches and not display.ax_.lines
 
     @pytest.mark.parametrize("kind", DISPLAYS)
-    def test_missing_values_are_dealt_with(self, kind, incomplete):
-        kind.from_estimator(*incomplete).figure_.canvas.draw()
-
-    @pytest.mark.parametrize("kind", DISPLAYS)
-    def test_sparse_samples_are_as_dense_ones(self, kind, som):
+    def test_sparse_and_dense_samples_are_drawn_alike(self, kind, som):
         dense, sparse = (kind.from_estimator(som, A) for A in (X, csr_matrix(X)))
         for artist in {"samples_", "visits_", "marks_"} & set(vars(dense)):
             there = [getattr(display, artist).get_offsets() for display in (dense, sparse)]
             assert_allclose(*there, atol=1e-6)
 
     @pytest.mark.parametrize("kind", DISPLAYS)
-    def test_a_given_ax_is_kept(self, kind, som):
-        figure, (left, right) = plt.subplots(1, 2)
-        display = kind.from_estimator(som, X, ax=right)
-        assert display.ax_ is right and display.figure_ is figure
-        assert not left.collections and plt.get_fignums() == [figure.number]
-
-    @pytest.mark.parametrize("kind", DISPLAYS)
-    def test_one_of_a_subfigure_is_kept(self, kind, som):
-        subfigure, _ = plt.figure().subfigures(1, 2)
-        ax = subfigure.subplots()
-        assert kind.from_estimator(som, X, ax=ax).ax_ is ax
-
-    @pytest.mark.parametrize("kind", DISPLAYS)
-    def test_axes_with_common_limits_will_do(self, kind, som):
+    def test_axes_with_shared_limits(self, kind, som):
         figure, axes = plt.subplots(2, 2, sharex=True, sharey=True)
         kind.from_estimator(som, X, ax=axes[0, 0])
         figure.canvas.draw()
 
-    @pytest.mark.parametrize("kind", DISPLAYS)
-    def test_a_display_can_be_drawn_again(self, kind, som):
-        display = kind.from_estimator(som, X)
-        _, ax = plt.subplots()
-        assert display.plot(ax) is display and display.ax_ is ax
-
-    @pytest.mark.parametrize("kind", DISPLAYS)
-    def test_two_times_the_same(self, kind, som):
-        pictures = []
-        for _ in range(2):
-            display = kind.from_estimator(som, X)
-            display.figure_.canvas.draw()
-            pictures.append(np.asarray(display.figure_.canvas.buffer_rgba()).copy())
-        assert_array_equal(*pictures)
-
-    @pytest.mark.parametrize("kind", DISPLAYS)
-    def test_the_global_random_state_is_left_alone(self, kind, som):
-        np.random.seed(3)
-        before = np.random.get_state()[1].copy()
-        kind.from_estimator(som, X)
-        assert_array_equal(np.random.get_state()[1], before)
-
-    @pytest.mark.parametrize("kind", DISPLAYS)
-    def test_a_map_that_was_not_fitted(self, kind):
-        with pytest.raises(NotFittedError, match="This TFSOM instance is not fitted yet"):
-            kind.from_estimator(TFSOM(), X)
-        assert plt.get_fignums() == []
-
-    @pytest.mark.parametrize("kind", DISPLAYS)
-    def test_another_number_of_features(self, kind, som):
-        with pytest.raises(ValueError, match="X has 2 features, but TFSOM is expecting 4"):
-            kind.from_estimator(som, X[:, :2])
-
-    @pytest.mark.parametrize("kind", DISPLAYS)
-    def test_a_missing_matplotlib(self, kind, som, monkeypatch):
-        monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
-        with pytest.raises(ImportError, match=r"pip install 'sklearn-tfsom\[plot\]'"):
-            kind.from_estimator(som, X)
-
 
 class TestLabels:
-    def test_they_keep_clear_of_one_another_and_of_their_points(self):
+    def test_labels_do_not_overlap_each_other_or_their_points(self):
         _, ax = plt.subplots(figsize=(8, 6))
         points = np.random.RandomState(0).uniform(0.1, 0.9, size=(30, 2))
         texts = place_labels(ax, points, [f"sample {k}" for k in range(30)])
@@ -180,15 +105,15 @@ class TestLabels:
         for x, y in ax.transData.transform(points):
             assert not any(b[0] < x < b[2] and b[1] < y < b[3] for b in boxes)
 
-    def test_many_at_one_point_find_places(self):
+    def test_many_labels_of_one_point(self):
         _, ax = plt.subplots()
-        texts = place_labels(ax, np.full((8, 2), 0.5), ["eight of them"] * 8)
+        texts = place_labels(ax, np.full((8, 2), 0.5), ["a label"] * 8)
         boxes = boxes_of(texts)
         assert all(overlap(*pair) == 0 for pair in itertools.combinations(boxes, 2))
-        # Those further away have a line that leads to the point.
+        # Distant labels are connected with the point by a line.
         assert texts[0].arrow_patch is None and texts[-1].arrow_patch is not None
 
-    def test_at_a_corner_they_stay_in_the_axes(self):
+    def test_labels_at_the_corners_are_within_the_axes(self):
         _, ax = plt.subplots()
         corners = np.array([(0, 0), (0, 1), (1, 0), (1, 1)])
         texts = place_labels(ax, corners, ["a long text"] * 4)
@@ -197,15 +122,15 @@ class TestLabels:
             assert frame.x0 <= left and right <= frame.x1
             assert frame.y0 <= bottom and top <= frame.y1
 
-    def test_things_are_better_not_hidden(self):
+    def test_labels_avoid_obstacles(self):
         _, ax = plt.subplots()
-        # All around the point but below it on the left.
-        things = np.random.RandomState(0).uniform(0.2, 0.8, size=(3000, 2))
-        things = things[~((things < 0.5).all(axis=1))]
-        (text,) = place_labels(ax, np.array([[0.5, 0.5]]), ["here"], things=things)
+        # Everywhere around the point except below left.
+        obstacles = np.random.RandomState(0).uniform(0.2, 0.8, size=(3000, 2))
+        obstacles = obstacles[~((obstacles < 0.5).all(axis=1))]
+        (text,) = place_labels(ax, np.array([[0.5, 0.5]]), ["here"], obstacles=obstacles)
         assert (text.get_ha(), text.get_va()) == ("right", "top")
 
-    def test_axes_do_not_move_for_them(self):
+    def test_layout_ignores_labels(self):
         figure, ax = plt.subplots(layout="constrained")
         figure.canvas.draw()
         before = ax.get_position().bounds
@@ -216,17 +141,20 @@ class TestLabels:
     @pytest.mark.parametrize(
         "labels", [{0: "a", 2: "b"}, ["a", "", "b"], np.array(["a", "", "b"]), ["a", None, "b"]]
     )
-    def test_some_or_each(self, labels):
-        assert check_labels(labels, 3) == {0: "a", 2: "b"}
+    def test_dict_or_sequence(self, labels, som):
+        display = DataSpaceDisplay.from_estimator(som, X[:3], labels=labels)
+        assert display.labels == {0: "a", 2: "b"}
 
     @pytest.mark.parametrize("labels", [{3: "a"}, {"a": "b"}, {-1: "a"}, ["a"], "abc", 3])
-    def test_what_is_wrong(self, labels):
-        with pytest.raises(ValueError, match="labels must be a dict of sample indices, from 0 to"):
-            check_labels(labels, 3)
+    @pytest.mark.parametrize("kind", [DataSpaceDisplay, TrajectoryDisplay])
+    def test_invalid_labels(self, labels, kind, som):
+        match = rf"The 'labels' parameter of {kind.__name__}\.from_estimator must be a dict from"
+        with pytest.raises(ValueError, match=match):
+            kind.from_estimator(som, X[:3], labels=labels)
 
 
 class TestDataSpace:
-    def test_components_are_those_of_the_samples(self, som):
+    def test_principal_components_are_those_of_pca(self, som):
         display = DataSpaceDisplay.from_estimator(som, X)
         pca = PCA(2).fit(X)
         for shown, values in [(display.samples, X), (display.units, som.codebook_)]:
@@ -236,7 +164,7 @@ class TestDataSpace:
         shares = [f"{100 * share:.3g}%" for share in pca.explained_variance_ratio_]
         assert shares[0] in display.ax_.get_xlabel() and shares[1] in display.ax_.get_ylabel()
 
-    def test_two_features_are_shown_as_they_are(self):
+    def test_two_features_are_shown_unchanged(self):
         som = TFSOM((3, 3), max_iter=1).fit(X[:, :2])
         display = DataSpaceDisplay.from_estimator(som, X[:, :2])
         assert_array_equal(display.samples_.get_offsets(), X[:, :2])
@@ -253,7 +181,7 @@ class TestDataSpace:
 
     @pytest.mark.parametrize("lattice", LATTICES)
     @pytest.mark.parametrize("boundary", BOUNDARIES)
-    def test_the_net_joins_neighbors(self, lattice, boundary):
+    def test_net_connects_neighbors(self, lattice, boundary):
         som = TFSOM((4, 5), lattice=lattice, boundary=boundary, max_iter=1).fit(X)
         display = DataSpaceDisplay.from_estimator(som, X)
         grid, pairs = display.grid, itertools.combinations(range(20), 2)
@@ -262,20 +190,20 @@ class TestDataSpace:
         assert len(shown) == len(slow)
         assert_array_equal(np.sort(np.ravel(shown)), np.sort(np.ravel(slow)))
 
-    def test_colors_are_classes(self, som):
+    def test_class_colors_and_legend(self, som):
         display = DataSpaceDisplay.from_estimator(som, X, Y)
         colors = drawing.class_colors(3)[CODES]
         assert_allclose(display.samples_.get_facecolors()[:, :3], colors[:, :3])
         shown = [text.get_text() for text in display.legend_.get_texts()]
         assert shown == ["setosa", "versicolor", "virginica"]
 
-    def test_without_classes_there_is_no_legend(self, som):
+    def test_no_legend_without_classes(self, som):
         display = DataSpaceDisplay.from_estimator(som, X, color="red", net_color="blue")
         assert display.legend_ is None
         assert tuple(display.samples_.get_facecolors()[0, :3]) == to_rgba("red")[:3]
         assert tuple(display.net_.get_colors()[0, :3]) == to_rgba("blue")[:3]
 
-    def test_of_many_samples_some_are_shown(self, som):
+    def test_max_samples(self, som):
         display = DataSpaceDisplay.from_estimator(som, X, Y, max_samples=40, labels={149: "last"})
         assert len(display.samples) in (40, 41) and len(display.codes) == len(display.samples)
         assert f"({len(display.samples)} of 150 samples)" in display.ax_.get_title()
@@ -285,43 +213,43 @@ class TestDataSpace:
         assert_array_equal(display.samples[row], everything.samples[149])
         assert everything.ax_.get_title() == "Map in data space"
 
-    def test_components_do_not_depend_on_how_many_are_shown(self, som):
+    def test_components_do_not_depend_on_max_samples(self, som):
         few, all_ = (DataSpaceDisplay.from_estimator(som, X, max_samples=n) for n in (10, 999))
         assert_array_equal(few.units, all_.units)
 
-    def test_incomplete_samples_are_left_out_of_components(self, incomplete):
+    def test_samples_with_missing_values_are_not_shown_in_components(self, incomplete):
         som, samples = incomplete
         display = DataSpaceDisplay.from_estimator(som, samples, Y)
         n_complete = np.count_nonzero(~np.isnan(samples).any(axis=1))
         assert 0 < n_complete < 150 and len(display.samples) == len(display.codes) == n_complete
         assert f"({n_complete} of 150 samples)" in display.ax_.get_title()
 
-    def test_of_two_features_those_that_have_both_are_shown(self, incomplete):
+    def test_samples_with_both_features_are_shown(self, incomplete):
         som, samples = incomplete
         display = DataSpaceDisplay.from_estimator(som, samples, features=(0, 2))
         pairs = samples[:, [0, 2]]
         assert_array_equal(display.samples, pairs[~np.isnan(pairs).any(axis=1)])
 
-    def test_labels_are_beside_their_samples(self, som):
+    def test_labels_of_samples(self, som):
         display = DataSpaceDisplay.from_estimator(som, X, labels={3: "three", 70: "seventy"})
         assert [text.get_text() for text in display.texts_] == ["three", "seventy"]
         assert_array_equal([text.xy for text in display.texts_], display.samples[[3, 70]])
         assert_array_equal(display.rings_.get_offsets(), display.samples[[3, 70]])
 
-    def test_of_cosine_directions_are_shown(self):
+    def test_directions_are_shown_for_the_cosine_metric(self):
         som = TFSOM((3, 3), metric="cosine", max_iter=1).fit(X)
         display = DataSpaceDisplay.from_estimator(som, X, features=(0, 1))
         assert_allclose(display.samples, X[:, :2] / np.linalg.norm(X, axis=1)[:, None])
         assert "of directions" in display.ax_.get_xlabel()
 
     @pytest.mark.parametrize("stretch", [1.0, 100.0])
-    def test_one_scale_where_it_fits(self, stretch):
+    def test_equal_scales_for_similar_ranges(self, stretch):
         samples = np.random.RandomState(0).normal(size=(50, 2)) * [1, stretch]
         som = TFSOM((2, 2), max_iter=1).fit(samples)
         ax = DataSpaceDisplay.from_estimator(som, samples).ax_
         assert ax.get_aspect() == (1 if stretch == 1 else "auto")
 
-    def test_equal_samples(self):
+    def test_identical_samples(self):
         som = TFSOM((2, 2), max_iter=1).fit(np.ones((5, 3)))
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -330,16 +258,19 @@ class TestDataSpace:
         assert_array_equal(display.samples, 0)
 
     @pytest.mark.parametrize("features", ["ab", (0,), (0, 4), (0, -1), (0, "length"), 0, (0, 0.5)])
-    def test_features_that_are_none(self, som, features):
-        with pytest.raises(ValueError, match="features must be a tuple of two features"):
+    def test_invalid_features(self, som, features):
+        with pytest.raises(
+            ValueError,
+            match=r"^The 'features' .+ a sequence of 2 features",
+        ):
             DataSpaceDisplay.from_estimator(som, X, features=features)
 
-    def test_a_single_feature(self):
+    def test_data_with_a_single_feature(self):
         som = TFSOM((3, 3), max_iter=1).fit(X[:, :1])
         with pytest.raises(ValueError, match="Got n_features = 1"):
             DataSpaceDisplay.from_estimator(som, X[:, :1])
 
-    def test_a_feature_that_is_missing_in_all_samples(self, som):
+    def test_feature_that_is_missing_in_all_samples(self, som):
         samples = X.copy()
         samples[:, 2] = np.nan
         with pytest.raises(ValueError, match=r"Feature 2 of X is missing .* two features"):
@@ -347,13 +278,16 @@ class TestDataSpace:
         DataSpaceDisplay.from_estimator(som, samples, features=(0, 1))
 
     @pytest.mark.parametrize("n", [0, 1.5, True])
-    def test_a_number_of_samples_that_is_none(self, som, n):
-        with pytest.raises(ValueError, match="max_samples must be an int in the range"):
+    def test_invalid_max_samples(self, som, n):
+        with pytest.raises(
+            ValueError,
+            match=r"^The 'max_samples' parameter of .+ must be an int",
+        ):
             DataSpaceDisplay.from_estimator(som, X, max_samples=n)
 
 
 def slow_visits(bmus):
-    """First sample and length of each run of equal units."""
+    """Return the first sample and the length of each run of equal units."""
     runs = [list(run) for _, run in itertools.groupby(range(len(bmus)), key=lambda k: bmus[k])]
     return [run[0] for run in runs], [len(run) for run in runs]
 
@@ -361,16 +295,15 @@ def slow_visits(bmus):
 class TestTrajectory:
     def test_runs_of_one_unit_are_one_visit(self, som):
         display = TrajectoryDisplay.from_estimator(som, X)
-        firsts, dwells = slow_visits(som.bmus(X))
+        firsts, lengths = slow_visits(som.bmus(X))
         assert len(firsts) < 150
-        found = _visits(display.bmus, np.zeros(150, dtype=int))
-        assert_array_equal(found[0], firsts)
-        assert_array_equal(found[2], dwells)
         assert_array_equal(display.visits_.get_array(), firsts)
+        sizes = display.visits_.get_sizes() / display.visits_.get_sizes().min()
+        assert_allclose(sizes, np.minimum(lengths, sizes.max()))
         assert len(display.path_.get_segments()) == len(firsts) - 1
 
     @pytest.mark.parametrize("lattice", LATTICES)
-    def test_visits_lie_in_their_cells_and_apart(self, lattice):
+    def test_visits_are_apart_within_their_cells(self, lattice):
         som = TFSOM((3, 3), lattice=lattice, max_iter=1).fit(X)
         order = np.random.RandomState(0).permutation(150)
         display = TrajectoryDisplay.from_estimator(som, X[order])
@@ -378,10 +311,10 @@ class TestTrajectory:
         places = np.asarray(display.visits_.get_offsets())
         to_units = np.linalg.norm(places[:, None] - som.unit_positions_, axis=2)
         assert_array_equal(to_units.argmin(axis=1), display.bmus[firsts])
-        apart = np.linalg.norm(places[:, None] - places, axis=2)
-        assert apart[~np.eye(len(places), dtype=bool)].min() > 0.03
+        distances = np.linalg.norm(places[:, None] - places, axis=2)
+        assert distances[~np.eye(len(places), dtype=bool)].min() > 0.03
 
-    def test_the_path_goes_from_visit_to_visit(self, som):
+    def test_path_connects_successive_visits(self, som):
         display = TrajectoryDisplay.from_estimator(som, X)
         places = np.asarray(display.visits_.get_offsets())
         assert_array_equal(
@@ -395,35 +328,38 @@ class TestTrajectory:
     @pytest.mark.parametrize("lattice", LATTICES)
     @pytest.mark.parametrize("boundary", BOUNDARIES)
     @pytest.mark.parametrize("shape", [(4, 5), (5, 4), (1, 7), (7, 1), (2, 2), (3, 3)])
-    def test_a_step_takes_the_shortest_way(self, lattice, boundary, shape):
-        """Its pieces are as long as the grid distance, lie on the map and end as they should."""
+    def test_lines_have_the_length_of_the_grid_distance(self, lattice, boundary, shape):
+        """The pieces of a step are on the map, and start and end at its units."""
         grid = Grid(*shape, lattice, boundary)
         pairs = np.array(list(itertools.permutations(range(grid.n_units), 2)))
         positions, units = grid.positions(), pairs.ravel()
         steps = np.arange(0, len(units), 2)
-        lines, arrivals = _lines(grid, units, positions[units], steps)
-        lengths = np.bincount(arrivals, np.linalg.norm(np.diff(lines, axis=1)[:, 0], axis=1))
+        lines, targets = shortest_lines(grid, units, positions[units], steps)
+        lengths = np.bincount(targets, np.linalg.norm(np.diff(lines, axis=1)[:, 0], axis=1))
         assert_allclose(lengths[1::2] ** 2, grid.squared_distances(*pairs.T))
-        first = np.searchsorted(arrivals, steps + 1)
-        last = np.searchsorted(arrivals, steps + 1, side="right") - 1
+        first = np.searchsorted(targets, steps + 1)
+        last = np.searchsorted(targets, steps + 1, side="right") - 1
         assert_allclose(np.array(lines)[first, 0], positions[pairs[:, 0]], atol=1e-12)
         assert_allclose(np.array(lines)[last, 1], positions[pairs[:, 1]], atol=1e-12)
-        corners = positions[:, None] + drawing.cell_corners(grid.is_hexagonal)
+        corners = positions[:, None] + drawing.cell_corners(grid)
         assert (np.array(lines) >= corners.min(axis=(0, 1)) - 1e-9).all()
         assert (np.array(lines) <= corners.max(axis=(0, 1)) + 1e-9).all()
 
-    def test_of_equal_ways_the_one_within_the_map_is_taken(self):
+    def test_line_within_the_map_is_preferred_for_ties(self):
         grid = Grid(4, 4, "rectangular", "toroidal")
-        assert not laps(grid, np.array([0, 0]), np.array([2, 8])).any()
+        units = np.array([0, 2, 0, 8])
+        points = grid.positions()[units]
+        lines, _ = shortest_lines(grid, units, points, np.array([0, 2]))
+        assert_array_equal(lines, points.reshape(2, 2, 2))
 
-    def test_pieces_over_a_seam_have_one_color(self):
+    def test_pieces_of_a_step_across_a_boundary_have_the_same_color(self):
         units = np.array([0, 5, 0, 5, 1])
         display = TrajectoryDisplay(units, Grid(4, 6, boundary="cylindrical")).plot()
         assert_array_equal(display.path_.get_array(), [1, 1, 2, 2, 3, 3, 4, 4])
         assert max(np.ptp(line[:, 0]) for line in display.path_.get_segments()) < 2
 
     @pytest.mark.parametrize("background", ["u_matrix", "outlines"])
-    def test_what_is_behind(self, som, background):
+    def test_background(self, som, background):
         display = TrajectoryDisplay.from_estimator(som, X, background=background)
         assert len(display.cells_.get_paths()) == 30
         if background == "u_matrix":
@@ -432,17 +368,17 @@ class TestTrajectory:
             assert display.cells_.get_array() is None
 
     @pytest.mark.parametrize("style", ["default", "dark_background"])
-    def test_it_is_faint(self, som, style):
+    def test_contrast_of_background_and_path(self, som, style):
         with plt.style.context(style):
             display = TrajectoryDisplay.from_estimator(som, X)
             display.figure_.canvas.draw()
-            paper = np.array(to_rgba(display.figure_.get_facecolor()))
-            shades = np.abs(display.cells_.get_facecolors() - paper)[:, :3]
+            background = np.array(to_rgba(display.figure_.get_facecolor()))
+            shades = np.abs(display.cells_.get_facecolors() - background)[:, :3]
             assert 0.02 < shades.min() and shades.max() < 0.5
-            lines = np.abs(display.path_.get_edgecolors() - paper)[:, :3]
+            lines = np.abs(display.path_.get_edgecolors() - background)[:, :3]
             assert lines.max(axis=1).min() > 0.35
 
-    def test_times_put_samples_in_order(self, som):
+    def test_times_order_the_samples(self, som):
         times = np.random.RandomState(0).permutation(150) * 0.5
         display = TrajectoryDisplay.from_estimator(som, X, times=times, labels={7: "seven"})
         order = np.argsort(times)
@@ -452,16 +388,16 @@ class TestTrajectory:
         assert display.path_.norm.vmin == 0 and display.path_.norm.vmax == 74.5
         assert other_axes(display)[0].get_ylabel() == "time"
 
-    def test_datetimes_are_dates_on_the_color_bar(self, som):
+    def test_datetimes_are_dates_on_the_colorbar(self, som):
         days = np.arange("2024-01-01", "2024-05-30", dtype="datetime64[D]")
         display = TrajectoryDisplay.from_estimator(som, X, times=days)
         display.figure_.canvas.draw()
-        ticks = [label.get_text() for label in display.color_bar_.ax.get_yticklabels()]
+        ticks = [label.get_text() for label in display.colorbar_.ax.get_yticklabels()]
         assert any(tick.startswith("2024-0") for tick in ticks)
         objects = TrajectoryDisplay.from_estimator(som, X, times=days.astype(object))
         assert_array_equal(objects.path_.get_array(), display.path_.get_array())
 
-    def test_groups_are_paths_of_their_own(self, som):
+    def test_groups_are_separate_paths(self, som):
         groups = np.array(["b", "a", "c"])[np.arange(150) % 3]
         display = TrajectoryDisplay.from_estimator(som, X, groups=groups)
         runs = [slow_visits(som.bmus(X)[groups == name])[0] for name in "abc"]
@@ -475,19 +411,19 @@ class TestTrajectory:
         assert len(display.starts_.get_offsets()) == len(display.ends_.get_offsets()) == 3
         shown = [text.get_text() for text in display.legend_.get_texts()]
         assert shown == ["a", "b", "c", "start", "end"]
-        assert display.color_bar_ is None and not display.texts_
+        assert display.colorbar_ is None and not display.texts_
 
-    def test_labels_are_at_the_visit_of_their_sample(self, som):
+    def test_labels_are_beside_the_visit_of_their_sample(self, som):
         display = TrajectoryDisplay.from_estimator(som, X, labels={40: "forty"})
         firsts, _ = slow_visits(som.bmus(X))
         visit = np.searchsorted(firsts, 40, side="right") - 1
         assert [text.get_text() for text in display.texts_] == ["start", "end", "forty"]
         assert_array_equal(display.texts_[2].xy, display.visits_.get_offsets()[visit])
 
-    def test_one_sample_takes_no_time(self, som):
+    def test_single_sample(self, som):
         display = TrajectoryDisplay.from_estimator(som, X[:1])
         display.figure_.canvas.draw()
-        assert display.color_bar_ is None and not display.path_.get_segments()
+        assert display.colorbar_ is None and not display.path_.get_segments()
         assert display.ax_.get_title() == "Trajectory of 1 sample"
 
     @pytest.mark.parametrize(
@@ -495,16 +431,19 @@ class TestTrajectory:
         [np.arange(149), np.full(150, np.nan), ["a"] * 150, np.ones((150, 2)), [None] * 150],
         ids=["short", "nan", "str", "two columns", "none"],
     )
-    def test_times_that_are_none(self, som, times):
-        with pytest.raises(ValueError, match=r"times must be|inconsistent numbers of samples"):
+    def test_invalid_times(self, som, times):
+        with pytest.raises(
+            ValueError,
+            match=r"^The 'times' parameter|inconsistent numbers of samples",
+        ):
             TrajectoryDisplay.from_estimator(som, X, times=times)
 
-    def test_groups_that_are_not_one_for_each_sample(self, som):
+    def test_wrong_number_of_groups(self, som):
         with pytest.raises(ValueError, match="inconsistent numbers of samples"):
             TrajectoryDisplay.from_estimator(som, X, groups=CODES[1:])
 
-    def test_another_background(self, som):
-        with pytest.raises(ValueError, match=r"background must be a str among \{'u_matrix'"):
+    def test_invalid_background(self, som):
+        with pytest.raises(ValueError, match=r"^The 'background' .+ a str among \{'u_matrix'"):
             TrajectoryDisplay.from_estimator(som, X, background="hits")
 
 
@@ -520,7 +459,7 @@ class TestAnomalies:
             else:
                 assert shown.mask[unit]
 
-    def test_units_without_samples_look_different(self, som):
+    def test_units_without_samples_are_gray(self, som):
         display = AnomalyMapDisplay.from_estimator(som, X[:50])
         display.figure_.canvas.draw()
         empty = np.setdiff1d(np.arange(30), som.bmus(X[:50]))
@@ -532,7 +471,7 @@ class TestAnomalies:
         ).all()
         assert [text.get_text() for text in display.legend_.get_texts()] == ["no samples"]
 
-    def test_where_all_have_samples_there_is_no_legend(self):
+    def test_no_legend_without_empty_units(self):
         som = TFSOM((1, 2), max_iter=3).fit(X)
         display = AnomalyMapDisplay.from_estimator(som, X)
         assert display.legend_ is None and not display.empty_.get_paths()
@@ -557,7 +496,7 @@ class TestAnomalies:
         assert display.ax_.get_title() == title
 
     @pytest.mark.parametrize("shape", [(3, 3), (6, 5)])
-    def test_marks_lie_in_their_cells_and_hide_none_another(self, shape):
+    def test_marks_are_within_their_cells_and_do_not_cover_each_other(self, shape):
         som = TFSOM(shape, max_iter=3).fit(X)
         display = AnomalyMapDisplay.from_estimator(som, X, quantile=0.3)
         marked = display.scores > display.threshold
@@ -565,13 +504,13 @@ class TestAnomalies:
         to_units = np.linalg.norm(places[:, None] - som.unit_positions_, axis=2)
         assert_array_equal(to_units.argmin(axis=1), som.bmus(X)[marked])
         spacing = drawing.points_per_spacing(display.ax_)
-        apart = spacing * np.linalg.norm(places[:, None] - places, axis=2)
+        distances = spacing * np.linalg.norm(places[:, None] - places, axis=2)
         radii = np.sqrt(display.marks_.get_sizes()) / 2
-        np.fill_diagonal(apart, np.inf)
-        # The middle of each is free.
-        assert (apart > np.maximum.outer(radii, radii)).all()
+        np.fill_diagonal(distances, np.inf)
+        # No mark covers the center of another.
+        assert (distances > np.maximum.outer(radii, radii)).all()
 
-    def test_truth_tells_found_from_missed_and_from_false(self, som):
+    def test_found_and_missed_anomalies_and_false_alarms(self, som):
         truth = (CODES == 2).astype(int)
         display = AnomalyMapDisplay.from_estimator(som, X, truth, quantile=0.8)
         above = display.scores > display.threshold
@@ -583,28 +522,32 @@ class TestAnomalies:
         shown = [text.get_text() for text in display.legend_.get_texts()]
         assert shown[:3] == ["anomaly, found", "anomaly, missed", "false alarm"]
 
-    def test_without_truth_nothing_is_missed(self, som):
+    def test_no_missed_anomalies_without_truth(self, som):
         display = AnomalyMapDisplay.from_estimator(som, X)
         assert display.missed_ is None and (display.marks_.get_facecolors() == 1).all()
 
     @pytest.mark.parametrize(
         "truth", [CODES == 2, (CODES == 2) * 1.0, (CODES == 2).tolist()], ids=type
     )
-    def test_kinds_of_truth(self, truth):
-        assert_array_equal(_check_truth(truth, X), CODES == 2)
+    def test_types_of_truth(self, truth, som):
+        display = AnomalyMapDisplay.from_estimator(som, X, truth)
+        assert_array_equal(display.truth, CODES == 2)
 
-    def test_the_color_bar_says_what_it_shows(self, som):
+    def test_colorbar_label(self, som):
         display = AnomalyMapDisplay.from_estimator(som, X)
         assert other_axes(display)[0].get_ylabel() == "mean anomaly score (data units)"
-        display = AnomalyMapDisplay.from_estimator(som, X, color_bar=False)
-        assert display.color_bar_ is None and not other_axes(display)
+        display = AnomalyMapDisplay.from_estimator(som, X, colorbar=False)
+        assert display.colorbar_ is None and not other_axes(display)
 
     @pytest.mark.parametrize("y", [Y, CODES, CODES - 1], ids=["str", "three", "minus"])
-    def test_truth_that_is_none(self, som, y):
-        with pytest.raises(ValueError, match="y must hold 1 for anomalies and 0 for normal"):
+    def test_invalid_truth(self, som, y):
+        with pytest.raises(
+            ValueError,
+            match=r"^The 'y' .+ 1 for anomalies and 0 for normal",
+        ):
             AnomalyMapDisplay.from_estimator(som, X, y)
 
-    def test_truth_that_is_not_one_for_each_sample(self, som):
+    def test_wrong_length_of_truth(self, som):
         with pytest.raises(ValueError, match="inconsistent numbers of samples"):
             AnomalyMapDisplay.from_estimator(som, X, CODES[:50] > 0)
 
@@ -613,20 +556,23 @@ class TestAnomalies:
         [{"threshold": np.nan}, {"threshold": "high"}, {"quantile": 1.1}, {"quantile": -0.1}],
         ids=str,
     )
-    def test_thresholds_that_are_none(self, som, wrong):
+    def test_invalid_thresholds(self, som, wrong):
         (name,) = wrong
-        with pytest.raises(ValueError, match=f"{name} must be a"):
+        with pytest.raises(
+            ValueError,
+            match=rf"^The {name!r} parameter of Anomaly.+ must be a",
+        ):
             AnomalyMapDisplay.from_estimator(som, X, **wrong)
 
-    def test_a_method_that_is_none(self, som):
+    def test_invalid_method(self, som):
         with pytest.raises(ValueError, match="'method' parameter of TFSOM must be"):
             AnomalyMapDisplay.from_estimator(som, X, method="depth")
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 6, 200])
-def test_things_spread_in_a_cell_stay_in_it_and_apart(n):
+def test_points_spread_in_a_cell(n):
     offsets = drawing.spread_in_cells(np.r_[np.full(n, 3), 1])
     assert_array_equal(offsets[-1], 0)
     assert np.linalg.norm(offsets, axis=1).max() <= 0.3
-    apart = np.linalg.norm(offsets[:n, None] - offsets[:n], axis=2)[~np.eye(n, dtype=bool)]
-    assert n == 1 or apart.min() > 0.3 / np.sqrt(n)
+    distances = np.linalg.norm(offsets[:n, None] - offsets[:n], axis=2)[~np.eye(n, dtype=bool)]
+    assert n == 1 or distances.min() > 0.3 / np.sqrt(n)

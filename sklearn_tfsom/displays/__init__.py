@@ -1,4 +1,4 @@
-"""Pictures of a map, in scikit-learn's Display convention. They need matplotlib."""
+"""Plots of a map as scikit-learn displays. They need matplotlib."""
 
 from sklearn_tfsom.displays._anomaly import AnomalyMapDisplay
 from sklearn_tfsom.displays._class_map import ClassMapDisplay

@@ -1,64 +1,63 @@
-"""Classes or clusters: which part of the map belongs to which."""
+"""The classes, or the clusters, of the units."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sklearn_tfsom._map.grid import Grid
-from sklearn_tfsom._validation import check_sample_weight
+from sklearn_tfsom.displays import _base as base
 from sklearn_tfsom.displays import _drawing as drawing
-from sklearn_tfsom.displays import _reading as reading
-from sklearn_tfsom.metrics._reading import check_fitted_grid
+from sklearn_tfsom.displays._legends import add_class_legend
 
-# How much of its color a unit keeps whose samples are as mixed as can be.
-_PALEST = 0.15
+# Share of the class color that is kept in a unit whose samples are evenly mixed.
+_MIN_STRENGTH = 0.15
 
 
-class ClassMapDisplay:
-    """Classes or clusters: each unit in the color of the one that most of its samples belong to.
+@base.documented
+@dataclass(eq=False, repr=False)
+class ClassMapDisplay(base.Display):
+    """Class map: most frequent class, or cluster, of each unit.
 
-    The more mixed a unit is, the paler. Units without samples are empty. Use `from_estimator`.
+    The colors of units with samples of several classes are paler. Units without samples are
+    empty. Create it with `from_estimator`.
+
+    Read more in the :ref:`User Guide <guide_displays>`.
 
     Parameters
     ----------
     labels : ndarray of int, shape (n_units,)
-        Class, or cluster, of each unit; -1 for none.
+        Class, or cluster, of each unit, -1 for none.
 
-    grid : Grid
-        The units' places.
+    %(grid)s
 
     classes : sequence of str of length n_classes
         Names of the classes.
 
     confidences : ndarray of shape (n_units,), default=None
-        Share of its samples that are of this class, between 0 and 1; None is 1 for each.
+        Share of the samples of each unit that belong to its class, None for 1.
 
     name : str, default="Classes"
-        What is shown, for the title.
+        Title of the plot.
 
     Attributes
     ----------
-    ax_ : matplotlib Axes
-        Where the picture was drawn.
-
-    figure_ : matplotlib Figure
-        Its figure.
+    %(ax_, figure_)s
 
     cells_ : matplotlib PolyCollection
-        One cell for each unit.
+        Cells of the units.
 
     borders_ : matplotlib LineCollection
-        Borders between classes; none where a unit beside it is empty.
+        Borders between classes, none beside empty units.
 
     texts_ : list of matplotlib Text
-        Name of each unit's class; none where they would be too small to be read.
+        Class names in the cells, empty if they would be too small to read.
 
-    legend_ : matplotlib Legend or None
-        The classes.
+    %(legend_)s
 
     Examples
     --------
@@ -72,20 +71,12 @@ class ClassMapDisplay:
     ['setosa', 'versicolor', 'virginica']
     """
 
-    def __init__(
-        self,
-        labels: NDArray,
-        grid: Grid,
-        *,
-        classes: Sequence[str],
-        confidences: NDArray | None = None,
-        name: str = "Classes",
-    ) -> None:
-        self.labels = labels
-        self.grid = grid
-        self.classes = classes
-        self.confidences = confidences
-        self.name = name
+    labels: NDArray
+    grid: Grid
+    _: KW_ONLY
+    classes: Sequence[str]
+    confidences: NDArray | None = None
+    name: str = "Classes"
 
     @classmethod
     def from_estimator(
@@ -97,129 +88,101 @@ class ClassMapDisplay:
         sample_weight: ArrayLike | None = None,
         ax: Any = None,
         texts: bool = True,
-    ) -> ClassMapDisplay:
-        """Find the class, or the cluster, of each unit of a fitted map and draw it.
+        legend: bool = True,
+    ) -> Self:
+        """Find and draw the most frequent class, or the cluster, of each unit of a fitted map.
 
         Parameters
         ----------
-        estimator : TFSOM
-            A fitted map.
+        %(estimator)s
 
         X : {array-like, sparse matrix} of shape (n_samples, n_features), default=None
-            Samples; None shows the map's own clusters (`n_clusters`).
+            Samples. None shows the clusters of a map with `n_clusters`.
 
         y : array-like of shape (n_samples,), default=None
-            Their classes. Needs `X`.
+            Classes of the samples. Needs `X`.
 
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weight of each sample; None is 1 for each. Needs `X`.
+        %(sample_weight, plot_parameters)s
 
-        ax : matplotlib Axes, default=None
-            Where to draw; by default in a new figure.
-
-        texts : bool, default=True
-            Whether the names are written into the cells, where they can be read.
-
-        Returns
-        -------
-        display : ClassMapDisplay
-
-        Raises
-        ------
-        ValueError
-            Where only one of `X` and `y` is given, they do not fit one another, or neither is
-            given and the map has no clusters.
+        %(returns)s
         """
-        return cls._read(estimator, X, y, sample_weight).plot(ax, texts=texts)
+        display = cls._compute(estimator, X, y, sample_weight)
+        return display.plot(ax=ax, texts=texts, legend=legend)
 
     @classmethod
-    def _read(
-        cls,
-        estimator: Any,
-        X: ArrayLike | None = None,
-        y: ArrayLike | None = None,
-        sample_weight: ArrayLike | None = None,
-    ) -> ClassMapDisplay:
-        """Find what is drawn."""
-        grid = check_fitted_grid(estimator)
-        if (X is None) != (y is None):
-            raise ValueError("X and y must be given together: they are what the units show.")
-        if X is None or y is None:
-            if sample_weight is not None:
-                raise ValueError("sample_weight needs X and y, the samples that it belongs to.")
-            if not reading.has_clusters(estimator):
+    def _compute(
+        cls, estimator: Any, X: Any = None, y: Any = None, sample_weight: Any = None
+    ) -> Self:
+        """Compute the values to draw."""
+        grid = base.fitted_grid(estimator)
+        cls._check_samples(X, y, sample_weight)
+        if X is None:
+            labels = base.cluster_labels(estimator)
+            if labels is None:
                 raise ValueError(
-                    "Without X and y the clusters of the map are shown, and it has none: "
-                    "set n_clusters before fit."
+                    f"{cls.__name__}.from_estimator shows the clusters of the map without X and "
+                    "y, but the map has none. Pass X and y, or set n_clusters before fit."
                 )
-            labels = estimator.cluster_labels_
             names = [str(k) for k in range(labels.max() + 1)]
             return cls(labels, grid, classes=names, name="Clusters")
-        bmus = estimator.bmus(X)
-        classes, codes = reading.check_classes(y, X)
-        weights = check_sample_weight(sample_weight, len(bmus))
-        hits = reading.class_hits(bmus, codes, grid, len(classes), weights)
-        totals = hits.sum(axis=1)
+        hits = base.count_hits(estimator, X, y, sample_weight)
+        totals = hits.weights.sum(axis=1)
         return cls(
-            reading.majorities(hits),
+            base.majority_classes(hits.weights),
             grid,
-            classes=[str(name) for name in classes],
-            confidences=hits.max(axis=1) / np.where(totals > 0, totals, 1),
+            classes=hits.classes or [],
+            confidences=hits.weights.max(axis=1) / np.where(totals > 0, totals, 1),
         )
 
-    def plot(self, ax: Any = None, *, texts: bool = True, legend: bool = True) -> ClassMapDisplay:
-        """Draw the picture.
+    def plot(self, *, ax: Any = None, texts: bool = True, legend: bool = True) -> Self:
+        """Draw the classes.
 
         Parameters
         ----------
-        ax : matplotlib Axes, default=None
-            Where to draw; by default in a new figure.
+        %(ax)s
 
         texts : bool, default=True
-            Whether the names are written into the cells, where they can be read.
+            Whether to write the class names into the cells, if they can be read.
 
         legend : bool, default=True
-            Whether there is a legend.
+            Whether to add a legend.
 
-        Returns
-        -------
-        self : ClassMapDisplay
+        %(returns)s
         """
-        drawing.import_pyplot()
         grid, labels = self.grid, np.asarray(self.labels)
-        is_own = ax is None
-        ax = drawing.new_map_axes(grid, room=0.3) if is_own else ax
-        paper = ax.figure.figure.get_facecolor()  # of the figure that holds a subfigure
+        is_new = ax is None
+        ax = drawing.new_map_axes(grid) if is_new else ax
+        background = ax.figure.figure.get_facecolor()
         is_empty = labels < 0
         palette = drawing.class_colors(len(self.classes))
-        colors = palette[labels]
+        colors, is_mixed = palette[labels], False
         if self.confidences is not None:
-            colors = _paler(colors, self.confidences, len(self.classes), paper)
+            colors = _blend(colors, self.confidences, len(self.classes), background)
+            is_mixed = bool((self.confidences[~is_empty] < 1).any())
         colors[is_empty] = 0
         edges = np.where(is_empty[:, None], (0.5, 0.5, 0.5, 0.3), colors)
         self.cells_ = drawing.draw_cells(ax, grid, facecolors=colors, edgecolors=edges)
-        is_mixed = self.confidences is not None and (self.confidences[~is_empty] < 1).any()
-        drawing.frame_map(
-            ax, self.cells_, title=f"{self.name} (pale: mixed)" if is_mixed else self.name
-        )
+        title = f"{self.name} (pale: mixed)" if is_mixed else self.name
+        drawing.set_map_limits(ax, self.cells_, title=title)
         self.legend_ = None
         if legend:
-            self.legend_ = drawing.add_class_legend(ax, self.classes, palette, grid, is_own=is_own)
-        self.borders_ = drawing.draw_borders(ax, grid, labels, paper)
-        self.texts_ = []  # last: what stands around the map decides its scale
-        if texts:
+            self.legend_ = add_class_legend(ax, self.classes, palette, grid, grow_figure=is_new)
+        self.borders_ = drawing.draw_borders(ax, grid, labels, background)
+        self.texts_ = []
+        if texts:  # last, since the legend may change the scale of the map
             names = ["" if k < 0 else self.classes[k] for k in labels]
-            self.texts_ = drawing.draw_texts(ax, grid.positions(), names, colors)
+            self.texts_ = drawing.draw_cell_texts(ax, grid.positions(), names, colors)
         self.ax_, self.figure_ = ax, ax.figure
         return self
 
 
-def _paler(
-    colors: NDArray, confidences: NDArray, n_classes: int, paper: Any
+def _blend(
+    colors: NDArray, confidences: NDArray, n_classes: int, background: Any
 ) -> NDArray[np.float64]:
-    """Blend colors with the paper: all of it left at 1, least where all are equally many."""
+    """Blend colors with the background: unchanged at confidence 1, palest at 1 / n_classes."""
     from matplotlib.colors import to_rgb
 
-    least = 1 / max(2, n_classes)
-    strengths = _PALEST + (1 - _PALEST) * np.clip((confidences - least) / (1 - least), 0, 1)
-    return strengths[:, None] * colors + (1 - strengths[:, None]) * np.array([*to_rgb(paper), 1.0])
+    lowest = 1 / max(2, n_classes)
+    strengths = np.clip((confidences - lowest) / (1 - lowest), 0, 1)[:, None]
+    strengths = _MIN_STRENGTH + (1 - _MIN_STRENGTH) * strengths
+    return strengths * colors + (1 - strengths) * np.array([*to_rgb(background), 1.0])

@@ -1,10 +1,10 @@
-"""Component planes: what each feature is on the map, one small map for each."""
+"""The component planes of a map."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Integral
-from typing import Any
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,59 +12,60 @@ from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
 from sklearn_tfsom._map.grid import Grid
-from sklearn_tfsom._validation import InvalidParameterError
+from sklearn_tfsom.displays import _base as base
 from sklearn_tfsom.displays import _drawing as drawing
-from sklearn_tfsom.displays import _reading as reading
 from sklearn_tfsom.displays import _small_multiples as multiples
-from sklearn_tfsom.metrics._reading import check_fitted_grid
 
-# Planes that are drawn where nobody says which.
-_MOST_PLANES = 25
+# Number of planes that are drawn if no features are given.
+_MAX_PLANES = 25
+
+# Width of the borders between clusters, in points.
+_MAX_BORDER_WIDTH = 1.5
 
 
-class ComponentPlanesDisplay:
-    """Component planes: the values of each feature across the map, one small map for each.
+@base.documented
+@dataclass(eq=False, repr=False)
+class ComponentPlanesDisplay(base.Display):
+    """Component planes: values of each feature across the map, one small map per feature.
 
-    A unit is at the same place in all of them, so features that go together look alike. Use
-    `from_estimator`.
+    Planes of correlated features look alike. Create it with `from_estimator`.
+
+    Read more in the :ref:`User Guide <guide_component_planes>`.
 
     Parameters
     ----------
     planes : ndarray of shape (n_units, n_planes)
         Columns of the codebook, in data units.
 
-    grid : Grid
-        The units' places.
+    %(grid)s
 
     names : sequence of str of length n_planes
         Names of the features.
 
     title : str, default="Component planes"
-        Of a new figure.
+        Title of a new figure.
 
-    cluster_labels : ndarray of shape (n_units,), default=None
-        Cluster of each unit: borders are drawn between clusters.
+    %(cluster_labels)s
 
     Attributes
     ----------
     axes_ : ndarray of matplotlib Axes, shape (n_planes,)
-        Where the planes were drawn.
+        Axes of the planes.
 
-    figure_ : matplotlib Figure
-        Their figure.
+    %(figure_)s
 
     cells_ : list of matplotlib PolyCollection
-        Of each plane one: the cell of a unit, drawn at the place of each.
+        Cells of each plane: a single cell, drawn at the positions of all units.
 
     borders_ : list of matplotlib LineCollection
-        Of each plane the borders between clusters; none where there are no clusters.
+        Borders between clusters on each plane, empty without clusters.
 
-    color_bars_ : list of matplotlib Colorbar
-        Of each plane one, or one where they share a scale; none if not wanted.
+    colorbars_ : list of matplotlib Colorbar
+        Color bar of each plane, or a single one for a common scale.
 
     See Also
     --------
-    CodeVectorsDisplay : All features of a unit in its cell.
+    CodeVectorsDisplay : All features of each unit.
 
     Examples
     --------
@@ -78,20 +79,12 @@ class ComponentPlanesDisplay:
     ['sepal length (cm)', 'sepal width (cm)', 'petal length (cm)', 'petal width (cm)']
     """
 
-    def __init__(
-        self,
-        planes: NDArray,
-        grid: Grid,
-        names: Sequence[str],
-        *,
-        title: str = "Component planes",
-        cluster_labels: NDArray | None = None,
-    ) -> None:
-        self.planes = planes
-        self.grid = grid
-        self.names = names
-        self.title = title
-        self.cluster_labels = cluster_labels
+    planes: NDArray
+    grid: Grid
+    names: Sequence[str]
+    _: KW_ONLY
+    title: str = "Component planes"
+    cluster_labels: NDArray | None = None
 
     @classmethod
     def from_estimator(
@@ -102,246 +95,167 @@ class ComponentPlanesDisplay:
         *,
         features: Any = None,
         put_similar_together: bool = False,
+        ax: Any = None,
         share_scale: bool = False,
-        axes: Any = None,
         cmap: Any = "viridis",
         border_color: Any = "white",
-        color_bar: bool = True,
-    ) -> ComponentPlanesDisplay:
+        colorbar: bool = True,
+    ) -> Self:
         """Draw the component planes of a fitted map.
-
-        Where the map has clusters (`n_clusters`), their borders are drawn on top.
 
         Parameters
         ----------
-        estimator : TFSOM
-            A fitted map.
-
-        X, y : None
-            Ignored: all displays are called alike.
+        %(estimator, X_y)s
 
         features : sequence of int or str, default=None
-            Which features, by index or name, in this order. None is all of them, or, where there
-            are more than 25, those 25 whose values vary most across the map.
+            Indices or names of the features to draw, in this order. None is all features, or
+            the 25 with the largest variance across the map if there are more.
 
         put_similar_together : bool, default=False
-            Whether planes that look alike are put side by side: the order of the leaves of a
-            hierarchical clustering of the planes by their correlation [1]_. By default they come
-            as the features do.
+            Whether to order the planes so that similar ones are side by side: as the leaves of a
+            hierarchical clustering of the planes by their correlation [1]_.
 
-        share_scale : bool, default=False
-            Whether all planes have one color scale; by default each has its own.
+        %(plot_parameters)s
 
-        axes : array-like of matplotlib Axes, default=None
-            Where to draw, one for each plane at least; by default in a new figure.
-
-        cmap : str or Colormap, default="viridis"
-            Colors.
-
-        border_color : color, default="white"
-            Of the borders between clusters.
-
-        color_bar : bool, default=True
-            Whether there are color bars.
-
-        Returns
-        -------
-        display : ComponentPlanesDisplay
-
-        Raises
-        ------
-        InvalidParameterError
-            Where `features` names one that there is not, or `axes` are too few.
+        %(returns)s
 
         References
         ----------
         .. [1] Bar-Joseph, Gifford, Jaakkola (2001): Fast optimal leaf ordering for hierarchical
            clustering. Bioinformatics 17, S22-S29.
         """
-        display = cls._read(estimator, features, put_similar_together)
-        return display.plot(
-            axes,
-            share_scale=share_scale,
-            cmap=cmap,
-            border_color=border_color,
-            color_bar=color_bar,
-        )
+        display = cls._compute(estimator, features, put_similar_together)
+        style = {"cmap": cmap, "border_color": border_color, "colorbar": colorbar}
+        return display.plot(ax=ax, share_scale=share_scale, **style)
 
     @classmethod
-    def _read(
+    def _compute(
         cls,
         estimator: Any,
         features: Any = None,
         put_similar_together: bool = False,
-        most: int = _MOST_PLANES,
-    ) -> ComponentPlanesDisplay:
-        """Choose what is drawn."""
-        grid = check_fitted_grid(estimator)
-        names, codebook = reading.feature_names(estimator), estimator.codebook_
+        max_planes: int = _MAX_PLANES,
+    ) -> Self:
+        """Select the values to draw."""
+        grid = base.fitted_grid(estimator)
+        names, codebook = base.feature_names(estimator), estimator.codebook_
         title = "Component planes"
         if features is not None:
-            chosen = _check_features(features, names)
-        elif len(names) <= most:
-            chosen = np.arange(len(names))
+            selected = np.array(cls._check_features(features, names))
+        elif len(names) <= max_planes:
+            selected = np.arange(len(names))
         else:
-            chosen = _most_varied(codebook, most)
-            title += f": the {len(chosen)} of {len(names)} features that vary most"
+            selected = _largest_variances(codebook, max_planes)
+            title += f": the {len(selected)} of {len(names)} features that vary most"
         if put_similar_together:
-            chosen = chosen[_similar_together(codebook[:, chosen])]
+            selected = selected[_similarity_order(codebook[:, selected])]
         return cls(
-            codebook[:, chosen],
+            codebook[:, selected],
             grid,
-            [names[k] for k in chosen],
+            [names[k] for k in selected],
             title=title,
-            cluster_labels=(
-                estimator.cluster_labels_ if reading.has_clusters(estimator) else None
-            ),
+            cluster_labels=base.cluster_labels(estimator),
         )
 
     def plot(
         self,
-        axes: Any = None,
         *,
+        ax: Any = None,
         share_scale: bool = False,
         cmap: Any = "viridis",
         border_color: Any = "white",
-        color_bar: bool = True,
-    ) -> ComponentPlanesDisplay:
-        """Draw the picture.
+        colorbar: bool = True,
+    ) -> Self:
+        """Draw the component planes.
 
         Parameters
         ----------
-        axes : array-like of matplotlib Axes, default=None
-            Where to draw, one for each plane at least; by default in a new figure.
+        ax : array-like of matplotlib Axes, default=None
+            Axes to draw on, at least one for each plane, None for those of a new figure.
 
         share_scale : bool, default=False
-            Whether all planes have one color scale; by default each has its own.
+            Whether all planes have the same color scale.
 
-        cmap : str or Colormap, default="viridis"
-            Colors.
+        %(cmap, border_color, colorbar)s
 
-        border_color : color, default="white"
-            Of the borders between clusters.
-
-        color_bar : bool, default=True
-            Whether there are color bars.
-
-        Returns
-        -------
-        self : ComponentPlanesDisplay
-
-        Raises
-        ------
-        InvalidParameterError
-            Where `axes` are too few.
+        %(returns)s
         """
-        drawing.import_pyplot()
-        grid, planes = self.grid, np.asarray(self.planes)
-        is_wide = drawing.is_wide(grid)
-        has_own_bars = color_bar and not share_scale
+        grid, planes, names = self.grid, np.asarray(self.planes), list(self.names)
+        has_own_bars, has_common_bar = colorbar and not share_scale, colorbar and share_scale
         ticks = [multiples.choose_ticks(values) for values in planes.T] if has_own_bars else []
-        is_new = axes is None
+        is_new = ax is None
         if is_new:
-            axes = multiples.new_axes(
-                grid, self.names, self.title, ticks, color_bar and share_scale
+            ax = multiples.new_plane_axes(
+                grid, names, self.title, ticks, has_common_bar=has_common_bar
             )
-        self.axes_ = _check_axes(axes, planes.shape[1])
+        self.axes_ = self._check_axes(ax, names, allow_more=True)
         self.figure_ = self.axes_[0].figure
-        self.cells_, self.borders_, self.color_bars_ = [], [], []
-        for k, (ax, values) in enumerate(zip(self.axes_, planes.T, strict=True)):
-            cells = _draw_plane(
-                ax, grid, values, cmap, multiples.color_limits(planes if share_scale else values)
-            )
-            drawing.frame_map(ax, grid)
-            title = "\n".join(multiples.title_lines(self.names[k], multiples.plane_width(ax)))
-            ax.set_title(title, fontsize=multiples.TITLE_SIZE, parse_math=False)
+        self.cells_, self.borders_, self.colorbars_ = [], [], []
+        for k, (axis, values) in enumerate(zip(self.axes_, planes.T, strict=True)):
+            limits = multiples.color_limits(planes if share_scale else values)
+            cells = _draw_plane(axis, grid, values, cmap, limits)
+            drawing.set_map_limits(axis, grid)
+            title = "\n".join(multiples.title_lines(names[k], multiples.axes_width(axis)))
+            axis.set_title(title, fontsize=multiples.TITLE_SIZE, parse_math=False)
             self.cells_.append(cells)
             if self.cluster_labels is not None:
-                borders = drawing.draw_borders(ax, grid, self.cluster_labels, border_color)
-                borders.set_linewidth(min(1.5, borders.get_linewidth()[0]))
+                borders = drawing.draw_borders(
+                    axis, grid, self.cluster_labels, border_color, max_width=_MAX_BORDER_WIDTH
+                )
                 self.borders_.append(borders)
             if has_own_bars:
-                bar = drawing.add_color_bar(ax, cells, "", is_below=is_wide)
+                bar = drawing.add_colorbar(axis, cells, "", grid)
                 bar.set_ticks(ticks[k][0], labels=ticks[k][1])
                 bar.ax.tick_params(labelsize=multiples.TICK_SIZE, length=2, pad=2)
-                self.color_bars_.append(bar)
-        if color_bar and share_scale:
+                self.colorbars_.append(bar)
+        if has_common_bar:
             bar = self.figure_.colorbar(
                 self.cells_[0],
                 ax=list(self.axes_),
                 label="data units",
-                fraction=multiples.BAR_SHARE,
+                fraction=multiples.BAR_FRACTION,
                 pad=multiples.BAR_PAD,
                 aspect=40,
             )
             bar.outline.set_visible(False)
-            self.color_bars_ = [bar]
+            self.colorbars_ = [bar]
         if is_new:
-            for ax in self.axes_:
-                ax.set_anchor("N" if is_wide else "NW")  # color bars move it
+            for axis in self.axes_:
+                # Color bars change it.
+                axis.set_anchor("N" if drawing.is_wide(grid) else "NW")
         return self
 
 
-def _check_features(features: Any, names: Sequence[str]) -> NDArray[np.int64]:
-    """Return the indices of features that are given by index or name."""
-    chosen = []
-    for feature in [features] if np.ndim(features) == 0 else features:
-        k = -1
-        if isinstance(feature, str) and feature in names:
-            k = names.index(feature)
-        elif isinstance(feature, Integral) and not isinstance(feature, bool):
-            k = int(feature)
-        if not 0 <= k < len(names):
-            raise InvalidParameterError(
-                f"features must hold names of features, or indices from 0 to {len(names) - 1}. "
-                f"Got {feature!r} instead."
-            )
-        chosen.append(k)
-    if not chosen:
-        raise InvalidParameterError("features must hold at least one feature. Got none instead.")
-    return np.array(chosen)
-
-
-def _check_axes(axes: Any, n_planes: int) -> NDArray:
-    """Return the axes for the planes, in a row."""
-    given = np.ravel(np.asarray(axes, dtype=object))
-    if len(given) < n_planes:
-        raise InvalidParameterError(
-            f"axes must hold one for each of the {n_planes} planes. Got {len(given)} instead."
-        )
-    return given[:n_planes]
-
-
-def _most_varied(codebook: NDArray, n_features: int) -> NDArray[np.int64]:
-    """Features with the largest variance across the map, in their own order."""
+def _largest_variances(codebook: NDArray, n_features: int) -> NDArray[np.int64]:
+    """Return the features with the largest variances across the map, in ascending order."""
     variances = codebook.astype(np.float64).var(axis=0)
     return np.sort(np.argsort(-variances, kind="stable")[:n_features])
 
 
-def _similar_together(planes: NDArray) -> NDArray[np.int64]:
-    """Order of planes, (n_planes,), in which neighbors are correlated; flat ones come last."""
-    spread = planes - planes.astype(np.float64).mean(axis=0)
-    norms = np.linalg.norm(spread, axis=0)
-    is_flat = np.array([multiples.is_flat(plane) for plane in planes.T])
-    (varied,) = np.nonzero(~is_flat)
-    if len(varied) > 2:
-        directions = spread[:, varied] / norms[varied]
+def _similarity_order(planes: NDArray) -> NDArray[np.int64]:
+    """Return an order of planes in which neighbors are correlated, and constant ones are last."""
+    deviations = planes - planes.astype(np.float64).mean(axis=0)
+    norms = np.linalg.norm(deviations, axis=0)
+    is_constant = np.array([multiples.is_constant(plane) for plane in planes.T])
+    (varying,) = np.nonzero(~is_constant)
+    if len(varying) > 2:
+        directions = deviations[:, varying] / norms[varying]
         distances = np.clip(1 - directions.T @ directions, 0, 2)
         np.fill_diagonal(distances, 0)
-        apart = squareform(distances, checks=False)
-        varied = varied[leaves_list(linkage(apart, "average", optimal_ordering=True))]
-    return np.concatenate([varied, np.nonzero(is_flat)[0]])
+        condensed = squareform(distances, checks=False)
+        varying = varying[leaves_list(linkage(condensed, "average", optimal_ordering=True))]
+    return np.concatenate([varying, np.nonzero(is_constant)[0]])
 
 
 def _draw_plane(
     ax: Any, grid: Grid, values: NDArray, cmap: Any, limits: tuple[float, float]
 ) -> Any:
-    """Draw the cells as one collection: one cell at many places, since planes are many."""
+    """Draw a plane as one cell at many positions, which is fast for many planes."""
     from matplotlib.collections import PolyCollection
     from matplotlib.transforms import AffineDeltaTransform
 
     cells = PolyCollection(
-        [drawing.cell_corners(grid.is_hexagonal)],
+        [drawing.cell_corners(grid)],
         offsets=grid.positions(),
         offset_transform=AffineDeltaTransform(ax.transData),
         edgecolors="face",

@@ -1,90 +1,97 @@
-"""The map in data space: its net of units over the samples."""
+"""The map in data space."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from numbers import Integral
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sklearn_tfsom._data.moments import centered, principal_plane
+from sklearn_tfsom._data.moments import PrincipalPlane, centered, principal_plane
 from sklearn_tfsom._data.samples import Samples, row_slices
 from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._validation import integer
+from sklearn_tfsom.displays import _base as base
 from sklearn_tfsom.displays import _drawing as drawing
-from sklearn_tfsom.displays import _reading as reading
-from sklearn_tfsom.displays._labels import check_labels, place_labels
-from sklearn_tfsom.metrics._reading import check_argument, check_fitted_grid, grid_edges
+from sklearn_tfsom.displays._labels import place_labels
+from sklearn_tfsom.displays._legends import add_class_legend, legend_width
+from sklearn_tfsom.metrics._reading import grid_edges
 
-# Values of a tile that is written out.
+# Number of values that are converted to a dense array at a time.
 _TILE_VALUES = 2**20
 
-# Both axes have one scale, unless one extends more than so many times as far as the other.
-_LONGEST = 3.0
+# Ratio of the ranges of both axes up to which they have the same scale.
+_MAX_ASPECT = 3.0
 
-# So many marks make a picture file large: they are drawn as pixels, in any format.
-_MOST_VECTORS = 2000
+# Number of points up to which they are vectors in a file, rather than pixels.
+_MAX_VECTORS = 2000
 
 
-class DataSpaceDisplay:
-    """The map in data space: neighbors are joined to a net, over the samples.
+class Plane(NamedTuple):
+    """Plane that is shown: two features, or principal components if `features` is None."""
 
-    Shows whether the map has unfolded, and which parts of the data it covers. Use
+    axis_names: tuple[str, str]
+    features: list[int] | None = None
+    components: PrincipalPlane | None = None
+
+
+@base.documented
+@dataclass(eq=False, repr=False)
+class DataSpaceDisplay(base.Display):
+    """Map in data space: samples, code vectors, and lines between neighboring units.
+
+    It shows folds of the map, and which parts of the data the map covers. Create it with
     `from_estimator`.
+
+    Read more in the :ref:`User Guide <guide_folds>`.
 
     Parameters
     ----------
     samples : ndarray of shape (n_shown, 2)
-        Samples, in the plane that is shown.
+        Samples in the plane that is shown.
 
     units : ndarray of shape (n_units, 2)
-        Code vectors, in that plane.
+        Code vectors in the plane that is shown.
 
-    grid : Grid
-        Which units are neighbors.
+    %(grid)s
 
     axis_names : tuple of two str, default=("", "")
-        What the axes show. A component has its share of the samples' variance in brackets.
+        Axis labels.
 
     codes : ndarray of int, shape (n_shown,), default=None
-        Class of each sample, an index of `classes`.
+        Class of each sample, as an index of `classes`.
 
     classes : sequence of str, default=None
         Names of the classes, for the legend.
 
     labels : dict of int to str, default=None
-        Texts for some of the samples, by their index in `samples`.
+        Texts beside samples, by index in `samples`.
 
     n_samples : int, default=None
-        How many samples there are, where not all of them are shown.
+        Number of samples, None if all are shown.
 
     Attributes
     ----------
-    ax_ : matplotlib Axes
-        Where the picture was drawn.
-
-    figure_ : matplotlib Figure
-        Its figure.
+    %(ax_, figure_)s
 
     samples_ : matplotlib PathCollection
-        The samples.
+        Samples.
 
     net_ : matplotlib LineCollection
-        One line for each pair of neighbors, those over a seam included.
+        One line for each pair of neighboring units.
 
     units_ : matplotlib PathCollection
-        The units.
+        Units.
 
     rings_ : matplotlib PathCollection
-        Around the samples that have labels.
+        Circles around samples with labels.
 
     texts_ : list of matplotlib Annotation
-        The labels.
+        Labels of samples.
 
-    legend_ : matplotlib Legend or None
-        The classes.
+    %(legend_)s
 
     Examples
     --------
@@ -97,26 +104,15 @@ class DataSpaceDisplay:
     (40, 2)
     """
 
-    def __init__(
-        self,
-        samples: NDArray,
-        units: NDArray,
-        grid: Grid,
-        *,
-        axis_names: tuple[str, str] = ("", ""),
-        codes: NDArray | None = None,
-        classes: Sequence[str] | None = None,
-        labels: Mapping[int, str] | None = None,
-        n_samples: int | None = None,
-    ) -> None:
-        self.samples = samples
-        self.units = units
-        self.grid = grid
-        self.axis_names = axis_names
-        self.codes = codes
-        self.classes = classes
-        self.labels = labels
-        self.n_samples = n_samples
+    samples: NDArray
+    units: NDArray
+    grid: Grid
+    _: KW_ONLY
+    axis_names: tuple[str, str] = ("", "")
+    codes: NDArray | None = None
+    classes: Sequence[str] | None = None
+    labels: Mapping[int, str] | None = None
+    n_samples: int | None = None
 
     @classmethod
     def from_estimator(
@@ -131,252 +127,210 @@ class DataSpaceDisplay:
         ax: Any = None,
         color: Any = "C0",
         net_color: Any = None,
-    ) -> DataSpaceDisplay:
-        """Look at samples and at a fitted map in two features, or in the samples' main plane.
+    ) -> Self:
+        """Draw samples and a fitted map in two features or two principal components.
+
+        Samples with missing values in the plane that is shown are left out. The principal
+        components are those of all samples, as with ``init="pca"``.
 
         Parameters
         ----------
-        estimator : TFSOM
-            A fitted map.
-
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Samples, NaN where a value is missing.
+        %(estimator, X)s
 
         y : array-like of shape (n_samples,), default=None
-            Their classes, for colors.
+            Classes of the samples, shown as colors.
 
         features : tuple of two str or int, default=None
-            Names or indices of the two features to show. None is the two that there are, or the
-            first two principal components of the samples where there are more. Samples without
-            a value for what is shown are left out; the components are of all, as those of
-            ``init="pca"``.
+            Names or indices of the features to show. None is both features of data with two
+            features, and the first two principal components of the samples otherwise.
 
-        labels : dict of int to str or sequence of str of length n_samples, default=None
-            Texts for samples: for some, by their index, or for each, "" for none.
+        %(labels)s
 
         max_samples : int, default=5000
-            How many samples are shown at most. Of more, so many are drawn, always the same ones;
-            those with a label are among them. The components are those of all.
+            Maximum number of samples to show, samples with labels not counted. Of more samples,
+            always the same subset is shown.
 
-        ax : matplotlib Axes, default=None
-            Where to draw; by default in a new figure.
+        %(plot_parameters)s
 
-        color : color, default="C0"
-            Of the samples, where there are no classes.
-
-        net_color : color, default=None
-            Of the net; None is that of texts.
-
-        Returns
-        -------
-        display : DataSpaceDisplay
-
-        Raises
-        ------
-        ValueError
-            Where there are no two features, or `features` or `labels` does not fit.
+        %(returns)s
         """
-        grid = check_fitted_grid(estimator)
+        grid = base.fitted_grid(estimator)
         samples = estimator._check_fitted_data(X)
-        check_argument("max_samples", max_samples, integer(1))
-        texts = check_labels(labels, len(samples))
-        classes, codes = None, None
-        if y is not None:
-            names, codes = reading.check_classes(y, X)
-            classes = [str(name) for name in names]
-        chosen = _chosen_features(features, reading.feature_names(estimator))
-        if chosen is None:
-            look, axis_names = _main_plane(samples)
+        cls._check_parameter("max_samples", max_samples, integer(1))
+        texts = cls._check_labels(labels, len(samples))
+        classes, codes = (None, None) if y is None else base.check_classes(y, X)
+        names = base.feature_names(estimator)
+        if len(names) == 1:
+            raise ValueError(
+                f"{cls.__name__}.from_estimator needs at least 2 features. Got n_features = 1 "
+                "instead."
+            )
+        if features is None and len(names) > 2:
+            plane = _main_plane(samples)
         else:
-            look, axis_names = _feature_plane(estimator, chosen)
-        rows = _some_rows(len(samples), max_samples, sorted(texts))
-        seen = _seen(samples, rows, look)
-        is_known = ~np.isnan(seen).any(axis=1)
-        rows, seen = rows[is_known], seen[is_known]
+            selected = (0, 1) if features is None else features
+            plane = _feature_plane(samples, names, cls._check_features(selected, names, 2))
+        rows = _subset(len(samples), max_samples, sorted(texts))
+        points = _project_samples(samples, rows, plane)
+        is_known = ~np.isnan(points).any(axis=1)
+        rows, points = rows[is_known], points[is_known]
         index = {int(row): k for k, row in enumerate(rows)}
         display = cls(
-            seen,
-            look(estimator.codebook_.astype(np.float64)),
+            points,
+            _project(estimator.codebook_.astype(np.float64), plane),
             grid,
-            axis_names=axis_names,
+            axis_names=plane.axis_names,
             codes=None if codes is None else codes[rows],
             classes=classes,
             labels={index[row]: text for row, text in texts.items() if row in index},
             n_samples=len(samples),
         )
-        return display.plot(ax, color=color, net_color=net_color)
+        return display.plot(ax=ax, color=color, net_color=net_color)
 
-    def plot(
-        self, ax: Any = None, *, color: Any = "C0", net_color: Any = None
-    ) -> DataSpaceDisplay:
-        """Draw the picture.
+    def plot(self, *, ax: Any = None, color: Any = "C0", net_color: Any = None) -> Self:
+        """Draw the map in data space.
 
         Parameters
         ----------
-        ax : matplotlib Axes, default=None
-            Where to draw; by default in a new figure.
+        %(ax)s
 
         color : color, default="C0"
-            Of the samples, where there are no classes.
+            Color of the samples without classes.
 
         net_color : color, default=None
-            Of the net; None is that of texts.
+            Color of the units and the lines between them, None for the color of texts.
 
-        Returns
-        -------
-        self : DataSpaceDisplay
+        %(returns)s
         """
-        plt = drawing.import_pyplot()
+        drawing.import_pyplot()
         from matplotlib.collections import LineCollection
 
         points = np.concatenate([self.samples, self.units])
-        if ax is None:
-            ax = _new_axes(points, self.classes or ())
+        ax = _new_axes(points, self.classes or ()) if ax is None else ax
         n_shown, n_units = len(self.samples), len(self.units)
+        net_color = drawing.text_color() if net_color is None else net_color
+        palette = drawing.class_colors(len(self.classes or ()))
         if self.codes is not None and self.classes is not None:
-            color = drawing.class_colors(len(self.classes))[self.codes]
-        ink = plt.rcParams["text.color"] if net_color is None else net_color
-        crowd = max(1.0, n_shown / 150)
+            color = palette[self.codes]
+        density = max(1.0, n_shown / 150)
         self.samples_ = ax.scatter(
             *self.samples.T,
-            s=max(3.0, 26 / crowd**0.5),
+            s=max(3.0, 26 / density**0.5),
             facecolors=color,
-            alpha=max(0.4, 0.9 / crowd**0.15),
+            alpha=max(0.4, 0.9 / density**0.15),
             linewidths=0,
-            rasterized=n_shown > _MOST_VECTORS,
+            rasterized=n_shown > _MAX_VECTORS,
             zorder=1,
         )
         units, others = grid_edges(self.grid, 6 if self.grid.is_hexagonal else 4)
-        width = min(1.1, max(0.3, 12 / n_units**0.5))
         self.net_ = ax.add_collection(
             LineCollection(
                 list(self.units[np.column_stack([units, others])]),
-                colors=[ink],
-                linewidths=width,
+                colors=[net_color],
+                linewidths=min(1.1, max(0.3, 12 / n_units**0.5)),
                 alpha=0.6,
                 zorder=2,
             )
         )
+        size = min(14.0, 2000 / n_units)
         self.units_ = ax.scatter(
-            *self.units.T, s=min(14.0, 2000 / n_units), facecolors=[ink], linewidths=0, zorder=3
+            *self.units.T, s=size, facecolors=[net_color], linewidths=0, zorder=3
         )
         ax.margins(0.07)
-        if _has_one_scale(points):
+        if _has_equal_scales(points):
             ax.set_aspect("equal")
-        total = n_shown if self.n_samples is None else self.n_samples
-        some = f" ({n_shown:,} of {total:,} samples)" if n_shown < total else ""
-        ax.set(
-            xlabel=self.axis_names[0], ylabel=self.axis_names[1], title=f"Map in data space{some}"
-        )
+        n_samples = n_shown if self.n_samples is None else self.n_samples
+        count = f" ({n_shown:,} of {n_samples:,} samples)" if n_shown < n_samples else ""
+        x_name, y_name = self.axis_names
+        ax.set(xlabel=x_name, ylabel=y_name, title=f"Map in data space{count}")
         self.legend_ = None
         if self.classes is not None:
-            colors = drawing.class_colors(len(self.classes))
-            # Below there are ticks: so beside the axes, as beside a map that is not wide.
-            self.legend_ = drawing.add_class_legend(ax, self.classes, colors, Grid(1, 1))
+            # A square grid puts the legend beside the axes: there are ticks below.
+            self.legend_ = add_class_legend(ax, self.classes, palette, Grid(1, 1))
         labels = self.labels or {}
         labeled = self.samples[list(labels)]
         self.rings_ = ax.scatter(
-            *labeled.T, s=30, facecolors="none", edgecolors=plt.rcParams["text.color"], zorder=4
+            *labeled.T, s=30, facecolors="none", edgecolors=drawing.text_color(), zorder=4
         )
-        self.texts_ = place_labels(ax, labeled, list(labels.values()), things=points)
+        self.texts_ = place_labels(ax, labeled, list(labels.values()), obstacles=points)
         self.ax_, self.figure_ = ax, ax.figure
         return self
 
 
 def _new_axes(points: NDArray, classes: Sequence[str]) -> Any:
-    """Return the axes of a new figure that has the points' shape, and room for a legend."""
+    """Return the axes of a new figure in the shape of the points, with space for a legend."""
     width, height = 5.4, 4.2
-    if _has_one_scale(points):
-        across, up = np.ptp(points, axis=0)
-        scale = min(5.6 / across, 4.6 / up)
-        width, height = scale * across, scale * up
-    room = drawing.legend_room(classes) if classes else 0.0
-    figsize = (width + 0.8 + room, max(height + 0.8, 0.5 + 0.23 * min(16, len(classes))))
+    if _has_equal_scales(points):
+        x_range, y_range = np.ptp(points, axis=0)
+        scale = min(5.6 / x_range, 4.6 / y_range)
+        width, height = scale * x_range, scale * y_range
+    legend = legend_width(classes) if classes else 0.0
+    figsize = (width + 0.8 + legend, max(height + 0.8, 0.5 + 0.23 * min(16, len(classes))))
     _, ax = drawing.import_pyplot().subplots(figsize=figsize, layout="constrained")
     return ax
 
 
-def _has_one_scale(points: NDArray) -> bool:
-    """Whether both axes have one scale: not where one would be a thin line then."""
-    extents = np.ptp(points, axis=0)
-    return bool(0 < extents.max() <= _LONGEST * extents.min())
+def _has_equal_scales(points: NDArray) -> bool:
+    """Return True if both axes have the same scale: unless one range is much larger."""
+    ranges = np.ptp(points, axis=0)
+    return bool(0 < ranges.max() <= _MAX_ASPECT * ranges.min())
 
 
-def _chosen_features(features: Any, names: list[str]) -> list[int] | None:
-    """Find the features to show, None for components."""
-    if features is None:
-        if len(names) == 1:
-            raise ValueError(
-                "DataSpaceDisplay shows two features or principal components. Got n_features = 1."
-            )
-        return None if len(names) > 2 else [0, 1]
-    is_pair = isinstance(features, tuple | list | np.ndarray) and len(features) == 2
-    found = [_index_of(feature, names) for feature in features] if is_pair else []
-    if not is_pair or None in found:
-        last = len(names) - 1
-        raise ValueError(
-            f"features must be a tuple of two features, each by its name or its index from 0 to "
-            f"{last}. Got {features!r} instead."
-        )
-    return [index for index in found if index is not None]
-
-
-def _index_of(feature: Any, names: list[str]) -> int | None:
-    if isinstance(feature, str):
-        return names.index(feature) if feature in names else None
-    is_index = isinstance(feature, Integral) and not isinstance(feature, bool)
-    return int(feature) if is_index and 0 <= feature < len(names) else None
-
-
-def _main_plane(samples: Samples) -> tuple[Callable, tuple[str, str]]:
-    """Return the projection onto the samples' first two principal components, and their names."""
+def _main_plane(samples: Samples) -> Plane:
+    """Return the plane of the first two principal components of the samples."""
     if samples.has_missing:
         tiles = (samples[rows] for rows in samples.tiles())
         is_known = np.any([(~np.isnan(tile)).any(axis=0) for tile in tiles], axis=0)
         if not is_known.all():
             raise ValueError(
-                f"Feature {np.argmin(is_known)} of X is missing (NaN) in all samples, which have "
-                "no principal components then. Choose two features."
+                f"Feature {np.argmin(is_known)} of X is missing (NaN) in all samples, so there "
+                "are no principal components. Show two features: set the 'features' parameter."
             )
-    plane = principal_plane(samples, np.ones(len(samples)))
-    variance = plane.spread**2
-    shares = plane.deviations**2 / variance if variance > 0 else np.zeros(2)
-    of = _of_directions(samples.metric)
-    names = [
-        f"principal component {k}{of} ({100 * share:.3g}%)" for k, share in enumerate(shares, 1)
-    ]
-
-    def look(values: NDArray) -> NDArray[np.float64]:
-        seen = centered(values, plane.mean) @ plane.directions.T
-        seen[np.isnan(values).any(axis=1)] = np.nan
-        return seen
-
-    return look, (names[0], names[1])
+    components = principal_plane(samples, np.ones(len(samples)))
+    variance = components.spread**2
+    shares = components.deviations**2 / variance if variance > 0 else np.zeros(2)
+    suffix = _name_suffix(samples.metric)
+    x_name, y_name = (
+        f"principal component {k}{suffix} ({100 * share:.3g}%)"
+        for k, share in enumerate(shares, 1)
+    )
+    return Plane((x_name, y_name), components=components)
 
 
-def _feature_plane(estimator: Any, chosen: list[int]) -> tuple[Callable, tuple[str, str]]:
-    """Return a function that takes two features, and their names."""
-    names = reading.feature_names(estimator)
-    of = _of_directions(estimator._metric)
-    return lambda values: values[:, chosen], (names[chosen[0]] + of, names[chosen[1]] + of)
+def _feature_plane(samples: Samples, names: list[str], features: list[int]) -> Plane:
+    """Return the plane of two features."""
+    suffix = _name_suffix(samples.metric)
+    x_name, y_name = (names[k] + suffix for k in features)
+    return Plane((x_name, y_name), features=features)
 
 
-def _of_directions(metric: str) -> str:
-    """Say so where a metric sees nothing of a sample but its direction."""
+def _name_suffix(metric: str) -> str:
+    """Return the suffix of axis names for metrics that compare the directions of samples only."""
     return " of directions" if metric in ("cosine", "correlation") else ""
 
 
-def _some_rows(n_rows: int, most: int, wanted: Sequence[int]) -> NDArray[np.int64]:
-    """Choose rows where there are too many, the same ones each time, and those wanted."""
-    if n_rows <= most:
-        return np.arange(n_rows)
-    # In no order of theirs: every k-th one would not see what comes back every k rows.
-    some = np.random.RandomState(0).permutation(n_rows)[:most]
-    return np.union1d(some, np.asarray(wanted, dtype=np.int64))
+def _project(values: NDArray, plane: Plane) -> NDArray[np.float64]:
+    """Project samples onto a plane, shape (n_samples, 2); NaN if a needed value is missing."""
+    if plane.components is None:
+        return values[:, plane.features]
+    points = centered(values, plane.components.mean) @ plane.components.directions.T
+    points[np.isnan(values).any(axis=1)] = np.nan
+    return points
 
 
-def _seen(samples: Samples, rows: NDArray[np.int64], look: Callable) -> NDArray[np.float64]:
-    """Look at some of the samples, tile by tile."""
+def _project_samples(
+    samples: Samples, rows: NDArray[np.int64], plane: Plane
+) -> NDArray[np.float64]:
+    """Project some of the samples onto a plane, tile by tile, shape (n_rows, 2)."""
     step = max(1, _TILE_VALUES // samples.shape[1])
     tiles = (samples.dense(rows[tile]) for tile in row_slices(len(rows), step))
-    return np.concatenate([look(tile) for tile in tiles])
+    return np.concatenate([_project(tile, plane) for tile in tiles])
+
+
+def _subset(n_rows: int, max_rows: int, required: Sequence[int]) -> NDArray[np.int64]:
+    """Return a deterministic subset of the rows, with all required rows."""
+    if n_rows <= max_rows:
+        return np.arange(n_rows)
+    # Random, since regular steps might coincide with a period in the data.
+    rows = np.random.RandomState(0).permutation(n_rows)[:max_rows]
+    return np.union1d(rows, np.asarray(required, dtype=np.int64))

@@ -1,6 +1,6 @@
-"""What all displays draw with: cells, borders, texts, color bars, legends.
+"""Drawing of maps: axes, cells, borders, texts and color bars.
 
-Maps are drawn as their arrays are printed: row 0 at the top. Lengths are in lattice spacings.
+Row 0 is at the top, as in a printed array. Lengths are in lattice spacings.
 """
 
 from __future__ import annotations
@@ -12,17 +12,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sklearn_tfsom._map.grid import Grid
-from sklearn_tfsom.displays import _legends as legends
 
-# Below this many points a text in a cell is not written: it could not be read.
-_SMALLEST_FONT = 6.0
-_LARGEST_FONT = 16.0
+# Font sizes of texts in cells, in points. Smaller texts are not drawn.
+_MIN_FONT_SIZE, _MAX_FONT_SIZE = 6.0, 16.0
 
-# So many of the longest texts are measured, to find the widest.
-_MOST_MEASURED = 50
+# Number of texts that are measured, the longest ones, to find the widest.
+_N_MEASURED_TEXTS = 50
 
-# For ten classes: M. A. Petroff (2021), "Accessible color sequences for data visualization",
-# chosen for people who see fewer colors, too.
+# Ten class colors that people with color vision deficiencies can tell apart, from M. A. Petroff
+# (2021), "Accessible color sequences for data visualization".
 _TEN_COLORS = (
     "#3f90da #ffa90e #bd1f01 #94a4a2 #832db6 #a96b59 #e76300 #b9ac70 #717581 #92dadd".split()
 )
@@ -39,47 +37,63 @@ def import_pyplot() -> Any:
     return plt
 
 
-def cell_corners(is_hexagonal: bool) -> NDArray[np.float64]:
-    """Corners of a cell around its unit, (n_corners, 2).
+def text_color() -> Any:
+    """Return the color of texts in matplotlib's current style."""
+    return import_pyplot().rcParams["text.color"]
 
-    The edge toward the i-th neighbor, in the order of `Grid.neighbors`, lies between the corners
-    i - 1 and i.
+
+def background_color(ax: Any) -> Any:
+    """Return the background color of axes, or of the figure if the axes are turned off."""
+    # ax.figure is the subfigure of an axes in one, and its figure the whole figure.
+    return ax.get_facecolor() if ax.axison else ax.figure.figure.get_facecolor()
+
+
+def cell_corners(grid: Grid) -> NDArray[np.float64]:
+    """Return the corners of a cell around the origin, shape (n_corners, 2).
+
+    The edge toward neighbor i, in the order of `Grid.neighbors`, lies between corners i - 1 and i.
     """
-    n = 6 if is_hexagonal else 4
+    n = 6 if grid.is_hexagonal else 4
     angles = np.pi / n + 2 * np.pi / n * np.arange(n)
     return np.column_stack([np.cos(angles), np.sin(angles)]) / (2 * np.cos(np.pi / n))
 
 
+def _all_corners(grid: Grid) -> NDArray[np.float64]:
+    """Return the corners of all cells, shape (n_units * n_corners, 2)."""
+    return (grid.positions()[:, None] + cell_corners(grid)).reshape(-1, 2)
+
+
 def map_size(grid: Grid) -> tuple[float, float]:
-    """Width and height of a map's picture, in lattice spacings."""
-    corners = (grid.positions()[:, None] + cell_corners(grid.is_hexagonal)).reshape(-1, 2)
-    width, height = np.ptp(corners, axis=0)
+    """Return the width and height of a map with its cells."""
+    width, height = np.ptp(_all_corners(grid), axis=0)
     return float(width), float(height)
 
 
-def new_map_axes(grid: Grid, *, room: float = 1.4) -> Any:
-    """Return the axes of a new figure that has a map's shape, and inches of room beside it."""
+def is_wide(grid: Grid) -> bool:
+    """Return True if color bars and legends belong below the map rather than beside it."""
+    width, height = map_size(grid)
+    return width > 2.5 * height
+
+
+def new_map_axes(grid: Grid, *, margin: float = 0.3) -> Any:
+    """Return the axes of a new figure in the shape of the map.
+
+    `margin` is the space beside the map, or below a wide one, in inches: a color bar needs 1.4.
+    """
     width, height = map_size(grid)
     scale = min(5.5 / height, 7.0 / width)
     width, height = max(width * scale, 1.2), max(height * scale, 0.6)
-    # What stands below a wide map takes less: a color bar with its ticks and label.
-    beside, below = (0.3, min(room, 0.8)) if is_wide(grid) else (room, 0.3)
+    # A color bar needs less space below the map than beside it.
+    beside, below = (0.3, min(margin, 0.8)) if is_wide(grid) else (margin, 0.3)
     figsize = (max(width + beside, 3.0), height + below + 0.3)
     _, ax = import_pyplot().subplots(figsize=figsize, layout="constrained")
     return ax
 
 
-def is_wide(grid: Grid) -> bool:
-    """Whether what belongs to a map has more room below than beside it."""
-    width, height = map_size(grid)
-    return width > 2.5 * height
-
-
-def frame_map(ax: Any, cells: Any, *, title: str = "") -> None:
-    """Fit axes around cells, or a grid's: one scale both ways, row 0 at the top, no ticks."""
+def set_map_limits(ax: Any, cells: Any, *, title: str = "") -> None:
+    """Show all cells, of a grid or a collection, with equal scales and row 0 at the top."""
     if isinstance(cells, Grid):
-        around = cells.positions()[:, None] + cell_corners(cells.is_hexagonal)
-        corners = around.reshape(-1, 2)
+        corners = _all_corners(cells)
     else:
         corners = np.concatenate([path.vertices for path in cells.get_paths()])
     (left, top), (right, bottom) = corners.min(axis=0) - 0.1, corners.max(axis=0) + 0.1
@@ -98,57 +112,41 @@ def draw_cells(
     size: float = 1.0,
     **style: Any,
 ) -> Any:
-    """Draw a cell for each unit as one collection.
+    """Draw cells centered on `positions`, shape (n_cells, 2), as one collection.
 
-    Parameters
-    ----------
-    ax : matplotlib Axes
-    grid : Grid
-    values : array-like of shape (n_cells,), default=None
-        What the colors show.
-    positions : ndarray of shape (n_cells, 2), default=None
-        Middles of the cells; None is the units' places.
-    size : float, default=1
-        Of a cell, in lattice spacings.
-    **style
-        For the collection.
-
-    Returns
-    -------
-    cells : matplotlib PolyCollection
+    The positions are those of the units by default. `values`, shape (n_cells,), are shown as
+    colors, `size` is the width of a cell, and `style` contains properties of the collection.
     """
-    middles = grid.positions() if positions is None else positions
-    corners = size * cell_corners(grid.is_hexagonal)
-    # Edges in the color of the face, or else the background shines through between the cells.
+    centers = grid.positions() if positions is None else positions
+    # Edges in the color of the cell: otherwise the background shines through between cells.
     style = {"edgecolors": "face", "linewidths": 0.3} | style
-    cells = draw_shapes(ax, list(middles[:, None] + corners), **style)
+    cells = draw_polygons(ax, list(centers[:, None] + size * cell_corners(grid)), **style)
     if values is not None:
         cells.set_array(np.ravel(values))
     return cells
 
 
-def draw_shapes(ax: Any, shapes: list[NDArray], **style: Any) -> Any:
+def draw_polygons(ax: Any, polygons: list[NDArray], **style: Any) -> Any:
     """Draw polygons as one collection."""
     from matplotlib.collections import PolyCollection
 
-    return ax.add_collection(PolyCollection(shapes, **({"linewidths": 0} | style)))
+    return ax.add_collection(PolyCollection(polygons, **({"linewidths": 0} | style)))
 
 
 def draw_outlines(ax: Any, grid: Grid) -> Any:
-    """Draw the cells' outlines, faintly, as one collection."""
+    """Draw thin outlines of the cells as one collection."""
     return draw_cells(
         ax, grid, facecolors="none", edgecolors="0.5", linewidths=0.4, alpha=0.5, zorder=0.5
     )
 
 
 def border_segments(grid: Grid, labels: NDArray) -> NDArray[np.float64]:
-    """Edges between cells of different labels, (n_edges, 2, 2); at a seam one on either side.
+    """Return the edges between cells of different labels, shape (n_edges, 2, 2).
 
-    There is none where one of the two has no label, -1.
+    An edge at a joined boundary of the map appears on both sides. Units without a label, -1, have
+    no borders.
     """
-    neighbors = grid.neighbors()
-    corners = cell_corners(grid.is_hexagonal)
-    positions = grid.positions()
+    neighbors, positions, corners = grid.neighbors(), grid.positions(), cell_corners(grid)
     units = np.arange(grid.n_units)
     segments = []
     for step in range(neighbors.shape[1]):
@@ -156,86 +154,79 @@ def border_segments(grid: Grid, labels: NDArray) -> NDArray[np.float64]:
         edge = corners[[step - 1, step]]
         is_border = (others >= 0) & (labels[others] != labels)
         is_border &= np.minimum(labels[others], labels) >= 0
-        # Two units that touch have their edge in common: once is enough. Those that are joined
-        # over a seam have two.
-        touching = positions + 2 * edge.mean(axis=0)
-        is_border &= (units < others) | ~np.isclose(positions[others], touching).all(axis=1)
+        # Adjacent cells share their edge: draw it once. Cells at a joined boundary do not.
+        adjacent = positions + 2 * edge.mean(axis=0)
+        is_border &= (units < others) | ~np.isclose(positions[others], adjacent).all(axis=1)
         segments.append(positions[is_border][:, None] + edge)
     return np.concatenate(segments)
 
 
-def draw_borders(ax: Any, grid: Grid, labels: NDArray, color: Any) -> Any:
+def draw_borders(
+    ax: Any, grid: Grid, labels: NDArray | None, color: Any, *, max_width: float = 2.0
+) -> Any:
     """Draw the borders between units of different labels as one collection.
 
-    They are thinner where cells are small.
+    Lines are thinner on maps with small cells, and at most `max_width` points wide. Return None
+    without labels.
     """
+    if labels is None:
+        return None
     from matplotlib.collections import LineCollection
 
     lines = LineCollection(
         list(border_segments(grid, labels)),
         colors=[color],
-        linewidths=np.clip(0.1 * rough_spacing(ax, grid), 0.4, 2.0),
+        linewidths=min(np.clip(0.1 * approximate_spacing(ax, grid), 0.4, 2.0), max_width),
         capstyle="round",
     )
     return ax.add_collection(lines)
 
 
-def draw_texts(
+def draw_cell_texts(
     ax: Any,
     positions: NDArray,
     texts: Sequence[str],
-    behind: NDArray,
+    cell_colors: NDArray,
     *,
     size: float = 1.0,
 ) -> list[Any]:
-    """Write a text into each cell, "" for none, black or white after the color behind it.
+    """Write texts into cells, black or white depending on the color of the cell.
 
-    All have one font size, with which the longest fits into a cell. Where that is too small to
-    be read, none is written.
+    All have the same font size, for which the longest fits into a cell. Nothing is drawn if that
+    size is too small to read. The axes must have their final limits.
 
     Parameters
     ----------
     ax : matplotlib Axes
-        Already framed: its scale decides the font size.
     positions : ndarray of shape (n_cells, 2)
     texts : sequence of str, of length n_cells
-    behind : ndarray of shape (n_cells, 3 or 4)
-        Colors of the cells, red, green and blue first.
+        Texts, "" for none.
+    cell_colors : ndarray of shape (n_cells, 3 or 4)
     size : float, default=1
-        Of a cell, in lattice spacings.
-
-    Returns
-    -------
-    artists : list of matplotlib Text
+        Width of a cell.
     """
     if not any(texts):
         return []
-    width, height = _largest_extent(ax, texts)
+    width, height = _max_extent(ax, texts)
     font_size = size * points_per_spacing(ax) * min(0.5, 0.8 / width, 0.75 / height)
-    if font_size < _SMALLEST_FONT:
+    if font_size < _MIN_FONT_SIZE:
         return []
+    style = {"ha": "center", "va": "center_baseline", "parse_math": False}
+    style["fontsize"] = min(font_size, _MAX_FONT_SIZE)
+    colors = contrasting_colors(cell_colors)
     return [
-        ax.text(
-            x,
-            y,
-            text,
-            ha="center",
-            va="center_baseline",
-            fontsize=min(font_size, _LARGEST_FONT),
-            color=color,
-            parse_math=False,
-        )
-        for (x, y), text, color in zip(positions, texts, readable_on(behind), strict=True)
+        ax.text(x, y, text, color=color, **style)
+        for (x, y), text, color in zip(positions, texts, colors, strict=True)
         if text
     ]
 
 
-def _largest_extent(ax: Any, texts: Sequence[str]) -> tuple[float, float]:
-    """Width of the widest and height of the highest text, in font sizes."""
+def _max_extent(ax: Any, texts: Sequence[str]) -> tuple[float, float]:
+    """Return the largest width and height of the texts, in font sizes."""
     probe = ax.text(0, 0, "", fontsize=10, parse_math=False)
     points_to_pixels = ax.figure.dpi / 72
     extents = []
-    for text in sorted(set(texts), key=len)[-_MOST_MEASURED:]:
+    for text in sorted(set(texts), key=len)[-_N_MEASURED_TEXTS:]:
         probe.set_text(text)
         extents.append(probe.get_window_extent().size / points_to_pixels / 10)
     probe.remove()
@@ -243,38 +234,39 @@ def _largest_extent(ax: Any, texts: Sequence[str]) -> tuple[float, float]:
     return float(width), float(height)
 
 
-def readable_on(colors: NDArray) -> list[str]:
-    """Black or white, whichever stands out from each of the colors (n, 3 or 4)."""
+def contrasting_colors(colors: NDArray) -> list[str]:
+    """Return "black" for light and "white" for dark colors, shape (n, 3 or 4)."""
     lightness = np.asarray(colors)[:, :3] @ [0.299, 0.587, 0.114]
     return ["black" if light > 0.5 else "white" for light in lightness]
 
 
-def rough_spacing(ax: Any, grid: Grid) -> float:
-    """About the size of a lattice spacing on paper, in points, before axes are laid out."""
-    room = ax.get_position(original=True).size * ax.figure.bbox.size * 72 / ax.figure.dpi
-    return float(np.min(room / map_size(grid)))
+def approximate_spacing(ax: Any, grid: Grid) -> float:
+    """Return the approximate size of a lattice spacing in points, before the layout is run."""
+    size = ax.get_position(original=True).size * ax.figure.bbox.size * 72 / ax.figure.dpi
+    return float(np.min(size / map_size(grid)))
 
 
 def points_per_spacing(ax: Any) -> float:
-    """Size of a lattice spacing on paper, in points; axes are laid out for it."""
-    ax.figure.figure.draw_without_rendering()  # of the figure that holds a subfigure
+    """Run the layout, and return the size of a lattice spacing in points."""
+    ax.figure.figure.draw_without_rendering()
     (left, _), (right, _) = ax.transData.transform([(0, 0), (1, 0)])
     return float(abs(right - left) * 72 / ax.figure.dpi)
 
 
-def add_color_bar(ax: Any, mappable: Any, label: str, *, is_below: bool = False) -> Any:
-    """Add a color bar that is as long as the map's side, whatever room the axes have."""
+def add_colorbar(ax: Any, mappable: Any, label: str, grid: Grid) -> Any:
+    """Add a color bar as long as the side of the map, below a wide map and beside any other."""
     from matplotlib.transforms import Bbox
 
+    is_below = is_wide(grid)
     location = "bottom" if is_below else "right"
     bar = ax.figure.colorbar(mappable, ax=ax, location=location, label=label, pad=0.03, aspect=30)
     bar.outline.set_visible(False)
     if not is_below:
-        ax.set_anchor("C")  # and not at the bar, which comes along
+        ax.set_anchor("C")  # the locator below moves the color bar to the map
 
-    # Axes of equal aspect shrink within their room, and a color bar by itself does not. (Layout
-    # engines set its aspect again, so it is taken off where it is about to be drawn.)
-    def beside_the_map(bar_ax: Any, renderer: Any) -> Any:
+    # Axes of equal aspect shrink when they are drawn, but their color bar does not. Layout engines
+    # reset its aspect, so it is removed here.
+    def locate(bar_ax: Any, renderer: Any) -> Any:
         bar_ax.set_box_aspect(None)
         locator = ax.get_axes_locator()
         ax.apply_aspect(locator(ax, renderer) if locator else None)
@@ -285,106 +277,39 @@ def add_color_bar(ax: Any, mappable: Any, label: str, *, is_below: bool = False)
         inch = 1 / ax.figure.bbox.width * ax.figure.dpi
         return Bbox([[right + 0.1 * inch, bottom], [right + 0.22 * inch, top]])
 
-    bar.ax.set_axes_locator(beside_the_map)
+    bar.ax.set_axes_locator(locate)
     return bar
 
 
 def class_colors(n_classes: int) -> NDArray[np.float64]:
-    """Return a color for each class, (n_classes, 4).
+    """Return a color for each class, shape (n_classes, 4).
 
-    Up to ten are chosen for everybody's eyes. Beyond that hues go around and lightness goes up
-    and down, and it takes a text to be sure.
+    Up to ten colors are easy to tell apart. Beyond, the hues are evenly spaced and saturation and
+    lightness alternate.
     """
     from matplotlib.colors import hsv_to_rgb, to_rgba_array
 
     if n_classes <= len(_TEN_COLORS):
         return to_rgba_array(_TEN_COLORS[:n_classes])
-    turn = np.arange(n_classes)
-    hues = turn / n_classes
-    saturations = np.array([0.75, 0.45, 0.9])[turn % 3]
-    values = np.array([0.9, 0.95, 0.55])[turn % 3]
-    return to_rgba_array(hsv_to_rgb(np.column_stack([hues, saturations, values])))
+    index = np.arange(n_classes)
+    saturations = np.array([0.75, 0.45, 0.9])[index % 3]
+    values = np.array([0.9, 0.95, 0.55])[index % 3]
+    return to_rgba_array(hsv_to_rgb(np.column_stack([index / n_classes, saturations, values])))
 
 
 def spread_in_cells(units: NDArray, radius: float = 0.3) -> NDArray[np.float64]:
-    """Offsets from their unit, (n, 2) in lattice spacings, that keep things in one cell apart.
+    """Return offsets from their `units` that keep points in one cell apart, shape (n_points, 2).
 
-    Few stand in a ring, many as the seeds of a sunflower do; a single one stands in the middle.
+    A single point is at the center, up to five are on a ring, and more on a sunflower spiral.
+    `radius` is an upper bound of the lengths of the offsets.
     """
     counts = np.bincount(units)
     order = np.argsort(units, kind="stable")
     ranks = np.empty(len(order), dtype=np.int64)
     ranks[order] = np.arange(len(order)) - (np.cumsum(counts) - counts)[units[order]]
-    mates = counts[units]
-    is_ring = mates <= 5
-    golden = np.pi * (3 - np.sqrt(5))
-    angles = np.where(is_ring, 2 * np.pi / mates, golden) * ranks
-    reach = np.where(is_ring, 0.65, np.sqrt((ranks + 0.5) / mates)) * (mates > 1)
-    return radius * reach[:, None] * np.column_stack([np.cos(angles), np.sin(angles)])
-
-
-def legend_room(names: Sequence[str]) -> float:
-    """Inches that a legend beside a map takes, about."""
-    shown = legends.shown_names(names)
-    n_columns = -(-len(shown) // legends.ROWS)
-    longest = max((len(line) for name in shown for line in name.split("\n")), default=0)
-    return n_columns * (0.5 + 0.09 * longest)
-
-
-def add_class_legend(
-    ax: Any,
-    classes: Sequence[str],
-    colors: NDArray,
-    grid: Grid,
-    *,
-    marks: Sequence[Any] = (),
-    is_own: bool = False,
-    **style: Any,
-) -> Any:
-    """Add a legend of classes beside the map, or below a wide one, in as many columns as fit.
-
-    Parameters
-    ----------
-    ax : matplotlib Axes
-    classes : sequence of str of length n_classes
-    colors : ndarray of shape (n_classes, 4)
-    grid : Grid
-    marks : sequence of matplotlib artists, default=()
-        More handles that follow.
-    is_own : bool, default=False
-        Whether the axes are those of `new_map_axes`, alone in their figure: it grows, so that the
-        legend has its place.
-    **style
-        For the legend.
-
-    Returns
-    -------
-    legend : matplotlib Legend
-    """
-    from matplotlib.patches import Patch
-
-    names = legends.shown_names(classes)
-    faces = [*colors[: len(names)]]
-    if len(names) < len(classes):
-        faces[-1] = "none"
-    handles = [Patch(facecolor=face, linewidth=0) for face in faces] + list(marks)
-    labels = names + [mark.get_label() for mark in marks]
-    look = {"frameon": False, "handlelength": 1.0, "handleheight": 1.0, "columnspacing": 1.0}
-    place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
-    n_columns = -(-len(handles) // legends.ROWS)
-    room = np.inf
-    if is_wide(grid):
-        place = {"loc": "upper center", "bbox_to_anchor": (0.5, 0.0)}
-        n_columns = min(len(handles), legends.COLUMNS_BELOW)
-        room = ax.figure.bbox.width if is_own else ax.bbox.width
-    while True:
-        # Labels of their own, or else those that begin with "_" would be left out.
-        legend = ax.legend(handles, labels, ncols=n_columns, **(place | look | style))
-        for text in legend.get_texts():
-            text.set_parse_math(False)
-        if n_columns == 1 or legend.get_window_extent().width <= room:
-            break
-        n_columns -= 1
-    if is_own:
-        legends.make_room(ax, legend, is_below=is_wide(grid))
-    return legend
+    n_points = counts[units]
+    is_ring = n_points <= 5
+    golden_angle = np.pi * (3 - np.sqrt(5))
+    angles = np.where(is_ring, 2 * np.pi / n_points, golden_angle) * ranks
+    lengths = np.where(is_ring, 0.65, np.sqrt((ranks + 0.5) / n_points)) * (n_points > 1)
+    return radius * lengths[:, None] * np.column_stack([np.cos(angles), np.sin(angles)])

@@ -1,4 +1,4 @@
-"""What a legend of classes shows, and the room that it takes."""
+"""Legends of classes beside or below a map."""
 
 from __future__ import annotations
 
@@ -7,27 +7,99 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-# Rows and columns of a legend at most, and letters of a name in a line of it.
-ROWS, _COLUMNS_BESIDE, COLUMNS_BELOW, _LETTERS = 16, 3, 6, 40
+from sklearn_tfsom._map.grid import Grid
+from sklearn_tfsom.displays._drawing import is_wide
+
+# Maximum number of rows, of columns beside and below a map, and of letters per line.
+_MAX_ROWS, _MAX_COLUMNS_BESIDE, _MAX_COLUMNS_BELOW, _MAX_LETTERS = 16, 3, 6, 40
 
 
-def shown_names(names: Sequence[str]) -> list[str]:
-    """Names as a legend shows them: long ones in two lines, and of very many the first."""
-    most = ROWS * _COLUMNS_BESIDE
-    n_shown = len(names) if len(names) <= most else most - 1
+def legend_width(classes: Sequence[str]) -> float:
+    """Return the approximate width of a legend beside a map, in inches."""
+    names = _shown_names(classes)
+    n_columns = -(-len(names) // _MAX_ROWS)
+    longest = max((len(line) for name in names for line in name.split("\n")), default=0)
+    return n_columns * (0.5 + 0.09 * longest)
+
+
+def add_class_legend(
+    ax: Any,
+    classes: Sequence[str],
+    colors: NDArray,
+    grid: Grid,
+    *,
+    handles: Sequence[Any] = (),
+    grow_figure: bool = False,
+) -> Any:
+    """Add a legend of classes beside the map, or below a wide one, in as many columns as fit.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+    classes : sequence of str of length n_classes
+    colors : ndarray of shape (n_classes, 4)
+    grid : Grid
+    handles : sequence of matplotlib artists, default=()
+        More entries, after the classes.
+    grow_figure : bool, default=False
+        Whether to enlarge the figure by the legend. The axes must be those of `new_map_axes`.
+    """
+    from matplotlib.patches import Patch
+
+    names = _shown_names(classes)
+    faces = [*colors[: len(names)]]
+    if len(names) < len(classes):
+        faces[-1] = "none"
+    entries = [Patch(facecolor=face, linewidth=0) for face in faces] + list(handles)
+    labels = names + [handle.get_label() for handle in handles]
+    style: dict[str, Any] = {"frameon": False, "handlelength": 1.0, "handleheight": 1.0}
+    if is_wide(grid):
+        style |= {"loc": "upper center", "bbox_to_anchor": (0.5, 0.0)}
+        n_columns = min(len(entries), _MAX_COLUMNS_BELOW)
+        max_width = ax.figure.bbox.width if grow_figure else ax.bbox.width
+    else:
+        style |= {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
+        n_columns = -(-len(entries) // _MAX_ROWS)
+        max_width = np.inf
+    while True:
+        # Explicit labels: matplotlib leaves out labels of handles that begin with "_".
+        legend = ax.legend(entries, labels, ncols=n_columns, columnspacing=1.0, **style)
+        for text in legend.get_texts():
+            text.set_parse_math(False)
+        if n_columns == 1 or legend.get_window_extent().width <= max_width:
+            break
+        n_columns -= 1
+    if grow_figure:
+        _enlarge_figure(ax, legend, is_below=is_wide(grid))
+    return legend
+
+
+def marker_handle(name: str, marker: str, face: Any, edge: Any) -> Any:
+    """Return a legend entry with a marker."""
+    from matplotlib.lines import Line2D
+
+    style: dict[str, Any] = {"linestyle": "none", "marker": marker, "markersize": 7}
+    return Line2D([], [], markerfacecolor=face, markeredgecolor=edge, label=name, **style)
+
+
+def _shown_names(names: Sequence[str]) -> list[str]:
+    """Return the first names, long ones cut to two lines, and the number of the others."""
+    max_names = _MAX_ROWS * _MAX_COLUMNS_BESIDE
+    n_shown = len(names) if len(names) <= max_names else max_names - 1
     lines = [
-        textwrap.wrap(name, _LETTERS, max_lines=2, placeholder="\N{HORIZONTAL ELLIPSIS}")
+        textwrap.wrap(name, _MAX_LETTERS, max_lines=2, placeholder="\N{HORIZONTAL ELLIPSIS}")
         for name in names[:n_shown]
     ]
     more = [f"and {len(names) - n_shown:,} more"] if n_shown < len(names) else []
     return ["\n".join(pair) for pair in lines] + more
 
 
-def make_room(ax: Any, legend: Any, *, is_below: bool) -> None:
-    """Let a figure grow by a legend, and put its axes where they were.
+def _enlarge_figure(ax: Any, legend: Any, *, is_below: bool) -> None:
+    """Enlarge a figure by its legend, and keep the size of the axes.
 
-    Layout engines take axes of equal aspect for as large as their room, and cut the legend off.
+    Layout engines reserve too little space beside axes of equal aspect and cut the legend off.
     """
     figure = ax.figure
     figure.set_layout_engine("none")
@@ -35,12 +107,12 @@ def make_room(ax: Any, legend: Any, *, is_below: bool) -> None:
     legend_width, legend_height = legend.get_window_extent().size / figure.dpi
     pad = 0.15
     title = pad + 1.8 * ax.title.get_fontsize() / 72
-    room = np.array([width - 2 * pad, height - pad - title])
+    ax_size = np.array([width - 2 * pad, height - pad - title])
     if is_below:
         size = np.array([max(width, legend_width), height + legend_height])
-        corner = np.array([(size[0] - room[0]) / 2, pad + legend_height])
+        corner = np.array([(size[0] - ax_size[0]) / 2, pad + legend_height])
     else:
         size = np.array([width + legend_width, max(height, legend_height + pad + title)])
-        corner = np.array([pad, size[1] - title - room[1]])
+        corner = np.array([pad, size[1] - title - ax_size[1]])
     figure.set_size_inches(size)
-    ax.set_position((*(corner / size), *(room / size)))
+    ax.set_position((*(corner / size), *(ax_size / size)))

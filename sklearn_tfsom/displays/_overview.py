@@ -1,66 +1,72 @@
-"""All of a map on one page."""
+"""An overview of a map in one figure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils.validation import check_is_fitted
 
 from sklearn_tfsom._map.grid import Grid
-from sklearn_tfsom._validation import InvalidParameterError, integer
+from sklearn_tfsom._validation import integer
+from sklearn_tfsom.displays import _base as base
 from sklearn_tfsom.displays import _drawing as drawing
-from sklearn_tfsom.displays import _reading as reading
 from sklearn_tfsom.displays._class_map import ClassMapDisplay
 from sklearn_tfsom.displays._component_planes import ComponentPlanesDisplay
 from sklearn_tfsom.displays._hits import HitMapDisplay
+from sklearn_tfsom.displays._legends import legend_width
 from sklearn_tfsom.displays._training import TrainingDisplay
 from sklearn_tfsom.displays._u_matrix import UMatrixDisplay
 
-# Inches of the longer side of a large map.
-_MAP = 3.4
+# Longer side of a large map, in inches.
+_MAP_SIZE = 3.4
 
-# Of a component plane: at least, at most where there is one row of them, and where there are more.
-_SMALLEST_PLANE, _LARGEST_PLANE, _ONE_OF_MANY = 1.3, 2.2, 1.7
+# Longer side of a component plane, in inches: its maximum depends on the number of rows of planes.
+_MIN_PLANE, _MAX_PLANE_IN_ONE_ROW, _MAX_PLANE = 1.3, 2.2, 1.7
 
-# Beside a component plane, for its color bar.
-_BESIDE_PLANE = 0.75
+# Width of the color bar beside a component plane, in inches.
+_PLANE_MARGIN = 0.75
 
-# Component planes in a row.
-_MOST_IN_A_ROW = 6
+_MAX_PLANES_PER_ROW = 6
 
-# Inches of the curves: their width, and the height that each needs.
-_CURVES, _CURVE = 3.0, 1.2
+# Width of the training curves, and height of each, in inches.
+_CURVES_WIDTH, _CURVE_HEIGHT = 3.0, 1.2
 
 
-class MapOverviewDisplay:
-    """All of a map on one page: U-matrix, hits, classes or clusters, training, components.
+@base.documented
+@dataclass(eq=False, repr=False)
+class MapOverviewDisplay(base.Display):
+    """Overview: U-matrix, hits, classes or clusters, training curves and component planes.
 
-    Use `from_estimator`.
+    It draws a figure of its own. Create it with `from_estimator`.
+
+    Read more in the :ref:`User Guide <guide_displays>`.
 
     Parameters
     ----------
     u_matrix : UMatrixDisplay
-        The parts.
+        U-matrix.
 
     hits : HitMapDisplay
+        Hits.
 
     training : TrainingDisplay
+        Training curves.
 
     planes : ComponentPlanesDisplay
+        Component planes.
 
     classes : ClassMapDisplay, default=None
-        Of classes, or of the map's clusters.
+        Classes, or clusters of the map.
 
     Attributes
     ----------
-    figure_ : matplotlib Figure
-        The page.
+    %(figure_)s
 
     axes_ : ndarray of matplotlib Axes
-        Those of the parts, in the order above.
+        Axes of the U-matrix, hits, classes, training curves and component planes.
 
     Examples
     --------
@@ -76,19 +82,11 @@ class MapOverviewDisplay:
     9
     """
 
-    def __init__(
-        self,
-        u_matrix: UMatrixDisplay,
-        hits: HitMapDisplay,
-        training: TrainingDisplay,
-        planes: ComponentPlanesDisplay,
-        classes: ClassMapDisplay | None = None,
-    ) -> None:
-        self.u_matrix = u_matrix
-        self.hits = hits
-        self.training = training
-        self.planes = planes
-        self.classes = classes
+    u_matrix: UMatrixDisplay
+    hits: HitMapDisplay
+    training: TrainingDisplay
+    planes: ComponentPlanesDisplay
+    classes: ClassMapDisplay | None = None
 
     @classmethod
     def from_estimator(
@@ -99,113 +97,102 @@ class MapOverviewDisplay:
         *,
         n_planes: int = 12,
         cmap: Any = "viridis",
-    ) -> MapOverviewDisplay:
-        """Draw all of a fitted map in a new figure.
+    ) -> Self:
+        """Draw an overview of a fitted map in a new figure.
 
         Parameters
         ----------
-        estimator : TFSOM
-            A fitted map.
+        %(estimator)s
 
         X : {array-like, sparse matrix} of shape (n_samples, n_features), default=None
-            Samples for the hits; None is those that the map was trained with.
+            Samples for the hits, None for the training samples.
 
         y : array-like of shape (n_samples,), default=None
-            Their classes, for pies and a map of classes. Without them there is a map of clusters,
-            where the map has some. Needs `X`.
+            Classes of the samples, for pies and a class map. Needs `X`. None shows the clusters of
+            a map with `n_clusters`.
 
         n_planes : int, default=12
-            How many component planes, at most: those that vary most across the map.
+            Maximum number of component planes, those with the largest variances.
 
-        cmap : str or Colormap, default="viridis"
-            Colors.
+        %(plot_parameters)s
 
-        Returns
-        -------
-        display : MapOverviewDisplay
-
-        Raises
-        ------
-        ValueError
-            Where `y` is given without `X`, or they do not fit one another or the map.
+        %(returns)s
         """
-        check_is_fitted(estimator)
-        rule = integer(1)
-        if not rule.accepts(n_planes):
-            raise InvalidParameterError(f"n_planes must be {rule.says}. Got {n_planes!r} instead.")
+        cls._check_parameter("n_planes", n_planes, integer(1))
+        base.fitted_grid(estimator)
+        cls._check_samples(X, y, needs_y=False)
         classes = None
-        if y is not None or reading.has_clusters(estimator):
+        if y is not None or base.cluster_labels(estimator) is not None:
             samples = None if y is None else X
-            classes = ClassMapDisplay._read(estimator, samples, y)
+            classes = ClassMapDisplay._compute(estimator, samples, y)
         display = cls(
-            UMatrixDisplay._read(estimator),
-            HitMapDisplay._read(estimator, X, y),
-            TrainingDisplay._read(estimator),
-            ComponentPlanesDisplay._read(estimator, most=n_planes),
+            UMatrixDisplay._compute(estimator),
+            HitMapDisplay._compute(estimator, X, y),
+            TrainingDisplay._compute(estimator),
+            ComponentPlanesDisplay._compute(estimator, max_planes=n_planes),
             classes,
         )
         return display.plot(cmap=cmap)
 
-    def plot(self, *, cmap: Any = "viridis") -> MapOverviewDisplay:
-        """Draw the page.
+    def plot(self, *, cmap: Any = "viridis") -> Self:
+        """Draw the overview in a new figure.
 
         Parameters
         ----------
-        cmap : str or Colormap, default="viridis"
-            Colors.
+        %(cmap)s
 
-        Returns
-        -------
-        self : MapOverviewDisplay
+        %(returns)s
         """
         plt = drawing.import_pyplot()
         grid, n_planes = self.u_matrix.grid, len(self.planes.names)
-        maps = [self.u_matrix, self.hits] + ([self.classes] if self.classes else [])
-        n_curves = self.training.n_curves
-        # Wide maps stand one below the other, others side by side.
+        n_maps, n_curves = 3 if self.classes else 2, self.training.n_curves
+        # Wide maps are on top of each other, others side by side.
         is_wide = drawing.is_wide(grid)
-        n_rows, n_columns = (len(maps), 1) if is_wide else (1, len(maps))
+        n_rows, n_columns = (n_maps, 1) if is_wide else (1, n_maps)
         classes = self.hits.classes or (self.classes.classes if self.classes else ())
-        top = _top_inches(grid, len(maps), n_curves, classes)
-        n_in_a_row, plane_height = _rows_of_planes(grid, n_planes, top[0])
-        n_plane_rows = -(-n_planes // n_in_a_row)
+        width, top = _size_of_maps(grid, n_maps, n_curves, classes)
+        n_per_row, plane_height = _size_of_planes(grid, n_planes, width)
+        n_plane_rows = -(-n_planes // n_per_row)
         bottom = n_plane_rows * (plane_height + (0.8 if is_wide else 0.5)) + 0.4
 
-        figure = plt.figure(figsize=(top[0], top[1] + bottom), layout="constrained")
-        figure.get_layout_engine().set(rect=(0.01, 0.01, 0.96, 0.98))  # color bars reach out
-        upper, lower = figure.subfigures(2, 1, height_ratios=[top[1], bottom])
-        left, right = upper.subfigures(1, 2, width_ratios=[top[0] - _CURVES, _CURVES])
+        figure = plt.figure(figsize=(width, top + bottom), layout="constrained")
+        # With a margin, since color bars reach beyond their axes.
+        figure.get_layout_engine().set(rect=(0.01, 0.01, 0.96, 0.98))
+        upper, lower = figure.subfigures(2, 1, height_ratios=[top, bottom])
+        left, right = upper.subfigures(1, 2, width_ratios=[width - _CURVES_WIDTH, _CURVES_WIDTH])
         map_axes = left.subplots(n_rows, n_columns, squeeze=False).ravel()
         curve_axes = np.ravel(right.subplots(n_curves, 1, sharex=True, squeeze=False))
-        plane_axes = lower.subplots(n_plane_rows, n_in_a_row, squeeze=False).ravel()
+        plane_axes = lower.subplots(n_plane_rows, n_per_row, squeeze=False).ravel()
         for ax in plane_axes[n_planes:]:
             ax.remove()
+        plane_axes = plane_axes[:n_planes]
 
-        self.u_matrix.plot(map_axes[0], cmap=cmap)
-        assert self.u_matrix.color_bar_ is not None
-        scale = self.u_matrix.color_bar_.ax
+        self.u_matrix.plot(ax=map_axes[0], cmap=cmap)
+        assert self.u_matrix.colorbar_ is not None
+        scale = self.u_matrix.colorbar_.ax
         scale.tick_params(labelsize="small")
         for axis in (scale.xaxis, scale.yaxis):
             axis.label.set_fontsize("small")
-        self.hits.plot(map_axes[1])
-        self.training.plot(curve_axes)
+        self.hits.plot(ax=map_axes[1])
+        self.training.plot(ax=curve_axes)
         right.suptitle("Training", fontsize="medium")
         for ax in curve_axes:
-            # Above the curve, since beside it there is less room than the words take.
+            # The labels do not fit beside the axes.
             ax.set_title(ax.get_ylabel().replace("\n", " "), loc="left", fontsize="small")
             ax.set(xlabel=ax.get_xlabel() if ax is curve_axes[-1] else "", ylabel="")
-        self.planes.plot(plane_axes[:n_planes], cmap=cmap)
+        self.planes.plot(ax=plane_axes, cmap=cmap)
         lower.suptitle(self.planes.title, fontsize="medium")
         if self.classes is not None:
-            # Last, since its texts take the map's size as it is. The pies' legend serves both.
-            self.classes.plot(map_axes[2], legend=self.hits.classes is None)
-        self.axes_ = np.array([*map_axes, *curve_axes, *plane_axes[:n_planes]], dtype=object)
+            # Last, since its texts depend on the final size of the map. Pies and classes share
+            # the legend of the pies.
+            self.classes.plot(ax=map_axes[2], legend=self.hits.classes is None)
+        self.axes_ = np.array([*map_axes, *curve_axes, *plane_axes], dtype=object)
         self.figure_ = figure
         return self
 
 
 def _map_inches(grid: Grid, longer: float) -> tuple[float, float]:
-    """Width and height of a map whose longer side is given."""
+    """Return the width and height of a map for a given longer side, doubled for wide maps."""
     width, height = drawing.map_size(grid)
     scale = longer / max(width, height)
     if drawing.is_wide(grid):
@@ -213,28 +200,28 @@ def _map_inches(grid: Grid, longer: float) -> tuple[float, float]:
     return max(width * scale, 0.8), max(height * scale, 0.4)
 
 
-def _top_inches(
+def _size_of_maps(
     grid: Grid, n_maps: int, n_curves: int, classes: Sequence[str]
 ) -> tuple[float, float]:
-    """Width and height of the maps and curves."""
-    width, height = _map_inches(grid, _MAP)
-    least = _CURVE * n_curves + 0.1
+    """Return the width and height of the large maps and the curves, in inches."""
+    width, height = _map_inches(grid, _MAP_SIZE)
+    min_height = _CURVE_HEIGHT * n_curves + 0.1
     if drawing.is_wide(grid):
         legend = 0.2 * max(0, -(-len(classes) // 6) - 1)
-        return width + 0.3 + _CURVES, max(n_maps * (height + 1.2) + legend, least)
-    # Where curves need more than the maps, these grow a little.
-    scale = min(max(1.0, least / (height + 0.5)), 1.25)
-    legend = max(0.0, drawing.legend_room(classes) - 1.3)
-    top = n_maps * (scale * width + 1.3) + legend + _CURVES
-    return top, max(scale * height + 0.5, least)
+        return width + 0.3 + _CURVES_WIDTH, max(n_maps * (height + 1.2) + legend, min_height)
+    # The maps grow a little if the curves need more height.
+    scale = min(max(1.0, min_height / (height + 0.5)), 1.25)
+    legend = max(0.0, legend_width(classes) - 1.3)
+    total_width = n_maps * (scale * width + 1.3) + legend + _CURVES_WIDTH
+    return total_width, max(scale * height + 0.5, min_height)
 
 
-def _rows_of_planes(grid: Grid, n_planes: int, width: float) -> tuple[int, float]:
-    """Return how many component planes are in a row, and their height in inches."""
-    least = _map_inches(grid, _SMALLEST_PLANE)[0] + _BESIDE_PLANE
-    most_in_a_row = max(1, min(n_planes, _MOST_IN_A_ROW, int(width / least)))
-    n_rows = -(-n_planes // most_in_a_row)
-    n_in_a_row = -(-n_planes // n_rows)
-    scale = (width / n_in_a_row - _BESIDE_PLANE) / _map_inches(grid, 1.0)[0]
-    largest = _LARGEST_PLANE if n_rows == 1 else _ONE_OF_MANY
-    return n_in_a_row, _map_inches(grid, float(np.clip(scale, _SMALLEST_PLANE, largest)))[1]
+def _size_of_planes(grid: Grid, n_planes: int, width: float) -> tuple[int, float]:
+    """Return the number of component planes per row, and their height in inches."""
+    min_width = _map_inches(grid, _MIN_PLANE)[0] + _PLANE_MARGIN
+    max_per_row = max(1, min(n_planes, _MAX_PLANES_PER_ROW, int(width / min_width)))
+    n_rows = -(-n_planes // max_per_row)
+    n_per_row = -(-n_planes // n_rows)
+    longer = (width / n_per_row - _PLANE_MARGIN) / _map_inches(grid, 1.0)[0]
+    max_plane = _MAX_PLANE_IN_ONE_ROW if n_rows == 1 else _MAX_PLANE
+    return n_per_row, _map_inches(grid, float(np.clip(longer, _MIN_PLANE, max_plane)))[1]

@@ -1,4 +1,4 @@
-"""Small multiples: many small maps on a page, their titles, color scales and ticks."""
+"""Small multiples: many small maps in a figure, their titles, color limits and ticks."""
 
 from __future__ import annotations
 
@@ -11,118 +11,126 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_tfsom._map.grid import Grid
-from sklearn_tfsom.displays import _drawing as drawing
+from sklearn_tfsom.displays._drawing import import_pyplot, is_wide, map_size
 
-# A picture's width and height, in inches, unless it has so many planes that it must be larger.
+# Width and height of a figure in inches, larger if the planes would be too small.
 _FIGURE_SIZE = np.array([10.0, 6.0])
 
-# Longer side of a plane, at most and at least, in inches.
-_LARGEST_PLANE, _SMALLEST_PLANE = 3.0, 0.9
+# Longer side of a plane in inches.
+_MIN_PLANE, _MAX_PLANE = 0.9, 3.0
 
-# Of a plane with its color bar, in inches: a name needs room, too.
-_NARROWEST_SLOT = 1.25
+# Minimum width of a plane with its color bar in inches, for its title.
+_MIN_SLOT = 1.25
 
-# Of fonts, in points.
+# Font sizes in points.
 TITLE_SIZE, TICK_SIZE = 9.0, 7.5
 
-# What a color bar of all planes takes of their width, and the space beside it.
-BAR_SHARE, BAR_PAD = 0.05, 0.03
+# Share of the width that a color bar of all planes takes, and the padding beside it.
+BAR_FRACTION, BAR_PAD = 0.05, 0.03
 
 
-def is_flat(plane: NDArray) -> bool:
-    """Whether a plane has one value, but for rounding."""
+def is_constant(plane: NDArray) -> bool:
+    """Return True if the values of a plane are equal within rounding."""
     return bool(np.ptp(plane) <= 8 * np.finfo(plane.dtype).eps * np.abs(plane).max())
 
 
 def color_limits(values: NDArray) -> tuple[float, float]:
-    """Return the ends of the color scale; those of a flat plane have its value in the middle."""
+    """Return the limits of the color scale, centered on the value of a constant plane."""
     low, high = float(values.min()), float(values.max())
-    around = (abs(low) or 1.0) if is_flat(values) else 0.0
-    return low - around, high + around
+    margin = (abs(low) or 1.0) if is_constant(values) else 0.0
+    return low - margin, high + margin
 
 
 def choose_ticks(values: NDArray) -> tuple[NDArray, list[str]]:
-    """Choose as many ticks as a small color bar has room for, and their texts."""
+    """Return a few ticks for a small color bar, and their labels."""
     from matplotlib.ticker import MaxNLocator
 
-    if is_flat(values):
-        return values[:1], [_minus(f"{values[0]:.6g}")]
+    if is_constant(values):
+        return values[:1], [_with_minus(f"{values[0]:.6g}")]
     low, high = color_limits(values)
     locator = MaxNLocator(nbins=3, steps=[1, 2, 2.5, 5, 10])
     ticks = np.asarray(locator.tick_values(low, high))
     step = ticks[1] - ticks[0]
     ticks = ticks[(low <= ticks) & (ticks <= high)]
     largest = np.abs(ticks).max()
-    # As many digits as it takes to tell one from the next.
+    # Enough decimals to tell neighboring ticks apart.
     n_decimals = max(0, int(np.ceil(-np.log10(step * 1.0001))))
     n_decimals += not np.allclose(ticks, np.round(ticks, n_decimals), rtol=0, atol=step / 10)
-    kind = f".{n_decimals}f"
+    form = f".{n_decimals}f"
     if largest >= 1e5 or n_decimals > 3:
-        kind = f".{int(np.ceil(np.log10(largest / step + 1))) + 1}g"
-    return ticks, [_minus(format(tick, kind)) for tick in ticks]
+        form = f".{int(np.ceil(np.log10(largest / step + 1))) + 1}g"
+    return ticks, [_with_minus(format(tick, form)) for tick in ticks]
 
 
-def _minus(text: str) -> str:
+def _with_minus(text: str) -> str:
+    """Replace hyphens by minus signs."""
     return text.replace("-", "\N{MINUS SIGN}")
 
 
-def plane_width(ax: Any) -> float:
-    """Width of the room for a plane, in points."""
+def axes_width(ax: Any) -> float:
+    """Return the width of axes in points, before the layout is run."""
     return float(ax.get_position(original=True).width * ax.figure.bbox.width * 72 / ax.figure.dpi)
 
 
 def title_lines(name: str, width: float) -> list[str]:
-    """Break a name into at most two lines of a width in points, and leave out the rest."""
+    """Break a name into at most two lines of a width in points, and cut off the rest."""
     n_letters = max(4, int((width - 4) / (0.6 * TITLE_SIZE)))
-    parted = re.sub(r"(?<=[_/])", " ", name)
-    lines = textwrap.wrap(parted, n_letters, max_lines=2, placeholder="\N{HORIZONTAL ELLIPSIS}")
+    # Names may be broken after "_" and "/", too.
+    words = re.sub(r"(?<=[_/])", " ", name)
+    lines = textwrap.wrap(words, n_letters, max_lines=2, placeholder="\N{HORIZONTAL ELLIPSIS}")
     return [re.sub(r"(?<=[_/]) ", "", line) for line in lines] or [name]
 
 
-def new_axes(
+def new_plane_axes(
     grid: Grid,
     names: Sequence[str],
     title: str,
     ticks: list[tuple[NDArray, list[str]]],
-    has_one_bar: bool,
+    *,
+    has_common_bar: bool,
 ) -> NDArray:
-    """Return the axes of a new figure, one for each plane, of the map's shape.
+    """Return the axes of a new figure, one for each plane, in the shape of the map.
 
-    Layout engines take seconds for so many, and leave a grid of maps uneven.
+    The positions are computed here: layout engines take seconds for many axes, and align them
+    badly. `ticks` are the ticks and tick labels of the color bar of each plane, empty without
+    these color bars, and `has_common_bar` reserves space for a color bar of all planes.
     """
-    n_planes, is_wide = len(names), drawing.is_wide(grid)
-    size = np.add(drawing.map_size(grid), 0.2)  # as it is framed
-    # Inches beside and above a plane, with its color bar.
-    longest = max((len(text) for _, texts in ticks for text in texts), default=0)
-    around = np.array([0.3, 0.45])
+    n_planes = len(names)
+    size = np.add(map_size(grid), 0.2)  # with the margins of set_map_limits
+    # Space beside and above a plane, with its color bar, in inches.
+    n_letters = max((len(text) for _, texts in ticks for text in texts), default=0)
+    margins = np.array([0.3, 0.45])
     if ticks:
-        around = np.array([0.3, 0.8] if is_wide else [0.5 + 0.07 * longest, 0.45])
+        margins = np.array([0.3, 0.8] if is_wide(grid) else [0.5 + 0.07 * n_letters, 0.45])
 
-    def scale_with(n_columns: int) -> float:
-        """Inches per lattice spacing."""
-        cells = np.array([n_columns, -(-n_planes // n_columns)])
-        return float(np.min((_FIGURE_SIZE / cells - around) / size))
+    def scale_for(n_columns: int) -> float:
+        """Return the inches per lattice spacing."""
+        n_cells = np.array([n_columns, -(-n_planes // n_columns)])
+        return float(np.min((_FIGURE_SIZE / n_cells - margins) / size))
 
-    n_columns = max(range(1, n_planes + 1), key=scale_with)
+    n_columns = max(range(1, n_planes + 1), key=scale_for)
     longer = size.max()
-    largest = max(_LARGEST_PLANE / longer, min(0.4, 8.0 / longer))
-    own = size * np.clip(scale_with(n_columns), _SMALLEST_PLANE / longer, largest)
-    slot = np.maximum(own + around, [_NARROWEST_SLOT, 0])
-    # Color bars take their share of the axes: a plane's own of its slot, a common one of all.
-    own = np.array([own[0], 1.22 * own[1] + 0.12] if ticks and is_wide else [slot[0], own[1]])
-    stretch = 1 / (1 - BAR_SHARE - BAR_PAD) if has_one_bar else 1.0
+    max_scale = max(_MAX_PLANE / longer, min(0.4, 8.0 / longer))
+    plane = size * np.clip(scale_for(n_columns), _MIN_PLANE / longer, max_scale)
+    slot = np.maximum(plane + margins, [_MIN_SLOT, 0])
+    # A color bar takes its space from the axes: its own one from a slot, a common one from all.
+    if ticks and is_wide(grid):
+        plane = np.array([plane[0], 1.22 * plane[1] + 0.12])
+    else:
+        plane = np.array([slot[0], plane[1]])
+    stretch = 1 / (1 - BAR_FRACTION - BAR_PAD) if has_common_bar else 1.0
 
     n_lines = [len(title_lines(name, 72 * slot[0])) for name in names]
     rows = [n_lines[k : k + n_columns] for k in range(0, n_planes, n_columns)]
-    more = np.cumsum([0.15 * (max(row) - 1) for row in rows])  # for titles of two lines
-    width = 0.35 + n_columns * slot[0] * stretch + 0.6 * has_one_bar
-    figsize = np.array([max(width, 3.2), 0.35 + len(rows) * slot[1] + more[-1]])
-    figure = drawing.import_pyplot().figure(figsize=figsize)
+    title_heights = np.cumsum([0.15 * (max(row) - 1) for row in rows])
+    width = 0.35 + n_columns * slot[0] * stretch + 0.6 * has_common_bar
+    figsize = np.array([max(width, 3.2), 0.35 + len(rows) * slot[1] + title_heights[-1]])
+    figure = import_pyplot().figure(figsize=figsize)
     axes = np.empty(n_planes, dtype=object)
     for k in range(n_planes):
         row, column = divmod(k, n_columns)
-        top = figsize[1] - 0.6 - row * slot[1] - more[row]
-        corner = np.array([0.35 + column * slot[0] * stretch, top - own[1]])
-        axes[k] = figure.add_axes((*(corner / figsize), *(own * [stretch, 1] / figsize)))
+        top = figsize[1] - 0.6 - row * slot[1] - title_heights[row]
+        corner = np.array([0.35 + column * slot[0] * stretch, top - plane[1]])
+        axes[k] = figure.add_axes((*(corner / figsize), *(plane * [stretch, 1] / figsize)))
     figure.suptitle(title, y=1 - 0.08 / figsize[1])
     return axes

@@ -1,4 +1,4 @@
-"""Times of samples: numbers or datetimes, their colors and their color bar."""
+"""Times of samples, numbers or datetimes: values, colormap and color bar."""
 
 from __future__ import annotations
 
@@ -6,35 +6,27 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils import check_consistent_length
 
-from sklearn_tfsom.displays import _drawing as drawing
-from sklearn_tfsom.displays._labels import background_color
+from sklearn_tfsom._map.grid import Grid
+from sklearn_tfsom.displays._drawing import add_colorbar, background_color, contrasting_colors
 
 
-def check_times(times: Any, X: Any) -> NDArray:
-    """Return numbers or datetimes, one for each sample."""
-    array = np.asarray(times)
-    if array.dtype == object:  # datetimes of Python's own
+def as_times(values: Any) -> NDArray | None:
+    """Return numbers or datetimes, shape (n_samples,); None if they are something else."""
+    times = np.asarray(values)
+    if times.dtype == object:  # Python's datetimes
         try:
-            array = array.astype("datetime64[us]")
+            times = times.astype("datetime64[us]")
         except (TypeError, ValueError):
-            pass
-    is_number = array.dtype.kind in "iufM" and array.ndim == 1
-    if (
-        not is_number
-        or (np.isnat(array) if array.dtype.kind == "M" else ~np.isfinite(array)).any()
-    ):
-        raise ValueError(
-            "times must be an array-like of finite numbers or datetimes of shape (n_samples,). "
-            f"Got an array of shape {array.shape} and dtype {array.dtype} instead."
-        )
-    check_consistent_length(X, array)
-    return array
+            return None
+    if times.dtype.kind not in "iufM" or times.ndim != 1:
+        return None
+    is_known = ~np.isnat(times) if times.dtype.kind == "M" else np.isfinite(times)
+    return times if is_known.all() else None
 
 
 def as_numbers(times: NDArray) -> NDArray[np.float64]:
-    """Numbers as they are, datetimes in matplotlib's days."""
+    """Return numbers as they are, and datetimes as matplotlib's days."""
     if times.dtype.kind != "M":
         return times.astype(np.float64)
     from matplotlib.dates import date2num
@@ -42,21 +34,19 @@ def as_numbers(times: NDArray) -> NDArray[np.float64]:
     return date2num(times)
 
 
-def time_colors(ax: Any) -> Any:
-    """Return the part of viridis that stands out from the background."""
+def time_colormap(ax: Any) -> Any:
+    """Return the part of viridis that contrasts with the background."""
     from matplotlib import colormaps
     from matplotlib.colors import ListedColormap, to_rgba_array
 
-    is_light = drawing.readable_on(to_rgba_array(background_color(ax))) == ["black"]
+    is_light = contrasting_colors(to_rgba_array(background_color(ax))) == ["black"]
     low, high = (0.0, 0.88) if is_light else (0.25, 1.0)
     return ListedColormap(colormaps["viridis"](np.linspace(low, high, 256)))
 
 
-def add_time_bar(ax: Any, mappable: Any, times: NDArray | None, is_below: bool) -> Any:
-    """Add a color bar with the times, or the numbers of the samples, beside a map."""
-    bar = drawing.add_color_bar(
-        ax, mappable, "sample" if times is None else "time", is_below=is_below
-    )
+def add_time_colorbar(ax: Any, mappable: Any, times: NDArray | None, grid: Grid) -> Any:
+    """Add a color bar of the times, or of the sample indices without times."""
+    bar = add_colorbar(ax, mappable, "sample" if times is None else "time", grid)
     if times is not None and times.dtype.kind == "M":
         from matplotlib.dates import AutoDateFormatter, AutoDateLocator
 

@@ -1,51 +1,53 @@
-"""Training: how the errors and the radius fell."""
+"""The training curves of a map."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils.validation import check_is_fitted
 
-from sklearn_tfsom._validation import InvalidParameterError
+from sklearn_tfsom.displays import _base as base
 from sklearn_tfsom.displays import _drawing as drawing
-from sklearn_tfsom.displays import _reading as reading
 
-# Up to as many steps each has a mark.
-_MOST_MARKS = 40
+# Number of steps up to which each has a marker.
+_MAX_MARKERS = 40
 
 _CURVES = ("quantization_error", "topographic_error", "radius")
 
 
-class TrainingDisplay:
-    """Training: the errors and the radius, epoch by epoch.
+@base.documented
+@dataclass(eq=False, repr=False)
+class TrainingDisplay(base.Display):
+    """Training curves: errors and radius of each epoch.
 
-    The quantization error is that of the map with which an epoch began, the topographic error of
-    the one with which it ended. Use `from_estimator`.
+    The quantization error is measured at the start of an epoch, the topographic error at its end.
+    Create it with `from_estimator`.
+
+    Read more in the :ref:`User Guide <guide_errors>`.
 
     Parameters
     ----------
     history : dict of str to ndarray of shape (n_steps,)
-        "quantization_error", "radius", and "topographic_error" or not, as `history_` of a map.
+        "quantization_error", "radius" and optionally "topographic_error", as in the attribute
+        `history_` of a map.
 
     step : str, default="epoch"
-        What a step is, for the horizontal axis.
+        Label of the horizontal axis.
 
-    distance_unit : str, default="data units"
-        What the quantization error is in.
+    %(distance_unit)s
 
     Attributes
     ----------
     axes_ : ndarray of matplotlib Axes, shape (n_curves,)
-        One below the other: quantization error, topographic error where there is one, radius.
+        Axes of the quantization error, the topographic error if there is one, and the radius.
 
-    figure_ : matplotlib Figure
-        Their figure.
+    %(figure_)s
 
     lines_ : list of matplotlib Line2D
-        The curve in each of them.
+        Curve in each of the axes.
 
     Examples
     --------
@@ -58,64 +60,35 @@ class TrainingDisplay:
     (3, 'topographic error')
     """
 
-    def __init__(
-        self,
-        history: Mapping[str, NDArray],
-        *,
-        step: str = "epoch",
-        distance_unit: str = "data units",
-    ) -> None:
-        self.history = history
-        self.step = step
-        self.distance_unit = distance_unit
+    history: Mapping[str, NDArray]
+    _: KW_ONLY
+    step: str = "epoch"
+    distance_unit: str = "data units"
 
     @classmethod
     def from_estimator(
-        cls,
-        estimator: Any,
-        X: Any = None,
-        y: Any = None,
-        *,
-        axes: Any = None,
-        color: Any = "C0",
-    ) -> TrainingDisplay:
-        """Draw how a map was trained.
+        cls, estimator: Any, X: Any = None, y: Any = None, *, ax: Any = None, color: Any = "C0"
+    ) -> Self:
+        """Draw the training curves of a fitted map.
 
-        Steps are epochs; after `partial_fit` they are the mini-batches of its last call.
+        Steps are epochs, or the mini-batches of the last call of `partial_fit`.
 
         Parameters
         ----------
-        estimator : TFSOM
-            A fitted map.
+        %(estimator, X_y, plot_parameters)s
 
-        X, y : None
-            Ignored: all displays are called alike.
-
-        axes : array-like of matplotlib Axes, default=None
-            Where to draw, one for each curve; by default in a new figure, one below the other.
-
-        color : color, default="C0"
-            Of the curves.
-
-        Returns
-        -------
-        display : TrainingDisplay
-
-        Raises
-        ------
-        InvalidParameterError
-            Where `axes` are not as many as there are curves.
+        %(returns)s
         """
-        return cls._read(estimator).plot(axes, color=color)
+        return cls._compute(estimator).plot(ax=ax, color=color)
 
     @classmethod
-    def _read(cls, estimator: Any) -> TrainingDisplay:
-        """Take what is drawn."""
-        check_is_fitted(estimator)
+    def _compute(cls, estimator: Any) -> Self:
+        """Collect the values to draw."""
+        base.fitted_grid(estimator)
         return cls(
             estimator.history_,
             step="mini-batch" if estimator._is_from_stream else "epoch",
-            distance_unit=reading.distance_unit(estimator),
+            distance_unit=base.distance_unit(estimator),
         )
 
     @property
@@ -124,33 +97,27 @@ class TrainingDisplay:
         return len(self._curves())
 
     def _curves(self) -> list[str]:
+        """Return the names of the curves in `history`."""
         return [name for name in _CURVES if name in self.history]
 
-    def plot(self, axes: Any = None, *, color: Any = "C0") -> TrainingDisplay:
-        """Draw the picture.
+    def plot(self, *, ax: Any = None, color: Any = "C0") -> Self:
+        """Draw the training curves.
 
         Parameters
         ----------
-        axes : array-like of matplotlib Axes, default=None
-            Where to draw, one for each curve; by default in a new figure, one below the other.
+        ax : array-like of matplotlib Axes, default=None
+            Axes to draw on, one for each curve, None for those of a new figure.
 
         color : color, default="C0"
-            Of the curves.
+            Color of the curves.
 
-        Returns
-        -------
-        self : TrainingDisplay
-
-        Raises
-        ------
-        InvalidParameterError
-            Where `axes` are not as many as there are curves.
+        %(returns)s
         """
         plt = drawing.import_pyplot()
         curves = self._curves()
-        is_new = axes is None
+        is_new = ax is None
         if is_new:
-            figure, axes = plt.subplots(
+            figure, ax = plt.subplots(
                 len(curves),
                 sharex=True,
                 figsize=(6.4, 1.3 + 1.5 * len(curves)),
@@ -158,12 +125,7 @@ class TrainingDisplay:
                 squeeze=False,
             )
             figure.get_layout_engine().set(w_pad=0.1, h_pad=0.08)
-        self.axes_ = np.ravel(np.asarray(axes, dtype=object))
-        if len(self.axes_) != len(curves):
-            raise InvalidParameterError(
-                f"axes must hold one for each of the {len(curves)} curves, "
-                f"{', '.join(curves)}. Got {len(self.axes_)} instead."
-            )
+        self.axes_ = self._check_axes(ax, curves, allow_more=False)
         self.figure_ = self.axes_[0].figure
         labels = {
             "quantization_error": f"quantization error\n({self.distance_unit})",
@@ -171,13 +133,13 @@ class TrainingDisplay:
             "radius": "radius\n(lattice spacings)",
         }
         self.lines_ = []
-        for ax, name in zip(self.axes_, curves, strict=True):
-            self.lines_.append(_draw_curve(ax, np.asarray(self.history[name]), color))
-            ax.set_ylabel(labels[name])
+        for axis, name in zip(self.axes_, curves, strict=True):
+            self.lines_.append(_draw_curve(axis, np.asarray(self.history[name]), color))
+            axis.set_ylabel(labels[name])
             if name != "quantization_error":
-                ax.set_ylim(bottom=0)
+                axis.set_ylim(bottom=0)
             if not is_new:
-                ax.set_xlabel(self.step)
+                axis.set_xlabel(self.step)
         if is_new:
             self.axes_[0].set_title("Training")
             self.axes_[-1].set_xlabel(self.step)
@@ -186,10 +148,10 @@ class TrainingDisplay:
 
 
 def _draw_curve(ax: Any, values: NDArray, color: Any) -> Any:
-    """Draw one value for each step, from step 1 on."""
+    """Draw one value per step, from step 1."""
     from matplotlib.ticker import MaxNLocator
 
-    marker = "o" if len(values) <= _MOST_MARKS else ""
+    marker = "o" if len(values) <= _MAX_MARKERS else ""
     steps = np.arange(1, len(values) + 1)
     (line,) = ax.plot(steps, values, color=color, marker=marker, markersize=3.5, linewidth=1.4)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))

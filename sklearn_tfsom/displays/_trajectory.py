@@ -1,101 +1,114 @@
-"""Trajectories: the way that consecutive samples take over the map."""
+"""The trajectory of consecutive samples on a map."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import check_consistent_length
 
 from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._validation import choice
+from sklearn_tfsom.displays import _base as base
 from sklearn_tfsom.displays import _drawing as drawing
-from sklearn_tfsom.displays import _reading as reading
-from sklearn_tfsom.displays import _seams as seams
-from sklearn_tfsom.displays._labels import background_color, check_labels, place_labels
-from sklearn_tfsom.displays._times import add_time_bar, as_numbers, check_times, time_colors
+from sklearn_tfsom.displays._labels import place_labels
+from sklearn_tfsom.displays._legends import add_class_legend, marker_handle
+from sklearn_tfsom.displays._periodic import points_along, shortest_lines
+from sklearn_tfsom.displays._times import add_time_colorbar, as_numbers, as_times, time_colormap
 from sklearn_tfsom.metrics import u_matrix
-from sklearn_tfsom.metrics._reading import check_argument, check_fitted_grid
 
-BACKGROUNDS = ("u_matrix", "outlines")
+_BACKGROUNDS = ("u_matrix", "outlines")
 
-# How dark valleys and ridges of the U-matrix are behind a path, from the background to the ink.
+# Shades of the lowest and the highest U-matrix value: shares of the text color in the background.
 _SHADES = 0.06, 0.42
 
-# How far from its unit a visit can lie, in lattice spacings.
+# Largest distance of a dot from its unit, in lattice spacings.
 _SPREAD = 0.33
 
-# The largest dot of a visit, in points.
-_LARGEST_DOT = 14.0
+# Largest diameter of a dot, in points.
+_MAX_DOT = 14.0
 
-# More lines than this are translucent, and so many of lines or dots are drawn as pixels, in any
-# format, or else a file would be large.
-_MANY_LINES, _MOST_VECTORS = 1000, 5000
+# Number of lines up to which they are opaque.
+_MAX_OPAQUE_LINES = 1000
+
+# Number of lines or dots up to which they are vectors in a file, rather than pixels.
+_MAX_VECTORS = 5000
 
 
-class TrajectoryDisplay:
-    """Trajectory: the way of consecutive samples, a time series say, over the map.
+class Visits(NamedTuple):
+    """Visits: runs of consecutive samples of one path in one unit, ordered by path."""
 
-    A line joins the best-matching units in the order of time, and its color is the time. Every
-    visit to a unit has a place of its own in the cell and a dot there, the larger the more
-    samples stay. Where edges of the map are joined, a step over the seam leaves the map on one
-    side and comes back on the other. Use `from_estimator`.
+    first_samples: NDArray[np.int64]  # (n_visits,)
+    n_samples: NDArray[np.int64]  # (n_visits,)
+    of_samples: NDArray[np.int64]  # (n_samples,), visit of each sample
+    units: NDArray[np.int64]  # (n_visits,)
+    paths: NDArray[np.int64]  # (n_visits,)
+    is_start: NDArray[np.bool_]  # (n_visits,), whether the visit is the first one of its path
+    is_end: NDArray[np.bool_]  # (n_visits,), whether the visit is the last one of its path
+
+
+@base.documented
+@dataclass(eq=False, repr=False)
+class TrajectoryDisplay(base.Display):
+    """Trajectory: path of consecutive samples, such as a time series, across the map.
+
+    Lines connect the best-matching units of consecutive samples, colored by time. Each visit to a
+    unit is a dot in its cell, larger for more samples. Lines across a joined boundary leave the
+    map on one side and enter it on the other. Create it with `from_estimator`.
+
+    Read more in the :ref:`User Guide <guide_displays>`.
 
     Parameters
     ----------
     bmus : ndarray of int, shape (n_samples,)
-        Unit of each sample, in the order of time.
+        Unit of each sample, ordered by time.
 
-    grid : Grid
-        The units' places.
+    %(grid)s
 
     times : ndarray of shape (n_samples,), default=None
-        Numbers or datetimes that do not fall; None is the index of each sample.
+        Numbers or datetimes in ascending order, None for the sample indices.
 
     groups : ndarray of int, shape (n_samples,), default=None
-        Path of each sample, an index of `group_names`. Each path is a line of its own.
+        Path of each sample, as an index of `group_names`, None for a single path.
 
     group_names : sequence of str, default=None
         Names of the paths, for the legend.
 
     labels : dict of int to str, default=None
-        Texts for some of the samples, by their index.
+        Texts beside samples, by sample index.
 
     values : ndarray of shape (n_rows, n_columns), default=None
-        The U-matrix, to be seen faintly behind the path; None is the cells' outlines.
+        U-matrix to draw as the background, None for outlines of the cells.
 
     Attributes
     ----------
-    ax_ : matplotlib Axes
-        Where the picture was drawn.
-
-    figure_ : matplotlib Figure
-        Its figure.
+    %(ax_, figure_)s
 
     cells_ : matplotlib PolyCollection
-        The units' cells: the darker, the farther a unit is from its neighbors.
+        Cells of the units.
 
     path_ : matplotlib LineCollection
-        One line for each step to another unit, or two or three where it crosses a seam.
+        One line for each step to another unit, two or three for a step across joined boundaries.
 
     visits_ : matplotlib PathCollection
-        One dot for each visit: consecutive samples of one unit.
+        One dot for each run of consecutive samples in one unit.
 
     starts_ : matplotlib PathCollection
         Start of each path, hollow.
 
     ends_ : matplotlib PathCollection
-        End of each path, full.
+        End of each path, filled.
 
     texts_ : list of matplotlib Annotation
-        The labels, and "start" and "end" of a single path.
+        Labels of samples, and "start" and "end" of a single path.
 
-    color_bar_ : matplotlib Colorbar or None
-        The time, of a single path that takes some.
+    colorbar_ : matplotlib Colorbar or None
+        Color bar of the times, None for several paths or a single time.
 
-    legend_ : matplotlib Legend or None
-        The paths, where there are groups.
+    %(legend_)s
 
     Examples
     --------
@@ -109,24 +122,14 @@ class TrajectoryDisplay:
     (60,)
     """
 
-    def __init__(
-        self,
-        bmus: NDArray[np.int64],
-        grid: Grid,
-        *,
-        times: NDArray | None = None,
-        groups: NDArray[np.int64] | None = None,
-        group_names: Sequence[str] | None = None,
-        labels: Mapping[int, str] | None = None,
-        values: NDArray | None = None,
-    ) -> None:
-        self.bmus = bmus
-        self.grid = grid
-        self.times = times
-        self.groups = groups
-        self.group_names = group_names
-        self.labels = labels
-        self.values = values
+    bmus: NDArray[np.int64]
+    grid: Grid
+    _: KW_ONLY
+    times: NDArray | None = None
+    groups: NDArray[np.int64] | None = None
+    group_names: Sequence[str] | None = None
+    labels: Mapping[int, str] | None = None
+    values: NDArray | None = None
 
     @classmethod
     def from_estimator(
@@ -141,62 +144,42 @@ class TrajectoryDisplay:
         background: str = "u_matrix",
         ax: Any = None,
         cmap: Any = None,
-        color_bar: bool = True,
-    ) -> TrajectoryDisplay:
-        """Find the way of samples over a fitted map and draw it.
+        colorbar: bool = True,
+    ) -> Self:
+        """Compute and draw the path of samples across a fitted map.
 
         Parameters
         ----------
-        estimator : TFSOM
-            A fitted map.
+        %(estimator)s
 
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Samples, NaN where a value is missing; in the order of time, unless `times` are given.
+            Samples, NaN for missing values. They must be ordered by time if `times` is None.
 
         y : None
-            Ignored.
+            Ignored, present for API consistency.
 
         times : array-like of shape (n_samples,), default=None
-            Numbers or datetimes by which the samples are put in order, for the color bar.
+            Numbers or datetimes that order the samples.
 
         groups : array-like of shape (n_samples,), default=None
-            Which path each sample belongs to. Each has a color, and fades toward its start.
+            Path of each sample. Each path has a color that fades toward its start.
 
-        labels : dict of int to str or sequence of str of length n_samples, default=None
-            Texts for samples: for some, by their index, or for each, "" for none.
+        %(labels)s
 
         background : {"u_matrix", "outlines"}, default="u_matrix"
-            What is seen behind the path.
+            Background of the path: shades of the U-matrix, or outlines of the cells.
 
-        ax : matplotlib Axes, default=None
-            Where to draw; by default in a new figure.
+        %(plot_parameters)s
 
-        cmap : str or Colormap, default=None
-            Colors of a single path; None is the part of "viridis" that stands out from the
-            background.
-
-        color_bar : bool, default=True
-            Whether there is a color bar, of a single path.
-
-        Returns
-        -------
-        display : TrajectoryDisplay
-
-        Raises
-        ------
-        ValueError
-            Where `times`, `groups` or `labels` do not fit the samples.
+        %(returns)s
         """
-        grid = check_fitted_grid(estimator)
+        grid = base.fitted_grid(estimator)
         bmus = estimator.bmus(X)
-        check_argument("background", background, choice(BACKGROUNDS))
-        texts = check_labels(labels, len(bmus))
-        codes, names = None, None
-        if groups is not None:
-            found, codes = reading.check_classes(groups, X)
-            names = [str(name) for name in found]
+        cls._check_parameter("background", background, choice(_BACKGROUNDS))
+        texts = cls._check_labels(labels, len(bmus))
+        names, codes = (None, None) if groups is None else base.check_classes(groups, X)
         if times is not None:
-            times = check_times(times, X)
+            times = cls._check_times(times, X)
             order = np.argsort(times, kind="stable")
             rank = np.argsort(order)
             bmus, times = bmus[order], times[order]
@@ -211,189 +194,199 @@ class TrajectoryDisplay:
             labels=texts,
             values=u_matrix(estimator) if background == "u_matrix" else None,
         )
-        return display.plot(ax, cmap=cmap, color_bar=color_bar)
+        return display.plot(ax=ax, cmap=cmap, colorbar=colorbar)
 
-    def plot(
-        self, ax: Any = None, *, cmap: Any = None, color_bar: bool = True
-    ) -> TrajectoryDisplay:
-        """Draw the picture.
+    @classmethod
+    def _check_times(cls, times: Any, X: Any) -> NDArray:
+        """Return the time of each sample."""
+        values = as_times(times)
+        if values is None:
+            given = np.asarray(times)
+            right = "an array-like of finite numbers or datetimes of shape (n_samples,)"
+            came = f"an array of shape {given.shape} and dtype {given.dtype}"
+            raise cls._wrong_parameter("times", right, came)
+        check_consistent_length(X, values)
+        return values
+
+    def plot(self, *, ax: Any = None, cmap: Any = None, colorbar: bool = True) -> Self:
+        """Draw the path.
 
         Parameters
         ----------
-        ax : matplotlib Axes, default=None
-            Where to draw; by default in a new figure.
+        %(ax)s
 
         cmap : str or Colormap, default=None
-            Colors of a single path; None is the part of "viridis" that stands out from the
-            background.
+            Colormap of the times of a single path, None for the part of "viridis" that contrasts
+            with the background.
 
-        color_bar : bool, default=True
-            Whether there is a color bar, of a single path.
+        colorbar : bool, default=True
+            Whether to add a color bar of the times of a single path.
 
-        Returns
-        -------
-        self : TrajectoryDisplay
+        %(returns)s
         """
-        plt = drawing.import_pyplot()
-        from matplotlib.collections import LineCollection
-        from matplotlib.colors import Normalize
-
         grid, names, n_samples = self.grid, self.group_names, len(self.bmus)
-        is_own = ax is None
-        if is_own:
-            ax = drawing.new_map_axes(grid, room=1.4 if color_bar and names is None else 0.3)
+        is_new = ax is None
+        if is_new:
+            ax = drawing.new_map_axes(grid, margin=1.4 if colorbar and names is None else 0.3)
         self.cells_ = _draw_background(ax, grid, self.values)
-        what = "Trajectory" if names is None else "Trajectories"
-        samples = "sample" if n_samples == 1 else "samples"
-        drawing.frame_map(ax, self.cells_, title=f"{what} of {n_samples:,} {samples}")
+        path, samples = "Trajectory", "sample" if n_samples == 1 else "samples"
+        path = path if names is None else "Trajectories"
+        drawing.set_map_limits(ax, self.cells_, title=f"{path} of {n_samples:,} {samples}")
 
-        clock = np.arange(n_samples) if self.times is None else as_numbers(self.times)
         codes = np.zeros(n_samples, dtype=np.int64) if self.groups is None else self.groups
-        firsts, visit_of, dwells = _visits(self.bmus, codes)
-        units, paths = self.bmus[firsts], codes[firsts]
-        places = grid.positions()[units] + drawing.spread_in_cells(units, _SPREAD)
-        lines, arrivals = _lines(grid, units, places, np.flatnonzero(paths[1:] == paths[:-1]))
-        if names is None:
-            look = {
-                "cmap": time_colors(ax) if cmap is None else cmap,
-                "norm": Normalize(clock.min(), clock.max()),
-            }
-            of_lines: dict[str, Any] = {"array": clock[firsts[arrivals]], **look}
-            of_dots: dict[str, Any] = {"c": clock[firsts], **look}
-        else:
-            colors = _fading(drawing.class_colors(len(names)), paths)
-            of_lines, of_dots = {"colors": colors[arrivals]}, {"c": colors}
-
+        times = np.arange(n_samples) if self.times is None else as_numbers(self.times)
+        visits = _find_visits(self.bmus, codes)
+        points = grid.positions()[visits.units] + drawing.spread_in_cells(visits.units, _SPREAD)
+        steps = np.flatnonzero(~visits.is_end)
+        lines, targets = shortest_lines(grid, visits.units, points, steps)
         spacing = drawing.points_per_spacing(ax)
-        width = float(np.clip(0.035 * spacing, 0.5, 1.6))
-        if names is None and len(lines) > _MANY_LINES:
-            of_lines["alpha"] = max(0.3, (_MANY_LINES / len(lines)) ** 0.3)
-        self.path_ = ax.add_collection(
-            LineCollection(
-                lines,
-                linewidths=width,
-                capstyle="round",
-                rasterized=len(lines) > _MOST_VECTORS,
-                zorder=2,
-                **of_lines,
-            )
-        )
-        most = np.bincount(units).max()
-        dot = max(width, spacing * min(0.09, 0.7 * _SPREAD * np.sqrt(np.pi / most)))
-        sizes = np.minimum(dot**2 * dwells, max(dot, min(0.25 * spacing, _LARGEST_DOT)) ** 2)
-        self.visits_ = ax.scatter(
-            *places.T,
-            s=sizes,
-            linewidths=0,
-            rasterized=len(places) > _MOST_VECTORS,
-            zorder=3,
-            **of_dots,
-        )
+        colors, style = self._visit_colors(ax, visits, times, cmap)
+        self.path_ = _draw_lines(ax, lines, colors[targets], spacing, style)
+        self.visits_ = _draw_dots(ax, visits, points, colors, spacing, style)
+        self.starts_, self.ends_ = self._draw_ends(ax, visits, points, spacing)
 
-        starts = np.flatnonzero(np.r_[True, paths[1:] != paths[:-1]])
-        ends = np.r_[starts[1:], len(paths)] - 1
-        ink, paper = plt.rcParams["text.color"], background_color(ax)
-        inks = ink if names is None else drawing.class_colors(len(names))[paths[starts]]
-        marks = {"s": np.clip(0.3 * spacing, 5, 9) ** 2, "linewidths": 1.5, "edgecolors": inks}
-        self.starts_ = ax.scatter(*places[starts].T, facecolors=paper, zorder=4, **marks)
-        self.ends_ = ax.scatter(*places[ends].T, facecolors=inks, zorder=5, **marks)
-
-        self.color_bar_ = self.legend_ = None
+        self.colorbar_ = self.legend_ = None
         if names is not None:
-            self.legend_ = drawing.add_class_legend(
-                ax,
-                names,
-                drawing.class_colors(len(names)),
-                grid,
-                marks=[_mark("start", paper, ink), _mark("end", ink, ink)],
-                is_own=is_own,
+            color, background = drawing.text_color(), drawing.background_color(ax)
+            handles = [
+                marker_handle("start", "o", background, color),
+                marker_handle("end", "o", color, color),
+            ]
+            colors = drawing.class_colors(len(names))
+            self.legend_ = add_class_legend(
+                ax, names, colors, grid, handles=handles, grow_figure=is_new
             )
-        elif color_bar and clock[0] < clock[-1]:
-            self.color_bar_ = add_time_bar(ax, self.visits_, self.times, drawing.is_wide(grid))
-        anchors = [(visit_of[index], text) for index, text in (self.labels or {}).items()]
+        elif colorbar and times[0] < times[-1]:
+            self.colorbar_ = add_time_colorbar(ax, self.visits_, self.times, grid)
+        texts = [(visits.of_samples[index], text) for index, text in (self.labels or {}).items()]
         if names is None:
-            anchors = [(starts[0], "start"), (ends[0], "end"), *anchors]
+            texts = [(0, "start"), (len(points) - 1, "end"), *texts]
+        anchors = points[[visit for visit, _ in texts]]
         self.texts_ = place_labels(
-            ax,
-            places[[visit for visit, _ in anchors]],
-            [text for _, text in anchors],
-            things=seams.points_along(lines),
+            ax, anchors, [text for _, text in texts], obstacles=points_along(lines)
         )
         self.ax_, self.figure_ = ax, ax.figure
         return self
 
+    def _visit_colors(
+        self, ax: Any, visits: Visits, times: NDArray, cmap: Any
+    ) -> tuple[NDArray, dict[str, Any]]:
+        """Return the times of the visits and their colormap, or fading colors of several paths."""
+        from matplotlib.colors import Normalize
 
-def _visits(
-    bmus: NDArray[np.int64], codes: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Merge consecutive samples of one unit, path by path.
+        if self.group_names is not None:
+            palette = drawing.class_colors(len(self.group_names))
+            return _fading_colors(palette, visits.paths), {}
+        cmap = time_colormap(ax) if cmap is None else cmap
+        style = {"cmap": cmap, "norm": Normalize(times.min(), times.max())}
+        return times[visits.first_samples], style
 
-    Returns
-    -------
-    firsts : ndarray of int64, shape (n_visits,)
-        First sample of each visit.
-    visit_of : ndarray of int64, shape (n_samples,)
-        Visit of each sample.
-    dwells : ndarray of int64, shape (n_visits,)
-        Number of samples of each visit.
-    """
+    def _draw_ends(
+        self, ax: Any, visits: Visits, points: NDArray, spacing: float
+    ) -> tuple[Any, Any]:
+        """Draw the starts and the ends of the paths."""
+        colors = drawing.text_color()
+        if self.group_names is not None:
+            paths = visits.paths[visits.is_start]
+            colors = drawing.class_colors(len(self.group_names))[paths]
+        style = {"s": np.clip(0.3 * spacing, 5, 9) ** 2, "linewidths": 1.5, "edgecolors": colors}
+        starts, ends = points[visits.is_start], points[visits.is_end]
+        background = drawing.background_color(ax)
+        return (
+            ax.scatter(*starts.T, facecolors=background, zorder=4, **style),
+            ax.scatter(*ends.T, facecolors=colors, zorder=5, **style),
+        )
+
+
+def _find_visits(bmus: NDArray[np.int64], codes: NDArray[np.int64]) -> Visits:
+    """Merge consecutive samples of one path in one unit into visits."""
     order = np.argsort(codes, kind="stable")
     units, paths = bmus[order], codes[order]
-    is_first = np.r_[True, (units[1:] != units[:-1]) | (paths[1:] != paths[:-1])]
+    is_start = np.r_[True, paths[1:] != paths[:-1]]
+    is_first = is_start | np.r_[True, units[1:] != units[:-1]]
     visits = np.cumsum(is_first) - 1
-    visit_of = np.empty_like(visits)
-    visit_of[order] = visits
-    return order[is_first], visit_of, np.bincount(visits)
+    of_samples = np.empty_like(visits)
+    of_samples[order] = visits
+    is_start = is_start[is_first]
+    return Visits(
+        first_samples=order[is_first],
+        n_samples=np.bincount(visits),
+        of_samples=of_samples,
+        units=units[is_first],
+        paths=paths[is_first],
+        is_start=is_start,
+        is_end=np.r_[is_start[1:], True],
+    )
 
 
-def _lines(
-    grid: Grid, units: NDArray[np.int64], places: NDArray, steps: NDArray[np.int64]
-) -> tuple[list[NDArray], NDArray[np.int64]]:
-    """Lines from visits to the next ones, and the visit at which each arrives.
+def _line_width(spacing: float) -> float:
+    """Return the width of lines in points, for a lattice spacing in points."""
+    return float(np.clip(0.035 * spacing, 0.5, 1.6))
 
-    Parameters
-    ----------
-    grid : Grid
-    units : ndarray of int64, shape (n_visits,)
-    places : ndarray of shape (n_visits, 2)
-    steps : ndarray of int64, shape (n_steps,)
-        The visits to set out from.
-    """
-    laps = seams.laps(grid, units[steps], units[steps + 1])
-    lines: list[NDArray] = []
-    arrivals: list[int] = []
-    for step, lap in zip(steps, laps, strict=True):
-        ends = places[[step, step + 1]]
-        pieces = seams.cut(grid, ends, units[[step, step + 1]], lap)
-        lines += pieces
-        arrivals += [int(step) + 1] * len(pieces)
-    return lines, np.array(arrivals, dtype=np.int64)
+
+def _draw_lines(
+    ax: Any, lines: list[NDArray], colors: NDArray, spacing: float, style: dict[str, Any]
+) -> Any:
+    """Draw lines in colors, shape (n_lines, 4), or in the colors of values, shape (n_lines,)."""
+    from matplotlib.collections import LineCollection
+
+    style = {"array" if colors.ndim == 1 else "colors": colors} | style
+    if colors.ndim == 1 and len(lines) > _MAX_OPAQUE_LINES:
+        style["alpha"] = max(0.3, (_MAX_OPAQUE_LINES / len(lines)) ** 0.3)
+    return ax.add_collection(
+        LineCollection(
+            lines,
+            linewidths=_line_width(spacing),
+            capstyle="round",
+            rasterized=len(lines) > _MAX_VECTORS,
+            zorder=2,
+            **style,
+        )
+    )
+
+
+def _draw_dots(
+    ax: Any,
+    visits: Visits,
+    points: NDArray,
+    colors: NDArray,
+    spacing: float,
+    style: dict[str, Any],
+) -> Any:
+    """Draw a dot for each visit, with an area proportional to its number of samples."""
+    # Small enough for the cell with the most visits.
+    max_visits = np.bincount(visits.units).max()
+    size = spacing * min(0.09, 0.7 * _SPREAD * np.sqrt(np.pi / max_visits))
+    size = max(_line_width(spacing), size)
+    max_size = max(size, min(0.25 * spacing, _MAX_DOT))
+    return ax.scatter(
+        *points.T,
+        s=np.minimum(size**2 * visits.n_samples, max_size**2),
+        c=colors,
+        linewidths=0,
+        rasterized=len(points) > _MAX_VECTORS,
+        zorder=3,
+        **style,
+    )
 
 
 def _draw_background(ax: Any, grid: Grid, values: NDArray | None) -> Any:
-    """Draw the U-matrix in pale shades, from the background toward the ink; or outlines."""
+    """Draw shades of the U-matrix, between background and text color, or outlines of the cells."""
     if values is None:
         return drawing.draw_outlines(ax, grid)
     from matplotlib.colors import LinearSegmentedColormap, to_rgb
 
-    paper = np.array(to_rgb(ax.figure.figure.get_facecolor()))
-    ink = np.array(to_rgb(drawing.import_pyplot().rcParams["text.color"]))
-    shades = [paper + share * (ink - paper) for share in _SHADES]
+    background = np.array(to_rgb(ax.figure.figure.get_facecolor()))
+    color = np.array(to_rgb(drawing.text_color()))
+    shades = [background + share * (color - background) for share in _SHADES]
     cmap = LinearSegmentedColormap.from_list("shades", shades)
     return drawing.draw_cells(ax, grid, values, cmap=cmap, zorder=0.5)
 
 
-def _fading(colors: NDArray, paths: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Color of each visit, (n_visits, 4): that of its path, the paler the earlier it is."""
-    counts = np.bincount(paths, minlength=len(colors))
+def _fading_colors(palette: NDArray, paths: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the color of each visit, more transparent for earlier ones, shape (n_visits, 4)."""
+    counts = np.bincount(paths, minlength=len(palette))
     rank = np.arange(len(paths)) - (np.cumsum(counts) - counts)[paths]
-    faded = colors[paths]
-    faded[:, 3] = 0.35 + 0.65 * rank / np.maximum(1, counts[paths] - 1)
-    return faded
-
-
-def _mark(name: str, face: Any, edge: Any) -> Any:
-    from matplotlib.lines import Line2D
-
-    look: dict[str, Any] = {"linestyle": "none", "marker": "o", "markersize": 7, "label": name}
-    return Line2D([], [], markerfacecolor=face, markeredgecolor=edge, **look)
+    colors = palette[paths]
+    colors[:, 3] = 0.35 + 0.65 * rank / np.maximum(1, counts[paths] - 1)
+    return colors

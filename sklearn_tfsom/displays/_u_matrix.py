@@ -1,25 +1,29 @@
-"""The U-matrix: how far apart neighbors on the map are in the data."""
+"""The U-matrix of a map."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import cKDTree
 
 from sklearn_tfsom._map.grid import Grid
+from sklearn_tfsom.displays import _base as base
 from sklearn_tfsom.displays import _drawing as drawing
-from sklearn_tfsom.displays import _reading as reading
 from sklearn_tfsom.metrics import u_matrix
-from sklearn_tfsom.metrics._reading import check_fitted_grid
 
 
-class UMatrixDisplay:
-    """U-matrix: how far each unit is from its neighbors, in data space.
+@base.documented
+@dataclass(eq=False, repr=False)
+class UMatrixDisplay(base.Display):
+    """U-matrix: mean distance of each unit to its neighbors.
 
-    Light ridges are borders between clusters, dark valleys their inside. Use `from_estimator`.
+    Ridges of large distances separate clusters. Create it with `from_estimator`.
+
+    Read more in the :ref:`User Guide <guide_u_matrix>`.
 
     Parameters
     ----------
@@ -27,37 +31,26 @@ class UMatrixDisplay:
         Mean distance of each unit to its neighbors, in data units, with or without cells between
         the units.
 
-    grid : Grid
-        The units' places.
+    %(grid)s
 
     unit_labels : sequence of str of length n_units, default=None
-        Text for each unit, "" for none.
+        Text in the cell of each unit, "" for none.
 
-    cluster_labels : ndarray of shape (n_units,), default=None
-        Cluster of each unit: borders are drawn between clusters.
-
-    distance_unit : str, default="data units"
-        What distances are in, for the color bar.
+    %(cluster_labels, distance_unit)s
 
     Attributes
     ----------
-    ax_ : matplotlib Axes
-        Where the picture was drawn.
-
-    figure_ : matplotlib Figure
-        Its figure.
+    %(ax_, figure_)s
 
     cells_ : matplotlib PolyCollection
-        One cell for each unit, and for each pair of units where they have cells between them.
+        Cells of the units, and those between them.
 
-    borders_ : matplotlib LineCollection or None
-        Borders between clusters.
+    %(borders_)s
 
     texts_ : list of matplotlib Text
-        The labels; none where they would be too small to be read.
+        Labels of the units, empty if they would be too small to read.
 
-    color_bar_ : matplotlib Colorbar or None
-        What the colors mean.
+    %(colorbar_)s
 
     See Also
     --------
@@ -75,20 +68,12 @@ class UMatrixDisplay:
     40
     """
 
-    def __init__(
-        self,
-        values: NDArray,
-        grid: Grid,
-        *,
-        unit_labels: Sequence[str] | None = None,
-        cluster_labels: NDArray | None = None,
-        distance_unit: str = "data units",
-    ) -> None:
-        self.values = values
-        self.grid = grid
-        self.unit_labels = unit_labels
-        self.cluster_labels = cluster_labels
-        self.distance_unit = distance_unit
+    values: NDArray
+    grid: Grid
+    _: KW_ONLY
+    unit_labels: Sequence[str] | None = None
+    cluster_labels: NDArray | None = None
+    distance_unit: str = "data units"
 
     @classmethod
     def from_estimator(
@@ -101,159 +86,102 @@ class UMatrixDisplay:
         ax: Any = None,
         cmap: Any = "viridis",
         border_color: Any = "white",
-        color_bar: bool = True,
-    ) -> UMatrixDisplay:
-        """Compute the U-matrix of a fitted map and draw it.
-
-        Where the map has clusters (`n_clusters`), their borders are drawn on top.
+        colorbar: bool = True,
+    ) -> Self:
+        """Compute and draw the U-matrix of a fitted map.
 
         Parameters
         ----------
-        estimator : TFSOM
-            A fitted map.
+        %(estimator)s
 
-        X : array-like of shape (n_samples, n_features), default=None
-            Samples to label the units with.
+        X : {array-like, sparse matrix} of shape (n_samples, n_features), default=None
+            Samples that label the units. Needs `y`.
 
         y : array-like of shape (n_samples,), default=None
-            Their classes: each unit shows the one that most of its samples belong to.
+            Classes of the samples. Each unit shows its most frequent class.
 
         between : bool, default=False
-            Whether there are cells between the units, too, with the distance of the two beside
-            them, as Matlab draws it.
+            Whether to add cells between neighboring units that show their distance.
 
-        ax : matplotlib Axes, default=None
-            Where to draw; by default in a new figure.
+        %(plot_parameters)s
 
-        cmap : str or Colormap, default="viridis"
-            Colors.
-
-        border_color : color, default="white"
-            Of the borders between clusters.
-
-        color_bar : bool, default=True
-            Whether there is a color bar.
-
-        Returns
-        -------
-        display : UMatrixDisplay
-
-        Raises
-        ------
-        ValueError
-            Where only one of `X` and `y` is given, or they do not fit one another or the map.
+        %(returns)s
         """
-        display = cls._read(estimator, X, y, between=between)
-        return display.plot(ax, cmap=cmap, border_color=border_color, color_bar=color_bar)
+        display = cls._compute(estimator, X, y, between)
+        return display.plot(ax=ax, cmap=cmap, border_color=border_color, colorbar=colorbar)
 
     @classmethod
-    def _read(
-        cls,
-        estimator: Any,
-        X: ArrayLike | None = None,
-        y: ArrayLike | None = None,
-        *,
-        between: bool = False,
-    ) -> UMatrixDisplay:
-        """Compute what is drawn."""
-        grid = check_fitted_grid(estimator)
-        if (X is None) != (y is None):
-            raise ValueError("X and y must be given together: they label the units.")
+    def _compute(cls, estimator: Any, X: Any = None, y: Any = None, between: bool = False) -> Self:
+        """Compute the values to draw."""
+        grid = base.fitted_grid(estimator)
+        cls._check_samples(X, y)
         unit_labels = None
         if X is not None and y is not None:
-            classes, codes = reading.check_classes(y, X)
-            hits = reading.class_hits(estimator.bmus(X), codes, grid, len(classes))
-            unit_labels = reading.majority_names(classes, hits)
+            hits = base.count_hits(estimator, X, y)
+            unit_labels = base.majority_names(hits)
         return cls(
             u_matrix(estimator, between=between),
             grid,
             unit_labels=unit_labels,
-            cluster_labels=(
-                estimator.cluster_labels_ if reading.has_clusters(estimator) else None
-            ),
-            distance_unit=reading.distance_unit(estimator),
+            cluster_labels=base.cluster_labels(estimator),
+            distance_unit=base.distance_unit(estimator),
         )
 
     def plot(
         self,
-        ax: Any = None,
         *,
+        ax: Any = None,
         cmap: Any = "viridis",
         border_color: Any = "white",
-        color_bar: bool = True,
-    ) -> UMatrixDisplay:
-        """Draw the picture.
+        colorbar: bool = True,
+    ) -> Self:
+        """Draw the U-matrix.
 
         Parameters
         ----------
-        ax : matplotlib Axes, default=None
-            Where to draw; by default in a new figure.
+        %(ax, cmap, border_color, colorbar)s
 
-        cmap : str or Colormap, default="viridis"
-            Colors.
-
-        border_color : color, default="white"
-            Of the borders between clusters.
-
-        color_bar : bool, default=True
-            Whether there is a color bar.
-
-        Returns
-        -------
-        self : UMatrixDisplay
+        %(returns)s
         """
-        drawing.import_pyplot()
         grid = self.grid
-        is_spread = self.values.shape != grid.shape
-        size = 0.5 if is_spread else 1.0
-        ax = drawing.new_map_axes(grid) if ax is None else ax
-        positions = _spread_positions(self.values.shape, grid) if is_spread else None
+        ax = drawing.new_map_axes(grid, margin=1.4) if ax is None else ax
+        has_cells_between = self.values.shape != grid.shape
+        size = 0.5 if has_cells_between else 1.0
+        positions = _positions_with_between(self.values.shape, grid) if has_cells_between else None
         self.cells_ = drawing.draw_cells(
-            ax,
-            grid,
-            self.values,
-            positions=positions,
-            size=size,
-            cmap=cmap,
+            ax, grid, self.values, positions=positions, size=size, cmap=cmap
         )
-        drawing.frame_map(ax, self.cells_, title="U-matrix")
-        self.color_bar_ = None
-        if color_bar:
+        drawing.set_map_limits(ax, self.cells_, title="U-matrix")
+        self.colorbar_ = None
+        if colorbar:
             label = f"distance to neighbors ({self.distance_unit})"
-            self.color_bar_ = drawing.add_color_bar(
-                ax, self.cells_, label, is_below=drawing.is_wide(grid)
-            )
-        self.borders_ = None
-        if self.cluster_labels is not None:
-            self.borders_ = drawing.draw_borders(ax, grid, self.cluster_labels, border_color)
-            if positions is not None:
-                segments = np.reshape(self.borders_.get_segments(), (-1, 2, 2))
-                self.borders_.set_segments(segments[_is_on_cells(segments, positions)])
+            self.colorbar_ = drawing.add_colorbar(ax, self.cells_, label, grid)
+        self.borders_ = drawing.draw_borders(ax, grid, self.cluster_labels, border_color)
+        if self.borders_ is not None and positions is not None:
+            segments = np.reshape(self.borders_.get_segments(), (-1, 2, 2))
+            self.borders_.set_segments(segments[_are_on_cells(segments, positions)])
         self.texts_ = []
         if self.unit_labels is not None:
-            of_units = self.values[::2, ::2] if is_spread else self.values
-            self.texts_ = drawing.draw_texts(
-                ax,
-                grid.positions(),
-                self.unit_labels,
-                self.cells_.to_rgba(of_units.ravel()),
-                size=size,
+            values = self.values[::2, ::2] if has_cells_between else self.values
+            colors = self.cells_.to_rgba(values.ravel())
+            self.texts_ = drawing.draw_cell_texts(
+                ax, grid.positions(), self.unit_labels, colors, size=size
             )
         self.ax_, self.figure_ = ax, ax.figure
         return self
 
 
-def _spread_positions(shape: tuple[int, ...], grid: Grid) -> NDArray[np.float64]:
-    """Places of the cells of units and of those between them, row by row, (n_cells, 2)."""
+def _positions_with_between(shape: tuple[int, ...], grid: Grid) -> NDArray[np.float64]:
+    """Return the positions of the cells of units and between them, shape (n_cells, 2)."""
     rows, columns = np.indices(shape).reshape(2, -1)
     if not grid.is_hexagonal:
         return np.column_stack([columns, rows]) / 2
-    # The rows of even units begin at 0, those of odd ones at 1/2, the ones between at 1/4.
+    # Even rows of units start at 0, odd rows at 1/2, and the rows between them at 1/4.
     starts = np.array([0, 1 / 4, 1 / 2, 1 / 4])[rows % 4]
     return np.column_stack([starts + columns / 2, rows * np.sqrt(3) / 4])
 
 
-def _is_on_cells(segments: NDArray, positions: NDArray) -> NDArray[np.bool_]:
-    """Whether borders lie on a cell between two units: at a seam there is one on one side only."""
+def _are_on_cells(segments: NDArray, positions: NDArray) -> NDArray[np.bool_]:
+    """Return for each border whether it lies on a cell: at a joined boundary only one does."""
     distances, _ = cKDTree(positions).query(segments.mean(axis=1))
     return distances < 0.1

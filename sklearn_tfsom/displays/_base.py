@@ -1,0 +1,248 @@
+"""Base class of the displays, input checks and shared parameter documentation."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import check_consistent_length, column_or_1d
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_tfsom._map.grid import Grid, grid_of
+from sklearn_tfsom._validation import InvalidParameterError, Rule, check_sample_weight, integer
+
+DisplayClass = TypeVar("DisplayClass", bound="type[Display]")
+
+# Descriptions for `documented`, by name.
+_DESCRIPTIONS = """
+estimator : TFSOM
+    Fitted map.
+X : {array-like, sparse matrix} of shape (n_samples, n_features)
+    Samples, NaN for missing values.
+X, y : None
+    Ignored, present for API consistency.
+sample_weight : array-like of shape (n_samples,), default=None
+    Weight of each sample, None for 1. Needs `X`.
+labels : dict of int to str or sequence of str of length n_samples, default=None
+    Texts beside samples: a dict from sample indices, or one text per sample, "" for none.
+grid : Grid
+    Lattice of the map.
+cluster_labels : ndarray of shape (n_units,), default=None
+    Cluster of each unit. Borders are drawn between clusters.
+distance_unit : str, default="data units"
+    Unit of the distances, for a label.
+ax : matplotlib Axes, default=None
+    Axes to draw on, None for those of a new figure.
+cmap : str or Colormap, default="viridis"
+    Colormap of the values.
+border_color : color, default="white"
+    Color of the borders between clusters.
+colorbar : bool, default=True
+    Whether to add a color bar.
+ax_ : matplotlib Axes
+    Axes of the plot.
+figure_ : matplotlib Figure
+    Figure of the plot.
+borders_ : matplotlib LineCollection or None
+    Borders between the clusters of a map with `n_clusters`, None without clusters.
+colorbar_ : matplotlib Colorbar or None
+    Color bar, None if there is none.
+legend_ : matplotlib Legend or None
+    Legend, None if there is none.
+"""
+
+
+def documented(display: DisplayClass) -> DisplayClass:
+    """Fill shared descriptions into the docstrings of a display.
+
+    ``%(cmap, colorbar)s`` stands for the descriptions of these names in the table above,
+    ``%(X_y)s`` for that of "X, y", ``%(returns)s`` for the section about the returned display, and
+    ``%(plot_parameters)s`` in the docstring of `from_estimator` for the parameters of `plot`.
+    """
+    entries = re.findall(r"^(\S.*) : (.*\n.*)$", _DESCRIPTIONS, flags=re.MULTILINE)
+    texts = {name.replace(", ", "_"): f"{name} : {text}" for name, text in entries}
+    texts["returns"] = (
+        f"Returns\n-------\ndisplay : {display.__name__}\n    Display with the plot."
+    )
+
+    def description(names: re.Match[str]) -> str:
+        return "\n\n".join(texts[name] for name in names[1].split(", "))
+
+    from_estimator: Any = display.from_estimator
+    for target in (display, display.plot, from_estimator.__func__):
+        if not target.__doc__:  # python -OO
+            continue
+        docstring = inspect.cleandoc(target.__doc__)
+        docstring = re.sub(r"%\(([\w, ]+)\)s", description, docstring)
+        if target is display.plot:
+            parameters = docstring.partition("\nParameters\n----------\n")[2]
+            texts["plot_parameters"] = parameters.partition("\n\nReturns\n")[0]
+        target.__doc__ = docstring
+    return display
+
+
+class Display:
+    """Base class of the displays.
+
+    A display is a dataclass of the values that are drawn. `from_estimator` computes them from a
+    fitted map and calls `plot`, which draws them, sets attributes with a trailing underscore and
+    returns the display. All parameters of `plot` are parameters of `from_estimator`, too.
+    """
+
+    from_estimator: Any
+    plot: Any
+
+    @classmethod
+    def _wrong_parameter(
+        cls, name: str, right: str, came: Any, *, method: str = "from_estimator"
+    ) -> InvalidParameterError:
+        """Return the error for a wrong parameter of a method, or of the class if it is ""."""
+        owner = f"{cls.__name__}.{method}" if method else cls.__name__
+        return InvalidParameterError(
+            f"The {name!r} parameter of {owner} must be {right}. Got {came} instead."
+        )
+
+    @classmethod
+    def _check_parameter(
+        cls, name: str, value: Any, rule: Rule, *, method: str = "from_estimator"
+    ) -> None:
+        """Raise an error if a rule does not accept a parameter."""
+        if not rule.accepts(value):
+            raise cls._wrong_parameter(name, rule.says, repr(value), method=method)
+
+    @classmethod
+    def _check_samples(
+        cls, X: Any, y: Any, sample_weight: Any = None, *, needs_y: bool = True
+    ) -> None:
+        """Raise an error if `X` or `y` is missing beside other arguments that need it."""
+        others = {"y": y, "sample_weight": sample_weight}
+        given = [name for name, value in others.items() if value is not None]
+        method = f"{cls.__name__}.from_estimator"
+        if X is None and given:
+            raise ValueError(f"{method} needs X if {given[0]} is given. Got X=None instead.")
+        if X is not None and y is None and needs_y:
+            raise ValueError(f"{method} needs y if X is given. Got y=None instead.")
+
+    @classmethod
+    def _check_features(
+        cls, features: Any, names: list[str], n_features: int | None = None
+    ) -> list[int]:
+        """Return the indices of features given by name or index: `n_features`, or at least one."""
+        right = (
+            f"a sequence of {n_features or 'one or more'} features, each a name or an index in "
+            f"the range [0, {len(names) - 1}]"
+        )
+        is_single = isinstance(features, str) or not np.iterable(features)
+        given = [features] if is_single else list(features)
+        is_index = integer(0, len(names) - 1).accepts
+        for feature in given:
+            if not (is_index(feature) or (isinstance(feature, str) and feature in names)):
+                raise cls._wrong_parameter("features", right, repr(feature))
+        if len(given) != (n_features or max(1, len(given))):
+            raise cls._wrong_parameter("features", right, f"{len(given)} features")
+        return [names.index(item) if isinstance(item, str) else int(item) for item in given]
+
+    @classmethod
+    def _check_axes(cls, ax: Any, names: list[str], *, allow_more: bool) -> NDArray:
+        """Return one of the given axes for each of the names, shape (n_names,)."""
+        axes = np.ravel(np.asarray(ax, dtype=object))
+        n_axes = len(names)
+        if len(axes) < n_axes or (len(axes) > n_axes and not allow_more):
+            right = f"an array-like of {'at least ' * allow_more}{n_axes} Axes"
+            shown = f"{', '.join(names[:4])}{', ...' * (n_axes > 4)}"
+            came = f"{len(axes)} Axes"
+            raise cls._wrong_parameter("ax", f"{right}, for {shown}", came, method="plot")
+        return axes[:n_axes]
+
+    @classmethod
+    def _check_labels(cls, labels: Any, n_samples: int) -> dict[int, str]:
+        """Return the texts beside samples by sample index, without empty ones."""
+        if labels is None:
+            return {}
+        right = (
+            f"a dict from sample indices in the range [0, {n_samples - 1}] to str or a sequence "
+            f"of {n_samples} str"
+        )
+        if isinstance(labels, Mapping):
+            is_index = integer(0, n_samples - 1).accepts
+            wrong = [key for key in labels if not is_index(key)]
+            if wrong:
+                raise cls._wrong_parameter("labels", right, f"the index {wrong[0]!r}")
+            pairs = [(int(key), text) for key, text in labels.items()]
+        elif isinstance(labels, str) or not hasattr(labels, "__len__"):
+            raise cls._wrong_parameter("labels", right, repr(labels))
+        elif len(labels) != n_samples:
+            raise cls._wrong_parameter("labels", right, f"{len(labels)} texts")
+        else:
+            pairs = list(enumerate(labels))
+        return {key: str(text) for key, text in pairs if text is not None and str(text)}
+
+
+def fitted_grid(estimator: Any) -> Grid:
+    """Return the grid of a map, which must be fitted."""
+    check_is_fitted(estimator)
+    return grid_of(estimator)
+
+
+def cluster_labels(estimator: Any) -> NDArray[np.int64] | None:
+    """Return the cluster of each unit, None if the map has no clusters."""
+    return None if estimator.n_clusters is None else estimator.cluster_labels_
+
+
+def feature_names(estimator: Any) -> list[str]:
+    """Return the names of the features: those of the data, or "feature 0" and so on."""
+    names = getattr(estimator, "feature_names_in_", None)
+    if names is None:
+        return [f"feature {k}" for k in range(estimator.n_features_in_)]
+    return [str(name) for name in names]
+
+
+def distance_unit(estimator: Any) -> str:
+    """Return the unit of the distances, for an axis label."""
+    metric = estimator._metric
+    has_data_units = metric in ("euclidean", "manhattan", "chebyshev")
+    return "data units" if has_data_units else f"{metric} distance"
+
+
+def check_classes(y: ArrayLike, X: ArrayLike) -> tuple[list[str], NDArray[np.int64]]:
+    """Return the sorted class names, and the index of each sample's class in them."""
+    labels = column_or_1d(y)
+    check_consistent_length(X, labels)
+    classes, codes = np.unique(labels, return_inverse=True)
+    return [str(name) for name in classes], codes
+
+
+class Hits(NamedTuple):
+    """Hits of the units, in total or for each class."""
+
+    weights: NDArray  # (n_units,) or (n_units, n_classes)
+    classes: list[str] | None  # names of the classes
+
+
+def count_hits(
+    estimator: Any, X: ArrayLike, y: ArrayLike | None = None, sample_weight: Any = None
+) -> Hits:
+    """Return the total weight of the samples in each unit, or of each class in each unit."""
+    bmus, n_units = estimator.bmus(X).astype(np.int64), len(estimator.codebook_)
+    weights = check_sample_weight(sample_weight, len(bmus))
+    if y is None:
+        return Hits(np.bincount(bmus, weights, minlength=n_units), None)
+    classes, codes = check_classes(y, X)
+    cells = bmus * len(classes) + codes
+    hits = np.bincount(cells, weights, minlength=n_units * len(classes))
+    return Hits(hits.reshape(n_units, len(classes)), classes)
+
+
+def majority_classes(hits: NDArray) -> NDArray[np.int64]:
+    """Return the most frequent class of each unit: the first of ties, -1 without hits."""
+    return np.where(hits.any(axis=1), hits.argmax(axis=1), -1)
+
+
+def majority_names(hits: Hits) -> list[str]:
+    """Return the name of the most frequent class of each unit, "" without hits."""
+    names = [*(hits.classes or []), ""]
+    return [names[code] for code in majority_classes(hits.weights)]

@@ -1,0 +1,233 @@
+"""U-matrix display: positions and shapes of the cells, values and labels."""
+
+import itertools
+import math
+from collections import Counter
+
+import matplotlib
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.datasets import load_iris
+
+matplotlib.use("agg")
+
+import matplotlib.pyplot as plt
+from matplotlib.collections import PolyCollection
+
+from sklearn_tfsom import TFSOM
+from sklearn_tfsom.displays import UMatrixDisplay
+from sklearn_tfsom.metrics import u_matrix
+
+LATTICES = ["hexagonal", "rectangular"]
+X, CODES = load_iris(return_X_y=True)
+Y = load_iris().target_names[CODES]
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    plt.close("all")
+    yield
+    plt.close("all")
+
+
+def fitted(lattice="hexagonal", shape=(6, 5), **params):
+    return TFSOM(shape, lattice=lattice, max_iter=3, **params).fit(X)
+
+
+def cell_corners(display):
+    """Return the distinct corners of each cell, shape (n_units, n_corners, 2)."""
+    paths = display.cells_.get_paths()
+    assert all(np.array_equal(path.vertices[0], path.vertices[-1]) for path in paths)
+    return np.array([path.vertices[:-1] for path in paths])
+
+
+def area(corners):
+    x, y = corners.T
+    return abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2
+
+
+def slow_majority(bmus, y, n_units):
+    """Return the most frequent class of each unit, the first in sorted order; None without."""
+    labels = []
+    for unit in range(n_units):
+        counts = Counter(str(label) for bmu, label in zip(bmus, y, strict=True) if bmu == unit)
+        most = max(counts.values(), default=0)
+        labels.append(min((c for c in counts if counts[c] == most), default=None))
+    return labels
+
+
+class TestCells:
+    @pytest.mark.parametrize(("lattice", "n_corners"), [("hexagonal", 6), ("rectangular", 4)])
+    @pytest.mark.parametrize("shape", [(6, 5), (5, 4), (1, 7), (7, 1), (1, 1)])
+    def test_each_unit_has_one_cell_centered_on_it(self, lattice, n_corners, shape):
+        som = fitted(lattice, shape)
+        corners = cell_corners(UMatrixDisplay.from_estimator(som))
+        assert corners.shape == (shape[0] * shape[1], n_corners, 2)
+        assert_allclose(corners.mean(axis=1), som.unit_positions_, atol=1e-12)
+
+    @pytest.mark.parametrize(
+        ("lattice", "size"), [("hexagonal", math.sqrt(3) / 2), ("rectangular", 1.0)]
+    )
+    def test_area(self, lattice, size):
+        corners = cell_corners(UMatrixDisplay.from_estimator(fitted(lattice)))
+        assert_allclose([area(cell) for cell in corners], size, rtol=1e-12)
+
+    @pytest.mark.parametrize("lattice", LATTICES)
+    def test_edges_have_equal_lengths(self, lattice):
+        corners = cell_corners(UMatrixDisplay.from_estimator(fitted(lattice)))
+        edges = np.linalg.norm(corners - np.roll(corners, -1, axis=1), axis=2)
+        assert_allclose(edges, 1 / math.sqrt(3) if lattice == "hexagonal" else 1.0, rtol=1e-12)
+
+    @pytest.mark.parametrize("lattice", LATTICES)
+    def test_only_neighbors_share_an_edge(self, lattice):
+        som = fitted(lattice)
+        corners = cell_corners(UMatrixDisplay.from_estimator(som))
+        for k, j in itertools.combinations(range(len(corners)), 2):
+            distances = np.linalg.norm(corners[k][:, None] - corners[j], axis=2)
+            n_shared = np.count_nonzero(distances < 1e-9)
+            is_neighbor = math.dist(som.unit_positions_[k], som.unit_positions_[j]) < 1 + 1e-9
+            assert (n_shared == 2) == is_neighbor
+
+    @pytest.mark.parametrize("lattice", LATTICES)
+    def test_cells_do_not_overlap(self, lattice):
+        """No corner is closer to another unit: each cell is the Voronoi cell of its unit."""
+        som = fitted(lattice)
+        corners = cell_corners(UMatrixDisplay.from_estimator(som))
+        to_units = np.linalg.norm(corners[:, :, None] - som.unit_positions_, axis=3)
+        own = to_units[np.arange(len(corners)), :, np.arange(len(corners))]
+        assert (own <= to_units.min(axis=2) + 1e-9).all()
+
+    @pytest.mark.parametrize("lattice", LATTICES)
+    @pytest.mark.parametrize("boundary", ["planar", "cylindrical", "toroidal"])
+    def test_values_are_the_u_matrix(self, lattice, boundary):
+        som = fitted(lattice, boundary=boundary)
+        display = UMatrixDisplay.from_estimator(som)
+        assert np.ptp(u_matrix(som)) > 0
+        assert_array_equal(display.cells_.get_array(), u_matrix(som).ravel())
+        assert_array_equal(display.values, u_matrix(som))
+
+    def test_colors_increase_with_the_values(self):
+        display = UMatrixDisplay.from_estimator(fitted(), cmap="gray")
+        display.figure_.canvas.draw()
+        shades = display.cells_.get_facecolor()[:, 0]
+        values = display.values.ravel()
+        assert shades[values.argmin()] == 0 and shades[values.argmax()] == 1
+        assert (np.diff(shades[np.argsort(values)]) >= 0).all()
+
+    @pytest.mark.parametrize("lattice", LATTICES)
+    def test_large_map_is_one_collection(self, lattice):
+        som = TFSOM((100, 100), lattice=lattice, max_iter=1).fit(X)
+        display = UMatrixDisplay.from_estimator(som)
+        assert len(display.ax_.collections) == 1
+        assert display.ax_.collections[0] is display.cells_
+        assert isinstance(display.cells_, PolyCollection)
+        assert len(display.cells_.get_paths()) == 10_000
+        assert not display.ax_.patches and not display.ax_.lines
+
+
+class TestAxes:
+    def test_labels_in_a_subfigure(self):
+        subfigure, _ = plt.figure().subfigures(1, 2)
+        ax = subfigure.subplots()
+        display = UMatrixDisplay.from_estimator(fitted(), X, CODES, ax=ax)
+        assert display.ax_ is ax
+        assert len(display.texts_) > 0
+
+    @pytest.mark.parametrize("ax", [None, "given"])
+    def test_equal_scales(self, ax):
+        display = UMatrixDisplay.from_estimator(fitted(), ax=ax and plt.subplots()[1])
+        assert display.ax_.get_aspect() == 1
+
+    @pytest.mark.parametrize("lattice", LATTICES)
+    @pytest.mark.parametrize("shape", [(6, 5), (1, 9), (9, 1), (1, 1)])
+    def test_all_cells_are_within_the_limits(self, lattice, shape):
+        display = UMatrixDisplay.from_estimator(fitted(lattice, shape))
+        display.figure_.canvas.draw()
+        x, y = cell_corners(display).reshape(-1, 2).T
+        left, right = sorted(display.ax_.get_xlim())
+        bottom, top = sorted(display.ax_.get_ylim())
+        assert left <= x.min() and x.max() <= right
+        assert bottom <= y.min() and y.max() <= top
+
+    def test_colorbar_label(self):
+        display = UMatrixDisplay.from_estimator(fitted())
+        (bar,) = (ax for ax in display.figure_.axes if ax is not display.ax_)
+        assert bar.get_ylabel() == "distance to neighbors (data units)"
+        assert display.cells_.colorbar.ax is bar
+
+    def test_plot_again_on_other_axes(self):
+        display = UMatrixDisplay.from_estimator(fitted(), X, Y)
+        first_cells, first_texts = display.cells_, display.texts_
+        _, ax = plt.subplots()
+        assert display.plot(ax=ax, cmap="gray") is display
+        assert display.ax_ is ax and display.cells_ is not first_cells
+        assert_array_equal(display.cells_.get_array(), first_cells.get_array())
+        assert [text.get_text() for text in display.texts_] == [
+            text.get_text() for text in first_texts
+        ]
+
+
+class TestLabels:
+    @pytest.mark.parametrize("lattice", LATTICES)
+    @pytest.mark.parametrize("y", [Y, CODES, Y.tolist(), CODES * 0.5], ids=lambda y: type(y[0]))
+    def test_units_show_their_most_frequent_class(self, lattice, y):
+        som = fitted(lattice, (7, 6))
+        display = UMatrixDisplay.from_estimator(som, X, y)
+        slow = slow_majority(som.predict(X), y, 42)
+        assert None in slow and len(set(slow)) == 4  # units without samples, and all classes
+        shown = {tuple(text.get_position()): text.get_text() for text in display.texts_}
+        assert shown == {
+            tuple(position): label
+            for position, label in zip(som.unit_positions_, slow, strict=True)
+            if label is not None
+        }
+
+    def test_first_class_is_shown_for_ties(self):
+        som = TFSOM(1).fit([[0.0], [1.0]])
+        display = UMatrixDisplay.from_estimator(som, [[0.0], [1.0], [2.0]], ["b", "a", "c"])
+        assert [text.get_text() for text in display.texts_] == ["a"]
+
+    def test_labels_are_per_unit_on_a_map_with_clusters(self):
+        som = fitted(n_clusters=2)
+        display = UMatrixDisplay.from_estimator(som, X, Y)
+        slow = slow_majority(som.bmus(X), Y, 30)
+        shown = [text.get_text() for text in display.texts_]
+        assert shown == [label for label in slow if label is not None]
+
+    def test_no_labels_without_samples(self):
+        display = UMatrixDisplay.from_estimator(fitted())
+        assert display.texts_ == [] and not display.ax_.texts and display.unit_labels is None
+
+    def test_column_vector_y(self):
+        som = fitted()
+        flat = UMatrixDisplay.from_estimator(som, X, Y).unit_labels
+        assert UMatrixDisplay.from_estimator(som, X, Y[:, None]).unit_labels == flat
+
+    @pytest.mark.parametrize("lattice", LATTICES)
+    @pytest.mark.parametrize("names", [["a", "b", "c"], ["Iris-setosa", "Iris-versicolor", "x"]])
+    @pytest.mark.parametrize("figsize", [None, (3, 8), (8, 3)])
+    def test_labels_fit_into_their_cells(self, lattice, names, figsize):
+        ax = figsize and plt.subplots(figsize=figsize)[1]
+        display = UMatrixDisplay.from_estimator(fitted(lattice), X, np.take(names, CODES), ax=ax)
+        display.figure_.canvas.draw()
+        for text in display.texts_:
+            box = text.get_window_extent().transformed(display.ax_.transData.inverted())
+            assert box.width < 1 and box.height < 1
+
+
+class TestErrors:
+    @pytest.mark.parametrize("given", [{"X": X}, {"y": Y}], ids=["X", "y"])
+    def test_samples_and_classes_must_be_given_together(self, given):
+        with pytest.raises(ValueError, match=r"^UMatrixDisplay\.from_estimator needs [Xy] if"):
+            UMatrixDisplay.from_estimator(fitted(), **given)
+
+    @pytest.mark.parametrize(
+        "y",
+        [Y[:-1], Y[:1], [], "setosa", np.column_stack([Y, Y])],
+        ids=["short", "one", "empty", "str", "two columns"],
+    )
+    def test_wrong_shape_of_y(self, y):
+        with pytest.raises(ValueError, match=r"\by\b|samples") as caught:
+            UMatrixDisplay.from_estimator(fitted(), X, y)
+        assert "broadcast" not in str(caught.value)
