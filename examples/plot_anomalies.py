@@ -34,7 +34,7 @@ X, y = load_breast_cancer(return_X_y=True)
 is_malignant = y == 0
 detectors = {
     "map": lambda seed: TFSOM(),
-    "map, u_height": lambda seed: TFSOM(),
+    "map, u_height": lambda seed: TFSOM(anomaly_score="u_height"),
     "IsolationForest": lambda seed: IsolationForest(random_state=seed),
     "LocalOutlierFactor": lambda seed: LocalOutlierFactor(novelty=True),
 }
@@ -44,8 +44,7 @@ def anomaly_scores(name, seed, train):
     """Fit a scaler and a detector on some tumors, and score all; higher is more abnormal."""
     scaled = StandardScaler().fit(X[train]).transform(X)
     detector = detectors[name](seed).fit(scaled[train])
-    options = {"method": "u_height"} if name == "map, u_height" else {}
-    return -detector.score_samples(scaled, **options)
+    return -detector.score_samples(scaled)
 
 
 # %%

@@ -113,7 +113,7 @@ axes = right.subplots(-(-len(names) // n_plot_columns), n_plot_columns, squeeze=
 for ax in axes[len(names) :]:
     ax.set_axis_off()
 planes = ComponentPlanesDisplay(codebook, segments.grid, names, cluster_labels=som.cluster_labels_)
-_ = planes.plot(axes)
+_ = planes.plot(ax=axes)
 
 # %%
 # **When not to use a map:** if only the segments are needed and their shape is known. The

@@ -133,7 +133,7 @@ features = ["alcohol", "flavanoids", "color_intensity", "hue", "proline"]
 columns = [wine.feature_names.index(name) for name in features]
 axes = bottom.subplots(2, len(features))
 for row, som in zip(axes, (complete, incomplete), strict=True):
-    ComponentPlanesDisplay.from_estimator(som, features=columns, axes=row)
+    ComponentPlanesDisplay.from_estimator(som, features=columns, ax=row)
     for ax, name in zip(row, features, strict=True):
         ax.set_title(name if som is complete else "")
 for y, text in ((0.76, "all values"), (0.26, "30 % missing")):
