@@ -1,4 +1,4 @@
-"""How Sphinx builds the documentation: ``make docs``."""
+"""Sphinx configuration. Build the documentation with ``make docs``."""
 
 import ast
 import re
@@ -49,7 +49,7 @@ html_show_sourcelink = False
 html_math_renderer = "mathml"
 pygments_style = "friendly"
 
-# Docstrings say the types; a signature with `Any` everywhere would say less.
+# Docstrings describe the types more precisely than the annotations, which are mostly `Any`.
 autodoc_typehints = "none"
 autodoc_member_order = "groupwise"
 autodoc_default_options = {"inherited-members": True}
@@ -63,14 +63,14 @@ plot_html_show_source_link = False
 plot_formats = [("png", 130)]
 plot_rcparams = {"savefig.bbox": "tight"}
 
-# What examples make other packages warn of is of no use on a page.
+# Hide warnings of other packages in the output of examples.
 warnings.filterwarnings("ignore", module=r"(sklearn|scipy)\.")
 
-# `-D plot_gallery=0` leaves out the running.
+# `-D plot_gallery=0` skips running the examples.
 sphinx_gallery_conf = {
     "examples_dirs": "generated/examples",
     "gallery_dirs": "generated/gallery",
-    "filename_pattern": r"/(plot_|digits_demo)",  # others start processes of their own: as text
+    "filename_pattern": r"/(plot_|digits_demo)",  # others start processes: not run
     "within_subsection_order": "FileNameSortKey",
     "backreferences_dir": "generated/backreferences",
     "doc_module": ("sklearn_tfsom",),
@@ -83,7 +83,7 @@ sphinx_gallery_conf = {
 
 
 def stage_examples():
-    """Lay out the examples for the gallery: scripts that begin with a title, and their data."""
+    """Copy the examples that begin with a title, and their data, to the gallery source."""
     staged = GENERATED / "examples"
     shutil.rmtree(staged, ignore_errors=True)
     shutil.copytree(ROOT / "examples", staged, ignore=shutil.ignore_patterns("*.png", "__*"))
@@ -95,7 +95,7 @@ def stage_examples():
 
 
 def stage_results():
-    """Lay out what the benchmarks have measured."""
+    """Copy the benchmark results."""
     staged = GENERATED / "results"
     shutil.rmtree(staged, ignore_errors=True)
     ignored = shutil.ignore_patterns("*.json")
@@ -113,7 +113,7 @@ def stage_displays():
 
 
 def drop_stale_pages():
-    """Remove pages of an earlier run whose example or name is gone."""
+    """Remove pages of an earlier build whose example or object no longer exists."""
     for page in GENERATED.glob("sklearn_tfsom.*.rst"):
         page.unlink()
     scripts = {path.stem for path in (GENERATED / "examples").glob("*.py")}
@@ -138,19 +138,19 @@ def drop_foreign_references(app, what, name, obj, options, lines):
 
 
 def visit_math(self, node):
-    """Write a formula in a line as MathML, which browsers draw without a script."""
+    """Write an inline formula as MathML, which browsers render without JavaScript."""
     self.body.append(tex2mathml(node.astext()))
     raise SkipNode
 
 
 def visit_math_block(self, node):
-    """Write a formula of its own."""
+    """Write a displayed formula as MathML."""
     formula = tex2mathml(node.astext(), as_block=True)
     self.body.append(f"{self.starttag(node, 'div', CLASS='math')}{formula}</div>\n")
     raise SkipNode
 
 
 def setup(app):
-    """Register what is defined here."""
+    """Register the extensions defined in this file."""
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_math_block, None))
     app.connect("autodoc-process-docstring", drop_foreign_references)

@@ -1,15 +1,15 @@
 """
-A map by map and reduce, with Dask
-==================================
+Training with Dask
+==================
 
-Where samples lie in many places, and something like Dask looks after them, a map needs two
-functions: `sklearn_tfsom.distributed.unit_statistics` says what a piece of the data says to a
-codebook, and `sklearn_tfsom.distributed.update_codebook` moves the codebook to what all pieces
-say together. Statistics are a few numbers for each unit and feature; only they travel, and they
-add.
+If the samples are distributed over the workers of an engine such as Dask, a map can be trained
+with two functions: `sklearn_tfsom.distributed.unit_statistics` computes the sums of each unit for
+one partition of the data, and `sklearn_tfsom.distributed.update_codebook` updates the codebook
+with the total of all partitions. Only these sums are sent between processes; their size does not
+depend on the number of samples.
 
-Dask starts its workers as processes of their own, or as threads; both will do. What will not is to
-fork a process that has used TensorFlow already: a map says so there.
+Dask workers can be separate processes or threads. They must not be forked from a process that has
+already used TensorFlow; in this case an error is raised.
 """
 
 import numpy as np
@@ -23,25 +23,25 @@ GRID = Grid(10, 8)
 RADII = np.geomspace(3, 0.85, 12)
 
 
-def train(client, pieces, codebook):
-    """Train a map of samples that lie at the workers of a client."""
+def train(client, partitions, codebook):
+    """Return the codebook after training on the partitions held by the workers of a client."""
     for radius in RADII:
-        mapped = client.map(unit_statistics, pieces, codebook=codebook)
-        reduced = client.submit(sum, mapped).result()
-        codebook = update_codebook(codebook, reduced, GRID, radius)
+        statistics = client.map(unit_statistics, partitions, codebook=codebook)
+        total = client.submit(sum, statistics).result()
+        codebook = update_codebook(codebook, total, GRID, radius)
     return codebook
 
 
 def main():
-    """Compare Dask with one process."""
+    """Compare training with Dask and training in one process."""
     X = load_digits().data
-    start = X[:: len(X) // GRID.n_units][: GRID.n_units]
+    initial = X[:: len(X) // GRID.n_units][: GRID.n_units]
     with LocalCluster(n_workers=2, threads_per_worker=1) as cluster, Client(cluster) as client:
-        pieces = client.scatter(np.array_split(X, 7))
-        codebook = train(client, pieces, start)
-    som = TFSOM(GRID.shape, init=start, radius_decay=RADII, max_iter=len(RADII), tol=0).fit(X)
+        partitions = client.scatter(np.array_split(X, 7))
+        codebook = train(client, partitions, initial)
+    som = TFSOM(GRID.shape, init=initial, radius_decay=RADII, max_iter=len(RADII), tol=0).fit(X)
     difference = np.abs(codebook - som.codebook_).max()
-    print(f"largest difference to the codebook of one process: {difference:.1e}")
+    print(f"largest difference from the codebook of one process: {difference:.1e}")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 """
-Digits on a map, and a classifier on top
-========================================
+Visualization and classification of digits
+==========================================
 
-First to look: a map of scikit-learn's digits, 1,797 images of 8 x 8 pixels. Then to use: distances
-to its units as features for a linear classifier, the size of the map chosen by cross-validation,
-beside k-means chosen in the same way.
+The first part of this example visualizes scikit-learn's digits, 1,797 images of 8 x 8 pixels. The
+second part uses the distances to the units as features of a linear classifier, and compares them
+with the distances to k-means centers. The size of the map and the number of centers are selected
+by cross-validation.
 """
 
 import time
@@ -31,9 +32,10 @@ SIDES = [8, 12, 16, 20]
 X, y = load_digits(return_X_y=True)
 
 # %%
-# To look
-# -------
-# The size is left to the map, and its units are merged into ten clusters; it sees no labels.
+# Visualization
+# -------------
+# The size of the map is chosen automatically, and its units are merged into ten clusters. Training
+# does not use the labels.
 som = TFSOM(n_clusters=10).fit(X)
 n_rows, n_columns = som.grid_shape_
 print(f"{'units':36}{f'{n_rows}x{n_columns}':>8}")
@@ -44,58 +46,59 @@ k_means_labels = KMeans(10, n_init=10, random_state=0).fit_predict(X)
 print(f"{'... of k-means, ten starts':36}{adjusted_rand_score(y, k_means_labels):8.3f}")
 
 # %%
-# To use
-# ------
-# Three times a third is held out, and the search sees the other two thirds only. For features
-# quantization counts more than order, hence the small radius.
+# Classification
+# --------------
+# A third of the data is held out for testing, and the size is selected on the remaining data. This
+# is repeated for three random splits. The small radius gives a lower quantization error, which is
+# more important for features than the topology of the map.
 
 
-def searched(features, name, sizes):
-    """Return a search over sizes, of a linear classifier on a transformer's features."""
-    pipeline = make_pipeline(features, StandardScaler(), RidgeClassifier())
+def search_size(transformer, name, sizes):
+    """Return a grid search over the size of a transformer in front of a linear classifier."""
+    pipeline = make_pipeline(transformer, StandardScaler(), RidgeClassifier())
     return GridSearchCV(pipeline, {name: sizes}, cv=3)
 
 
 models = {
-    "map": lambda: searched(TFSOM(radius_end=0.3), "tfsom__grid_size", SIDES),
-    "k-means": lambda: searched(
+    "map": lambda: search_size(TFSOM(radius_end=0.3), "tfsom__grid_size", SIDES),
+    "k-means": lambda: search_size(
         KMeans(n_init=1, random_state=0), "kmeans__n_clusters", [side**2 for side in SIDES]
     ),
     "pixels": lambda: make_pipeline(StandardScaler(), RidgeClassifier()),
     "one nearest neighbor": lambda: KNeighborsClassifier(1),
 }
-print(f"\n{'':22}{'held-out accuracy':>20}{'seconds':>10}   sizes chosen")
-for name, model_of in models.items():
-    accuracies, seconds, chosen = [], [], []
+print(f"\n{'':22}{'held-out accuracy':>20}{'seconds':>10}   selected sizes")
+for name, make_model in models.items():
+    accuracies, seconds, selected = [], [], []
     for seed in range(N_SPLITS):
         X_train, X_test, y_train, y_test = train_test_split(
             X, y, test_size=1 / 3, stratify=y, random_state=seed
         )
         start = time.perf_counter()
-        model = model_of().fit(X_train, y_train)
+        model = make_model().fit(X_train, y_train)
         seconds.append(time.perf_counter() - start)
         accuracies.append(model.score(X_test, y_test))
-        chosen += [str(size) for size in getattr(model, "best_params_", {}).values()]
+        selected += [str(size) for size in getattr(model, "best_params_", {}).values()]
     accuracy = f"{np.mean(accuracies):.3f} ±{np.std(accuracies):.3f}"
-    print(f"{name:22}{accuracy:>20}{np.median(seconds):10.2f}   {', '.join(chosen)}")
+    print(f"{name:22}{accuracy:>20}{np.median(seconds):10.2f}   {', '.join(selected)}")
 
 # %%
-# The picture: each unit with the digit that most of its samples show, on the U-matrix, and with
-# its code vector. White and orange lines part the ten clusters.
+# The left plot shows the U-matrix with the most frequent digit of each unit, the right plot the
+# code vectors. White and orange lines are the borders of the ten clusters.
 figure, (left, right) = plt.subplots(1, 2, figsize=(13.5, 7), layout="constrained")
 UMatrixDisplay.from_estimator(som, X, y, ax=left)
 CodeVectorsDisplay.from_estimator(som, image_shape=(8, 8), cmap="gray_r", ax=right)
-left.set_title("U-matrix, and the most frequent digit of each unit", fontsize="large")
+left.set_title("U-matrix and most frequent digit of each unit", fontsize="large")
 _ = right.set_title("Code vectors", fontsize="large")
 
 # %%
-# **When not to use a map:** for accuracy alone. The nearest neighbor knows as much, without
-# features or a search, and k-means makes features that are as good.
+# **When not to use a map:** if only the accuracy is important. A nearest neighbor classifier is
+# as accurate without features or a grid search, and k-means features are as good.
 
 # %%
-# As a script this saves the picture; the gallery shows it.
+# Save the figure if the example is run as a script.
 if "__file__" in globals():
     path = Path(__file__).resolve().parent.parent / "output" / "digits.png"
     path.parent.mkdir(exist_ok=True)
     figure.savefig(path, dpi=150, bbox_inches="tight")
-    print(f"\nThe picture: {path}")
+    print(f"\nFigure saved to {path}")

@@ -1,13 +1,14 @@
 """
-The map as an embedding
-=======================
+Embedding in two dimensions
+===========================
 
-With ``features="coordinates"`` a map is an embedding in the plane: each sample goes to the place
-of its best-matching unit. So do the digits that it has never seen, in microseconds each.
+With ``features="coordinates"``, a map is a two-dimensional embedding: each sample is represented
+by the position of its best-matching unit. New samples are embedded in microseconds each.
 
-Beside it PCA, Isomap and t-SNE on scikit-learn's digits, 1,797 images of 8 x 8 pixels. They are
-at their defaults, but for Isomap, whose graph falls apart with five neighbors and is best with
-eight, and for the map, which gets 40 x 40 units: an embedding needs places rather than clusters.
+This example compares the map with PCA, Isomap and t-SNE on scikit-learn's digits, 1,797 images of
+8 x 8 pixels. All methods use their default parameters with two exceptions: Isomap uses eight
+neighbors, because its graph is not connected with five neighbors and eight give the best result,
+and the map has 40 x 40 units, because an embedding requires many different positions.
 """
 
 import time
@@ -32,29 +33,29 @@ embeddings = {
     "t-SNE": TSNE(random_state=0),
     "map": TFSOM(40, features="coordinates"),
 }
-TFSOM(2).fit(X)  # the first fit starts TensorFlow
+TFSOM(2).fit(X)  # the first fit initializes TensorFlow
 
 # %%
-# Three questions to the plane, each answered between 0 and 1. Are neighbors in the plane neighbors
-# in the data (trustworthiness)? Are neighbors in the data neighbors in the plane (continuity: the
-# same with the sides changed)? And do the nearest neighbors in the plane tell the digit, which no
-# embedding is told? Then one for the future: the digit of new images, a quarter that the embedding
-# has not seen.
+# Four measures between 0 and 1 evaluate each embedding. Trustworthiness is high if neighbors in
+# the embedding are neighbors in the data; continuity is high if neighbors in the data are
+# neighbors in the embedding. The accuracy of a nearest neighbors classifier on the embedding shows
+# how well the digits are separated. The last measure is the accuracy for new samples: a quarter of
+# the data that was not used to fit the embedding.
 classifier = KNeighborsClassifier(5)
 folds = StratifiedKFold(5, shuffle=True, random_state=0)
 print(
-    f"{'':8}{'trustworthiness':>16}{'continuity':>12}{'digit told':>12}{'fit (s)':>9}"
-    f"{'new digit told':>16}{'new (ms)':>10}"
+    f"{'':8}{'trustworthiness':>16}{'continuity':>12}{'accuracy':>12}{'fit (s)':>9}"
+    f"{'accuracy, new':>16}{'new (ms)':>10}"
 )
-planes = {}
+embedded = {}
 for name, embedding in embeddings.items():
     start = time.perf_counter()
-    plane = planes[name] = embedding.fit_transform(X)
+    coordinates = embedded[name] = embedding.fit_transform(X)
     seconds = time.perf_counter() - start
     print(
-        f"{name:8}{trustworthiness(X, plane, n_neighbors=10):16.3f}"
-        f"{trustworthiness(plane, X, n_neighbors=10):12.3f}"
-        f"{cross_val_score(classifier, plane, y, cv=folds).mean():12.3f}{seconds:9.2f}",
+        f"{name:8}{trustworthiness(X, coordinates, n_neighbors=10):16.3f}"
+        f"{trustworthiness(coordinates, X, n_neighbors=10):12.3f}"
+        f"{cross_val_score(classifier, coordinates, y, cv=folds).mean():12.3f}{seconds:9.2f}",
         end="",
     )
     if not hasattr(embedding, "transform"):
@@ -67,29 +68,31 @@ for name, embedding in embeddings.items():
     print(f"{classifier.score(new, y_new):16.3f}{1e3 * seconds:10.1f}")
 
 # %%
-# The four planes, each digit's number where it is densest. On the map several images can share a
-# place; here they are spread a little, to be seen.
+# The plots show the four embeddings, with the label of each digit at the point of highest density.
+# On the map, several images can have the same position; random offsets make them visible.
 rng = np.random.default_rng(0)
-planes["map"] = planes["map"] + rng.uniform(-0.4, 0.4, planes["map"].shape)
+embedded["map"] = embedded["map"] + rng.uniform(-0.4, 0.4, embedded["map"].shape)
 
 figure, axes = plt.subplots(2, 2, figsize=(13, 9), layout="constrained")
-for ax, (name, plane) in zip(axes.flat, planes.items(), strict=True):
-    ax.scatter(*plane.T, c=y, cmap="tab10", vmin=-0.5, vmax=9.5, s=10, linewidths=0)
+for ax, (name, coordinates) in zip(axes.flat, embedded.items(), strict=True):
+    ax.scatter(*coordinates.T, c=y, cmap="tab10", vmin=-0.5, vmax=9.5, s=10, linewidths=0)
     for digit in range(10):
-        own = plane[y == digit]
-        reach, _ = NearestNeighbors(n_neighbors=60).fit(own).kneighbors(own)
-        text = ax.text(*own[reach[:, -1].argmin()], digit, fontsize=17, ha="center", va="center")
+        digit_coordinates = coordinates[y == digit]
+        neighbors = NearestNeighbors(n_neighbors=60).fit(digit_coordinates)
+        distances, _ = neighbors.kneighbors(digit_coordinates)
+        position = digit_coordinates[distances[:, -1].argmin()]
+        text = ax.text(*position, digit, fontsize=17, ha="center", va="center")
         text.set_path_effects([withStroke(linewidth=3, foreground="white")])
     ax.set(title=name, xticks=[], yticks=[])
 
 # %%
-# **When not to use a map:** for the prettiest picture of data that will not grow. t-SNE keeps
-# more of the neighbors, and its groups stand apart, where the map fills its sheet evenly.
+# **When not to use a map:** to visualize a fixed data set. t-SNE preserves more of the neighbors
+# and separates the groups, while the map fills its area evenly.
 
 # %%
-# As a script this saves the picture; the gallery shows it.
+# Save the figure if the example is run as a script.
 if "__file__" in globals():
     path = Path(__file__).resolve().parent.parent / "output" / "embedding.png"
     path.parent.mkdir(exist_ok=True)
     figure.savefig(path, dpi=150, bbox_inches="tight")
-    print(f"\nThe picture: {path}")
+    print(f"\nFigure saved to {path}")

@@ -1,4 +1,4 @@
-"""The examples of several processes run, and their maps equal those of one."""
+"""Run the examples with several processes, and compare their maps with that of one process."""
 
 import re
 import subprocess
@@ -8,25 +8,25 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-TIMEOUT = 200  # seconds: a hang ends, a slow machine does not fail
+TIMEOUT = 200  # seconds: long enough for slow machines
 
 
-def printed(*command):
-    done = subprocess.run(
+def run_command(*command):
+    result = subprocess.run(
         [sys.executable, *command], cwd=EXAMPLES, capture_output=True, text=True, timeout=TIMEOUT
     )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
+    assert result.returncode == 0, result.stderr[-3000:]
+    return result.stdout
 
 
 def largest_difference(output):
-    return float(re.search(r"largest difference to .*: (.*)", output).group(1))
+    return float(re.search(r"largest difference from .*: (.*)", output).group(1))
 
 
 def test_two_workers():
-    output = printed("two_workers.py")
+    output = run_command("two_workers.py")
     assert "the workers' codebooks are equal: True" in output
-    assert largest_difference(output) < 1e-9  # of values up to 20
+    assert largest_difference(output) < 1e-9  # values up to 20
 
 
 THREADS = """
@@ -40,4 +40,4 @@ example.main()
 @pytest.mark.parametrize("command", [["dask_map_reduce.py"], ["-c", THREADS]])
 def test_dask(command):
     pytest.importorskip("distributed")
-    assert largest_difference(printed(*command)) < 1e-9  # of values up to 16
+    assert largest_difference(run_command(*command)) < 1e-9  # values up to 16

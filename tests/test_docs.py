@@ -1,4 +1,4 @@
-"""The code in the documentation runs, page by page, and the reference holds every public name."""
+"""Run the code of the documentation, and compare its lists with the public names."""
 
 import re
 from pathlib import Path
@@ -7,16 +7,17 @@ import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from sklearn.utils import get_tags
 
 import sklearn_tfsom
-from sklearn_tfsom import TFSOM, distributed, metrics
+from sklearn_tfsom import TFSOM, InvalidParameterError, distributed, metrics
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 BLOCK = re.compile(r"^\.\. (?:code-block:: python|plot::)\n((?:   .*\n|\n)+)", flags=re.MULTILINE)
 
-# What pages say of what their code does.
+# Results that a page states, given the variables that its code defines.
 CLAIMS = {
-    "guide/learning": lambda names: np.allclose(names["som"].codebook_, names["by_hand"]),
+    "guide/learning": lambda names: np.allclose(names["som"].codebook_, names["expected"]),
     "guide/choosing": lambda names: (
         names["pipeline"][-1].grid_shape_ == (11, 6)
         and 2 < names["search"].best_params_["grid_size"] < 8
@@ -28,15 +29,19 @@ CLAIMS = {
     ),
     "guide/machines": lambda names: np.allclose(names["codebook"], names["som"].codebook_),
     "guide/serving": lambda names: (
-        sorted(names["found"]) == ["bmu", "cluster_label", "distances", "position"]
+        sorted(names["outputs"]) == ["bmu", "cluster_label", "distances", "position"]
     ),
-    "from_kmeans": lambda names: names["is_the_same"],
+    "from_kmeans": lambda names: names["is_equal"],
 }
 
 
+def read_page(page):
+    return (DOCS / f"{page}.rst").read_text()
+
+
 def code_of(page):
-    """Python code of a page, without the options of directives."""
-    blocks = BLOCK.findall((DOCS / f"{page}.rst").read_text() + "\n")
+    """Return the Python code of a page, without options of directives."""
+    blocks = BLOCK.findall(read_page(page) + "\n")
     lines = [line[3:] for block in blocks for line in block.splitlines()]
     return "\n".join(line for line in lines if not line.startswith(":"))
 
@@ -46,8 +51,27 @@ def pages():
     return sorted(path.relative_to(DOCS).with_suffix("").as_posix() for path in paths)
 
 
+def allowed_values(parameter):
+    """Return the strings that a parameter of TFSOM accepts, from its error message."""
+    with pytest.raises(InvalidParameterError, match=f"'{parameter}'") as error:
+        TFSOM(**{parameter: "unknown"}).fit(np.eye(4))
+    (listed,) = re.findall(r"\{(.*?)\}", str(error.value))
+    return re.findall(r"'(\w+)'", listed)
+
+
+def table_of_reference(title):
+    """Return the rows of the table in a section of the reference, by name."""
+    table_of = rf"^{title}\n\^+\n.*?^\.\. list-table::\n(.*?)(?=^\S)"
+    (rows,) = re.findall(table_of, read_page("api"), flags=re.DOTALL | re.MULTILINE)
+    table = {}
+    for row in re.split(r"^   \* - ", rows, flags=re.MULTILINE)[2:]:
+        name, *cells = re.split(r"\n     - ", row)
+        table[name.strip('`"')] = [" ".join(cell.split()) for cell in cells]
+    return table
+
+
 @pytest.mark.parametrize("page", [page for page in pages() if code_of(page)])
-def test_the_code_runs(page, tmp_path, monkeypatch):
+def test_code_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     matplotlib.use("agg")
     names = {}
@@ -58,14 +82,35 @@ def test_the_code_runs(page, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("module", [sklearn_tfsom, metrics, distributed])
-def test_the_reference_holds_every_public_name(module):
-    reference = (DOCS / "api.rst").read_text()
-    # Lines of a directive, and of the list in one.
-    shown = re.findall(r"^(?:   |\.\. .+:: )(?:\w+\.)*(\w+)$", reference, flags=re.MULTILINE)
-    assert set(module.__all__) - set(shown) == set()
+def test_reference_lists_every_public_name(module):
+    # Entries of autosummary lists, and arguments of directives such as autoexception.
+    entries = r"^(?:   |\.\. .+:: )(?:\w+\.)*(\w+)$"
+    listed = re.findall(entries, read_page("api"), flags=re.MULTILINE)
+    assert set(module.__all__) - set(listed) == set()
 
 
-def test_the_page_of_the_map_is_where_the_map_links_to():
+def test_reference_lists_every_metric_and_the_data_that_it_supports():
+    table = table_of_reference("Metrics")
+    assert sorted(table) == sorted(allowed_values("metric"))
+    for metric, (_, _, sparse, missing, _) in table.items():
+        tags = get_tags(TFSOM(metric=metric)).input_tags
+        assert (sparse, missing) == tuple(
+            "yes" if is_supported else "no" for is_supported in (tags.sparse, tags.allow_nan)
+        )
+
+
+def test_reference_lists_every_neighborhood():
+    table = table_of_reference("Neighborhoods")
+    assert sorted(table) == sorted(allowed_values("neighborhood"))
+
+
+@pytest.mark.parametrize("parameter", ["metric", "neighborhood"])
+def test_docstring_lists_every_allowed_value(parameter):
+    missing = [name for name in allowed_values(parameter) if f'"{name}"' not in TFSOM.__doc__]
+    assert missing == []
+
+
+def test_doc_link_of_the_estimator():
     link = TFSOM()._get_doc_link()
     page = link.rsplit("/", 1)[1].removesuffix(".html")
-    assert f".. autoclass:: {TFSOM.__name__}" in (DOCS / f"{page}.rst").read_text()
+    assert f".. autoclass:: {TFSOM.__name__}" in read_page(page)

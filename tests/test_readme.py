@@ -1,4 +1,4 @@
-"""The README's code runs, in order, and its links lead somewhere."""
+"""Run the code of the README, in order, and check its links."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
 
 
-def test_the_code_runs(tmp_path, monkeypatch):
+def test_code_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     matplotlib.use("agg")
     blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
@@ -27,5 +27,5 @@ def test_the_code_runs(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("target", re.findall(r"\]\(([^)]+)\)", README))
-def test_the_links_lead_somewhere(target):
+def test_link_target_exists(target):
     assert (ROOT / target).exists()

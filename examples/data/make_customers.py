@@ -1,7 +1,7 @@
-"""Draw the sample in customers.csv: invented customers of an invented shop.
+"""Generate customers.csv, a synthetic data set of customers of a shop.
 
-No row stands for a person. The segments overlap, are of unequal size and skewed, and some values
-are missing, as in a real table; what is found in it says nothing about any market.
+As in real data, the segments overlap, have unequal sizes and skewed features, and some values are
+missing. The data do not describe real persons or a real market.
 
     python examples/data/make_customers.py
 """
@@ -18,9 +18,9 @@ HEADER = (
     + ",segment"
 )
 
-# Share of all customers, then typical values: days since the last order, orders a year, money per
-# order, months since the first order, share of orders sent back, and how many parts of the money
-# go to each category.
+# Share of all customers, then typical values: days since the last order, orders per year, money
+# per order, months since the first order, share of returned orders, and the parameters of the
+# Dirichlet distribution of the shares of the categories.
 SEGMENTS = {
     "occasional": (0.36, 70, 3.0, 45, 30, 0.06, (3, 3, 3, 1.5)),
     "loyal": (0.20, 12, 16.0, 55, 60, 0.05, (9, 2, 3, 1)),
@@ -30,12 +30,12 @@ SEGMENTS = {
     "big ticket": (0.05, 90, 2.2, 480, 36, 0.10, (0.7, 0.7, 2, 12)),
 }
 SPREAD = {"recency": 0.55, "orders": 0.4, "basket": 0.35, "tenure": 0.45}
-N_ORDERS_LOOKED_AT = 25  # the more, the less the share of returns varies
+N_ORDERS = 25  # concentration of the beta distribution of the share of returned orders
 SHARE_MISSING = {"tenure_months": 0.08, "share_returned": 0.04, "recency_days": 0.02}
 
 
-def draw(rng):
-    """Draw customers, in random order: their values (n, 9), and the names of their segments."""
+def generate(rng):
+    """Return the values of random customers, shape (n_customers, 9), and their segments."""
     names = list(SEGMENTS)
     segments = rng.choice(len(names), N_CUSTOMERS, p=[SEGMENTS[name][0] for name in names])
     typical = np.array([SEGMENTS[name][1:6] for name in names])[segments]
@@ -43,28 +43,28 @@ def draw(rng):
         typical[:, k] * rng.lognormal(sigma=sigma, size=N_CUSTOMERS)
         for k, sigma in enumerate(SPREAD.values())
     )
-    returned = typical[:, 4] * N_ORDERS_LOOKED_AT
-    returned = rng.beta(returned, N_ORDERS_LOOKED_AT - returned)
-    parts = np.array([SEGMENTS[name][6] for name in names])[segments]
-    shares = np.array([rng.dirichlet(each) for each in parts])
+    returned = typical[:, 4] * N_ORDERS
+    returned = rng.beta(returned, N_ORDERS - returned)
+    concentrations = np.array([SEGMENTS[name][6] for name in names])[segments]
+    shares = np.array([rng.dirichlet(each) for each in concentrations])
     values = np.column_stack([recency, orders, orders * basket, tenure, returned, shares])
     return values, np.array(names)[segments]
 
 
 def main():
-    """Write the table."""
+    """Write customers.csv."""
     rng = np.random.default_rng(0)
-    values, segments = draw(rng)
+    values, segments = generate(rng)
     columns = HEADER.split(",")
     is_missing = np.zeros(values.shape, dtype=bool)
     for name, share in SHARE_MISSING.items():
         is_missing[:, columns.index(name)] = rng.random(N_CUSTOMERS) < share
     decimals = (0, 1, 0, 0, 2, 2, 2, 2, 2)
     lines = [HEADER]
-    for row, gaps, segment in zip(values, is_missing, segments, strict=True):
+    for row, row_is_missing, segment in zip(values, is_missing, segments, strict=True):
         cells = [
-            "" if gap else f"{value:.{n}f}"
-            for value, gap, n in zip(row, gaps, decimals, strict=True)
+            "" if cell_is_missing else f"{value:.{n}f}"
+            for value, cell_is_missing, n in zip(row, row_is_missing, decimals, strict=True)
         ]
         lines.append(",".join([*cells, segment]))
     Path(__file__).with_name("customers.csv").write_text("\n".join(lines) + "\n")
