@@ -507,7 +507,7 @@ class TFSOM(
         self.quantization_error_ = memory.error
         self.n_samples_seen_ = memory.seen
         self._is_from_stream = True
-        self._residuals = None  # those of a fit no longer hold
+        self._residuals: NDArray[np.float64] | None = None  # those of a fit no longer hold
         warn_of_few_clusters(self, stacklevel=4)  # the line that called partial_fit
         return self
 

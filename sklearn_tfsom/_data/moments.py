@@ -92,9 +92,11 @@ def compute_moments(pieces: Pieces, n_directions: int = 2) -> Moments:
     spread = _spread(np.diag(scatter), known, unit)
     if samples.has_missing:
         scatter = np.divide(scatter, both, out=np.zeros_like(scatter), where=both > 0)
-    deviations, found = _two_largest(scatter) if n_directions else (np.zeros(0), [])
+    deviations, found = (
+        _two_largest(scatter) if n_directions else (np.zeros(0), np.zeros((0, n_features)))
+    )
     # Every worker has the same scatter; eigenvectors could differ by rounding between machines.
-    deviations, found = (pieces.workers.from_first(part) for part in (deviations, found))
+    deviations, found = map(pieces.workers.from_first, (deviations, found))
     moments = _with_directions(mean, spread, deviations * unit, found)
     if samples.has_missing or spread == 0:
         return moments

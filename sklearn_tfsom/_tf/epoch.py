@@ -307,7 +307,8 @@ def project(
     """
     ones = np.ones((*state.codebook.shape[:2], 1))
     values = tf.constant(np.concatenate([state.codebook, ones], axis=2))
-    around = smooth(values, *map(tf.constant, kernel_arrays(kernel)), tf.constant(n_rows)).numpy()
+    first, second = map(tf.constant, kernel_arrays(kernel))
+    around = smooth(values, first, second, tf.constant(n_rows)).numpy()
     former = around[:, :, :-1] / around[:, :, -1:]
     shape = state.codebook.shape[:2]
     moved, _ = move_codebook(

@@ -76,8 +76,10 @@ def search_blocks(
         found = find(tile_factors(index), *middles, tf.zeros(PRUNED_TILE_ROWS))
         # Meaningless where several are as close; rows are only sorted by it.
         block = tf.minimum(found.units[:, 0], tf.size(blocks.order) - 1)
-        parts = (tf.gather(part, index) for part in (values, norms, bound))
-        return block, *_reach(*parts, found.score, terms)
+        own_values, own_norms, own_bound = (
+            tf.gather(part, index) for part in (values, norms, bound)
+        )
+        return block, *_reach(own_values, own_norms, own_bound, found.score, terms)
 
     def overlaps(factors: tf.Tensor, reach: tf.Tensor, rest: tf.Tensor) -> tf.Tensor:
         """Return, for each row and block, a number that is at most 0 if the row reaches the block.

@@ -33,6 +33,9 @@ _STARTUP_MESSAGES = re.compile(
 
 _P = ParamSpec("_P")
 
+# A traced graph: takes tensors, returns a tensor or a list of them.
+Graph = Callable[..., Any]
+
 _start_lock = threading.Lock()
 _stderr_lock = threading.Lock()  # two threads that redirect one descriptor would leave it so
 _trace_lock = threading.RLock()
@@ -135,19 +138,19 @@ def _flush_stderr() -> None:
 
 def traced_once(
     make: Callable[_P, tf.types.experimental.PolymorphicFunction],
-) -> Callable[_P, Callable[..., Any]]:
+) -> Callable[_P, Graph]:
     """Decorate a function that makes a graph, so that each kind is traced once, in any thread.
 
     All dimensions in the signatures are None: one trace serves all shapes.
     """
 
     @functools.cache
-    def trace(*kind: Any) -> Callable[..., Any]:
-        graph: Callable[..., Any] = make(*kind).get_concrete_function()
+    def trace(*kind: Any) -> Graph:
+        graph: Graph = make(*kind).get_concrete_function()  # type: ignore[call-arg]
         return graph
 
     @functools.wraps(make)
-    def locked(*kind: _P.args, **_: _P.kwargs) -> Callable[..., Any]:
+    def locked(*kind: _P.args, **_: _P.kwargs) -> Graph:
         with _trace_lock:
             return trace(*kind)
 

@@ -71,7 +71,7 @@ class Terms(NamedTuple):
         """Make terms of their tensors again."""
         n_own = len(cls._fields) - 2
         blocks = Blocks(*tensors[n_own:]) if kind.is_pruned else None
-        return cls(kind, *tensors[:n_own], blocks)
+        return cls(kind, **dict(zip(cls._fields[1:-1], tensors, strict=False)), blocks=blocks)
 
     @staticmethod
     def specs(kind: Kind) -> list[tf.TensorSpec]:

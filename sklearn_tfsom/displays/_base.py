@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_tfsom._distance import metric_named
 from sklearn_tfsom._map.grid import Grid, grid_of
 from sklearn_tfsom._validation import InvalidParameterError, Rule, check_sample_weight, integer
 
@@ -203,9 +204,8 @@ def feature_names(estimator: Any) -> list[str]:
 
 def distance_unit(estimator: Any) -> str:
     """Return the unit of the distances, for an axis label."""
-    metric = estimator._metric
-    has_data_units = metric in ("euclidean", "manhattan", "chebyshev")
-    return "data units" if has_data_units else f"{metric} distance"
+    metric = metric_named(estimator._metric)
+    return "data units" if metric.has_data_units else f"{metric.name} distance"
 
 
 def check_classes(y: ArrayLike, X: ArrayLike) -> tuple[list[str], NDArray[np.int64]]:

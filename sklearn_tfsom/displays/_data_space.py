@@ -9,8 +9,11 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sklearn_tfsom._data.moments import PrincipalPlane, centered, principal_plane
-from sklearn_tfsom._data.samples import Samples, row_slices
+from sklearn_tfsom._data.moments import Moments, centered, compute_moments
+from sklearn_tfsom._data.pieces import Pieces
+from sklearn_tfsom._data.samples import Samples
+from sklearn_tfsom._data.tiles import row_slices
+from sklearn_tfsom._distance import Metric
 from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._validation import integer
 from sklearn_tfsom.displays import _base as base
@@ -34,7 +37,7 @@ class Plane(NamedTuple):
 
     axis_names: tuple[str, str]
     features: list[int] | None = None
-    components: PrincipalPlane | None = None
+    components: Moments | None = None
 
 
 @base.documented
@@ -286,7 +289,7 @@ def _main_plane(samples: Samples) -> Plane:
                 f"Feature {np.argmin(is_known)} of X is missing (NaN) in all samples, so there "
                 "are no principal components. Show two features: set the 'features' parameter."
             )
-    components = principal_plane(samples, np.ones(len(samples)))
+    components = compute_moments(Pieces(samples, np.ones(len(samples))))
     variance = components.spread**2
     shares = components.deviations**2 / variance if variance > 0 else np.zeros(2)
     suffix = _name_suffix(samples.metric)
@@ -304,9 +307,9 @@ def _feature_plane(samples: Samples, names: list[str], features: list[int]) -> P
     return Plane((x_name, y_name), features=features)
 
 
-def _name_suffix(metric: str) -> str:
+def _name_suffix(metric: Metric) -> str:
     """Return the suffix of axis names for metrics that compare the directions of samples only."""
-    return " of directions" if metric in ("cosine", "correlation") else ""
+    return " of directions" if metric.is_spherical else ""
 
 
 def _project(values: NDArray, plane: Plane) -> NDArray[np.float64]:

@@ -94,7 +94,7 @@ def u_matrix(
     n_neighbors = check_n_neighbors(n_neighbors, grid)
     check_argument("average", average, choice(("mean", "median")))
     check_argument("between", between, BOOLEAN)
-    heights = u_heights(grid, estimator.codebook_, estimator._metric, n_neighbors, average)
+    heights = u_heights(grid, estimator.codebook_, metric_of(estimator), n_neighbors, average)
     values = heights.reshape(grid.shape)
     if not between:
         return values
