@@ -53,11 +53,11 @@ class TestSharedMap:
 
     def test_small_and_large_inputs(self):
         """Small inputs are searched by NumPy, large ones by TensorFlow."""
-        som = TFSOM(6, max_iter=3).fit(LARGE)
+        som = TFSOM(6, max_iter=3, anomaly_score="u_height").fit(LARGE)
 
         def query(number):
             rows = LARGE[number : number + 10 ** (number % 5)]
-            heights = som.score_samples(rows, method="u_height")
+            heights = som.score_samples(rows)
             return som.predict(rows), som.transform(rows), heights, som.bmus(rows, n_bmus=2)
 
         assert_threads_agree(query, range(N_THREADS))
