@@ -1,4 +1,4 @@
-"""What all benchmarks share: fair timing, memory, errors, the machine, results as files."""
+"""Shared code of the benchmarks: arguments, data, timing, memory, errors and result files."""
 
 import argparse
 import json
@@ -12,92 +12,253 @@ from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from sklearn.cluster import KMeans
+from sklearn.datasets import (
+    load_breast_cancer,
+    load_diabetes,
+    load_digits,
+    load_iris,
+    load_wine,
+)
+from sklearn.preprocessing import StandardScaler
+
+from sklearn_tfsom import TFSOM
 
 RESULTS = Path(__file__).resolve().parent / "results"
-# Seconds until threads that wait for more work, spinning, have fallen asleep (those of OpenMP and
-# OpenBLAS do so for 0.1 to 0.2 s): what is timed next is to have the machine to itself.
-REST = 0.4
 PACKAGES = ("sklearn-tfsom", "tensorflow", "scikit-learn", "numpy")
+# Idle OpenMP and OpenBLAS threads spin for 0.1 to 0.2 s before they sleep. A call that is timed
+# earlier competes with them for the cores.
+PAUSE_SECONDS = 0.4
+
+LOADERS = {
+    "iris": load_iris,
+    "wine": load_wine,
+    "breast cancer": load_breast_cancer,
+    "digits": load_digits,
+    "diabetes": load_diabetes,
+}
+LABELED_SETS = ("iris", "wine", "breast cancer", "digits")
 
 
-def is_short(description):
-    """Read the command line: whether the short set is asked for."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--short", action="store_true", help="fewer points and rounds: minutes")
-    return parser.parse_args().short
-
-
-def alternate(tasks, n_rounds):
-    """Time tasks in turn, A B A B ..., so that a drift of the machine meets all alike.
+def parse_arguments(description, *, has_reference=False):
+    """Parse the command line.
 
     Parameters
     ----------
-    tasks : dict of str to callable
-        Each returns seconds, or a pair from `per_iteration`.
-    n_rounds : int
-        Rounds that count; one more comes first and is dropped.
+    description : str
+        Shown by ``--help``.
+    has_reference : bool, default=False
+        Whether the script can use reference data, ``--reference FOLDER``.
 
     Returns
     -------
-    seconds : dict of str to ndarray of shape (n_rounds,) or (n_rounds, 2)
+    arguments : Namespace
+        `short` and, with `has_reference`, `reference`: a Path or None.
     """
-    rounds = [{name: task() for name, task in tasks.items()} for _ in range(n_rounds + 1)]
-    return {name: np.array([each[name] for each in rounds[1:]]) for name in tasks}
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument(
+        "--short", action="store_true", help="use fewer points and rounds (a few minutes)"
+    )
+    if has_reference:
+        parser.add_argument(
+            "--reference",
+            type=Path,
+            metavar="FOLDER",
+            help="folder of reference data that are not part of the repository",
+        )
+    return parser.parse_args()
 
 
-def warm_seconds_of(call, n_calls=1, rest=0.0):
-    """Time one call after another one, as the mean of several, some seconds after what was before.
+# Data
 
-    The first wakes the threads that it needs, and finds the memory for its results, after whatever
-    ran before.
+
+def load_standardized(name):
+    """Return the samples and targets of a set of scikit-learn; digits are not standardized."""
+    X, y = LOADERS[name](return_X_y=True)
+    return (X if name == "digits" else StandardScaler().fit_transform(X)), y
+
+
+def make_curved_data(n_samples, n_features, n_latent=3, seed=0):
+    """Generate noisy samples on a curved manifold of `n_latent` dimensions, scaled to [0, 1]."""
+    rng = np.random.default_rng(seed)
+    latent = rng.random((n_samples, n_latent))
+    frequencies = 2 * rng.normal(size=(n_latent, n_features))
+    phases = rng.uniform(0, 2 * np.pi, n_features)
+    X = np.cos(latent @ frequencies + phases) + 0.2 * rng.normal(size=(n_samples, n_features))
+    X -= X.min(axis=0)
+    return (X / X.max(axis=0)).astype(np.float32)
+
+
+def format_shape(shape):
+    """Return a shape as text, "rows x columns"."""
+    return f"{shape[0]} x {shape[1]}"
+
+
+def describe_data(name, X):
+    """Return the name of a data set with its shape."""
+    return f"{name} ({format_shape(X.shape)})"
+
+
+# Models
+
+
+def fit_map(X, grid_size, init, n_epochs, **parameters):
+    """Fit a map for a fixed number of epochs of radius 1."""
+    som = TFSOM(
+        grid_size,
+        init=init,
+        radius_decay=np.ones(n_epochs),
+        max_iter=n_epochs,
+        tol=0,
+        **parameters,
+    )
+    return som.fit(X)
+
+
+def fit_kmeans(X, start, n_iterations):
+    """Fit k-means from given centers, for at most `n_iterations` iterations."""
+    return KMeans(len(start), init=start, n_init=1, max_iter=n_iterations, tol=0).fit(X)
+
+
+def get_codebook(model):
+    """Return the code vectors of a map or the centers of k-means."""
+    return model.codebook_ if isinstance(model, TFSOM) else model.cluster_centers_
+
+
+class Errors(NamedTuple):
+    """Errors of a codebook on some samples.
+
+    Attributes
+    ----------
+    quantization_error : float
+        Mean distance of the samples to their best-matching units.
+    inertia : float
+        Sum of the squares of these distances.
+    topographic_error : float or None
+        Share of samples whose two best-matching units are not among each other's 8 neighbors;
+        None without a grid.
     """
-    time.sleep(rest)
-    call()
-    return seconds_of(call, n_calls)
+
+    quantization_error: float
+    inertia: float
+    topographic_error: float | None
 
 
-def seconds_of(call, n_calls=1):
-    """Time one call, as the mean of several."""
+def compute_errors(X, codebook, grid_shape=None):
+    """Compute the errors of a codebook in the same way for all libraries.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        Samples.
+    codebook : ndarray of shape (n_units, n_features)
+        Code vectors, row-major.
+    grid_shape : tuple (n_rows, n_columns), default=None
+        Shape of a planar rectangular map.
+
+    Returns
+    -------
+    errors : Errors
+    """
+    X, codebook = X.astype(np.float32, copy=False), np.asarray(codebook, dtype=np.float32)
+    step = max(1, 2**24 // len(codebook))
+    distances, n_separated = [], 0
+    for tile in (X[first : first + step] for first in range(0, len(X), step)):
+        scores = np.einsum("ij,ij->i", codebook, codebook) - 2 * tile @ codebook.T
+        bmus = scores.argmin(axis=1)
+        distances.append(np.linalg.norm(tile - codebook[bmus], axis=1).astype(np.float64))
+        if grid_shape is not None:
+            scores[np.arange(len(tile)), bmus] = np.inf
+            second_bmus = scores.argmin(axis=1)
+            steps = np.abs(
+                np.subtract(*(divmod(units, grid_shape[1]) for units in (bmus, second_bmus)))
+            )
+            n_separated += np.count_nonzero(steps.max(axis=0) > 1)
+    distances = np.concatenate(distances)
+    return Errors(
+        quantization_error=float(distances.mean()),
+        inertia=float(np.square(distances).sum()),
+        topographic_error=None if grid_shape is None else n_separated / len(X),
+    )
+
+
+# Timing
+
+
+def time_call(call, n_calls=1):
+    """Return the mean time of a call over `n_calls` calls, in seconds."""
     start = time.perf_counter()
     for _ in range(n_calls):
         call()
     return (time.perf_counter() - start) / n_calls
 
 
-def per_iteration(fit, few=2, many=12, n_calls=1):
-    """Time one iteration: the difference between fits of many and of few iterations.
+def time_warm_call(call, n_calls=1, pause=0.0):
+    """Return the mean time of a call after a pause (in seconds) and an untimed first call.
+
+    The first call wakes the threads and allocates the memory for the results.
+    """
+    time.sleep(pause)
+    call()
+    return time_call(call, n_calls)
+
+
+def time_short_and_long_fit(fit, n_few=2, n_many=12, n_calls=1):
+    """Time a short and a long fit; their difference is the time of the iterations between.
 
     Parameters
     ----------
     fit : callable
-        Returns a model fitted in so many iterations, or fewer: `n_iter_` counts.
-    few, many : int, default=2, 12
+        ``fit(n)`` returns a model fitted for at most n iterations; its `n_iter_` is used.
+    n_few, n_many : int, default=2, 12
+        Number of iterations of the short and of the long fit.
     n_calls : int, default=1
-        Both times are means of so many calls.
+        Number of fits that each time is averaged over.
 
     Returns
     -------
-    less, more : float
-        Seconds; their difference is the time of an iteration. `reduced` takes it after it has
-        reduced each of them over the rounds: a difference has no minimum that means something.
+    short, long : float
+        Seconds, divided by the number of iterations between. `reduce_rounds` reduces each over
+        the rounds before it takes the difference, because the minimum of a difference is biased.
     """
-    done = []
-    fit(few)  # as in `warm_seconds_of`
-    less, more = (
-        seconds_of(lambda n=n: done.append(fit(n).n_iter_), n_calls) for n in (few, many)
+    n_iterations = []
+    fit(n_few)  # wakes the threads, as in `time_warm_call`
+    short, long = (
+        time_call(lambda n=n: n_iterations.append(fit(n).n_iter_), n_calls)
+        for n in (n_few, n_many)
     )
-    n_iterations = max(1, done[-1] - done[0])
-    return less / n_iterations, more / n_iterations
+    n_between = max(1, n_iterations[-1] - n_iterations[0])
+    return short / n_between, long / n_between
 
 
-def reduced(seconds, reduction):
-    """Reduce the seconds of some rounds, or pairs from `per_iteration`, to one number.
+def time_alternately(tasks, n_rounds):
+    """Time tasks in turn (A B A B ...), so that drift of the machine affects all alike.
+
+    Parameters
+    ----------
+    tasks : dict of str to callable
+        Each returns seconds, or a pair from `time_short_and_long_fit`.
+    n_rounds : int
+        Number of rounds; an additional first round is discarded.
+
+    Returns
+    -------
+    seconds : dict of str to ndarray of shape (n_rounds,) or (n_rounds, 2)
+    """
+    rounds = [{name: task() for name, task in tasks.items()} for _ in range(n_rounds + 1)]
+    return {name: np.array([times[name] for times in rounds[1:]]) for name in tasks}
+
+
+def reduce_rounds(seconds, reduction):
+    """Reduce the times of several rounds to one number.
 
     Parameters
     ----------
     seconds : array-like of shape (n_rounds,) or (n_rounds, 2)
+        Seconds, or pairs from `time_short_and_long_fit`.
     reduction : callable
         ``np.median`` or ``np.min``.
 
@@ -109,105 +270,72 @@ def reduced(seconds, reduction):
     return float(value[1] - value[0]) if value.ndim else float(value)
 
 
+def median_and_minimum(seconds, scale=1.0):
+    """Return the median and the minimum over the rounds, see `reduce_rounds`, times `scale`."""
+    return tuple(scale * reduce_rounds(seconds, reduction) for reduction in (np.median, np.min))
+
+
 def geometric_mean(values):
-    """Compute the geometric mean."""
+    """Return the geometric mean."""
     return float(np.exp(np.mean(np.log(values))))
 
 
-def own_process():
-    """Make a pool of one fresh process, which imports what it needs itself."""
+# Processes and memory
+
+
+def make_process_pool():
+    """Return a pool of one new process, which imports everything itself."""
     return ProcessPoolExecutor(1, mp_context=get_context("spawn"))
 
 
-def in_own_process(function, *arguments):
-    """Call a function of a module in a fresh process."""
-    with own_process() as pool:
+def run_in_new_process(function, *arguments):
+    """Call a module-level function in a new process and return its result."""
+    with make_process_pool() as pool:
         return pool.submit(function, *arguments).result()
 
 
-def peak_mebibytes(call):
-    """Measure the most memory that a call holds beyond what its process held before.
+def has_process_status():
+    """Return True if the system reports the memory of a process as Linux does."""
+    return Path("/proc/self/status").exists()
+
+
+def read_process_status(field):
+    """Return a memory field of this process, such as "VmRSS", in MiB. Linux only."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith(field))) / 2**10
+
+
+def measure_peak_memory(call):
+    """Return the peak memory of a call in addition to that held before, in MiB.
 
     On Linux it is the peak of the resident set, reset before the call, minus the resident set
-    then. Elsewhere the peak cannot be reset: it is the growth of the process's highest peak.
+    before the call. Other systems cannot reset the peak: there it is the growth of the peak of
+    the process.
     """
-    status = Path("/proc/self/status")
-    if not status.exists():
-        unit = 2**20 if sys.platform == "darwin" else 2**10
+    if not has_process_status():
+        scale = 2**20 if sys.platform == "darwin" else 2**10
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         call()
-        return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / unit
-
-    def kibibytes(name):
-        lines = status.read_text().splitlines()
-        return int(next(line.split()[1] for line in lines if line.startswith(name)))
-
+        return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / scale
     Path("/proc/self/clear_refs").write_text("5")
-    before = kibibytes("VmRSS")
+    before = read_process_status("VmRSS")
     call()
-    return (kibibytes("VmHWM") - before) / 2**10
-
-
-def curved_data(n_samples, n_features, n_latent=3, seed=0):
-    """Make samples on a curved sheet of few dimensions, with noise, each feature in [0, 1]."""
-    rng = np.random.default_rng(seed)
-    latent = rng.random((n_samples, n_latent))
-    frequencies = 2 * rng.normal(size=(n_latent, n_features))
-    phases = rng.uniform(0, 2 * np.pi, n_features)
-    X = np.cos(latent @ frequencies + phases) + 0.2 * rng.normal(size=(n_samples, n_features))
-    X -= X.min(axis=0)
-    return (X / X.max(axis=0)).astype(np.float32)
-
-
-def errors(X, codebook, grid_shape=None):
-    """Measure a codebook, whoever trained it.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples, n_features)
-    codebook : ndarray of shape (n_units, n_features)
-        Row-major.
-    grid_shape : tuple (n_rows, n_columns), default=None
-        Of a rectangular map.
-
-    Returns
-    -------
-    quantization_error : float
-        Mean distance of the samples to their best-matching units.
-    inertia : float
-        Sum of the squares of these distances.
-    topographic_error : float or str
-        Share of samples whose two best-matching units are not among the 8 neighbors of each
-        other; "" without a grid.
-    """
-    X, codebook = X.astype(np.float32, copy=False), np.asarray(codebook, dtype=np.float32)
-    step = max(1, 2**24 // len(codebook))
-    distances, n_apart = [], 0
-    for tile in (X[first : first + step] for first in range(0, len(X), step)):
-        scores = np.einsum("ij,ij->i", codebook, codebook) - 2 * tile @ codebook.T
-        bmus = scores.argmin(axis=1)
-        distances.append(np.linalg.norm(tile - codebook[bmus], axis=1).astype(np.float64))
-        if grid_shape is not None:
-            scores[np.arange(len(tile)), bmus] = np.inf
-            seconds = scores.argmin(axis=1)
-            apart = np.abs(np.subtract(*(divmod(u, grid_shape[1]) for u in (bmus, seconds))))
-            n_apart += np.count_nonzero(apart.max(axis=0) > 1)
-    distances = np.concatenate(distances)
-    topographic_error = "" if grid_shape is None else n_apart / len(X)
-    return float(distances.mean()), float(np.square(distances).sum()), topographic_error
+    return read_process_status("VmHWM") - before
 
 
 def import_tensorflow():
-    """Import TensorFlow without its start-up lines."""
-    from sklearn_tfsom._tf.silence import startup_lines_held_back
+    """Import TensorFlow with few of its start-up messages."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    import tensorflow  # noqa: TID251  # the benchmarks exclude its import from their times
 
-    with startup_lines_held_back():
-        import tensorflow  # noqa: TID251  # to time it, or to time what comes after it
     return tensorflow
 
 
-def machine(packages):
-    """Describe where and with what the numbers were made."""
+# Results
+
+
+def describe_machine(packages):
+    """Return processor, versions, commit and date of a run as a dict."""
     cpu = platform.processor()
     if Path("/proc/cpuinfo").exists():
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -229,50 +357,71 @@ def machine(packages):
     }
 
 
-def save(name, title, tables, notes, *, picture=None, packages=()):
-    """Write results/NAME.json and results/NAME.md, and print them.
+def save_results(name, title, tables, notes, *, figure=None, packages=()):
+    """Write results/NAME.json and results/NAME.md, and print the page.
 
     Parameters
     ----------
     name, title : str
+        Name of the files; title of the page.
     tables : dict of str to list of dict
-        For each heading rows, dicts of the same keys. A heading may be "".
+        Rows for each heading, as dicts of the same keys. A heading may be "".
     notes : list of str
-    picture : Figure, default=None
+        Explanations, shown below the tables.
+    figure : Figure, default=None
         Saved as results/NAME.png.
     packages : iterable of str
-        Distributions beyond our own whose versions matter.
+        Further distributions whose versions are recorded.
     """
     RESULTS.mkdir(exist_ok=True)
-    where = machine(packages)
-    content = {"machine": where, "notes": notes, "tables": tables}
+    content = {"machine": describe_machine(packages), "notes": notes, "tables": tables}
+    if figure is not None:
+        figure.savefig(RESULTS / f"{name}.png", dpi=100)
+    page = write_results(name, title, content, has_figure=figure is not None)
+    print(page)
+
+
+def write_results(name, title, content, *, has_figure):
+    """Write the JSON file and the page of a benchmark; return the page.
+
+    Parameters
+    ----------
+    name, title : str
+    content : dict
+        "machine", "notes" and "tables", as stored in the JSON file.
+    has_figure : bool
+        Whether the page shows results/NAME.png.
+    """
     (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
+    machine = content["machine"]
+    versions = ", ".join(f"{package} {number}" for package, number in machine["versions"].items())
     lines = [
         f"# {title}",
         "",
-        f"{where['cores']} cores, {where['cpu']}, "
-        + ", ".join(f"{package} {number}" for package, number in where["versions"].items())
-        + f", commit {where['commit']}, {where['date']}.",
+        f"{machine['cores']} cores, {machine['cpu']}, {versions}, commit {machine['commit']}, "
+        f"{machine['date']}.",
         "",
-        *(line for heading, rows in tables.items() for line in _table(heading, rows)),
+        *(line for table in content["tables"].items() for line in _format_table(*table)),
+        *([f"![{title}]({name}.png)", ""] if has_figure else []),
+        *(f"- {note}" for note in content["notes"]),
     ]
-    if picture is not None:
-        picture.savefig(RESULTS / f"{name}.png", dpi=100)
-        lines += [f"![{title}]({name}.png)", ""]
-    lines += [f"- {note}" for note in notes]
-    (RESULTS / f"{name}.md").write_text("\n".join(lines) + "\n")
-    print("\n".join(lines) + "\n")
+    page = "\n".join(lines) + "\n"
+    (RESULTS / f"{name}.md").write_text(page)
+    return page
 
 
-def _table(heading, rows):
+def _format_table(heading, rows):
     return [
         *([f"## {heading}", ""] if heading else []),
         "| " + " | ".join(rows[0]) + " |",
         "|" + "---|" * len(rows[0]),
-        *("| " + " | ".join(_shown(value) for value in row.values()) + " |" for row in rows),
+        *(
+            "| " + " | ".join(_format_value(value) for value in row.values()) + " |"
+            for row in rows
+        ),
         "",
     ]
 
 
-def _shown(value):
+def _format_value(value):
     return f"{value:.3g}" if isinstance(value, float) else str(value)

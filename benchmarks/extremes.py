@@ -1,21 +1,24 @@
-"""The smallest and the largest: iris, the first fit, a million rows, a map of 40,000 units."""
+"""Small and large problems: iris, first fits, 1,000,000 samples, a map of 40,000 units."""
 
 import functools
 import warnings
 
 import numpy as np
 from common import (
-    alternate,
-    curved_data,
-    errors,
+    compute_errors,
+    fit_kmeans,
+    fit_map,
+    format_shape,
     import_tensorflow,
-    in_own_process,
-    is_short,
-    peak_mebibytes,
-    per_iteration,
-    reduced,
-    save,
-    seconds_of,
+    make_curved_data,
+    measure_peak_memory,
+    median_and_minimum,
+    parse_arguments,
+    run_in_new_process,
+    save_results,
+    time_alternately,
+    time_call,
+    time_short_and_long_fit,
 )
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_iris
@@ -23,156 +26,149 @@ from sklearn.datasets import load_iris
 from sklearn_tfsom import TFSOM
 
 N_ROUNDS = 5
+N_FEW_SAMPLES = 10
 
 
-def warm_iris():
-    """Fit iris on 10 x 10 units for 20 epochs, again and again; return a row."""
+def make_small_map():
+    """Return the map that the small problems fit to iris."""
+    return TFSOM(10, max_iter=20, tol=0)
+
+
+def time_warm_fits():
+    """Fit iris repeatedly in one process; return seconds and the quantization error."""
     X = load_iris().data
-    som = TFSOM(10, max_iter=20, tol=0)
-    times = [seconds_of(lambda: som.fit(X)) for _ in range(101)][1:]
-    error, _, _ = errors(X, som.codebook_)
-    return {
-        "what": f"fit of iris, 10 x 10, 20 epochs, warm (quantization error {error:.3f})",
-        "median (ms)": 1e3 * float(np.median(times)),
-        "minimum (ms)": 1e3 * min(times),
-    }
+    som = make_small_map()
+    seconds = [time_call(lambda: som.fit(X)) for _ in range(101)][1:]
+    return seconds, compute_errors(X, som.codebook_).quantization_error
 
 
-def first_fit():
-    """Fit iris as the first thing in a process, TensorFlow being imported; return seconds."""
+def time_first_fit():
+    """Return the time of the first fit of a process, without the import of TensorFlow."""
     import_tensorflow()
     X = load_iris().data
-    return seconds_of(lambda: TFSOM(10, max_iter=20, tol=0).fit(X))
+    return time_call(lambda: make_small_map().fit(X))
 
 
-def checked():
-    """Run check_estimator on the default, TensorFlow being imported; return seconds."""
+def time_estimator_checks():
+    """Return the time of check_estimator, without the import of TensorFlow."""
     from sklearn.utils.estimator_checks import check_estimator
 
     import_tensorflow()
     warnings.simplefilter("ignore")
-    return seconds_of(lambda: check_estimator(TFSOM()))
+    return time_call(lambda: check_estimator(TFSOM()))
 
 
-def small(n_rounds):
-    """Measure what small data costs."""
-    yield in_own_process(warm_iris)
-    for what, measure in (
-        ("first fit of a process, the same", first_fit),
-        ("check_estimator on the default, fresh process", checked),
-    ):
-        times = [in_own_process(measure) for _ in range(n_rounds)]
-        yield {
-            "what": what,
-            "median (ms)": 1e3 * float(np.median(times)),
-            "minimum (ms)": 1e3 * min(times),
-        }
+def measure_small_problems(n_rounds):
+    """Yield a row of times for each small problem."""
+    warm_seconds, error = run_in_new_process(time_warm_fits)
+    tasks = {
+        f"warm fit of iris, 10 x 10, 20 epochs (quantization error {error:.3f})": warm_seconds,
+        "first fit of a process, same parameters": [
+            run_in_new_process(time_first_fit) for _ in range(n_rounds)
+        ],
+        "check_estimator of the default, new process": [
+            run_in_new_process(time_estimator_checks) for _ in range(n_rounds)
+        ],
+    }
+    for task, seconds in tasks.items():
+        median, minimum = median_and_minimum(seconds, 1e3)
+        yield {"task": task, "median (ms)": median, "minimum (ms)": minimum}
 
 
-def memory_of_fit(model, n_samples, n_features):
-    """Measure the peaks of two fits beyond the data, in MiB; the library is warm."""
+def measure_fit_memory(model, n_samples, n_features):
+    """Return the peak memory of two fits in addition to the data, in MiB, after a small fit."""
     X = np.random.default_rng(0).random((n_samples, n_features), dtype=np.float32)
     model.fit(X[:1000])
-    return [peak_mebibytes(lambda: model.fit(X)) for _ in range(2)]
+    return [measure_peak_memory(lambda: model.fit(X)) for _ in range(2)]
 
 
-def memory():
-    """Measure memory: 1,000,000 x 64 on 30 x 30, float32."""
+def measure_memory():
+    """Yield a row of memory for each model: 1,000,000 x 64, 900 units, float32."""
     shape = (1_000_000, 64)
     data = 4 * shape[0] * shape[1] / 2**20
     for name, model in (
         ("TFSOM", TFSOM(30, max_iter=3)),
         ("KMeans", KMeans(900, init="random", n_init=1, max_iter=3, random_state=0)),
     ):
-        first, second = in_own_process(memory_of_fit, model, *shape)
+        first, second = run_in_new_process(measure_fit_memory, model, *shape)
         yield {
             "model": name,
             "data (MiB)": data,
-            "first fit, peak beyond it (MiB)": first,
-            "second fit": second,
-            "second, times the data": second / data,
+            "first fit (MiB)": first,
+            "second fit (MiB)": second,
+            "second fit / data": second / data,
         }
 
 
-def large_map(n_rounds):
-    """Compare epochs of a large and a middling map: 100,000 x 32 on 200 x 200 and 50 x 40.
+def measure_large_maps(n_rounds):
+    """Yield a row of times for maps of 50 x 40 and 200 x 200 units: 100,000 x 32, float32.
 
-    With 10 samples instead of 100,000 nearly all that remains is what does not depend on the
-    samples: smoothing, and preparing the codebook for the search, but not its blocks, which so few
-    are not searched in. Of a trained map most units need not be searched; k-means starts from the
-    same one.
+    An epoch over 10 samples takes about the time that does not depend on the samples. A trained
+    map is searched faster than a new one; k-means starts from the trained map.
     """
-    X = curved_data(100_000, 32)
-    few_rows = X[:10]
-
-    def train(X, grid_size, init, n_epochs):
-        radii = np.ones(n_epochs)
-        return TFSOM(
-            grid_size,
-            init=init,
-            radius_decay=radii,
-            max_iter=n_epochs,
-            tol=0,
-            coarse_to_fine=False,
-        ).fit(X)
-
-    def cluster(start, n_iterations):
-        return KMeans(len(start), init=start, n_init=1, max_iter=n_iterations, tol=0).fit(X)
-
-    for grid_size, few, many in (((50, 40), 2, 10), ((200, 200), 1, 3)):
+    X = make_curved_data(100_000, 32)
+    for grid_size, n_few, n_many in (((50, 40), 2, 10), ((200, 200), 1, 3)):
         n_units = grid_size[0] * grid_size[1]
         trained = TFSOM(grid_size, max_iter=10, tol=0).fit(X).codebook_
-        tasks = {
-            "all": functools.partial(train, X, grid_size, "pca"),
-            "few": functools.partial(train, few_rows, grid_size, "pca"),
-            "trained": functools.partial(train, X, grid_size, trained),
-            "k-means": functools.partial(cluster, trained),
+
+        def fit(X, init, n_epochs, grid_size=grid_size):
+            return fit_map(X, grid_size, init, n_epochs, coarse_to_fine=False)
+
+        fits = {
+            "epoch": functools.partial(fit, X, "pca"),
+            "few samples": functools.partial(fit, X[:N_FEW_SAMPLES], "pca"),
+            "trained": functools.partial(fit, X, trained),
+            "k-means": functools.partial(fit_kmeans, X, trained),
         }
-        seconds = alternate(
+        seconds = time_alternately(
             {
-                name: functools.partial(per_iteration, task, few, many)
-                for name, task in tasks.items()
+                name: functools.partial(time_short_and_long_fit, task, n_few, n_many)
+                for name, task in fits.items()
             },
             n_rounds,
         )
-        epoch, rest = (reduced(seconds[name], np.median) for name in ("all", "few"))
+        times = {name: median_and_minimum(values, 1e3) for name, values in seconds.items()}
+        epoch, minimum = times["epoch"]
+        few_samples = times["few samples"][0]
         yield {
-            "map": f"{grid_size[0]} x {grid_size[1]}",
-            "epoch (ms)": 1e3 * epoch,
-            "minimum": 1e3 * reduced(seconds["all"], np.min),
-            "per unit (µs)": 1e6 * epoch / n_units,
-            "without samples (ms)": 1e3 * rest,
-            "its share": rest / epoch,
-            "quantization error": errors(X, train(X, grid_size, "pca", 2).codebook_)[0],
-            "epoch of a trained map (ms)": 1e3 * reduced(seconds["trained"], np.median),
-            "k-means iteration (ms)": 1e3 * reduced(seconds["k-means"], np.median),
+            "map": format_shape(grid_size),
+            "epoch (ms)": epoch,
+            "epoch, minimum (ms)": minimum,
+            "epoch per unit (µs)": 1e3 * epoch / n_units,
+            "epoch of 10 samples (ms)": few_samples,
+            "epoch of 10 samples / epoch": few_samples / epoch,
+            "quantization error": compute_errors(X, fit(X, "pca", 2).codebook_).quantization_error,
+            "epoch of a trained map (ms)": times["trained"][0],
+            "k-means iteration (ms)": times["k-means"][0],
         }
 
 
 def main():
-    """Run all."""
-    n_rounds = 2 if is_short(__doc__) else N_ROUNDS
-    save(
+    """Run all problems."""
+    n_rounds = 2 if parse_arguments(__doc__).short else N_ROUNDS
+    save_results(
         "extremes",
-        "Extremes: the smallest and the largest",
+        "Extremes: small and large problems",
         {
-            "Small": list(small(n_rounds)),
-            "Memory: 1,000,000 x 64, 900 units, float32": list(memory()),
-            "A large map: 100,000 x 32, float32": list(large_map(n_rounds)),
+            "Small problems": list(measure_small_problems(n_rounds)),
+            "Memory in addition to the data: 1,000,000 x 64, 900 units, float32": list(
+                measure_memory()
+            ),
+            "Large maps: 100,000 x 32, float32": list(measure_large_maps(n_rounds)),
         },
         [
             f"Medians of {n_rounds} rounds (warm fits: 100). Each first fit and each "
-            "check_estimator has a fresh process; importing TensorFlow and scikit-learn does not "
-            "count.",
-            "Memory: in a process of its own, the peak of the resident set during fit, reset "
-            "before, minus the resident set then: data made, library warm from a fit of 1,000 "
-            "rows. The first fit of many compiles the search and starts threads, which stays.",
-            "Epochs of the map: differences between fits of many and few epochs, radius 1. "
-            "What does not depend on the samples (smoothing, preparing the codebook, but not "
-            "blocks of units, which so few are not searched in) is found by an epoch over 10 "
-            "rows. An untrained map has had a few epochs of radius 1 from the "
-            "plane of the principal components, and is folded; a trained one has had 10 epochs at "
-            "the defaults.",
+            "check_estimator runs in a new process, without the import of TensorFlow and "
+            "scikit-learn.",
+            "Memory: peak of the resident set during the fit minus the resident set before it, "
+            "in a new process, after a fit of 1,000 samples. The first large fit compiles the "
+            "search and starts threads; this memory stays allocated.",
+            "Epochs of the large maps: difference between a long and a short fit, radius 1. An "
+            f"epoch of {N_FEW_SAMPLES} samples takes about the time that does not depend on the "
+            "samples: smoothing and preparation of the codebook, without the blocks of units, "
+            "which searches of few samples do not use. A trained map has had 10 epochs at the "
+            "defaults; the other one a few epochs of radius 1 from the plane of the principal "
+            "components, which fold it.",
         ],
     )
 

@@ -1,90 +1,83 @@
-"""Filling in missing values: the map against scikit-learn's imputers, error and time."""
+"""Imputation of missing values compared with scikit-learn's imputers: error and time."""
 
 import warnings
 
 import numpy as np
-from common import alternate, is_short, save, seconds_of
-from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
+from common import (
+    LABELED_SETS,
+    LOADERS,
+    describe_data,
+    median_and_minimum,
+    parse_arguments,
+    save_results,
+    time_alternately,
+    time_call,
+)
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.experimental import enable_iterative_imputer  # noqa: F401  # makes it importable
+from sklearn.experimental import enable_iterative_imputer  # noqa: F401  # enables the import
 from sklearn.impute import IterativeImputer, KNNImputer, SimpleImputer
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_tfsom import TFSOM
 
-SETS = {
-    "iris": load_iris,
-    "wine": load_wine,
-    "breast cancer": load_breast_cancer,
-    "digits": load_digits,
-}
-SHARE_MISSING = 0.2
+MISSING_FRACTION = 0.2
 N_ROUNDS = 3
-
-
-def by_map(method):
-    """Train a map on the incomplete data, and fill in from it."""
-    return lambda X: TFSOM().fit(X).impute(X, method=method)
-
 
 METHODS = {
     "mean": lambda X: SimpleImputer().fit_transform(X),
-    "TFSOM": by_map("expectation"),
-    "TFSOM, unit": by_map("unit"),
+    "TFSOM": lambda X: TFSOM().fit(X).impute(X, method="expectation"),
+    "TFSOM, unit": lambda X: TFSOM().fit(X).impute(X, method="unit"),
     "KNNImputer": lambda X: KNNImputer().fit_transform(X),
     "IterativeImputer": lambda X: IterativeImputer(random_state=0).fit_transform(X),
 }
 
 
 def compare(name, n_rounds):
-    """Take a fifth of the values of a set away at random, and fill them in."""
-    X = SETS[name](return_X_y=True)[0]
+    """Yield a row for each method on one set, 20 % of whose values are removed at random."""
+    X = LOADERS[name](return_X_y=True)[0]
     X = StandardScaler().fit_transform(X[:, X.std(axis=0) > 0])
-    is_missing = np.random.default_rng(0).random(X.shape) < SHARE_MISSING
+    is_missing = np.random.default_rng(0).random(X.shape) < MISSING_FRACTION
     is_missing[is_missing.all(axis=1), 0] = False
     incomplete = np.where(is_missing, np.nan, X)
-    filled = {}
+    imputed = {}
 
-    def fill(method):
-        filled[method] = METHODS[method](incomplete)
+    def impute(method):
+        imputed[method] = METHODS[method](incomplete)
 
-    seconds = alternate(
-        {method: lambda method=method: seconds_of(lambda: fill(method)) for method in METHODS},
+    seconds = time_alternately(
+        {method: lambda method=method: time_call(lambda: impute(method)) for method in METHODS},
         n_rounds,
     )
-    differences = {method: (filled[method] - X)[is_missing] for method in METHODS}
-    squares = {method: float(np.sqrt(np.mean(d**2))) for method, d in differences.items()}
-    for method, d in differences.items():
+    differences = {method: (imputed[method] - X)[is_missing] for method in METHODS}
+    rmse = {method: float(np.sqrt(np.mean(d**2))) for method, d in differences.items()}
+    for method, difference in differences.items():
+        median, minimum = median_and_minimum(seconds[method])
         yield {
-            "data": f"{name} ({X.shape[0]} x {X.shape[1]})",
+            "data": describe_data(name, X),
             "method": method,
-            "root mean square error": squares[method],
-            "in times the mean's": squares[method] / squares["mean"],
-            "mean absolute error": float(np.abs(d).mean()),
-            "seconds": float(np.median(seconds[method])),
-            "minimum": float(seconds[method].min()),
+            "RMSE": rmse[method],
+            "RMSE / RMSE of the mean": rmse[method] / rmse["mean"],
+            "mean absolute error": float(np.abs(difference).mean()),
+            "time (s)": median,
+            "time, minimum (s)": minimum,
         }
 
 
 def main():
-    """Run all sets; in the short set without digits, which takes IterativeImputer minutes."""
+    """Run all sets; with --short without digits, on which IterativeImputer takes long."""
     warnings.simplefilter("ignore", ConvergenceWarning)
-    short = is_short(__doc__)
-    save(
+    short = parse_arguments(__doc__).short
+    names = [name for name in LABELED_SETS if not (short and name == "digits")]
+    n_rounds = 1 if short else N_ROUNDS
+    save_results(
         "imputation",
-        "Imputation: a fifth of the values missing at random",
-        {
-            "": [
-                row
-                for name in SETS
-                if not (short and name == "digits")
-                for row in compare(name, 1 if short else N_ROUNDS)
-            ]
-        },
+        f"Imputation: {MISSING_FRACTION:.0%} of the values missing at random",
+        {"": [row for name in names for row in compare(name, n_rounds)]},
         [
-            "Standardized features. The map is trained on the incomplete data; time includes it.",
-            "IterativeImputer regresses each feature on all others: it is best where features "
-            "depend on one another linearly, and its time grows with the square of their number.",
+            "Standardized features. RMSE: root mean square error of the imputed values. The map "
+            "is trained on the incomplete data; the time includes the training.",
+            "IterativeImputer regresses each feature on all others. It is most accurate if the "
+            "features are linearly dependent, and its time is quadratic in their number.",
         ],
     )
 

@@ -1,6 +1,7 @@
-"""TFSOM against the other libraries: the same map from the same start, time and errors.
+"""Training of the same map with other libraries: time and errors.
 
-Run it on a quiet machine: beside other work, libraries on OpenMP take many times longer.
+Run it on a machine without other load: libraries that use OpenMP are several times slower beside
+other processes.
 """
 
 import inspect
@@ -8,20 +9,21 @@ import os
 import sys
 import time
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
-from adapters import ADAPTERS, Task
+from adapters import ADAPTERS, Task, is_installed, is_tfsom
 from common import (
-    REST,
-    alternate,
-    curved_data,
-    errors,
+    PAUSE_SECONDS,
+    compute_errors,
+    format_shape,
     geometric_mean,
-    is_short,
-    own_process,
-    save,
-    seconds_of,
+    make_curved_data,
+    make_process_pool,
+    median_and_minimum,
+    parse_arguments,
+    save_results,
+    time_alternately,
+    time_call,
 )
 from sklearn.decomposition import PCA
 
@@ -33,27 +35,27 @@ SHAPES = [
 ]
 N_EPOCHS = 10
 N_ROUNDS = 15
-# A library that needs more seconds than this for a fit (by a fit of N_PILOT rows) is timed once,
-SLOW = 6.0
-# on as many rows as it can train on in this time.
-BUDGET = 30.0
+# A library that needs more than SLOW_SECONDS for a fit, estimated from N_PILOT samples, is timed
+# once, on as many samples as it can process in BUDGET_SECONDS.
+SLOW_SECONDS = 6.0
+BUDGET_SECONDS = 30.0
 N_PILOT = 2000
-OURS = "TFSOM, coarse to fine"
+COARSE_TO_FINE = "TFSOM, coarse to fine"
 
 
-def principal_plane(X, grid_shape):
-    """Lay the grid on the plane of the two main components, one deviation to each side.
+def make_principal_plane(X, grid_shape):
+    """Return a codebook on the plane of the two main components, one deviation to each side.
 
-    The longer side lies along the first, as in TFSOM.
+    The longer side of the grid follows the first component, as in TFSOM.
     """
     n_rows, n_columns = grid_shape
     pca = PCA(2, svd_solver="covariance_eigh").fit(X)
-    down, across = np.meshgrid(
+    rows, columns = np.meshgrid(
         np.linspace(-1, 1, n_rows), np.linspace(-1, 1, n_columns), indexing="ij"
     )
-    sides = (across, down) if n_columns > n_rows else (down, across)
-    places = np.stack([side.ravel() for side in sides], axis=1)
-    plane = pca.mean_ + places * np.sqrt(pca.explained_variance_) @ pca.components_
+    axes = (columns, rows) if n_columns > n_rows else (rows, columns)
+    coordinates = np.stack([axis.ravel() for axis in axes], axis=1)
+    plane = pca.mean_ + coordinates * np.sqrt(pca.explained_variance_) @ pca.components_
     return plane.astype(X.dtype)
 
 
@@ -64,55 +66,56 @@ class Trainer:
         sys.stdout = open(os.devnull, "w")  # some libraries print
         self._adapter, self._shape, self._grid_shape = ADAPTERS[library], shape, grid_shape
 
-    def load(self, data_set):
-        """Make the task for one of many data sets."""
-        X = curved_data(*self._shape, seed=data_set)
+    def load(self, seed):
+        """Generate the data set of a seed and its task."""
+        X = make_curved_data(*self._shape, seed=seed)
         radii = np.geomspace(max(self._grid_shape) / 4, 1, N_EPOCHS)
-        self._task = Task(X, self._grid_shape, principal_plane(X, self._grid_shape), radii)
+        codebook = make_principal_plane(X, self._grid_shape)
+        self._task = Task(X, self._grid_shape, initial_codebook=codebook, radii=radii)
 
     def fit(self, n_samples):
-        """Train on the first rows; return seconds."""
+        """Train on the first samples; return seconds."""
         task = replace(self._task, X=self._task.X[:n_samples])
 
         def train():
             self._codebook = self._adapter(task)
 
-        return seconds_of(train)
+        return time_call(train)
 
-    def errors(self):
-        """Measure the last map on all rows."""
-        return errors(self._task.X, self._codebook, self._task.grid_shape)
+    def compute_errors(self):
+        """Return the errors of the last map on all samples."""
+        return compute_errors(self._task.X, self._codebook, self._task.grid_shape)
 
 
 class RemoteTrainer:
-    """A `Trainer` in a process of its own: no library meets the threads of another.
+    """A `Trainer` in its own process, so that the threads of libraries do not interfere.
 
     Attributes
     ----------
-    errors : list of tuple
-        What `common.errors` says of each map of a whole data set: of the first one, the second ...
+    errors : list of Errors
+        Errors of the maps that were trained on whole data sets, by seed.
     """
 
     def __init__(self, *arguments):
-        self._pool = own_process()
+        self._pool = make_process_pool()
         self._pool.submit(_start, *arguments).result()
         self._call("load", 0)
         self.errors = []
 
     def fit(self, n_samples):
-        """Train on the first rows, after a rest; return seconds."""
-        time.sleep(REST)
+        """Train on the first samples, after a pause; return seconds."""
+        time.sleep(PAUSE_SECONDS)
         return self._call("fit", n_samples)
 
-    def measure(self):
-        """Measure the last map on all rows of its data set, and go on to the next one."""
-        self.errors.append(self._call("errors"))
+    def record_errors(self):
+        """Record the errors of the last map, and load the next data set."""
+        self.errors.append(self._call("compute_errors"))
         self._call("load", len(self.errors))
 
-    def fit_and_measure(self):
-        """Train on all rows, and measure; return the seconds of the training."""
+    def fit_and_record_errors(self):
+        """Train on all samples and record the errors; return the seconds of the training."""
         seconds = self.fit(None)
-        self.measure()
+        self.record_errors()
         return seconds
 
     def _call(self, method, *arguments):
@@ -128,30 +131,17 @@ def _call(method, *arguments):
     return getattr(_trainer, method)(*arguments)
 
 
-def is_installed(library):
-    """Tell whether a library is there."""
-    try:
-        return bool(version(distribution(library)))
-    except PackageNotFoundError:
-        return False
-
-
-def distribution(library):
-    """Name the distribution that a library comes in."""
-    return "sklearn-tfsom" if library.startswith("TFSOM") else library
-
-
 def compare(shape, grid_shape, libraries, n_rounds):
-    """Train the same map with each library: those that are fast in alternating rounds.
+    """Train the same map with each library, fast libraries in alternating rounds.
 
-    Each round has a data set of its own.
+    Each round has its own data set.
 
     Returns
     -------
     rows : list of dict
         Times, and errors on the first data set.
-    apart : list of dict
-        How errors differ over all data sets.
+    differences : list of dict
+        Differences between the errors of libraries over all data sets.
     skipped : list of str
         A line for each library that fails.
     """
@@ -159,136 +149,165 @@ def compare(shape, grid_shape, libraries, n_rounds):
     for library in libraries:
         try:
             trainer = RemoteTrainer(library, shape, grid_shape)
-            trainer.fit(N_PILOT)  # imports, compiles
+            trainer.fit(N_PILOT)  # imports and compiles
             estimate = trainer.fit(N_PILOT) * shape[0] / N_PILOT
-            n_samples = int(shape[0] * min(1, BUDGET / estimate))
-            once = trainer.fit(n_samples) * shape[0] / n_samples
-        except Exception as error:  # whatever a library does must not stop the others
+            n_samples = int(shape[0] * min(1, BUDGET_SECONDS / estimate))
+            scaled_seconds = trainer.fit(n_samples) * shape[0] / n_samples
+        except Exception as error:  # an error in one library must not stop the benchmark
             skipped.append(f"{library} is skipped: {type(error).__name__}: {error}.")
             continue
         trainers[library], n_trained[library] = trainer, n_samples
-        if estimate > SLOW:
-            seconds[library] = np.array([once])
-            trainer.measure()
+        if estimate > SLOW_SECONDS:
+            seconds[library] = np.array([scaled_seconds])
+            trainer.record_errors()
     fast = {
-        library: trainer.fit_and_measure
+        library: trainer.fit_and_record_errors
         for library, trainer in trainers.items()
         if library not in seconds
     }
-    seconds = alternate(fast, n_rounds) | seconds
-    case = f"{shape[0]} x {shape[1]}, {grid_shape[0]} x {grid_shape[1]}"
-    apart = list(differences({library: trainers[library].errors for library in fast}, case))
+    seconds = time_alternately(fast, n_rounds) | seconds
+    case = f"{format_shape(shape)}, {format_shape(grid_shape)}"
+    differences = compare_errors({library: trainers[library].errors for library in fast}, case)
     rows = []
     for library, times in sorted(seconds.items(), key=lambda item: np.median(item[1])):
-        quantization_error, _, topographic_error = trainers[library].errors[0]
+        median, minimum = median_and_minimum(times)
+        errors = trainers[library].errors[0]
         rows.append(
             {
-                "n x d, map": case,
+                "samples x features, map": case,
                 "library": library,
-                "fit (s)": float(np.median(times)),
-                "minimum": float(times.min()),
-                "times TFSOM": float(np.median(times) / np.median(seconds["TFSOM"])),
-                "quantization error": quantization_error,
-                "topographic error": topographic_error,
-                "rows trained on": n_trained[library],
+                "fit (s)": median,
+                "fit, minimum (s)": minimum,
+                "fit / fit of TFSOM": float(median / np.median(seconds["TFSOM"])),
+                "quantization error": errors.quantization_error,
+                "topographic error": errors.topographic_error,
+                "training samples": n_trained[library],
             }
         )
-    return rows, apart, skipped
+    return rows, list(differences), skipped
 
 
-def differences(all_errors, case):
-    """Compare the errors of our coarse-to-fine maps with those of others, set by set."""
-    for other in all_errors:
-        if OURS not in all_errors or other == OURS:
-            continue
-        pairs = np.array([all_errors[OURS], all_errors[other]])[:, :, [0, 2]]
-        apart = pairs[0] - pairs[1]
-        apart[:, 0] *= 100 / pairs[1, :, 0]
-        quantization, topographic = apart.mean(axis=0)
-        deviations = apart.std(axis=0, ddof=1) / np.sqrt(len(apart))
+def compare_errors(errors, case):
+    """Yield a row that compares coarse-to-fine maps with those of each other library.
+
+    Parameters
+    ----------
+    errors : dict of str to list of Errors
+        Errors of each library on the same data sets.
+    case : str
+        Shape of the data and of the map.
+    """
+    if COARSE_TO_FINE not in errors:
+        return
+    values = {
+        library: np.array([(e.quantization_error, e.topographic_error) for e in of_library])
+        for library, of_library in errors.items()
+    }
+    own = values.pop(COARSE_TO_FINE)
+    for library, others in values.items():
+        differences = own - others
+        differences[:, 0] *= 100 / others[:, 0]
+        quantization, topographic = differences.mean(axis=0)
+        standard_errors = differences.std(axis=0, ddof=1) / np.sqrt(len(differences))
         yield {
-            "n x d, map": case,
-            "library": other,
-            "data sets": len(apart),
+            "samples x features, map": case,
+            "library": library,
+            "data sets": len(differences),
             "quantization error (%)": f"{quantization:+.3f}",
-            "its standard error": f"{deviations[0]:.3f}",
+            "standard error (%)": f"{standard_errors[0]:.3f}",
             "topographic error": f"{topographic:+.4f}",
-            "standard error": f"{deviations[1]:.4f}",
+            "standard error": f"{standard_errors[1]:.4f}",
         }
 
 
-def summary(rows):
-    """Compare each of ours with the fastest other library of each shape."""
-    for ours in (library for library in ADAPTERS if library.startswith("TFSOM")):
+def summarize(rows):
+    """Yield a sentence that compares each TFSOM with the fastest other library of each task."""
+    cases = dict.fromkeys(row["samples x features, map"] for row in rows)
+    for own in filter(is_tfsom, ADAPTERS):
         factors = []
-        for case in dict.fromkeys(row["n x d, map"] for row in rows):
-            seconds = {row["library"]: row["fit (s)"] for row in rows if row["n x d, map"] == case}
-            others = [name for name in seconds if not name.startswith("TFSOM")]
-            if others and ours in seconds:
+        for case in cases:
+            seconds = {
+                row["library"]: row["fit (s)"]
+                for row in rows
+                if row["samples x features, map"] == case
+            }
+            others = [library for library in seconds if not is_tfsom(library)]
+            if others and own in seconds:
                 fastest = min(others, key=seconds.get)
-                factors.append((seconds[fastest] / seconds[ours], fastest))
+                factors.append((seconds[fastest] / seconds[own], fastest))
         if factors:
             yield (
-                f"{ours} against the fastest other library: "
+                f"{own} compared with the fastest other library of each task: "
                 + ", ".join(f"{factor:.1f} times as fast as {name}" for factor, name in factors)
                 + f"; geometric mean {geometric_mean([factor for factor, _ in factors]):.1f}."
             )
 
 
 def draw(rows):
-    """Draw the times of all libraries as bars, in times TFSOM's."""
+    """Return a figure of the times of all libraries, relative to TFSOM, as bars."""
     from matplotlib.figure import Figure
 
-    cases = list(dict.fromkeys(row["n x d, map"] for row in rows))
+    cases = list(dict.fromkeys(row["samples x features, map"] for row in rows))
     figure = Figure(figsize=(4 * len(cases), 3.6), layout="constrained")
     for axes, case in zip(figure.subplots(1, len(cases), squeeze=False)[0], cases, strict=True):
-        bars = [row for row in rows if row["n x d, map"] == case][::-1]
-        colors = ["C1" if row["library"].startswith("TFSOM") else "C0" for row in bars]
-        drawn = axes.barh(
-            [row["library"] for row in bars], [row["times TFSOM"] for row in bars], color=colors
+        case_rows = [row for row in rows if row["samples x features, map"] == case][::-1]
+        bars = axes.barh(
+            [row["library"] for row in case_rows],
+            [row["fit / fit of TFSOM"] for row in case_rows],
+            color=["C1" if is_tfsom(row["library"]) else "C0" for row in case_rows],
         )
-        axes.bar_label(drawn, fmt="{:.3g}", padding=2)
-        axes.set(xscale="log", title=case, xlabel="time of a fit, in times TFSOM's")
+        axes.bar_label(bars, fmt="{:.3g}", padding=2)
+        axes.set(xscale="log", title=case, xlabel="time of a fit / time of TFSOM")
         axes.margins(x=0.2)
     return figure
 
 
+def make_notes(rows, skipped, n_rounds):
+    """Return the notes of the page."""
+    return [
+        *summarize(rows),
+        *dict.fromkeys(skipped),
+        f"Task: a planar rectangular map with a Gaussian neighborhood, {N_EPOCHS} epochs, a "
+        "standard deviation that decreases exponentially from a quarter of the longer side to "
+        "1, and an initial codebook on the plane of the principal components; float32 samples "
+        "on a curved manifold. All libraries run on the CPU. Errors are computed in the same way "
+        "for all libraries, on all samples, with 8 neighbors. Each round has its own data set; "
+        "the errors beside the times are those of the first one.",
+        f"Times: medians and minima of {n_rounds} alternating rounds after a discarded one, "
+        f"without imports and compilation. Each library runs in its own process, "
+        f"{PAUSE_SECONDS:g} s after the one before, because idle threads spin for a while. "
+        f"Libraries that need more than {SLOW_SECONDS:.0f} s for a fit are timed once, after a "
+        f"warm-up, on as many samples as they can process in {BUDGET_SECONDS:.0f} s; their times "
+        "are scaled to all samples.",
+        *(
+            f"{library}: {' '.join(inspect.getdoc(ADAPTERS[library]).split())}"
+            for library in ADAPTERS
+            if library in {row["library"] for row in rows}
+        ),
+    ]
+
+
 def main():
-    """Run all shapes, or the first one."""
-    short = is_short(__doc__)
+    """Run all shapes; with --short the first one."""
+    short = parse_arguments(__doc__).short
     n_rounds = 3 if short else N_ROUNDS
     libraries = [library for library in ADAPTERS if is_installed(library)]
     skipped = [f"{name} is skipped: not installed." for name in ADAPTERS if name not in libraries]
-    rows, apart = [], []
+    rows, differences = [], []
     for shape, grid_shape in SHAPES[:1] if short else SHAPES:
-        of_case = compare(shape, grid_shape, libraries, n_rounds)
-        for all_cases, more in zip((rows, apart, skipped), of_case, strict=True):
-            all_cases += more
-    save(
+        results = compare(shape, grid_shape, libraries, n_rounds)
+        for collected, new in zip((rows, differences, skipped), results, strict=True):
+            collected += new
+    tables = {"": rows}
+    if differences:
+        tables[f"Errors of {COARSE_TO_FINE}, minus those of the other library"] = differences
+    save_results(
         "libraries",
-        "Libraries: the same map from the same start",
-        {"": rows} | ({f"Errors of {OURS} less each library's": apart} if apart else {}),
-        [
-            *summary(rows),
-            *dict.fromkeys(skipped),
-            f"A planar rectangular map, Gaussian neighborhood, {N_EPOCHS} epochs, its standard "
-            "deviation falling exponentially from a quarter of the longer side to 1, from the "
-            "plane of the principal components; float32 data on a curved sheet. All on the CPU. "
-            "Errors are measured alike, on all rows; 8 neighbors. Each round has a data set of "
-            "its own, another sheet; the errors beside the times are those of the first one.",
-            f"Medians and minima of {n_rounds} alternating rounds, one more dropped, imports and "
-            "compilation aside, each library in its own process and, since threads wait for more "
-            f"work, spinning, {REST:g} s after the one before. Those that need more than "
-            f"{SLOW:.0f} s ran once, after a warm-up, on as many rows as they can train on in "
-            f"{BUDGET:.0f} s; their times are scaled to all rows.",
-            *(
-                f"{library}: {' '.join(inspect.getdoc(ADAPTERS[library]).split())}"
-                for library in ADAPTERS
-                if library in {row["library"] for row in rows}
-            ),
-        ],
-        picture=draw(rows),
-        packages=[name for name in libraries if not name.startswith("TFSOM")],
+        "Libraries: training of the same map",
+        tables,
+        make_notes(rows, skipped, n_rounds),
+        figure=draw(rows),
+        packages=[name for name in libraries if not is_tfsom(name)],
     )
 
 

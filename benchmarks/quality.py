@@ -1,25 +1,28 @@
-"""Quality of the maps: TFSOM against SOM Toolbox, k-means and other libraries, at defaults."""
+"""Map quality compared with SOM Toolbox, k-means and other libraries, at default parameters."""
 
+import functools
 import inspect
 import json
 import os
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
-from common import errors, geometric_mean, in_own_process, is_short, save, warm_seconds_of
-from libraries import is_installed
-from sklearn.cluster import KMeans
-from sklearn.datasets import (
-    load_breast_cancer,
-    load_diabetes,
-    load_digits,
-    load_iris,
-    load_sample_image,
-    load_wine,
+from adapters import is_installed, is_tfsom
+from common import (
+    LOADERS,
+    compute_errors,
+    describe_data,
+    format_shape,
+    geometric_mean,
+    load_standardized,
+    parse_arguments,
+    run_in_new_process,
+    save_results,
+    time_warm_call,
 )
-from sklearn.preprocessing import StandardScaler
+from sklearn.cluster import KMeans
+from sklearn.datasets import load_sample_image
 
 from sklearn_tfsom import TFSOM
 from sklearn_tfsom.metrics import (
@@ -31,30 +34,25 @@ from sklearn_tfsom.metrics import (
     trustworthiness,
 )
 
-REFERENCE = Path(__file__).resolve().parents[2] / "shared" / "reference"
-SETS = {
-    "iris": load_iris,
-    "wine": load_wine,
-    "breast cancer": load_breast_cancer,
-    "digits": load_digits,
-    "diabetes": load_diabetes,
-}
-LARGEST_OF_PAIRS = 1500
-# Passes over the data, for the libraries that have no default: as many as TFSOM's.
+# Samples that the measures on pairs of samples are computed on, at most.
+MAX_PAIR_SAMPLES = 1500
+# Passes over the data for libraries without a default number: the default of TFSOM.
 N_PASSES = 20
 
 
 def load(name, pixel_step=1):
-    """Load a set that every installation has: standardized, but for digits and pixels."""
-    if name == "pixels":
-        pixels = load_sample_image("china.jpg").reshape(-1, 3) / 255
-        return pixels[::pixel_step]
-    X = SETS[name](return_X_y=True)[0]
-    return X if name == "digits" else StandardScaler().fit_transform(X)
+    """Return the samples of a set, standardized except digits and pixels."""
+    return load_pixels(pixel_step) if name == "pixels" else load_standardized(name)[0]
 
 
-def seconds_and(call):
-    """Time a call, and return what it gives."""
+def load_pixels(step):
+    """Return every `step`-th pixel of a sample image, red, green and blue in [0, 1]."""
+    pixels = load_sample_image("china.jpg").reshape(-1, 3) / 255
+    return pixels[::step]
+
+
+def time_and_call(call):
+    """Return the seconds that a call takes, and its result."""
     start = time.perf_counter()
     result = call()
     return time.perf_counter() - start, result
@@ -63,75 +61,76 @@ def seconds_and(call):
 # SOM Toolbox
 
 
-def toolbox_data(case):
-    """Load the data of a Toolbox case, prepared as its name says."""
+def load_toolbox_data(case, reference):
+    """Return the samples of a Toolbox case, preprocessed as its name says."""
     if case == "img_china_sub":
-        return load("pixels", 40)
-    stem, preparation = case.replace("_nan", "").rsplit("_", 1)
+        return load_pixels(40)
+    stem, preprocessing = case.replace("_nan", "").rsplit("_", 1)
     name, is_log = stem.removesuffix("_log"), stem.endswith("_log")
     if name.startswith("sk_"):
-        X = SETS[name.removeprefix("sk_").replace("_", " ")](return_X_y=True)[0]
+        X = LOADERS[name.removeprefix("sk_").replace("_", " ")](return_X_y=True)[0]
     else:
-        (path,) = (REFERENCE / "data").glob(f"{name}*.npz")
+        (path,) = (reference / "data").glob(f"{name}*.npz")
         X = np.load(path)["X"].astype(np.float64)
     X = np.log1p(X) if is_log else X
-    if preparation == "raw":
+    if preprocessing == "raw":
         return X
     deviations = np.nanstd(X, axis=0, ddof=1)
     return (X - np.nanmean(X, axis=0)) / np.where(deviations == 0, 1, deviations)
 
 
-def mirrored(X):
-    """Mirror data so that a map starts on them with its columns the other way round.
+def mirror(X):
+    """Mirror samples so that the initial map on them has its columns in reverse order.
 
-    The sign of a principal direction is arbitrary: TFSOM takes that which makes its largest
-    component positive. Mirrored along the second direction, the data have the same directions, and
-    so the same start, which is now the mirrored one. All errors are those of the data themselves.
+    The sign of a principal direction is arbitrary: TFSOM makes its largest component positive.
+    Mirrored along the second direction, the samples have the same directions, and so the initial
+    map of the mirrored samples is the mirrored initial map. All errors stay the same.
 
-    Where values are missing, only the sign of one feature can be turned: of that with the largest
-    component of the second direction, which must not lead the first one, too.
+    With missing values, only the sign of a single feature can be changed: of the one with the
+    largest component of the second direction, which must not have that of the first, too.
     """
     is_missing = np.isnan(X)
     centered = np.where(is_missing, 0, X - np.nanmean(X, axis=0))
     first, second = np.linalg.svd(centered, full_matrices=False)[2][:2]
     if not is_missing.any():
         return X - 2 * np.outer(centered @ second, second)
-    leading = np.abs(second).argmax()
-    if leading == np.abs(first).argmax():
-        raise ValueError("One feature leads both principal directions: no sign turns just one.")
-    return X * np.where(np.arange(X.shape[1]) == leading, -1, 1)
+    feature = np.abs(second).argmax()
+    if feature == np.abs(first).argmax():
+        raise ValueError("Both principal directions have their largest component in one feature.")
+    return X * np.where(np.arange(X.shape[1]) == feature, -1, 1)
 
 
-def toolbox_of_mirrored_start(case, X):
-    """Train as the Toolbox did, from its own start with the columns the other way round.
+def train_mirrored_toolbox_map(case, X, reference):
+    """Train as the Toolbox, from its initial codebook with the columns in reverse order.
 
-    With its radii a batch map ends where it does (tests/test_reference.py). Its errors from this
-    start are stored to six digits, without the combined one.
+    With the radii of the Toolbox, batch training reproduces its map (tests/test_reference.py).
+    The errors of its mirrored map are stored with six digits, without the combined error.
 
     Returns
     -------
     errors : list of float
         Quantization, topographic and combined error.
     """
-    stored = np.load(REFERENCE / f"toolbox_{case['case']}.npz")
-    start = stored["codebook_init"].reshape(*case["grid_size"], -1)[:, ::-1]
+    stored = np.load(reference / f"toolbox_{case['case']}.npz")
+    codebook = stored["codebook_init"]
+    mirrored = codebook.reshape(*case["grid_size"], -1)[:, ::-1].reshape(codebook.shape)
     radii = stored["radii"]
     som = TFSOM(
         tuple(case["grid_size"]),
-        init=start.reshape(stored["codebook_init"].shape),
+        init=mirrored,
         radius_decay=radii,
         max_iter=len(radii),
         tol=0,
     ).fit(X)
-    found, known = errors_on(som, X), case["mirrored_start"]
+    errors, known = compute_map_errors(som, X), case["mirrored_start"]
     expected = known["quantization_error"], known["topographic_error"]
-    if not np.allclose(found[:2], expected, rtol=1e-4, atol=2e-6):
-        raise ValueError(f"{case['case']}: this is not the Toolbox's map of the mirrored start.")
-    return found
+    if not np.allclose(errors[:2], expected, rtol=1e-4, atol=2e-6):
+        raise ValueError(f"{case['case']}: the errors differ from those of the Toolbox's map.")
+    return errors
 
 
-def errors_on(som, X, n_neighbors=None):
-    """Measure quantization, topographic and combined error."""
+def compute_map_errors(som, X, n_neighbors=None):
+    """Return quantization, topographic and combined error."""
     return [
         quantization_error(som, X),
         topographic_error(som, X, n_neighbors=n_neighbors),
@@ -139,94 +138,98 @@ def errors_on(som, X, n_neighbors=None):
     ]
 
 
-def against_toolbox(case):
-    """Compare maps of one size on one set: TFSOM's from each of both starts, the Toolbox's."""
-    X = toolbox_data(case["case"])
-    names = ("quantization_error", "topographic_error", "combined_error")
-    stored = [case[name] for name in names]
-    theirs = np.mean([stored, toolbox_of_mirrored_start(case, X)], axis=0)
+def compare_with_toolbox(case, reference):
+    """Return a row that compares maps of the Toolbox's size, from both mirrored starts."""
+    X = load_toolbox_data(case["case"], reference)
+    stored = [case[name] for name in ("quantization_error", "topographic_error", "combined_error")]
+    toolbox = np.mean([stored, train_mirrored_toolbox_map(case, X, reference)], axis=0)
     som = TFSOM(tuple(case["grid_size"]))
-    ours = []
-    for data in (X, mirrored(X)):
-        seconds, _ = seconds_and(lambda data=data: som.fit(data))  # the first one traces
-        ours.append(errors_on(som, data))
-    own, both = np.array(ours[0]), np.mean(ours, axis=0)
+    errors = []
+    for samples in (X, mirror(X)):
+        # The first fit compiles; the time of the second one is reported.
+        seconds, _ = time_and_call(lambda samples=samples: som.fit(samples))
+        errors.append(compute_map_errors(som, samples))
+    own, both = np.array(errors[0]), np.mean(errors, axis=0)
     return {
-        "data": f"{case['case']} ({X.shape[0]} x {X.shape[1]})",
-        "map": "{} x {}".format(*case["grid_size"]),
-        "QE, Toolbox": float(theirs[0]),
-        "QE ratio": float(own[0] / theirs[0]),
-        "QE ratio, both starts": float(both[0] / theirs[0]),
-        "TE, Toolbox": float(theirs[1]),
+        "data": describe_data(case["case"], X),
+        "map": format_shape(case["grid_size"]),
+        "QE, Toolbox": float(toolbox[0]),
+        "QE ratio": float(own[0] / toolbox[0]),
+        "QE ratio, both starts": float(both[0] / toolbox[0]),
+        "TE, Toolbox": float(toolbox[1]),
         "TE": float(own[1]),
-        "TE difference": float(own[1] - theirs[1]),
-        "TE difference, both starts": float(both[1] - theirs[1]),
-        "combined ratio": float(own[2] / theirs[2]),
-        "combined ratio, both starts": float(both[2] / theirs[2]),
-        "seconds": seconds,
+        "TE difference": float(own[1] - toolbox[1]),
+        "TE difference, both starts": float(both[1] - toolbox[1]),
+        "combined error ratio": float(own[2] / toolbox[2]),
+        "combined error ratio, both starts": float(both[2] / toolbox[2]),
+        "fit (s)": seconds,
     }
 
 
-def summary(rows):
-    """Summarize the comparison with the Toolbox, for both ways to count TFSOM's starts."""
-    for start, label in (("", "its own"), (", both starts", "mean of both")):
-        ratios = np.array([row["QE ratio" + start] for row in rows])
-        differences = np.array([row["TE difference" + start] for row in rows])
+def summarize_toolbox(rows):
+    """Yield a row of means for TFSOM's own start and one for the mean of both starts."""
+    n_sets = len(rows)
+    for suffix, label in (("", "own"), (", both starts", "mean of both")):
+        ratios = np.array([row["QE ratio" + suffix] for row in rows])
+        differences = np.array([row["TE difference" + suffix] for row in rows])
         yield {
             "start of TFSOM": label,
             "QE ratio, geometric mean": geometric_mean(ratios),
-            "largest": float(ratios.max()),
+            "QE ratio, largest": float(ratios.max()),
             "TE difference, mean": float(differences.mean()),
-            "largest difference": float(differences.max()),
-            "combined ratio, geometric mean": geometric_mean(
-                [row["combined ratio" + start] for row in rows]
+            "TE difference, largest": float(differences.max()),
+            "combined error ratio, geometric mean": geometric_mean(
+                [row["combined error ratio" + suffix] for row in rows]
             ),
-            "as good in QE": f"{np.sum(ratios <= 1)} of {len(rows)}",
-            "as good in TE": f"{np.sum(differences <= 0)} of {len(rows)}",
-            "as good in both": f"{np.sum((ratios <= 1) & (differences <= 0))} of {len(rows)}",
+            "QE not higher": f"{np.sum(ratios <= 1)} of {n_sets}",
+            "TE not higher": f"{np.sum(differences <= 0)} of {n_sets}",
+            "neither higher": f"{np.sum((ratios <= 1) & (differences <= 0))} of {n_sets}",
         }
 
 
 # k-means
 
 
-def against_k_means(name, pixel_step):
-    """Compare a map of automatic size with k-means of as many centers, and measure it."""
+def compare_with_kmeans(name, pixel_step):
+    """Return a row that compares a map of automatic size with k-means of as many centers."""
     X = load(name, pixel_step)
     som = TFSOM()
-    seconds = warm_seconds_of(lambda: som.fit(X))
-    k_means = KMeans(len(som.codebook_), n_init=1, random_state=0)
-    k_means_seconds = warm_seconds_of(lambda: k_means.fit(X))
-    error, inertia = errors(X, k_means.cluster_centers_)[:2]
-    drawn = np.random.default_rng(0).permutation(len(X))[:LARGEST_OF_PAIRS]
+    seconds = time_warm_call(lambda: som.fit(X))
+    kmeans = KMeans(len(som.codebook_), n_init=1, random_state=0)
+    kmeans_seconds = time_warm_call(lambda: kmeans.fit(X))
+    errors = compute_errors(X, kmeans.cluster_centers_)
+    kmeans_error = errors.quantization_error
+    drawn = np.random.default_rng(0).permutation(len(X))[:MAX_PAIR_SAMPLES]
     return {
-        "data": f"{name} ({X.shape[0]} x {X.shape[1]})",
-        "map": "{} x {}".format(*som.grid_shape_),
+        "data": describe_data(name, X),
+        "map": format_shape(som.grid_shape_),
         "QE": quantization_error(som, X),
-        "QE, k-means": error,
-        "QE ratio": quantization_error(som, X) / error,
+        "QE, k-means": kmeans_error,
+        "QE ratio": quantization_error(som, X) / kmeans_error,
         "TE": topographic_error(som, X),
         "combined error": combined_error(som, X),
         "explained variance": explained_variance(som, X),
-        "the same, k-means": float(1 - inertia / np.square(X - X.mean(axis=0)).sum()),
+        "explained variance, k-means": float(
+            1 - errors.inertia / np.square(X - X.mean(axis=0)).sum()
+        ),
         "trustworthiness": trustworthiness(som, X[drawn]),
         "neighborhood preservation": neighborhood_preservation(som, X[drawn]),
-        "seconds": seconds,
-        "seconds, k-means": k_means_seconds,
+        "fit (s)": seconds,
+        "fit of k-means (s)": kmeans_seconds,
     }
 
 
-# Other libraries: functions of data, grid and seed, at the defaults of each. Their docstrings are
-# printed beside the results.
+# Other libraries: functions of samples, grid and seed, at the defaults of each library. Their
+# docstrings are printed with the results.
 
 
 def tfsom(X, grid_shape, seed):
-    """Hexagonal lattice: 6 neighbors count."""
+    """Hexagonal lattice, 6 neighbors."""
     return TFSOM(grid_shape).fit(X).codebook_
 
 
 def tfsom_rectangular(X, grid_shape, seed):
-    """Rectangular, as all others: 8 neighbors count."""
+    """Rectangular lattice like all other libraries, 8 neighbors."""
     return TFSOM(grid_shape, lattice="rectangular").fit(X).codebook_
 
 
@@ -247,7 +250,7 @@ def xpysom(X, grid_shape, seed):
 
 
 def somoclu(X, grid_shape, seed):
-    """All at its defaults."""
+    """All parameters at their defaults."""
     from somoclu import Somoclu
 
     som = Somoclu(grid_shape[1], grid_shape[0])
@@ -256,7 +259,7 @@ def somoclu(X, grid_shape, seed):
 
 
 def minisom(X, grid_shape, seed):
-    """Online training, `train`; the number of iterations has no default."""
+    """Online training (`train`); the number of iterations has no default."""
     from minisom import MiniSom
 
     som = MiniSom(*grid_shape, X.shape[1], random_seed=seed)
@@ -275,7 +278,7 @@ def torchsom(X, grid_shape, seed):
 
 
 def susi(X, grid_shape, seed):
-    """All at its defaults: 1000 drawn samples, whatever the size of the data."""
+    """All parameters at their defaults: 1000 drawn samples for data of any size."""
     from susi import SOMClustering
 
     return SOMClustering(*grid_shape, random_state=seed).fit(X).unsuper_som_
@@ -302,70 +305,62 @@ DEFAULTS = {
 LIBRARY_SETS = ("iris", "wine", "digits")
 
 
-def errors_of(library, n_seeds):
-    """Train a library's maps on all sets.
+def measure_library(library, n_seeds):
+    """Train the maps of a library on all sets.
 
     Returns
     -------
     means : dict of str to tuple
-        Quantization, topographic and combined error, seconds: means over the seeds.
+        Quantization, topographic and combined error and seconds: means over the seeds.
     """
     sys.stdout = open(os.devnull, "w")  # some libraries print
+    train = DEFAULTS[library]
+    is_hexagonal = library == "TFSOM"
+    make_map = functools.partial(TFSOM, max_iter=1, radius_decay=[1.0])
     means = {}
-    DEFAULTS[library](load("iris").astype(np.float32), (4, 4), 0)  # imports, compiles
+    train(load("iris").astype(np.float32), (4, 4), 0)  # imports and compiles
     for name in LIBRARY_SETS:
         X = load(name).astype(np.float32)
-        grid_shape = TFSOM(max_iter=1, radius_decay=[1.0]).fit(X).grid_shape_
+        grid_shape = make_map().fit(X).grid_shape_
+        # A map of the library's lattice that gets its codebook, for the measures.
+        lattice = "hexagonal" if is_hexagonal else "rectangular"
+        som = make_map(grid_shape, lattice=lattice).fit(X)
         rounds = []
         for seed in range(n_seeds):
-            np.random.seed(seed)  # some libraries have no seed of their own
-            seconds, codebook = seconds_and(
-                lambda X=X, grid_shape=grid_shape, seed=seed: DEFAULTS[library](
-                    X, grid_shape, seed
-                )
-            )
-            som = carrier(library, X, grid_shape)
+            np.random.seed(seed)  # some libraries use the global random state
+            seconds, codebook = time_and_call(functools.partial(train, X, grid_shape, seed))
             som.codebook_ = np.asarray(codebook, dtype=X.dtype).reshape(som.codebook_.shape)
-            rounds.append((*errors_on(som, X, None if library == "TFSOM" else 8), seconds))
+            errors = compute_map_errors(som, X, n_neighbors=None if is_hexagonal else 8)
+            rounds.append((*errors, seconds))
         means[name] = tuple(float(value) for value in np.mean(rounds, axis=0))
     return means
 
 
-def carrier(library, X, grid_shape):
-    """Make a map of the library's lattice, for the measures, which then gets its codebook."""
-    lattice = "hexagonal" if library == "TFSOM" else "rectangular"
-    return TFSOM(grid_shape, lattice=lattice, max_iter=1, radius_decay=[1.0]).fit(X)
-
-
-def against_libraries(n_seeds):
-    """Compare with the libraries that are installed.
+def compare_libraries(n_seeds):
+    """Compare the installed libraries.
 
     Returns
     -------
     rows : list of dict
-        Empty if no other library is there.
+        Empty if no other library is installed.
     skipped : list of str
         A line for each library that fails.
     """
     installed = [library for library in DEFAULTS if is_installed(library)]
-    if all(library.startswith("TFSOM") for library in installed):
-        return [], ["Other libraries are left out: none is installed (`make bench-libraries`)."]
-    measured, skipped = (
-        {},
-        [
-            f"{library} is skipped: not installed."
-            for library in DEFAULTS
-            if library not in installed
-        ],
-    )
+    if all(map(is_tfsom, installed)):
+        return [], ["Other libraries are omitted: none is installed (`make bench-libraries`)."]
+    skipped = [
+        f"{library} is skipped: not installed." for library in DEFAULTS if library not in installed
+    ]
+    means = {}
     for library in installed:
         try:
-            measured[library] = in_own_process(errors_of, library, n_seeds)
-        except Exception as error:  # whatever a library does must not stop the others
+            means[library] = run_in_new_process(measure_library, library, n_seeds)
+        except Exception as error:  # an error in one library must not stop the benchmark
             skipped.append(f"{library} is skipped: {type(error).__name__}: {error}.")
     rows = []
     for name in LIBRARY_SETS:
-        pairs = {library: means[name][:2] for library, means in measured.items()}
+        pairs = {library: of_sets[name][:2] for library, of_sets in means.items()}
         for library, pair in sorted(pairs.items(), key=lambda item: item[1]):
             better = [other for other in pairs if dominates(pairs[other], pair)]
             rows.append(
@@ -375,99 +370,111 @@ def against_libraries(n_seeds):
                     "QE": pair[0],
                     "TE": pair[1],
                     "dominated by": ", ".join(better),
-                    "combined error": measured[library][name][2],
-                    "seconds": measured[library][name][3],
+                    "combined error": means[library][name][2],
+                    "fit (s)": means[library][name][3],
                 }
             )
     return rows, skipped
 
 
-def dominates(one, other):
-    """Tell whether a pair of errors is nowhere above the other one, and somewhere below it."""
-    return all(np.less_equal(one, other)) and any(np.less(one, other))
+def dominates(errors, others):
+    """Return True if no error is higher than in `others` and at least one is lower."""
+    return all(np.less_equal(errors, others)) and any(np.less(errors, others))
 
 
 def draw(rows):
-    """Draw both errors of all libraries, a plane for each set."""
+    """Return a figure with both errors of all libraries, one panel for each set."""
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
     libraries = [name for name in DEFAULTS if name in {row["library"] for row in rows}]
-    looks = {
+    styles = {
         name: {"color": f"C{k}", "marker": "*os^vDPXp"[k]} for k, name in enumerate(libraries)
     }
     figure = Figure(figsize=(4 * len(LIBRARY_SETS) + 2, 3.6), layout="constrained")
     for axes, name in zip(figure.subplots(1, len(LIBRARY_SETS)), LIBRARY_SETS, strict=True):
         for row in (row for row in rows if row["data"] == name):
-            filling = "none" if row["dominated by"] else "full"
-            look = looks[row["library"]]
-            axes.plot(row["QE"], row["TE"], **look, fillstyle=filling, linestyle="", ms=9)
+            fillstyle = "none" if row["dominated by"] else "full"
+            style = styles[row["library"]]
+            axes.plot(row["QE"], row["TE"], **style, fillstyle=fillstyle, linestyle="", ms=9)
         axes.set(title=name, xlabel="quantization error", ylabel="topographic error")
-    handles = [Line2D([], [], **look, linestyle="", ms=9, label=n) for n, look in looks.items()]
+    handles = [Line2D([], [], **style, linestyle="", ms=9, label=n) for n, style in styles.items()]
     figure.legend(handles=handles, loc="outside right upper")
     return figure
 
 
+TOOLBOX_NOTES = [
+    "SOM Toolbox 2.1: stored results of som_make at its defaults (hexagonal sheet, linear "
+    "initialization, batch training), mean over both mirrored starts, because the sign of an "
+    "eigenvector is arbitrary. TFSOM: default parameters and the Toolbox's size, from its own "
+    "start and averaged over both. Ratios below 1 and differences below 0 favor TFSOM. The "
+    "errors of the Toolbox's mirrored start are stored with six digits, without the combined "
+    "error: its training is repeated with TFSOM, which reproduces the stored errors.",
+    "Data: `var` is standardized, `log` is log(1 + x) before standardization, `nan` has missing "
+    "values; `sk_` sets are from scikit-learn.",
+]
+
+
+def make_kmeans_notes(pixel_step):
+    """Return the notes on the measures and on k-means."""
+    return [
+        "QE: quantization error, the mean distance to the best-matching unit. TE: topographic "
+        "error, the share of samples whose two best-matching units are not neighbors, with 6 "
+        "neighbors on hexagonal lattices and 8 on rectangular ones. More neighbors lower TE and "
+        "the combined error (Kaski and Lagus, 1996).",
+        f"k-means: one initialization. Standardized, except digits and pixels (1 in {pixel_step} "
+        "of a photograph, in [0, 1]). Trustworthiness and neighborhood preservation: 5 "
+        f"neighbors, on at most {MAX_PAIR_SAMPLES:,} randomly drawn samples. All errors are on "
+        "the training samples. Times: one fit, after a warm-up.",
+    ]
+
+
+def make_library_notes(rows, n_seeds):
+    """Return the notes on the other libraries."""
+    libraries = {row["library"] for row in rows}
+    return [
+        "Other libraries: the same grid as TFSOM; means over "
+        f"{n_seeds} seed{'s' * (n_seeds > 1)} where training is random; {N_PASSES} passes over "
+        "the data where a library has no default number. A map is dominated if another one has "
+        "no higher error and at least one lower error; the figure shows dominated maps as hollow "
+        "markers.",
+        *(
+            f"{library}: {' '.join(inspect.getdoc(DEFAULTS[library]).split())}"
+            for library in DEFAULTS
+            if library in libraries
+        ),
+    ]
+
+
 def main():
-    """Run all sets; in the short set a few pixels only, and one seed for other libraries."""
-    short = is_short(__doc__)
-    n_seeds, pixel_step = (1, 40) if short else (5, 10)
-    tables, notes, picture = {}, [], None
-    if REFERENCE.is_dir():
-        cases = json.loads((REFERENCE / "toolbox_defaults.json").read_text())
-        rows = [against_toolbox(case) for case in cases]
-        tables["SOM Toolbox: summary"] = list(summary(rows))
-        tables["SOM Toolbox: maps of its size"] = rows
-        notes = [
-            "SOM Toolbox 2.1: stored results of som_make at its defaults (hexagonal sheet, linear "
-            "initialization, batch), mean of both mirrored starts, since the sign of an "
-            "eigenvector is arbitrary. TFSOM: defaults and the Toolbox's size; from the start "
-            "that it takes itself, and the mean of both. Ratios below 1 and differences below "
-            "0 are in its favor. The errors of the Toolbox's mirrored start are stored to six "
-            "digits, without the combined one: its training is repeated, and ends at those.",
-            "Data: `var` is standardized, `log` is log(1 + x) before, `nan` has missing values; "
-            "`sk_` are scikit-learn's.",
-        ]
+    """Run all sets; with --short few pixels, and one seed for other libraries."""
+    arguments = parse_arguments(__doc__, has_reference=True)
+    n_seeds, pixel_step = (1, 40) if arguments.short else (5, 10)
+    tables, figure = {}, None
+    if arguments.reference is None:
+        notes = ["SOM Toolbox is omitted: its stored results need --reference."]
     else:
-        notes = ["SOM Toolbox is left out: its stored results are not there."]
-    tables["k-means of as many centers"] = [
-        against_k_means(name, pixel_step) for name in (*SETS, "pixels")
+        cases = json.loads((arguments.reference / "toolbox_defaults.json").read_text())
+        rows = [compare_with_toolbox(case, arguments.reference) for case in cases]
+        tables["SOM Toolbox: summary"] = list(summarize_toolbox(rows))
+        tables["SOM Toolbox: maps of the same size"] = rows
+        notes = TOOLBOX_NOTES.copy()
+    tables["k-means with as many centers as units"] = [
+        compare_with_kmeans(name, pixel_step) for name in (*LOADERS, "pixels")
     ]
-    notes += [
-        "QE: quantization error, mean distance to the best-matching unit. TE: topographic error, "
-        "share of samples whose two best-matching units are not neighbors (6 on hexagonal "
-        "lattices, else 8, with which it is the lower). Combined error: Kaski and Lagus, 1996; "
-        "its paths are the shorter, too.",
-        f"k-means: one start. Standardized, but for digits and pixels (each {pixel_step}th of a "
-        "photograph's, in [0, 1]). Trustworthiness and neighborhood preservation: 5 neighbors, on "
-        f"at most {LARGEST_OF_PAIRS:,} rows drawn from the data. All errors are on the training "
-        "data. Seconds: one fit, after another one.",
-    ]
-    rows, skipped = against_libraries(n_seeds)
-    notes += skipped
+    rows, skipped = compare_libraries(n_seeds)
+    notes += [*make_kmeans_notes(pixel_step), *skipped]
     if rows:
         tables["Other libraries at their defaults"] = rows
-        picture = draw(rows)
-        notes += [
-            "Other libraries: the grid that TFSOM takes; means over "
-            f"{n_seeds} seed{'s' * (n_seeds > 1)} where something is random; {N_PASSES} passes "
-            "over the data where their number has no default. A map dominates another if it is "
-            "nowhere worse in both errors, and better in one; the picture shows dominated ones "
-            "hollow.",
-            *(
-                f"{library}: {' '.join(inspect.getdoc(DEFAULTS[library]).split())}"
-                for library in DEFAULTS
-                if library in {row["library"] for row in rows}
-            ),
-        ]
-    others = {row["library"] for row in rows if not row["library"].startswith("TFSOM")}
-    save(
+        notes += make_library_notes(rows, n_seeds)
+        figure = draw(rows)
+    save_results(
         "quality",
-        "Quality: SOM Toolbox, k-means and other libraries, at defaults",
+        "Quality: SOM Toolbox, k-means and other libraries at their defaults",
         tables,
         notes,
-        picture=picture,
-        packages=sorted(others),
+        figure=figure,
+        packages=sorted({row["library"] for row in rows if not is_tfsom(row["library"])}),
     )
 
 

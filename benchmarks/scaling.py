@@ -1,15 +1,23 @@
-"""How time and memory grow with samples, features and units."""
+"""Time and memory as functions of the number of samples, features and units."""
 
 import warnings
 
 import numpy as np
-from common import errors, in_own_process, is_short, peak_mebibytes, per_iteration, reduced, save
-from sklearn.cluster import KMeans
+from common import (
+    compute_errors,
+    fit_kmeans,
+    fit_map,
+    get_codebook,
+    measure_peak_memory,
+    median_and_minimum,
+    parse_arguments,
+    run_in_new_process,
+    save_results,
+    time_short_and_long_fit,
+)
 from sklearn.exceptions import ConvergenceWarning
 
-from sklearn_tfsom import TFSOM
-
-# Two are held while the third varies.
+# Two sizes have these values while the third one varies.
 BASE = {"n_samples": 20_000, "n_features": 32, "n_units": 400}
 POINTS = {
     "n_samples": [1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000],
@@ -17,125 +25,122 @@ POINTS = {
     "n_units": [25, 100, 400, 1_600, 6_400, 14_400, 40_000],
 }
 N_ROUNDS = 3
-# Beyond as many, k-means takes too long here.
-MOST_CENTERS = 6_400
-# The slopes are those of the last points, where what is constant counts little.
-N_SLOPE = 3
+# k-means is skipped for more centers, because it takes too long.
+MAX_CENTERS = 6_400
+# Slopes are fitted to the last points, where constant costs are small.
+N_SLOPE_POINTS = 3
+MODELS = {"TFSOM": "epoch", "KMeans": "k-means iteration"}
+MEASURES = ("time (ms)", "minimum (ms)", "memory (MiB)", "quantization error")
 
 
 def measure(model, n_samples, n_features, n_units, n_rounds):
-    """Measure one point, in a process of its own.
+    """Measure one point, in its own process.
 
     Returns
     -------
     seconds : ndarray of shape (n_rounds, 2)
-        Pairs from `per_iteration`.
+        Pairs from `time_short_and_long_fit`.
     mebibytes : float
-        The most that a fit holds beyond what was there before, the library being warm.
+        Peak memory of a fit in addition to that before it, after a small fit.
     quantization_error : float
-        After four of them.
+        After four iterations.
     """
-    warnings.simplefilter("ignore", ConvergenceWarning)  # iterations are cut short on purpose
+    warnings.simplefilter("ignore", ConvergenceWarning)  # few iterations on purpose
     X = np.random.default_rng(0).random((n_samples, n_features), dtype=np.float32)
     side = round(n_units**0.5)
     start = np.random.default_rng(1).random((n_units, n_features), dtype=np.float32)
 
     def train(n_iterations, X=X, side=side, start=start):
         if model == "TFSOM":
-            radii = np.ones(n_iterations)
-            som = TFSOM(side, init=start, radius_decay=radii, max_iter=n_iterations, tol=0)
-            return som.fit(X)
-        return KMeans(len(start), init=start, n_init=1, max_iter=n_iterations, tol=0).fit(X)
+            return fit_map(X, side, start, n_iterations)
+        return fit_kmeans(X, start, n_iterations)
 
     train(1, X[:100], 2, start[:4])
-    mebibytes = peak_mebibytes(lambda: train(1))
-    # A short fit is repeated, or else what is measured is chance.
+    mebibytes = measure_peak_memory(lambda: train(1))
+    # Short fits are repeated: a single one is dominated by noise.
     n_calls = 1 + int(min(20, 1e9 / (n_samples * n_features * n_units)))
-    seconds = np.array([per_iteration(train, 1, 5, n_calls) for _ in range(n_rounds)])
-    last = train(4)
-    codebook = last.codebook_ if model == "TFSOM" else last.cluster_centers_
-    return seconds, mebibytes, errors(X, codebook)[0]
+    seconds = np.array([time_short_and_long_fit(train, 1, 5, n_calls) for _ in range(n_rounds)])
+    codebook = get_codebook(train(4))
+    return seconds, mebibytes, compute_errors(X, codebook).quantization_error
 
 
-def grow(axis, points, n_rounds):
-    """Measure both along one axis."""
+def measure_axis(axis, points, n_rounds):
+    """Yield a row for each point along one axis."""
     for value in points:
         sizes = {**BASE, axis: value}
         row = sizes.copy()
-        for model, name in (("TFSOM", "epoch"), ("KMeans", "k-means iteration")):
-            columns = ("ms", "minimum ms", "MiB", "quantization error")
-            if model == "KMeans" and sizes["n_units"] > MOST_CENTERS:
-                values = ("",) * len(columns)
+        for model, name in MODELS.items():
+            if model == "KMeans" and sizes["n_units"] > MAX_CENTERS:
+                values = ("",) * len(MEASURES)
             else:
-                seconds, *rest = in_own_process(measure, model, *sizes.values(), n_rounds)
-                values = (*(1e3 * reduced(seconds, f) for f in (np.median, np.min)), *rest)
-            row |= {f"{name}, {key}": value for key, value in zip(columns, values, strict=True)}
+                seconds, mebibytes, error = run_in_new_process(
+                    measure, model, *sizes.values(), n_rounds
+                )
+                values = (*median_and_minimum(seconds, 1e3), mebibytes, error)
+            row |= {f"{name}, {key}": value for key, value in zip(MEASURES, values, strict=True)}
         yield row
 
 
-def measured(rows, axis, column):
-    """Pick what can be drawn: places along the axis, and values."""
+def select_points(rows, axis, column):
+    """Return positions along the axis and positive values of a column, of shape (2, n_points)."""
     points = [(row[axis], row[column]) for row in rows if row[column] != ""]
     return np.array([point for point in points if point[1] > 0]).T
 
 
-def slope(rows, axis, column):
-    """Fit the slope of the last points, both axes logarithmic."""
-    return float(np.polyfit(*np.log(measured(rows, axis, column)[:, -N_SLOPE:]), 1)[0])
+def fit_slope(rows, axis, column):
+    """Return the slope of the last points on logarithmic axes."""
+    return float(np.polyfit(*np.log(select_points(rows, axis, column)[:, -N_SLOPE_POINTS:]), 1)[0])
 
 
 def draw(tables):
-    """Draw time above and memory below, one column for each axis."""
+    """Return a figure of time (top) and memory (bottom), one column for each axis."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 6.5), layout="constrained")
-    for column, (axis, rows) in zip(
-        figure.subplots(2, len(tables)).T, tables.items(), strict=True
-    ):
-        for axes, unit in zip(column, ("ms", "MiB"), strict=True):
-            for name in ("epoch", "k-means iteration"):
-                key = f"{name}, {unit}"
-                label = f"{name}, slope {slope(rows, axis, key):.2f}"
-                axes.loglog(*measured(rows, axis, key), "o-", label=label)
-            held = ", ".join(f"{value:,} {key[2:]}" for key, value in BASE.items() if key != axis)
-            axes.set(xlabel=f"{axis} ({held})", ylabel=unit)
+    panels = figure.subplots(2, len(tables)).T
+    for column, (axis, rows) in zip(panels, tables.items(), strict=True):
+        fixed = ", ".join(f"{value:,} {key[2:]}" for key, value in BASE.items() if key != axis)
+        for axes, measure_name in zip(column, ("time (ms)", "memory (MiB)"), strict=True):
+            for name in MODELS.values():
+                key = f"{name}, {measure_name}"
+                label = f"{name}, slope {fit_slope(rows, axis, key):.2f}"
+                axes.loglog(*select_points(rows, axis, key), "o-", label=label)
+            axes.set(xlabel=f"{axis} ({fixed})", ylabel=measure_name)
             axes.legend()
     return figure
 
 
 def main():
-    """Run along all axes."""
-    short = is_short(__doc__)
+    """Run all axes; with --short every second point."""
+    short = parse_arguments(__doc__).short
     n_rounds = 2 if short else N_ROUNDS
     tables = {
-        axis: list(grow(axis, points[::2] if short else points, n_rounds))
+        axis: list(measure_axis(axis, points[::2] if short else points, n_rounds))
         for axis, points in POINTS.items()
     }
     slopes = (
         f"{axis}: "
         + ", ".join(
-            f"{name} {slope(rows, axis, f'{name}, ms'):.2f}"
-            for name in ("epoch", "k-means iteration")
+            f"{name} {fit_slope(rows, axis, f'{name}, time (ms)'):.2f}" for name in MODELS.values()
         )
         for axis, rows in tables.items()
     )
-    save(
+    save_results(
         "scaling",
-        "Scaling: time and memory against samples, features and units",
+        "Scaling: time and memory by samples, features and units",
         tables,
         [
-            f"Slopes of time over the last {N_SLOPE} points, both axes logarithmic: "
+            f"Slopes of time over the last {N_SLOPE_POINTS} points on logarithmic axes: "
             + "; ".join(slopes)
             + ".",
-            f"Uniform float32 data, random start, radius 1. Medians and minima of {n_rounds} "
-            "differences between fits of five epochs or iterations (k-means may need less) and of "
-            "one. Quantization errors after four.",
-            "Memory: the peak of the resident set during a fit of one epoch, reset before, minus "
-            "the resident set then: data made, library warm from a tiny fit. Compiling counts. "
-            "Each point has a process of its own.",
-            f"k-means up to {MOST_CENTERS:,} centers.",
+            f"Uniform float32 data, random initial codebook, radius 1. Medians and minima of "
+            f"{n_rounds} differences between fits of five and of one epoch or iteration (k-means "
+            "may need fewer). Quantization errors after four.",
+            "Memory: peak of the resident set during a fit of one epoch minus the resident set "
+            "before it, after a small fit; includes compilation. Each point has its own process.",
+            f"k-means: at most {MAX_CENTERS:,} centers.",
         ],
-        picture=draw(tables),
+        figure=draw(tables),
     )
 
 

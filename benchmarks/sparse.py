@@ -1,9 +1,9 @@
-"""Sparse data: an epoch of TFSOM against an iteration of k-means, memory, what it finds in text.
+"""Sparse data compared with k-means: time, memory, and clusters of texts.
 
-The text is what every installation has, without a download: the docstrings of NumPy, SciPy,
-scikit-learn and Python's standard library, in paragraphs, each labeled with its package. They are
-parsed from the installed source files; no module is imported for it. So the documents depend on
-the versions installed, which the results name.
+The texts need no download: they are the docstrings of NumPy, SciPy, scikit-learn and Python's
+standard library, by paragraph, labeled with their package. They are parsed from the installed
+source files, without importing the modules, and so depend on the installed versions, which the
+results name.
 """
 
 import ast
@@ -15,16 +15,20 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse
 from common import (
-    alternate,
+    fit_kmeans,
+    fit_map,
+    format_shape,
     geometric_mean,
-    in_own_process,
-    is_short,
-    peak_mebibytes,
-    per_iteration,
-    reduced,
-    save,
-    seconds_of,
-    warm_seconds_of,
+    get_codebook,
+    measure_peak_memory,
+    median_and_minimum,
+    parse_arguments,
+    run_in_new_process,
+    save_results,
+    time_alternately,
+    time_call,
+    time_short_and_long_fit,
+    time_warm_call,
 )
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
@@ -37,25 +41,25 @@ from sklearn_tfsom.metrics import topographic_error
 
 PACKAGES = {"numpy": "NumPy", "scipy": "SciPy", "sklearn": "scikit-learn"}
 STANDARD_LIBRARY = "standard library"
-# Others' code, and code whose docstrings say little.
-LEFT_OUT = {"site-packages", "dist-packages", "externals", "_vendor", "test", "tests"}
+# Folders of third-party code and of code with few docstrings.
+EXCLUDED_FOLDERS = {"site-packages", "dist-packages", "externals", "_vendor", "test", "tests"}
 MIN_WORDS = 8
 METRICS = ("euclidean", "cosine")
 SIDES = (10, 20)
-RANDOM_SHAPE, RANDOM_PER_ROW, RANDOM_SIDE = (50_000, 20_000), 40, 10
-RANDOM_TARGET = 800
+RANDOM_SHAPE, N_VALUES_PER_ROW, RANDOM_SIDE = (50_000, 20_000), 40, 10
+MEMORY_TARGET = 800  # MiB
 N_ROUNDS = 5
-N_ITERATIONS = 5
+N_ITERATIONS = 5  # before the errors are computed
 
 
-def paragraphs(folder):
-    """Yield the paragraphs of all docstrings in a folder, those of at least a sentence."""
+def extract_paragraphs(folder):
+    """Yield the paragraphs of at least MIN_WORDS words of all docstrings in a folder."""
     for path in sorted(folder.rglob("*.py")):
-        if LEFT_OUT.intersection(path.relative_to(folder).parts):
+        if EXCLUDED_FOLDERS.intersection(path.relative_to(folder).parts):
             continue
         try:
             tree = ast.parse(path.read_text(encoding="utf-8"))
-        except (SyntaxError, ValueError):  # of another version, or of another encoding
+        except (SyntaxError, ValueError):  # code for another version or in another encoding
             continue
         for node in ast.walk(tree):
             if isinstance(
@@ -67,15 +71,15 @@ def paragraphs(folder):
                         yield " ".join(words)
 
 
-def documents():
-    """Collect the text.
+def load_documents():
+    """Load the unique paragraphs that occur in a single package.
 
     Returns
     -------
     texts : list of str
-        Each once, and only those that a single package has.
+        Paragraphs.
     labels : ndarray of str, shape (n_texts,)
-        Where each comes from.
+        Package of each paragraph.
     """
     folders = {
         label: Path(importlib.util.find_spec(name).origin).parent
@@ -84,40 +88,40 @@ def documents():
     folders[STANDARD_LIBRARY] = Path(sysconfig.get_path("stdlib"))
     sources = {}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SyntaxWarning)  # of others' escape sequences
+        warnings.simplefilter("ignore", SyntaxWarning)  # invalid escape sequences
         for label, folder in folders.items():
-            for text in paragraphs(folder):
+            for text in extract_paragraphs(folder):
                 sources.setdefault(text, set()).add(label)
-    labels = {text: next(iter(which)) for text, which in sources.items() if len(which) == 1}
+    labels = {text: next(iter(found)) for text, found in sources.items() if len(found) == 1}
     return list(labels), np.array(list(labels.values()))
 
 
-def tf_idf():
-    """Make the text a float64 CSR matrix, rows of length 1; return it and the labels."""
-    texts, labels = documents()
+def load_tf_idf():
+    """Return the texts as a float64 CSR matrix with rows of length 1, and their labels."""
+    texts, labels = load_documents()
     vectorizer = TfidfVectorizer(min_df=3, stop_words="english", sublinear_tf=True)
     X = vectorizer.fit_transform(texts)
     has_words = np.diff(X.indptr) > 0
     return X[has_words], labels[has_words]
 
 
-def random_csr():
-    """Make a float32 CSR matrix with as many values in each row, anywhere."""
+def make_random_csr():
+    """Generate a float32 CSR matrix with the same number of random values in each row."""
     rng = np.random.default_rng(0)
     n_samples, n_features = RANDOM_SHAPE
-    # One value in each strip of features: so none comes twice, and they are in order.
-    width = n_features // RANDOM_PER_ROW
-    columns = rng.integers(width, size=(n_samples, RANDOM_PER_ROW), dtype=np.int32)
-    columns += width * np.arange(RANDOM_PER_ROW, dtype=np.int32)
+    # One value in each interval of features: column indices are sorted and unique.
+    width = n_features // N_VALUES_PER_ROW
+    columns = rng.integers(width, size=(n_samples, N_VALUES_PER_ROW), dtype=np.int32)
+    columns += width * np.arange(N_VALUES_PER_ROW, dtype=np.int32)
     values = rng.random(columns.size, dtype=np.float32)
-    bounds = np.arange(0, columns.size + 1, RANDOM_PER_ROW, dtype=np.int32)
+    bounds = np.arange(0, columns.size + 1, N_VALUES_PER_ROW, dtype=np.int32)
     return scipy.sparse.csr_matrix((values, columns.ravel(), bounds), shape=RANDOM_SHAPE)
 
 
-def error(X, codebook, metric):
-    """Measure the mean distance of sparse samples to the nearest code vector, whoever trained it.
+def compute_error(X, codebook, metric):
+    """Return the mean distance of sparse samples to the nearest code vector.
 
-    Under the cosine metric ``1 - cos``.
+    The distance is ``1 - cos`` under the cosine metric.
     """
     total = 0.0
     codebook = np.asarray(codebook, dtype=np.float64)
@@ -136,198 +140,207 @@ def error(X, codebook, metric):
     return float(total / X.shape[0])
 
 
-def described(data, X):
-    """Say what data these are."""
+def compute_density(X):
+    """Return the share of nonzero values, in percent."""
+    return 100 * X.nnz / np.prod(X.shape, dtype=float)
+
+
+def describe(data, X, n_units):
+    """Return the columns that describe the data and the map."""
     return {
         "data": data,
-        "n x d": f"{X.shape[0]} x {X.shape[1]}",
-        "density (%)": 100 * X.nnz / np.prod(X.shape, dtype=float),
+        "samples x features": format_shape(X.shape),
+        "density (%)": compute_density(X),
         "dtype": str(X.dtype),
+        "units": n_units,
     }
 
 
-def compare(data, X, side, n_rounds, many):
-    """Compare maps and k-means from the same start, in alternating rounds; yield rows.
+def compare(data, X, side, n_rounds, n_many):
+    """Yield a row for each metric that compares map and k-means from the same start.
 
-    The time of an iteration is the difference between `many` and 1 of them.
+    The time of an iteration is the difference between a fit of `n_many` and one of 1 of them.
     """
     n_units = side**2
     start = X[np.random.default_rng(0).choice(X.shape[0], n_units, replace=False)].toarray()
-
-    def train_map(metric, n_epochs):
-        radii = np.ones(n_epochs)
-        som = TFSOM(side, metric=metric, init=start, radius_decay=radii, max_iter=n_epochs, tol=0)
-        return som.fit(X)
-
-    def train_kmeans(n_iterations):
-        return KMeans(n_units, init=start, n_init=1, max_iter=n_iterations, tol=0).fit(X)
-
-    trainers = {
-        **{metric: lambda n, metric=metric: train_map(metric, n) for metric in METRICS},
-        "k-means": train_kmeans,
+    fits = {
+        **{
+            metric: lambda n, metric=metric: fit_map(X, side, start, n, metric=metric)
+            for metric in METRICS
+        },
+        "k-means": lambda n: fit_kmeans(X, start, n),
     }
-    models = {name: train(N_ITERATIONS) for name, train in trainers.items()}
+    models = {name: fit(N_ITERATIONS) for name, fit in fits.items()}
     tasks = {}
-    for name, train in trainers.items():
+    for name, fit in fits.items():
         model = models[name]
-        tasks[name, "fit"] = lambda train=train: per_iteration(train, 1, many)
-        tasks[name, "predict"] = lambda model=model: warm_seconds_of(lambda: model.predict(X))
-        tasks[name, "transform"] = lambda model=model: warm_seconds_of(lambda: model.transform(X))
-    seconds = alternate(tasks, n_rounds)
-    median = {task: reduced(values, np.median) for task, values in seconds.items()}
-    minimum = {task: reduced(values, np.min) for task, values in seconds.items()}
+        tasks[name, "fit"] = lambda fit=fit: time_short_and_long_fit(fit, 1, n_many)
+        tasks[name, "predict"] = lambda model=model: time_warm_call(lambda: model.predict(X))
+        tasks[name, "transform"] = lambda model=model: time_warm_call(lambda: model.transform(X))
+    times = {
+        task: median_and_minimum(seconds, 1e3)
+        for task, seconds in time_alternately(tasks, n_rounds).items()
+    }
+    kmeans_median, kmeans_minimum = times["k-means", "fit"]
     for metric in METRICS:
+        median, minimum = times[metric, "fit"]
         yield {
-            **described(data, X),
-            "units": n_units,
+            **describe(data, X, n_units),
             "metric": metric,
-            "epoch (ms)": 1e3 * median[metric, "fit"],
-            "minimum": 1e3 * minimum[metric, "fit"],
-            "k-means iteration (ms)": 1e3 * median["k-means", "fit"],
-            "k-means minimum": 1e3 * minimum["k-means", "fit"],
-            "ratio": median[metric, "fit"] / median["k-means", "fit"],
-            "ratio of minima": minimum[metric, "fit"] / minimum["k-means", "fit"],
+            "epoch (ms)": median,
+            "epoch, minimum (ms)": minimum,
+            "k-means iteration (ms)": kmeans_median,
+            "k-means iteration, minimum (ms)": kmeans_minimum,
+            "epoch / iteration": median / kmeans_median,
+            "epoch / iteration, minima": minimum / kmeans_minimum,
             **{
-                f"{task} ratio": median[metric, task] / median["k-means", task]
+                f"{task} / k-means": times[metric, task][0] / times["k-means", task][0]
                 for task in ("predict", "transform")
             },
-            "error, map": error(X, models[metric].codebook_, metric),
-            "error, k-means": error(X, models["k-means"].cluster_centers_, metric),
+            "error, map": compute_error(X, get_codebook(models[metric]), metric),
+            "error, k-means": compute_error(X, get_codebook(models["k-means"]), metric),
         }
 
 
-def memory_of_fit(model, X):
-    """Measure the peak of a fit beyond the data, in MiB; the library is warm."""
+def measure_fit_memory(model, X):
+    """Return the peak memory of a fit in addition to the data, in MiB, after a small fit."""
     warnings.simplefilter("ignore", ConvergenceWarning)
     model.fit(X[:1000])
-    return peak_mebibytes(lambda: model.fit(X))
+    return measure_peak_memory(lambda: model.fit(X))
 
 
-def memory(data, X, side):
-    """Measure memory, each fit in a process of its own; yield rows."""
+def measure_memory(data, X, side):
+    """Yield a row of memory for each model, each in its own process."""
     mebibytes = (X.data.nbytes + X.indices.nbytes + X.indptr.nbytes) / 2**20
     models = {f"TFSOM, {metric}": TFSOM(side, metric=metric, max_iter=3) for metric in METRICS}
     models["KMeans"] = KMeans(side**2, init="random", n_init=1, max_iter=3, random_state=0)
     for name, model in models.items():
         yield {
-            **described(data, X),
-            "units": side**2,
+            **describe(data, X, side**2),
             "model": name,
             "data (MiB)": mebibytes,
             "codebook (MiB)": side**2 * X.shape[1] * X.dtype.itemsize / 2**20,
-            "peak beyond the data (MiB)": in_own_process(memory_of_fit, model, X),
+            "memory of the fit (MiB)": run_in_new_process(measure_fit_memory, model, X),
         }
 
 
-def whole_fits(X, labels, side, n_rounds):
-    """Fit all at their defaults, as many centers as the map has units; yield rows."""
+def compare_default_fits(X, labels, side, n_rounds):
+    """Yield a row for each model at its defaults, k-means with as many centers as units."""
     models = {f"TFSOM, {metric}": TFSOM(side, metric=metric) for metric in METRICS}
     models["KMeans"] = KMeans(side**2, random_state=0)
-    seconds = alternate(
+    seconds = time_alternately(
         {
-            name: lambda model=model: seconds_of(lambda: model.fit(X))
+            name: lambda model=model: time_call(lambda: model.fit(X))
             for name, model in models.items()
         },
         n_rounds,
     )
     for name, model in models.items():
-        is_map = name != "KMeans"
-        codebook = model.codebook_ if is_map else model.cluster_centers_
+        codebook = get_codebook(model)
+        median, minimum = median_and_minimum(seconds[name])
+        is_map, is_cosine = name != "KMeans", "cosine" in name
         yield {
             "model": name,
             "units": side**2,
-            "fit (s)": float(np.median(seconds[name])),
-            "minimum": float(seconds[name].min()),
+            "fit (s)": median,
+            "fit, minimum (s)": minimum,
             "iterations": model.n_iter_,
             "NMI of unit and package": float(normalized_mutual_info_score(labels, model.labels_)),
-            "largest unit (%)": 100 * float(np.bincount(model.labels_).max() / len(labels)),
-            # Code vectors under the cosine metric are directions; their length says nothing.
-            "quantization error": "" if "cosine" in name else error(X, codebook, "euclidean"),
-            "cosine distance": error(X, codebook, "cosine"),
+            "samples of the largest unit (%)": 100
+            * float(np.bincount(model.labels_).max() / len(labels)),
+            # Under the cosine metric the length of a code vector is arbitrary.
+            "quantization error": "" if is_cosine else compute_error(X, codebook, "euclidean"),
+            "cosine distance": compute_error(X, codebook, "cosine"),
             "topographic error": topographic_error(model, X) if is_map else "",
         }
 
 
-def main():
-    """Run text in both precisions, then random data."""
-    warnings.simplefilter("ignore", ConvergenceWarning)  # iterations are cut short on purpose
-    short = is_short(__doc__)
-    n_rounds, many = (1, 4) if short else (N_ROUNDS, 11)
-    X, labels = tf_idf()
-    if short:
-        X, labels = X[::2], labels[::2]
-    X32, random = X.astype(np.float32), random_csr()
-    text_rows = [
-        row
-        for side in SIDES
-        for values in ((X32,) if short and side == SIDES[0] else (X32, X))
-        for row in compare("text", values, side, n_rounds, many)
-    ]
-    random_rows = list(compare("random", random, RANDOM_SIDE, n_rounds, many))
-    memory_rows = [
-        row
-        for data, values, side in (
-            *(("text", X32, side) for side in (SIDES[1:] if short else SIDES)),
-            ("random", random, RANDOM_SIDE),
+def make_notes(X, labels, text_rows, memory_rows, n_rounds, n_many):
+    """Return the notes of the page."""
+    packages = {label: int(np.sum(labels == label)) for label in np.unique(labels)}
+    ratios = {
+        "epoch": "epoch / iteration",
+        "epoch (minima)": "epoch / iteration, minima",
+        "predict": "predict / k-means",
+        "transform": "transform / k-means",
+    }
+
+    def geometric_means(metric):
+        rows = [row for row in text_rows if row["metric"] == metric]
+        return ", ".join(
+            f"{name} {geometric_mean([row[key] for row in rows]):.2f}"
+            for name, key in ratios.items()
         )
-        for row in memory(data, values, side)
-    ]
-    fits = [
-        row
-        for side in (SIDES[:1] if short else SIDES)
-        for row in whole_fits(X32, labels, side, 1 if short else 3)
-    ]
-    most = max(
-        row["peak beyond the data (MiB)"]
+
+    means = "; ".join(f"{metric}: {geometric_means(metric)}" for metric in METRICS)
+    max_memory = max(
+        row["memory of the fit (MiB)"]
         for row in memory_rows
         if row["data"] == "random" and row["model"] != "KMeans"
     )
-    columns = ("ratio", "ratio of minima", "predict ratio", "transform ratio")
-    means = {
-        metric: {
-            column: geometric_mean([row[column] for row in text_rows if row["metric"] == metric])
-            for column in columns
-        }
-        for metric in METRICS
-    }
-    packages = {label: int(np.sum(labels == label)) for label in np.unique(labels)}
-    save(
+    return [
+        f"Text: paragraphs of the docstrings of {', '.join(PACKAGES.values())} and the "
+        "standard library, parsed from the installed source files, without tests: "
+        f"{X.shape[0]:,} documents of at least {MIN_WORDS} words ("
+        + ", ".join(f"{label} {number:,}" for label, number in packages.items())
+        + f"), a vocabulary of {X.shape[1]:,} words, density {compute_density(X):.3f} %. Rows "
+        "have length 1. The label is the package.",
+        f"Times relative to k-means, geometric means over the text: {means}.",
+        f"Medians of {n_rounds} alternating rounds after a discarded one. An epoch is search, "
+        "sums and smoothing (Gaussian, radius 1, hexagonal); its time is the difference between "
+        f"fits of {n_many} epochs and of one. k-means: Lloyd, same start (randomly drawn "
+        "samples), same CSR matrix; it is Euclidean also beside the cosine metric. Errors: mean "
+        f"distance to the nearest center after {N_ITERATIONS} epochs or iterations, in the "
+        "metric of the row.",
+        "Memory: peak of the resident set during a fit of three epochs from the principal plane "
+        "(k-means: from randomly drawn samples) minus the resident set before it, in a new "
+        "process, after a fit of 1,000 samples. Random data: at most "
+        f"{max_memory:.0f} MiB with TFSOM, target {MEMORY_TARGET}: "
+        + ("met." if max_memory <= MEMORY_TARGET else "missed."),
+        "Fits at the defaults: float32. NMI: normalized mutual information of the units and the "
+        "packages of the documents. Cosine distance: mean of 1 - cos to the unit with the "
+        "largest cosine.",
+    ]
+
+
+def main():
+    """Run the text in both precisions and the random data; with --short half of the text."""
+    warnings.simplefilter("ignore", ConvergenceWarning)  # few iterations on purpose
+    short = parse_arguments(__doc__).short
+    n_rounds, n_many = (1, 4) if short else (N_ROUNDS, 11)
+    X, labels = load_tf_idf()
+    if short:
+        X, labels = X[::2], labels[::2]
+    X32, random = X.astype(np.float32), make_random_csr()
+    text_rows = [
+        row
+        for side in SIDES
+        for samples in ((X32,) if short and side == SIDES[0] else (X32, X))
+        for row in compare("text", samples, side, n_rounds, n_many)
+    ]
+    random_rows = list(compare("random", random, RANDOM_SIDE, n_rounds, n_many))
+    memory_rows = [
+        row
+        for data, samples, side in (
+            *(("text", X32, side) for side in (SIDES[1:] if short else SIDES)),
+            ("random", random, RANDOM_SIDE),
+        )
+        for row in measure_memory(data, samples, side)
+    ]
+    fit_rows = [
+        row
+        for side in (SIDES[:1] if short else SIDES)
+        for row in compare_default_fits(X32, labels, side, 1 if short else 3)
+    ]
+    save_results(
         "sparse",
-        "Sparse data: an epoch against an iteration of k-means, on TF-IDF of docstrings",
+        "Sparse data: epochs and iterations of k-means on TF-IDF of docstrings",
         {
-            "An epoch, predict, transform": text_rows + random_rows,
-            "Memory": memory_rows,
-            "Whole fits of the text at the defaults": fits,
+            "Epoch, predict and transform": text_rows + random_rows,
+            "Memory in addition to the data": memory_rows,
+            "Fits of the text at the defaults": fit_rows,
         },
-        [
-            f"Text: paragraphs of the docstrings of {', '.join(PACKAGES.values())} and the "
-            "standard library, parsed from the installed source files, without tests: "
-            f"{X.shape[0]:,} documents of at least {MIN_WORDS} words ("
-            + ", ".join(f"{label} {number:,}" for label, number in packages.items())
-            + f"), a vocabulary of {X.shape[1]:,} words, density "
-            f"{100 * X.nnz / np.prod(X.shape, dtype=float):.3f} %. Rows have length 1. The label "
-            "is the package.",
-            "Geometric means over the text, in times k-means': "
-            + "; ".join(
-                f"{metric}: epoch {mean['ratio']:.2f} (minima: {mean['ratio of minima']:.2f}), "
-                f"predict {mean['predict ratio']:.2f}, transform {mean['transform ratio']:.2f}"
-                for metric, mean in means.items()
-            )
-            + ".",
-            f"Medians of {n_rounds} alternating rounds, one more dropped. An epoch is a search, "
-            "sums and smoothing (Gaussian, radius 1, hexagonal); its time is the difference "
-            f"between fits of {many} epochs and of one. k-means: Lloyd, same start (rows drawn "
-            "from the data), same CSR; it is Euclidean beside both metrics. Errors: mean "
-            f"distances to the nearest center after {N_ITERATIONS} epochs or iterations, in the "
-            "row's metric.",
-            "Memory: in a process of its own, the peak of the resident set during a fit of three "
-            "epochs from the principal plane (k-means: from drawn rows), reset before, minus the "
-            "resident set then: data made, library warm from a fit of 1,000 rows. Random data: "
-            f"{most:.0f} MiB at most with TFSOM, target {RANDOM_TARGET}: "
-            + ("met." if most <= RANDOM_TARGET else "missed."),
-            "Whole fits: float32. NMI: normalized mutual information of the documents' units and "
-            "packages; cosine distance: mean of 1 - cos to the unit of the greatest cosine.",
-        ],
+        make_notes(X, labels, text_rows, memory_rows, n_rounds, n_many),
         packages=("scipy",),
     )
 

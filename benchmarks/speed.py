@@ -1,21 +1,27 @@
-"""An epoch of TFSOM against an iteration of k-means, and all that follows a fit."""
+"""Epochs, predict and transform compared with k-means: time and errors."""
 
+import functools
 import warnings
 
 import numpy as np
 from common import (
-    REST,
-    alternate,
-    curved_data,
-    errors,
+    PAUSE_SECONDS,
+    compute_errors,
+    describe_data,
+    fit_kmeans,
+    fit_map,
+    format_shape,
     geometric_mean,
+    get_codebook,
     import_tensorflow,
-    is_short,
-    per_iteration,
-    reduced,
-    save,
-    seconds_of,
-    warm_seconds_of,
+    make_curved_data,
+    median_and_minimum,
+    parse_arguments,
+    save_results,
+    time_alternately,
+    time_call,
+    time_short_and_long_fit,
+    time_warm_call,
 )
 from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.datasets import load_digits
@@ -34,42 +40,46 @@ SHAPES = [
 ]
 N_ROUNDS = 5
 PRODUCT_SIDE = 4096
+N_ITERATIONS = 10  # before the errors are computed
+RATIOS = {
+    "epoch": "epoch / iteration",
+    "epoch (minima)": "epoch / iteration, minima",
+    "default epoch": "default epoch / iteration",
+    "predict": "predict / k-means",
+    "transform": "transform / k-means",
+}
 
 
-def large_product():
-    """Make a float32 product of two square matrices: what the machine can do at most."""
+def make_large_product():
+    """Return a function that computes a large float32 matrix product in TensorFlow."""
     tf = import_tensorflow()
     a, b = (tf.random.uniform((PRODUCT_SIDE, PRODUCT_SIDE)) for _ in range(2))
     return lambda: tf.matmul(a, b).numpy()
 
 
-def compare(shape, grid_size, dtype, n_rounds, many):
+def compare(shape, grid_size, dtype, n_rounds, n_many):
     """Compare map and k-means on uniform data from the same start, in alternating rounds.
 
-    The time of an iteration is the difference between `many` and 2 of them.
+    The time of an iteration is the difference between a fit of `n_many` and one of 2 of them.
 
     Returns
     -------
-    row : dict
-        Of the table of times.
-    quality : dict
-        Of the table of errors.
+    times : dict
+        Row of the table of times.
+    errors : dict
+        Row of the table of errors.
     """
     X = np.random.default_rng(0).random(shape).astype(dtype)
     n_units = grid_size[0] * grid_size[1]
     start = X[:n_units].copy()
 
-    def train_map(n_epochs):
-        radii = np.ones(n_epochs)
-        return TFSOM(grid_size, init=start, radius_decay=radii, max_iter=n_epochs, tol=0).fit(X)
+    def fit_fixed_radius(n_epochs):
+        return fit_map(X, grid_size, start, n_epochs)
 
-    def train_by_default(n_epochs):
+    def fit_defaults(n_epochs):
         return TFSOM(grid_size, max_iter=n_epochs, tol=0).fit(X)
 
-    def train_kmeans(n_iterations):
-        return KMeans(n_units, init=start, n_init=1, max_iter=n_iterations, tol=0).fit(X)
-
-    def train_batches(n_passes):
+    def fit_batches(n_passes):
         return MiniBatchKMeans(
             n_units,
             init=start,
@@ -79,88 +89,91 @@ def compare(shape, grid_size, dtype, n_rounds, many):
             random_state=0,
         ).fit(X)
 
-    som, kmeans, batches = train_map(10), train_kmeans(10), train_batches(10)
-    product = large_product()
-    seconds = alternate(
-        {
-            "epoch": lambda: per_iteration(train_map, 2, many),
-            "default epoch": lambda: per_iteration(train_by_default, 20, 40),
-            "iteration": lambda: per_iteration(train_kmeans, 2, many),
-            "pass": lambda: per_iteration(train_batches, 1, 3),
-            "som predict": lambda: warm_seconds_of(lambda: som.predict(X), 3, REST),
-            "kmeans predict": lambda: warm_seconds_of(lambda: kmeans.predict(X), 3, REST),
-            "som transform": lambda: warm_seconds_of(lambda: som.transform(X), 3, REST),
-            "kmeans transform": lambda: warm_seconds_of(lambda: kmeans.transform(X), 3, REST),
-            "product": lambda: warm_seconds_of(product),
+    fit_centers = functools.partial(fit_kmeans, X, start)
+    fits = {"map": fit_fixed_radius, "k-means": fit_centers, "mini-batch k-means": fit_batches}
+    models = {name: fit(N_ITERATIONS) for name, fit in fits.items()}
+    product = make_large_product()
+    tasks = {
+        "epoch": lambda: time_short_and_long_fit(fit_fixed_radius, 2, n_many),
+        "default epoch": lambda: time_short_and_long_fit(fit_defaults, 20, 40),
+        "iteration": lambda: time_short_and_long_fit(fit_centers, 2, n_many),
+        "pass": lambda: time_short_and_long_fit(fit_batches, 1, 3),
+        "product": lambda: time_warm_call(product),
+    }
+    for name in ("map", "k-means"):
+        for method in ("predict", "transform"):
+            call = functools.partial(getattr(models[name], method), X)
+            tasks[name, method] = functools.partial(time_warm_call, call, 3, PAUSE_SECONDS)
+    times = {
+        task: median_and_minimum(seconds, 1e3)
+        for task, seconds in time_alternately(tasks, n_rounds).items()
+    }
+    epoch, iteration = times["epoch"], times["iteration"]
+    rate = 2e-6 * shape[0] * shape[1] * n_units / epoch[1]
+    peak_rate = 2e-6 * PRODUCT_SIDE**3 / times["product"][1]
+    case = {"samples x features": format_shape(shape), "units": n_units, "dtype": dtype}
+    time_row = {
+        **case,
+        "epoch (ms)": epoch[0],
+        "epoch, minimum (ms)": epoch[1],
+        "k-means iteration (ms)": iteration[0],
+        "k-means iteration, minimum (ms)": iteration[1],
+        "epoch / iteration": epoch[0] / iteration[0],
+        "epoch / iteration, minima": epoch[1] / iteration[1],
+        "default epoch (ms)": times["default epoch"][0],
+        "default epoch / iteration": times["default epoch"][0] / iteration[0],
+        "mini-batch pass (ms)": times["pass"][0],
+        **{
+            f"{method} / k-means": times["map", method][0] / times["k-means", method][0]
+            for method in ("predict", "transform")
         },
-        n_rounds,
-    )
-    median = {name: reduced(values, np.median) for name, values in seconds.items()}
-    minimum = {name: reduced(values, np.min) for name, values in seconds.items()}
-    rate = 2e-9 * shape[0] * shape[1] * n_units / minimum["epoch"]
-    peak = 2e-9 * PRODUCT_SIDE**3 / minimum["product"]
-    case = {"n x d": f"{shape[0]} x {shape[1]}", "units": n_units, "dtype": dtype}
-    row = {
-        **case,
-        "epoch (ms)": 1e3 * median["epoch"],
-        "minimum": 1e3 * minimum["epoch"],
-        "k-means iteration (ms)": 1e3 * median["iteration"],
-        "k-means minimum": 1e3 * minimum["iteration"],
-        "ratio": median["epoch"] / median["iteration"],
-        "ratio of minima": minimum["epoch"] / minimum["iteration"],
-        "default epoch (ms)": 1e3 * median["default epoch"],
-        "default ratio": median["default epoch"] / median["iteration"],
-        "mini-batch pass (ms)": 1e3 * median["pass"],
-        "predict ratio": median["som predict"] / median["kmeans predict"],
-        "transform ratio": median["som transform"] / median["kmeans transform"],
         "GFLOP/s": rate,
-        "share of peak": rate / peak,
+        "GFLOP/s / peak": rate / peak_rate,
     }
-    measured = {
-        "map": errors(X, som.codebook_),
-        "k-means": errors(X, kmeans.cluster_centers_),
-        "mini-batch": errors(X, batches.cluster_centers_),
-    }
-    quality = {
+    errors = {name: compute_errors(X, get_codebook(model)) for name, model in models.items()}
+    error_row = {
         **case,
-        **{f"error, {name}": error for name, (error, _, _) in measured.items()},
-        **{f"inertia, {name}": inertia for name, (_, inertia, _) in measured.items()},
-        "topographic error, map": topographic_error(som, X),
+        **{f"quantization error, {name}": e.quantization_error for name, e in errors.items()},
+        **{f"inertia, {name}": e.inertia for name, e in errors.items()},
+        "topographic error, map": topographic_error(models["map"], X),
     }
-    return row, quality
+    return time_row, error_row
 
 
-def one_row(n_rounds):
-    """Predict a single sample: 64 features, 400 units."""
+def compare_single_samples(n_rounds):
+    """Yield a row of times to predict a single sample for each precision."""
     X = np.random.default_rng(0).random((10_000, 64))
     for dtype in ("float32", "float64"):
-        row = X[:1].astype(dtype)
-        som = TFSOM(20, max_iter=2).fit(X.astype(dtype))
-        kmeans = KMeans(400, n_init=1, max_iter=2, random_state=0).fit(X.astype(dtype))
-        seconds = alternate(
+        samples = X.astype(dtype)
+        models = {
+            "TFSOM": TFSOM(20, max_iter=2).fit(samples),
+            "KMeans": KMeans(400, n_init=1, max_iter=2, random_state=0).fit(samples),
+        }
+        seconds = time_alternately(
             {
-                "TFSOM": lambda som=som, row=row: warm_seconds_of(lambda: som.predict(row), 100),
-                "KMeans": lambda kmeans=kmeans, row=row: warm_seconds_of(
-                    lambda: kmeans.predict(row), 100
-                ),
+                name: functools.partial(
+                    time_warm_call, functools.partial(model.predict, samples[:1]), 100
+                )
+                for name, model in models.items()
             },
             n_rounds,
         )
+        som, kmeans = (median_and_minimum(seconds[name], 1e3) for name in models)
         yield {
             "dtype": dtype,
-            "TFSOM (ms)": 1e3 * float(np.median(seconds["TFSOM"])),
-            "minimum": 1e3 * float(seconds["TFSOM"].min()),
-            "KMeans (ms)": 1e3 * float(np.median(seconds["KMeans"])),
-            "KMeans minimum": 1e3 * float(seconds["KMeans"].min()),
-            "ratio": float(np.median(seconds["TFSOM"]) / np.median(seconds["KMeans"])),
+            "TFSOM (ms)": som[0],
+            "TFSOM, minimum (ms)": som[1],
+            "KMeans (ms)": kmeans[0],
+            "KMeans, minimum (ms)": kmeans[1],
+            "TFSOM / KMeans": som[0] / kmeans[0],
         }
 
 
-def whole_fits(n_rounds):
-    """Fit all at their defaults, as many centers as the map has units."""
-    for data, X in (
+def compare_default_fits(n_rounds):
+    """Yield a row for each model at its defaults, k-means with as many centers as units."""
+    for name, X in (
         ("digits", load_digits().data),
-        ("curved sheet", curved_data(20_000, 16)),
+        ("curved manifold", make_curved_data(20_000, 16)),
     ):
         n_units = len(TFSOM(max_iter=1).fit(X).codebook_)
         models = {
@@ -168,97 +181,88 @@ def whole_fits(n_rounds):
             "KMeans": KMeans(n_units, random_state=0),
             "MiniBatchKMeans": MiniBatchKMeans(n_units, random_state=0),
         }
-        seconds = alternate(
+        seconds = time_alternately(
             {
-                name: lambda model=model, X=X: seconds_of(lambda: model.fit(X))
-                for name, model in models.items()
+                label: lambda model=model, X=X: time_call(lambda: model.fit(X))
+                for label, model in models.items()
             },
             n_rounds,
         )
-        for name, model in models.items():
-            codebook = model.codebook_ if name == "TFSOM" else model.cluster_centers_
-            error, inertia, _ = errors(X, codebook)
+        for label, model in models.items():
+            errors = compute_errors(X, get_codebook(model))
+            median, minimum = median_and_minimum(seconds[label])
             yield {
-                "data": f"{data} ({X.shape[0]} x {X.shape[1]}, {X.dtype})",
-                "model": name,
+                "data": f"{describe_data(name, X)}, {X.dtype}",
+                "model": label,
                 "units": n_units,
-                "fit (s)": float(np.median(seconds[name])),
-                "minimum": float(seconds[name].min()),
+                "fit (s)": median,
+                "fit, minimum (s)": minimum,
                 "iterations": model.n_iter_,
-                "quantization error": error,
-                "inertia": inertia,
+                "quantization error": errors.quantization_error,
+                "inertia": errors.inertia,
             }
 
 
 def draw(rows):
-    """Draw the ratios to k-means as bars."""
+    """Return a figure of the times relative to k-means, as bars."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 4), layout="constrained")
     axes = figure.subplots()
-    places = np.arange(len(rows))
-    columns = {"ratio": "epoch / iteration", "predict ratio": "predict"}
-    columns["transform ratio"] = "transform"
-    for offset, (column, label) in enumerate(columns.items()):
-        heights = [row[column] for row in rows]
-        axes.bar(places + 0.27 * (offset - 1), heights, 0.27, label=label)
+    positions = np.arange(len(rows))
+    for offset, name in enumerate(("epoch", "predict", "transform")):
+        heights = [row[RATIOS[name]] for row in rows]
+        axes.bar(positions + 0.27 * (offset - 1), heights, 0.27, label=name)
     axes.axhline(1, color="black", linewidth=0.8)
-    axes.set_xticks(places, [f"{r['n x d']}\n{r['units']} units\n{r['dtype']}" for r in rows])
+    labels = [f"{r['samples x features']}\n{r['units']} units\n{r['dtype']}" for r in rows]
+    axes.set_xticks(positions, labels)
     axes.tick_params(axis="x", labelsize=7)
-    axes.set(ylabel="time, in times k-means'", yscale="log")
+    axes.set(ylabel="time / time of k-means", yscale="log")
     axes.legend()
     return figure
 
 
 def main():
     """Run all shapes in both precisions."""
-    warnings.simplefilter("ignore", ConvergenceWarning)  # iterations are cut short on purpose
-    n_rounds, many = (2, 12) if is_short(__doc__) else (N_ROUNDS, 22)
-    cases = [
-        compare(shape, grid_size, dtype, n_rounds, many)
+    warnings.simplefilter("ignore", ConvergenceWarning)  # few iterations on purpose
+    n_rounds, n_many = (2, 12) if parse_arguments(__doc__).short else (N_ROUNDS, 22)
+    results = [
+        compare(shape, grid_size, dtype, n_rounds, n_many)
         for shape, grid_size in SHAPES
         for dtype in ("float32", "float64")
     ]
-    rows, qualities = (list(each) for each in zip(*cases, strict=True))
-    means = {
-        column: geometric_mean([row[column] for row in rows])
-        for column in (
-            "ratio",
-            "ratio of minima",
-            "default ratio",
-            "predict ratio",
-            "transform ratio",
-        )
-    }
-    save(
+    time_rows, error_rows = (list(rows) for rows in zip(*results, strict=True))
+    means = ", ".join(
+        f"{name} {geometric_mean([row[key] for row in time_rows]):.2f}"
+        for name, key in RATIOS.items()
+    )
+    save_results(
         "speed",
-        "Speed: an epoch against an iteration of k-means",
+        "Speed: epochs and iterations of k-means",
         {
-            "An epoch, predict, transform": rows,
-            "What they reach in 10 epochs or iterations": qualities,
-            "A single row: predict": list(one_row(n_rounds)),
-            "Whole fits at the defaults": list(whole_fits(n_rounds)),
+            "Epoch, predict and transform": time_rows,
+            f"Errors after {N_ITERATIONS} epochs or iterations": error_rows,
+            "Predict a single sample": list(compare_single_samples(n_rounds)),
+            "Fits at the defaults": list(compare_default_fits(n_rounds)),
         },
         [
-            f"Geometric means: epoch {means['ratio']:.2f} (minima: {means['ratio of minima']:.2f}"
-            f"), on average over the default schedule {means['default ratio']:.2f}, predict "
-            f"{means['predict ratio']:.2f}, transform {means['transform ratio']:.2f} of k-means' "
-            "time.",
-            f"Medians of {n_rounds} alternating rounds, one more dropped. An epoch is a full-size "
-            "search, sums and smoothing (Gaussian, radius 1, hexagonal); its time is the "
-            f"difference between fits of {many} and 2 epochs. k-means: Lloyd, same start. A pass "
-            "of MiniBatchKMeans goes through as many samples once.",
-            f"predict and transform: one call, {REST:g} s after what ran before (threads that "
-            "wait for more work, spinning, would take the cores from it), then the mean of three.",
-            "A default epoch: a twentieth of the difference between fits of 40 and 20 epochs at "
-            "the defaults, coarse to fine, on subsets, with the trial of the mirrored map.",
-            "Errors are quantization errors: mean distances to the nearest center. Uniform data "
-            "has nothing to map: a neighborhood only costs there.",
-            "GFLOP/s: products of samples and code vectors, by the fastest epoch. Peak: the "
-            f"fastest float32 product of two matrices of side {PRODUCT_SIDE} in TensorFlow, in "
-            "the same rounds.",
+            f"Times relative to k-means, geometric means: {means}.",
+            f"Medians of {n_rounds} alternating rounds after a discarded one. An epoch is a "
+            "search of the whole grid, sums and smoothing (Gaussian, radius 1, hexagonal); its "
+            f"time is the difference between fits of {n_many} and of 2 epochs. k-means: Lloyd, "
+            "same start. A pass of MiniBatchKMeans processes all samples once.",
+            f"predict and transform: mean of three calls after a warm-up call, "
+            f"{PAUSE_SECONDS:g} s after the task before, because its idle threads spin for a "
+            "while.",
+            "Default epoch: a twentieth of the difference between fits of 40 and of 20 epochs at "
+            "the defaults, which use coarse grids, subsamples and a trial of the mirrored map.",
+            "Quantization error: mean distance to the nearest center. Uniform data have no "
+            "structure: the neighborhood can only increase the error.",
+            "GFLOP/s: products of samples and code vectors in the fastest epoch. Peak: the "
+            f"fastest float32 product of two {PRODUCT_SIDE} x {PRODUCT_SIDE} matrices in "
+            "TensorFlow, in the same rounds.",
         ],
-        picture=draw(rows),
+        figure=draw(time_rows),
     )
 
 

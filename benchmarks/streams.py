@@ -1,4 +1,4 @@
-"""Streams: partial_fit, mini-batches, and data larger than memory, against the batch map."""
+"""partial_fit, mini-batches and data on disk compared with batch training and k-means."""
 
 import shutil
 import sys
@@ -9,396 +9,367 @@ from pathlib import Path
 
 import numpy as np
 from common import (
-    alternate,
-    curved_data,
-    errors,
+    compute_errors,
+    describe_data,
+    fit_kmeans,
+    fit_map,
+    format_shape,
     geometric_mean,
+    get_codebook,
+    has_process_status,
     import_tensorflow,
-    in_own_process,
-    is_short,
-    per_iteration,
-    reduced,
-    save,
-    seconds_of,
+    load_standardized,
+    make_curved_data,
+    median_and_minimum,
+    parse_arguments,
+    read_process_status,
+    run_in_new_process,
+    save_results,
+    time_alternately,
+    time_call,
+    time_short_and_long_fit,
 )
 from sklearn.cluster import KMeans, MiniBatchKMeans
-from sklearn.datasets import (
-    load_breast_cancer,
-    load_digits,
-    load_iris,
-    load_sample_image,
-    load_wine,
-    make_swiss_roll,
-)
+from sklearn.datasets import load_sample_image, make_swiss_roll
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.preprocessing import StandardScaler
 
 from sklearn_tfsom import TFSOM
 from sklearn_tfsom.metrics import topographic_error
 
 N_ROUNDS = 5
-N_PASSES, N_PIECES = 3, 40
+N_PASSES, N_CHUNKS = 3, 40
 BATCH_SIZE, N_BATCH_EPOCHS = 256, 5
-N_SAMPLES_ON_DISK, N_SAMPLES_SHORT, N_FEATURES_ON_DISK = 3_000_000, 750_000, 64
-N_WRITTEN = 50_000
-MOST_SHORT = 10_000
+MAX_SAMPLES_SHORT = 10_000
+# The file for memory-mapped fits.
+N_SAMPLES_ON_DISK, N_SAMPLES_ON_DISK_SHORT, N_FEATURES_ON_DISK = 3_000_000, 750_000, 64
+N_WRITTEN = 50_000  # samples written at once
 SIDE = 20
-TARGET = 250
+MEMORY_TARGET = 250  # MiB
 SAMPLING_SECONDS = 0.002
-STATUS = Path("/proc/self/status")
 
 
-def pixels(n_samples=50_000):
-    """Draw pixels of the picture of China that scikit-learn ships, red, green, blue in [0, 1]."""
+def load_pixels(n_samples=50_000):
+    """Return randomly drawn pixels of a sample image, red, green and blue in [0, 1]."""
     image = load_sample_image("china.jpg").reshape(-1, 3) / 255
     return image[np.random.default_rng(0).choice(len(image), n_samples, replace=False)]
 
 
 SETS = {
-    "iris": lambda: StandardScaler().fit_transform(load_iris().data),
-    "wine": lambda: StandardScaler().fit_transform(load_wine().data),
-    "breast cancer": lambda: StandardScaler().fit_transform(load_breast_cancer().data),
-    "digits": lambda: load_digits().data,
+    "iris": lambda: load_standardized("iris")[0],
+    "wine": lambda: load_standardized("wine")[0],
+    "breast cancer": lambda: load_standardized("breast cancer")[0],
+    "digits": lambda: load_standardized("digits")[0],
     "swiss roll": lambda: make_swiss_roll(20_000, random_state=0)[0],
-    "pixels": pixels,
+    "pixels": load_pixels,
 }
 
 
-def pieces_of(X, order, n_first=1):
-    """Cut shuffled samples into pieces; the first ones are joined until they hold `n_first`."""
-    bounds = np.linspace(0, len(X), N_PIECES + 1).astype(int)[1:-1]
+# partial_fit and mini-batches
+
+
+def split_chunks(X, order, n_first=1):
+    """Split shuffled samples into chunks, of which the first has at least `n_first` samples."""
+    bounds = np.linspace(0, len(X), N_CHUNKS + 1).astype(int)[1:-1]
     return np.split(X[order], bounds[bounds >= n_first])
 
 
-def learn(make, X, order, n_first=1):
-    """Learn a stream in several passes over its pieces."""
-    model = make()
+def fit_stream(model, X, seed, n_first=1):
+    """Fit a model by `partial_fit` in several passes over shuffled chunks."""
+    order = np.random.default_rng(seed).permutation(len(X))
     for number in range(N_PASSES):
-        for piece in pieces_of(X, order, n_first if number == 0 else 1):
-            model.partial_fit(piece)
+        for chunk in split_chunks(X, order, n_first if number == 0 else 1):
+            model.partial_fit(chunk)
     return model
 
 
-def timed(tasks, n_rounds):
-    """Time fits in alternating rounds, each in the round's own random order of the samples.
+def make_stream_fits(X, grid_size, n_units):
+    """Return the fits to compare, as functions of a seed: `partial_fit` and batch training."""
+    return {
+        "partial_fit": lambda seed: fit_stream(TFSOM(grid_size), X, seed),
+        "fit": lambda seed: TFSOM(grid_size).fit(X),
+        "MiniBatchKMeans.partial_fit": lambda seed: fit_stream(
+            # Its first chunk must have a sample for each center.
+            MiniBatchKMeans(n_units, n_init=1, random_state=seed),
+            X,
+            seed,
+            n_first=n_units,
+        ),
+        "KMeans": lambda seed: KMeans(n_units, random_state=seed).fit(X),
+    }
+
+
+def make_batch_fits(X, grid_size, n_units):
+    """Return the fits to compare, as functions of a seed: mini-batches and batch training."""
+    return {
+        "mini-batches": lambda seed: TFSOM(
+            grid_size, batch_size=BATCH_SIZE, max_iter=N_BATCH_EPOCHS
+        ).fit(X),
+        "full batch": lambda seed: TFSOM(grid_size).fit(X),
+        "MiniBatchKMeans": lambda seed: MiniBatchKMeans(
+            n_units,
+            batch_size=BATCH_SIZE,
+            max_iter=N_BATCH_EPOCHS,
+            max_no_improvement=None,
+            random_state=seed,
+        ).fit(X),
+        "KMeans": lambda seed: KMeans(n_units, random_state=seed).fit(X),
+    }
+
+
+def time_fits(fits, n_rounds):
+    """Time fits in alternating rounds; the seed is the number of the round.
 
     Parameters
     ----------
-    tasks : dict of str to callable
-        Get a round's seed, return a model.
+    fits : dict of str to callable
+        Functions of a seed that return a fitted model.
     n_rounds : int
-        One more comes first and is dropped.
+        Number of rounds; an additional first round is discarded.
 
     Returns
     -------
     seconds : dict of str to ndarray of shape (n_rounds,)
     models : dict of str to list of n_rounds models
     """
-    models = {name: [] for name in tasks}
+    models = {name: [] for name in fits}
 
-    def run(name):
-        return seconds_of(lambda: models[name].append(tasks[name](len(models[name]))))
+    def time_fit(name):
+        return time_call(lambda: models[name].append(fits[name](len(models[name]))))
 
-    seconds = alternate({name: lambda name=name: run(name) for name in tasks}, n_rounds)
+    seconds = time_alternately({name: lambda name=name: time_fit(name) for name in fits}, n_rounds)
     return seconds, {name: fitted[1:] for name, fitted in models.items()}
 
 
-def compared(X, seconds, models, pairs):
-    """Compare errors and times of models with those of their batch versions; yield columns.
+def compare(make_fits, n_rounds, max_samples, min_samples=0):
+    """Yield a row for each set of more than `min_samples` samples.
 
     Parameters
     ----------
-    pairs : dict of str to (str, str)
-        For each kind the names of the model and of its batch version.
+    make_fits : callable
+        Returns four fits: of a map, its batch version, mini-batch k-means, its batch version.
+    n_rounds : int
+    max_samples : int or None
+        Number of samples used of each set, at most.
+    min_samples : int, default=0
     """
-    row = {}
-    for kind, (name, batch) in pairs.items():
-        measured = {
-            each: np.median([errors(X, codebook_of(model))[0] for model in models[each]])
-            for each in (name, batch)
-        }
-        row |= {
-            f"error, {kind}": float(measured[name]),
-            f"error, its {batch}": float(measured[batch]),
-            f"error ratio, {kind}": float(measured[name] / measured[batch]),
-        }
-    (name, batch), (yardstick, _) = pairs.values()
-    folds = {
-        each: float(np.median([topographic_error(model, X) for model in models[each]]))
-        for each in (name, batch)
-    }
-    row |= {
-        "topographic error": folds[name],
-        "difference to batch": folds[name] - folds[batch],
-    }
-    for each in models:
-        row[f"{each} (s)"] = float(np.median(seconds[each]))
-        row[f"{each}, minimum"] = float(seconds[each].min())
-    row["time ratio"] = row[f"{name} (s)"] / row[f"{yardstick} (s)"]
-    row["ratio of minima"] = row[f"{name}, minimum"] / row[f"{yardstick}, minimum"]
-    return row
-
-
-def codebook_of(model):
-    """Return the code vectors of a map, or the centers of k-means."""
-    return model.codebook_ if isinstance(model, TFSOM) else model.cluster_centers_
-
-
-def streams(n_rounds, most):
-    """Compare `partial_fit` with `fit` on the same data and grid; yield rows."""
     for name, load in SETS.items():
-        X = load()[:most]
-        grid_size = TFSOM(max_iter=1).fit(X).grid_shape_
-        n_units = grid_size[0] * grid_size[1]
-
-        def shuffled(seed, X=X):
-            return np.random.default_rng(seed).permutation(len(X))
-
-        tasks = {
-            "partial_fit": lambda seed, X=X, grid_size=grid_size: learn(
-                lambda: TFSOM(grid_size), X, shuffled(seed)
-            ),
-            "fit": lambda seed, X=X, grid_size=grid_size: TFSOM(grid_size).fit(X),
-            "MiniBatchKMeans.partial_fit": lambda seed, X=X, n_units=n_units: learn(
-                lambda: MiniBatchKMeans(n_units, n_init=1, random_state=seed),
-                X,
-                shuffled(seed),
-                n_units,
-            ),
-            "KMeans": lambda seed, X=X, n_units=n_units: KMeans(n_units, random_state=seed).fit(X),
-        }
-        seconds, models = timed(tasks, n_rounds)
-        pairs = {
-            "map": ("partial_fit", "fit"),
-            "mini-batch k-means": ("MiniBatchKMeans.partial_fit", "KMeans"),
-        }
-        yield {
-            "data": f"{name} ({X.shape[0]} x {X.shape[1]})",
-            "units": n_units,
-            **compared(X, seconds, models, pairs),
-        }
-
-
-def mini_batches(n_rounds, most):
-    """Compare few epochs of mini-batches with full batches; yield rows."""
-    for name, load in SETS.items():
-        X = load()[:most]
-        if len(X) <= BATCH_SIZE:
+        X = load()[:max_samples]
+        if len(X) <= min_samples:
             continue
         grid_size = TFSOM(max_iter=1).fit(X).grid_shape_
         n_units = grid_size[0] * grid_size[1]
-        tasks = {
-            "mini-batches": lambda seed, X=X, grid_size=grid_size: TFSOM(
-                grid_size, batch_size=BATCH_SIZE, max_iter=N_BATCH_EPOCHS
-            ).fit(X),
-            "full batch": lambda seed, X=X, grid_size=grid_size: TFSOM(grid_size).fit(X),
-            "MiniBatchKMeans": lambda seed, X=X, n_units=n_units: MiniBatchKMeans(
-                n_units,
-                batch_size=BATCH_SIZE,
-                max_iter=N_BATCH_EPOCHS,
-                max_no_improvement=None,
-                random_state=seed,
-            ).fit(X),
-            "KMeans": lambda seed, X=X, n_units=n_units: KMeans(n_units, random_state=seed).fit(X),
-        }
-        seconds, models = timed(tasks, n_rounds)
-        pairs = {
-            "map": ("mini-batches", "full batch"),
-            "mini-batch k-means": ("MiniBatchKMeans", "KMeans"),
-        }
+        seconds, models = time_fits(make_fits(X, grid_size, n_units), n_rounds)
         yield {
-            "data": f"{name} ({X.shape[0]} x {X.shape[1]})",
+            "data": describe_data(name, X),
             "units": n_units,
-            **compared(X, seconds, models, pairs),
+            **compare_models(X, seconds, models),
         }
 
 
-def write(path, n_samples):
-    """Write float32 samples on a curved sheet, with noise of their own, piece by piece."""
-    sheet = curved_data(N_WRITTEN, N_FEATURES_ON_DISK)
+def compare_models(X, seconds, models):
+    """Return the columns that compare errors and times of models with their batch versions."""
+    som, batch_som, kmeans, batch_kmeans = models
+    errors = {
+        name: float(
+            np.median([compute_errors(X, get_codebook(m)).quantization_error for m in fitted])
+        )
+        for name, fitted in models.items()
+    }
+    topographic_errors = {
+        name: float(np.median([topographic_error(model, X) for model in models[name]]))
+        for name in (som, batch_som)
+    }
+    times = {name: median_and_minimum(values) for name, values in seconds.items()}
+    row = {f"QE, {name}": error for name, error in errors.items()}
+    row["QE ratio, map"] = errors[som] / errors[batch_som]
+    row["QE ratio, k-means"] = errors[kmeans] / errors[batch_kmeans]
+    row[f"TE, {som}"] = topographic_errors[som]
+    row["TE difference"] = topographic_errors[som] - topographic_errors[batch_som]
+    for name, (median, minimum) in times.items():
+        row |= {f"{name} (s)": median, f"{name}, minimum (s)": minimum}
+    row["time ratio"] = times[som][0] / times[kmeans][0]
+    row["time ratio, minima"] = times[som][1] / times[kmeans][1]
+    return row
+
+
+def summarize(rows):
+    """Return the means of a table in words."""
+    som_ratio, kmeans_ratio, time_ratio, minima_ratio = (
+        geometric_mean([row[column] for row in rows])
+        for column in ("QE ratio, map", "QE ratio, k-means", "time ratio", "time ratio, minima")
+    )
+    difference = np.mean([row["TE difference"] for row in rows])
+    return (
+        f"QE {som_ratio:.3f} of the batch map's (mini-batch k-means: {kmeans_ratio:.3f} of "
+        f"k-means'), TE difference {difference:+.3f}, time {time_ratio:.2f} of mini-batch "
+        f"k-means' (minima: {minima_ratio:.2f})"
+    )
+
+
+# Data on disk
+
+
+def write_samples(path, n_samples):
+    """Write float32 samples on a curved manifold to a file, in pieces with independent noise."""
+    manifold = make_curved_data(N_WRITTEN, N_FEATURES_ON_DISK)
     X = np.memmap(path, dtype=np.float32, mode="w+", shape=(n_samples, N_FEATURES_ON_DISK))
     rng = np.random.default_rng(1)
     for first in range(0, n_samples, N_WRITTEN):
-        noise = rng.standard_normal(sheet.shape, dtype=np.float32)
-        X[first : first + N_WRITTEN] = (sheet + 0.05 * noise)[: n_samples - first]
+        noise = rng.standard_normal(manifold.shape, dtype=np.float32)
+        X[first : first + N_WRITTEN] = (manifold + 0.05 * noise)[: n_samples - first]
     X.flush()
 
 
-def samples_at(path, n_samples, is_in_memory):
-    """Return the samples of a file, left there or read."""
+def load_samples(path, n_samples, is_in_memory):
+    """Return the samples of a file, as a memory map or read into memory."""
     X = np.memmap(path, dtype=np.float32, mode="r", shape=(n_samples, N_FEATURES_ON_DISK))
     return np.array(X) if is_in_memory else X
 
 
-def anonymous_mebibytes():
-    """Read how much memory the process holds that is not a part of a file."""
-    lines = STATUS.read_text().splitlines()
-    return int(next(line.split()[1] for line in lines if line.startswith("RssAnon"))) / 2**10
+def measure_peak_anonymous_memory(call):
+    """Return the peak anonymous memory of a call in addition to that held before, in MiB.
 
-
-def anonymous_growth(call):
-    """Measure the most anonymous memory that a call holds beyond what was there before.
-
-    A thread looks every few milliseconds. Pages of a memory map, which the system can drop at any
-    time, do not count. Other systems than Linux do not tell: "".
+    A thread reads it every few milliseconds. Pages of a memory map, which the system can drop at
+    any time, are not part of it. Returns "" on other systems than Linux.
     """
-    if not STATUS.exists():
+    if not has_process_status():
         return ""
-    before = anonymous_mebibytes()
-    seen, is_over = [before], threading.Event()
+    before = read_process_status("RssAnon")
+    measured, is_done = [before], threading.Event()
 
-    def watch():
-        while not is_over.wait(SAMPLING_SECONDS):
-            seen.append(anonymous_mebibytes())
+    def monitor():
+        while not is_done.wait(SAMPLING_SECONDS):
+            measured.append(read_process_status("RssAnon"))
 
-    watcher = threading.Thread(target=watch)
-    watcher.start()
+    thread = threading.Thread(target=monitor)
+    thread.start()
     try:
         call()
     finally:
-        is_over.set()
-        watcher.join()
-    return max(seen) - before
+        is_done.set()
+        thread.join()
+    return max(measured) - before
 
 
-def memory_of_fit(model, path, n_samples, is_in_memory):
-    """Measure the first fit of a process; return the growth in MiB, and the error."""
+def measure_first_fit(model, path, n_samples, is_in_memory):
+    """Return the peak memory (MiB) and quantization error of the first fit of a process."""
     warnings.simplefilter("ignore", ConvergenceWarning)
     import_tensorflow()
-    X = samples_at(path, n_samples, is_in_memory)
-    growth = anonymous_growth(lambda: model.fit(X))
-    return growth, errors(X[:N_WRITTEN], codebook_of(model))[0]
+    X = load_samples(path, n_samples, is_in_memory)
+    mebibytes = measure_peak_anonymous_memory(lambda: model.fit(X))
+    return mebibytes, compute_errors(X[:N_WRITTEN], get_codebook(model)).quantization_error
 
 
-def seconds_per_epoch(path, n_samples, n_rounds, many):
-    """Time epochs of both, in turn, in one process; return pairs from `per_iteration`."""
+def time_epochs(path, n_samples, n_rounds, n_many):
+    """Time epochs on disk and in memory, and k-means in memory, in alternating rounds.
+
+    Returns
+    -------
+    seconds : dict of (str, bool) to ndarray of shape (n_rounds, 2)
+        Pairs from `time_short_and_long_fit`, by model and whether the data are in memory.
+    """
     warnings.simplefilter("ignore", ConvergenceWarning)
-    on_disk, in_memory = (samples_at(path, n_samples, read) for read in (False, True))
+    on_disk, in_memory = (load_samples(path, n_samples, flag) for flag in (False, True))
     start = in_memory[: SIDE**2].copy()
-
-    def train_map(X, n_epochs):
-        radii = np.ones(n_epochs)
-        return TFSOM(SIDE, init=start, radius_decay=radii, max_iter=n_epochs, tol=0).fit(X)
-
-    def train_kmeans(X, n_iterations):
-        return KMeans(len(start), init=start, n_init=1, max_iter=n_iterations, tol=0).fit(X)
-
-    cases = {
-        ("TFSOM", False): (train_map, on_disk),
-        ("TFSOM", True): (train_map, in_memory),
-        ("KMeans", True): (train_kmeans, in_memory),
+    fits = {
+        ("TFSOM", False): lambda n: fit_map(on_disk, SIDE, start, n),
+        ("TFSOM", True): lambda n: fit_map(in_memory, SIDE, start, n),
+        ("KMeans", True): lambda n: fit_kmeans(in_memory, start, n),
     }
-    return alternate(
+    return time_alternately(
         {
-            case: lambda train=train, X=X: per_iteration(lambda n: train(X, n), 1, many)
-            for case, (train, X) in cases.items()
+            case: lambda fit=fit: time_short_and_long_fit(fit, 1, n_many)
+            for case, fit in fits.items()
         },
         n_rounds,
     )
 
 
-def larger_than_memory(n_samples, n_rounds, many):
-    """Fit a memory map; yield rows."""
+def compare_on_disk(n_samples, n_rounds, n_many):
+    """Yield a row for each model on memory-mapped data and on data in memory."""
     size = 4 * n_samples * N_FEATURES_ON_DISK
     models = {
         "TFSOM": TFSOM(SIDE, max_iter=3),
         "KMeans": KMeans(SIDE**2, init="random", n_init=1, max_iter=3, random_state=0),
     }
     with tempfile.TemporaryDirectory() as folder:
-        free = shutil.disk_usage(folder).free
-        if free < 1.2 * size:
-            sys.exit(f"{size / 2**20:.0f} MiB are to be written to {folder}, which lacks space.")
+        if shutil.disk_usage(folder).free < 1.2 * size:
+            sys.exit(f"Not enough space in {folder}: {size / 2**20:.0f} MiB are needed.")
         path = str(Path(folder) / "samples")
-        write(path, n_samples)
-        seconds = in_own_process(seconds_per_epoch, path, n_samples, n_rounds, many)
-        median, minimum = (
-            {case: reduced(values, f) for case, values in seconds.items()}
-            for f in (np.median, np.min)
-        )
-        for name, is_in_memory in (
-            ("TFSOM", False),
-            ("TFSOM", True),
-            ("KMeans", False),
-            ("KMeans", True),
-        ):
-            growth, error = in_own_process(
-                memory_of_fit, models[name], path, n_samples, is_in_memory
-            )
-            case = name, is_in_memory
-            is_timed = case in median
-            yield {
-                "n x d": f"{n_samples} x {N_FEATURES_ON_DISK}",
-                "data (MiB)": size / 2**20,
-                "model": name,
-                "where": "memory" if is_in_memory else "memory map",
-                "anonymous memory beyond (MiB)": growth,
-                "epoch (s)": median[case] if is_timed else "",
-                "minimum": minimum[case] if is_timed else "",
-                "times in memory": median[case] / median[name, True] if is_timed else "",
-                "times k-means": median[case] / median["KMeans", True] if is_timed else "",
-                "quantization error": error,
-            }
+        write_samples(path, n_samples)
+        seconds = run_in_new_process(time_epochs, path, n_samples, n_rounds, n_many)
+        times = {case: median_and_minimum(values) for case, values in seconds.items()}
+        for name, model in models.items():
+            for is_in_memory in (False, True):
+                mebibytes, error = run_in_new_process(
+                    measure_first_fit, model, path, n_samples, is_in_memory
+                )
+                median, minimum = times.get((name, is_in_memory), (None, None))
+                yield {
+                    "samples x features": format_shape((n_samples, N_FEATURES_ON_DISK)),
+                    "data (MiB)": size / 2**20,
+                    "model": name,
+                    "data in": "memory" if is_in_memory else "memory map",
+                    "anonymous memory (MiB)": mebibytes,
+                    "epoch (s)": "" if median is None else median,
+                    "epoch, minimum (s)": "" if median is None else minimum,
+                    "epoch / epoch in memory": ""
+                    if median is None
+                    else median / times[name, True][0],
+                    "epoch / k-means iteration": ""
+                    if median is None
+                    else median / times["KMeans", True][0],
+                    "quantization error": error,
+                }
 
 
-def in_words(rows):
-    """Sum up a table of errors and times."""
-    ratios, times, minima = (
-        geometric_mean([row[column] for row in rows])
-        for column in ("error ratio, map", "time ratio", "ratio of minima")
-    )
-    yardstick = geometric_mean([row["error ratio, mini-batch k-means"] for row in rows])
-    difference = np.mean([row["difference to batch"] for row in rows])
-    return (
-        f"error {ratios:.3f} of the batch map's (mini-batch k-means: {yardstick:.3f} of "
-        f"k-means'), topographic error {difference:+.3f}, time {times:.2f} of mini-batch "
-        f"k-means' (minima: {minima:.2f})"
-    )
+def describe_memory(mebibytes):
+    """Return a sentence on the memory of the fit on disk and its target."""
+    if mebibytes == "":
+        return "This system does not report it."
+    outcome = "met" if mebibytes <= MEMORY_TARGET else "missed"
+    return f"TFSOM on a memory map: {mebibytes:.0f} MiB, target {MEMORY_TARGET}: {outcome}."
 
 
 def main():
-    """Run all."""
-    warnings.simplefilter("ignore", ConvergenceWarning)  # of fewer distinct points than centers
-    short = is_short(__doc__)
-    n_rounds, n_disk_rounds, many = (1, 1, 3) if short else (N_ROUNDS, 3, 4)
-    most = MOST_SHORT if short else None
-    n_samples = N_SAMPLES_SHORT if short else N_SAMPLES_ON_DISK
-    stream_rows = list(streams(n_rounds, most))
-    batch_rows = list(mini_batches(n_rounds, most))
-    disk_rows = list(larger_than_memory(n_samples, n_disk_rounds, many))
-    growth = disk_rows[0]["anonymous memory beyond (MiB)"]
-    outcome = "This system does not tell how much."
-    if growth != "":
-        outcome = f"A map on disk takes {growth:.0f} MiB, target {TARGET}: " + (
-            "met." if growth <= TARGET else "missed."
-        )
-    save(
+    """Run all sets; with --short fewer samples."""
+    warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct samples than centers
+    short = parse_arguments(__doc__).short
+    n_rounds, n_disk_rounds, n_many = (1, 1, 3) if short else (N_ROUNDS, 3, 4)
+    max_samples = MAX_SAMPLES_SHORT if short else None
+    n_samples_on_disk = N_SAMPLES_ON_DISK_SHORT if short else N_SAMPLES_ON_DISK
+    stream_rows = list(compare(make_stream_fits, n_rounds, max_samples))
+    batch_rows = list(compare(make_batch_fits, n_rounds, max_samples, min_samples=BATCH_SIZE))
+    disk_rows = list(compare_on_disk(n_samples_on_disk, n_disk_rounds, n_many))
+    save_results(
         "streams",
-        "Streams: partial_fit, mini-batches, and data larger than memory",
+        "Streams: partial_fit, mini-batches and data on disk",
         {
-            f"partial_fit: {N_PASSES} passes over {N_PIECES} pieces": stream_rows,
+            f"partial_fit: {N_PASSES} passes over {N_CHUNKS} chunks": stream_rows,
             f"batch_size={BATCH_SIZE}, {N_BATCH_EPOCHS} epochs": batch_rows,
-            "A memory map: 20 x 20 units, float32": disk_rows,
+            f"Memory map: {SIDE} x {SIDE} units, float32": disk_rows,
         },
         [
-            f"Geometric means (of topographic errors the mean): partial_fit: "
-            f"{in_words(stream_rows)}; mini-batches: {in_words(batch_rows)}.",
-            f"Medians of {n_rounds} alternating rounds, one more dropped; each has an order of "
-            "the samples, and a seed, of its own. Iris, wine and breast cancer are standardized. "
-            "Errors are over all samples: mean distances to the nearest center, after the last "
-            "pass. Grids are those of fit's automatic size.",
-            "The yardsticks: as many centers. MiniBatchKMeans.partial_fit gets the same stream, "
-            "but its first piece is joined from as many as hold a sample for each center, "
-            "without which it raises an error. Batch versions at their defaults: 20 epochs, "
-            f"coarse to fine; KMeans. MiniBatchKMeans: batches of {BATCH_SIZE}, "
-            f"{N_BATCH_EPOCHS} passes. Mini-batches are for sets of more samples than one holds.",
-            "Memory: in a process of its own, the most anonymous memory (RssAnon, looked at "
-            f"every {1e3 * SAMPLING_SECONDS:.0f} ms) during its first fit, of three epochs, "
-            "minus what it held before, TensorFlow being imported; compiling counts, data in "
-            f"memory do not. {outcome}",
-            f"Epochs: differences between fits of {many} and one, radius 1, same start, medians "
-            f"of {n_disk_rounds} rounds. The file has just been written: where memory suffices, "
-            "the system reads it from there, not from the disk. Errors: of the first "
-            f"{N_WRITTEN:,} samples.",
+            "Geometric means (TE difference: mean): partial_fit: "
+            f"{summarize(stream_rows)}; mini-batches: {summarize(batch_rows)}.",
+            f"Medians of {n_rounds} alternating rounds after a discarded one; each round has its "
+            "own order of the samples and its own seed. Iris, wine and breast cancer are "
+            "standardized. QE: quantization error, the mean distance of all samples to the "
+            "nearest center after the last pass. TE: topographic error; its difference is to "
+            "batch training. Grids have the automatic size of fit.",
+            "k-means has as many centers as the map has units. MiniBatchKMeans.partial_fit gets "
+            "the same stream, but its first chunks are joined until they have a sample for each "
+            "center, which it requires. Batch versions: default parameters, for maps 20 epochs "
+            f"from coarse to fine. MiniBatchKMeans: batches of {BATCH_SIZE}, {N_BATCH_EPOCHS} "
+            "passes. Mini-batches are compared on sets of more samples than one batch.",
+            "Memory: peak anonymous memory (RssAnon, read every "
+            f"{1e3 * SAMPLING_SECONDS:.0f} ms) during the first fit of a new process, of three "
+            "epochs, minus that before it, after the import of TensorFlow; includes compilation, "
+            f"but not data in memory. {describe_memory(disk_rows[0]['anonymous memory (MiB)'])}",
+            f"Epochs on disk: differences between fits of {n_many} and of one epoch, radius 1, "
+            f"same start, medians of {n_disk_rounds} rounds. The file has just been written: if "
+            "memory suffices, the system reads it from its cache, not from the disk. "
+            f"Quantization errors: on the first {N_WRITTEN:,} samples.",
         ],
     )
 

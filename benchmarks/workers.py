@@ -1,4 +1,4 @@
-"""Two workers of one core each against one, and what that says of a hundred machines."""
+"""Two workers of one core each compared with one, and a model of up to 100 machines."""
 
 import json
 import os
@@ -11,126 +11,154 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from common import curved_data, errors, import_tensorflow, is_short, per_iteration, reduced, save
+from common import (
+    compute_errors,
+    fit_map,
+    import_tensorflow,
+    make_curved_data,
+    median_and_minimum,
+    parse_arguments,
+    save_results,
+    time_short_and_long_fit,
+)
+
+from sklearn_tfsom import TFSOM
 
 N_SAMPLES, N_FEATURES, SIDE = 1_000_000, 64, 30
-FEW, MANY = 1, 5  # epochs
+N_FEW, N_MANY = 1, 5  # epochs of the short and of the long fit
 N_ROUNDS = 5
 N_SUMS = 50
-COPIED_VALUES, N_COPIES = 2**23, 50  # 64 MiB, beyond all caches
-# Of the paper model.
-N_ROWS, N_EPOCHS = 10**10, 20
+N_COPIED_VALUES, N_COPIES = 2**23, 50  # 64 MiB, larger than all caches
+# Parameters of the model.
+N_MODEL_SAMPLES, N_MODEL_EPOCHS = 10**10, 20
 N_MACHINES = (1, 2, 10, 100)
 N_CORES = 16
-BYTES_PER_SECOND = 10e9 / 8  # of the network
-LATENCY = 200e-6  # seconds of a message, TensorFlow's part included
+BYTES_PER_SECOND = 10e9 / 8  # bandwidth of the network
+LATENCY = 200e-6  # seconds per message, with the overhead of TensorFlow
 
 
-def allow_one_core(index):
-    """Let this process have one core, and libraries one thread; before TensorFlow is there."""
+# A worker: a process of its own
+
+
+def configure_worker(index):
+    """Restrict this process to one core and TensorFlow to one thread; return TensorFlow."""
     if hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {cores[index % len(cores)]})
-    os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     tf = import_tensorflow()
     tf.config.threading.set_intra_op_parallelism_threads(1)
     return tf
 
 
-class Exchange:
-    """Counts what a worker sums up with the others: bytes, and the time between and within."""
+class ExchangeMonitor:
+    """Record the sums over the workers of a strategy.
+
+    There is no public way to observe these sums, so `sum` of the private class is wrapped.
+
+    Attributes
+    ----------
+    n_bytes : list of int
+        Size of each sum.
+    compute_seconds : list of float
+        Time since the previous sum, for each sum.
+    """
 
     def __init__(self, workers_class):
-        self.n_bytes, self.computing, self.exchanging = [], [], []
-        self._sum, self._last = workers_class.sum, None
+        self.n_bytes, self.compute_seconds = [], []
+        self._sum, self._last_end = workers_class.sum, None
         workers_class.sum = lambda workers, values: self.sum(workers, values)
 
     def sum(self, workers, values):
-        """Sum up, and take note."""
-        began = time.perf_counter()
+        """Sum over the workers, and record size and time."""
+        start = time.perf_counter()
         total = self._sum(workers, values)
-        ended = time.perf_counter()
         self.n_bytes.append(np.size(values) * 8)
-        self.computing.append(began - (began if self._last is None else self._last))
-        self.exchanging.append(ended - began)
-        self._last = ended
+        self.compute_seconds.append(0.0 if self._last_end is None else start - self._last_end)
+        self._last_end = time.perf_counter()
         return total
 
 
-def work(path, index, n_workers):
-    """Measure one worker's epochs, and print what it takes."""
-    tf = allow_one_core(index)
-    X = np.load(path, mmap_mode="r")
-    X = np.array(X[index * len(X) // n_workers : (index + 1) * len(X) // n_workers])
+def run_worker(path, index, n_workers):
+    """Measure the fits of one worker, and print them as JSON."""
+    tf = configure_worker(index)
+    samples = np.load(path, mmap_mode="r")
+    X = np.array(
+        samples[index * len(samples) // n_workers : (index + 1) * len(samples) // n_workers]
+    )
+    start = samples[:: N_SAMPLES // SIDE**2][: SIDE**2]
+    warnings.simplefilter("ignore")  # few epochs on purpose
     strategy = (
         tf.distribute.MultiWorkerMirroredStrategy()
         if n_workers > 1
         else tf.distribute.get_strategy()
     )
-    from sklearn_tfsom import TFSOM
     from sklearn_tfsom._tf.distribution import StrategyWorkers
 
-    warnings.simplefilter("ignore")  # epochs are cut short on purpose
-    start = np.load(path, mmap_mode="r")[:: N_SAMPLES // SIDE**2][: SIDE**2]
-    exchange = Exchange(StrategyWorkers)
+    monitor = ExchangeMonitor(StrategyWorkers)
 
-    def train(n_epochs):
-        radii = np.ones(n_epochs)
-        som = TFSOM(SIDE, init=start, radius_decay=radii, max_iter=n_epochs, tol=0)
-        return som.fit(X)
+    def fit(n_epochs):
+        return fit_map(X, SIDE, start, n_epochs)
 
     with strategy.scope():
-        seconds = per_iteration(train, FEW, MANY)
-        report = {"seconds": seconds}
+        report = {"seconds": time_short_and_long_fit(fit, N_FEW, N_MANY)}
         if n_workers > 1:
-            of_codebook = SIDE**2 * (N_FEATURES + 1) * 8
-            are_epochs = np.array(exchange.n_bytes) >= of_codebook
-            n_before = [len(exchange.n_bytes)]
-            for n_epochs in (FEW, MANY):
-                exchange.n_bytes.clear()
-                train(n_epochs)
-                n_before.append(sum(exchange.n_bytes))
-            report |= {
-                "bytes": (n_before[2] - n_before[1]) / (MANY - FEW),
-                "computing": np.array(exchange.computing)[: n_before[0]][are_epochs].tolist(),
-            }
-            report |= sums(StrategyWorkers(strategy), of_codebook // 8)
-        for _ in range(2):
+            n_values = SIDE**2 * (N_FEATURES + 1)
+            is_epoch = np.array(monitor.n_bytes) >= 8 * n_values
+            report["compute"] = np.array(monitor.compute_seconds)[is_epoch].tolist()
+            report["bytes"] = count_bytes_per_epoch(fit, monitor)
+            report |= time_sums(StrategyWorkers(strategy), n_values)
+        for _ in range(2):  # the second fit of the process is reported
             began = time.perf_counter()
-            fitted = TFSOM(SIDE).fit(X)
+            som = TFSOM(SIDE).fit(X)
             report["fit"] = time.perf_counter() - began
-        report["copied"] = copied_per_second()
-    report["quantization error"] = errors(X, fitted.codebook_)[0]
+        report["bytes copied per second"] = measure_copy_rate()
+    report["quantization error"] = compute_errors(X, som.codebook_).quantization_error
     print(json.dumps(report))
 
 
-def copied_per_second():
-    """Measure how many bytes this core copies in a second."""
-    values, copy = np.ones(COPIED_VALUES), np.empty(COPIED_VALUES)
-    taken = []
+def count_bytes_per_epoch(fit, monitor):
+    """Return the number of bytes that a worker contributes to the sums of an epoch."""
+    totals = []
+    for n_epochs in (N_FEW, N_MANY):
+        monitor.n_bytes.clear()
+        fit(n_epochs)
+        totals.append(sum(monitor.n_bytes))
+    return (totals[1] - totals[0]) / (N_MANY - N_FEW)
+
+
+def measure_copy_rate():
+    """Return the number of bytes that this core copies per second."""
+    values, copy = np.ones(N_COPIED_VALUES), np.empty(N_COPIED_VALUES)
+    seconds = []
     for _ in range(N_COPIES):
-        began = time.perf_counter()
+        start = time.perf_counter()
         np.copyto(copy, values)
-        taken.append(time.perf_counter() - began)
-    return values.nbytes / float(np.median(taken))
+        seconds.append(time.perf_counter() - start)
+    return values.nbytes / float(np.median(seconds))
 
 
-def sums(workers, n_values):
-    """Time sums over the workers: of a codebook, and of a number."""
-    seconds = {}
-    for name, values in (("sum", np.zeros(n_values)), ("latency", np.zeros(1))):
-        taken = []
+def time_sums(workers, n_values):
+    """Return the time of a sum over the workers, of a codebook and of a number."""
+    medians = {}
+    for name, values in (
+        ("sum of a codebook", np.zeros(n_values)),
+        ("sum of a number", np.zeros(1)),
+    ):
+        seconds = []
         for _ in range(N_SUMS):
-            workers.sum(0.0)  # all are here
-            began = time.perf_counter()
+            workers.sum(0.0)  # synchronizes the workers
+            start = time.perf_counter()
             workers.sum(values)
-            taken.append(time.perf_counter() - began)
-        seconds[name] = float(np.median(taken))
-    return seconds
+            seconds.append(time.perf_counter() - start)
+        medians[name] = float(np.median(seconds))
+    return medians
 
 
-def free_ports(n_ports):
-    """Find ports that are free."""
+# The script that starts the workers
+
+
+def find_free_ports(n_ports):
+    """Return free ports."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(n_ports)]
     ports = [each.getsockname()[1] for each in sockets]
     for each in sockets:
@@ -138,12 +166,12 @@ def free_ports(n_ports):
     return ports
 
 
-def launch(path, n_workers):
-    """Run workers side by side; return what each reports."""
-    addresses = [f"127.0.0.1:{port}" for port in free_ports(n_workers)]
+def launch_workers(path, n_workers):
+    """Run workers at the same time; return their reports."""
+    addresses = [f"127.0.0.1:{port}" for port in find_free_ports(n_workers)]
     processes = []
     for index in range(n_workers):
-        environment = os.environ.copy()
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         if n_workers > 1:
             task = {"type": "worker", "index": index}
             environment["TF_CONFIG"] = json.dumps({"cluster": {"worker": addresses}, "task": task})
@@ -151,126 +179,143 @@ def launch(path, n_workers):
         processes.append(
             subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
         )
-    printed = [process.communicate()[0] for process in processes]
+    outputs = [process.communicate()[0] for process in processes]
     if any(process.returncode for process in processes):
-        raise RuntimeError("A worker has failed: its own error says why.")
-    return [json.loads(each.splitlines()[-1]) for each in printed]
+        raise RuntimeError("A worker has failed; see its error above.")
+    return [json.loads(output.splitlines()[-1]) for output in outputs]
 
 
-def measured(rounds):
-    """Compare one worker with two, over the rounds; the slower of two counts."""
-    rows = []
-    for name in ("epoch", "fit"):
-        row = {"": name}
-        for number, reports in rounds.items():
-            if name == "epoch":
-                seconds = [np.max([each["seconds"] for each in of], axis=0) for of in reports]
-            else:
-                seconds = [max(each["fit"] for each in of) for of in reports]
-            label = "one worker" if number == 1 else f"{number} workers"
-            row[f"{label} (s)"] = reduced(seconds, np.median)
-            row[f"{label}, minimum"] = reduced(seconds, np.min)
-        row["speed-up"] = row["one worker (s)"] / row["2 workers (s)"]
-        row["of minima"] = row["one worker, minimum"] / row["2 workers, minimum"]
-        rows.append(row)
-    return rows
+def compare_workers(rounds):
+    """Yield a row for epochs and one for fits; the slower of two workers counts."""
+    for measure, key in (("epoch", "seconds"), ("fit", "fit")):
+        (one, one_minimum), (two, two_minimum) = (
+            median_and_minimum(
+                [np.max([report[key] for report in reports], axis=0) for reports in rounds[n]]
+            )
+            for n in (1, 2)
+        )
+        yield {
+            "measure": measure,
+            "1 worker (s)": one,
+            "1 worker, minimum (s)": one_minimum,
+            "2 workers (s)": two,
+            "2 workers, minimum (s)": two_minimum,
+            "speed-up": one / two,
+            "speed-up, minima": one_minimum / two_minimum,
+        }
 
 
-def largest_of(n_draws, rng):
-    """Expect the largest of so many draws from a normal distribution."""
+def compute_constants(rounds, seconds_per_sample):
+    """Return the measured constants, some of which are parameters of the model."""
+    first_reports = [reports[0] for reports in rounds[2]]
+    compute = np.concatenate([report["compute"] for reports in rounds[2] for report in reports])
+    median = float(np.median(compute))
+
+    def first_median(key):
+        return float(np.median([report[key] for report in first_reports]))
+
+    def copy_rate(n_workers):
+        totals = [
+            sum(r["bytes copied per second"] for r in reports) for reports in rounds[n_workers]
+        ]
+        return float(np.median(totals)) / 1e9
+
+    return {
+        "bytes exchanged per epoch": int(first_median("bytes")),
+        "codebook in float64 (bytes)": SIDE**2 * N_FEATURES * 8,
+        "sum of a codebook (ms)": 1e3 * first_median("sum of a codebook"),
+        "sum of a number (ms)": 1e3 * first_median("sum of a number"),
+        "compute per sample and core (µs)": 1e6 * seconds_per_sample,
+        # Median absolute deviation, robust to outliers, as the deviation of a normal distribution.
+        "relative deviation of compute times": float(
+            np.median(np.abs(compute / median - 1)) / 0.6745
+        ),
+        "memory copied, one core (GB/s)": copy_rate(1),
+        "memory copied, two cores together (GB/s)": copy_rate(2),
+    }
+
+
+def expect_maximum(n_draws, rng):
+    """Estimate the expected maximum of `n_draws` draws from a standard normal distribution."""
     return float(rng.normal(size=(20_000, n_draws)).max(axis=1).mean())
 
 
-def modelled(seconds_per_row, spread, n_bytes):
-    """Say what an epoch costs on so many machines, if nothing else comes in between."""
+def model_machines(seconds_per_sample, deviation, n_bytes):
+    """Yield a row of modeled epoch times for each number of machines."""
     rng = np.random.default_rng(0)
     for n_machines in N_MACHINES:
-        computing = N_ROWS / n_machines * seconds_per_row / N_CORES
-        waiting = computing * spread * largest_of(n_machines, rng)
+        n_samples = N_MODEL_SAMPLES / n_machines
+        compute = n_samples * seconds_per_sample / N_CORES
+        wait = compute * deviation * expect_maximum(n_machines, rng)
         # A ring: each machine sends and receives every part of the codebook twice.
         n_steps = 2 * (n_machines - 1)
-        exchanging = n_steps * (LATENCY + n_bytes / n_machines / BYTES_PER_SECOND)
-        epoch = computing + waiting + exchanging
+        exchange = n_steps * (LATENCY + n_bytes / n_machines / BYTES_PER_SECOND)
+        epoch = compute + wait + exchange
         yield {
             "machines": n_machines,
-            "compute (s)": computing,
-            "wait for the slowest (s)": waiting,
-            "exchange (s)": exchanging,
+            "compute (s)": compute,
+            "wait for the slowest (s)": wait,
+            "exchange (s)": exchange,
             "epoch (s)": epoch,
-            f"{N_EPOCHS} epochs (min)": N_EPOCHS * epoch / 60,
-            "efficiency": computing / epoch,
-            "data per machine (GB)": N_ROWS / n_machines * N_FEATURES * 4 / 1e9,
+            f"{N_MODEL_EPOCHS} epochs (min)": N_MODEL_EPOCHS * epoch / 60,
+            "efficiency": compute / epoch,
+            "data per machine (GB)": n_samples * N_FEATURES * 4 / 1e9,
         }
 
 
 def main():
-    """Measure, and extrapolate."""
-    n_rounds = 3 if is_short(__doc__) else N_ROUNDS
+    """Measure one and two workers, and extrapolate to more machines."""
+    n_rounds = 3 if parse_arguments(__doc__).short else N_ROUNDS
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "samples.npy")
-        np.save(path, curved_data(N_SAMPLES, N_FEATURES))
+        np.save(path, make_curved_data(N_SAMPLES, N_FEATURES))
         rounds = {1: [], 2: []}
         for _ in range(n_rounds):
             for n_workers, reports in rounds.items():
-                reports.append(launch(path, n_workers))
-    compared = measured(rounds)
-    first = [of[0] for of in rounds[2]]
-    n_bytes = float(np.median([each["bytes"] for each in first]))
-    computing = np.concatenate([np.array(each["computing"]) for of in rounds[2] for each in of])
-    middle = float(np.median(computing))
-    # Half of them lie within this, whatever outliers say.
-    spread = float(np.median(np.abs(computing / middle - 1)) / 0.6745)
-    seconds_per_row = compared[0]["one worker (s)"] / N_SAMPLES
-    constants = {
-        "bytes exchanged in an epoch": int(n_bytes),
-        "codebook in float64 (bytes)": SIDE**2 * N_FEATURES * 8,
-        "sum of a codebook (ms)": 1e3 * float(np.median([each["sum"] for each in first])),
-        "sum of a number (ms)": 1e3 * float(np.median([each["latency"] for each in first])),
-        "compute per row and core (µs)": 1e6 * seconds_per_row,
-        "spread of an epoch's compute": spread,
-    }
-    copied = {
-        number: np.median([sum(each["copied"] for each in of) for of in reports]) / 1e9
-        for number, reports in rounds.items()
-    }
-    constants["copied in memory, one core (GB/s)"] = float(copied[1])
-    constants["copied in memory, two cores together (GB/s)"] = float(copied[2])
-    shape = f"{N_SAMPLES:,} x {N_FEATURES} samples, float32, {SIDE}x{SIDE} units"
-    save(
+                reports.append(launch_workers(path, n_workers))
+    rows = list(compare_workers(rounds))
+    seconds_per_sample = rows[0]["1 worker (s)"] / N_SAMPLES
+    constants = compute_constants(rounds, seconds_per_sample)
+    modeled = model_machines(
+        seconds_per_sample,
+        constants["relative deviation of compute times"],
+        constants["bytes exchanged per epoch"],
+    )
+    save_results(
         "workers",
-        "Several workers: speed-up, exchange, and a model of a hundred machines",
+        "Workers: speed-up, exchange, and a model of up to 100 machines",
         {
-            shape: compared,
-            "Constants": [{"": name, "value": value} for name, value in constants.items()],
-            f"A model: {N_ROWS:.0e} rows, {N_CORES} cores a machine": list(
-                modelled(seconds_per_row, spread, n_bytes)
-            ),
+            f"{N_SAMPLES:,} x {N_FEATURES} samples, float32, {SIDE} x {SIDE} units": rows,
+            "Constants": [{"constant": name, "value": value} for name, value in constants.items()],
+            f"Model: {N_MODEL_SAMPLES:.0e} samples, {N_CORES} cores per machine": list(modeled),
         },
         [
-            "Each worker is a process bound to a core of its own, TensorFlow and BLAS have one "
-            "thread; two share the samples and sum up over the loopback interface. One and two "
-            f"take turns, {n_rounds} times. An epoch is the difference between fits of {MANY} and "
-            f"of {FEW}, at full resolution, over the epochs between; a fit is one at the "
-            "defaults, the second in its process.",
-            "A fit's first epochs search coarser grids: there reading the samples counts, and two "
-            "cores read little more than one, see the copies (the workers' run at about the same "
-            "time).",
-            "What workers exchange in an epoch is a sum and a weight for each unit and the error, "
-            "in float64, whatever the number of samples.",
-            "Spread: the median deviation of a worker's epochs from their median, as a normal "
-            "distribution's. It is this shared machine's.",
-            "The model is arithmetic, not a measurement: compute is rows per machine times the "
-            f"measured time per row and core, over {N_CORES} cores (that cores scale is assumed); "
-            "the slowest machine is the largest of so many normal draws of the measured spread; "
-            "the exchange is a ring all-reduce of the measured bytes, 2 (machines - 1) steps at "
-            f"{1e6 * LATENCY:.0f} µs and {8 * BYTES_PER_SECOND / 1e9:.0f} Gbit/s (both assumed). "
-            "Full-resolution epochs: coarse-to-fine training makes a fit cheaper.",
+            "Each worker is a process on its own core, with one thread for TensorFlow and BLAS. "
+            "Two workers share the samples and sum over the loopback interface. One and two "
+            f"workers alternate, {n_rounds} times. Epoch: difference between fits of {N_MANY} and "
+            f"of {N_FEW} epochs on the whole grid, per epoch. Fit: the second fit of a process, "
+            "at the defaults.",
+            "The first epochs of a fit search coarser grids. There, reading the samples takes "
+            "most of the time, and the speed-up depends on the memory bandwidth of both cores "
+            "together (see the copies, measured by the workers at about the same time).",
+            "In an epoch, workers exchange a sum and a weight for each unit and the error, in "
+            "float64, for any number of samples.",
+            "Relative deviation of compute times: median absolute deviation of the epochs of the "
+            "workers, scaled to the standard deviation of a normal distribution. It is specific "
+            "to this shared machine.",
+            "The model is a calculation, not a measurement. Compute: samples per machine times "
+            f"the measured time per sample and core, divided by {N_CORES} cores (assumes that "
+            "cores scale). Wait: expected maximum of normal draws with the measured deviation. "
+            "Exchange: a ring all-reduce of the measured bytes in 2 (machines - 1) steps, with an "
+            f"assumed latency of {1e6 * LATENCY:.0f} µs and bandwidth of "
+            f"{8 * BYTES_PER_SECOND / 1e9:.0f} Gbit/s. Epochs are on the whole grid; "
+            "coarse-to-fine training makes a fit faster.",
         ],
     )
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--worker"]:
-        work(Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
+        run_worker(Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
     else:
         main()

@@ -1,6 +1,6 @@
-"""Fits that several workers make together: run as a script, one worker; imported, the union.
+"""Fits by several workers. As a script: one worker; imported: the cases, for a single process.
 
-Each case is a set of parameters and samples, cut into shards of different length.
+Each case is a set of parameters and samples, split into shards of different length.
 """
 
 import itertools
@@ -16,32 +16,33 @@ from sklearn.preprocessing import scale
 DIGITS, IRIS, WINE = load_digits().data, load_iris().data, scale(load_wine().data)
 
 
-def holes(X, share=0.15, seed=0):
+def remove_values(X, share=0.15, seed=0):
+    """Replace a random share of the values by NaN."""
     X = X.copy()
     X[np.random.RandomState(seed).uniform(size=X.shape) < share] = np.nan
     return X
 
 
-def one_sided_holes():
-    """Values are missing in the first shard only, and there in all of a feature."""
+def remove_values_of_first_shard():
+    """Replace values of the first 40 samples by NaN, one feature completely."""
     X = WINE.copy()
     X[:40, 3] = np.nan
     X[10:30, 5:7] = np.nan
     return X
 
 
-# More samples than are tried both ways round.
+# More samples than the trial of the mirrored map uses.
 MANY = np.random.RandomState(5).normal(size=(9000, 3)) * [3, 2, 1]
-# So many that subsets stand for them while the radius is wide; some weigh much.
-MOST = np.random.RandomState(6).normal(size=(40000, 3)) * [3, 2, 1]
-MOST_WEIGHTS = np.random.RandomState(7).choice(
+# Enough samples for early epochs on subsamples; some have large weights.
+SUBSAMPLED = np.random.RandomState(6).normal(size=(40000, 3)) * [3, 2, 1]
+SUBSAMPLED_WEIGHTS = np.random.RandomState(7).choice(
     [1.0, 2.0, 2000.0], p=[0.5, 0.499, 0.001], size=40000
 )
-# More than 64 MiB, so that it is read in tiles where it lies on disk.
+# Larger than 64 MiB: read tile by tile from a memory map.
 LARGE = np.random.RandomState(4).normal(size=(36000, 256)) * np.linspace(2, 0.1, 256)
 
 
-def one_shard_on_disk(folder):
+def write_first_shard(folder):
     """Write the first shard of the case "on disk"."""
     np.save(os.path.join(folder, "shard.npy"), LARGE[:34000])
 
@@ -50,15 +51,15 @@ WEIGHTS = np.random.RandomState(1).choice([0.0, 1.0, 2.0, 3.5], size=len(DIGITS)
 WIDE = np.random.RandomState(2).normal(size=(60, 4200)) * np.linspace(3, 0.1, 4200)
 SPARSE_WIDE = csr_array(np.maximum(np.random.RandomState(3).normal(size=(300, 1500)) - 1.5, 0))
 
-# name: (parameters, samples, weights, where the shards end as shares)
+# name: (parameters, samples, weights, ends of the shards but the last, as shares)
 CASES = {
     "defaults": ({}, DIGITS, None, [0.3]),
-    # At the automatic size float32 cannot tell which of two units one sample is closer to.
+    # At the automatic size, one sample is equally close to two units in float32.
     "float32": ({"grid_size": (14, 12)}, DIGITS.astype(np.float32), None, [0.5]),
     "far from the origin": ({"grid_size": (6, 5)}, IRIS + 1e6, None, [0.1]),
     "weights": ({}, DIGITS, WEIGHTS, [0.7]),
-    "missing": ({"n_clusters": 3}, holes(WINE), None, [0.4]),
-    "missing on one": ({"grid_size": 6}, one_sided_holes(), None, [40 / len(WINE)]),
+    "missing": ({"n_clusters": 3}, remove_values(WINE), None, [0.4]),
+    "missing on one": ({"grid_size": 6}, remove_values_of_first_shard(), None, [40 / len(WINE)]),
     "sparse": ({"grid_size": (9, 8)}, csr_array(DIGITS), None, [0.6]),
     "sparse, wide": ({"grid_size": (6, 4)}, SPARSE_WIDE, None, [0.25]),
     "dense, wide": ({"grid_size": (4, 3)}, WIDE, None, [0.5]),
@@ -75,15 +76,15 @@ CASES = {
     ),
     "on disk": ({"grid_size": (5, 4), "max_iter": 3}, LARGE, None, [34 / 36]),
     "many": ({"grid_size": (7, 6)}, MANY, None, [0.37]),
-    "subsets": ({"grid_size": (7, 6)}, MOST, MOST_WEIGHTS, [0.55]),
-    "subsets with none of one": ({"grid_size": 5}, MOST, None, [39998 / 40000]),
-    "subsets of incomplete ones": ({"grid_size": 5}, holes(MOST, 0.001), None, [0.5]),
-    "errors": ({"compute_topographic_error": True, "max_iter": 6}, IRIS, None, [0.6]),
+    "subsamples": ({"grid_size": (7, 6)}, SUBSAMPLED, SUBSAMPLED_WEIGHTS, [0.55]),
+    "subsamples, none of one worker": ({"grid_size": 5}, SUBSAMPLED, None, [39998 / 40000]),
+    "subsamples, missing": ({"grid_size": 5}, remove_values(SUBSAMPLED, 0.001), None, [0.5]),
+    "topographic error": ({"compute_topographic_error": True, "max_iter": 6}, IRIS, None, [0.6]),
 }
 
 
-def shards(X, weights, shares):
-    """Cut samples and weights into shards."""
+def split_shards(X, weights, shares):
+    """Split samples and weights into shards."""
     bounds = [0, *(round(share * X.shape[0]) for share in shares), X.shape[0]]
     return [
         (X[start:stop], None if weights is None else weights[start:stop])
@@ -91,8 +92,8 @@ def shards(X, weights, shares):
     ]
 
 
-def facts(som):
-    """What must be equal, on all workers and on one process."""
+def get_results(som):
+    """Return the results that must be equal on all workers and on a single process."""
     return {
         "codebook": som.codebook_,
         "shape": np.array(som.grid_shape_),
@@ -100,17 +101,32 @@ def facts(som):
         "error": np.array(som.quantization_error_),
         "n_iter": np.array(som.n_iter_),
         "clusters": som.cluster_labels_,
-        "residuals": getattr(som, "_residuals", np.zeros(0)),
+        "imputed": impute_code_vectors(som),
         "seen": np.array(som.n_samples_seen_),
         **{f"history {name}": values for name, values in som.history_.items()},
     }
 
 
-def main(index, ports, folder, names):
+def impute_code_vectors(som):
+    """Impute the first feature of the code vectors, from the statistics that the map keeps."""
+    if som.metric in ("cosine", "correlation"):
+        return np.zeros(0)
+    incomplete = som.codebook_.copy()
+    incomplete[:, 0] = np.nan
+    return som.impute(incomplete)
+
+
+def set_cluster(index, ports):
+    """Make this process a worker of a cluster, before TensorFlow creates its strategy."""
     addresses = [f"127.0.0.1:{port}" for port in ports]
     os.environ["TF_CONFIG"] = json.dumps(
         {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
     )
+
+
+def main(index, ports, folder, names):
+    """Fit the shards of one worker, and write the results to the folder."""
+    set_cluster(index, ports)
     import tensorflow as tf
 
     from sklearn_tfsom import TFSOM
@@ -118,15 +134,16 @@ def main(index, ports, folder, names):
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
     for name in names:
         params, X, weights, shares = CASES[name]
-        shard, shard_weights = shards(X, weights, shares)[index]
+        shard, shard_weights = split_shards(X, weights, shares)[index]
         if name == "on disk" and index == 0:
             shard = np.load(os.path.join(folder, "shard.npy"), mmap_mode="r")
         if index == 1 and "random_state" in params:
-            params = params | {"random_state": None}  # the first worker's counts
+            params = params | {"random_state": None}  # the one of the first worker is used
         som = TFSOM(**params)
         with strategy.scope():
             som.fit(shard, sample_weight=shard_weights)
-        np.savez(os.path.join(folder, f"{name}-{index}.npz"), labels=som.labels_, **facts(som))
+        path = os.path.join(folder, f"{name}-{index}.npz")
+        np.savez(path, labels=som.labels_, **get_results(som))
     print("done", flush=True)
 
 

@@ -1,4 +1,4 @@
-"""Run as a script: one of two workers, of which the second one fails in some ways."""
+"""Script: one of two workers, of which the second one fails in different ways."""
 
 import json
 import os
@@ -8,59 +8,67 @@ import time
 
 import numpy as np
 import tensorflow as tf
+from distributed_cases import set_cluster
 
 from sklearn_tfsom import TFSOM
 
 
-class Fading:
-    """A Gaussian neighborhood; but after some epochs the second worker gets a signal."""
+class SignalingNeighborhood:
+    """A Gaussian neighborhood that sends a signal to its process after some epochs."""
 
-    def __init__(self, index, how):
-        self.signal = {"killed": signal.SIGKILL, "frozen": signal.SIGSTOP}[how]
-        self.index, self.n_calls = index, 0
+    def __init__(self, number):
+        self.number, self.n_calls = number, 0
 
     def __call__(self, squared_distances, radius):
         self.n_calls += 1
-        if self.index == 1 and self.n_calls == 20:
-            os.kill(os.getpid(), self.signal)
+        if self.n_calls == 20 and self.number is not None:
+            os.kill(os.getpid(), self.number)
         return np.exp(-squared_distances / (2 * radius**2))
 
 
-def fit(index, how):
-    """Fit, and report."""
+class UnreadableArray:
+    """An array-like whose conversion raises an error that no validation expects."""
+
+    def __array__(self, dtype=None, copy=None):
+        raise ZeroDivisionError("unreadable")
+
+
+def fit(index, failure):
+    """Fit, and print a report as JSON."""
     X = np.random.RandomState(index).normal(size=(1000, 8))
     som = TFSOM((6, 6), max_iter=40, tol=0)
-    if how in ("killed", "frozen"):
-        som.set_params(neighborhood=Fading(index, how))
-    elif how == "batch_size":
+    if failure in ("killed", "frozen"):
+        number = {"killed": signal.SIGKILL, "frozen": signal.SIGSTOP}[failure]
+        som.set_params(neighborhood=SignalingNeighborhood(number if index == 1 else None))
+    elif failure == "batch_size":
         som.set_params(batch_size=64)
-    elif how == "samples" and index == 1:
-        X[3, 3] = np.inf
-    elif how == "features" and index == 1:
-        X = X[:, :5]
-    elif how == "precision" and index == 1:
-        X = X.astype(np.float32)
-    elif how == "parameters" and index == 1:
-        som.set_params(radius_end=0.7)
-    began, error = time.monotonic(), "none"
+    elif index == 1:
+        if failure == "unreadable":
+            X = UnreadableArray()
+        elif failure == "samples":
+            X[3, 3] = np.inf
+        elif failure == "features":
+            X = X[:, :5]
+        elif failure == "precision":
+            X = X.astype(np.float32)
+        elif failure == "parameters":
+            som.set_params(radius_end=0.7)
+    start, error = time.monotonic(), "none"
     try:
         som.fit(X)
-    except (RuntimeError, ValueError) as caught:
+    except Exception as caught:
         error = f"{type(caught).__name__}: {caught}"
     attributes = [name for name in vars(som) if name.endswith("_")]
-    report = {"error": error, "seconds": time.monotonic() - began, "attributes": attributes}
+    report = {"error": error, "seconds": time.monotonic() - start, "attributes": attributes}
     print(json.dumps(report), flush=True)
 
 
-def main(index, ports, ways):
-    """Fit once for each way to fail."""
-    addresses = [f"127.0.0.1:{port}" for port in ports]
-    os.environ["TF_CONFIG"] = json.dumps(
-        {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
-    )
+def main(index, ports, failures):
+    """Fit once for each failure."""
+    set_cluster(index, ports)
     with tf.distribute.MultiWorkerMirroredStrategy().scope():
-        for how in ways:
-            fit(index, how)
+        for failure in failures:
+            fit(index, failure)
 
 
 if __name__ == "__main__":

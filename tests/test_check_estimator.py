@@ -1,4 +1,4 @@
-"""A full citizen: every check of scikit-learn, for many settings, with no expected failure."""
+"""All estimator checks of scikit-learn pass for many parameters, without expected failures."""
 
 import numpy as np
 import pytest
@@ -11,11 +11,11 @@ from sklearn.utils.estimator_checks import check_estimator
 from sklearn_tfsom import TFSOM
 
 
-def wave(squared, radius):
-    return np.exp(-np.sqrt(squared) / radius)
+def exponential(squared_distances, radius):
+    return np.exp(-np.sqrt(squared_distances) / radius)
 
 
-SETTINGS = [
+PARAMETERS = [
     {},
     {"grid_size": 2},
     {"grid_size": (1, 3), "boundary": "toroidal"},
@@ -27,7 +27,7 @@ SETTINGS = [
     {"grid_size": 4, "neighborhood": "epanechnikov", "features": "coordinates"},
     {"grid_size": 3, "neighborhood": "triangle", "features": "activations"},
     {"grid_size": (2, 2), "neighborhood": "mexican_hat", "max_iter": 3},
-    {"grid_size": 4, "neighborhood": wave, "radius_decay": "linear"},
+    {"grid_size": 4, "neighborhood": exponential, "radius_decay": "linear"},
     {"grid_size": 6, "init": "sample", "random_state": 0, "n_clusters": 2},
     {"grid_size": (3, 5), "init": "random", "random_state": 1, "tol": 0},
     {"metric": "cosine"},
@@ -39,11 +39,12 @@ SETTINGS = [
     {"radius_decay": [3.0, 2.0, 1.0], "max_iter": 3, "features": "coordinates"},
 ]
 
-# The only check that correlation fails is one that asks for three clusters of samples with two
-# features. Correlation has two values there; that no labels made of them pass is tested below.
+# The only check that fails with this metric needs three clusters of samples with two features,
+# where a correlation is -1 or 1. A test below shows that no such clustering can pass the check.
 CORRELATION = {"metric": "correlation"}
 
-COLUMN_CHECKS = [
+# Checks of output and column names that `check_estimator` does not run.
+NAME_CHECKS = [
     "check_transformer_get_feature_names_out",
     "check_transformer_get_feature_names_out_pandas",
     "check_get_feature_names_out_error",
@@ -56,37 +57,39 @@ COLUMN_CHECKS = [
 ]
 
 
-@pytest.mark.parametrize("setting", SETTINGS)
-@pytest.mark.filterwarnings("default")  # scikit-learn's checks provoke warnings of their own
-def test_check_estimator_passes(setting, monkeypatch):
-    monkeypatch.setenv("SCIPY_ARRAY_API", "1")  # or one check is skipped
-    results = check_estimator(TFSOM(**setting), on_skip=None)
+@pytest.mark.parametrize("parameters", PARAMETERS)
+@pytest.mark.filterwarnings("default")  # the checks of scikit-learn provoke warnings
+def test_check_estimator(parameters, monkeypatch):
+    monkeypatch.setenv("SCIPY_ARRAY_API", "1")  # without it, one check is skipped
+    results = check_estimator(TFSOM(**parameters), on_skip=None)
     assert {result["status"] for result in results} == {"passed"}
     assert len(results) >= 55
 
 
-@pytest.mark.parametrize("setting", SETTINGS)
-@pytest.mark.parametrize("check", COLUMN_CHECKS)
+@pytest.mark.parametrize("parameters", [*PARAMETERS, CORRELATION])
+@pytest.mark.parametrize("check", NAME_CHECKS)
 @pytest.mark.filterwarnings("default")
-def test_output_and_column_names(check, setting):
-    getattr(estimator_checks, check)("TFSOM", TFSOM(**setting))
+def test_name_check(check, parameters):
+    getattr(estimator_checks, check)("TFSOM", TFSOM(**parameters))
 
 
-def three_blobs(random_state=1):
-    X, y = make_blobs(n_samples=50, random_state=random_state)  # as in check_clustering
+def make_check_clustering_data():
+    """Return the samples and labels of check_clustering."""
+    X, y = make_blobs(n_samples=50, random_state=1)
     X, y = shuffle(X, y, random_state=7)
     return StandardScaler().fit_transform(X), y
 
 
 @pytest.mark.filterwarnings("default")
-def test_check_estimator_under_correlation(monkeypatch):
+def test_check_estimator_with_correlation(monkeypatch):
     monkeypatch.setenv("SCIPY_ARRAY_API", "1")
     results = check_estimator(TFSOM(**CORRELATION), on_skip=None, on_fail=None)
     failed = {result["check_name"] for result in results if result["status"] != "passed"}
     assert failed == {"check_clustering"}
-    X, y = three_blobs()
-    assert adjusted_rand_score(y, X[:, 0] > X[:, 1]) < 0.4  # and a constant has 0
-    # With a third feature it passes what the check asks for.
+    X, y = make_check_clustering_data()
+    # The check requires a score above 0.4; constant labels have a score of 0.
+    assert adjusted_rand_score(y, X[:, 0] > X[:, 1]) < 0.4
+    # With a third feature, the requirement is met.
     wide = np.column_stack([X, X.sum(axis=1) ** 2])
     som = TFSOM(**CORRELATION, n_clusters=3, random_state=0).fit(wide)
     assert adjusted_rand_score(y, som.labels_) > 0.4

@@ -1,6 +1,8 @@
-"""A fit that was broken off and is started again ends in the bits of one that never stopped."""
+"""An interrupted fit that is resumed from its checkpoint equals an uninterrupted one."""
 
 import io
+import os
+import re
 import subprocess
 import sys
 import threading
@@ -9,15 +11,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from checkpoint_workers import N_EPOCHS_ALIVE
-from distributed_cases import DIGITS, IRIS, MOST, WINE, holes
+from checkpoint_workers import N_EPOCHS_BEFORE_KILL
+from distributed_cases import (
+    DIGITS,
+    IRIS,
+    LARGE,
+    SUBSAMPLED,
+    WINE,
+    impute_code_vectors,
+    remove_values,
+)
 from numpy.testing import assert_allclose
 from scipy.sparse import csr_array
 from test_distributed import finish, start_workers
 
 from sklearn_tfsom import TFSOM
-from sklearn_tfsom._checkpoint import Checkpoint
-from sklearn_tfsom._data.samples import Samples
 
 HERE = Path(__file__).parent
 FEW = DIGITS[:300]
@@ -33,7 +41,7 @@ CASES = {
     "dense": ({"max_iter": 20}, IRIS, None),
     "float32": ({}, FEW.astype(np.float32), None),
     "sparse": ({}, csr_array(FEW), None),
-    "missing": ({}, holes(WINE), None),
+    "missing": ({}, remove_values(WINE), None),
     "weights": ({}, FEW, WEIGHTS),
     "mini-batches": ({"batch_size": 64}, FEW, WEIGHTS),
     "coarse to fine": ({"grid_size": 16, "radius_start": 8}, FEW, None),
@@ -42,9 +50,9 @@ CASES = {
     "radii": ({"radius_decay": [3, 1, 2, 0.5], "max_iter": 4}, WINE, None),
     "cosine": ({"metric": "cosine"}, FEW, WEIGHTS),
     "manhattan": ({"metric": "manhattan"}, WINE, None),
-    "drawn": ({"init": "sample", "random_state": 3}, FEW, None),
+    "random start": ({"init": "sample", "random_state": 3}, FEW, None),
     "clusters": ({"n_clusters": 3}, WINE, None),
-    "settles": ({"tol": 0.002, "max_iter": 20}, IRIS, None),
+    "converges": ({"tol": 0.002, "max_iter": 20}, IRIS, None),
 }
 CASES = {
     name: ({"grid_size": 6, "max_iter": 6} | params, *data)
@@ -52,93 +60,92 @@ CASES = {
 }
 
 
-class BrokenOffError(Exception):
+class InterruptionError(Exception):
     pass
 
 
-def break_off(monkeypatch, som, X, weights=None, *, after):
-    """Fit, but no further than the file of so many epochs."""
-    left = iter(range(after - 1, -1, -1))
-    write = Checkpoint.write
+def interrupt(monkeypatch, som, X, weights=None, *, after):
+    """Fit until the checkpoint of epoch `after` has been moved to its place."""
+    replace, n_written = os.replace, 0
 
-    def last_write(self, *arguments):
-        write(self, *arguments)
-        if next(left) == 0:
-            raise BrokenOffError
+    def replace_and_raise(source, target):
+        nonlocal n_written
+        replace(source, target)
+        n_written += 1
+        if n_written == after:
+            raise InterruptionError
 
-    with monkeypatch.context() as patch, pytest.raises(BrokenOffError):
-        patch.setattr(Checkpoint, "write", last_write)
+    with monkeypatch.context() as patch, pytest.raises(InterruptionError):
+        patch.setattr(os, "replace", replace_and_raise)
         som.fit(X, sample_weight=weights)
 
 
-def bits(som):
-    """All that a fit leaves behind."""
+def get_bits(som):
+    """Return all results of a fit as bytes."""
     state = {name: value for name, value in vars(som).items() if name.endswith("_")}
-    state |= {"residuals": getattr(som, "_residuals", None)} | state.pop("history_")
+    state |= {"imputed": impute_code_vectors(som)} | state.pop("history_")
     return {name: np.asarray(value).tobytes() for name, value in state.items()}
 
 
-def n_epochs_in(path):
+def count_epochs(path):
     with np.load(path) as file:
         return len(file["history_radius"])
 
 
-class TestResumed:
+class TestResume:
     @pytest.mark.parametrize("name", CASES)
-    def test_after_any_epoch(self, name, tmp_path, monkeypatch):
+    def test_interrupted_after_any_epoch(self, name, tmp_path, monkeypatch):
         params, X, weights = CASES[name]
         whole = TFSOM(**params).fit(X, sample_weight=weights)
         som = TFSOM(**params, checkpoint_dir=tmp_path)
         for after in range(1, whole.n_iter_):
-            break_off(monkeypatch, som, X, weights, after=after)
+            interrupt(monkeypatch, som, X, weights, after=after)
             (file,) = tmp_path.iterdir()
-            assert n_epochs_in(file) == after
+            assert count_epochs(file) == after
             assert not hasattr(som, "codebook_")
             resumed = TFSOM(**som.get_params()).fit(X, sample_weight=weights)
-            assert bits(resumed) == bits(whole)
+            assert get_bits(resumed) == get_bits(whole)
             assert not list(tmp_path.iterdir())
 
-    def test_cases_are_what_their_names_say(self):
-        """One searches coarser grids at first, one settles before its last epoch."""
+    def test_cases_are_coarse_to_fine_and_converge(self):
         params, X, _ = CASES["coarse to fine"]
         plain = TFSOM(**params | {"coarse_to_fine": False}).fit(X)
-        assert bits(TFSOM(**params).fit(X)) != bits(plain)
-        params, X, _ = CASES["settles"]
+        assert get_bits(TFSOM(**params).fit(X)) != get_bits(plain)
+        params, X, _ = CASES["converges"]
         assert 16 < TFSOM(**params).fit(X).n_iter_ < 20
 
     @pytest.mark.parametrize("after", [1, 3, 5])
-    def test_on_subsets(self, tmp_path, monkeypatch, after):
-        whole = TFSOM(6, max_iter=6).fit(MOST)
+    def test_interrupted_on_subsamples(self, tmp_path, monkeypatch, after):
+        whole = TFSOM(6, max_iter=6).fit(SUBSAMPLED)
         som = TFSOM(6, max_iter=6, checkpoint_dir=tmp_path)
-        break_off(monkeypatch, som, MOST, after=after)
-        som.fit(MOST)
-        # Its errors are rounded otherwise once a search has been large enough to be compiled.
+        interrupt(monkeypatch, som, SUBSAMPLED, after=after)
+        som.fit(SUBSAMPLED)
+        # Compiled searches, used after the first large one, round the errors differently.
         assert som.codebook_.tobytes() == whole.codebook_.tobytes()
         assert_allclose(
             som.history_["quantization_error"], whole.history_["quantization_error"], rtol=1e-9
         )
 
-    def test_after_every_epoch(self, tmp_path, monkeypatch):
+    def test_interrupted_after_every_epoch(self, tmp_path, monkeypatch):
         whole = TFSOM(6).fit(WINE)
         som = TFSOM(6, checkpoint_dir=tmp_path)
         for _ in range(whole.n_iter_ - 1):
-            break_off(monkeypatch, som, WINE, after=1)
-        assert bits(som.fit(WINE)) == bits(whole)
+            interrupt(monkeypatch, som, WINE, after=1)
+        assert get_bits(som.fit(WINE)) == get_bits(whole)
 
-    def test_data_on_disk(self, tmp_path, monkeypatch):
-        monkeypatch.setattr("sklearn_tfsom._data.samples._MIN_BYTES_ON_DISK", 1)
-        np.save(tmp_path / "X.npy", FEW)
+    @pytest.mark.parametrize("params", [{}, {"batch_size": 9000}], ids=["full", "mini-batches"])
+    def test_samples_on_disk(self, tmp_path, monkeypatch, params):
+        np.save(tmp_path / "X.npy", LARGE)
         X = np.load(tmp_path / "X.npy", mmap_mode="r")
-        assert Samples(X).is_on_disk
-        for params in ({}, {"batch_size": 32}):
-            som = TFSOM(6, max_iter=5, checkpoint_dir=tmp_path / "kept", **params)
-            break_off(monkeypatch, som, X, WEIGHTS, after=2)
-            whole = TFSOM(6, max_iter=5, **params).fit(X, sample_weight=WEIGHTS)
-            assert bits(som.fit(X, sample_weight=WEIGHTS)) == bits(whole)
+        weights = 1.0 + np.arange(len(X)) % 3
+        som = TFSOM(4, max_iter=3, checkpoint_dir=tmp_path / "checkpoints", **params)
+        interrupt(monkeypatch, som, X, weights, after=1)
+        whole = TFSOM(4, max_iter=3, **params).fit(X, sample_weight=weights)
+        assert get_bits(som.fit(X, sample_weight=weights)) == get_bits(whole)
 
-    def test_epochs_done_are_not_done_again(self, tmp_path, monkeypatch, capsys):
+    def test_saved_epochs_are_not_repeated(self, tmp_path, monkeypatch, capsys):
         som = TFSOM(6, max_iter=5, verbose=1, checkpoint_dir=tmp_path)
-        break_off(monkeypatch, som, WINE, after=3)
+        interrupt(monkeypatch, som, WINE, after=3)
         capsys.readouterr()
         som.fit(WINE)
         lines = capsys.readouterr().out.splitlines()
@@ -147,67 +154,66 @@ class TestResumed:
             "[TFSOM] epoch 5/5",
         ]
 
-    def test_what_is_done_after_training_may_change(self, tmp_path, monkeypatch):
+    def test_parameters_used_after_training_may_change(self, tmp_path, monkeypatch):
         som = TFSOM(6, checkpoint_dir=tmp_path)
-        break_off(monkeypatch, som, WINE, after=3)
+        interrupt(monkeypatch, som, WINE, after=3)
         som.set_params(n_clusters=3, features="coordinates", verbose=False)
-        assert bits(som.fit(WINE)) == bits(TFSOM(6, n_clusters=3).fit(WINE))
+        assert get_bits(som.fit(WINE)) == get_bits(TFSOM(6, n_clusters=3).fit(WINE))
         assert not list(tmp_path.iterdir())
 
 
-class TestKilled:
-    def test_at_random_moments(self):
-        """The script says what it checks."""
+class TestKill:
+    def test_killed_at_random_times(self):
+        """`kill_and_resume.py` compares the results."""
         command = [sys.executable, HERE / "kill_and_resume.py", "4", "1"]
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr[-3000:]
-        assert "the same bits after 4 kills" in done.stdout
+        assert "identical after 4 kills" in done.stdout
 
-    def test_a_worker_of_two(self, tmp_path):
-        """Both start again, and end in the bits of two that have never stopped."""
-        first, second = start_workers(2, "checkpoint_workers.py", tmp_path, "mortal")
+    def test_one_of_two_workers_killed(self, tmp_path):
+        """Both workers are started again, and resume from the checkpoint of the first one."""
+        first, second = start_workers(2, "checkpoint_workers.py", tmp_path, "kill")
         out, err = finish(first)
         finish(second)
-        assert out == "0 epochs were done\n"
+        assert out.startswith("[TFSOM] epoch 1/20")
         assert "RuntimeError: A worker of this fit is gone" in err
-        (n_done,) = map(n_epochs_in, tmp_path.iterdir())
-        # The first one may fail in the last sum of this epoch, or in the first of the next.
-        assert n_done in (N_EPOCHS_ALIVE - 1, N_EPOCHS_ALIVE)
-        for worker in start_workers(2, "checkpoint_workers.py", tmp_path, "immortal"):
-            out, err = finish(worker)
-            assert out.splitlines() == [
-                f"{n_done} epochs were done",
-                "0 epochs were done",
-                "the same bits",
-            ], err[-3000:]
-        assert not list(tmp_path.iterdir())
+        (checkpoint,) = (tmp_path / "checkpoints").iterdir()
+        n_saved = count_epochs(checkpoint)
+        # The second worker may have sent its sums of the next epoch before it is killed.
+        assert n_saved in (N_EPOCHS_BEFORE_KILL, N_EPOCHS_BEFORE_KILL + 1)
+        workers = start_workers(2, "checkpoint_workers.py", tmp_path, "live")
+        (out, err), (second_out, second_err) = map(finish, workers)
+        lines = out.splitlines()
+        assert lines[0].startswith(f"[TFSOM] epoch {n_saved + 1}/20"), err[-3000:]
+        assert lines[-1] == second_out.strip() == "identical", err[-3000:] + second_err[-3000:]
+        assert not list((tmp_path / "checkpoints").iterdir())
 
 
-def exact_sums():
-    """Samples of whole numbers, of which mean and covariance have no rounding to differ by."""
+def make_integers():
+    """Return samples of small integers, whose mean and covariance are exact."""
     half = np.random.RandomState(0).randint(-8, 9, size=(32, 4)).astype(np.float64)
     half[-1] -= half.sum(axis=0)
     return np.vstack([half, half[::-1] * [1, -1, 1, -1], half * [-1, 1, 1, -1], half - half])
 
 
-X = exact_sums()
+X = make_integers()
 SHUFFLED = X[np.random.RandomState(1).permutation(len(X))]
 ONE_FEATURE_SHUFFLED = np.column_stack([SHUFFLED[:, 0], X[:, 1:]])
 
 
-def with_hole(X):
+def remove_one_value(X):
     X = X.copy()
     X[0, 3] = np.nan
     return X
 
 
-# name: twice (parameters, samples, weights)
+# name: two fits, each (parameters, samples, weights)
 PAIRS = {
     "mirrored": (({}, X, None), ({}, -X, None)),
     "shuffled": (({"batch_size": 32}, X, None), ({"batch_size": 32}, SHUFFLED, None)),
     "one feature shuffled": (
-        ({"init": X[:25]}, with_hole(X), None),
-        ({"init": X[:25]}, with_hole(ONE_FEATURE_SHUFFLED), None),
+        ({"init": X[:25]}, remove_one_value(X), None),
+        ({"init": X[:25]}, remove_one_value(ONE_FEATURE_SHUFFLED), None),
     ),
     "sparse": (
         ({"init": X[:25]}, csr_array(X), None),
@@ -216,13 +222,13 @@ PAIRS = {
     "precision": (({}, X, None), ({}, X.astype(np.float32), None)),
     "weights": (({}, X, 1 + np.arange(128) % 2), ({}, X, 2 - np.arange(128) % 2)),
     "batch_size": (({"batch_size": np.int64(16)}, X, None), ({"batch_size": 32}, X, None)),
-    "integers of NumPy": (
+    "NumPy integers": (
         ({"batch_size": np.int64(16)}, X, None),
         ({"batch_size": np.int64(32)}, X, None),
     ),
     "tol": (({"tol": 1}, X, None), ({"tol": 0}, X, None)),
     "max_iter": (({"max_iter": 8}, X, None), ({"max_iter": 9}, X, None)),
-    "history": (
+    "topographic error": (
         ({"compute_topographic_error": np.True_}, X, None),
         ({"compute_topographic_error": np.False_}, X, None),
     ),
@@ -231,62 +237,64 @@ PAIRS = {
         ({"neighborhood": lambda d, r: cauchy(d, min(r, 1)), "radius_start": 2}, X, None),
     ),
     "metric": (({"metric": "manhattan"}, X, None), ({"metric": "chebyshev"}, X, None)),
-    "start": (
+    "random start": (
         ({"init": "sample", "random_state": 0}, X, None),
         ({"init": "sample", "random_state": 1}, X, None),
     ),
 }
 
 
-class TestSeveralFits:
+class TestSharedDirectory:
     @pytest.mark.parametrize("name", PAIRS)
-    def test_each_has_its_own_file(self, name, tmp_path, monkeypatch):
+    def test_different_fits_have_different_files(self, name, tmp_path, monkeypatch):
         maps = [
             TFSOM(**{"grid_size": 5, "checkpoint_dir": tmp_path, **params})
             for params, _, _ in PAIRS[name]
         ]
         samples = [(X, weights) for _, X, weights in PAIRS[name]]
         for som, given in zip(maps, samples, strict=True):
-            break_off(monkeypatch, som, *given, after=3)
+            interrupt(monkeypatch, som, *given, after=3)
         assert len(list(tmp_path.iterdir())) == 2
         for som, (X, weights) in zip(maps, samples, strict=True):
             som.fit(X, sample_weight=weights)
             whole = TFSOM(**som.get_params() | {"checkpoint_dir": None})
-            assert bits(som) == bits(whole.fit(X, sample_weight=weights))
+            assert get_bits(som) == get_bits(whole.fit(X, sample_weight=weights))
         assert not list(tmp_path.iterdir())
 
-    def test_the_same_fit_at_once(self, tmp_path):
-        """As a grid search over `n_clusters` does in threads or processes."""
-        wanted = {k: bits(TFSOM(6, n_clusters=k).fit(WINE)) for k in (2, 3, 4)}
+    def test_same_fit_in_several_threads(self, tmp_path):
+        """A grid search over `n_clusters` does this."""
+        expected = {k: get_bits(TFSOM(6, n_clusters=k).fit(WINE)) for k in (2, 3, 4)}
         barrier = threading.Barrier(6)
 
         def fit(k):
             barrier.wait()
-            return bits(TFSOM(6, n_clusters=k, checkpoint_dir=tmp_path).fit(WINE)) == wanted[k]
+            return (
+                get_bits(TFSOM(6, n_clusters=k, checkpoint_dir=tmp_path).fit(WINE)) == expected[k]
+            )
 
         with ThreadPoolExecutor(6) as threads:
             assert all(threads.map(fit, [2, 3, 4, 2, 3, 4]))
         assert not list(tmp_path.iterdir())
 
-    def test_the_same_fit_clears_away_what_this_one_is_writing(self, tmp_path, monkeypatch):
-        """As it does when it starts."""
+    def test_incomplete_file_removed_by_the_same_fit(self, tmp_path, monkeypatch):
+        """The same fit, started in another process, removes incomplete files."""
 
-        def cleared_away(_):
+        def remove_partial(_):
             (partial,) = tmp_path.glob("*.partial")
             partial.unlink()
 
-        monkeypatch.setattr("os.fsync", cleared_away)
+        monkeypatch.setattr("os.fsync", remove_partial)
         som = TFSOM(6, max_iter=6, checkpoint_dir=tmp_path).fit(WINE)
-        assert bits(som) == bits(TFSOM(6, max_iter=6).fit(WINE))
+        assert get_bits(som) == get_bits(TFSOM(6, max_iter=6).fit(WINE))
 
 
-def saved(**arrays):
+def save_arrays(**arrays):
     file = io.BytesIO()
     np.savez(file, **arrays)
     return file.getvalue()
 
 
-def plain_array():
+def save_plain_array():
     file = io.BytesIO()
     np.save(file, IRIS)
     return file.getvalue()
@@ -294,10 +302,10 @@ def plain_array():
 
 class TestFile:
     @pytest.fixture
-    def broken_off(self, tmp_path, monkeypatch):
-        """A map that was broken off, and its file."""
+    def interrupted(self, tmp_path, monkeypatch):
+        """Return an interrupted map and its checkpoint."""
         som = TFSOM(6, max_iter=6, checkpoint_dir=tmp_path)
-        break_off(monkeypatch, som, WINE, after=3)
+        interrupt(monkeypatch, som, WINE, after=3)
         (file,) = tmp_path.iterdir()
         return som, file
 
@@ -315,83 +323,81 @@ class TestFile:
         [
             b"",
             b"no archive",
-            plain_array(),
-            saved(a=IRIS),
-            saved(history_radius=np.ones(3), history_quantization_error=np.ones(3)),
-            saved(codebook=np.array(None)),
+            save_plain_array(),
+            save_arrays(a=IRIS),
+            save_arrays(history_radius=np.ones(3), history_quantization_error=np.ones(3)),
+            save_arrays(codebook=np.array(None)),
         ],
-        ids=["nothing", "text", "array", "other arrays", "no state", "pickled"],
+        ids=["empty", "text", "array", "other arrays", "no state", "pickled"],
     )
-    def test_of_something_else(self, broken_off, content):
-        som, file = broken_off
+    def test_other_content_is_refused(self, interrupted, content):
+        som, file = interrupted
         file.write_bytes(content)
         self.check_refused(som, file)
 
     @pytest.mark.parametrize("share", [0.01, 0.3, 0.7, 0.99])
-    def test_cut_off(self, broken_off, share):
-        som, file = broken_off
+    def test_truncated_file_is_refused(self, interrupted, share):
+        som, file = interrupted
         content = file.read_bytes()
         file.write_bytes(content[: int(share * len(content))])
         self.check_refused(som, file)
         file.unlink()
         assert som.fit(WINE).n_iter_ == 6
 
-    def test_with_a_bit_that_has_flipped(self, broken_off):
-        """It is refused, or else it is a bit that means nothing."""
-        som, file = broken_off
-        content, whole = file.read_bytes(), bits(TFSOM(6, max_iter=6).fit(WINE))
+    def test_flipped_bit_is_refused_or_irrelevant(self, interrupted):
+        som, file = interrupted
+        content, whole = file.read_bytes(), get_bits(TFSOM(6, max_iter=6).fit(WINE))
         rng = np.random.RandomState(0)
         n_refused = 0
-        # Half of them in the last kilobyte, where the archive's table of contents is.
+        # Half of them are in the last kilobyte, the directory of the archive.
         for place in [*rng.randint(len(content), size=30), *-rng.randint(1, 1000, size=30)]:
             damaged = bytearray(content)
             damaged[place] ^= 1 << rng.randint(8)
             file.write_bytes(damaged)
             try:
-                assert bits(TFSOM(**som.get_params()).fit(WINE)) == whole
+                assert get_bits(TFSOM(**som.get_params()).fit(WINE)) == whole
             except ValueError as error:
                 assert str(error).endswith("Remove it to begin anew.")
                 n_refused += 1
         assert n_refused > 20
 
-    def test_a_half_written_one_is_cleared_away(self, broken_off):
-        som, file = broken_off
-        half = file.with_name(f"{file.stem}-abc.partial")
-        other = file.with_name("tfsom-of-another-fit-abc.partial")
-        half.write_bytes(file.read_bytes()[:100])
+    def test_incomplete_file_of_this_fit_is_removed(self, interrupted):
+        som, file = interrupted
+        partial = file.with_name(f"{file.stem}-abc.partial")
+        other = file.with_name("tfsom-another-fit-abc.partial")
+        partial.write_bytes(file.read_bytes()[:100])
         other.write_bytes(b"")
         som.fit(WINE)
         assert list(file.parent.iterdir()) == [other]
 
-    def test_it_cannot_be_written(self, broken_off, monkeypatch):
-        """The one before stays, and nothing else."""
-        som, file = broken_off
+    def test_failed_write_keeps_the_previous_checkpoint(self, interrupted, monkeypatch):
+        som, file = interrupted
 
-        def full(*_):
+        def raise_disk_full(*_):
             raise OSError(28, "No space left on device")
 
         content = file.read_bytes()
         with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
-            patch.setattr("os.fsync", full)
+            patch.setattr("os.fsync", raise_disk_full)
             som.fit(WINE)
         assert [path.read_bytes() for path in file.parent.iterdir()] == [content]
-        assert bits(som.fit(WINE)) == bits(TFSOM(6, max_iter=6).fit(WINE))
+        assert get_bits(som.fit(WINE)) == get_bits(TFSOM(6, max_iter=6).fit(WINE))
 
 
 class TestDirectory:
     @pytest.mark.parametrize("kind", [str, Path])
-    def test_it_is_made(self, tmp_path, kind):
+    def test_missing_directory_is_created(self, tmp_path, kind):
         directory = tmp_path / "a" / "b"
         TFSOM(4, checkpoint_dir=kind(directory)).fit(IRIS)
         assert directory.is_dir()
         assert not list(directory.iterdir())
 
-    @pytest.mark.parametrize("wrong", [1, True, ["a"], b"a"])
-    def test_it_is_no_path(self, wrong):
-        says = rf"The 'checkpoint_dir' parameter of TFSOM must be a path or None\. Got {wrong!r}"
-        with pytest.raises(ValueError, match=says.replace("[", r"\[")):
-            TFSOM(4, checkpoint_dir=wrong).fit(IRIS)
+    @pytest.mark.parametrize("value", [1, True, ["a"], b"a"])
+    def test_other_types_are_refused(self, value):
+        message = "The 'checkpoint_dir' parameter of TFSOM must be a path or None. Got "
+        with pytest.raises(ValueError, match=re.escape(f"{message}{value!r}")):
+            TFSOM(4, checkpoint_dir=value).fit(IRIS)
 
-    def test_partial_fit_keeps_nothing(self, tmp_path):
+    def test_partial_fit_writes_no_checkpoint(self, tmp_path):
         TFSOM(4, checkpoint_dir=tmp_path / "a").partial_fit(IRIS)
         assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""One map, several processes or devices: equal to one process on all samples, and never a hang."""
+"""Fits by several processes or devices equal those of one process, and failures end all."""
 
 import json
 import os
@@ -10,25 +10,29 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from distributed_cases import CASES, DIGITS, IRIS, facts, holes, one_shard_on_disk
+from distributed_cases import (
+    CASES,
+    DIGITS,
+    IRIS,
+    get_results,
+    remove_values,
+    write_first_shard,
+)
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array
 
 from sklearn_tfsom import TFSOM, Grid
-from sklearn_tfsom._data.workers import ALONE
 from sklearn_tfsom.distributed import unit_statistics, update_codebook
 
 HERE = Path(__file__).parent
 TOLERANCE = {"float32": 1e-6}
 
 
-def free_ports(n):
-    sockets = [socket.socket() for _ in range(n)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
+def find_free_ports(n):
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(n)]
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
     return ports
 
 
@@ -44,7 +48,7 @@ def start(script, *arguments, **environment):
 
 
 def start_workers(n, script, *arguments):
-    ports = json.dumps(free_ports(n))
+    ports = json.dumps(find_free_ports(n))
     return [start(script, index, ports, *arguments) for index in range(n)]
 
 
@@ -58,9 +62,9 @@ def finish(process, timeout=240):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Where two workers leave their maps of all cases."""
+    """Return the folder with the results of two workers on all cases."""
     folder = tmp_path_factory.mktemp("workers")
-    one_shard_on_disk(folder)
+    write_first_shard(folder)
     workers = start_workers(2, "distributed_cases.py", folder, json.dumps(list(CASES)))
     for worker in workers:
         out, err = finish(worker)
@@ -68,32 +72,32 @@ def folder(tmp_path_factory):
     return folder
 
 
-class TestMachines:
+class TestWorkers:
     @pytest.mark.parametrize("name", CASES)
-    def test_two_workers_are_one_process_on_all_samples(self, folder, name):
+    def test_two_workers_equal_one_process(self, folder, name):
         params, X, weights, _ = CASES[name]
         som = TFSOM(**params).fit(X, sample_weight=weights)
         workers = [np.load(folder / f"{name}-{index}.npz") for index in (0, 1)]
-        for fact, value in facts(som).items():
-            assert_array_equal(workers[0][fact], workers[1][fact], err_msg=fact)
+        for key, value in get_results(som).items():
+            assert_array_equal(workers[0][key], workers[1][key], err_msg=key)
             scale = np.abs(value).max(initial=0) or 1.0
-            # History comes from float32 scores.
-            rtol = 1e-6 if "history quant" in fact else TOLERANCE.get(name, 1e-8)
-            assert_allclose(workers[0][fact], value, rtol=0, atol=rtol * scale, err_msg=fact)
+            # The errors of the history are computed in float32.
+            rtol = 1e-6 if "history quant" in key else TOLERANCE.get(name, 1e-8)
+            assert_allclose(workers[0][key], value, rtol=0, atol=rtol * scale, err_msg=key)
         labels = np.concatenate([worker["labels"] for worker in workers])
         assert_array_equal(labels, som.labels_)
 
-    def test_a_shard_alone_would_give_another_map(self):
-        """So the equality above is not for nothing."""
+    def test_one_shard_gives_another_map(self):
+        """The test above could not pass if workers ignored each other."""
         params, X, _, (share,) = CASES["defaults"]
         whole = TFSOM(**params).fit(X)
         part = TFSOM(**params).fit(X[: round(share * len(X))])
         assert whole.grid_shape_ != part.grid_shape_
 
 
-def reports(how):
-    """What the first of two workers says when the second one fails in these ways."""
-    first, second = start_workers(2, "distributed_failures.py", json.dumps(how))
+def get_reports(failures):
+    """Return the reports of the first worker, one for each failure of the second worker."""
+    first, second = start_workers(2, "distributed_failures.py", json.dumps(failures))
     try:
         out, err = finish(first)
     finally:
@@ -104,44 +108,34 @@ def reports(how):
 
 
 class TestFailure:
-    @pytest.mark.parametrize("how", ["killed", "frozen"])
-    def test_the_others_raise_one_clear_error_within_a_minute(self, how):
-        (report,) = reports([how])
+    @pytest.mark.parametrize("failure", ["killed", "frozen"])
+    def test_lost_worker_raises_within_a_minute(self, failure):
+        (report,) = get_reports([failure])
         assert report["error"].startswith("RuntimeError: A worker of this fit is gone")
         assert report["seconds"] < 60
-        assert report["attributes"] == []  # the estimator is as it was
+        assert report["attributes"] == []  # the estimator is unchanged
 
-    def test_what_one_refuses_all_refuse(self):
-        """And they are in step afterwards."""
-        refused = reports(["samples", "features", "precision", "parameters", "batch_size", "none"])
-        same = "ValueError: All workers of a fit must have the same "
-        assert [report["error"].removeprefix(same) for report in refused] == [
+    def test_error_of_one_worker_is_raised_by_all(self):
+        """The last fit, without a failure, succeeds: the workers are still synchronized."""
+        other = (
             "ValueError: Another worker of this fit has refused its parameters or its samples: "
-            "its own error says why.",
-            "number of features.",
-            "precision.",
-            "parameters.",
-            "InvalidParameterError: The 'batch_size' parameter of TFSOM must be None where "
-            "several workers fit a map. Got 64 instead.",
-            "none",
-        ]
-        assert all(report["attributes"] == [] for report in refused[:-1])
-        assert "codebook_" in refused[-1]["attributes"]
-
-    def test_a_worker_that_is_told_of_others(self):
-        """What the others wait for is told, whatever happens to this one."""
-        told = []
-
-        class Telling(type(ALONE)):
-            def sum(self, values):
-                told.append(float(values))
-                return super().sum(values)
-
-        with pytest.raises(ZeroDivisionError), Telling().in_step():
-            raise ZeroDivisionError
-        with Telling().in_step():
-            pass
-        assert told == [1.0, 0.0]
+            "its own error says why."
+        )
+        same = "ValueError: All workers of a fit must have the same "
+        expected = {
+            "unreadable": other,
+            "samples": other,
+            "features": f"{same}number of features.",
+            "precision": f"{same}precision.",
+            "parameters": f"{same}parameters.",
+            "batch_size": "InvalidParameterError: The 'batch_size' parameter of TFSOM must be "
+            "None where several workers fit a map. Got 64 instead.",
+            "none": "none",
+        }
+        reports = get_reports(list(expected))
+        assert [report["error"] for report in reports] == list(expected.values())
+        assert all(report["attributes"] == [] for report in reports[:-1])
+        assert "codebook_" in reports[-1]["attributes"]
 
 
 DEVICES = """
@@ -151,7 +145,7 @@ import numpy as np
 import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 3)
-from distributed_cases import CASES, facts
+from distributed_cases import CASES, get_results
 from sklearn_tfsom import TFSOM
 strategy = tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1", "/cpu:2"])
 for name in {names!r}:
@@ -161,9 +155,10 @@ for name in {names!r}:
     one = TFSOM(**params).fit(X, sample_weight=weights)
     assert "strategy" not in repr(sorted(vars(som))).lower()
     rtol = 1e-6 if name == "float32" else 1e-9
-    for fact, value in facts(one).items():
+    results = get_results(som)
+    for key, value in get_results(one).items():
         atol = rtol * (np.abs(value).max(initial=0) or 1.0)
-        np.testing.assert_allclose(facts(som)[fact], value, rtol=0, atol=atol, err_msg=fact)
+        np.testing.assert_allclose(results[key], value, rtol=0, atol=atol, err_msg=key)
     assert (som.labels_ == one.labels_).all()
 with strategy.scope():
     TFSOM(3).partial_fit(X)
@@ -179,7 +174,7 @@ with tf.distribute.experimental.CentralStorageStrategy(["/cpu:0"]).scope():
 """
 
 
-def test_several_devices_are_one():
+def test_three_devices_equal_one():
     names = ["defaults", "float32", "weights", "missing", "cosine", "sparse", "torus"]
     code = DEVICES.format(here=str(HERE), names=names)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -190,19 +185,19 @@ def test_several_devices_are_one():
 RADII = [3, 2, 1.5, 1, 1, 0.85]
 
 
-class TestStatistics:
+class TestUnitStatistics:
     @pytest.mark.parametrize(
         ("X", "params"),
         [
             (DIGITS + 1e5, {}),
-            (holes(DIGITS), {}),
+            (remove_values(DIGITS), {}),
             (csr_array(DIGITS), {"metric": "cosine"}),
             (DIGITS, {"metric": "manhattan", "neighborhood": "epanechnikov"}),
             (DIGITS, {"metric": "correlation", "neighborhood": lambda d, r: 1 / (1 + d / r)}),
         ],
         ids=["far", "missing", "sparse", "manhattan", "correlation"],
     )
-    def test_they_make_the_epochs_of_fit(self, X, params):
+    def test_epochs_equal_those_of_fit(self, X, params):
         start_codebook = (DIGITS if params or np.isnan(X).any() else X)[::30]
         weights = np.random.RandomState(0).uniform(size=len(DIGITS))
         metric, neighborhood = (
@@ -225,7 +220,7 @@ class TestStatistics:
         mean = statistics.error / weights.sum()
         assert_allclose(mean, som.history_["quantization_error"][-1], rtol=1e-5)
 
-    def test_they_are_those_of_a_slow_loop(self):
+    def test_equal_to_a_slow_loop(self):
         codebook, weights = IRIS[::10] + np.arange(4) / 97, np.arange(150) % 4
         sums, counts, error = np.zeros((15, 4)), np.zeros((15, 1)), 0.0
         for x, weight in zip(IRIS, weights, strict=True):
@@ -239,13 +234,13 @@ class TestStatistics:
         assert_array_equal(found.counts, counts)
         assert_allclose(found.error, error, rtol=1e-6)
 
-    def test_of_samples_without_direction_nothing_is_learnt(self):
+    def test_samples_without_direction_are_ignored(self):
         found = unit_statistics(np.zeros((3, 4)), IRIS[:5], metric="cosine")
         assert not found.sums.any() and not found.counts.any() and found.error == 0
 
-    def test_data_in_pieces_with_and_without_missing_values(self):
-        """Counts by feature and counts of samples add."""
-        X = holes(IRIS[:100])
+    def test_statistics_with_and_without_missing_values_add(self):
+        """Counts by feature are added to counts of samples."""
+        X = remove_values(IRIS[:100])
         X = X[~np.isnan(X).all(axis=1)]
         both = unit_statistics(X, IRIS[::10]) + unit_statistics(IRIS[100:], IRIS[::10])
         joined = unit_statistics(np.vstack([X, IRIS[100:]]), IRIS[::10])
@@ -253,7 +248,7 @@ class TestStatistics:
         assert_allclose(both.sums, joined.sums)
 
     @pytest.mark.parametrize(
-        ("call", "says"),
+        ("call", "message"),
         [
             (
                 lambda: unit_statistics(IRIS, IRIS[:5, :2]),
@@ -268,8 +263,8 @@ class TestStatistics:
             (lambda: update(codebook=IRIS[:5, :3]), r"sums of shape \(5, 3\). Got \(5, 4\)"),
         ],
     )
-    def test_what_is_wrong(self, call, says):
-        with pytest.raises(ValueError, match=says):
+    def test_invalid_arguments_raise(self, call, message):
+        with pytest.raises(ValueError, match=message):
             call()
 
 

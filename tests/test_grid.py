@@ -1,3 +1,5 @@
+"""Positions, distances and neighbors on the grid."""
+
 import itertools
 
 import numpy as np
@@ -5,9 +7,11 @@ import pytest
 import reference
 from numpy.testing import assert_allclose, assert_array_equal
 
-from sklearn_tfsom._map.grid import BOUNDARIES, LATTICES, Grid
-from sklearn_tfsom._map.neighborhood import bubble
+from sklearn_tfsom import Grid
+from sklearn_tfsom._map.neighborhood import NEIGHBORHOODS
 
+LATTICES = ("hexagonal", "rectangular")
+BOUNDARIES = ("planar", "cylindrical", "toroidal")
 SHAPES = [(1, 1), (1, 6), (6, 1), (2, 3), (3, 2), (4, 5), (5, 4), (3, 12), (7, 7)]
 GRIDS = [
     Grid(*shape, lattice, boundary)
@@ -16,24 +20,25 @@ GRIDS = [
 all_grids = pytest.mark.parametrize("grid", GRIDS, ids=str)
 
 
-def all_distances(grid):
+def compute_squared_distances(grid):
+    """Return the matrix of all squared grid distances."""
     units = np.arange(grid.n_units)
     return grid.squared_distances(units[:, None], units)
 
 
 @all_grids
-def test_distances_are_the_shortest_over_all_images(grid):
+def test_distances_equal_the_reference(grid):
     units = [divmod(unit, grid.n_columns) for unit in range(grid.n_units)]
     expected = [
         [reference.grid_distance(a, b, grid.shape, grid.lattice, grid.boundary) for b in units]
         for a in units
     ]
-    assert_allclose(np.sqrt(all_distances(grid)), expected, atol=1e-12)
+    assert_allclose(np.sqrt(compute_squared_distances(grid)), expected, atol=1e-12)
 
 
 @all_grids
-def test_distances_are_a_metric_and_exact(grid):
-    squared = all_distances(grid)
+def test_distances_are_an_exact_metric(grid):
+    squared = compute_squared_distances(grid)
     assert_array_equal(squared, squared.T)
     assert_array_equal(np.diag(squared), 0)
     assert_array_equal(squared * 4, np.round(squared * 4))
@@ -42,15 +47,15 @@ def test_distances_are_a_metric_and_exact(grid):
 
 
 @all_grids
-def test_row_blocks_hold_all_distances(grid):
+def test_row_blocks_contain_all_distances(grid):
     index, blocks = grid.row_blocks()
     dense = blocks[index].transpose(0, 2, 1, 3).reshape(grid.n_units, grid.n_units)
-    assert_array_equal(dense, all_distances(grid))
+    assert_array_equal(dense, compute_squared_distances(grid))
     assert len(blocks) <= 4 * grid.n_rows
 
 
 @all_grids
-def test_separated_parts_sum_to_the_distances(grid):
+def test_row_and_column_parts_sum_to_the_distances(grid):
     has_shifted_seam = (
         grid.lattice == "hexagonal"
         and grid.boundary == "toroidal"
@@ -64,11 +69,11 @@ def test_separated_parts_sum_to_the_distances(grid):
     parity = np.arange(grid.n_rows) % 2
     dense = rows[:, :, None, None] + columns[parity[:, None], parity]
     dense = dense.transpose(0, 2, 1, 3).reshape(grid.n_units, grid.n_units)
-    assert_array_equal(dense, all_distances(grid))
+    assert_array_equal(dense, compute_squared_distances(grid))
 
 
 @all_grids
-def test_positions_are_where_the_reference_says(grid):
+def test_positions_equal_the_reference(grid):
     expected = [
         reference.unit_position(*divmod(unit, grid.n_columns), grid.lattice)
         for unit in range(grid.n_units)
@@ -83,36 +88,37 @@ def test_neighbors_are_the_units_one_step_away(grid, n_neighbors):
         with pytest.raises(KeyError):
             grid.neighbors(n_neighbors)
         return
-    squared = all_distances(grid)
-    reach = 2 if n_neighbors == 8 else 1
+    squared = compute_squared_distances(grid)
+    max_squared = 2 if n_neighbors == 8 else 1
     for unit, found in enumerate(grid.neighbors(n_neighbors)):
-        expected = set(np.flatnonzero((squared[unit] <= reach) & (squared[unit] > 0)))
+        expected = set(np.flatnonzero((squared[unit] <= max_squared) & (squared[unit] > 0)))
         assert set(found) - {-1, unit} == expected
 
 
 @pytest.mark.parametrize("n_rows", [3, 4, 5, 6, 7])
 @pytest.mark.parametrize("n_columns", [3, 4, 5, 8])
 def test_every_unit_of_a_hexagonal_torus_has_six_neighbors(n_rows, n_columns):
-    """Also where the number of rows is odd: the seam is shifted by half a lattice spacing."""
-    squared = all_distances(Grid(n_rows, n_columns, "hexagonal", "toroidal"))
+    """An odd number of rows is joined with a shift of half a lattice spacing."""
+    squared = compute_squared_distances(Grid(n_rows, n_columns, "hexagonal", "toroidal"))
     assert_array_equal((squared == 1).sum(axis=1), 6)
     assert (squared + 9 * np.eye(len(squared)) >= 1).all()
 
 
 @pytest.mark.parametrize("lattice", LATTICES)
 @pytest.mark.parametrize("n_rows", [3, 4, 5, 6])
-def test_a_torus_looks_alike_from_every_unit(lattice, n_rows):
-    squared = all_distances(Grid(n_rows, 5, lattice, "toroidal"))
+def test_distances_on_a_torus_are_the_same_from_every_unit(lattice, n_rows):
+    squared = compute_squared_distances(Grid(n_rows, 5, lattice, "toroidal"))
     assert_array_equal(np.sort(squared, axis=1), np.tile(np.sort(squared[0]), (len(squared), 1)))
 
 
-def test_a_single_row_torus_is_a_ring():
-    squared = all_distances(Grid(1, 6, "hexagonal", "toroidal"))
+def test_torus_with_a_single_row_is_a_ring():
+    squared = compute_squared_distances(Grid(1, 6, "hexagonal", "toroidal"))
     assert_array_equal(np.sqrt(squared[0]), [0, 1, 2, 3, 2, 1])
 
 
-def test_bubbles_end_where_geometry_says():
-    squared = all_distances(Grid(9, 9, "hexagonal", "planar"))
+def test_bubbles_include_units_at_distance_radius():
+    squared = compute_squared_distances(Grid(9, 9, "hexagonal", "planar"))
     middle = 4 * 9 + 4
     radii = [0.999, 1, 1.7, np.sqrt(3), 2]
+    bubble = NEIGHBORHOODS["bubble"]
     assert [bubble(squared[middle], radius).sum() for radius in radii] == [1, 7, 7, 13, 19]

@@ -1,27 +1,37 @@
+"""Neighborhoods, radius schedules and the end of training."""
+
+import tracemalloc
+
 import numpy as np
 import pytest
 import reference
 from numpy.testing import assert_allclose, assert_array_equal
 
-from sklearn_tfsom import TFSOM
-from sklearn_tfsom._map.grid import BOUNDARIES, LATTICES, Grid
-from sklearn_tfsom._map.neighborhood import NEIGHBORHOODS, kernels
-from sklearn_tfsom._map.schedules import n_epochs_to_end, radius_schedule
-from sklearn_tfsom._tf.startup import tensorflow_core
+from sklearn_tfsom import TFSOM, Grid
+from sklearn_tfsom._map.neighborhood import NEIGHBORHOODS
+from sklearn_tfsom.distributed import UnitStatistics, update_codebook
+
+LATTICES = ("hexagonal", "rectangular")
+BOUNDARIES = ("planar", "cylindrical", "toroidal")
 
 every_neighborhood = pytest.mark.parametrize("name", NEIGHBORHOODS)
 
 
+def zero(squared_distances, radius):
+    """Return a neighborhood of zeros: code vectors do not move."""
+    return np.zeros(squared_distances.shape)
+
+
 @every_neighborhood
 @pytest.mark.parametrize("radius", [0.5, 1.0, 3.7])
-def test_a_neighborhood_is_its_formula(name, radius):
+def test_neighborhood_equals_its_reference(name, radius):
     distances = np.linspace(0, 8, 33)
     expected = [reference.NEIGHBORHOODS[name](d, radius) for d in distances]
     assert_allclose(NEIGHBORHOODS[name](distances**2, radius), expected, rtol=1e-12, atol=1e-300)
 
 
 @every_neighborhood
-def test_a_neighborhood_starts_at_one_and_falls(name):
+def test_neighborhood_is_one_at_zero_and_decreases(name):
     distances = np.linspace(0, 2.0 if name == "mexican_hat" else 10.0, 50)
     values = NEIGHBORHOODS[name](distances**2, 2.0)
     assert values[0] == 1
@@ -33,49 +43,72 @@ def test_a_neighborhood_starts_at_one_and_falls(name):
 @pytest.mark.parametrize("lattice", LATTICES)
 @pytest.mark.parametrize("boundary", BOUNDARIES)
 @pytest.mark.parametrize("shape", [(1, 1), (5, 4), (6, 5)])
-def test_smoothing_is_a_product_with_h(name, lattice, boundary, shape):
-    import tensorflow as tf
+def test_smoothing_equals_a_matrix_product(name, lattice, boundary, shape):
+    rng = np.random.RandomState(0)
+    n_units, radius = shape[0] * shape[1], 1.5
+    sums, counts = rng.normal(size=(n_units, 3)), rng.uniform(0.5, 2, size=(n_units, 1))
+    H = reference.neighborhood_matrix(shape, lattice, boundary, name, radius)
+    updated = update_codebook(
+        rng.normal(size=(n_units, 3)),
+        UnitStatistics(sums, counts, error=0.0),
+        Grid(*shape, lattice, boundary),
+        radius,
+        neighborhood=name,
+    )
+    # Where positive and negative weights of "mexican_hat" nearly cancel, rounding dominates.
+    is_stable = np.abs(H @ counts) > 0.01 * np.abs(H) @ counts
+    assert is_stable.mean() > (0.5 if name == "mexican_hat" else 0.999)
+    assert_allclose(updated * (H @ counts), H @ sums, atol=1e-12 / 0.01)
+    expected = (H @ sums)[is_stable[:, 0]] / (H @ counts)[is_stable[:, 0]]
+    assert_allclose(updated[is_stable[:, 0]], expected, rtol=1e-11, atol=1e-12)
 
-    grid = Grid(*shape, lattice, boundary)
-    kernel = kernels(grid, name)(1.5)
-    tensorflow_core()
-    from sklearn_tfsom._tf import smoothing
 
-    smooth = smoothing.smoother(*map(tf.constant, kernel))
-    values = np.random.RandomState(0).normal(size=(*shape, 3))
-    H = reference.neighborhood_matrix(shape, lattice, boundary, name, 1.5)
-    values = values.reshape(-1, 3)
-    assert_allclose(smooth(tf.constant(values)), H @ values, atol=1e-12)
-
-
-def test_a_large_gaussian_map_needs_no_matrix_of_all_pairs():
-    kernel = kernels(Grid(200, 200), "gaussian")(3.0)
-    assert sum(part.size for part in kernel) == 200**2 + 4 * 200**2
+def test_large_gaussian_map_is_smoothed_without_a_matrix_of_all_pairs():
+    grid, rng = Grid(200, 200), np.random.RandomState(0)
+    codebook = rng.normal(size=(grid.n_units, 2))
+    statistics = UnitStatistics(codebook, np.ones((grid.n_units, 1)), error=0.0)
+    update_codebook(codebook, statistics, grid, 3.0)  # starts TensorFlow
+    tracemalloc.start()
+    try:
+        update_codebook(codebook, statistics, grid, 3.0)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 8 * grid.n_units**2 / 100
 
 
-def test_the_radius_falls_then_holds():
-    arguments = {"max_iter": 20, "neighborhood": "gaussian", "n_across": 40, "ordered_start": True}
-    radii = radius_schedule("exponential", start="auto", end="auto", **arguments)
+def get_radii(X, **parameters):
+    """Return the radius of each epoch of a fit that uses all epochs."""
+    som = TFSOM(tol=0, **parameters).fit(X)
+    assert som.n_iter_ == som.max_iter
+    return som.history_["radius"]
+
+
+@pytest.fixture(scope="module", name="X")
+def normal_samples():
+    return np.random.RandomState(0).normal(size=(2000, 3))
+
+
+def test_radius_decreases_then_stays_constant(X):
+    shape = {"grid_size": (40, 3), "max_iter": 20}
+    radii = get_radii(X, **shape)
     assert_allclose(radii, [*np.geomspace(40 / 6, 0.85, 16), *[0.85] * 4])
-    assert n_epochs_to_end(radii) == 16
-    radii = radius_schedule("linear", start=4, end=0.5, **arguments)
+    radii = get_radii(X, radius_decay="linear", radius_start=4, radius_end=0.5, **shape)
     assert_allclose(radii, [*np.linspace(4, 0.5, 16), *[0.5] * 4])
 
 
-@pytest.mark.parametrize("name", NEIGHBORHOODS)
+@every_neighborhood
 @pytest.mark.parametrize("max_iter", [1, 2, 3, 10])
-@pytest.mark.parametrize("ordered_start", [True, False])
-def test_automatic_radii_fall_and_reach_the_neighbors(name, max_iter, ordered_start):
-    radii = radius_schedule(
-        "exponential",
-        max_iter=max_iter,
-        start="auto",
-        end="auto",
+@pytest.mark.parametrize("init", ["pca", "random"])
+def test_automatic_radii_decrease_and_reach_the_neighbors(X, name, max_iter, init):
+    radii = get_radii(
+        X,
+        grid_size=(12, 4),
         neighborhood=name,
-        n_across=12,
-        ordered_start=ordered_start,
+        max_iter=max_iter,
+        init=init,
+        random_state=0,
     )
-    assert len(radii) == max_iter
     assert (np.diff(radii) <= 0).all()
     direct = NEIGHBORHOODS[name](np.array(1.0), radii[-1])
     assert direct > 0 or (name == "mexican_hat" and direct == 0)
@@ -85,39 +118,57 @@ def test_automatic_radii_fall_and_reach_the_neighbors(name, max_iter, ordered_st
     ("start", "end", "first", "last"),
     [("auto", 3.0, 3.0, 3.0), (0.5, "auto", 0.5, 0.5), (6, 2, 6, 2), (2.0, 2.0, 2.0, 2.0)],
 )
-def test_automatic_radii_give_way_to_given_ones(start, end, first, last):
-    radii = radius_schedule(
-        "linear",
+def test_automatic_radii_adapt_to_given_ones(X, start, end, first, last):
+    radii = get_radii(
+        X,
+        grid_size=(10, 3),
         max_iter=8,
-        start=start,
-        end=end,
-        neighborhood="gaussian",
-        n_across=10,
-        ordered_start=True,
+        radius_decay="linear",
+        radius_start=start,
+        radius_end=end,
     )
     assert (radii[0], radii[-1]) == (first, last)
 
 
-def test_epochs_to_the_end_of_a_given_schedule():
-    assert n_epochs_to_end(np.array([2.0])) == 1
-    assert n_epochs_to_end(np.array([1.0, 1.0, 1.0])) == 1
-    assert n_epochs_to_end(np.array([3.0, 2.0, 1.0])) == 3
-    assert n_epochs_to_end(np.array([3.0, 1.0, 1.0, 1.0])) == 2
+@pytest.mark.parametrize(
+    ("radii", "n_iter"),
+    [([2.0], 1), ([1.0, 1.0, 1.0], 1), ([3.0, 2.0, 1.0], 3), ([3.0, 1.0, 1.0, 1.0], 2)],
+)
+def test_training_without_movement_stops_when_the_radius_has_reached_its_end(X, radii, n_iter):
+    som = TFSOM(3, neighborhood=zero, radius_decay=radii, max_iter=len(radii))
+    assert som.fit(X).n_iter_ == n_iter
 
 
 def test_training_stops_only_after_the_radius_has_reached_its_end(iris):
     same = np.repeat(iris[:1], 10, axis=0)  # nothing moves from the second epoch on
     assert TFSOM(3, max_iter=20).fit(same).n_iter_ == 16
     assert TFSOM(3, radius_decay=[3, 2, 1, 1, 1], max_iter=5).fit(same).n_iter_ == 3
-    settled = TFSOM(5, max_iter=200, tol=1e-4).fit(iris)
-    assert 160 <= settled.n_iter_ < 200
+    stopped = TFSOM(5, max_iter=200, tol=1e-4).fit(iris)
+    assert 160 <= stopped.n_iter_ < 200
     longer = TFSOM(5, max_iter=200, tol=0).fit(iris)
     spread = np.sqrt(iris.var(axis=0).sum())
-    assert np.abs(longer.codebook_ - settled.codebook_).max() < 0.01 * spread
-    assert settled.n_iter_ <= longer.n_iter_
+    assert np.abs(longer.codebook_ - stopped.codebook_).max() < 0.01 * spread
+    assert stopped.n_iter_ <= longer.n_iter_
 
 
-def test_the_history_has_one_entry_per_epoch(iris):
+@pytest.mark.parametrize("scale", [1.0, 1e-30, 1e30])
+@pytest.mark.parametrize("tol", [0.1, 0.01, 0.001])
+def test_training_stops_at_the_first_movement_within_the_tolerance(iris, scale, tol):
+    X, start = iris * scale, (iris[::6] + 0.1) * scale
+    spread = np.sqrt(iris.var(axis=0).sum())
+    codebook, n_iter, movement = start, 0, np.inf
+    while movement > tol * spread:
+        n_iter += 1
+        som = TFSOM(5, init=start, radius_decay=np.ones(n_iter), max_iter=n_iter, tol=0).fit(X)
+        moves = (som.codebook_ - codebook) / scale
+        movement = np.sqrt(np.square(moves).sum(axis=1).mean())
+        codebook = som.codebook_
+    assert n_iter > 1
+    som = TFSOM(5, init=start, radius_decay=np.ones(50), max_iter=50, tol=tol).fit(X)
+    assert som.n_iter_ == n_iter
+
+
+def test_history_has_one_entry_per_epoch(iris):
     som = TFSOM(5, max_iter=12, tol=0).fit(iris)
     assert set(som.history_) == {"radius", "quantization_error"}
     assert_array_equal([len(values) for values in som.history_.values()], som.n_iter_)
@@ -128,7 +179,7 @@ def test_the_history_has_one_entry_per_epoch(iris):
     )
 
 
-def test_verbose_prints_a_line_per_epoch(iris, capsys):
+def test_verbose_prints_one_line_per_epoch(iris, capsys):
     som = TFSOM(4, max_iter=6, verbose=1).fit(iris)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == som.n_iter_

@@ -1,4 +1,4 @@
-"""In fresh processes: imports, standard error, the same bits, forks, workers, threads."""
+"""Behavior in new processes: imports, standard error, reproducibility, forks and threads."""
 
 import json
 import os
@@ -10,15 +10,14 @@ from typing import NamedTuple
 
 import pytest
 
-TIMEOUT = 100  # seconds: a hang ends, a slow machine does not fail
+TIMEOUT = 100  # seconds: longer than a slow machine needs
 
 
-def run(script, given=b""):
-    """Return what a script prints, as JSON, and all that comes on its standard error."""
+def run(script, stdin=b""):
+    """Run a script; return its output, parsed as JSON, and its standard error."""
     command = [sys.executable, "-c", COMMON + script]
-    # From here, so that scripts find what lies beside this file.
-    here = Path(__file__).parent
-    done = subprocess.run(command, input=given, capture_output=True, timeout=TIMEOUT, cwd=here)
+    here = Path(__file__).parent  # scripts can import the modules beside this file
+    done = subprocess.run(command, input=stdin, capture_output=True, timeout=TIMEOUT, cwd=here)
     assert done.returncode == 0, done.stderr.decode()
     return json.loads(done.stdout), done.stderr
 
@@ -42,9 +41,9 @@ def small_map(**parameters):
 """
 
 
-# What is printed, and the same bits
+# Standard error and reproducibility
 
-EVERY_KIND = """
+FITS = """
 kinds = {
     "gaussian": ({}, X),
     "bubble": ({"neighborhood": "bubble"}, X),
@@ -58,13 +57,13 @@ kinds = {
     "sparse": ({}, scipy.sparse.csr_array(np.maximum(few, 0))),
 }
 
-def results(parameters, X):
+def fit_and_digest(parameters, X):
     som = small_map(**parameters).fit(X)
-    answers = som.predict(X), som.transform(X), som.bmus(X, n_bmus=2), som.score(X)
-    return digest(som.codebook_, som.labels_, *answers)
+    results = som.predict(X), som.transform(X), som.bmus(X, n_bmus=2), som.score(X)
+    return digest(som.codebook_, som.labels_, *results)
 
 digests = {
-    f"{kind}, {dtype}": [results(parameters, X.astype(dtype)) for _ in range(2)]
+    f"{kind}, {dtype}": [fit_and_digest(parameters, X.astype(dtype)) for _ in range(2)]
     for kind, (parameters, X) in kinds.items() for dtype in ("float64", "float32")
 }
 print(json.dumps([digests, pickle.dumps(small_map().fit(few)).hex()]))
@@ -72,7 +71,7 @@ print(json.dumps([digests, pickle.dumps(small_map().fit(few)).hex()]))
 
 
 class Outcome(NamedTuple):
-    """What every kind of map gave, twice, in one process."""
+    """Digests of two fits of each kind in one process, a pickled map and the standard error."""
 
     digests: dict
     pickled: str
@@ -82,26 +81,26 @@ class Outcome(NamedTuple):
 @pytest.fixture(scope="module")
 def two_processes():
     with ThreadPoolExecutor(2) as threads:
-        return [Outcome(*out, err) for out, err in threads.map(run, [EVERY_KIND] * 2)]
+        return [Outcome(*out, err) for out, err in threads.map(run, [FITS] * 2)]
 
 
-def test_nothing_is_printed_on_standard_error(two_processes):
+def test_standard_error_is_empty(two_processes):
     assert [outcome.err for outcome in two_processes] == [b"", b""]
 
 
-def test_a_second_fit_gives_the_same_bits(two_processes):
+def test_second_fit_is_identical(two_processes):
     for outcome in two_processes:
         different = [kind for kind, (one, two) in outcome.digests.items() if one != two]
         assert different == []
 
 
-def test_another_process_gives_the_same_bits(two_processes):
+def test_fit_in_another_process_is_identical(two_processes):
     one, other = (outcome.digests for outcome in two_processes)
     assert [kind for kind in one if one[kind] != other[kind]] == []
-    assert len({first for first, _ in one.values()}) == len(one)  # the digest tells maps apart
+    assert len({first for first, _ in one.values()}) == len(one)  # digests differ between maps
 
 
-# What is imported
+# Imports
 
 IMPORTS = """
 import sklearn_tfsom.displays, sklearn_tfsom.metrics
@@ -109,9 +108,9 @@ import sklearn_tfsom.displays, sklearn_tfsom.metrics
 som = pickle.load(sys.stdin.buffer)
 repr(som), som.get_params(), som.get_feature_names_out(), som._repr_html_()
 messages = []
-for bad in (TFSOM(max_iter=0), TFSOM(init=np.zeros((3, 3)))):
+for som in (TFSOM(max_iter=0), TFSOM(init=np.zeros((3, 3)))):
     try:
-        bad.fit(few)
+        som.fit(few)
     except ValueError as error:
         messages.append(str(error))
 heavy = [name for name in ("tensorflow", "keras", "matplotlib") if name in sys.modules]
@@ -119,17 +118,17 @@ print(json.dumps([messages, heavy]))
 """
 
 
-def test_neither_the_import_nor_an_unpickled_map_nor_a_wrong_parameter_starts_tensorflow(
+def test_import_unpickling_and_invalid_parameters_do_not_import_tensorflow(
     two_processes,
 ):
     pickled = two_processes[0].pickled
-    (messages, heavy), err = run(IMPORTS, given=bytes.fromhex(pickled))
+    (messages, heavy), err = run(IMPORTS, stdin=bytes.fromhex(pickled))
     assert ["max_iter" in messages[0], "init" in messages[1]] == [True, True]
     assert heavy == []
     assert err == b""
 
 
-# What others write while TensorFlow starts
+# Output of other threads while TensorFlow is imported
 
 WRITERS = """
 import logging, warnings
@@ -144,30 +143,30 @@ class Hook:
             os.system("echo a child writes >&2")
 
 sys.meta_path.insert(0, Hook())
-is_over = threading.Event()
+is_done = threading.Event()
 during = []
 
 def write():
     n_lines = 0
-    while not is_over.is_set():
+    while not is_done.is_set():
         during.append("tensorflow" in sys.modules)
         os.write(2, b"line %d\\n" % n_lines)
         n_lines += 1
-        is_over.wait(0.002)
+        is_done.wait(0.002)
 
 writer = threading.Thread(target=write)
 writer.start()
 small_map().fit(few)
-is_over.set()
+is_done.set()
 writer.join()
 print(json.dumps([len(during), sum(during)]))
 """
 
 
-def test_what_others_write_while_tensorflow_starts_comes_out():
-    (n_lines, n_during), err = run(WRITERS)
-    assert n_during > 10
-    hook = [
+def test_output_during_the_import_of_tensorflow_is_kept():
+    (n_lines, n_during_import), err = run(WRITERS)
+    assert n_during_import > 10
+    hook_lines = [
         "the hook writes",
         "I am a line with a file.cc: in it",
         "the hook prints",
@@ -175,7 +174,7 @@ def test_what_others_write_while_tensorflow_starts_comes_out():
         "a child writes",
     ]
     written = [f"line {number}" for number in range(n_lines)]
-    assert sorted(err.decode().splitlines()) == sorted(hook + written)
+    assert sorted(err.decode().splitlines()) == sorted(hook_lines + written)
 
 
 FAILING_IMPORT = """
@@ -207,15 +206,15 @@ print(json.dumps([messages, is_restored, small_map().fit(few).n_iter_]))
 """
 
 
-def test_standard_error_is_restored_where_tensorflow_fails_to_import():
+def test_standard_error_is_restored_if_tensorflow_fails_to_import():
     (messages, is_restored, n_iter), err = run(FAILING_IMPORT)
     assert messages == ["no tensorflow here"] * 2
     assert err == b"before\nafter\n" * 2
     assert is_restored
-    assert n_iter > 0  # once the import works so does the fit, here without standard error
+    assert n_iter > 0  # a fit after a successful import, without standard error
 
 
-# What a first fit leaves behind
+# Global state
 
 STATE = """
 import logging, random, signal, warnings
@@ -245,7 +244,7 @@ print(json.dumps([name for name in before if before[name] != after[name]]))
 """
 
 
-def test_a_first_fit_changes_nothing_that_the_import_of_tensorflow_does_not():
+def test_first_fit_after_the_import_of_tensorflow_does_not_change_global_state():
     changed, _ = run(STATE)
     assert changed == []
 
@@ -255,37 +254,37 @@ def test_a_first_fit_changes_nothing_that_the_import_of_tensorflow_does_not():
 FORKS = """
 import multiprocessing, signal
 
-def in_a_child(work, limit=5):
+def run_in_child(function, limit=5):
     receive, send = os.pipe()
     child = os.fork()
     if child == 0:
-        signal.alarm(limit)  # seconds: ends a child that hangs
+        signal.alarm(limit)  # kills a child that hangs
         try:
-            answer = work()
+            result = function()
         except BaseException as error:
-            answer = f"{type(error).__name__}: {error}"
-        os.write(send, answer.encode())
+            result = f"{type(error).__name__}: {error}"
+        os.write(send, result.encode())
         os._exit(0)
     os.close(send)
     with open(receive) as pipe:
-        answer = pipe.read()
+        result = pipe.read()
     os.waitpid(child, 0)
-    return answer or "killed: it hung"
+    return result or "killed after the time limit"
 
 def fit():
     return digest(small_map().fit(few).codebook_)
 
-before = in_a_child(fit, limit=60)
+before = run_in_child(fit, limit=60)
 starting = threading.Thread(target=fit)
 starting.start()
-while "tensorflow" not in sys.modules:  # from here on its import takes another second or more
+while "tensorflow" not in sys.modules:  # its import takes another second or more
     time.sleep(0.001)
-meanwhile = in_a_child(fit)
+during = run_in_child(fit)
 starting.join()
 
 som = small_map().fit(few)
 after = {
-    method: in_a_child(lambda: str(getattr(som, method)(few)))
+    method: run_in_child(lambda: str(getattr(som, method)(few)))
     for method in ("fit", "predict", "transform", "bmus", "quantize", "score", "score_samples")
 }
 with multiprocessing.get_context("fork").Pool(1) as pool:
@@ -293,38 +292,38 @@ with multiprocessing.get_context("fork").Pool(1) as pool:
         after["pool"] = str(pool.apply_async(som.predict, (few,)).get(timeout=10))
     except Exception as error:
         after["pool"] = f"{type(error).__name__}: {error}"
-print(json.dumps([before, meanwhile, after, digest(som.codebook_)]))
+print(json.dumps([before, during, after, digest(som.codebook_)]))
 """
-REFUSAL = (
+FORK_ERROR = (
     "RuntimeError: TFSOM cannot run in a process that was forked after TensorFlow had started"
 )
 
 
 @pytest.fixture(scope="module")
 def forks():
-    """What children answer that were forked before, while, and after TensorFlow starts."""
+    """Return the results of children forked before, during and after the start of TensorFlow."""
     if not hasattr(os, "fork"):
         pytest.skip("this system has no fork")
     return run(FORKS)
 
 
-def test_a_child_forked_before_the_first_fit_works(forks):
+def test_child_forked_before_the_first_fit_works(forks):
     (before, _, _, parent), err = forks
     assert before == parent
     assert err == b""
 
 
-def test_a_child_forked_after_a_fit_refuses(forks):
+def test_child_forked_after_a_fit_raises(forks):
     (_, _, after, _), _ = forks
-    for answer in after.values():
-        assert answer.startswith(REFUSAL)
-        assert "'loky'" in answer
-        assert "'spawn'" in answer
+    for message in after.values():
+        assert message.startswith(FORK_ERROR)
+        assert "'loky'" in message
+        assert "'spawn'" in message
 
 
-def test_a_child_forked_while_tensorflow_starts_refuses(forks):
-    (_, meanwhile, _, _), _ = forks
-    assert meanwhile.startswith("RuntimeError: TFSOM cannot run")
+def test_child_forked_while_tensorflow_starts_raises(forks):
+    (_, during, _, _), _ = forks
+    assert during.startswith("RuntimeError: TFSOM cannot run")
 
 
 # Workers
@@ -333,22 +332,22 @@ WORKERS = """
 import multiprocessing
 import joblib
 
-som = small_map().fit(few)  # TensorFlow is up in the parent
+som = small_map().fit(few)  # starts TensorFlow in the parent
 methods = sorted({"spawn", "forkserver"} & set(multiprocessing.get_all_start_methods()))
 pools = [multiprocessing.get_context(name).Pool(1) for name in methods]
-asked = [
+submitted = [
     (pool.apply_async(som.predict, (few,)), pool.apply_async(small_map().fit, (few,)))
     for pool in pools
 ]
 started = {
     name: [digest(labels.get()), digest(fitted.get().codebook_)]
-    for name, (labels, fitted) in zip(methods, asked)
+    for name, (labels, fitted) in zip(methods, submitted)
 }
 for pool in pools:
     pool.close()
     pool.join()
 
-def fit_and_look():
+def fit_and_report():
     som = small_map().fit(few)
     import tensorflow as tf
     return {
@@ -359,27 +358,27 @@ def fit_and_look():
         "results": [digest(som.labels_), digest(som.codebook_)],
     }
 
-# Three threads: what no default gives on a machine of two cores.
+# Three threads: not the default on a machine with two cores.
 with joblib.parallel_config(backend="loky", inner_max_num_threads=3):
-    loky = joblib.Parallel(n_jobs=2)([joblib.delayed(fit_and_look)()])
+    loky = joblib.Parallel(n_jobs=2)([joblib.delayed(fit_and_report)()])
 print(json.dumps([started, loky, os.getpid(), [digest(som.labels_), digest(som.codebook_)]]))
 """
 
 
 @pytest.fixture(scope="module")
 def workers():
-    """What workers of every kind answer."""
+    """Return the results of workers of each start method."""
     return run(WORKERS)
 
 
-def test_spawned_and_forkserver_workers_give_the_same_results(workers):
+def test_spawn_and_forkserver_workers_give_the_same_results(workers):
     (started, _, _, here), err = workers
     assert "spawn" in started
     assert started == dict.fromkeys(started, here)
     assert err == b""
 
 
-def test_loky_workers_use_the_threads_that_joblib_gives_them(workers):
+def test_loky_workers_use_the_number_of_threads_of_joblib(workers):
     (_, [worker], process, here), _ = workers
     assert worker["process"] != process
     assert worker["results"] == here
@@ -391,7 +390,7 @@ def test_loky_workers_use_the_threads_that_joblib_gives_them(workers):
 # Threads
 
 THREADS = """
-from threads import at_once
+from threads import run_simultaneously
 
 def fit(parameters, X):
     som = small_map(**parameters).fit(X)
@@ -402,40 +401,42 @@ kinds = [
     ({"max_iter": 20, "tol": 0, "neighborhood": "bubble"}, X),
     ({"grid_size": (24, 20), "max_iter": 3}, X),  # 20,000 x 480 scores
 ]
-fits_at_once = at_once([lambda k=k: [fit(*k) for _ in range(15)] for k in kinds])
-one_by_one = [[fit(*kind)] * 15 for kind in kinds]
+simultaneous_fits = run_simultaneously([lambda k=k: [fit(*k) for _ in range(15)] for k in kinds])
+sequential_fits = [[fit(*kind)] * 15 for kind in kinds]
 
 som = small_map().fit(few)
-def ask(start):
+def query(start):
     rows = X[start : start + 4000]
-    # The first thing that all threads do at once is one that no fit has done before.
-    answers = som.transform(rows), som.predict(rows), som.bmus(rows, n_bmus=3), som.score(rows)
-    return digest(*answers)
+    # transform comes first: no fit has compiled it, so that all threads compile it.
+    results = som.transform(rows), som.predict(rows), som.bmus(rows, n_bmus=3), som.score(rows)
+    return digest(*results)
 
 starts = [2000 * thread for thread in range(8)]
-asked_at_once = [at_once([lambda s=s: ask(s) for s in starts]) for _ in range(3)]
-print(json.dumps([fits_at_once, one_by_one, asked_at_once, [ask(start) for start in starts]]))
+queries = [lambda s=s: query(s) for s in starts]
+simultaneous_results = [run_simultaneously(queries) for _ in range(3)]
+sequential_results = [query(start) for start in starts]
+print(json.dumps([simultaneous_fits, sequential_fits, simultaneous_results, sequential_results]))
 """
 
 
 @pytest.fixture(scope="module")
 def threads():
-    """Maps fitted and asked in threads at once, from the first start of TensorFlow on."""
+    """Return results of simultaneous threads, which also start TensorFlow, and of one thread."""
     return run(THREADS)
 
 
-def test_fits_in_threads_at_once_equal_fits_one_after_the_other(threads):
-    (at_once, one_by_one, _, _), _ = threads
-    assert at_once == one_by_one
-    assert one_by_one[0] != one_by_one[1]
+def test_simultaneous_fits_equal_sequential_fits(threads):
+    (simultaneous, sequential, _, _), _ = threads
+    assert simultaneous == sequential
+    assert sequential[0] != sequential[1]
 
 
-def test_eight_threads_at_once_get_the_answers_that_one_gets(threads):
-    (_, _, at_once, alone), _ = threads
-    assert at_once == [alone] * 3
-    assert len(set(alone)) == 8
+def test_eight_simultaneous_threads_get_the_results_of_one(threads):
+    (_, _, simultaneous, sequential), _ = threads
+    assert simultaneous == [sequential] * 3
+    assert len(set(sequential)) == 8
 
 
-def test_threads_that_start_at_once_print_nothing(threads):
+def test_simultaneous_threads_print_nothing(threads):
     _, err = threads
     assert err == b""

@@ -1,15 +1,15 @@
-"""Sixteen threads at once get what one gets: on one map, and on maps of their own.
+"""Sixteen simultaneous threads get the same results as one, on a shared map and on their own.
 
-`test_processes.py` has threads that start TensorFlow at once, and dense maps. Here are the other
-kinds of data, and the other methods.
+`test_processes.py` tests threads that start TensorFlow simultaneously, and dense data. This
+module tests the other kinds of data and the other methods.
 """
 
 import numpy as np
 import pytest
-from distributed_cases import DIGITS, holes
+from distributed_cases import DIGITS, remove_values
 from numpy.testing import assert_array_equal
 from scipy.sparse import csr_array
-from threads import at_once
+from threads import run_simultaneously
 
 from sklearn_tfsom import TFSOM
 from sklearn_tfsom.distributed import unit_statistics
@@ -18,19 +18,19 @@ N_THREADS = 16
 LARGE = np.random.RandomState(0).normal(size=(60_000, 8))
 
 
-def assert_same_at_once(function, arguments):
-    """Compare the arrays that a function returns in threads with those of one after the other."""
-    found = at_once([lambda each=each: function(each) for each in arguments])
-    for each, arrays in zip(arguments, found, strict=True):
-        for array, alone in zip(arrays, function(each), strict=True):
-            assert_array_equal(array, alone)
+def assert_threads_agree(function, arguments):
+    """Compare the arrays that a function returns in simultaneous threads and one by one."""
+    results = run_simultaneously([lambda value=value: function(value) for value in arguments])
+    for value, arrays in zip(arguments, results, strict=True):
+        for array, expected in zip(arrays, function(value), strict=True):
+            assert_array_equal(array, expected)
 
 
 # name: (parameters, samples)
 KINDS = {
     "float64": ({}, DIGITS),
     "float32": ({}, DIGITS.astype(np.float32)),
-    "missing": ({}, holes(DIGITS)),
+    "missing": ({}, remove_values(DIGITS)),
     "sparse": ({}, csr_array(DIGITS)),
     "cosine": ({"metric": "cosine"}, DIGITS),
     "manhattan": ({"metric": "manhattan", "n_clusters": 5}, DIGITS),
@@ -39,49 +39,49 @@ KINDS = {
 }
 
 
-class TestOneMap:
+class TestSharedMap:
     @pytest.mark.parametrize("name", KINDS)
-    def test_it_is_asked_by_all(self, name):
+    def test_predict_transform_and_score(self, name):
         params, X = KINDS[name]
         som = TFSOM(6, max_iter=3, **params).fit(X)
 
-        def ask(first):
+        def query(first):
             rows = X[first::N_THREADS]
             return som.predict(rows), som.transform(rows), som.score_samples(rows)
 
-        assert_same_at_once(ask, range(N_THREADS))
+        assert_threads_agree(query, range(N_THREADS))
 
-    def test_in_small_and_in_large_pieces(self):
-        """Few samples go by another way."""
-        som = TFSOM(6, max_iter=3).fit(LARGE)
+    def test_small_and_large_inputs(self):
+        """Small inputs are searched by NumPy, large ones by TensorFlow."""
+        som = TFSOM(6, max_iter=3, anomaly_score="u_height").fit(LARGE)
 
-        def ask(number):
+        def query(number):
             rows = LARGE[number : number + 10 ** (number % 5)]
-            heights = som.score_samples(rows, method="u_height")
+            heights = som.score_samples(rows)
             return som.predict(rows), som.transform(rows), heights, som.bmus(rows, n_bmus=2)
 
-        assert_same_at_once(ask, range(N_THREADS))
+        assert_threads_agree(query, range(N_THREADS))
 
-    def test_it_fills_in_missing_values(self):
-        X = holes(DIGITS)
+    def test_impute(self):
+        X = remove_values(DIGITS)
         som = TFSOM(6, max_iter=3).fit(X)
-        assert_same_at_once(lambda first: [som.impute(X[first::N_THREADS])], range(N_THREADS))
+        assert_threads_agree(lambda first: [som.impute(X[first::N_THREADS])], range(N_THREADS))
 
-    def test_statistics_of_pieces(self):
+    def test_unit_statistics(self):
         codebook = DIGITS[::50]
-        assert_same_at_once(
+        assert_threads_agree(
             lambda first: unit_statistics(DIGITS[first::N_THREADS], codebook), range(N_THREADS)
         )
 
 
-def h(squared_distances, radius):
+def cauchy(squared_distances, radius):
     return 1 / (1 + squared_distances / radius**2)
 
 
 # name: (parameters, samples)
 FITS = {
     "sparse": ({}, csr_array(DIGITS)),
-    "missing": ({}, holes(DIGITS)),
+    "missing": ({}, remove_values(DIGITS)),
     "float32": ({}, DIGITS.astype(np.float32)),
     "cosine": ({"metric": "cosine"}, DIGITS),
     "correlation": ({"metric": "correlation"}, DIGITS),
@@ -90,18 +90,17 @@ FITS = {
     "large": ({"grid_size": 20, "max_iter": 3}, LARGE),
     "mini-batches": ({"batch_size": 100}, DIGITS),
     "coarse to fine": ({"grid_size": 16, "radius_start": 8}, DIGITS),
-    "history": ({"compute_topographic_error": True}, DIGITS),
+    "topographic error": ({"compute_topographic_error": True}, DIGITS),
     "clusters": ({"n_clusters": "auto"}, DIGITS),
-    "callable": ({"neighborhood": h}, DIGITS),
+    "callable": ({"neighborhood": cauchy}, DIGITS),
     "torus": ({"boundary": "toroidal", "grid_size": (5, 6)}, DIGITS),
-    "drawn": ({"init": "random", "random_state": 0}, DIGITS),
+    "random start": ({"init": "random", "random_state": 0}, DIGITS),
     "stream": ({}, DIGITS),
 }
 
 
-class TestMapsOfTheirOwn:
-    def test_fits_of_all_kinds(self, tmp_path):
-        """They keep their checkpoints in one place, too."""
+class TestOwnMaps:
+    def test_fits_with_a_shared_checkpoint_directory(self, tmp_path):
 
         def fit(name):
             params, X = FITS[name]
@@ -110,11 +109,11 @@ class TestMapsOfTheirOwn:
                 som = som.partial_fit(X) if name == "stream" else som.fit(X)
             return som.codebook_, som.labels_, som.hits_, *som.history_.values()
 
-        assert_same_at_once(fit, list(FITS))
+        assert_threads_agree(fit, list(FITS))
         assert not list(tmp_path.iterdir())
 
-    def test_fits_beside_questions(self):
-        """Some threads fit while others ask a map that is there."""
+    def test_fits_and_predictions(self):
+        """Some threads fit their own maps while others predict with a shared one."""
         som = TFSOM(8, max_iter=3).fit(DIGITS)
 
         def work(number):
@@ -123,4 +122,4 @@ class TestMapsOfTheirOwn:
             own = TFSOM((3, 2 + number), max_iter=4).fit(DIGITS[number:])
             return own.codebook_, own.labels_
 
-        assert_same_at_once(work, range(N_THREADS))
+        assert_threads_agree(work, range(N_THREADS))

@@ -1,16 +1,16 @@
-"""Threads that start their work at the same moment."""
+"""Threads that start at the same moment."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 
-def at_once(works):
-    """Call all of them, each in a thread of its own, from one moment on."""
-    barrier = threading.Barrier(len(works))
+def run_simultaneously(functions):
+    """Call each function in its own thread, all at the same moment; return their results."""
+    barrier = threading.Barrier(len(functions))
 
-    def together(work):
+    def wait_and_call(function):
         barrier.wait()
-        return work()
+        return function()
 
-    with ThreadPoolExecutor(len(works)) as threads:
-        return list(threads.map(together, works))
+    with ThreadPoolExecutor(len(functions)) as threads:
+        return list(threads.map(wait_and_call, functions))

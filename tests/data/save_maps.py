@@ -1,9 +1,7 @@
-"""Save fitted maps and what they say of some samples, for later versions to load.
+"""Save fitted maps and their results on some samples, for later versions to load.
 
-    python tests/data/save_maps.py
-
-writes a folder named like the version, beside this file. Once a version is released, its folder
-stays as it is.
+``python tests/data/save_maps.py`` writes a folder named after the version, next to this file.
+The folder of a released version must not be changed.
 """
 
 import pickle
@@ -19,14 +17,14 @@ from sklearn_tfsom import TFSOM
 HERE = Path(__file__).resolve().parent
 
 
-def samples():
+def make_samples():
     rng = np.random.RandomState(0)
     centers = rng.normal(size=(3, 4)) * 3
     return centers[rng.randint(3, size=90)] + rng.normal(size=(90, 4))
 
 
-def maps(X):
-    """Return a fitted map of each kind that keeps something of its own, and its samples."""
+def make_maps(X):
+    """Return a fitted map and its samples for each kind of stored state."""
     is_missing = np.random.RandomState(1).uniform(size=X.shape) < 0.1
     incomplete = np.where(is_missing, np.nan, X)
     short = {"max_iter": 5, "tol": 0}
@@ -49,7 +47,7 @@ def maps(X):
 def main():
     folder = HERE / sklearn_tfsom.__version__
     folder.mkdir(exist_ok=True)
-    for name, (som, X) in maps(samples()).items():
+    for name, (som, X) in make_maps(make_samples()).items():
         (folder / f"{name}.pickle").write_bytes(pickle.dumps(som, protocol=4))
         joblib.dump(som, folder / f"{name}.joblib")
         skops.io.dump(som, folder / f"{name}.skops")
