@@ -120,14 +120,13 @@ class AnomalyMapDisplay(base.Display):
         X: ArrayLike,
         y: ArrayLike | None = None,
         *,
-        method: str = "distance",
         threshold: float | None = None,
         quantile: float = 0.99,
         ax: Any = None,
         cmap: Any = "viridis",
         colorbar: bool = True,
     ) -> Self:
-        """Compute and draw the anomaly scores of samples.
+        """Compute and draw anomaly scores: minus `score_samples` of the map.
 
         Parameters
         ----------
@@ -135,9 +134,6 @@ class AnomalyMapDisplay(base.Display):
 
         y : array-like of shape (n_samples,), default=None
             1 for anomalies and 0 for normal samples, if known.
-
-        method : {"distance", "u_height"}, default="distance"
-            Method of `TFSOM.score_samples`, whose negative is the anomaly score.
 
         threshold : float, default=None
             Score above which samples are marked, None for the `quantile`.
@@ -150,7 +146,7 @@ class AnomalyMapDisplay(base.Display):
         %(returns)s
         """
         grid = base.fitted_grid(estimator)
-        scores = -estimator.score_samples(X, method=method)
+        scores = -estimator.score_samples(X)
         cls._check_parameter("threshold", threshold, _THRESHOLD)
         cls._check_parameter("quantile", quantile, _QUANTILE)
         display = cls(
