@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-import numpy as np
 import tensorflow as tf
 
 # The number of lanes is a multiple of this, the length of a vector.
@@ -28,7 +27,7 @@ _MAX_VECTORS, _N_HALVINGS = 2**10, 5
 class Lowest(NamedTuple):
     """The lowest score of each row."""
 
-    units: tf.Tensor  # (n, k) int32; meaningless where not clear
+    units: tf.Tensor  # (n, 1) int32; meaningless where not clear
     score: tf.Tensor  # (n,) float32: the lowest one
     is_clear: tf.Tensor  # (n,) bool: False if another score is within the margin
 
@@ -44,15 +43,19 @@ def layout(n_units: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return -(-n_units // n_lanes), n_lanes
 
 
-def lowest(scores: tf.Tensor, margin: tf.Tensor) -> Lowest:
+def lowest_of_layers(scores: tf.Tensor, bias: tf.Tensor, margin: tf.Tensor) -> Lowest:
     """Find the lowest score of each row.
 
     Parameters
     ----------
-    scores : Tensor of float32, shape (n, n_layers, n_lanes)
+    scores : Tensor of float32, shape (n, n_layers * n_lanes)
+        With their bias.
+    bias : Tensor of float32, shape (n_layers, n_lanes)
+        Gives the layout.
     margin : Tensor of float32, shape (n,)
         Scores this close to the lowest are not told apart; no row is clear if it is infinite.
     """
+    scores = tf.reshape(scores, tf.concat([[-1], tf.shape(bias)], axis=0))
     lane_lowest = tf.reduce_min(scores, axis=1)
     score = tf.reduce_min(lane_lowest, axis=1)
     return _found(lane_lowest, score, _layers_of(scores), margin)
@@ -84,42 +87,6 @@ def compiled_lowest(products: tf.Tensor, bias: tf.Tensor, margin: tf.Tensor) -> 
         return products_of_lane + tf.gather(tf.transpose(bias), lane)
 
     return _found(lane_lowest, _compiled_minimum(lane_lowest), layers_of, margin)
-
-
-def k_lowest(find: Callable[[tf.Tensor], Lowest], scores: tf.Tensor, k: tf.Tensor | int) -> Lowest:
-    """Find the k lowest scores of each row one after the other.
-
-    Parameters
-    ----------
-    find : callable
-        Finds the lowest score of each row.
-    scores : Tensor of shape (n, n_units)
-    k : int or Tensor of int32
-        At most n_units. With the int 1 there is no loop in the graph.
-
-    Returns
-    -------
-    lowest : Lowest
-        Clear where all k are; the score of the first.
-    """
-    if isinstance(k, int) and k == 1:
-        return find(scores)
-    n_rows = tf.shape(scores)[0]
-
-    def find_next(
-        place: tf.Tensor, scores: tf.Tensor, is_clear: tf.Tensor, units: tf.TensorArray
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.TensorArray]:
-        found = find(scores)
-        taken = tf.concat([tf.range(n_rows)[:, None], found.units], axis=1)
-        infinite = tf.fill([n_rows], tf.constant(np.inf, scores.dtype))
-        scores = tf.tensor_scatter_nd_update(scores, taken, infinite)
-        units = units.write(place, found.units[:, 0])
-        return place + 1, scores, is_clear & found.is_clear, units
-
-    units = tf.TensorArray(tf.int32, size=k, element_shape=[None])
-    start = (tf.constant(0), scores, tf.fill([n_rows], True), units)
-    *_, is_clear, units = tf.while_loop(lambda place, *_: place < k, find_next, start)
-    return Lowest(tf.transpose(units.stack()), find(scores).score, is_clear)
 
 
 def _layers_of(scores: tf.Tensor) -> Callable[[tf.Tensor], tf.Tensor]:

@@ -43,8 +43,8 @@ from sklearn_tfsom._tf.smoothing import (
     Sphere,
     kernel_arrays,
     kernel_specs,
+    project_graph,
     root_mean_square_move,
-    smooth,
     update,
     update_graph,
 )
@@ -275,13 +275,11 @@ def move_codebook(
     kernel: Kernel,
     scaling: Scaling,
     is_spherical: bool,
-    source_shape: tuple[int, ...] | None = None,
 ) -> tuple[NDArray[np.float64], float]:
     """Move a codebook to ``(H sums) / (H counts)``; see `smoothing.update`."""
     graph = update_graph(isinstance(kernel, SeparableKernel), is_spherical)
     moved, move = graph(
         *(tf.convert_to_tensor(part, tf.float64) for part in (codebook, sums, counts)),
-        tf.constant(source_shape or codebook.shape[:2], tf.int32),
         *(tf.constant(part, tf.float64) for part in scaling),
         *map(tf.constant, kernel_arrays(kernel)),
     )
@@ -305,16 +303,14 @@ def project(
     scaling : Scaling
     is_spherical : bool
     """
-    ones = np.ones((*state.codebook.shape[:2], 1))
-    values = tf.constant(np.concatenate([state.codebook, ones], axis=2))
-    first, second = map(tf.constant, kernel_arrays(kernel))
-    around = smooth(values, first, second, tf.constant(n_rows)).numpy()
-    former = around[:, :, :-1] / around[:, :, -1:]
-    shape = state.codebook.shape[:2]
-    moved, _ = move_codebook(
-        former, state.sums, state.counts, kernel, scaling, is_spherical, shape
+    graph = project_graph(isinstance(kernel, SeparableKernel), is_spherical)
+    (projected,) = graph(
+        *(tf.constant(part, tf.float64) for part in state),
+        tf.constant(n_rows),
+        *(tf.constant(part, tf.float64) for part in scaling),
+        *map(tf.constant, kernel_arrays(kernel)),
     )
-    return moved
+    return projected.numpy()
 
 
 def learn(

@@ -43,10 +43,10 @@ def nearest_units(samples: Samples, codebook: NDArray, k: int = 1) -> NDArray[np
     n_units = len(flat)
     scaling = Scaling.for_search(flat, dtype, metric, is_sparse=is_sparse)
     is_small = n_samples * n_features * n_units <= MAX_SMALL_DIFFERENCES
-    if is_small and k == 1 and metric.is_product and not is_sparse:
-        found = nearest_small(samples[:], flat, scaling, metric)
+    if is_small and metric.is_product and not is_sparse:
+        found = nearest_small(samples[:], flat, k, scaling, metric)
         if found is not None:
-            return found[:, None]
+            return found
     # Centered values are as exact as the samples only in float64.
     dtype = np.dtype(np.float64) if scaling.center.any() else dtype
     n_tile = tile_rows(n_units, n_features)

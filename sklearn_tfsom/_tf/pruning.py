@@ -18,7 +18,7 @@ from typing import TypeAlias
 import numpy as np
 import tensorflow as tf
 
-from sklearn_tfsom._tf.argmin import Lowest, compiled_lowest, lowest
+from sklearn_tfsom._tf.argmin import Lowest, compiled_lowest, lowest_of_layers
 from sklearn_tfsom._tf.blocks import BLOCK_UNITS, Blocks
 from sklearn_tfsom._tf.runtime import traced_once
 from sklearn_tfsom._tf.scores import Terms, as_factors32, known_values, rounding_bound32
@@ -142,7 +142,7 @@ def _finder(is_compiled: tf.Tensor) -> _Find:
         def plain() -> Lowest:
             scores = tf.matmul(factors32, unit_factors, transpose_b=True)
             scores = tf.nn.bias_add(scores, tf.reshape(bias, [-1]))
-            return lowest(tf.reshape(scores, tf.concat([[-1], tf.shape(bias)], axis=0)), margin)
+            return lowest_of_layers(scores, bias, margin)
 
         def compiled() -> Lowest:
             products = tf.matmul(factors32, unit_factors, transpose_b=True)

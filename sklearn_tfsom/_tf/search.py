@@ -7,13 +7,13 @@ float64, by the tie rule. Distances that are no product are computed in float64 
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from sklearn_tfsom._data.tiles import row_slices
-from sklearn_tfsom._tf.argmin import Lowest, k_lowest, lowest
+from sklearn_tfsom._tf.argmin import Lowest, lowest_of_layers
 from sklearn_tfsom._tf.elementwise import elementwise_distances, elementwise_noise
 from sklearn_tfsom._tf.pruning import compiled_graph, search_blocks
 from sklearn_tfsom._tf.runtime import traced_once
@@ -54,8 +54,6 @@ _FOUND = (
     tf.TensorSpec([None], tf.float64),
     tf.TensorSpec([None], tf.bool),
 )
-
-Number: TypeAlias = tf.Tensor | int
 
 
 class DenseRows(NamedTuple):
@@ -135,23 +133,40 @@ def _nearest_graph(kind: Kind, dtype: tf.DType) -> tf.types.experimental.Polymor
         *tensors: tf.Tensor,
     ) -> list[tf.Tensor]:
         rows, terms = DenseRows(values, norms), Terms.of_tensors(kind, list(tensors))
+        n_rows = tf.shape(norms)[0]
 
-        def by_tiles() -> list[tf.Tensor]:
+        def one() -> list[tf.Tensor]:
+            if kind.is_pruned:
+                units, score, is_clear = search_blocks(values, norms, terms, compiled_rows > 0)
+                return [units, _distances(norms, score, kind), is_clear]
             return loop_tiles(
                 lambda start, stop: _search_tile(
-                    rows.slice(slice(start, stop)), terms, k, compiled_rows
+                    rows.slice(slice(start, stop)), terms, compiled_rows
                 ),
-                tf.shape(norms)[0],
+                n_rows,
                 n_tile,
                 _FOUND,
             )
 
-        def by_blocks() -> list[tf.Tensor]:
-            units, score, is_clear = search_blocks(values, norms, terms, compiled_rows > 0)
-            return [units, _distances(norms, score, kind), is_clear]
+        def several() -> list[tf.Tensor]:
+            """Leave all rows to `resolve`."""
+            return [
+                tf.zeros([n_rows, k], tf.int32),
+                tf.zeros([n_rows], tf.float64),
+                tf.zeros([n_rows], tf.bool),
+            ]
 
-        found = tf.cond(tf.equal(k, 1), by_blocks, by_tiles) if kind.is_pruned else by_tiles()
-        return list(_resolve_unclear(rows, terms, k, n_tile, found))
+        if not kind.metric.is_product:
+            return loop_tiles(
+                lambda start, stop: _search_elementwise(
+                    values[start:stop], terms, k, compiled_rows
+                ),
+                n_rows,
+                n_tile,
+                _FOUND[:2],
+            )
+        found = tf.cond(tf.equal(k, 1), one, several)
+        return list(_with_resolved(rows, terms, k, n_tile, found))
 
     signature = [tf.TensorSpec([None, None], dtype), VECTOR, *[_NUMBER] * 3, *Terms.specs(kind)]
     return tf.function(nearest_rows, input_signature=signature, autograph=False)
@@ -159,46 +174,42 @@ def _nearest_graph(kind: Kind, dtype: tf.DType) -> tf.types.experimental.Polymor
 
 def nearest_in_graph(rows: DenseRows, terms: Terms) -> Nearest:
     """Find the best-matching unit of each row of a single tile, within a graph."""
-    found = _search_tile(rows, terms, 1, tf.constant(0))
-    return _resolve_unclear(rows, terms, 1, tf.shape(rows.norms)[0], list(found))
+    if not terms.kind.metric.is_product:
+        return Nearest(*_search_elementwise(rows.values, terms, tf.constant(1), tf.constant(0)))
+    found = _search_tile(rows, terms, None)
+    return _with_resolved(rows, terms, tf.constant(1), tf.shape(rows.norms)[0], found)
 
 
 def _search_tile(
-    rows: DenseRows, terms: Terms, k: Number, compiled_rows: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Search a tile; return units (n, k), distances (n,) and whether these are certain (n,)."""
+    rows: DenseRows, terms: Terms, compiled_rows: tf.Tensor | None
+) -> list[tf.Tensor]:
+    """Search a tile; return units (n, 1), distances (n,) and whether these are certain (n,)."""
     kind = terms.kind
-    if not kind.metric.is_product:
-        values = tf.cast(rows.values, tf.float64)
-        distances = elementwise_distances(values, terms.codebook, kind, compiled_rows)
-        noise = elementwise_noise(values, tf.reduce_min(distances, axis=1), terms)
-        return tuple(first_within_rounding(distances, noise, k))
     factors32 = as_factors32(rows.values, kind)
     margin = tf.cast(rounding_bound32(rows.norms, terms), tf.float32)
 
     def plain() -> Lowest:
-        return _k_lowest(scores_float32(factors32, terms), margin, terms.bias32, k)
+        return lowest_of_layers(scores_float32(factors32, terms), terms.bias32, margin)
 
     def compiled() -> Lowest:
-        return Lowest(
-            *compiled_graph()(tf.matmul(factors32, terms.factors32), terms.bias32, margin)
-        )
+        products = tf.matmul(factors32, terms.factors32)
+        return Lowest(*compiled_graph()(products, terms.bias32, margin))
 
-    is_compiled = tf.equal(tf.shape(rows.norms)[0], compiled_rows) & tf.equal(k, 1)
-    found = plain() if isinstance(k, int) else tf.cond(is_compiled, compiled, plain)
-    return found.units, _distances(rows.norms, found.score, kind), found.is_clear
+    if compiled_rows is None:
+        found = plain()
+    else:
+        found = tf.cond(tf.equal(tf.shape(rows.norms)[0], compiled_rows), compiled, plain)
+    return [found.units, _distances(rows.norms, found.score, kind), found.is_clear]
 
 
-def _k_lowest(scores: tf.Tensor, margin: tf.Tensor, bias32: tf.Tensor, k: Number) -> Lowest:
-    """Find the k lowest float32 scores (n, n_layers * n_lanes) of each row."""
-    in_layers = tf.concat([[-1], tf.shape(bias32)], axis=0)
-
-    def find(scores: tf.Tensor) -> Lowest:
-        return lowest(tf.reshape(scores, in_layers), margin)
-
-    if isinstance(k, int):
-        return k_lowest(find, scores, k)
-    return tf.cond(tf.equal(k, 1), lambda: find(scores), lambda: k_lowest(find, scores, k))
+def _search_elementwise(
+    values: tf.Tensor, terms: Terms, k: tf.Tensor, compiled_rows: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Search a tile among distances that are no product; return units (n, k) and distances."""
+    values = tf.cast(values, tf.float64)
+    distances = elementwise_distances(values, terms.codebook, terms.kind, compiled_rows)
+    noise = elementwise_noise(values, tf.reduce_min(distances, axis=1), terms)
+    return first_within_rounding(distances, noise, k)
 
 
 def _distances(norms: tf.Tensor, score: tf.Tensor, kind: Kind) -> tf.Tensor:
@@ -208,18 +219,17 @@ def _distances(norms: tf.Tensor, score: tf.Tensor, kind: Kind) -> tf.Tensor:
     return squared / 2 if kind.metric.is_spherical else tf.sqrt(squared)
 
 
-def _resolve_unclear(
-    rows: DenseRows, terms: Terms, k: Number, n_tile: tf.Tensor, found: list[tf.Tensor]
+def _with_resolved(
+    rows: DenseRows, terms: Terms, k: tf.Tensor, n_tile: tf.Tensor, found: list[tf.Tensor]
 ) -> Nearest:
     """Resolve the rows that are not clear, of all tiles together."""
     units, distances, is_clear = found
-    if not terms.kind.metric.is_product:
-        return Nearest(units, distances)
     unclear = tf.where(~is_clear)
 
-    def of_tile(start: tf.Tensor, stop: tf.Tensor) -> Nearest:
+    def of_tile(start: tf.Tensor, stop: tf.Tensor) -> list[tf.Tensor]:
         index = unclear[start:stop, 0]
-        return resolve(DenseRows(*(tf.gather(part, index) for part in rows)), terms, k)
+        values, norms = (tf.cast(tf.gather(part, index), tf.float64) for part in rows)
+        return _resolve_graph(terms.kind)(values, norms, k, *terms.tensors())
 
     def resolved() -> Nearest:
         again = loop_tiles(of_tile, tf.shape(unclear)[0], n_tile, _FOUND[:2])
@@ -231,7 +241,24 @@ def _resolve_unclear(
     return tf.cond(tf.size(unclear) > 0, resolved, lambda: Nearest(units, distances))
 
 
-def resolve(rows: DenseRows, terms: Terms, k: Number) -> Nearest:
+@traced_once
+def _resolve_graph(kind: Kind) -> tf.types.experimental.PolymorphicFunction:
+    def resolved(
+        values: tf.Tensor, norms: tf.Tensor, k: tf.Tensor, *tensors: tf.Tensor
+    ) -> list[tf.Tensor]:
+        return list(resolve(DenseRows(values, norms), Terms.of_tensors(kind, list(tensors)), k))
+
+    signature = [MATRIX, VECTOR, _NUMBER, *Terms.specs(kind)]
+    # Not inlined: it is optimized once for all graphs that call it, and only if it is needed.
+    return tf.function(
+        resolved,
+        input_signature=signature,
+        autograph=False,
+        experimental_attributes={"_noinline": True},
+    )
+
+
+def resolve(rows: DenseRows, terms: Terms, k: tf.Tensor) -> Nearest:
     """Find the k best-matching units of rows for which float32 scores are too close.
 
     Scores choose candidates, and the distances of these, from differences, decide by the tie rule.
@@ -254,15 +281,13 @@ def resolve(rows: DenseRows, terms: Terms, k: Number) -> Nearest:
     )
     infinite = tf.fill([tf.shape(norms)[0], terms.n_units], tf.constant(np.inf, tf.float64))
     among_all = tf.tensor_scatter_nd_update(infinite, pairs, distances)
-    found = first_within_rounding(among_all, noise, k)
-    far_squared = tf.maximum(norms + 2 * length * found.score, 0)
-    squared = tf.where(is_far, far_squared, tf.square(found.score))
-    if terms.kind.metric.is_spherical:
-        return Nearest(found.units, squared / 2)
-    return Nearest(found.units, tf.sqrt(squared))
+    units, lowest = first_within_rounding(among_all, noise, k)
+    far_squared = tf.maximum(norms + 2 * length * lowest, 0)
+    squared = tf.where(is_far, far_squared, tf.square(lowest))
+    return Nearest(units, squared / 2 if terms.kind.metric.is_spherical else tf.sqrt(squared))
 
 
-def _candidates(rows: DenseRows, terms: Terms, k: Number) -> tuple[tf.Tensor, tf.Tensor]:
+def _candidates(rows: DenseRows, terms: Terms, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Find the units that may be among the k closest: pairs (row, unit), and their scores.
 
     Float32 scores choose them, and are not returned, where these leave a few close units for each
@@ -271,7 +296,7 @@ def _candidates(rows: DenseRows, terms: Terms, k: Number) -> tuple[tf.Tensor, tf
     values, norms = rows
 
     def within(scores: tf.Tensor, bound: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        limit = _kth_lowest(scores, k) + bound
+        limit = -tf.math.top_k(-scores, k).values[:, -1] + bound
         return tf.where(scores <= limit[:, None]), limit
 
     scores32 = scores_float32(as_factors32(values, terms.kind), terms)[:, : terms.n_units]
@@ -291,20 +316,13 @@ def _candidates(rows: DenseRows, terms: Terms, k: Number) -> tuple[tf.Tensor, tf
     )
 
 
-def _kth_lowest(scores: tf.Tensor, k: Number) -> tf.Tensor:
-    if isinstance(k, int) and k == 1:
-        return tf.reduce_min(scores, axis=1)
-    return -tf.math.top_k(-scores, k).values[:, -1]
-
-
 def _squared_differences(
     values: tf.Tensor, codebook: tf.Tensor, row: tf.Tensor, unit: tf.Tensor
 ) -> tf.Tensor:
     """Compute the squared distances of pairs of a row and a unit from differences, in chunks."""
 
     def of_chunk(start: tf.Tensor, stop: tf.Tensor) -> tuple[tf.Tensor]:
-        picked = tf.cast(tf.gather(values, row[start:stop]), tf.float64)
-        differences = picked - tf.gather(codebook, unit[start:stop])
+        differences = tf.gather(values, row[start:stop]) - tf.gather(codebook, unit[start:stop])
         return (tf.reduce_sum(tf.square(known_values(differences)), axis=1),)
 
     n_chunk = tf.maximum(1, CANDIDATE_VALUES // tf.shape(codebook)[1])
@@ -321,40 +339,28 @@ def _nearest_sparse(rows: SparseRows, terms: Terms, k: int, n_tile: int) -> Near
     n_rows, n_features = rows.matrix.shape
     number, tensors = tf.constant(k), terms.tensors()
     units, distances = np.empty((n_rows, k), np.int32), np.empty(n_rows)
-    for tile in row_slices(n_rows, n_tile):
+    is_clear = np.zeros(n_rows, dtype=bool)
+    for tile in row_slices(n_rows, n_tile) if k == 1 else []:
         part = rows.take(tile)
         products = part.products(terms.factors32)
-        found = _sparse_tile_graph(terms.kind)(products, part.norms, number, *tensors)
-        units[tile], distances[tile] = found[0].numpy(), found[1].numpy()
-        unclear = tile.start + np.flatnonzero(~found[2].numpy())
-        for some in row_slices(len(unclear), max(1, SPARSE_VALUES // n_features)):
-            dense = rows.take(unclear[some]).dense()
-            again = _resolve_graph(terms.kind)(*dense, number, *tensors)
-            units[unclear[some]], distances[unclear[some]] = (part.numpy() for part in again)
+        found = _sparse_tile_graph(terms.kind)(products, part.norms, *tensors)
+        units[tile], distances[tile], is_clear[tile] = (part.numpy() for part in found)
+    unclear = np.flatnonzero(~is_clear)
+    for some in row_slices(len(unclear), max(1, SPARSE_VALUES // n_features)):
+        dense = rows.take(unclear[some]).dense()
+        again = _resolve_graph(terms.kind)(*dense, number, *tensors)
+        units[unclear[some]], distances[unclear[some]] = (part.numpy() for part in again)
     return Nearest(units, distances)
 
 
 @traced_once
 def _sparse_tile_graph(kind: Kind) -> tf.types.experimental.PolymorphicFunction:
-    def search(
-        products: tf.Tensor, norms: tf.Tensor, k: tf.Tensor, *tensors: tf.Tensor
-    ) -> list[tf.Tensor]:
+    def search(products: tf.Tensor, norms: tf.Tensor, *tensors: tf.Tensor) -> list[tf.Tensor]:
         terms = Terms.of_tensors(kind, list(tensors))
         margin = tf.cast(rounding_bound32(norms, terms), tf.float32)
         scores = tf.nn.bias_add(products, tf.reshape(terms.bias32, [-1]))
-        found = _k_lowest(scores, margin, terms.bias32, k)
+        found = lowest_of_layers(scores, terms.bias32, margin)
         return [found.units, _distances(norms, found.score, kind), found.is_clear]
 
-    signature = [_MATRIX32, VECTOR, _NUMBER, *Terms.specs(kind)]
+    signature = [_MATRIX32, VECTOR, *Terms.specs(kind)]
     return tf.function(search, input_signature=signature, autograph=False)
-
-
-@traced_once
-def _resolve_graph(kind: Kind) -> tf.types.experimental.PolymorphicFunction:
-    def resolved(
-        values: tf.Tensor, norms: tf.Tensor, k: tf.Tensor, *tensors: tf.Tensor
-    ) -> list[tf.Tensor]:
-        return list(resolve(DenseRows(values, norms), Terms.of_tensors(kind, list(tensors)), k))
-
-    signature = [MATRIX, VECTOR, _NUMBER, *Terms.specs(kind)]
-    return tf.function(resolved, input_signature=signature, autograph=False)

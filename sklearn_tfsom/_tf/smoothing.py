@@ -15,8 +15,6 @@ from sklearn_tfsom._tf.scores import GRID_MATRIX, MATRIX, SCALAR, VECTOR
 # A mean direction shorter than this is what rounding leaves of directions that cancel out.
 _MIN_DIRECTION = 1e-12
 
-_SHAPE = tf.TensorSpec([2], tf.int32)
-
 
 class Sphere(NamedTuple):
     """Place of the unit sphere in the scaled space, for metrics that compare directions."""
@@ -144,15 +142,44 @@ def update_graph(
         codebook: tf.Tensor,
         sums: tf.Tensor,
         counts: tf.Tensor,
-        source_shape: tf.Tensor,
         center: tf.Tensor,
         scale: tf.Tensor,
         *kernel: tf.Tensor,
     ) -> list[tf.Tensor]:
         sphere = Sphere(center, scale) if is_spherical else None
-        moved = update(codebook, sums, counts, kernel, sphere, source_shape)
+        moved = update(codebook, sums, counts, kernel, sphere)
         return [moved, root_mean_square_move(moved, codebook)]
 
-    signature = [GRID_MATRIX, MATRIX, MATRIX, _SHAPE, VECTOR, SCALAR]
+    signature = [GRID_MATRIX, MATRIX, MATRIX, VECTOR, SCALAR]
     signature += kernel_specs(is_separable)
     return tf.function(updated, input_signature=signature, autograph=False)
+
+
+@traced_once
+def project_graph(
+    is_separable: bool, is_spherical: bool
+) -> tf.types.experimental.PolymorphicFunction:
+    """Make the graph of an update whose target is another grid.
+
+    Where the denominator is 0, the smoothed old codebook takes the place of a former code vector.
+    """
+
+    def projected(
+        codebook: tf.Tensor,
+        sums: tf.Tensor,
+        counts: tf.Tensor,
+        n_rows: tf.Tensor,
+        center: tf.Tensor,
+        scale: tf.Tensor,
+        *kernel: tf.Tensor,
+    ) -> list[tf.Tensor]:
+        values = tf.concat([codebook, tf.ones_like(codebook[:, :, :1])], axis=2)
+        first, second = kernel
+        around = smooth(values, first, second, n_rows)
+        former = around[:, :, :-1] / around[:, :, -1:]
+        sphere = Sphere(center, scale) if is_spherical else None
+        return [update(former, sums, counts, kernel, sphere, tf.shape(codebook)[:2])]
+
+    number = tf.TensorSpec([], tf.int32)
+    signature = [GRID_MATRIX, MATRIX, MATRIX, number, VECTOR, SCALAR, *kernel_specs(is_separable)]
+    return tf.function(projected, input_signature=signature, autograph=False)

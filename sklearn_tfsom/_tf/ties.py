@@ -10,9 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
-
-from sklearn_tfsom._tf.argmin import Lowest, k_lowest
 
 # Rounding moves a sample, or a code vector, by less than this share of its size.
 NOISE = 16 * 2.0**-53
@@ -39,22 +38,34 @@ def within_rounding(distances: Any, lowest: Any, noise: Any) -> Any:
 
 
 def first_within_rounding(
-    distances: tf.Tensor, noise: tf.Tensor, k: tf.Tensor | int = 1
-) -> Lowest:
+    distances: tf.Tensor, noise: tf.Tensor, k: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Find the k closest units of each row by the tie rule, one after the other.
 
     Parameters
     ----------
     distances : Tensor of float64, shape (n, n_units)
     noise : Tensor of float64, shape (n,)
-    k : int or Tensor of int32, default=1
+    k : Tensor of int32, shape ()
+
+    Returns
+    -------
+    units : Tensor of int32, shape (n, k)
+    lowest : Tensor of float64, shape (n,)
+        The distance to the closest unit.
     """
+    n_rows, n_units = tf.unstack(tf.shape(distances))
 
-    def find(distances: tf.Tensor) -> Lowest:
-        n_units = tf.shape(distances)[1]
-        lowest = tf.reduce_min(distances, axis=1)
-        is_near = within_rounding(distances, lowest[:, None], noise[:, None])
+    def find_next(place: tf.Tensor, distances: tf.Tensor, units: tf.TensorArray) -> tuple:
+        lowest = tf.reduce_min(distances, axis=1, keepdims=True)
+        is_near = within_rounding(distances, lowest, noise[:, None])
         first = tf.reduce_min(tf.where(is_near, tf.range(n_units), n_units - 1), axis=1)
-        return Lowest(first[:, None], lowest, tf.ones_like(lowest, tf.bool))
+        taken = tf.stack([tf.range(n_rows), first], axis=1)
+        infinite = tf.fill([n_rows], tf.constant(np.inf, tf.float64))
+        distances = tf.tensor_scatter_nd_update(distances, taken, infinite)
+        return place + 1, distances, units.write(place, first)
 
-    return k_lowest(find, distances, k)
+    units = tf.TensorArray(tf.int32, size=k, element_shape=[None])
+    start = (tf.constant(0), distances, units)
+    *_, units = tf.while_loop(lambda place, *_: place < k, find_next, start)
+    return tf.transpose(units.stack()), tf.reduce_min(distances, axis=1)
