@@ -59,147 +59,121 @@ class TFSOM(
 ):
     """Self-organizing map (SOM), trained in batches by TensorFlow.
 
-    A map is a grid of units, each with a code vector in data space. Every epoch each sample is
-    given to the unit with the closest code vector (its best-matching unit, BMU), and each code
+    A map is a grid of units, each with a code vector in data space. In every epoch each sample is
+    assigned to the unit with the closest code vector, its best-matching unit (BMU), and each code
     vector becomes the mean of the samples of all units, weighted by the neighborhood h of the
     grid distance to them [1]_ [2]_::
 
         w_k = sum_j h(d(k, j)^2, radius) s_j / sum_j h(d(k, j)^2, radius) n_j
 
     where s_j and n_j are the weighted sum and the total weight of the samples of unit j. Units
-    close on the grid thus become close in data space.
+    that are close on the grid thus become close in data space.
+
+    Read more in the :ref:`User Guide <guide_learning>`.
 
     Parameters
     ----------
     grid_size : int, tuple (n_rows, n_columns) or "auto", default="auto"
-        Size of the map; an int makes it square. "auto" takes about ``5 sqrt(n)`` units, n being
-        the total weight of the samples, with sides as the standard deviations along the two
-        largest principal components, as SOM Toolbox does.
+        Size of the map; an int makes it square. "auto" takes about ``5 sqrt(n)`` units for a
+        total weight n of the samples. The ratio of its sides is that of the standard deviations
+        along the two largest principal components, as in SOM Toolbox [3]_.
 
     lattice : {"hexagonal", "rectangular"}, default="hexagonal"
-        Where the units stand. On a hexagonal lattice odd rows are shifted by half a lattice
-        spacing, and each unit has six neighbors at distance 1.
+        Positions of the units. On a hexagonal lattice odd rows are shifted by half a lattice
+        spacing, and each inner unit has six neighbors at distance 1.
 
     boundary : {"planar", "cylindrical", "toroidal"}, default="planar"
         "cylindrical" joins the left edge of the map to the right one, "toroidal" also the top to
         the bottom. A hexagonal torus with an odd number of rows is joined with a shift of half a
-        lattice spacing, so that there, too, each unit has six neighbors at distance 1.
+        lattice spacing, so that each unit has six neighbors.
 
     neighborhood : {"gaussian", "cut_gaussian", "bubble", "epanechnikov", "mexican_hat", \
             "triangle"} or callable, default="gaussian"
-        How much a unit learns from the samples of another, a function of the squared grid
-        distance d^2 and the radius r: ``exp(-d^2 / 2r^2)``; the same where ``d <= r``, else 0;
-        1 where ``d <= r``, else 0; ``max(0, 1 - d^2 / r^2)``;
-        ``(1 - d^2 / r^2) exp(-d^2 / 2r^2)``; ``max(0, 1 - d / r)``.
-        A callable ``h(squared_distances, radius)`` gets an array and returns one of that shape.
+        Weight of the samples of one unit for another, a function of their squared grid distance
+        and the radius; :ref:`their formulas <guide_neighborhoods>`. A callable
+        ``h(squared_distances, radius)`` gets an array and returns one of the same shape.
 
     metric : {"euclidean", "cosine", "correlation", "manhattan", "chebyshev"}, default="euclidean"
-        Distance in data space, for the search, for `transform` and for all measures: ``|x - w|``;
-        ``1 - cos(x, w)``; the same of x less the mean of its own features; ``sum_i |x_i - w_i|``;
-        ``max_i |x_i - w_i|``. What it makes of the update, see the notes.
+        Distance between samples and code vectors, for the search, for `transform` and for all
+        measures; :ref:`their formulas <guide_metrics>`.
 
     init : {"pca", "sample", "random"} or array-like of shape (n_units, n_features), \
             default="pca"
-        The codebook before training. "pca" spreads the grid over the plane of the two largest
-        principal components, one standard deviation to each side; it needs no randomness.
-        "sample" draws rows of the data, "random" draws from the box that holds the data.
+        Codebook before training. "pca" spreads the grid over the plane of the two largest
+        principal components, one standard deviation to each side, without randomness. "sample"
+        draws samples, "random" draws uniformly from the box that contains the data.
 
     max_iter : int, default=20
-        Number of epochs, at most.
+        Largest number of epochs.
 
     radius_start : float or "auto", default="auto"
         Radius of the neighborhood in the first epoch, in lattice spacings. "auto" is a sixth of
-        the map's longer side with ``init="pca"`` and half of it otherwise, but at least 1; for
-        compact neighborhoods more, in proportion to where `radius_end="auto"` ends.
+        the longer side of the map with ``init="pca"`` and half of it otherwise, but at least 1;
+        for compact neighborhoods it is larger in proportion to their automatic `radius_end`.
 
     radius_end : float or "auto", default="auto"
-        Radius of the last epochs, in lattice spacings. "auto" is 0.85; for the compact
-        neighborhoods it is 1 ("cut_gaussian", "bubble"), 1.5 ("epanechnikov") or 2 ("triangle"),
-        so that they reach the direct neighbors, and 1 for "mexican_hat", so that it does not push
-        them away. A smaller radius gives a lower quantization error and a map that folds more.
+        Radius of the last epochs, in lattice spacings. "auto" is 0.85 for the Gaussian; for the
+        others it is such that they reach the direct neighbors (1 to 2). A smaller radius gives a
+        lower quantization error and a map with more folds.
 
     radius_decay : {"exponential", "linear"} or array-like of shape (max_iter,), \
             default="exponential"
-        How the radius falls from `radius_start` to `radius_end`, over the first four fifths of
-        `max_iter` epochs; then it is held. A single epoch has `radius_end`. An array is the
-        schedule itself, one radius for each epoch.
+        Decrease of the radius from `radius_start` to `radius_end` over the first four fifths of
+        `max_iter` epochs, after which it is constant. An array gives the radius of each epoch.
 
     coarse_to_fine : bool, default=True
-        Whether a coarser grid is searched while the radius is wide: what a wide neighborhood
-        leaves of a map, fewer units hold as well. So do fewer samples: until the radius has
-        reached its end, or 0.85, 48 for each unit of that grid, but at least 16,000, stand for
-        all, where these are more than twice as many. They are chosen by what they are, so that
-        neither their order nor repetition matters, and what weighs much is neither missed nor
-        outweighs the rest. It makes training 1.5 to 3 times as fast from some 50,000 samples or
-        1,000 units on; on average over data sets the errors stay as they are, on one set they may
-        differ by a few percent either way.
-
-        It applies to a Gaussian neighborhood with ``init="pca"``, where the start can be laid out
-        on any grid, and not to hexagonal tori with an odd number of rows; all else, or False, is
-        the batch map as it is defined above, of all samples on the whole grid in every epoch.
-
-        With it the map is also mirrored before the last epochs, tried both ways round on up to
-        4,000 samples, and the better one is kept: a hexagonal sheet is not the same in the
-        mirror, and which way it lies is up to the arbitrary sign of a principal component. That
-        goes for planar hexagonal maps of up to 1,024 units, not for radii given as
-        `radius_decay`.
+        Whether to train coarser grids on subsamples while the radius is large, which is faster
+        for large data or maps, and to choose between the map and its mirror image. Only for the
+        Gaussian neighborhood with ``init="pca"``. False is the batch algorithm as defined above.
 
     tol : float, default=1e-4
-        Training stops once the radius has reached its end and the root mean square move of the
+        Training stops when the radius has reached its end and the root mean square move of the
         code vectors in an epoch is at most `tol` times the root mean square distance of the
-        samples to their mean. With 0 it stops only when nothing moves.
+        samples to their mean.
 
     batch_size : int or None, default=None
-        None updates the map once an epoch, from all samples. With an int it learns by mini-batches
-        of that many samples (of that total weight), the same in each epoch and each a cross
-        section of the data, while what it learnt before fades: it remembers five samples for each
-        unit, or four batches if that is more. With 10,000 samples or more, five epochs of this do
-        what twenty of the other do. It searches the whole grid. Where all samples weigh less than
-        one batch, it is None.
+        Total weight of a mini-batch. None updates the map once per epoch, from all samples. With
+        mini-batches, the same in each epoch, older statistics decay; five epochs then do the work
+        of twenty if there are 10,000 samples or more.
 
     n_clusters : int, "auto" or None, default=None
-        None makes every unit a cluster. With an int the units are merged into that many clusters
-        after training: two-level clustering [3]_, by Ward's method on the means of their samples,
-        weighted by hits, with distances along the data; so clusters of any shape are found.
-        "auto" takes the number, from 2 to 20, that parts them most clearly; it is right on about
-        three data sets in four, and never finds that there are no clusters.
+        Number of clusters into which units are merged after training [4]_. None makes every unit
+        a cluster. "auto" chooses the number, from 2 to 20, whose clusters are separated best.
 
     features : {"distances", "coordinates", "activations"}, default="distances"
-        What `transform` returns: the distances to all units, in data units; the position of the
-        best-matching unit, in lattice spacings; or the activation of all units,
-        ``exp(-d^2 / 2q^2)`` with the distance d and the quantization error q of the training
-        data, between 0 and 1.
+        Output of `transform`: the distances to all units, in data units; the position of the
+        best-matching unit, in lattice spacings; or activations ``exp(-d^2 / 2q^2)`` of all units,
+        for the distance d and the quantization error q of the training data.
 
     anomaly_score : {"distance", "u_height"}, default="distance"
-        What `score_samples` returns: minus the distance to the best-matching unit; or that minus
+        Output of `score_samples`: minus the distance to the best-matching unit; or that minus
         the height of the unit on the U-matrix, its mean distance to its neighbors. The latter
-        finds anomalies among the training data, on which the map has units of their own.
+        finds anomalies in the training data, for which the map has units of their own.
 
     compute_topographic_error : bool, default=False
-        Whether `history_` holds the topographic error of each epoch, too. It costs a search of its
-        own for the two best-matching units: from 1.5 epochs on small data to ten on large.
+        Whether `history_` contains the topographic error after each epoch. It takes a search of
+        its own, for two best-matching units.
 
     checkpoint_dir : path-like or None, default=None
-        Where `fit` keeps how far it has come, in a file that is replaced after each epoch and
-        removed at the end. A fit that was broken off, and is started again with the same
-        parameters and the same samples, goes on there, to the same bits. Fits that differ have
-        files of their own.
+        Directory of a file that is replaced after each epoch and removed at the end of `fit`. If
+        `fit` is interrupted and called again with the same parameters and samples, it resumes
+        there, to the same bits.
 
     random_state : int, RandomState instance or None, default=None
         Used by ``init="sample"`` and ``init="random"`` only.
 
     verbose : int, default=0
-        Above 0, each epoch prints a line.
+        If above 0, each epoch prints a line.
 
     Attributes
     ----------
     codebook_ : ndarray of shape (n_units, n_features)
-        Code vectors, in data units. Units are row-major: unit k stands at row
-        ``k // n_columns``, column ``k % n_columns``.
+        Code vectors, in data units. Units are row-major: unit k is in row ``k // n_columns`` and
+        column ``k % n_columns``.
 
     labels_ : ndarray of int64, shape (n_samples,)
-        Cluster of each sample: its best-matching unit where `n_clusters` is None. After
-        `partial_fit` of the samples of the last call.
+        Cluster of each sample: its best-matching unit if `n_clusters` is None. After
+        `partial_fit`, of the samples of the last call.
 
     cluster_labels_ : ndarray of int64, shape (n_units,)
         Cluster of each unit.
@@ -208,78 +182,85 @@ class TFSOM(
         Size of the map.
 
     unit_positions_ : ndarray of float64, shape (n_units, 2)
-        Position (x, y) of each unit on the map plane, in lattice spacings.
+        Position (x, y) of each unit on the map, in lattice spacings.
 
     hits_ : ndarray of float64, shape (n_units,)
-        Total weight of the samples of each unit: their number, without sample weights. After
-        `partial_fit` what is remembered of it.
+        Total weight of the samples of each unit. After `partial_fit`, decayed.
 
     quantization_error_ : float
         Weighted mean distance of the samples to their best-matching units, in data units. After
-        `partial_fit` it is over the samples remembered, before they were learnt.
+        `partial_fit`, over the samples that are remembered, before each was learned.
 
     history_ : dict of str to ndarray of float64, shape (`n_iter_`,)
-        "radius" of each epoch (of each mini-batch of the last `partial_fit`), in lattice spacings,
-        and "quantization_error" of the codebook that it began with (on a coarser grid, and of some
-        samples, where `coarse_to_fine` searches these), in data units. It costs no pass of its
-        own: it is summed from the search's float32 scores, good to 1e-5 on most data, and to less
-        where samples lie much closer to their units than to the data's mean. With
-        `compute_topographic_error` also "topographic_error": of the whole map that the epoch ended
-        with.
+        "radius" of each epoch, in lattice spacings, and "quantization_error" of the codebook that
+        the epoch began with, on its grid and subsample, in data units (from float32 scores: good
+        to 1e-5 on most data). With `compute_topographic_error` also "topographic_error" of the
+        map after the epoch. After `partial_fit`, of its mini-batches.
 
     n_iter_ : int
-        Number of epochs run; of mini-batches in the last `partial_fit`.
+        Number of epochs; after `partial_fit`, of mini-batches in the last call.
 
     n_samples_seen_ : float
-        Total weight of the samples learnt, in `fit` or in all calls of `partial_fit`.
+        Total weight of the samples learned, in `fit` or in all calls of `partial_fit`.
 
     n_features_in_ : int
         Number of features seen in `fit`.
 
     feature_names_in_ : ndarray of str, shape (`n_features_in_`,)
-        Names of the features, where `X` had names that are all strings.
+        Names of the features, if all names of `X` are strings.
 
     See Also
     --------
-    sklearn.cluster.KMeans : The same without a grid: clusters have no neighbors.
+    sklearn.cluster.KMeans : Clusters without a grid, which have no neighbors.
     sklearn_tfsom.metrics : Quality measures.
-    sklearn_tfsom.displays : Pictures of a map.
+    sklearn_tfsom.displays : Displays of a map.
 
     Notes
     -----
-    The result has the precision of the input: float32 in gives float32 out, everything else
-    float64. Best-matching units are exact: where rounding could decide between two units, the
-    differences to them decide, in float64, and among units that are equally close within rounding
+    **Complexity.** An epoch takes O(n_samples n_units n_features) operations for the search, and
+    O(n_units (n_rows + n_columns) n_features) for the update with a Gaussian neighborhood. Memory
+    beyond the data: a scaled copy of the samples, or of 32 MiB at a time if they are large.
+
+    **Precision.** float32 input gives float32 output, everything else float64. Best-matching
+    units are those of a search in float64; among units that are equally close within rounding
     the lowest index wins.
 
-    Data units are those of the distance: under "cosine" and "correlation" it has none, and lies
-    between 0 and 2. There a sample is a direction ``x / |x|`` (of ``x - mean(x)``), and a code
-    vector too, of length 1: what the formula above makes of directions, divided by its length.
-    That minimizes the sum of ``h (1 - cos)``, as the mean does that of squared distances. A sample
-    of zeros (of equal values) has no direction: it takes no part in training, nor in `history_`
-    and `n_samples_seen_`; its distance to every unit is 1, and its unit the first one.
-    "manhattan" and "chebyshev" choose the unit; the code vectors remain means, which do not
-    minimize these distances (medians and midranges would, but those do not add up).
+    **Metrics.** Under "cosine" and "correlation" samples and code vectors are unit vectors, and
+    the formula above is divided by its length, which minimizes the sum of ``h (1 - cos)`` as the
+    mean does that of squared distances. Samples without a direction (zeros, or equal values)
+    take no part in training; their distance to every unit is 1. Under "manhattan" and "chebyshev"
+    code vectors are means as well, although these do not minimize the sum of these distances.
 
-    Sparse samples go with "euclidean" and "cosine", missing values with all but "cosine" and
-    "correlation", and not with each other.
+    **Missing values** (NaN) are allowed under most metrics. Distances are over the known features
+    of a sample, and not scaled up for the others; s_j and n_j are sums over the known values of
+    each feature. Sparse data cannot contain missing values.
 
-    Values may be missing (NaN), wherever samples are given. Distances are over the known features
-    of a sample, and not scaled up for the others; means in the formula above are feature by
-    feature, s_j and n_j counting the samples with a known value. So nothing is drawn toward zero
-    or toward the mean.
+    **Empty units.** A unit without samples becomes the mean of its neighborhood; a unit that no
+    sample reaches through the neighborhood keeps its code vector. "mexican_hat" has negative
+    values: the ratio above is then not always a mean, and code vectors can leave the data. It is
+    meant for comparisons only.
 
-    A unit that no sample has chosen takes the mean of its neighborhood; one that no sample can
-    reach through the neighborhood keeps its code vector. "mexican_hat" has negative values: where
-    they prevail or nearly cancel the positive ones, the ratio above is no mean, and code vectors
-    can leave the data. It is here for comparison with other libraries, not for use.
+    **Coarse to fine.** While the radius is large, a coarser grid represents the map as well, and
+    a subsample of ``max(16000, 48 n_units)`` different samples the data, where there are more
+    than twice as many. Training is 1.5 to 3 times as fast from about 50,000 samples or 1,000
+    units on. On planar hexagonal maps of up to 1,024 units the map and its mirror image, to which
+    the arbitrary sign of a principal component leads, are both trained to the end on up to 4,000
+    samples, and the better one is kept.
+
+    The batch map approximates the minimization of an energy, see [5]_ and [6]_.
 
     References
     ----------
     .. [1] Kohonen (2001): Self-Organizing Maps, 3rd edition, Springer.
     .. [2] Kohonen (2013): Essentials of the self-organizing map. Neural Networks 37, 52-65.
-    .. [3] Vesanto, Alhoniemi (2000): Clustering of the self-organizing map. IEEE Transactions on
+    .. [3] Vesanto, Himberg, Alhoniemi, Parhankangas (2000): SOM Toolbox for Matlab 5, report A57,
+       Helsinki University of Technology.
+    .. [4] Vesanto, Alhoniemi (2000): Clustering of the self-organizing map. IEEE Transactions on
        Neural Networks 11 (3), 586-600.
+    .. [5] Ritter, Schulten (1988): Convergence properties of Kohonen's topology conserving maps.
+       Biological Cybernetics 60, 59-71.
+    .. [6] Cheng (1997): Convergence and ordering of Kohonen's batch map. Neural Computation 9 (8),
+       1667-1676.
 
     Examples
     --------
@@ -287,10 +268,10 @@ class TFSOM(
     >>> from sklearn_tfsom import TFSOM
     >>> X = load_iris().data
     >>> som = TFSOM(grid_size=(8, 5)).fit(X)
-    >>> som.predict(X[:3]).shape
-    (3,)
-    >>> som.transform(X).shape
-    (150, 40)
+    >>> som.codebook_.shape
+    (40, 4)
+    >>> som.predict(X).shape
+    (150,)
     >>> som.quantization_error_ < 0.4
     True
     """
@@ -346,7 +327,7 @@ class TFSOM(
         self.verbose = verbose
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take up what an earlier version has saved; parameters new since then have defaults."""
+        """Restore a saved map; parameters that its version did not have get their defaults."""
         super().__setstate__({**TFSOM().get_params(deep=False), **state})
 
     @valid.unchanged_on_error
@@ -357,14 +338,14 @@ class TFSOM(
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Samples, NaN where a value is missing. Sparse ones are never written out; a memory map
-            of 64 MiB or more is read tile by tile in each epoch, and never copied as a whole.
+            Samples, NaN where a value is missing. A sparse matrix is never made dense; a memory
+            map of 64 MiB or more is read piece by piece in each epoch and never copied.
 
         y : None
             Ignored.
 
         sample_weight : array-like of shape (n_samples,), default=None
-            Weight k counts a sample k times, weight 0 not at all. None is 1 for each.
+            Weight k counts a sample k times, weight 0 removes it. None is 1 for each sample.
 
         Returns
         -------
@@ -374,17 +355,27 @@ class TFSOM(
         Raises
         ------
         InvalidParameterError
-            Where a parameter is not as described above. The estimator is left as it was.
+            If a parameter is not valid. The estimator stays as it was.
         ValueError
-            Where the data or the weights are not finite numbers (or NaN, for data) of these
-            shapes, a sample or a feature has no value at all, no sample has a direction under a
-            metric of directions, or there are fewer samples than `n_clusters`.
+            If the data or the weights are not valid (infinite, of other shapes, without any value
+            in a sample or a feature, without a direction where that is compared), or if there are
+            fewer samples than `n_clusters`.
 
         Warns
         -----
         ConvergenceWarning
-            Where samples fall on fewer units than `n_clusters`: there are fewer clusters then.
-            Where `max_iter` leaves no epoch after the radius has reached its end.
+            If samples fall on fewer units than `n_clusters`, so that there are fewer clusters; or
+            if `max_iter` leaves no epoch after the radius has reached its end.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sklearn_tfsom import TFSOM
+        >>> som = TFSOM(grid_size=(8, 5)).fit(load_iris().data)
+        >>> som.labels_.shape
+        (150,)
+        >>> [round(float(radius), 2) for radius in som.history_["radius"][:3]]
+        [1.33, 1.29, 1.26]
         """
         pieces = self._check_training_data(X, sample_weight)
         with blas_in_one_thread():
@@ -429,27 +420,12 @@ class TFSOM(
     def partial_fit(
         self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
     ) -> TFSOM:
-        """Learn some samples more, of a stream.
+        """Learn more samples, of a stream.
 
-        The first call, where `fit` has not been called before, makes the map: from its samples,
-        or from an array given as `init`. Say `grid_size` then: "auto" knows the first samples
-        only.
-
-        The map moves as in `fit`, over the samples that it remembers: the statistics s_j and n_j
-        fade by ``exp(-b / M)`` with each mini-batch of total weight b. It remembers a weight M of
-        500 samples, or 5 for each unit if that is more; at first less, 0.3 of those seen, so that
-        the beginning is soon forgotten. The radius falls from `radius_start` ("auto": a fourth of
-        the longer side) to `radius_end` over the first 100 samples, or 0.6 for each unit if that
-        is more; radii given as `radius_decay` are gone through in this time.
-
-        Samples are learnt in the order in which they come, in mini-batches of a twentieth of
-        those seen, from 4 up to 1,024 samples, or one for every fourth unit if that is more; so
-        the size of the pieces in which a stream comes hardly matters. A stream whose order means
-        nothing is best shuffled; one that drifts is followed. After a jump of the data the error
-        is within a tenth of what it was once some eight memories have passed.
-
-        A map from `fit` goes on learning, with what it has learnt as its memory. A map keeps its
-        grid and its metric, whatever parameters are set later; the others count as they are.
+        If the map is not fitted, the first call makes it from its samples, or from an array given
+        as `init`. Set `grid_size` then: "auto" depends on the first samples only. A map from `fit`
+        goes on learning. A fitted map keeps its grid and its metric, whatever parameters are set
+        later. Read more in the :ref:`User Guide <guide_streams>`.
 
         Parameters
         ----------
@@ -460,22 +436,34 @@ class TFSOM(
             Ignored.
 
         sample_weight : array-like of shape (n_samples,), default=None
-            Weight k counts a sample k times, weight 0 not at all. None is 1 for each.
+            Weight k counts a sample k times, weight 0 removes it. None is 1 for each sample.
 
         Returns
         -------
         self : TFSOM
-            The map. `labels_` and `history_` are those of this call, `n_iter_` is its number of
-            mini-batches; `hits_` and `quantization_error_` are those of the samples remembered,
-            the error of each being the one before it was learnt.
+            The map. `labels_`, `history_` and `n_iter_` are those of this call; `hits_` and
+            `quantization_error_` are those of the samples that are remembered.
 
         Raises
         ------
         InvalidParameterError
-            Where a parameter is not as described above. The estimator is left as it was.
+            If a parameter is not valid. The estimator stays as it was.
         ValueError
-            Where the data or the weights are not as `fit` wants them, or the first samples have
-            no value for a feature.
+            If the data or the weights are not valid for `fit`, or if a feature has no value in the
+            first samples.
+
+        Notes
+        -----
+        Samples are learned in their order, in mini-batches of a twentieth of those seen, from 4 to
+        1,024 samples, or one for every fourth unit if that is more. So the size of the pieces of
+        a stream hardly matters, but their order does: shuffle data whose order means nothing.
+
+        With each mini-batch of total weight b the statistics s_j and n_j decay by ``exp(-b / M)``.
+        The memory M is a weight of 500 samples, or 5 for each unit if that is more; at first it is
+        less, 0.3 of the samples seen. The radius decreases from `radius_start` ("auto": a fourth
+        of the longer side) to `radius_end` over the first 100 samples, or 0.6 for each unit if
+        that is more. After a change of the data the error is within a tenth of its former value
+        after about eight times M.
 
         Examples
         --------
@@ -522,13 +510,22 @@ class TFSOM(
         Returns
         -------
         labels : ndarray of int64, shape (n_samples,)
-            Index of the best-matching unit, or its cluster where `n_clusters` is given.
+            Index of the best-matching unit, or its cluster if `n_clusters` is given.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sklearn_tfsom import TFSOM
+        >>> X = load_iris().data
+        >>> som = TFSOM(grid_size=(8, 5), n_clusters=3).fit(X)
+        >>> len(set(som.predict(X).tolist()))
+        3
         """
-        bmus = self.bmus(X)  # first, since it checks that the map is fitted
+        bmus = self.bmus(X)  # first, because it checks that the map is fitted
         return self.cluster_labels_[bmus]
 
     def transform(self, X: ArrayLike) -> NDArray:
-        """Turn samples into the features that the `features` parameter names.
+        """Transform samples into the features that the `features` parameter names.
 
         Parameters
         ----------
@@ -539,8 +536,19 @@ class TFSOM(
         -------
         X_new : ndarray of shape (n_samples, n_units) or (n_samples, 2)
             Distances to the units, in data units; coordinates of the best-matching unit, in
-            lattice spacings; or activations. float32 where `X` is (distances then are good to
-            about 2e-5), else float64.
+            lattice spacings; or activations. float32 if `X` is float32 (distances are then good
+            to about 2e-5), else float64.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sklearn_tfsom import TFSOM
+        >>> X = load_iris().data
+        >>> som = TFSOM(grid_size=(8, 5)).fit(X)
+        >>> som.transform(X).shape
+        (150, 40)
+        >>> som.set_params(features="coordinates").transform(X).shape
+        (150, 2)
         """
         samples = self._check_fitted_data(X)
         valid.check_value("features", self, self.features, RULES["features"])
@@ -551,7 +559,7 @@ class TFSOM(
         if self.features == "distances":
             return distances
         width = max(self.quantization_error_, float(np.finfo(samples.dtype).tiny))
-        with np.errstate(over="ignore"):  # so far away that the activation is 0
+        with np.errstate(over="ignore"):  # far away the activation is 0
             return np.exp(-np.square(distances / samples.dtype.type(width)) / 2)
 
     def score(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
@@ -625,10 +633,10 @@ class TFSOM(
             Samples, NaN where a value is missing.
 
         n_bmus : int, default=1
-            How many units to find for each sample, at most n_units.
+            Number of units to find for each sample, at most n_units.
 
         return_distance : bool, default=False
-            Whether to return the distances too, in front, as scikit-learn's `kneighbors` does.
+            Whether to return the distances as well, first, as `kneighbors` of scikit-learn does.
 
         Returns
         -------
@@ -636,13 +644,23 @@ class TFSOM(
             Distances to the units found, in data units. Only if `return_distance` is True.
 
         bmus : ndarray of int64, shape (n_samples,) or (n_samples, n_bmus)
-            Unit indices, the closest first; two-dimensional where `n_bmus` is above 1. Among
-            units that are equally close within rounding the lowest index comes first.
+            Unit indices, the closest first; two-dimensional if `n_bmus` is above 1. Among units
+            that are equally close within rounding the lowest index comes first.
 
         Raises
         ------
         InvalidParameterError
-            Where `n_bmus` is not an int from 1 to n_units.
+            If `n_bmus` is not an int from 1 to n_units.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sklearn_tfsom import TFSOM
+        >>> X = load_iris().data
+        >>> som = TFSOM(grid_size=(8, 5)).fit(X)
+        >>> distances, bmus = som.bmus(X, n_bmus=2, return_distance=True)
+        >>> bmus.shape, bool((distances[:, 0] <= distances[:, 1]).all())
+        ((150, 2), True)
         """
         samples = self._check_fitted_data(X)
         valid.check_value("n_bmus", self, n_bmus, [valid.integer(1, len(self.codebook_))])
@@ -665,48 +683,56 @@ class TFSOM(
         -------
         X_quantized : ndarray of shape (n_samples, n_features)
             In data units; of the codebook's dtype.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sklearn_tfsom import TFSOM
+        >>> X = load_iris().data
+        >>> som = TFSOM(grid_size=(8, 5)).fit(X)
+        >>> som.quantize(X).shape
+        (150, 4)
         """
         bmus = self.bmus(X)
         return self.codebook_[bmus]
 
     def impute(self, X: ArrayLike, *, method: str = "expectation") -> NDArray:
-        """Fill in missing values by what the map expects of them.
+        """Replace missing values by their expectation given the known values.
 
-        The map is read as a mixture of Gaussians at its units, with the covariance that the
-        training samples have around their units. A missing value becomes its expectation given
-        the known values of its sample: the values of the units, weighted by how well each fits
-        what is known, and corrected for what is known in the direction in which features go
-        together. This assumes that values are missing at random given the known ones, and it
-        understates the variance, as any single value does.
+        Read more in the :ref:`User Guide <guide_imputation>`.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Samples, NaN where a value is missing. Each has a value at least.
+            Samples, NaN where a value is missing. Each has at least one value.
 
         method : {"expectation", "unit"}, default="expectation"
-            "unit" takes the values of the best-matching unit, as they are: these never leave the
-            range of the data. It serves the metrics "manhattan" and "chebyshev" in any case,
-            since a Gaussian knows nothing of them.
+            "unit" takes the values of the best-matching unit, which are always in the range of
+            the data. It is used for metrics other than the Euclidean in any case.
 
         Returns
         -------
         X_imputed : ndarray of shape (n_samples, n_features)
-            A copy without missing values, float32 where `X` is, else float64. A sparse matrix,
-            where nothing is missing, is copied as it is.
+            A copy without missing values, float32 if `X` is, else float64. A sparse matrix, in
+            which nothing is missing, is copied.
 
         Raises
         ------
         InvalidParameterError
-            Where `method` is neither of these.
+            If `method` is not one of these.
 
         Notes
         -----
-        The covariance is kept up to 1,024 features, and not by `partial_fit`: without it the
-        features are independent around a unit, with a variance in proportion to that of the code
-        vectors. On 11 sets, standardized, with a fifth of the values missing, the error is 0.59
-        of the column mean's on the geometric mean (from 0.33 where features go together closely to
-        1.03 where they do not at all), and 0.74 with "unit".
+        The map is taken as a mixture of Gaussians at its units, with the covariance of the
+        training samples around their units. A missing value is the mean of the values of the
+        units, weighted by the likelihood of the known values, plus the correction that follows
+        from the known values by the covariance. This assumes that values are missing at random
+        given the known ones, and understates the variance, as every single imputation does.
+
+        The covariance is kept up to 1,024 features, and not by `partial_fit`; without it features
+        are independent around a unit, with variances in proportion to those of the code vectors.
+        On 11 standardized data sets with a fifth of the values missing the error is 0.59 of that
+        of the column mean on the geometric mean (0.33 to 1.03), and 0.74 with "unit".
 
         Examples
         --------
@@ -742,57 +768,56 @@ class TFSOM(
     def to_keras(self, *, preprocessing: Any = None, dtype: str = "float32") -> Any:
         """Make a Keras model of the map, to serve it or to build it into another model.
 
-        It computes what `transform`, `bmus` and `predict` do. The model consists of Keras's own
-        operations, and so it loads where this package is not installed: from a ``.keras`` file,
-        and from a SavedModel, a LiteRT or an ONNX file, which its method `export` writes.
+        The model computes what `transform`, `bmus` and `predict` compute. It consists of Keras
+        operations, so that it loads where this package is not installed: from a ``.keras`` file,
+        and from a SavedModel, a LiteRT or an ONNX file written by its method `export`. Read more
+        in the :ref:`User Guide <guide_serving>`.
 
         Parameters
         ----------
         preprocessing : StandardScaler, MinMaxScaler, MaxAbsScaler, RobustScaler or Pipeline of \
                 these, default=None
-            Fitted scalers that stand in front of the map. The model takes samples as they are
-            before these: ``pipeline[-1].to_keras(preprocessing=pipeline[:-1])``.
+            Fitted scalers in front of the map, whose input becomes that of the model:
+            ``pipeline[-1].to_keras(preprocessing=pipeline[:-1])``.
 
         dtype : {"float32", "float64"}, default="float32"
-            Type of the samples, of the computation and of what comes out of it, whatever `X` in
-            `fit` was. In float32 distances are good to about 1e-6 of the largest values, and of
-            two units that are as close within that the first one wins; values that are far from
-            zero and close to each other may need float64. LiteRT has none.
+            Type of the input, of the computation and of the output. In float32 distances are good
+            to about 1e-6 of the largest values, and of two units as close within that the first
+            one wins. LiteRT has no float64.
 
         Returns
         -------
         model : keras.Model
-            From samples, shape (n, n_features), NaN where a value is missing, to a dict:
+            From samples of shape (n, n_features), NaN where a value is missing, to a dict:
 
             - "distances", shape (n, n_units): to all units, in data units;
             - "bmu", int32, shape (n,): index of the best-matching unit;
-            - "position", shape (n, 2): where that one stands, in lattice spacings, a row of
-              `unit_positions_`;
-            - "cluster_label", int32, shape (n,): what `predict` returns. Only with `n_clusters`.
+            - "position", shape (n, 2): its position, in lattice spacings;
+            - "cluster_label", int32, shape (n,): the output of `predict`; only with `n_clusters`.
 
         Raises
         ------
         InvalidParameterError
-            Where `preprocessing` or `dtype` is not as described above.
+            If `preprocessing` or `dtype` is not valid.
         NotFittedError
-            Where the map or a scaler is not fitted.
+            If the map or a scaler is not fitted.
         ValueError
-            Where a scaler has other features than the map, or float32 cannot hold the map.
+            If a scaler has other features than the map, or the map exceeds the range of float32.
 
         Notes
         -----
-        The model has no weights: training a model that it is part of leaves the map as it is, and
-        what comes in front of it is trained through "distances".
+        The model has no weights: training a model around it leaves the map as it is, and layers in
+        front of it are trained through "distances".
 
-        It holds n * n_units * n_features values at a time; `keras.Model.predict` passes it 32
-        samples by default. That makes float32 of NumPy arrays first, so that a model in float64 is
-        better called: ``model(X)``.
+        It needs memory for n * n_units * n_features values; `keras.Model.predict` passes it 32
+        samples at a time. `predict` converts NumPy arrays to float32: call a model in float64 as
+        ``model(X)``.
 
-        Nothing is checked: a sample without any value, which the map refuses, is at distance 0
-        from all units, and under "cosine" and "correlation" missing values make distances NaN.
+        Samples are not checked: a sample without any value is at distance 0 from all units, and
+        under "cosine" and "correlation" missing values make distances NaN.
 
-        What ``model.export(path, format="litert")`` and ``format="onnx"`` need, and what runs
-        these files, comes with the extras ``sklearn-tfsom[litert]`` and ``sklearn-tfsom[onnx]``.
+        Install the extras ``sklearn-tfsom[litert]`` and ``sklearn-tfsom[onnx]`` for
+        ``model.export(path, format="litert")`` and ``format="onnx"``.
 
         Examples
         --------
