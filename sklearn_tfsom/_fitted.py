@@ -1,87 +1,93 @@
-"""From a codebook and samples to fitted attributes."""
+"""Fitted attributes, each set by name, from a codebook and samples."""
 
 from __future__ import annotations
 
 import warnings
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
+from sklearn_tfsom._assignment import Assignment, assign
 from sklearn_tfsom._data.moments import MAX_COVARIANCE_FEATURES
-from sklearn_tfsom._data.pieces import Piece, Pieces
+from sklearn_tfsom._data.pieces import Pieces
+from sklearn_tfsom._data.tiles import blas_in_one_thread
 from sklearn_tfsom._map.clustering import cluster_units
 from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._map.imputation import covariance_around_units, residual_covariance
+from sklearn_tfsom._map.schedules import n_epochs_to_end
 from sklearn_tfsom._plan import TrainingPlan, n_clusters_wanted
-from sklearn_tfsom._tf.runtime import tensorflow_core
-
-# Values of a piece that is searched: 64 MiB of float32.
-_SEARCHED_VALUES = 2**24
-
-
-class Assignment(NamedTuple):
-    """Samples and their best-matching units."""
-
-    hits: NDArray[np.float64]  # (n_units,) total weight of each unit's samples, of all workers
-    error: float  # weighted mean distance to them, of all workers
-    bmus: NDArray[np.int64]  # (n_samples,), of this worker
+from sklearn_tfsom._training import (
+    TrainedEpoch,
+    UnitMeans,
+    trained_codebook,
+    training_scaling,
+    unit_means,
+)
 
 
-def assign(pieces: Pieces, codebook: NDArray, grid: Grid) -> Assignment:
-    """Find best-matching units, hits and the quantization error.
+def set_fitted(
+    som: Any,
+    plan: TrainingPlan,
+    pieces: Pieces,
+    epoch: TrainedEpoch,
+    history: dict[str, list[float]],
+) -> Any:
+    """Set the fitted attributes after an epoch of `fit`, and return the estimator.
 
     Parameters
     ----------
+    som : TFSOM
+    plan : TrainingPlan
     pieces : Pieces
-    codebook : ndarray of shape (n_units, n_features)
-    grid : Grid
-        The grid of the units.
+        All samples.
+    epoch : TrainedEpoch
+    history : dict of str to list of float
     """
-    on_grid = codebook.reshape(*grid.shape, -1)
-    (hits, error), bmus = pieces.reduce_with_rows(
-        _assign_piece, on_grid, pieces.total_weight, piece_values=_SEARCHED_VALUES
-    )
-    return Assignment(hits, float(error), bmus)
+    codebook = pieces.workers.from_first(trained_codebook(plan, epoch))
+    codebook = codebook.astype(pieces.samples.dtype)
+    learned = None
+    if plan.is_whole(epoch.stage):
+        learned = unit_means(epoch.state, training_scaling(plan))
+    with blas_in_one_thread():
+        found = assign(pieces, codebook, plan.grid)
+        units = learned or UnitMeans(codebook, found.hits[:, None])
+        set_map(som, plan.grid, som.metric, codebook, units, found, history)
+        som.quantization_error_ = found.error
+        som.n_samples_seen_ = plan.pieces.total_weight
+        som._is_from_stream = False
+        som._residuals = _residuals_around_units(plan, pieces, codebook, learned, found.bmus)
+    return som
 
 
-def _assign_piece(
-    piece: Piece, codebook: NDArray, total: float
-) -> tuple[tuple[NDArray[np.float64], NDArray[np.float64]], NDArray[np.int64]]:
-    core, flat = tensorflow_core(), codebook.reshape(-1, codebook.shape[2])
-    units = core.nearest_units(piece.samples, codebook)
-    distances = core.distances_to_chosen(piece.samples, flat, units)[:, 0]
-    bmus, weights = units[:, 0], piece.sample_weight
-    hits = np.bincount(bmus, weights, minlength=len(flat)).astype(np.float64)
-    # Shares of the weight, so that no sum exceeds the range of float64.
-    return (hits, np.einsum("s,s", distances, weights / (total or 1))), bmus
+def set_map(
+    som: Any,
+    grid: Grid,
+    metric: str,
+    codebook: NDArray,
+    units: UnitMeans,
+    found: Assignment,
+    history: dict[str, list[float]],
+) -> None:
+    """Set the attributes that `fit` and `partial_fit` have in common."""
+    means = np.where(units.counts > 0, units.means, codebook).astype(codebook.dtype)
+    som.codebook_ = codebook
+    som.cluster_labels_ = _cluster(som, codebook, means, found.hits)
+    som.labels_ = som.cluster_labels_[found.bmus]
+    som.grid_shape_ = grid.shape
+    som.unit_positions_ = grid.positions()
+    som.hits_ = found.hits
+    som.history_ = {name: np.array(values) for name, values in history.items()}
+    som.n_iter_ = len(history["radius"])
+    # What the codebook was trained with, whatever parameters are set later.
+    som._lattice, som._boundary = grid.lattice, grid.boundary
+    som._metric, som._neighborhood = metric, som.neighborhood
+    # What `partial_fit` goes on from.
+    som._unit_means, som._unit_counts = means, units.counts
 
 
-def map_errors(pieces: Pieces, codebook: NDArray, grid: Grid) -> tuple[float, float]:
-    """Compute the quantization and the topographic error of a codebook on its grid."""
-    quantization, topographic = pieces.reduce(
-        _errors_of_piece,
-        codebook.reshape(*grid.shape, -1),
-        grid,
-        pieces.total_weight,
-        piece_values=_SEARCHED_VALUES,
-    )
-    return float(quantization), float(topographic)
-
-
-def _errors_of_piece(
-    piece: Piece, codebook: NDArray, grid: Grid, total: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    core, shares = tensorflow_core(), piece.sample_weight / total
-    units = core.nearest_units(piece.samples, codebook, min(2, grid.n_units))
-    flat = codebook.reshape(grid.n_units, -1)
-    distances = core.distances_to_chosen(piece.samples, flat, units[:, :1])[:, 0]
-    is_apart = grid.squared_distances(units[:, 0], units[:, -1]) > 1
-    return np.einsum("s,s", distances, shares), np.einsum("s,s", is_apart * 1.0, shares)
-
-
-def cluster(
+def _cluster(
     som: Any, codebook: NDArray, unit_means: NDArray, hits: NDArray[np.float64]
 ) -> NDArray[np.int64]:
     """Return the cluster of each unit: itself where `n_clusters` is None."""
@@ -92,7 +98,7 @@ def cluster(
     return cluster_units(codebook, unit_means, hits, n_clusters)
 
 
-def residuals_around_units(
+def _residuals_around_units(
     plan: TrainingPlan,
     pieces: Pieces,
     codebook: NDArray,
@@ -143,11 +149,16 @@ def warn_of_few_clusters(som: Any, stacklevel: int) -> None:
         )
 
 
-def warn_of_unsettled_map(som: Any, stacklevel: int) -> None:
-    """Warn that the radius has reached its end in the last epoch only."""
-    warnings.warn(
-        f"The radius has reached its end in the last of max_iter={som.max_iter} epochs: the map "
-        "had no chance to settle. Increase max_iter.",
-        ConvergenceWarning,
-        stacklevel=stacklevel,
-    )
+def warn_of_unsettled_map(
+    som: Any, plan: TrainingPlan, epoch: TrainedEpoch, stacklevel: int
+) -> None:
+    """Warn if the radius has reached its end in the last epoch only."""
+    n_falling = n_epochs_to_end(plan.radii)
+    is_scheduled = isinstance(som.radius_decay, str)
+    if is_scheduled and epoch.n_epochs == n_falling == len(plan.radii):
+        warnings.warn(
+            f"The radius has reached its end in the last of max_iter={som.max_iter} epochs: the "
+            "map had no chance to settle. Increase max_iter.",
+            ConvergenceWarning,
+            stacklevel=stacklevel,
+        )

@@ -12,20 +12,19 @@ from sklearn.utils import check_random_state
 from sklearn_tfsom import _validation as valid
 from sklearn_tfsom._data.minibatches import deal_minibatches, order_by_projection
 from sklearn_tfsom._data.moments import Moments, compute_moments
-from sklearn_tfsom._data.pieces import Piece, Pieces
+from sklearn_tfsom._data.pieces import Pieces
 from sklearn_tfsom._data.subsampling import Subsamples
 from sklearn_tfsom._distance import METRICS, as_codebook, is_zero
 from sklearn_tfsom._map.grid import BOUNDARIES, LATTICES, Grid
 from sklearn_tfsom._map.initialization import INITS, automatic_shape, initial_codebook
-from sklearn_tfsom._map.mirror import MAX_SAMPLES, epoch_to_mirror_after
 from sklearn_tfsom._map.neighborhood import NEIGHBORHOODS, Formula, is_separable
 from sklearn_tfsom._map.schedules import (
     RADIUS_DECAYS,
+    EpochSchedule,
+    Stage,
     StreamSchedule,
-    grid_schedule,
     memory_of_batches,
     radius_schedule,
-    subset_schedule,
 )
 
 FEATURES = ("distances", "coordinates", "activations")
@@ -60,15 +59,6 @@ RULES = {
 _MAX_DEALT = 2**24
 
 
-class Stage(NamedTuple):
-    """Epochs on one grid and one subsample."""
-
-    grid: Grid
-    sample_size: int | None  # of the subsample; None for all samples
-    radii: NDArray[np.float64]  # (n_epochs,)
-    tries_mirror: bool = False  # whether the map is compared with its mirror image at the end
-
-
 class Batches(NamedTuple):
     """Mini-batches, the same in each epoch."""
 
@@ -89,11 +79,6 @@ class TrainingPlan(NamedTuple):
     codebook: NDArray[np.float64]  # (n_units, n_features): the start, on the first stage's grid
     batches: Batches | None
 
-    @property
-    def center(self) -> NDArray[np.float64]:
-        """What samples are centered at."""
-        return self.moments.mean
-
     def is_whole(self, stage: Stage) -> bool:
         """Return True if a stage trains the whole map on all samples."""
         return stage.grid == self.grid and stage.sample_size is None
@@ -107,7 +92,7 @@ def make_plan(som: Any, pieces: Pieces) -> TrainingPlan:
     som : TFSOM
         Its parameters are valid, each by itself; it is not changed.
     pieces : Pieces
-        Checked samples and weights. All workers make the same plan, from all samples.
+        The samples that take part. All workers make the same plan, from all samples.
 
     Returns
     -------
@@ -120,19 +105,33 @@ def make_plan(som: Any, pieces: Pieces) -> TrainingPlan:
     ValueError
         If there are fewer samples than clusters, or values are too large.
     """
-    pieces, moments, grid = _begin(som, pieces)
-    if pieces.n_samples < n_clusters_wanted(som):
-        raise ValueError(
-            f"n_samples={pieces.n_samples} must be at least n_clusters={som.n_clusters}, counting "
-            "samples of positive weight."
-        )
-    radii = _radii(som, grid)
-    neighborhood = checked_neighborhood(som, som.neighborhood)
-    batches = _batches(som, pieces, moments, grid)
-    stages, subsamples = [Stage(grid, None, radii)], Subsamples(pieces, [])
-    is_coarse_to_fine = som.coarse_to_fine and _starts_from_pca(som)
-    if batches is None and is_coarse_to_fine and is_separable(grid, neighborhood):
-        stages, subsamples = _coarse_to_fine(som, pieces, grid, radii)
+    moments = compute_moments(pieces, 2 if _needs_directions(som) else 0)
+    order = None if som.batch_size is None else order_by_projection(pieces, moments.mean)
+    grid = _grid(som, pieces.total_weight, moments)
+    _check_sizes(som, pieces.n_samples, pieces.total_weight, pieces.workers.are_several)
+    radii, neighborhood = _radii(som, grid), checked_neighborhood(som, som.neighborhood)
+    batches = None
+    if order is not None and som.batch_size < pieces.total_weight:
+        rows = deal_minibatches(order.rows, order.reached, som.batch_size)
+        memory = memory_of_batches(grid.n_units, som.batch_size, pieces.total_weight)
+        batches = Batches(rows, memory)
+    is_coarse_to_fine = som.coarse_to_fine and _starts_from_pca(som) and batches is None
+    schedule = EpochSchedule.of(
+        grid,
+        radii,
+        is_coarse_to_fine=is_coarse_to_fine and is_separable(grid, neighborhood),
+        is_radius_given=not isinstance(som.radius_decay, str),
+        can_mirror=METRICS[som.metric].is_product,
+    )
+    subsamples = Subsamples(pieces, schedule.sizes())
+    stages = schedule.stages(subsamples.worthwhile())
+    codebook = initial_codebook(
+        _checked_init(som, grid, pieces.samples.shape[1]),
+        stages[0].grid,
+        pieces,
+        moments,
+        check_random_state(som.random_state),
+    )
     return TrainingPlan(
         pieces=pieces,
         subsamples=subsamples,
@@ -141,60 +140,9 @@ def make_plan(som: Any, pieces: Pieces) -> TrainingPlan:
         neighborhood=neighborhood,
         radii=radii,
         stages=stages,
-        codebook=_codebook(som, stages[0].grid, pieces, moments),
+        codebook=codebook,
         batches=batches,
     )
-
-
-def _coarse_to_fine(
-    som: Any, pieces: Pieces, grid: Grid, radii: NDArray[np.float64]
-) -> tuple[list[Stage], Subsamples]:
-    """Plan stages of coarser grids and subsamples while the radius is wide."""
-    grids = grid_schedule(grid, radii)
-    sizes = subset_schedule(grids, radii)
-    mirrored_after = None
-    if isinstance(som.radius_decay, str):
-        mirrored_after = epoch_to_mirror_after(grid, len(radii), pieces.samples.metric)
-    tried = [] if mirrored_after is None else [MAX_SAMPLES]
-    subsamples = Subsamples(pieces, [*(size for size in sizes if size is not None), *tried])
-    sizes = [size if size is not None and subsamples.pays(size) else None for size in sizes]
-    stages: list[Stage] = []
-    first = 0
-    for epoch in range(1, len(radii) + 1):
-        is_last = epoch == len(radii)
-        if (
-            is_last
-            or epoch == mirrored_after
-            or (grids[epoch], sizes[epoch])
-            != (
-                grids[first],
-                sizes[first],
-            )
-        ):
-            is_tried = epoch == mirrored_after and not is_last
-            stages.append(Stage(grids[first], sizes[first], radii[first:epoch], is_tried))
-            first = epoch
-    return stages, subsamples
-
-
-def _batches(som: Any, pieces: Pieces, moments: Moments, grid: Grid) -> Batches | None:
-    """Deal samples out to mini-batches; None where all samples are one batch."""
-    total = pieces.total_weight
-    if som.batch_size is None or som.batch_size >= total:
-        return None
-    if pieces.workers.are_several:
-        raise valid.wrong_parameter(
-            "batch_size", som, "None where several workers fit a map", str(som.batch_size)
-        )
-    if total > max(_MAX_DEALT, 4 * len(pieces.samples)):
-        raise ValueError(
-            f"sample_weight sums to {total:g}, too much to deal out samples to mini-batches of "
-            f"batch_size={som.batch_size}. Divide the weights, or leave batch_size None."
-        )
-    fixed = np.random.RandomState(0)  # any order will do, if it is always the same
-    order, reached, _ = order_by_projection(pieces, moments.mean, fixed)
-    rows = deal_minibatches(order, reached, som.batch_size)
-    return Batches(rows, memory_of_batches(grid.n_units, som.batch_size, total))
 
 
 class StreamStart(NamedTuple):
@@ -213,8 +161,37 @@ def begin_stream(som: Any, pieces: Pieces) -> StreamStart:
     InvalidParameterError, ValueError
         As `make_plan`, but there may be fewer samples than clusters.
     """
-    pieces, moments, grid = _begin(som, pieces)
-    return StreamStart(grid, _codebook(som, grid, pieces, moments), moments)
+    moments = compute_moments(pieces, 2 if _needs_directions(som) else 0)
+    grid = _grid(som, pieces.total_weight, moments)
+    init = _checked_init(som, grid, pieces.samples.shape[1])
+    random_state = check_random_state(som.random_state)
+    codebook = initial_codebook(init, grid, pieces, moments, random_state)
+    return StreamStart(grid, codebook, moments)
+
+
+def _needs_directions(som: Any) -> bool:
+    return isinstance(som.grid_size, str) or _starts_from_pca(som)
+
+
+def _check_sizes(som: Any, n_samples: int, total_weight: float, are_several: bool) -> None:
+    """Check parameters against the number of samples."""
+    if n_samples < n_clusters_wanted(som):
+        raise ValueError(
+            f"n_samples={n_samples} must be at least n_clusters={som.n_clusters}, counting "
+            "samples of positive weight."
+        )
+    if som.batch_size is None or som.batch_size >= total_weight:
+        return
+    if are_several:
+        raise valid.wrong_parameter(
+            "batch_size", som, "None where several workers fit a map", str(som.batch_size)
+        )
+    if total_weight > max(_MAX_DEALT, 4 * n_samples):
+        raise ValueError(
+            f"sample_weight sums to {total_weight:g}, too much to deal out samples to "
+            f"mini-batches of batch_size={som.batch_size}. Divide the weights, or leave "
+            "batch_size None."
+        )
 
 
 def stream_schedule(som: Any, grid: Grid) -> StreamSchedule:
@@ -238,44 +215,6 @@ def stream_schedule(som: Any, grid: Grid) -> StreamSchedule:
 
 def _starts_from_pca(som: Any) -> bool:
     return isinstance(som.init, str) and som.init == "pca"
-
-
-def _begin(som: Any, pieces: Pieces) -> tuple[Pieces, Moments, Grid]:
-    """Return the samples that count, their moments and the grid."""
-    pieces = counting_samples(pieces)
-    if not pieces.n_samples:
-        raise ValueError(
-            f"X contains no sample of positive weight that has a direction under "
-            f"metric={som.metric!r}: all its values are equal, or 0."
-        )
-    valid.check_features_known(pieces)
-    needs_directions = isinstance(som.grid_size, str) or _starts_from_pca(som)
-    moments = compute_moments(pieces, 2 if needs_directions else 0)
-    if not math.isfinite(moments.spread):
-        raise ValueError(
-            "X contains values too large: their differences exceed the range of float64. "
-            "Rescale X."
-        )
-    return pieces, moments, _grid(som, pieces.total_weight, moments)
-
-
-def counting_samples(pieces: Pieces) -> Pieces:
-    """Return the samples of positive weight that have a direction, where that is compared."""
-    is_counted = are_counted(pieces)
-    return pieces if is_counted.all() else pieces.take(np.flatnonzero(is_counted))
-
-
-def are_counted(pieces: Pieces) -> NDArray[np.bool_]:
-    """Return for each sample of this worker whether it takes part in training."""
-    is_counted: NDArray[np.bool_] = pieces.sample_weight / pieces.total_weight > 0
-    if pieces.samples.metric.is_spherical:
-        _, has_direction = pieces.reduce_with_rows(_have_direction)
-        is_counted = is_counted & has_direction
-    return is_counted
-
-
-def _have_direction(piece: Piece) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    return np.zeros(1), ~is_zero(piece.samples[:])
 
 
 def n_clusters_wanted(som: Any) -> int:
@@ -302,6 +241,11 @@ def check_n_clusters(som: Any, grid: Grid) -> None:
 
 
 def _grid(som: Any, n_samples: float, moments: Moments) -> Grid:
+    if not math.isfinite(moments.spread):
+        raise ValueError(
+            "X contains values too large: their differences exceed the range of float64. "
+            "Rescale X."
+        )
     if isinstance(som.grid_size, str):
         n_rows, n_columns = automatic_shape(n_samples, moments.deviations, som.lattice)
     else:
@@ -311,22 +255,17 @@ def _grid(som: Any, n_samples: float, moments: Moments) -> Grid:
     return grid
 
 
-def _codebook(som: Any, grid: Grid, pieces: Pieces, moments: Moments) -> NDArray[np.float64]:
-    metric, n_features = pieces.samples.metric, pieces.samples.shape[1]
+def _checked_init(som: Any, grid: Grid, n_features: int) -> str | NDArray[np.float64]:
+    """Return the name of a start, or the user's codebook, checked for this grid."""
     if isinstance(som.init, str):
-        random_state = check_random_state(som.random_state)
-        codebook = initial_codebook(som.init, grid, pieces, moments, random_state)
-        codebook = as_codebook(codebook, metric)
-        if metric.is_spherical:
-            # The origin has no direction; the data spread around it, and have a main one.
-            codebook[is_zero(codebook)] = moments.directions[0]
-        return codebook
+        return som.init
     codebook = np.array(som.init, dtype=np.float64)
     right = (grid.n_units, n_features)
     if codebook.shape != right:
         raise valid.wrong_parameter(
             "init", som, f"of shape (n_units, n_features), {right}", f"shape {codebook.shape}"
         )
+    metric = METRICS[som.metric]
     codebook = as_codebook(codebook, metric)
     if metric.is_spherical and is_zero(codebook).any():
         raise valid.wrong_parameter(

@@ -18,21 +18,21 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_tfsom import _validation as valid
+from sklearn_tfsom._assignment import assign, map_errors
 from sklearn_tfsom._checkpoint import Checkpoint
 from sklearn_tfsom._compat import CallbackSupportMixin, with_callbacks
+from sklearn_tfsom._data.checks import check_sample_weight, check_samples, check_training_data
 from sklearn_tfsom._data.pieces import ALONE, Pieces, Workers
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.tiles import blas_in_one_thread
 from sklearn_tfsom._distance import METRICS, metric_named
 from sklearn_tfsom._fitted import (
-    assign,
-    cluster,
-    map_errors,
-    residuals_around_units,
+    set_fitted,
+    set_map,
     warn_of_few_clusters,
     warn_of_unsettled_map,
 )
-from sklearn_tfsom._map.grid import Grid, grid_of
+from sklearn_tfsom._map.grid import grid_of
 from sklearn_tfsom._map.imputation import expected_values, variances_of
 from sklearn_tfsom._map.schedules import n_epochs_to_end
 from sklearn_tfsom._map.umatrix import u_heights
@@ -40,14 +40,7 @@ from sklearn_tfsom._plan import RULES, TrainingPlan, make_plan
 from sklearn_tfsom._preprocessing import fold_scalers
 from sklearn_tfsom._stream import learn_stream
 from sklearn_tfsom._tf.runtime import is_started, tensorflow_core
-from sklearn_tfsom._training import (
-    TrainedEpoch,
-    UnitMeans,
-    train,
-    trained_codebook,
-    training_scaling,
-    unit_means,
-)
+from sklearn_tfsom._training import TrainedEpoch, train, trained_codebook
 
 
 class TFSOM(
@@ -377,15 +370,15 @@ class TFSOM(
         >>> [round(float(radius), 2) for radius in som.history_["radius"][:3]]
         [1.33, 1.29, 1.26]
         """
-        pieces = self._check_training_data(X, sample_weight)
+        workers = self._check_parameters()
+        metric = metric_named(self.metric)
+        pieces, counted = check_training_data(self, X, sample_weight, metric, workers)
         with blas_in_one_thread():
-            plan = make_plan(self, pieces)
+            plan = make_plan(self, counted)
         callbacks = self._init_callback_context(max_subtasks=len(plan.radii))
         callbacks.call_on_fit_task_begin(estimator=self, X=X, y=y)
         checkpoint = Checkpoint(self.checkpoint_dir, self, plan)
-        names = ["radius", "quantization_error"]
-        names += ["topographic_error"] if self.compute_topographic_error else []
-        n_done, history, state = checkpoint.read(names)
+        n_done, history, state = checkpoint.read(self._measured())
         n_falling = n_epochs_to_end(plan.radii)
         for epoch in train(plan, n_done, state):
             task = callbacks.subcontext(task_name="epoch")
@@ -396,21 +389,19 @@ class TFSOM(
                 X=X,
                 y=y,
                 reconstruction_attributes=lambda epoch=epoch: vars(
-                    copy.copy(self)._set_outcome(plan, pieces.own, epoch, history)
+                    set_fitted(copy.copy(self), plan, pieces.own, epoch, history)
                 ),
             )
             has_settled = epoch.move <= self.tol * plan.moments.spread
-            is_stopped, has_settled = pieces.workers.sum([is_stopped, has_settled]) > 0
+            is_stopped, has_settled = workers.sum([is_stopped, has_settled]) > 0
             if is_stopped or (epoch.n_epochs >= n_falling and has_settled):
                 break
             checkpoint.write(history, epoch.following)
-        with blas_in_one_thread():
-            self._set_outcome(plan, pieces, epoch, history)
+        set_fitted(self, plan, pieces, epoch, history)
         checkpoint.remove()
         warn_of_few_clusters(self, stacklevel=5)  # the line that called fit
-        is_last = isinstance(self.radius_decay, str) and n_falling == len(plan.radii)
-        if is_last and epoch.n_epochs == n_falling and not has_settled:
-            warn_of_unsettled_map(self, stacklevel=5)
+        if not has_settled:
+            warn_of_unsettled_map(self, plan, epoch, stacklevel=5)
         callbacks.call_on_fit_task_end(
             estimator=self, X=X, y=y, reconstruction_attributes=lambda: {}
         )
@@ -484,18 +475,21 @@ class TFSOM(
                 "own. Call it outside of the strategy's scope, or call fit."
             )
         valid.check_parameters(self, RULES)
-        is_first = not hasattr(self, "codebook_")
-        samples = self._check_data(X, reset=is_first)
-        weights = valid.check_sample_weight(sample_weight, len(samples))
-        memory, left, history = learn_stream(self, samples, weights)
-        grid, codebook, units = memory.grid, memory.codebook, memory.units
-        found = assign(Pieces(samples, left), codebook, grid)
-        hits = memory.hits + found.hits
-        self._set_fitted(grid, samples.metric.name, codebook, units, hits, found.bmus, history)
+        if hasattr(self, "codebook_"):
+            samples = self._check_data(X)
+            pieces = Pieces(samples, check_sample_weight(sample_weight, len(samples)))
+        else:
+            metric = metric_named(self.metric)
+            pieces, _ = check_training_data(self, X, sample_weight, metric)
+        memory, left, history = learn_stream(self, pieces)
+        found = assign(Pieces(pieces.samples, left), memory.codebook, memory.grid)
+        found = found._replace(hits=memory.hits + found.hits)
+        metric_name, codebook = pieces.samples.metric.name, memory.codebook
+        set_map(self, memory.grid, metric_name, codebook, memory.units, found, history)
         self.quantization_error_ = memory.error
         self.n_samples_seen_ = memory.seen
         self._is_from_stream = True
-        self._residuals: NDArray[np.float64] | None = None  # those of a fit no longer hold
+        self._residuals = None  # those of a fit no longer hold
         warn_of_few_clusters(self, stacklevel=4)  # the line that called partial_fit
         return self
 
@@ -550,7 +544,7 @@ class TFSOM(
         >>> som.set_params(features="coordinates").transform(X).shape
         (150, 2)
         """
-        samples = self._check_fitted_data(X)
+        samples = self._check_data(X)
         valid.check_value("features", self, self.features, RULES["features"])
         if self.features == "coordinates":
             bmus = self._nearest(samples)[:, 0]
@@ -581,8 +575,8 @@ class TFSOM(
         score : float
             Minus the weighted mean distance to the best-matching unit, in data units.
         """
-        samples = self._check_fitted_data(X)
-        weights = valid.check_sample_weight(sample_weight, len(samples))
+        samples = self._check_data(X)
+        weights = check_sample_weight(sample_weight, len(samples))
         return -assign(Pieces(samples, weights), self.codebook_, grid_of(self)).error
 
     def score_samples(self, X: ArrayLike) -> NDArray:
@@ -662,7 +656,7 @@ class TFSOM(
         >>> bmus.shape, bool((distances[:, 0] <= distances[:, 1]).all())
         ((150, 2), True)
         """
-        samples = self._check_fitted_data(X)
+        samples = self._check_data(X)
         valid.check_value("n_bmus", self, n_bmus, [valid.integer(1, len(self.codebook_))])
         bmus = self._nearest(samples, int(n_bmus))
         shape = len(samples) if n_bmus == 1 else bmus.shape
@@ -744,7 +738,7 @@ class TFSOM(
         >>> bool(np.abs(som.impute([[5.1, 3.5, 1.4, np.nan]])[0, 3] - 0.2) < 0.1)
         True
         """
-        samples = self._check_fitted_data(X)
+        samples = self._check_data(X)
         valid.check_value("method", self, method, [valid.choice(["expectation", "unit"])])
         values = samples.values.astype(samples.dtype)  # a copy
         if not samples.has_missing:
@@ -859,26 +853,33 @@ class TFSOM(
         n_units = len(self.codebook_)  # no attribute before fit, which scikit-learn relies on
         return 2 if self.features == "coordinates" else n_units
 
-    def _check_training_data(self, X: Any, sample_weight: Any) -> Pieces:
-        """Check parameters and data of a fit, on all workers."""
+    def _check_parameters(self) -> Workers:
+        """Check the parameters of a fit, on all workers, and return these."""
         workers = _ambient_workers()
         with workers.raising_together():
             valid.check_parameters(self, RULES)
-            samples = self._check_data(X, reset=True)
-            weights = valid.check_sample_weight(sample_weight, len(samples))
         if workers.are_several:
-            workers.check_same(_facts(self, samples))
-            has_missing = workers.any(samples.has_missing)
-            samples = Samples(samples.values, samples.metric, has_missing=has_missing)
-        return Pieces(samples, weights, workers)
+            workers.check_same({"parameters": self._checksum()})
+        return workers
 
-    def _check_data(self, X: Any, *, reset: bool) -> Samples:
-        metric = metric_named(self.metric if reset else self._metric)
-        return valid.check_samples(self, X, metric, reset=reset)
+    def _checksum(self) -> float:
+        """Return a number for the parameters that must be the same on all workers."""
+        parameters = {
+            name: value if value is None or isinstance(value, str | int | float | tuple) else "..."
+            for name, value in self.get_params(deep=False).items()
+            if name not in ("checkpoint_dir", "random_state", "verbose")  # only the first worker's
+        }
+        return zlib.crc32(repr(sorted(parameters.items())).encode())
 
-    def _check_fitted_data(self, X: Any) -> Samples:
+    def _check_data(self, X: Any) -> Samples:
+        """Check samples for a fitted map."""
         check_is_fitted(self)
-        return self._check_data(X, reset=False)
+        return check_samples(self, X, metric_named(self._metric))
+
+    def _measured(self) -> list[str]:
+        """Return the keys of the history."""
+        names = ["radius", "quantization_error"]
+        return [*names, "topographic_error"] if self.compute_topographic_error else names
 
     def _record(
         self, plan: TrainingPlan, epoch: TrainedEpoch, history: dict[str, list[float]]
@@ -894,53 +895,6 @@ class TFSOM(
                 f"[TFSOM] epoch {epoch.n_epochs}/{len(plan.radii)}: radius {epoch.radius:.3g}, "
                 f"quantization error {epoch.quantization_error:.6g}"
             )
-
-    def _set_outcome(
-        self,
-        plan: TrainingPlan,
-        pieces: Pieces,
-        epoch: TrainedEpoch,
-        history: dict[str, list[float]],
-    ) -> TFSOM:
-        """Set the fitted attributes after an epoch of `fit`."""
-        codebook = pieces.workers.from_first(trained_codebook(plan, epoch))
-        codebook = codebook.astype(pieces.samples.dtype)
-        found = assign(pieces, codebook, plan.grid)
-        is_known = plan.is_whole(epoch.stage)
-        learned = unit_means(epoch.state, training_scaling(plan)) if is_known else None
-        units = learned or UnitMeans(codebook, found.hits[:, None])
-        self._set_fitted(plan.grid, self.metric, codebook, units, found.hits, found.bmus, history)
-        self.quantization_error_ = found.error
-        self.n_samples_seen_ = plan.pieces.total_weight
-        self._is_from_stream = False
-        self._residuals = residuals_around_units(plan, pieces, codebook, learned, found.bmus)
-        return self
-
-    def _set_fitted(
-        self,
-        grid: Grid,
-        metric: str,
-        codebook: NDArray,
-        units: UnitMeans,
-        hits: NDArray[np.float64],
-        bmus: NDArray[np.int64],
-        history: dict[str, list[float]],
-    ) -> None:
-        """Set the attributes that `fit` and `partial_fit` have in common."""
-        means = np.where(units.counts > 0, units.means, codebook).astype(codebook.dtype)
-        self.codebook_ = codebook
-        self.cluster_labels_ = cluster(self, codebook, means, hits)
-        self.labels_ = self.cluster_labels_[bmus]
-        self.grid_shape_ = grid.shape
-        self.unit_positions_ = grid.positions()
-        self.hits_ = hits
-        self.history_ = {name: np.array(values) for name, values in history.items()}
-        self.n_iter_ = len(history["radius"])
-        # What the codebook was trained with, whatever parameters are set later.
-        self._lattice, self._boundary = grid.lattice, grid.boundary
-        self._metric, self._neighborhood = metric, self.neighborhood
-        # What `partial_fit` goes on from.
-        self._unit_means, self._unit_counts = means, units.counts
 
     def _nearest(self, samples: Samples, k: int = 1) -> NDArray[np.int64]:
         """Return the k best-matching units of checked samples, (n_samples, k)."""
@@ -960,20 +914,3 @@ def _ambient_workers() -> Workers:
     """Return the workers of the `tf.distribute` strategy in whose scope this is called."""
     # There is no strategy before TensorFlow has been imported.
     return tensorflow_core().ambient_workers() if is_started() else ALONE
-
-
-def _facts(som: TFSOM, samples: Samples) -> dict[str, float]:
-    """Return what must be the same on all workers of a fit, by name."""
-    names = getattr(som, "feature_names_in_", None)
-    parameters = {
-        name: value if value is None or isinstance(value, str | int | float | tuple) else "..."
-        for name, value in som.get_params(deep=False).items()
-        if name not in ("checkpoint_dir", "random_state", "verbose")  # only the first worker's
-    }
-    return {
-        "number of features": samples.shape[1],
-        "names of features": zlib.crc32(repr(names if names is None else list(names)).encode()),
-        "precision": samples.dtype.itemsize,
-        "kind of data, sparse or dense": samples.is_sparse,
-        "parameters": zlib.crc32(repr(sorted(parameters.items())).encode()),
-    }

@@ -7,13 +7,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from sklearn_tfsom._data.checks import are_counted
 from sklearn_tfsom._data.pieces import Pieces
-from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._map.grid import Grid, grid_of
 from sklearn_tfsom._map.neighborhood import Kernels
 from sklearn_tfsom._map.schedules import PRIOR
 from sklearn_tfsom._plan import (
-    are_counted,
     begin_stream,
     check_n_clusters,
     checked_neighborhood,
@@ -42,15 +41,15 @@ class Learned(NamedTuple):
     history: dict[str, list[float]]  # of the mini-batches
 
 
-def learn_stream(som: Any, samples: Samples, sample_weight: NDArray[np.float64]) -> Learned:
+def learn_stream(som: Any, pieces: Pieces) -> Learned:
     """Let a map learn more samples, or begin with them.
 
     Parameters
     ----------
     som : TFSOM
         Its parameters are valid, each by itself; it is not changed.
-    samples : Samples
-    sample_weight : ndarray of float64, shape (n_samples,)
+    pieces : Pieces
+        Checked samples and weights.
 
     Returns
     -------
@@ -61,28 +60,28 @@ def learn_stream(som: Any, samples: Samples, sample_weight: NDArray[np.float64])
     InvalidParameterError, ValueError
         As `make_plan`, if the map begins.
     """
-    core, metric = tensorflow_core(), samples.metric
+    core, samples, metric = tensorflow_core(), pieces.samples, pieces.samples.metric
+    rows = np.flatnonzero(are_counted(pieces))
+    counted = pieces.take(rows)
     kind = {"dtype": samples.dtype, "metric": metric, "is_sparse": samples.is_sparse}
     if hasattr(som, "codebook_"):
         memory = _remembered(som)
         check_n_clusters(som, memory.grid)
         scaling = core.Scaling.around(memory.codebook, **kind)
     else:
-        grid, codebook, moments = begin_stream(som, Pieces(samples, sample_weight))
+        grid, codebook, moments = begin_stream(som, counted)
         units = UnitMeans(codebook, np.full((grid.n_units, 1), PRIOR))
         memory = Memory(grid, codebook, units, np.zeros(grid.n_units), 0.0, 0.0)
         scaling = core.Scaling.of(moments.mean, moments.spread, **kind)
-    rows = np.flatnonzero(are_counted(Pieces(samples, sample_weight)))
-    pieces = Pieces(samples.take(rows), sample_weight[rows])
     kernels = Kernels(memory.grid, checked_neighborhood(som, som.neighborhood))
     means, counts = memory.units
     scaled = scaling.transform(memory.codebook).reshape(*memory.grid.shape, -1)
     state = core.TrainState(scaled, counts * scaling.transform(means), counts)
     schedule = stream_schedule(som, memory.grid)
-    batches = list(schedule.batches(pieces.sample_weight, memory.seen))
+    batches = list(schedule.batches(counted.sample_weight, memory.seen))
     errors: list[float] = []
     for n_batches, batch in enumerate(batches, start=1):
-        source = core.make_source(Pieces(pieces.samples.take(batch.rows), batch.weights), scaling)
+        source = core.make_source(Pieces(counted.samples.take(batch.rows), batch.weights), scaling)
         state, error = core.learn(source, state, kernels.kernel(batch.radius), batch.decay)
         errors.append(error)
         if som.verbose:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from sklearn_tfsom._assignment import map_errors
 from sklearn_tfsom._data.pieces import Pieces
 from sklearn_tfsom._data.samples import Samples
-from sklearn_tfsom._fitted import map_errors
 from sklearn_tfsom._map.mirror import MAX_SAMPLES, is_better
 from sklearn_tfsom._map.neighborhood import Kernels
-from sklearn_tfsom._map.schedules import PRIOR
-from sklearn_tfsom._plan import Stage, TrainingPlan
+from sklearn_tfsom._map.schedules import PRIOR, Stage
+from sklearn_tfsom._plan import TrainingPlan
 from sklearn_tfsom._tf.runtime import tensorflow_core
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def training_scaling(plan: TrainingPlan) -> Scaling:
     """Return the scaling in which a plan is trained."""
     samples, moments = plan.pieces.samples, plan.moments
     return tensorflow_core().Scaling.of(
-        plan.center, moments.spread, samples.dtype, samples.metric, is_sparse=samples.is_sparse
+        moments.mean, moments.spread, samples.dtype, samples.metric, is_sparse=samples.is_sparse
     )
 
 

@@ -11,15 +11,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sklearn_tfsom._data.checks import are_counted, check_sample_weight, check_samples
 from sklearn_tfsom._data.pieces import Pieces
 from sklearn_tfsom._distance import METRICS, Metric, as_codebook
 from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._map.neighborhood import Kernels
-from sklearn_tfsom._plan import RULES, checked_neighborhood, counting_samples
+from sklearn_tfsom._plan import RULES, checked_neighborhood
 from sklearn_tfsom._tf.runtime import tensorflow_core
 from sklearn_tfsom._validation import (
-    check_sample_weight,
-    check_samples,
     check_value,
     numbers,
     real,
@@ -115,7 +114,8 @@ def unit_statistics(
             f"{samples.shape[1]} instead."
         )
     weights = check_sample_weight(sample_weight, len(samples))
-    pieces = counting_samples(Pieces(samples, weights))
+    pieces = Pieces(samples, weights)
+    pieces = pieces.take_where(are_counted(pieces))
     core = tensorflow_core()
     kind = {"dtype": samples.dtype, "metric": row, "is_sparse": samples.is_sparse}
     scaling = core.Scaling.around(codebook, **kind)

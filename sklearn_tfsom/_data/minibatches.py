@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,24 +16,25 @@ from sklearn_tfsom._data.moments import centered
 from sklearn_tfsom._data.pieces import Pieces
 
 
+class Order(NamedTuple):
+    """An order of samples that does not depend on the order they come in."""
+
+    rows: NDArray[np.int64]  # (n_samples,) of the samples of all workers
+    reached: NDArray[np.float64]  # (n_samples,) total weight up to each sample, in this order
+    own: slice  # the samples of this worker
+
+
 def order_by_projection(
-    pieces: Pieces, mean: NDArray[np.float64], random_state: np.random.RandomState
-) -> tuple[NDArray[np.int64], NDArray[np.float64], slice]:
-    """Sort samples by a random projection, which does not depend on the order they come in.
+    pieces: Pieces,
+    mean: NDArray[np.float64],
+    random_state: np.random.RandomState | None = None,
+) -> Order:
+    """Sort samples by a random projection, always the same one without a random state.
 
     Missing values count as the mean. Equal samples follow each other, so that a sample of weight k
     stands where k samples would. This needs two numbers for each sample of all workers.
-
-    Returns
-    -------
-    order : ndarray of int64, shape (n_samples,)
-        Of the samples of all workers.
-    reached : ndarray of float64, shape (n_samples,)
-        Total weight up to each sample, in this order.
-    own : slice
-        The samples of this worker.
     """
-    samples = pieces.samples
+    random_state, samples = random_state or np.random.RandomState(0), pieces.samples
     projection = pieces.workers.from_first(random_state.normal(size=samples.shape[1]))
     along = np.zeros(len(samples))
     for rows in samples.tiles():
@@ -41,7 +43,7 @@ def order_by_projection(
     along, own = pieces.concatenate(along)
     weights, _ = pieces.concatenate(pieces.sample_weight)
     order = np.argsort(along, kind="stable")
-    return order, np.cumsum(weights[order]), own
+    return Order(order, np.cumsum(weights[order]), own)
 
 
 def deal_minibatches(

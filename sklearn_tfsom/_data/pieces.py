@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,22 +34,26 @@ class Piece(NamedTuple):
     sample_weight: NDArray[np.float64]  # (n_samples,)
 
 
+@dataclass(frozen=True)
 class Workers:
-    """The processes that fit one map: this one alone. `_tf.strategy` has those of a strategy.
+    """The processes that fit one map, each with samples of its own; by default this one alone.
 
-    Attributes
+    Parameters
     ----------
-    n_workers : int
-    index : int
+    n_workers : int, default=1
+    index : int, default=0
         Which of them this is.
-    devices : tuple of str
+    devices : tuple of str, default=()
         Names of the devices that share the samples of this one; empty if there is nothing to
         share.
+    all_reduce : callable, default=None
+        Sums a vector over all workers, so that each gets the same bits.
     """
 
     n_workers: int = 1
     index: int = 0
     devices: tuple[str, ...] = ()
+    all_reduce: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None = None
 
     @property
     def are_several(self) -> bool:
@@ -57,7 +62,10 @@ class Workers:
 
     def sum(self, values: ArrayLike) -> NDArray[np.float64]:
         """Sum arrays of one shape over all workers; each gets the same bits."""
-        return np.asarray(values, dtype=np.float64)
+        values = np.asarray(values, dtype=np.float64)
+        if self.all_reduce is None:
+            return values
+        return self.all_reduce(values.ravel()).reshape(values.shape)
 
     def gather(self, values: ArrayLike) -> NDArray[np.float64]:
         """Stack the arrays of all workers, of one shape: (n_workers, ...)."""
@@ -290,6 +298,10 @@ class Pieces:
     def take(self, rows: NDArray[np.int64] | slice) -> Pieces:
         """Return some of the samples of this worker."""
         return Pieces(self.samples.take(rows), self.sample_weight[rows], self.workers)
+
+    def take_where(self, is_taken: NDArray[np.bool_]) -> Pieces:
+        """Return the samples of this worker for which a value is True."""
+        return self if is_taken.all() else self.take(np.flatnonzero(is_taken))
 
     def _piece(self, rows: slice) -> Piece:
         return Piece(self.samples.take(rows), self.sample_weight[rows])

@@ -57,9 +57,10 @@ class Subsamples:
             threshold = max(self._thresholds.values())
             self._largest, self._keys = pieces.select(_chosen, self._preference, threshold)
 
-    def pays(self, size: int) -> bool:
-        """Return True if a subsample is at most half of the different samples."""
-        return self._thresholds.get(size, np.inf) <= _MAX_SHARE
+    def worthwhile(self) -> set[int]:
+        """Return the sizes that are at most half of the different samples."""
+        thresholds = self._thresholds.items()
+        return {size for size, threshold in thresholds if threshold <= _MAX_SHARE}
 
     def subsample(self, size: int | None) -> Pieces:
         """Return a subsample; all samples for None, or where there are no more than `size`.

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sklearn_tfsom._data.minibatches import order_by_projection
 from sklearn_tfsom._data.moments import Moments, feature_ranges
 from sklearn_tfsom._data.pieces import Pieces
+from sklearn_tfsom._distance import as_codebook, is_zero
 from sklearn_tfsom._map.grid import Grid
 
 INITS = ("pca", "sample", "random")
@@ -54,7 +55,7 @@ def _round(value: float) -> int:
 
 
 def initial_codebook(
-    init: str,
+    init: str | NDArray[np.float64],
     grid: Grid,
     pieces: Pieces,
     moments: Moments,
@@ -64,10 +65,10 @@ def initial_codebook(
 
     Parameters
     ----------
-    init : {"pca", "sample", "random"}
+    init : {"pca", "sample", "random"} or ndarray of shape (n_units, n_features)
         "pca" lays the grid on the plane of the two largest principal components, "sample" draws
         samples (with the mean for missing values), "random" draws uniformly from the box that
-        contains the data.
+        contains the data. An array is the codebook itself.
     grid : Grid
     pieces : Pieces
         Samples of positive weight.
@@ -80,10 +81,27 @@ def initial_codebook(
     -------
     codebook : ndarray of float64, shape (n_units, n_features)
     """
+    if not isinstance(init, str):
+        return init
+    metric = pieces.samples.metric
+    codebook = as_codebook(_drawn_codebook(init, grid, pieces, moments, random_state), metric)
+    if metric.is_spherical:
+        # The origin has no direction; the data spread around it, and have a main one.
+        codebook[is_zero(codebook)] = moments.directions[0]
+    return codebook
+
+
+def _drawn_codebook(
+    init: str,
+    grid: Grid,
+    pieces: Pieces,
+    moments: Moments,
+    random_state: np.random.RandomState,
+) -> NDArray[np.float64]:
+    workers, n_features = pieces.workers, pieces.samples.shape[1]
     if init == "pca":
         axes = moments.deviations[:, None] * moments.directions
         return moments.mean + _plane_coordinates(grid) @ axes
-    workers, n_features = pieces.workers, pieces.samples.shape[1]
     if init == "random":
         low, high = feature_ranges(pieces)
         # Not low + u (high - low): the difference of two large numbers may overflow.

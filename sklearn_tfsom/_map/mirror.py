@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 
-from sklearn_tfsom._distance import Metric
 from sklearn_tfsom._map.grid import Grid
 
 # Different samples that both maps are trained on, and units up to which the choice costs little.
@@ -29,7 +28,7 @@ _WHEN = 0.6
 _WEIGHT_OF_FOLDS, _MARGIN = 2.0, 1e-3
 
 
-def epoch_to_mirror_after(grid: Grid, n_epochs: int, metric: Metric) -> int | None:
+def epoch_to_mirror_after(grid: Grid, n_epochs: int) -> int | None:
     """Return the epoch (from 1) after which the map is mirrored; None where it is not.
 
     Other grids are their own mirror images: rectangular ones, those that are joined to themselves,
@@ -37,8 +36,7 @@ def epoch_to_mirror_after(grid: Grid, n_epochs: int, metric: Metric) -> int | No
     """
     is_its_own = not grid.is_hexagonal or grid.boundary != "planar" or min(grid.shape) == 1
     epoch = int(_WHEN * n_epochs)
-    is_tried = metric.is_product and grid.n_units <= _MAX_UNITS
-    return epoch if is_tried and not is_its_own and epoch > 0 else None
+    return epoch if grid.n_units <= _MAX_UNITS and not is_its_own and epoch > 0 else None
 
 
 def is_better(mirrored: tuple[float, float], own: tuple[float, float]) -> bool:

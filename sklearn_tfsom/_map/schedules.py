@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sklearn_tfsom._map.grid import Grid
+from sklearn_tfsom._map.mirror import MAX_SAMPLES, epoch_to_mirror_after
 from sklearn_tfsom._map.neighborhood import NEIGHBORHOODS, neighborhood_of
 
 RADIUS_DECAYS = ("exponential", "linear")
@@ -50,7 +51,7 @@ _SPACINGS_PER_RADIUS = 1.25
 # epochs: 48 and at least 16,384 1.001, +0.000; 64 and 16,384 1.002, -0.000; 64 and 8,192 1.004,
 # +0.003; 32 and 8,192 1.004, +0.005. With fewer samples thin sheets (a rolled one) end folded
 # otherwise. 16,000 are two tiles of up to 256 units and 63 features.
-_MIN_SUBSET, _SUBSET_PER_UNIT = 16_000, 48
+_MIN_SUBSAMPLE, _SUBSAMPLE_PER_UNIT = 16_000, 48
 
 
 def radius_schedule(
@@ -115,23 +116,68 @@ def n_epochs_to_end(radii: NDArray[np.float64]) -> int:
     return int(changes[-1]) + 2 if len(changes) else 1
 
 
+class Stage(NamedTuple):
+    """Epochs on one grid and one subsample."""
+
+    grid: Grid
+    sample_size: int | None  # of the subsample; None for all samples
+    radii: NDArray[np.float64]  # (n_epochs,)
+    tries_mirror: bool = False  # whether the map is compared with its mirror image at the end
+
+
+class EpochSchedule(NamedTuple):
+    """Grid and size of the subsample of each epoch."""
+
+    radii: NDArray[np.float64]
+    grids: list[Grid]
+    subsample_sizes: list[int | None]  # None for all samples
+    mirrored_after: int | None  # epoch after which the map is mirrored, from 1 on
+
+    @classmethod
+    def of(
+        cls,
+        grid: Grid,
+        radii: NDArray[np.float64],
+        *,
+        is_coarse_to_fine: bool,
+        is_radius_given: bool,
+        can_mirror: bool,
+    ) -> EpochSchedule:
+        """Make the schedule of a map for the radii of its epochs."""
+        n_epochs = len(radii)
+        if not is_coarse_to_fine:
+            return cls(radii, [grid] * n_epochs, [None] * n_epochs, None)
+        grids = grid_schedule(grid, radii)
+        mirrored_after = None
+        if can_mirror and not is_radius_given:
+            mirrored_after = epoch_to_mirror_after(grid, n_epochs)
+        return cls(radii, grids, subsample_schedule(grids, radii), mirrored_after)
+
+    def sizes(self) -> list[int]:
+        """Return all sizes of subsamples that may be needed."""
+        sizes = [size for size in self.subsample_sizes if size is not None]
+        return sizes if self.mirrored_after is None else [*sizes, MAX_SAMPLES]
+
+    def stages(self, worthwhile: set[int]) -> list[Stage]:
+        """Return the stages, on subsamples of sizes that are worthwhile."""
+        sizes = [size if size in worthwhile else None for size in self.subsample_sizes]
+        kinds = list(zip(self.grids, sizes, strict=True))
+        stages, first = [], 0
+        for epoch in range(1, len(self.radii) + 1):
+            is_last, is_mirrored = epoch == len(self.radii), epoch == self.mirrored_after
+            if is_last or is_mirrored or kinds[epoch] != kinds[first]:
+                is_tried = is_mirrored and not is_last
+                stages.append(Stage(*kinds[first], self.radii[first:epoch], is_tried))
+                first = epoch
+        return stages
+
+
 def grid_schedule(grid: Grid, radii: NDArray[np.float64]) -> list[Grid]:
-    """Grid of each epoch in coarse-to-fine training: coarser while the radius is wide.
+    """Return the grid of each epoch in coarse-to-fine training: coarser while the radius is large.
 
-    What a radius of some lattice spacings leaves of a map, a grid with units that far apart holds
-    as well, and its search is cheaper. Spacings are powers of sqrt(2): grids are few then, and
-    each serves a few epochs. At the last radius it is the whole grid, and from then on.
-
-    Parameters
-    ----------
-    grid : Grid
-        The map.
-    radii : ndarray of float64, shape (max_iter,)
-        Radius of each epoch, in lattice spacings.
-
-    Returns
-    -------
-    grids : list of Grid
+    A grid whose units are about a radius apart represents the map as well, and its search takes
+    less time. Spacings are powers of sqrt(2), so that each grid serves several epochs. From the
+    last radius on it is the grid of the map.
     """
     narrowest = _narrowest(grid, radii)
     halvings = np.floor(2 * np.log2(_SPACINGS_PER_RADIUS * narrowest)) / 2
@@ -139,26 +185,23 @@ def grid_schedule(grid: Grid, radii: NDArray[np.float64]) -> list[Grid]:
     return [grid.coarsened(spacing) for spacing in spacings]
 
 
-def subset_schedule(grids: list[Grid], radii: NDArray[np.float64]) -> list[int | None]:
-    """Size of the subset that stands for all samples in each epoch of coarse-to-fine training.
+def subsample_schedule(grids: list[Grid], radii: NDArray[np.float64]) -> list[int | None]:
+    """Return the size of the subsample of each epoch in coarse-to-fine training.
 
-    None where it is all of them: from the last radius on, and where the neighborhood is so narrow
-    that it averages over hardly more than a unit.
+    None, for all samples, from the last radius on, and where the neighborhood is so narrow that it
+    averages over hardly more than a unit.
 
     Parameters
     ----------
     grids : list of Grid
-        What is searched in each epoch.
+        The grid of each epoch.
     radii : ndarray of float64, shape (max_iter,)
-        Radius of each epoch, in lattice spacings.
-
-    Returns
-    -------
-    sizes : list of int or None
+        The radius of each epoch, in lattice spacings.
     """
-    is_wide = _narrowest(grids[-1], radii) > max(radii[-1], NEIGHBORHOODS["gaussian"].radius_end)
+    narrow = max(radii[-1], NEIGHBORHOODS["gaussian"].radius_end)
+    is_wide = _narrowest(grids[-1], radii) > narrow
     return [
-        max(_MIN_SUBSET, _SUBSET_PER_UNIT * grid.n_units) if wide else None
+        max(_MIN_SUBSAMPLE, _SUBSAMPLE_PER_UNIT * grid.n_units) if wide else None
         for grid, wide in zip(grids, is_wide, strict=True)
     ]
 

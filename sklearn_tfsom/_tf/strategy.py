@@ -9,7 +9,7 @@ import weakref
 
 import numpy as np
 import tensorflow as tf
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from sklearn_tfsom._data.pieces import ALONE, Workers
 
@@ -48,31 +48,31 @@ def ambient_workers() -> Workers:
             "TFSOM trains under MirroredStrategy, MultiWorkerMirroredStrategy and "
             f"OneDeviceStrategy. Got {type(strategy).__name__} instead."
         )
-    return StrategyWorkers(strategy)
+    devices = strategy.extended.worker_devices
+    n_workers = strategy.num_replicas_in_sync // len(devices)
+    return Workers(
+        n_workers=n_workers,
+        index=_index(strategy) if n_workers > 1 else 0,
+        devices=tuple(devices) if len(devices) > 1 else (),
+        all_reduce=AllReduce(strategy) if n_workers > 1 else None,
+    )
 
 
-class StrategyWorkers(Workers):
-    """The workers of a strategy, and the devices of this one."""
+class AllReduce:
+    """Sum of a vector over all workers of a strategy."""
 
     def __init__(self, strategy: tf.distribute.Strategy) -> None:
-        devices = strategy.extended.worker_devices
-        self.devices = tuple(devices) if len(devices) > 1 else ()
-        self.n_workers = strategy.num_replicas_in_sync // len(devices)
-        self.index = _index(strategy) if self.are_several else 0
         self._strategy = strategy
         self._longest, self._since = 0.0, math.inf
 
-    def sum(self, values: ArrayLike) -> NDArray[np.float64]:
-        """Sum arrays of one shape over all workers; each gets the same bits.
+    def __call__(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the sum; each worker gets the same bits.
 
         Raises
         ------
         RuntimeError
             If a worker failed, or does not reach the all-reduce.
         """
-        values = np.asarray(values, dtype=np.float64)
-        if not self.are_several:
-            return values
         began = time.monotonic()
         if math.isinf(self._since):
             wait = _FIRST_WAIT
@@ -83,8 +83,7 @@ class StrategyWorkers(Workers):
             while wait < _WAIT / 2 + 2 * self._longest:
                 wait *= 2
         try:
-            total = _sum_graph(self._strategy, wait)(tf.constant(values.ravel()))
-            summed = total.numpy().reshape(values.shape)
+            total: NDArray = _sum_graph(self._strategy, wait)(tf.constant(values)).numpy()
         except _WORKER_ERRORS as error:
             raise RuntimeError(
                 f"A worker of this fit failed, or did not reach the all-reduce within {wait} s. "
@@ -92,7 +91,7 @@ class StrategyWorkers(Workers):
                 "again; with checkpoint_dir training continues where it was."
             ) from error
         self._since = time.monotonic()
-        return summed
+        return total
 
 
 _graphs: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()

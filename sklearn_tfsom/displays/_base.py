@@ -12,9 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_tfsom._data.checks import check_sample_weight
 from sklearn_tfsom._distance import metric_named
 from sklearn_tfsom._map.grid import Grid, grid_of
-from sklearn_tfsom._validation import InvalidParameterError, Rule, check_sample_weight, integer
+from sklearn_tfsom._validation import InvalidParameterError, Rule, integer
 
 DisplayClass = TypeVar("DisplayClass", bound="type[Display]")
 

@@ -158,7 +158,7 @@ class DataSpaceDisplay(base.Display):
         %(returns)s
         """
         grid = base.fitted_grid(estimator)
-        samples = estimator._check_fitted_data(X)
+        samples = estimator._check_data(X)
         cls._check_parameter("max_samples", max_samples, integer(1))
         texts = cls._check_labels(labels, len(samples))
         classes, codes = (None, None) if y is None else base.check_classes(y, X)

@@ -10,7 +10,7 @@ from scipy.sparse.csgraph import connected_components
 from sklearn.utils import assert_all_finite, check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 
-from sklearn_tfsom._validation import check_sample_weight
+from sklearn_tfsom._data.checks import check_sample_weight
 from sklearn_tfsom.metrics._reading import (
     check_fitted_grid,
     check_n_neighbors,

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse.csgraph import dijkstra
 
+from sklearn_tfsom._data.checks import check_sample_weight
 from sklearn_tfsom._distance import paired_distances
 from sklearn_tfsom._map.grid import Grid
-from sklearn_tfsom._validation import check_sample_weight
 from sklearn_tfsom.metrics._reading import (
     check_fitted_grid,
     check_n_neighbors,

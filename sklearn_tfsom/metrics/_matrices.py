@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sklearn_tfsom._data.checks import check_sample_weight
 from sklearn_tfsom._distance import paired_distances
 from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._map.umatrix import u_heights
-from sklearn_tfsom._validation import BOOLEAN, check_sample_weight, choice
+from sklearn_tfsom._validation import BOOLEAN, choice
 from sklearn_tfsom.metrics._reading import (
     check_argument,
     check_fitted_grid,

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import coo_array, csr_array
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_tfsom._data.checks import check_sample_weight
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.tiles import row_slices
 from sklearn_tfsom._distance import Metric, metric_named
@@ -20,7 +21,6 @@ from sklearn_tfsom._plan import checked_neighborhood
 from sklearn_tfsom._validation import (
     InvalidParameterError,
     Rule,
-    check_sample_weight,
     integer,
     real,
 )
@@ -36,7 +36,7 @@ def check_samples(
     estimator: Any, X: ArrayLike, sample_weight: Any
 ) -> tuple[Samples, NDArray[np.float64]]:
     """Check samples and their weights against a fitted map."""
-    samples = estimator._check_fitted_data(X)
+    samples = estimator._check_data(X)
     return samples, check_sample_weight(sample_weight, len(samples))
 
 

@@ -9,9 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import dijkstra
 
+from sklearn_tfsom._data.checks import check_sample_weight
 from sklearn_tfsom._distance import all_distances
 from sklearn_tfsom._map.grid import Grid
-from sklearn_tfsom._validation import check_sample_weight
 from sklearn_tfsom.metrics._reading import (
     check_fitted_grid,
     graph,

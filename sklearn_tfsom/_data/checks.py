@@ -1,0 +1,248 @@
+"""Checks of samples and weights, before anything is computed."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Callable, Iterator
+from numbers import Real
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+from numpy.typing import NDArray
+from sklearn.utils import assert_all_finite, check_array
+from sklearn.utils.validation import validate_data
+
+from sklearn_tfsom._data.pieces import ALONE, Piece, Pieces, Workers
+from sklearn_tfsom._data.samples import Samples, is_memory_map
+from sklearn_tfsom._data.tiles import map_tiles, row_slices
+from sklearn_tfsom._distance import Metric, is_zero, names_where
+from sklearn_tfsom._validation import name_of, wrong_parameter
+
+# Values of a tile that is checked; a tile that fails is looked at again while it is in memory.
+_TILE_VALUES, _TILES_AT_ONCE = 2**20, 16
+
+
+def check_training_data(
+    owner: Any, X: Any, sample_weight: Any, metric: Metric, workers: Workers = ALONE
+) -> tuple[Pieces, Pieces]:
+    """Check samples and weights that a map is to learn from.
+
+    Parameters
+    ----------
+    owner : TFSOM
+        Takes the number and names of features from X.
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
+    sample_weight : array-like of shape (n_samples,) or None
+    metric : Metric
+    workers : Workers, default=ALONE
+        Each with its own samples.
+
+    Returns
+    -------
+    pieces : Pieces
+        All samples.
+    counted : Pieces
+        The samples that take part: of positive weight, and with a direction where directions are
+        compared. At least one, with a known value for each feature.
+
+    Raises
+    ------
+    ValueError
+        If samples or weights are not valid, on any worker.
+    """
+    with workers.raising_together():
+        samples = check_samples(owner, X, metric, reset=True)
+        weights = check_sample_weight(sample_weight, len(samples))
+    if workers.are_several:
+        workers.check_same(
+            {
+                "number of features": samples.shape[1],
+                "names of features": _checksum(getattr(owner, "feature_names_in_", None)),
+                "precision": samples.dtype.itemsize,
+                "kind of data, sparse or dense": samples.is_sparse,
+            }
+        )
+        has_missing = workers.any(samples.has_missing)
+        samples = Samples(samples.values, metric, has_missing=has_missing)
+    pieces = Pieces(samples, weights, workers)
+    counted = pieces.take_where(are_counted(pieces))
+    if not counted.n_samples:
+        raise ValueError(
+            f"X contains no sample of positive weight that has a direction under "
+            f"metric={metric.name!r}: all its values are equal, or 0."
+        )
+    _check_features_known(counted)
+    return pieces, counted
+
+
+def check_samples(owner: Any, X: Any, metric: Metric, *, reset: bool = False) -> Samples:
+    """Check samples for a metric.
+
+    Parameters
+    ----------
+    owner : TFSOM or str
+        The estimator whose features they must have, or the name of a function.
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
+    metric : Metric
+    reset : bool, default=False
+        Whether the estimator takes the number and names of features from X.
+
+    Returns
+    -------
+    samples : Samples
+
+    Raises
+    ------
+    ValueError
+        If X is not as scikit-learn demands, contains infinity, or has missing values where they
+        are not allowed: in sparse data, under a metric that compares whole samples, or in all
+        features of a sample.
+    """
+    if scipy.sparse.issparse(X) and not metric.allows_sparse:
+        names = names_where(lambda metric: metric.allows_sparse)
+        raise wrong_parameter("metric", owner, f"one of {names} for sparse X", repr(metric.name))
+    # Numbers on disk stay as they are: tiles are converted when they are read.
+    stays = is_memory_map(X) and isinstance(X, np.ndarray) and X.dtype.kind in "biuf"
+    options: dict[str, Any] = {
+        "accept_sparse": "csr" if metric.allows_sparse else False,
+        "dtype": None if stays else [np.float64, np.float32],
+        "ensure_all_finite": False,
+    }
+    if isinstance(owner, str):
+        X = check_array(X, input_name="X", estimator=owner, **options)
+    else:
+        X = validate_data(owner, X, reset=reset, **options)
+    if X.shape[1] < metric.min_features:
+        raise ValueError(
+            f"X must have at least {metric.min_features} features under metric={metric.name!r}. "
+            f"Got n_features = {X.shape[1]} instead."
+        )
+    if scipy.sparse.issparse(X) and not X.has_canonical_format:
+        X = X.copy()
+        X.sum_duplicates()
+    return Samples(X, metric, has_missing=_check_values(X, owner, metric))
+
+
+def _check_values(X: Any, owner: Any, metric: Metric) -> bool:
+    """Check values tile by tile for infinity; return whether some are missing."""
+    is_sparse = scipy.sparse.issparse(X)
+    values = X.data[:, None] if is_sparse else X
+    has_missing = False
+
+    def has_finite_sum(rows: slice) -> bool:
+        with np.errstate(over="ignore", invalid="ignore"):
+            # Then all values are finite. (`sum` takes twice as long.)
+            return bool(np.isfinite(np.einsum("ij->", values[rows])))
+
+    tiles = row_slices(len(values), max(1, _TILE_VALUES // values.shape[1]))
+    for rows in _failing_tiles(has_finite_sum, tiles):
+        tile = values[rows]
+        assert_all_finite(tile, allow_nan=True, estimator_name=name_of(owner), input_name="X")
+        is_missing = np.isnan(tile)
+        if not is_missing.any():
+            continue
+        has_missing = True
+        if is_sparse:
+            raise ValueError(
+                "Sparse X must not contain missing values (NaN). Impute them, or pass a dense "
+                "array."
+            )
+        if not metric.allows_missing:
+            names = names_where(lambda metric: metric.allows_missing)
+            right = f"one of {names} for X with missing values (NaN)"
+            raise wrong_parameter("metric", owner, right, repr(metric.name))
+        (empty,) = np.nonzero(is_missing.all(axis=1))
+        if len(empty):
+            raise ValueError(
+                f"Sample {rows.start + empty[0]} of X is missing (NaN) in all features. Remove it."
+            )
+    return has_missing
+
+
+def _failing_tiles(check: Callable[[slice], bool], tiles: list[slice]) -> Iterator[slice]:
+    """Yield the tiles that do not pass a check, checking some at a time."""
+    for some in row_slices(len(tiles), _TILES_AT_ONCE):
+        passed = list(map_tiles(check, tiles[some]))
+        yield from (tile for tile, passes in zip(tiles[some], passed, strict=True) if not passes)
+
+
+def _check_features_known(pieces: Pieces) -> None:
+    """Check that every feature has a known value.
+
+    Raises
+    ------
+    ValueError
+        If one has none.
+    """
+    if not pieces.samples.has_missing:
+        return
+    is_known = pieces.reduce(_known_features, combine=np.maximum)
+    if not is_known.all():
+        raise ValueError(
+            f"Feature {np.argmin(is_known)} of X is missing (NaN) in all samples of positive "
+            "weight. Remove it."
+        )
+
+
+def _known_features(piece: Piece) -> NDArray[np.float64]:
+    return (~np.isnan(piece.samples[:])).any(axis=0).astype(np.float64)
+
+
+def are_counted(pieces: Pieces) -> NDArray[np.bool_]:
+    """Return for each sample of this worker whether it takes part in training."""
+    is_counted: NDArray[np.bool_] = pieces.sample_weight / pieces.total_weight > 0
+    if pieces.samples.metric.is_spherical:
+        _, has_direction = pieces.reduce_with_rows(_have_direction)
+        is_counted = is_counted & has_direction
+    return is_counted
+
+
+def _have_direction(piece: Piece) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    return np.zeros(1), ~is_zero(piece.samples[:])
+
+
+def _checksum(names: Any) -> int:
+    return zlib.crc32(repr(names if names is None else list(names)).encode())
+
+
+def check_sample_weight(sample_weight: Any, n_samples: int) -> NDArray[np.float64]:
+    """Check sample weights; None means 1 for each.
+
+    Raises
+    ------
+    ValueError
+        If there is not one finite weight of at least 0 for each sample, or all are 0.
+    """
+    if sample_weight is None:
+        return np.broadcast_to(1.0, n_samples)  # takes no memory
+    if isinstance(sample_weight, Real):
+        sample_weight = np.full(n_samples, sample_weight)
+    weights = check_array(
+        sample_weight,
+        dtype=np.float64,
+        ensure_2d=False,
+        ensure_min_samples=0,
+        input_name="sample_weight",
+    )
+    if weights.shape != (n_samples,):
+        raise ValueError(
+            f"sample_weight must have one value for each of the {n_samples} samples, shape "
+            f"({n_samples},). Got shape {weights.shape} instead."
+        )
+    if (weights < 0).any():
+        raise ValueError(
+            f"sample_weight must not contain negative values. Got {weights.min():g} as the lowest."
+        )
+    with np.errstate(over="ignore"):
+        is_summable = math.isfinite(weights.sum())
+    if not is_summable:
+        raise ValueError(
+            "sample_weight contains values too large to sum. Divide it by its largest value."
+        )
+    if not weights.any():
+        raise ValueError(
+            "sample_weight must contain a positive weight. Got all weights zero instead."
+        )
+    return weights
