@@ -18,13 +18,7 @@ from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._map.imputation import covariance_around_units, residual_covariance
 from sklearn_tfsom._map.schedules import n_epochs_to_end
 from sklearn_tfsom._plan import TrainingPlan, n_clusters_wanted
-from sklearn_tfsom._training import (
-    TrainedEpoch,
-    UnitMeans,
-    trained_codebook,
-    training_scaling,
-    unit_means,
-)
+from sklearn_tfsom._training import TrainedEpoch, UnitMeans, trained_map
 
 
 def set_fitted(
@@ -45,11 +39,8 @@ def set_fitted(
     epoch : TrainedEpoch
     history : dict of str to list of float
     """
-    codebook = pieces.workers.from_first(trained_codebook(plan, epoch))
-    codebook = codebook.astype(pieces.samples.dtype)
-    learned = None
-    if plan.is_whole(epoch.stage):
-        learned = unit_means(epoch.state, training_scaling(plan))
+    codebook, learned = trained_map(plan, epoch)
+    codebook = pieces.workers.from_first(codebook).astype(pieces.samples.dtype)
     with blas_in_one_thread():
         found = assign(pieces, codebook, plan.grid)
         units = learned or UnitMeans(codebook, found.hits[:, None])

@@ -18,7 +18,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_tfsom import _validation as valid
-from sklearn_tfsom._assignment import assign, map_errors
+from sklearn_tfsom._assignment import assign
 from sklearn_tfsom._checkpoint import Checkpoint
 from sklearn_tfsom._compat import CallbackSupportMixin, with_callbacks
 from sklearn_tfsom._data.checks import check_sample_weight, check_samples, check_training_data
@@ -36,11 +36,11 @@ from sklearn_tfsom._map.grid import grid_of
 from sklearn_tfsom._map.imputation import expected_values, variances_of
 from sklearn_tfsom._map.schedules import n_epochs_to_end
 from sklearn_tfsom._map.umatrix import u_heights
-from sklearn_tfsom._plan import RULES, TrainingPlan, make_plan
+from sklearn_tfsom._plan import RULES, make_plan
 from sklearn_tfsom._preprocessing import fold_scalers
 from sklearn_tfsom._stream import learn_stream
 from sklearn_tfsom._tf.runtime import is_started, tensorflow_core
-from sklearn_tfsom._training import TrainedEpoch, train, trained_codebook
+from sklearn_tfsom._training import record, train
 
 
 class TFSOM(
@@ -383,7 +383,7 @@ class TFSOM(
         for epoch in train(plan, n_done, state):
             task = callbacks.subcontext(task_name="epoch")
             task.call_on_fit_task_begin(estimator=self, X=X, y=y)
-            self._record(plan, epoch, history)
+            record(plan, epoch, history, bool(self.verbose))
             is_stopped = task.call_on_fit_task_end(
                 estimator=self,
                 X=X,
@@ -398,10 +398,10 @@ class TFSOM(
                 break
             checkpoint.write(history, epoch.following)
         set_fitted(self, plan, pieces, epoch, history)
-        checkpoint.remove()
         warn_of_few_clusters(self, stacklevel=5)  # the line that called fit
         if not has_settled:
             warn_of_unsettled_map(self, plan, epoch, stacklevel=5)
+        checkpoint.remove()
         callbacks.call_on_fit_task_end(
             estimator=self, X=X, y=y, reconstruction_attributes=lambda: {}
         )
@@ -880,21 +880,6 @@ class TFSOM(
         """Return the keys of the history."""
         names = ["radius", "quantization_error"]
         return [*names, "topographic_error"] if self.compute_topographic_error else names
-
-    def _record(
-        self, plan: TrainingPlan, epoch: TrainedEpoch, history: dict[str, list[float]]
-    ) -> None:
-        """Append an epoch to the history, and print a line if asked to."""
-        history["radius"].append(epoch.radius)
-        history["quantization_error"].append(epoch.quantization_error)
-        if self.compute_topographic_error:
-            codebook = trained_codebook(plan, epoch)
-            history["topographic_error"].append(map_errors(plan.pieces, codebook, plan.grid)[1])
-        if self.verbose and plan.pieces.workers.index == 0:
-            print(
-                f"[TFSOM] epoch {epoch.n_epochs}/{len(plan.radii)}: radius {epoch.radius:.3g}, "
-                f"quantization error {epoch.quantization_error:.6g}"
-            )
 
     def _nearest(self, samples: Samples, k: int = 1) -> NDArray[np.int64]:
         """Return the k best-matching units of checked samples, (n_samples, k)."""

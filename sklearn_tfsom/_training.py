@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_tfsom._assignment import map_errors
 from sklearn_tfsom._data.pieces import Pieces
-from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._map.mirror import MAX_SAMPLES, is_better
 from sklearn_tfsom._map.neighborhood import Kernels
 from sklearn_tfsom._map.schedules import PRIOR, Stage
@@ -18,7 +17,7 @@ from sklearn_tfsom._plan import TrainingPlan
 from sklearn_tfsom._tf.runtime import tensorflow_core
 
 if TYPE_CHECKING:
-    from sklearn_tfsom._tf.epoch import Epoch, Source, TrainState
+    from sklearn_tfsom._tf.epoch import Epoch, TrainState
     from sklearn_tfsom._tf.scaling import Scaling
 
 # Values of the codebooks of a trial that are kept to go on with: 8 MiB.
@@ -35,6 +34,13 @@ class TrainedEpoch(NamedTuple):
     stage: Stage
     state: TrainState  # on the stage's grid, in the scaled space
     following: TrainState  # where the next epoch begins
+
+
+class UnitMeans(NamedTuple):
+    """What a map has learned, unit by unit, in data units."""
+
+    means: NDArray[np.float64]  # (n_units, n_features): of each unit's samples
+    counts: NDArray[np.float64]  # (n_units, 1), or by feature: their total weight
 
 
 def train(
@@ -54,44 +60,124 @@ def train(
     ------
     epoch : TrainedEpoch
     """
-    trainer = _Trainer(plan)
-    start = start or trainer.start()
-    if plan.batches is not None:
-        yield from trainer.run_batches(plan.batches.rows, n_done, start)
-        return
-    yield from trainer.run_stages(_remaining(plan.stages, n_done), n_done, start)
+    core, scaling = tensorflow_core(), _scaling(plan)
+    kernels = Kernels(plan.grid, plan.neighborhood)
+    if start is None:
+        first = plan.stages[0].grid
+        codebook, counts = scaling.transform(plan.codebook), np.full((first.n_units, 1), PRIOR)
+        on_grid = codebook.reshape(*first.shape, -1)
+        start = core.TrainState(on_grid, codebook * counts, counts)
+    run = _run_stages if plan.batches is None else _run_batches
+    yield from run(plan, scaling, kernels, n_done, start)
 
 
-def training_scaling(plan: TrainingPlan) -> Scaling:
-    """Return the scaling in which a plan is trained."""
-    samples, moments = plan.pieces.samples, plan.moments
-    return tensorflow_core().Scaling.of(
-        moments.mean, moments.spread, samples.dtype, samples.metric, is_sparse=samples.is_sparse
-    )
+def _run_stages(
+    plan: TrainingPlan, scaling: Scaling, kernels: Kernels, n_done: int, state: TrainState
+) -> Iterator[TrainedEpoch]:
+    core, source = tensorflow_core(), None
+    ahead: list[Epoch] = []  # epochs to come, known from the trial of a mirror image
+    stages = _remaining(plan.stages, n_done)
+    for index, stage in enumerate(stages):
+        pieces = plan.subsamples.subsample(stage.sample_size)
+        if source is None or source.pieces is not pieces:
+            source = None  # free the memory first
+            source = core.make_source(pieces, scaling)
+        n_epochs = len(stage.radii)
+        known, ahead = ahead[:n_epochs], ahead[n_epochs:]
+        epochs = known or source.epochs(state.codebook, kernels, stage.grid, stage.radii)
+        for place, (radius, epoch) in enumerate(zip(stage.radii, epochs, strict=True), start=1):
+            state = epoch.state
+            if place == n_epochs and index + 1 < len(stages):
+                following = stages[index + 1 :]
+                step = kernels, radius, stage.grid, following[0].grid, scaling
+                state = core.project(epoch.state, *step)
+                if stage.tries_mirror:
+                    mirrored = core.project(epoch.state, *step, is_mirrored=True)
+                    state, ahead = _better(plan, scaling, kernels, following, mirrored, state)
+            n_done += 1
+            yield TrainedEpoch(
+                n_epochs=n_done,
+                radius=float(radius),
+                quantization_error=epoch.error,
+                move=epoch.move,
+                stage=stage,
+                state=epoch.state,
+                following=state,
+            )
 
 
-def trained_codebook(plan: TrainingPlan, epoch: TrainedEpoch) -> NDArray[np.float64]:
+def _better(
+    plan: TrainingPlan,
+    scaling: Scaling,
+    kernels: Kernels,
+    stages: list[Stage],
+    mirrored: TrainState,
+    own: TrainState,
+) -> tuple[TrainState, list[Epoch]]:
+    """Train two starts to the end on a subsample, and return the one with the better map.
+
+    Its epochs are returned as well, if training can go on with them.
+    """
+    core, pieces = tensorflow_core(), plan.subsamples.subsample(MAX_SAMPLES)
+    source = core.make_source(pieces, scaling)
+    tried = [core.run_stages(source, start, kernels, stages) for start in (mirrored, own)]
+    ends = [scaling.inverse_transform(epochs[-1].state.codebook) for epochs in tried]
+    errors = [map_errors(pieces, codebook, plan.grid) for codebook in ends]
+    chosen = 0 if is_better(errors[0], errors[1]) else 1
+    n_values = own.codebook.size * len(tried[chosen])
+    is_kept = pieces is plan.pieces and n_values <= _MAX_KEPT_VALUES
+    return (mirrored, own)[chosen], tried[chosen] if is_kept else []
+
+
+def _run_batches(
+    plan: TrainingPlan, scaling: Scaling, kernels: Kernels, n_done: int, state: TrainState
+) -> Iterator[TrainedEpoch]:
+    assert plan.batches is not None
+    core, samples, (stage,) = tensorflow_core(), plan.pieces.samples, plan.stages
+    weights = np.array([weights.sum() for _, weights in plan.batches.rows])
+    decays = np.maximum(0, 1 - weights / plan.batches.memory)
+
+    def load(batch: tuple[NDArray[np.int64], NDArray[np.float64]]) -> Any:
+        rows, weights = batch
+        return core.make_source(Pieces(samples.take(rows), weights), scaling)
+
+    loaded = None if samples.is_on_disk else [load(batch) for batch in plan.batches.rows]
+    for n_epochs, radius in enumerate(stage.radii[n_done:], start=n_done + 1):
+        kernel, before, errors = kernels.kernel(float(radius)), state.codebook, []
+        sources = loaded or map(load, plan.batches.rows)
+        for source, decay in zip(sources, decays, strict=True):
+            state, error = core.learn(source, state, kernel, float(decay))
+            errors.append(error)
+        squared_moves = np.sum((state.codebook - before) ** 2, axis=2)
+        yield TrainedEpoch(
+            n_epochs=n_epochs,
+            radius=float(radius),
+            quantization_error=float(np.average(errors, weights=weights)),
+            move=float(np.sqrt(np.mean(squared_moves))) / scaling.scale,
+            stage=stage,
+            state=state,
+            following=state,
+        )
+
+
+def trained_map(
+    plan: TrainingPlan, epoch: TrainedEpoch
+) -> tuple[NDArray[np.float64], UnitMeans | None]:
     """Return the code vectors of the whole map after an epoch, in data units.
 
     Returns
     -------
     codebook : ndarray of float64, shape (n_units, n_features)
+    units : UnitMeans or None
+        None unless the epoch has searched all samples on the grid of the map.
     """
-    codebook, scaling = epoch.state.codebook, training_scaling(plan)
+    scaling, state = _scaling(plan), epoch.state
     if epoch.stage.grid != plan.grid:
-        kernel = Kernels(plan.grid, plan.neighborhood).kernel(epoch.radius, epoch.stage.grid)
-        is_spherical = plan.pieces.samples.metric.is_spherical
-        codebook = tensorflow_core().project(
-            epoch.state, kernel, plan.grid.n_rows, scaling, is_spherical
-        )
-    return scaling.inverse_transform(codebook.reshape(plan.grid.n_units, -1))
-
-
-class UnitMeans(NamedTuple):
-    """What a map has learned, unit by unit, in data units."""
-
-    means: NDArray[np.float64]  # (n_units, n_features): of each unit's samples
-    counts: NDArray[np.float64]  # (n_units, 1), or by feature: their total weight
+        kernels = Kernels(plan.grid, plan.neighborhood)
+        grids = epoch.stage.grid, plan.grid
+        state = tensorflow_core().project(state, kernels, epoch.radius, *grids, scaling)
+    codebook = scaling.inverse_transform(state.codebook.reshape(plan.grid.n_units, -1))
+    return codebook, unit_means(state, scaling) if plan.is_whole(epoch.stage) else None
 
 
 def unit_means(state: TrainState, scaling: Scaling) -> UnitMeans:
@@ -99,6 +185,30 @@ def unit_means(state: TrainState, scaling: Scaling) -> UnitMeans:
     counts = state.counts
     means = scaling.inverse_transform(state.sums / np.where(counts > 0, counts, 1))
     return UnitMeans(means, counts)
+
+
+def record(
+    plan: TrainingPlan, epoch: TrainedEpoch, history: dict[str, list[float]], verbose: bool
+) -> None:
+    """Append an epoch to the history, and print a line if `verbose`."""
+    history["radius"].append(epoch.radius)
+    history["quantization_error"].append(epoch.quantization_error)
+    if "topographic_error" in history:
+        codebook, _ = trained_map(plan, epoch)
+        history["topographic_error"].append(map_errors(plan.pieces, codebook, plan.grid)[1])
+    if verbose and plan.pieces.workers.index == 0:
+        print(
+            f"[TFSOM] epoch {epoch.n_epochs}/{len(plan.radii)}: radius {epoch.radius:.3g}, "
+            f"quantization error {epoch.quantization_error:.6g}"
+        )
+
+
+def _scaling(plan: TrainingPlan) -> Scaling:
+    """Return the scaling in which a plan is trained."""
+    samples, moments = plan.pieces.samples, plan.moments
+    return tensorflow_core().Scaling.of(
+        moments.mean, moments.spread, samples.dtype, samples.metric, is_sparse=samples.is_sparse
+    )
 
 
 def _remaining(stages: list[Stage], n_done: int) -> list[Stage]:
@@ -110,146 +220,3 @@ def _remaining(stages: list[Stage], n_done: int) -> list[Stage]:
         if n_left:
             remaining.append(stage._replace(radii=stage.radii[-n_left:]))
     return remaining
-
-
-class _Trainer:
-    """The steps of a plan; see `train`."""
-
-    def __init__(self, plan: TrainingPlan) -> None:
-        self._plan, self._core = plan, tensorflow_core()
-        self._metric = plan.pieces.samples.metric
-        self._scaling = training_scaling(plan)
-        self._kernels = Kernels(plan.grid, plan.neighborhood)
-        self._source: Source | None = None
-
-    def start(self) -> TrainState:
-        grid = self._plan.stages[0].grid
-        codebook = self._scaling.transform(self._plan.codebook)
-        counts = np.full((grid.n_units, 1), PRIOR)
-        return self._core.TrainState(codebook.reshape(*grid.shape, -1), codebook * counts, counts)
-
-    def run_stages(
-        self, stages: list[Stage], n_done: int, state: TrainState
-    ) -> Iterator[TrainedEpoch]:
-        ahead: list[list[Epoch]] = []  # epochs of the stages to come, known from a trial
-        for index, stage in enumerate(stages):
-            if ahead:
-                epochs = iter(ahead.pop(0))
-            else:
-                pieces = self._plan.subsamples.subsample(stage.sample_size)
-                epochs = self._epochs(stage, self._source_of(pieces), state)
-            for radius, is_last, epoch in _marked(stage.radii, epochs):
-                n_done, state = n_done + 1, epoch.state
-                if is_last and index + 1 < len(stages):
-                    state, ahead = self._enter(stage, stages[index + 1 :], state, ahead)
-                yield TrainedEpoch(
-                    n_epochs=n_done,
-                    radius=float(radius),
-                    quantization_error=epoch.error,
-                    move=epoch.move,
-                    stage=stage,
-                    state=epoch.state,
-                    following=state,
-                )
-
-    def run_batches(
-        self,
-        batches: list[tuple[NDArray[np.int64], NDArray[np.float64]]],
-        n_done: int,
-        state: TrainState,
-    ) -> Iterator[TrainedEpoch]:
-        plan, samples = self._plan, self._plan.pieces.samples
-        assert plan.batches is not None
-        (stage,), scale = plan.stages, self._scaling.scale
-        weights = np.array([weights.sum() for _, weights in batches])
-        decays = np.maximum(0, 1 - weights / plan.batches.memory)
-        loaded = (
-            None if samples.is_on_disk else [self._batch(samples, *batch) for batch in batches]
-        )
-        for n_epochs, radius in enumerate(stage.radii[n_done:], start=n_done + 1):
-            kernel, before, errors = self._kernels.kernel(float(radius)), state.codebook, []
-            sources = loaded or (self._batch(samples, *batch) for batch in batches)
-            for source, decay in zip(sources, decays, strict=True):
-                state, error = self._core.learn(source, state, kernel, float(decay))
-                errors.append(error)
-            moves = np.sum((state.codebook - before) ** 2, axis=2)
-            yield TrainedEpoch(
-                n_epochs=n_epochs,
-                radius=float(radius),
-                quantization_error=float(np.average(errors, weights=weights)),
-                move=float(np.sqrt(np.mean(moves))) / scale,
-                stage=stage,
-                state=state,
-                following=state,
-            )
-
-    def _batch(
-        self, samples: Samples, rows: NDArray[np.int64], weights: NDArray[np.float64]
-    ) -> Source:
-        return self._core.make_source(Pieces(samples.take(rows), weights), self._scaling)
-
-    def _epochs(self, stage: Stage, source: Source, state: TrainState) -> Iterator[Epoch]:
-        kernels = [self._kernels.kernel(radius, stage.grid, stage.grid) for radius in stage.radii]
-        return source.epochs(state.codebook, kernels)
-
-    def _source_of(self, pieces: Pieces) -> Source:
-        """Return the source of some samples, which stays loaded as long as they are the same."""
-        if self._source is None or self._source.pieces is not pieces:
-            self._source = None  # free the memory first
-            self._source = self._core.make_source(pieces, self._scaling)
-        return self._source
-
-    def _enter(
-        self, stage: Stage, following: list[Stage], state: TrainState, ahead: list[list[Epoch]]
-    ) -> tuple[TrainState, list[list[Epoch]]]:
-        """Bring a state to the next stage's grid, the way round that is better."""
-        own = self._projected(stage, following[0], state)
-        if not stage.tries_mirror:
-            return own, ahead
-        mirrored = self._projected(stage, following[0], state, is_mirrored=True)
-        trials = [self._try(following, start) for start in (mirrored, own)]
-        index = 0 if is_better(trials[0].errors, trials[1].errors) else 1
-        return (mirrored, own)[index], trials[index].epochs
-
-    def _projected(
-        self, stage: Stage, following: Stage, state: TrainState, *, is_mirrored: bool = False
-    ) -> TrainState:
-        if following.grid == stage.grid and not is_mirrored:
-            return state
-        kernel = self._kernels.kernel(
-            float(stage.radii[-1]), stage.grid, following.grid, is_mirrored=is_mirrored
-        )
-        codebook = self._core.project(
-            state, kernel, following.grid.n_rows, self._scaling, self._metric.is_spherical
-        )
-        return state._replace(codebook=codebook)
-
-    def _try(self, stages: list[Stage], state: TrainState) -> _Trial:
-        """Train to the end on a subsample; keep the epochs if training can go on with them."""
-        pieces = self._plan.subsamples.subsample(MAX_SAMPLES)
-        source, tried = self._source_of(pieces), []
-        for index, stage in enumerate(stages):
-            tried.append(list(self._epochs(stage, source, state)))
-            state = tried[-1][-1].state
-            if index + 1 < len(stages):
-                state = self._projected(stage, stages[index + 1], state)
-        errors = map_errors(pieces, self._in_data_units(state), self._plan.grid)
-        n_values = state.codebook.size * sum(map(len, tried))
-        is_kept = pieces is self._plan.pieces and n_values <= _MAX_KEPT_VALUES
-        return _Trial(errors, tried if is_kept else [])
-
-    def _in_data_units(self, state: TrainState) -> NDArray[np.float64]:
-        return self._scaling.inverse_transform(state.codebook)
-
-
-class _Trial(NamedTuple):
-    errors: tuple[float, float]  # quantization and topographic error
-    epochs: list[list[Epoch]]  # of each stage; empty if they are of no further use
-
-
-def _marked(
-    radii: NDArray[np.float64], epochs: Iterator[Epoch]
-) -> Iterator[tuple[float, bool, Epoch]]:
-    """Yield radius, whether the epoch is the last of its stage, and the epoch."""
-    for n, (radius, epoch) in enumerate(zip(radii, epochs, strict=True), start=1):
-        yield radius, n == len(radii), epoch

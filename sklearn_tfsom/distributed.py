@@ -127,7 +127,7 @@ def unit_statistics(
     return UnitStatistics(
         sums=sums * (unit / scaling.scale) + counts * scaling.center,
         counts=counts,
-        error=float(error) * unit / scaling.distance_factor(row),
+        error=float(error) * unit / scaling.distance_factor(),
     )
 
 
@@ -214,7 +214,6 @@ def update_codebook(
         counts,
         kernels.kernel(float(radius)),
         scaling,
-        row.is_spherical,
     )
     return scaling.inverse_transform(moved.reshape(grid.n_units, -1))
 

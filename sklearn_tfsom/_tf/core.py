@@ -12,6 +12,7 @@ from sklearn_tfsom._tf.epoch import (
     make_source,
     move_codebook,
     project,
+    run_stages,
     statistics_of,
 )
 from sklearn_tfsom._tf.export import keras_model
@@ -33,6 +34,7 @@ class Core:
     move_codebook = staticmethod(move_codebook)
     nearest_units = staticmethod(nearest_units)
     project = staticmethod(project)
+    run_stages = staticmethod(run_stages)
     statistics_of = staticmethod(statistics_of)
 
 

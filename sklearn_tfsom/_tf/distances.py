@@ -55,7 +55,7 @@ def distances_to_units(samples: Samples, codebook: NDArray) -> NDArray:
     units = scaling.transform(codebook)
     make_fill = _fill_products if metric.is_product else _fill_elementwise
     fill = make_fill(samples, scaling, units)
-    factor = dtype.type(1 / scaling.distance_factor(metric))
+    factor = dtype.type(1 / scaling.distance_factor())
 
     def fill_tile(rows: slice) -> bool:
         with np.errstate(over="ignore", invalid="ignore"):
@@ -100,7 +100,7 @@ def distances_to_chosen(
     scaling = Scaling.around(codebook, samples.dtype, metric, is_sparse=is_sparse)
     # Differences need no center, and a scale only where squares could leave the range of float64.
     scale = 1.0 if 1 / _SAFE_SCALE < scaling.scale < _SAFE_SCALE else scaling.scale
-    scaling = Scaling(np.zeros_like(scaling.center), scale)
+    scaling = Scaling(np.zeros_like(scaling.center), scale, metric)
     scaled = scaling.transform(codebook)
     result = np.empty(units.shape)
 
@@ -112,7 +112,7 @@ def distances_to_chosen(
     n_tile = max(1, TILE_DIFFERENCES // samples.shape[1])
     tiles = samples.tiles(TILE_DIFFERENCES) if is_sparse else row_slices(len(samples), n_tile)
     list(map_tiles(fill, tiles))
-    result /= scaling.distance_factor(metric)
+    result /= scaling.distance_factor()
     if not np.isfinite(result).all():
         raise ValueError(OVERFLOW_MESSAGE.format("float64"))
     return result
@@ -139,7 +139,7 @@ def _to_chosen(
         known = ~np.isnan(tile) if samples.has_missing else None
         distances = paired_distances(tile, units[chosen], metric, known)
     if metric.is_spherical:  # a zero row has no direction
-        distances[is_zero(samples[rows])] = scaling.distance_factor(metric)
+        distances[is_zero(samples[rows])] = scaling.distance_factor()
     return distances
 
 
@@ -188,7 +188,7 @@ def _fill_products(samples: Samples, scaling: Scaling, units: NDArray[np.float64
         out[:] = _from_squares(squared, metric)
         out[row, unit] = _again(samples, rows, scaling, units, row, unit)
         if metric.is_spherical:
-            out[is_zero(samples[rows])] = scaling.distance_factor(metric)
+            out[is_zero(samples[rows])] = scaling.distance_factor()
 
     return fill
 

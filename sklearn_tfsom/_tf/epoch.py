@@ -20,7 +20,9 @@ from numpy.typing import NDArray
 from sklearn_tfsom._data.pieces import Piece, Pieces
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.tiles import map_tiles, row_slices
-from sklearn_tfsom._map.neighborhood import Kernel, SeparableKernel
+from sklearn_tfsom._map.grid import Grid
+from sklearn_tfsom._map.neighborhood import Kernel, Kernels, SeparableKernel
+from sklearn_tfsom._map.schedules import Stage
 from sklearn_tfsom._tf.runtime import pays_to_compile, traced_once
 from sklearn_tfsom._tf.scaling import Scaling, as_tensor, load
 from sklearn_tfsom._tf.scores import (
@@ -100,11 +102,11 @@ class Source:
     """
 
     def __init__(self, pieces: Pieces, scaling: Scaling, n_tile: int | None = None) -> None:
-        self.pieces, self.metric = pieces, pieces.samples.metric
+        self.pieces = pieces
         largest = float(pieces.reduce(_largest_weight, combine=np.maximum))
         self.search = Search(
             scaling,
-            scaling.training_extent(self.metric),
+            scaling.training_extent(),
             float(np.ldexp(1.0, int(np.frexp(largest)[1]) - 1)),
             n_tile,
         )
@@ -117,13 +119,20 @@ class Source:
         reduced = self.pieces.reduce(statistics_of, codebook, search, piece_values=PIECE_VALUES)
         return Statistics(*reduced)
 
-    def epochs(self, codebook: NDArray[np.float64], kernels: list[Kernel]) -> Iterator[Epoch]:
-        """Run an epoch for each kernel."""
-        n_units = int(np.prod(codebook.shape[:2]))
-        is_compiled = pays_to_compile(len(self.pieces.samples) * len(kernels), n_units)
-        for kernel in kernels:
+    def epochs(
+        self,
+        codebook: NDArray[np.float64],
+        kernels: Kernels,
+        grid: Grid,
+        radii: NDArray[np.float64],
+    ) -> Iterator[Epoch]:
+        """Run an epoch for each radius, on one grid."""
+        is_compiled = pays_to_compile(len(self.pieces.samples) * len(radii), grid.n_units)
+        for radius in radii:
             statistics = self.statistics(codebook, is_compiled=is_compiled)
-            codebook, move = updated(codebook, statistics, kernel, self)
+            kernel = kernels.kernel(float(radius), grid, grid)
+            sums, counts, _ = statistics
+            codebook, move = move_codebook(codebook, sums, counts, kernel, self.search.scaling)
             yield self.epoch(codebook, statistics, move)
 
     def epoch(self, codebook: NDArray[np.float64], statistics: Statistics, move: float) -> Epoch:
@@ -133,7 +142,7 @@ class Source:
         error = float(statistics.error) * unit / self.pieces.total_weight
         return Epoch(
             TrainState(codebook, sums, counts),
-            error / scaling.distance_factor(self.metric),
+            error / scaling.distance_factor(),
             move / scaling.scale,
         )
 
@@ -166,17 +175,23 @@ class LoadedSource(Source):
         shares = map_tiles(of_share, row_slices(len(self._shares), 1))
         return Statistics(*self.pieces.combine(_added(shares).numpy()))
 
-    def epochs(self, codebook: NDArray[np.float64], kernels: list[Kernel]) -> Iterator[Epoch]:
-        """Run an epoch for each kernel; those of a single tile in one graph."""
-        n_units, n_features = int(np.prod(codebook.shape[:2])), codebook.shape[2]
+    def epochs(
+        self,
+        codebook: NDArray[np.float64],
+        kernels: Kernels,
+        grid: Grid,
+        radii: NDArray[np.float64],
+    ) -> Iterator[Epoch]:
+        """Run an epoch for each radius, on one grid; those of a single tile in one graph."""
+        n_units, n_features = grid.n_units, codebook.shape[2]
         n_tile = self.search.n_tile or tile_rows(n_units, n_features)
         is_shared = self.pieces.workers.are_several or len(self._shares) > 1
         if is_shared or not 0 < len(self.pieces.samples) <= n_tile:
-            yield from super().epochs(codebook, kernels)
+            yield from super().epochs(codebook, kernels, grid, radii)
             return
-        n_at_once = max(1, MAX_RETURNED_VALUES // (3 * n_units * n_features))
-        for some in row_slices(len(kernels), n_at_once):
-            for epoch in self._epochs_in_graph(codebook, kernels[some]):
+        for some in row_slices(len(radii), max(1, MAX_RETURNED_VALUES // (3 * codebook.size))):
+            of_radii = [kernels.kernel(float(radius), grid, grid) for radius in radii[some]]
+            for epoch in self._epochs_in_graph(codebook, of_radii):
                 yield epoch
             codebook = epoch.state.codebook
 
@@ -188,7 +203,7 @@ class LoadedSource(Source):
         stacks = [tf.constant(np.stack(part)) for part in parts]
         values = codebook, self.search.extent, scaling.center, scaling.scale
         inputs = [tf.convert_to_tensor(value, tf.float64) for value in values]
-        kind = Kind(self.metric, self.pieces.samples.has_missing)
+        kind = Kind(scaling.metric, self.pieces.samples.has_missing)
         graph = _epochs_graph(kind, rows.values.dtype, isinstance(kernels[0], SeparableKernel))
         *results, measured = map(np.asarray, graph(*rows, weights, *inputs, *stacks))
         for codebook, sums, counts, (error, move) in zip(*results, measured, strict=True):
@@ -254,63 +269,70 @@ def sum_rows(rows: DenseRows, weights: tf.Tensor, terms: Terms, search: Search) 
     return _added(map_tiles(of_chunk, row_slices(n_rows, n_chunk)))
 
 
-def updated(
-    codebook: NDArray[np.float64], statistics: Statistics, kernel: Kernel, source: Source
-) -> tuple[NDArray[np.float64], float]:
-    """Move a codebook to what statistics say; return also the root mean square move."""
-    return move_codebook(
-        codebook,
-        statistics.sums,
-        statistics.counts,
-        kernel,
-        source.search.scaling,
-        source.metric.is_spherical,
-    )
+def run_stages(
+    source: Source, state: TrainState, kernels: Kernels, stages: list[Stage]
+) -> list[Epoch]:
+    """Run the epochs of some stages on one source, from a state on the grid of the first."""
+    epochs: list[Epoch] = []
+    for index, stage in enumerate(stages):
+        if index:
+            former, state = stages[index - 1], epochs[-1].state
+            grids = former.grid, stage.grid
+            state = project(state, kernels, former.radii[-1], *grids, source.search.scaling)
+        epochs += source.epochs(state.codebook, kernels, stage.grid, stage.radii)
+    return epochs
 
 
 def move_codebook(
     codebook: NDArray[np.float64],
-    sums: NDArray[np.float64] | tf.Tensor,
-    counts: NDArray[np.float64] | tf.Tensor,
+    sums: NDArray[np.float64],
+    counts: NDArray[np.float64],
     kernel: Kernel,
     scaling: Scaling,
-    is_spherical: bool,
 ) -> tuple[NDArray[np.float64], float]:
-    """Move a codebook to ``(H sums) / (H counts)``; see `smoothing.update`."""
-    graph = update_graph(isinstance(kernel, SeparableKernel), is_spherical)
+    """Move a codebook to ``(H sums) / (H counts)``; see `smoothing.update`.
+
+    Returns
+    -------
+    codebook : ndarray of float64, shape (n_rows, n_columns, n_features)
+    move : float
+        Root mean square move of the code vectors.
+    """
+    graph = update_graph(isinstance(kernel, SeparableKernel), scaling.metric.is_spherical)
+    values = codebook, sums, counts, scaling.center, scaling.scale
     moved, move = graph(
-        *(tf.convert_to_tensor(part, tf.float64) for part in (codebook, sums, counts)),
-        *(tf.constant(part, tf.float64) for part in scaling),
+        *(tf.convert_to_tensor(value, tf.float64) for value in values),
         *map(tf.constant, kernel_arrays(kernel)),
     )
     return moved.numpy(), float(move)
 
 
 def project(
-    state: TrainState, kernel: Kernel, n_rows: int, scaling: Scaling, is_spherical: bool
-) -> NDArray[np.float64]:
-    """Return the codebook on another grid, to which a kernel leads.
+    state: TrainState,
+    kernels: Kernels,
+    radius: float,
+    source: Grid,
+    target: Grid,
+    scaling: Scaling,
+    *,
+    is_mirrored: bool = False,
+) -> TrainState:
+    """Bring a codebook to another grid, by the neighborhood of some radius.
 
     Where the neighborhood reaches no sample, the old codebook is interpolated.
-
-    Parameters
-    ----------
-    state : TrainState
-    kernel : Kernel
-        From the grid of the state to the other grid.
-    n_rows : int
-        Rows of the other grid.
-    scaling : Scaling
-    is_spherical : bool
     """
-    graph = project_graph(isinstance(kernel, SeparableKernel), is_spherical)
-    (projected,) = graph(
+    if source == target and not is_mirrored:
+        return state
+    kernel = kernels.kernel(float(radius), source, target, is_mirrored=is_mirrored)
+    graph = project_graph(isinstance(kernel, SeparableKernel), scaling.metric.is_spherical)
+    (codebook,) = graph(
         *(tf.constant(part, tf.float64) for part in state),
-        tf.constant(n_rows),
-        *(tf.constant(part, tf.float64) for part in scaling),
+        tf.constant(target.n_rows),
+        tf.constant(scaling.center),
+        tf.constant(scaling.scale, tf.float64),
         *map(tf.constant, kernel_arrays(kernel)),
     )
-    return projected.numpy()
+    return state._replace(codebook=codebook.numpy())
 
 
 def learn(
@@ -338,8 +360,7 @@ def learn(
     sums = decay * state.sums + unit * np.asarray(statistics.sums)
     counts = np.where(counts > _MIN_WEIGHT, counts, 0)
     sums = np.where(counts > 0, sums, 0)
-    total = Statistics(sums, counts, statistics.error)
-    codebook, _ = updated(state.codebook, total, kernel, batch)
+    codebook, _ = move_codebook(state.codebook, sums, counts, kernel, batch.search.scaling)
     error = batch.epoch(codebook, statistics, 0.0).error
     return TrainState(codebook, sums, counts), error
 

@@ -61,7 +61,7 @@ def keras_model(
         If the map or the preprocessing exceeds the range of float32.
     """
     n_features = codebook.shape[1]
-    scaling = Scaling(np.zeros(n_features), 1.0)
+    scaling = Scaling(np.zeros(n_features), 1.0, metric)
     if not metric.is_spherical:
         with np.errstate(over="ignore"):  # of float32; see `_scaled`
             scaling = Scaling.around(codebook, dtype, metric)
@@ -81,11 +81,11 @@ def keras_model(
     roundoff = _ROUNDOFFS * float(np.finfo(dtype).eps) / 2
     sizes = _sizes(rows, metric, dtype)
     lowest = ops.min(lengths, axis=1, keepdims=True)
-    noise = lowest * roundoff + sizes * (roundoff + NOISE) + NOISE * scaling.extent(units, metric)
+    noise = lowest * roundoff + sizes * (roundoff + NOISE) + NOISE * scaling.extent(units)
     near = within_rounding(lengths, lowest, noise)
     bmus = ops.argmax(ops.cast(near, "int32"), axis=1)  # the first one
     if has_direction is None:
-        distances = lengths / scaling.distance_factor(metric)
+        distances = lengths / scaling.distance_factor()
     else:
         distances = ops.where(has_direction, ops.square(lengths) / 2, 1.0)
     outputs = {

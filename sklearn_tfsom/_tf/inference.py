@@ -55,7 +55,7 @@ def nearest_units(samples: Samples, codebook: NDArray, k: int = 1) -> NDArray[np
         n_chunk = min(n_chunk, n_tile * -(-n_samples // (2 * n_tile)))
     is_compiled = pays_to_compile(n_samples, n_units)
     scaled = scaling.transform(codebook)
-    extent = scaling.extent(scaled.reshape(n_units, -1), metric)
+    extent = scaling.extent(scaled.reshape(n_units, -1))
     center = scaled.mean(axis=(0, 1))
     kind = search_kind(samples, codebook)
     terms = None if is_sparse else search_terms(scaled, extent, kind, center)

@@ -14,11 +14,11 @@ import tensorflow as tf
 from numpy.typing import DTypeLike, NDArray
 
 from sklearn_tfsom._data.tiles import map_tiles, row_slices
+from sklearn_tfsom._distance import Metric
 from sklearn_tfsom._tf.tuning import LOADED_VALUES
 
 if TYPE_CHECKING:
     from sklearn_tfsom._data.samples import Samples
-    from sklearn_tfsom._distance import Metric
 
 OVERFLOW_MESSAGE = (
     "X contains values too large: their squared distances exceed the range of {}. Rescale X."
@@ -39,6 +39,7 @@ class Scaling(NamedTuple):
 
     center: NDArray[np.float64]  # (n_features,)
     scale: float  # a power of two, so that scaling is exact
+    metric: Metric
 
     @classmethod
     def of(
@@ -69,7 +70,8 @@ class Scaling(NamedTuple):
             center = np.zeros_like(center)
         exponent = math.frexp(spread)[1] if 0 < spread < math.inf else 0
         limit = 100 if dtype == np.float32 else 1000  # the scale and its inverse must exist
-        return cls(center, math.ldexp(1.0, -min(max(exponent, -limit), limit)))
+        scale = math.ldexp(1.0, -min(max(exponent, -limit), limit))
+        return cls(center, scale, metric)
 
     @classmethod
     def around(
@@ -122,18 +124,17 @@ class Scaling(NamedTuple):
         """Return code vectors in data units."""
         return codebook / self.scale + self.center
 
-    def distance_factor(self, metric: Metric) -> float:
+    def distance_factor(self) -> float:
         """Return the distance of scaled points whose distance is 1 before."""
-        return float(self.scale**metric.scaling_degree)
+        return float(self.scale**self.metric.scaling_degree)
 
-    def extent(self, codebook: NDArray[np.float64], metric: Metric) -> float:
+    def extent(self, codebook: NDArray[np.float64]) -> float:
         """Return the size of the values of which code vectors are rounded means.
 
         Parameters
         ----------
         codebook : ndarray of float64, shape (n_units, n_features)
             Scaled, and rounded before it was scaled.
-        metric : Metric
 
         Returns
         -------
@@ -142,18 +143,19 @@ class Scaling(NamedTuple):
         """
         differs = codebook.max(axis=0) > codebook.min(axis=0)
         values = (codebook.mean(axis=0) + self.center * self.scale)[differs]
+        metric = self.metric
         if not metric.is_product:
             return float(metric.total(np.append(metric.magnitude(np, values), 0.0)))
         length = math.hypot(*values.tolist())
         return length + self.scale if metric.is_spherical else length
 
-    def training_extent(self, metric: Metric) -> float:
+    def training_extent(self) -> float:
         """Return the extent of a codebook in training, which is never rounded outside this space.
 
         Samples have a root mean square norm of about 1 there; unit vectors have been divided by
         their length before.
         """
-        n_features = len(self.center)
+        metric, n_features = self.metric, len(self.center)
         if not metric.is_product:
             size = 1.0 if metric.reduction == "max" else n_features**-0.5
             return float(metric.total(metric.magnitude(np, np.full(n_features, size))))

@@ -52,7 +52,7 @@ def nearest_small(
         lowest = distances.min(axis=1, keepdims=True)
         candidates = within_rounding(distances, lowest, noise)
         if np.count_nonzero(candidates) > len(X):
-            noise = NOISE * (sizes + scaling.extent(codebook_scaled, metric))
+            noise = NOISE * (sizes + scaling.extent(codebook_scaled))
             candidates = within_rounding(distances, lowest, noise)
         units[:, place] = np.argmax(candidates, axis=1)
         distances[np.arange(len(X)), units[:, place]] = np.inf
