@@ -41,7 +41,7 @@ def set_fitted(
     """
     codebook, learned = trained_map(plan, epoch)
     codebook = pieces.workers.from_first(codebook).astype(pieces.samples.dtype)
-    with blas_in_one_thread():
+    with blas_in_one_thread:
         found = assign(pieces, codebook, plan.grid)
         units = learned or UnitMeans(codebook, found.hits[:, None])
         set_map(som, plan.grid, som.metric, codebook, units, found, history)

@@ -373,7 +373,7 @@ class TFSOM(
         workers = self._check_parameters()
         metric = metric_named(self.metric)
         pieces, counted = check_training_data(self, X, sample_weight, metric, workers)
-        with blas_in_one_thread():
+        with blas_in_one_thread:
             plan = make_plan(self, counted)
         callbacks = self._init_callback_context(max_subtasks=len(plan.radii))
         callbacks.call_on_fit_task_begin(estimator=self, X=X, y=y)

@@ -157,10 +157,10 @@ def _ranges(piece: Piece) -> tuple[NDArray, NDArray]:
         return np.full(n_features, np.inf), np.full(n_features, np.inf)
     if samples.is_sparse:
         low, high = (getattr(tile, name)(axis=0) for name in ("min", "max"))
-        return low.toarray().ravel(), -high.toarray().ravel()
-    if samples.has_missing:
-        return np.fmin.reduce(tile, axis=0), -np.fmax.reduce(tile, axis=0)
-    return tile.min(axis=0), -tile.max(axis=0)
+        return tuple(bound.toarray().ravel().astype(np.float64) for bound in (low, -high))
+    lowest, highest = (np.fmin, np.fmax) if samples.has_missing else (np.minimum, np.maximum)
+    low, high = lowest.reduce(tile, axis=0), highest.reduce(tile, axis=0)
+    return low.astype(np.float64), -high.astype(np.float64)
 
 
 def _weighted(piece: Piece, mean: NDArray, unit: float, total: float) -> NDArray[np.float64]:

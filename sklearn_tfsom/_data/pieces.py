@@ -63,7 +63,7 @@ class Workers:
     def sum(self, values: ArrayLike) -> NDArray[np.float64]:
         """Sum arrays of one shape over all workers; each gets the same bits."""
         values = np.asarray(values, dtype=np.float64)
-        if self.all_reduce is None:
+        if self.all_reduce is None or not values.size:
             return values
         return self.all_reduce(values.ravel()).reshape(values.shape)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 import os
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from typing import TypeVar
 
 import threadpoolctl
@@ -35,16 +35,31 @@ def map_tiles(function: Callable[[slice], _Result], tiles: list[slice]) -> Itera
         yield from pool.map(function, tiles)
 
 
+class _BlasLimit:
+    """A limit of one BLAS thread that is lifted when the last of several threads leaves it."""
+
+    def __init__(self) -> None:
+        self._lock, self._depth = threading.Lock(), 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._depth += 1
+            if self._depth == 1:
+                self._limit = _threadpools().limit(limits=1, user_api="blas")
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._depth -= 1
+            if self._depth == 0:
+                self._limit.restore_original_limits()
+
+
 @functools.cache
 def _threadpools() -> threadpoolctl.ThreadpoolController:
     return threadpoolctl.ThreadpoolController()
 
 
-def blas_in_one_thread() -> AbstractContextManager:
-    """Return a context in which NumPy's products run in the thread that calls.
-
-    After each product BLAS threads wait for more work for 0.1 s, spinning, and take the cores from
-    the threads of `map_tiles` and of TensorFlow.
-    """
-    limits: AbstractContextManager = _threadpools().limit(limits=1, user_api="blas")
-    return limits
+# A context in which NumPy's products run in the thread that calls. After each product BLAS threads
+# wait for more work for 0.1 s, spinning, and take the cores from the threads of `map_tiles` and of
+# TensorFlow.
+blas_in_one_thread = _BlasLimit()

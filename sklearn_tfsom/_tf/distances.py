@@ -68,7 +68,7 @@ def distances_to_units(samples: Samples, codebook: NDArray) -> NDArray:
         n_tile = max(1, TILE_DISTANCES // max(len(codebook), samples.shape[1] // 2))
     else:
         n_tile = tile_rows(2 * len(codebook), samples.shape[1])
-    with blas_in_one_thread():
+    with blas_in_one_thread:
         are_finite = list(map_tiles(fill_tile, row_slices(len(samples), n_tile)))
     if not all(are_finite):
         raise ValueError(OVERFLOW_MESSAGE.format(dtype.name))

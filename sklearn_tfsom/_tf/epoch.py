@@ -237,10 +237,7 @@ def statistics_of(piece: Piece, codebook: NDArray[np.float64], search: Search) -
     samples, n_units = piece.samples, int(np.prod(codebook.shape[:2]))
     n_features = samples.shape[1]
     if not len(samples):
-        n_counts = n_features if samples.has_missing else 1
-        return Statistics(
-            np.zeros((n_units, n_features)), np.zeros((n_units, n_counts)), np.zeros(())
-        )
+        return Statistics.nothing(n_units, n_features, samples.has_missing)
     kind = search_kind(samples, codebook)
     if samples.is_sparse:
         sparse = load_sparse(samples, search.scaling.scale)
@@ -256,6 +253,8 @@ def statistics_of(piece: Piece, codebook: NDArray[np.float64], search: Search) -
 def sum_rows(rows: DenseRows, weights: tf.Tensor, terms: Terms, search: Search) -> Statistics:
     """Search dense rows and sum them up by best-matching unit, in chunks of tiles."""
     n_rows, n_features = rows.values.shape
+    if not n_rows:
+        return Statistics.nothing(terms.codebook.shape[0], n_features, terms.kind.has_missing)
     n_tile = search.n_tile or tile_rows(terms.codebook.shape[0], n_features)
     # Two chunks at a time, so that one sums up while the other is searched; of equal size.
     n_chunks = 1 if n_rows <= n_tile else 2 * -(-n_rows // (2 * CHUNK_ROWS))

@@ -67,9 +67,9 @@ def keras_model(
             scaling = Scaling.around(codebook, dtype, metric)
     samples = keras.Input((n_features,), dtype=dtype, name="samples")
     rows = _scaled(samples, preprocessing, scaling, dtype)
-    is_known = has_direction = None
+    is_known = is_zero = None
     if metric.is_spherical:
-        rows, has_direction = _directions(rows, metric)
+        rows, is_zero = _directions(rows, metric)
     else:
         # ONNX's converter makes products of a choice, also NaN * 0, unless `isnan` chooses.
         is_missing = ops.isnan(samples)
@@ -84,10 +84,10 @@ def keras_model(
     noise = lowest * roundoff + sizes * (roundoff + NOISE) + NOISE * scaling.extent(units)
     near = within_rounding(lengths, lowest, noise)
     bmus = ops.argmax(ops.cast(near, "int32"), axis=1)  # the first one
-    if has_direction is None:
+    if is_zero is None:
         distances = lengths / scaling.distance_factor()
     else:
-        distances = ops.where(has_direction, ops.square(lengths) / 2, 1.0)
+        distances = ops.where(is_zero, 1.0, ops.square(lengths) / 2)
     outputs = {
         "distances": distances,
         "bmu": bmus,
@@ -125,7 +125,7 @@ def _scaled(samples: Any, preprocessing: Preprocessing, scaling: Scaling, dtype:
 
 
 def _directions(rows: Any, metric: Metric) -> tuple[Any, Any]:
-    """Return unit vectors, and which rows have a direction; see `_distance.as_directions`.
+    """Return unit vectors, and which rows have no direction; see `_distance.as_directions`.
 
     There the mean of a row is computed in float64. In float32 it is that of the differences to
     the first feature: values far from zero and close to each other would lose their digits else.
@@ -141,13 +141,13 @@ def _directions(rows: Any, metric: Metric) -> tuple[Any, Any]:
     if metric.name == "correlation":
         limit = largest(rows) * 2.0**-50
         rows = rows - rows[:, :1]
-    has_direction = largest(rows) > limit
-    rows = ops.where(has_direction, rows, 0.0)
+    is_zero = largest(rows) <= limit  # not where a value is missing
+    rows = ops.where(is_zero, 0.0, rows)
     rows = divided(rows, largest(rows))
     if metric.name == "correlation":
         rows = rows - ops.mean(rows, axis=1, keepdims=True)
     length = ops.sqrt(ops.sum(ops.square(rows), axis=1, keepdims=True))
-    return divided(rows, length), has_direction
+    return divided(rows, length), is_zero
 
 
 def _lengths(rows: Any, units: Any, is_known: Any, metric: Metric, dtype: str) -> Any:

@@ -21,6 +21,12 @@ class Statistics(NamedTuple):
     counts: tf.Tensor | NDArray[np.float64]  # (n_units, 1): their weight; or by known feature
     error: tf.Tensor | NDArray[np.float64]  # (): weighted sum of distances to the units
 
+    @classmethod
+    def nothing(cls, n_units: int, n_features: int, has_missing: bool) -> Statistics:
+        """Return the statistics of no samples."""
+        counts = np.zeros((n_units, n_features if has_missing else 1))
+        return cls(np.zeros((n_units, n_features)), counts, np.zeros(()))
+
     def plus(self, other: Statistics) -> Statistics:
         """Add the statistics of other samples."""
         return Statistics(*(a + b for a, b in zip(self, other, strict=True)))

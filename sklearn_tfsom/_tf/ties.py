@@ -56,16 +56,21 @@ def first_within_rounding(
     """
     n_rows, n_units = tf.unstack(tf.shape(distances))
 
-    def find_next(place: tf.Tensor, distances: tf.Tensor, units: tf.TensorArray) -> tuple:
+    def find_next(place: tf.Tensor, distances: tf.Tensor, units: tf.Tensor) -> tuple:
         lowest = tf.reduce_min(distances, axis=1, keepdims=True)
         is_near = within_rounding(distances, lowest, noise[:, None])
         first = tf.reduce_min(tf.where(is_near, tf.range(n_units), n_units - 1), axis=1)
         taken = tf.stack([tf.range(n_rows), first], axis=1)
         infinite = tf.fill([n_rows], tf.constant(np.inf, tf.float64))
         distances = tf.tensor_scatter_nd_update(distances, taken, infinite)
-        return place + 1, distances, units.write(place, first)
+        return place + 1, distances, tf.concat([units, first[:, None]], axis=1)
 
-    units = tf.TensorArray(tf.int32, size=k, element_shape=[None])
-    start = (tf.constant(0), distances, units)
-    *_, units = tf.while_loop(lambda place, *_: place < k, find_next, start)
-    return tf.transpose(units.stack()), tf.reduce_min(distances, axis=1)
+    start = tf.constant(0), distances, tf.zeros([n_rows, 0], tf.int32)
+    matrix = tf.TensorShape([None, None])
+    *_, units = tf.while_loop(
+        lambda place, *_: place < k,
+        find_next,
+        start,
+        shape_invariants=(tf.TensorShape([]), matrix, matrix),
+    )
+    return units, tf.reduce_min(distances, axis=1)
