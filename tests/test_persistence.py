@@ -12,7 +12,7 @@ from sklearn.base import clone
 
 from sklearn_tfsom import TFSOM
 
-SAVED = sorted((Path(__file__).resolve().parent / "data").glob("*/*.npz"))
+SAVED = sorted((Path(__file__).resolve().parent / "data").glob("[0-9]*/*.npz"))
 KINDS = {"clusters", "directions", "float32", "stream"}
 
 
