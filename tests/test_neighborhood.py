@@ -69,7 +69,9 @@ def test_update_codebook_equals_a_matrix_product(name, lattice, boundary, shape)
 
 
 @every_neighborhood
-@pytest.mark.parametrize(("lattice", "boundary"), [("hexagonal", "planar"), ("rectangular", "toroidal")])
+@pytest.mark.parametrize(
+    ("lattice", "boundary"), [("hexagonal", "planar"), ("rectangular", "toroidal")]
+)
 def test_partial_fit_equals_the_slow_reference(name, lattice, boundary):
     rng = np.random.RandomState(0)
     X, start, shape = rng.normal(size=(150, 3)), rng.normal(size=(20, 3)), (5, 4)

@@ -121,9 +121,7 @@ class TestToolbox:
 def test_errors_from_its_own_start_are_those_of_som_toolbox(case):
     """The two signs of an eigenvector, both right, lead to two pairs of errors."""
     X, radii = toolbox_data(case["case"]), case["radii"]
-    som = TFSOM(
-        radius_decay=radii, max_iter=len(radii), tol=0, coarse_to_fine=False
-    ).fit(X)
+    som = TFSOM(radius_decay=radii, max_iter=len(radii), tol=0, coarse_to_fine=False).fit(X)
     assert som.grid_shape_ == tuple(case["grid_size"])
     found = som.quantization_error_, topographic_error(som, X)
     names = "quantization_error", "topographic_error"
