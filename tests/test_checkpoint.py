@@ -176,7 +176,7 @@ class TestKill:
         out, err = finish(first)
         finish(second)
         assert out.startswith("[TFSOM] epoch 1/20")
-        assert "RuntimeError: A worker of this fit is gone" in err
+        assert "RuntimeError: A worker of this fit failed" in err
         (checkpoint,) = (tmp_path / "checkpoints").iterdir()
         n_saved = count_epochs(checkpoint)
         # The second worker may have sent its sums of the next epoch before it is killed.
@@ -313,7 +313,7 @@ class TestFile:
         with pytest.raises(ValueError) as caught:
             som.fit(WINE)
         assert str(caught.value) == (
-            f"{file} is no checkpoint of this fit. Remove it to begin anew."
+            f"{file} is not a checkpoint of this fit. Remove it to begin again."
         )
         assert not hasattr(som, "codebook_")
         assert file.exists()
@@ -357,7 +357,7 @@ class TestFile:
             try:
                 assert get_bits(TFSOM(**som.get_params()).fit(WINE)) == whole
             except ValueError as error:
-                assert str(error).endswith("Remove it to begin anew.")
+                assert str(error).endswith("Remove it to begin again.")
                 n_refused += 1
         assert n_refused > 20
 
