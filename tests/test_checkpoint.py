@@ -157,7 +157,9 @@ class TestResume:
     def test_parameters_used_after_training_may_change(self, tmp_path, monkeypatch):
         som = TFSOM(6, checkpoint_dir=tmp_path)
         interrupt(monkeypatch, som, WINE, after=3)
-        som.set_params(n_clusters=3, features="coordinates", verbose=False)
+        som.set_params(
+            n_clusters=3, features="coordinates", anomaly_score="u_height", verbose=False
+        )
         assert get_bits(som.fit(WINE)) == get_bits(TFSOM(6, n_clusters=3).fit(WINE))
         assert not list(tmp_path.iterdir())
 
