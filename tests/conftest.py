@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
 
-REFERENCE = Path(__file__).resolve().parents[2] / "shared" / "reference"
+# Results of SOM Toolbox; the README there names their source.
+REFERENCE = Path(__file__).resolve().parent / "data" / "som_toolbox"
 
 
 def pytest_make_parametrize_id(val):
@@ -29,37 +30,28 @@ def blobs():
     return centers + rng.normal(size=centers.shape)
 
 
+def toolbox_measures():
+    """Return size, radii and measures of the maps of SOM Toolbox, one dict for each case."""
+    return json.loads((REFERENCE / "cases.json").read_text())
+
+
 def toolbox_cases():
-    """Return the cases of SOM Toolbox; empty without the reference data."""
-    if not REFERENCE.is_dir():
-        return []
-    return json.loads((REFERENCE / "toolbox_defaults.json").read_text())
+    """Return the measures of the cases whose codebook is in `toolbox_<case>.npz`."""
+    names = ("sk_iris_var", "sk_wine_var")
+    return [case for case in toolbox_measures() if case["case"] in names]
 
 
 def toolbox_data(name):
-    """Return the samples of a Toolbox case, preprocessed as its name says."""
+    """Return the samples of a case, preprocessed as its name says."""
     loaders = {
-        "iris": load_iris,
-        "wine": load_wine,
-        "breast_cancer": load_breast_cancer,
-        "digits": load_digits,
+        "sk_iris": load_iris,
+        "sk_wine": load_wine,
+        "sk_breast_cancer": load_breast_cancer,
+        "sk_digits": load_digits,
     }
-    if name == "img_china_sub":
-        pytest.importorskip("PIL")
-        from sklearn.datasets import load_sample_image
-
-        return load_sample_image("china.jpg").reshape(-1, 3)[::40] / 255
-    stem, preprocessing = name.replace("_nan", "").rsplit("_", 1)
-    stem, is_log = stem.removesuffix("_log"), stem.endswith("_log")
-    if stem.startswith("sk_"):
-        X = loaders[stem.removeprefix("sk_")]().data
-    else:
-        (path,) = (REFERENCE / "data").glob(f"{stem}*.npz")
-        X = np.load(path)["X"]
-    X = np.asarray(X, dtype=np.float64)
-    if is_log:
-        X = np.log1p(X)
-    if preprocessing == "var":
-        deviation = np.nanstd(X, axis=0, ddof=1)
-        X = (X - np.nanmean(X, axis=0)) / np.where(deviation == 0, 1, deviation)
-    return X
+    stem, preprocessing = name.rsplit("_", 1)
+    X = loaders[stem]().data
+    if preprocessing == "raw":
+        return X
+    deviation = X.std(axis=0, ddof=1)
+    return (X - X.mean(axis=0)) / np.where(deviation == 0, 1, deviation)

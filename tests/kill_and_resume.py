@@ -42,7 +42,7 @@ def count_saved_epochs(folder):
             arrays = {name: file[name] for name in file.files}
         n_epochs = len(arrays["history_radius"])
         assert n_epochs == len(arrays["history_quantization_error"]) > 0
-        assert arrays["state_codebook"].shape[1] == 256
+        assert arrays["state_codebook"].shape[-1] == 256
     return n_epochs
 
 

@@ -135,3 +135,39 @@ def train(X, codebook, radii, shape, lattice, boundary, neighborhood, sample_wei
                 new[k] = codebook[k] + share @ (X - codebook[k]) / share.sum()
         codebook = new
     return codebook, np.array(errors)
+
+
+def learn_stream(X, codebook, calls, radii, shape, lattice, boundary, neighborhood):
+    """Learn a stream as `partial_fit` documents it, from its start; all weights are 1.
+
+    `calls` are the numbers of samples of the calls, `radii` the first and the last radius. Return
+    the codebook and the radius of each mini-batch.
+    """
+    n_units = len(codebook)
+    sums, counts = 0.1 * codebook, np.full(n_units, 0.1)
+    seen, used_radii = 0, []
+    for n_samples in calls:
+        first, end = seen, seen + n_samples
+        while first < end:
+            size = int(max(4, min(max(1024, n_units / 4), 0.05 * seen)))
+            stop = end if end - first < 1.5 * size else first + size
+            share = min(1.0, seen / max(100, 0.6 * n_units))
+            radius = radii[0] * (radii[1] / radii[0]) ** share
+            used_radii.append(radius)
+            batch = X[first:stop]
+            bmus = best_matching_units(batch, codebook)
+            seen += len(batch)
+            memory = min(max(500, 5 * n_units), max(1, 0.3 * seen))
+            decay = math.exp(-len(batch) / memory)
+            sums, counts = decay * sums, decay * counts
+            for x, bmu in zip(batch, bmus, strict=True):
+                sums[bmu] += x
+                counts[bmu] += 1
+            H = neighborhood_matrix(shape, lattice, boundary, neighborhood, radius)
+            weights = H @ counts
+            new = codebook.copy()
+            for k in range(n_units):
+                if weights[k] != 0:
+                    new[k] = H[k] @ sums / weights[k]
+            codebook, first = new, stop
+    return codebook, np.array(used_radii)

@@ -157,7 +157,9 @@ class TestResume:
     def test_parameters_used_after_training_may_change(self, tmp_path, monkeypatch):
         som = TFSOM(6, checkpoint_dir=tmp_path)
         interrupt(monkeypatch, som, WINE, after=3)
-        som.set_params(n_clusters=3, features="coordinates", verbose=False)
+        som.set_params(
+            n_clusters=3, features="coordinates", anomaly_score="u_height", verbose=False
+        )
         assert get_bits(som.fit(WINE)) == get_bits(TFSOM(6, n_clusters=3).fit(WINE))
         assert not list(tmp_path.iterdir())
 
@@ -176,7 +178,7 @@ class TestKill:
         out, err = finish(first)
         finish(second)
         assert out.startswith("[TFSOM] epoch 1/20")
-        assert "RuntimeError: A worker of this fit is gone" in err
+        assert "RuntimeError: A worker of this fit failed" in err
         (checkpoint,) = (tmp_path / "checkpoints").iterdir()
         n_saved = count_epochs(checkpoint)
         # The second worker may have sent its sums of the next epoch before it is killed.
@@ -313,7 +315,7 @@ class TestFile:
         with pytest.raises(ValueError) as caught:
             som.fit(WINE)
         assert str(caught.value) == (
-            f"{file} is no checkpoint of this fit. Remove it to begin anew."
+            f"{file} is not a checkpoint of this fit. Remove it to begin again."
         )
         assert not hasattr(som, "codebook_")
         assert file.exists()
@@ -357,7 +359,7 @@ class TestFile:
             try:
                 assert get_bits(TFSOM(**som.get_params()).fit(WINE)) == whole
             except ValueError as error:
-                assert str(error).endswith("Remove it to begin anew.")
+                assert str(error).endswith("Remove it to begin again.")
                 n_refused += 1
         assert n_refused > 20
 

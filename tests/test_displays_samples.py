@@ -1,5 +1,6 @@
 """Displays of samples: data space, trajectory, anomaly map, and labels beside points."""
 
+import copy
 import itertools
 import warnings
 
@@ -448,10 +449,11 @@ class TestTrajectory:
 
 
 class TestAnomalies:
-    @pytest.mark.parametrize("method", ["distance", "u_height"])
-    def test_cells_show_the_mean_score_of_their_samples(self, som, method):
-        display = AnomalyMapDisplay.from_estimator(som, X, method=method)
-        scores, bmus = -som.score_samples(X, method=method), som.bmus(X)
+    @pytest.mark.parametrize("score", ["distance", "u_height"])
+    def test_cells_show_the_mean_score_of_their_samples(self, som, score):
+        som = copy.deepcopy(som).set_params(anomaly_score=score)
+        display = AnomalyMapDisplay.from_estimator(som, X)
+        scores, bmus = -som.score_samples(X), som.bmus(X)
         shown = display.cells_.get_array()
         for unit in range(30):
             if (bmus == unit).any():
@@ -564,9 +566,10 @@ class TestAnomalies:
         ):
             AnomalyMapDisplay.from_estimator(som, X, **wrong)
 
-    def test_invalid_method(self, som):
-        with pytest.raises(ValueError, match="'method' parameter of TFSOM must be"):
-            AnomalyMapDisplay.from_estimator(som, X, method="depth")
+    def test_invalid_anomaly_score(self, som):
+        som = copy.deepcopy(som).set_params(anomaly_score="depth")
+        with pytest.raises(ValueError, match=r"'anomaly_score' parameter .* Got 'depth' instead"):
+            AnomalyMapDisplay.from_estimator(som, X)
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 6, 200])

@@ -8,7 +8,7 @@ import reference
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_tfsom import Grid
-from sklearn_tfsom._map.neighborhood import NEIGHBORHOODS
+from sklearn_tfsom.distributed import UnitStatistics, update_codebook
 
 LATTICES = ("hexagonal", "rectangular")
 BOUNDARIES = ("planar", "cylindrical", "toroidal")
@@ -117,8 +117,13 @@ def test_torus_with_a_single_row_is_a_ring():
 
 
 def test_bubbles_include_units_at_distance_radius():
-    squared = compute_squared_distances(Grid(9, 9, "hexagonal", "planar"))
-    middle = 4 * 9 + 4
-    radii = [0.999, 1, 1.7, np.sqrt(3), 2]
-    bubble = NEIGHBORHOODS["bubble"]
-    assert [bubble(squared[middle], radius).sum() for radius in radii] == [1, 7, 7, 13, 19]
+    """The update by the samples of one unit moves the units of its bubble."""
+    grid = Grid(9, 9, "hexagonal", "planar")
+    codebook, sums = np.zeros((grid.n_units, 1)), np.zeros((grid.n_units, 1))
+    sums[4 * 9 + 4] = 1.0
+    statistics = UnitStatistics(sums, counts=sums, error=0.0)
+    n_moved = [
+        np.count_nonzero(update_codebook(codebook, statistics, grid, r, neighborhood="bubble"))
+        for r in [0.999, 1, 1.7, np.sqrt(3), 2]
+    ]
+    assert n_moved == [1, 7, 7, 13, 19]

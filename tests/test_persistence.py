@@ -12,7 +12,7 @@ from sklearn.base import clone
 
 from sklearn_tfsom import TFSOM
 
-SAVED = sorted((Path(__file__).resolve().parent / "data").glob("*/*.npz"))
+SAVED = sorted((Path(__file__).resolve().parent / "data").glob("[0-9]*/*.npz"))
 KINDS = {"clusters", "directions", "float32", "stream"}
 
 
@@ -56,7 +56,7 @@ def test_saved_map_gives_the_saved_results(path, load):
 def test_new_parameters_of_a_saved_map_have_their_defaults(blobs):
     som = TFSOM((4, 3), max_iter=3, metric="manhattan").fit(blobs)
     state = dict(som.__getstate__())
-    del state["coarse_to_fine"], state["features"]
+    del state["coarse_to_fine"], state["features"], state["anomaly_score"]
     older = TFSOM.__new__(TFSOM)
     older.__setstate__(state)
     assert older.get_params() == som.get_params()

@@ -440,3 +440,30 @@ def test_eight_simultaneous_threads_get_the_results_of_one(threads):
 def test_simultaneous_threads_print_nothing(threads):
     _, err = threads
     assert err == b""
+
+
+BLAS_THREADS = """
+from threadpoolctl import threadpool_info
+from threads import run_simultaneously
+
+def count_threads():
+    return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+many = np.tile(X, (3, 1))
+som = small_map(grid_size=12, max_iter=1).fit(many)
+
+def transform(number):
+    time.sleep(number / 100)  # calls begin and end at different times
+    som.transform(many)
+
+counts = [count_threads()]
+for _ in range(5):
+    run_simultaneously([lambda n=n: transform(n) for n in range(4)])
+    counts.append(count_threads())
+print(json.dumps(counts))
+"""
+
+
+def test_simultaneous_calls_restore_the_threads_of_blas():
+    counts, _ = run(BLAS_THREADS)
+    assert counts == [counts[0]] * 6

@@ -1,26 +1,21 @@
-"""Equal to the slow reference, and to SOM Toolbox."""
+"""Training equals the slow reference and SOM Toolbox."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
 import reference
-from conftest import REFERENCE, toolbox_cases, toolbox_data
+from conftest import REFERENCE, toolbox_cases, toolbox_data, toolbox_measures
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_tfsom import TFSOM
-from sklearn_tfsom._data.moments import principal_plane
-from sklearn_tfsom._data.samples import Samples
-from sklearn_tfsom._map.grid import BOUNDARIES, LATTICES, Grid
-from sklearn_tfsom._map.initialization import automatic_shape, initial_codebook
 from sklearn_tfsom._map.neighborhood import NEIGHBORHOODS
 from sklearn_tfsom.metrics import topographic_error
 
+LATTICES = ("hexagonal", "rectangular")
+BOUNDARIES = ("planar", "cylindrical", "toroidal")
 RADII = [2.5, 1.9, 1.4, 1.0, 1.0]
-
-
-def test_the_reference_covers_every_neighborhood():
-    assert set(reference.NEIGHBORHOODS) == set(NEIGHBORHOODS)
 
 
 @pytest.mark.parametrize(
@@ -34,7 +29,7 @@ def test_the_reference_covers_every_neighborhood():
 def test_training_equals_the_slow_reference(blobs, lattice, boundary, neighborhood, shape):
     start = np.random.RandomState(0).normal(size=(shape[0] * shape[1], 4)) + blobs.mean(axis=0)
     weights = np.random.RandomState(1).uniform(0.5, 2, size=len(blobs))
-    # A Mexican hat divides by sums that nearly cancel: rounding grows a thousandfold per epoch.
+    # "mexican_hat" divides by sums that nearly cancel: rounding grows a thousandfold per epoch.
     radii = RADII[:2] if neighborhood == "mexican_hat" else RADII
     som = TFSOM(
         shape,
@@ -51,13 +46,13 @@ def test_training_equals_the_slow_reference(blobs, lattice, boundary, neighborho
         blobs, start, radii[: som.n_iter_], shape, lattice, boundary, neighborhood, weights
     )
     assert_allclose(som.codebook_, codebook, rtol=1e-10, atol=1e-10)
-    # The history costs no pass of its own: it comes from the search, in float32.
+    # The errors of the history are computed in float32.
     assert_allclose(som.history_["quantization_error"], errors, rtol=1e-4)
     assert_array_equal(som.labels_, reference.best_matching_units(blobs, som.codebook_))
 
 
 @pytest.mark.parametrize("n_clusters", [None, 3])
-def test_a_callable_neighborhood_equals_the_built_in_one(blobs, n_clusters):
+def test_callable_neighborhood_equals_the_built_in_one(blobs, n_clusters):
     built_in = TFSOM((5, 4), n_clusters=n_clusters, coarse_to_fine=False).fit(blobs)
     own = TFSOM(
         (5, 4), neighborhood=lambda d2, r: np.exp(-d2 / (2 * r * r)), n_clusters=n_clusters
@@ -75,34 +70,32 @@ def test_units_out_of_reach_keep_their_code_vector():
     assert_array_equal(som.codebook_[2:], start[2:])
 
 
+def zero(squared_distances, radius):
+    """Return a neighborhood of zeros: code vectors do not move."""
+    return np.zeros(squared_distances.shape)
+
+
+def check_size_and_start(X, shape, start):
+    """Compare the automatic size and the initial codebook, up to the signs of eigenvectors."""
+    som = TFSOM(neighborhood=zero, max_iter=1).fit(X)
+    assert som.grid_shape_ == tuple(shape)
+    codebook = som.codebook_.reshape(*shape, -1)
+    misses = [
+        np.abs(codebook[::up, ::across].reshape(start.shape) - start).max()
+        for up, across in itertools.product([1, -1], repeat=2)
+    ]
+    assert min(misses) <= 1e-12 * np.abs(start).max()
+
+
 @pytest.mark.parametrize("case", toolbox_cases(), ids=lambda case: case["case"])
 class TestToolbox:
-    """SOM Toolbox 2.1: its size, its start, and from its start to its end."""
+    """Automatic size, initial codebook, and training from it to the end."""
 
     def test_size_and_start(self, case):
-        X = toolbox_data(case["case"])
         stored = np.load(REFERENCE / f"toolbox_{case['case']}.npz")
-        weights = np.ones(len(X))
-        plane = principal_plane(Samples(X), weights)
-        shape = automatic_shape(len(X), plane.deviations, "hexagonal")
-        assert shape == tuple(case["grid_size"])
-        grid = Grid(*shape)
-        # The sign of an eigenvector is arbitrary.
-        misses = [
-            np.abs(
-                initial_codebook(
-                    "pca",
-                    grid,
-                    Samples(X),
-                    weights,
-                    plane._replace(directions=plane.directions * np.array([[first], [second]])),
-                    None,
-                )
-                - stored["codebook_init"]
-            ).max()
-            for first, second in itertools.product([1, -1], repeat=2)
-        ]
-        assert min(misses) <= 1e-12 * np.abs(stored["codebook_init"]).max()
+        check_size_and_start(
+            toolbox_data(case["case"]), case["grid_size"], stored["codebook_init"]
+        )
 
     def test_end(self, case):
         X = toolbox_data(case["case"])
@@ -122,3 +115,93 @@ class TestToolbox:
         assert_allclose(som.unit_positions_, stored["unit_positions"], atol=1e-12)
         assert som.quantization_error_ == pytest.approx(case["quantization_error"], rel=1e-9)
         assert topographic_error(som, X) == pytest.approx(case["topographic_error"], abs=1e-12)
+
+
+@pytest.mark.parametrize("case", toolbox_measures(), ids=lambda case: case["case"])
+def test_errors_from_its_own_start_are_those_of_som_toolbox(case):
+    """The two signs of an eigenvector, both right, lead to two pairs of errors."""
+    X, radii = toolbox_data(case["case"]), case["radii"]
+    som = TFSOM(radius_decay=radii, max_iter=len(radii), tol=0, coarse_to_fine=False).fit(X)
+    assert som.grid_shape_ == tuple(case["grid_size"])
+    found = som.quantization_error_, topographic_error(som, X)
+    names = "quantization_error", "topographic_error"
+    rights = [[errors[name] for name in names] for errors in (case, case["mirrored_start"])]
+    assert any(found == pytest.approx(right, rel=1e-5, abs=1e-6) for right in rights)
+
+
+def toolbox_moments(X):
+    """Return means, and eigenvalues and eigenvectors of the covariance, over known values.
+
+    The formulas of `som_lininit`, value by value.
+    """
+    n_features = X.shape[1]
+    mean = [np.mean([x for x in X[:, i] if not math.isnan(x)]) for i in range(n_features)]
+    covariance = np.empty((n_features, n_features))
+    for i, j in itertools.product(range(n_features), repeat=2):
+        products = [
+            (x[i] - mean[i]) * (x[j] - mean[j])
+            for x in X
+            if not math.isnan(x[i]) and not math.isnan(x[j])
+        ]
+        covariance[i, j] = sum(products) / len(products)
+    values, vectors = np.linalg.eigh(covariance)
+    return np.array(mean), values[::-1], vectors.T[::-1]
+
+
+def round_half_up(value):
+    """Round as Matlab does."""
+    return math.floor(value + 0.5)
+
+
+def toolbox_size(n_samples, eigenvalues):
+    """Return the size of a hexagonal sheet, as `som_topol_struct` computes it."""
+    n_units = math.ceil(5 * math.sqrt(n_samples))
+    side = round_half_up(math.sqrt(n_units))
+    n_units = side * round_half_up(n_units / side)
+    ratio = math.sqrt(eigenvalues[0] / eigenvalues[1])
+    n_columns = round_half_up(math.sqrt(n_units / ratio * math.sqrt(0.75)))
+    return round_half_up(n_units / n_columns), n_columns
+
+
+def toolbox_start(shape, mean, eigenvalues, eigenvectors):
+    """Return the codebook of `som_lininit`: the longer side follows the first eigenvector."""
+    n_rows, n_columns = shape
+    assert n_rows > n_columns > 1
+    return np.array(
+        [
+            mean
+            + (2 * row / (n_rows - 1) - 1) * math.sqrt(eigenvalues[0]) * eigenvectors[0]
+            + (2 * column / (n_columns - 1) - 1) * math.sqrt(eigenvalues[1]) * eigenvectors[1]
+            for row in range(n_rows)
+            for column in range(n_columns)
+        ]
+    )
+
+
+def toolbox_batch(X, codebook, radii, shape):
+    """Train as `som_batchtrain` does: distances and means are over known values."""
+    for radius in radii:
+        H = reference.neighborhood_matrix(shape, "hexagonal", "planar", "gaussian", radius)
+        sums, counts = np.zeros(codebook.shape), np.zeros(codebook.shape)
+        for x in X:
+            known = ~np.isnan(x)
+            distances = [np.sum((x[known] - w[known]) ** 2) for w in codebook]
+            bmu = int(np.argmin(distances))
+            sums[bmu, known] += x[known]
+            counts[bmu, known] += 1
+        codebook = (H @ sums) / (H @ counts)
+    return codebook
+
+
+def test_missing_values_as_in_som_toolbox():
+    rng = np.random.RandomState(0)
+    X = rng.normal(size=(60, 3)) @ [[3, 1, 0], [0, 2, 0.5], [0, 0, 0.5]] + [5, 0, -2]
+    X[rng.uniform(size=X.shape) < 0.15] = np.nan
+    X = X[~np.isnan(X).all(axis=1)]
+    mean, values, vectors = toolbox_moments(X)
+    shape = toolbox_size(len(X), values)
+    start = toolbox_start(shape, mean, values, vectors)
+    check_size_and_start(X, shape, start)
+    som = TFSOM(shape, init=start, radius_decay=RADII, max_iter=len(RADII), tol=0).fit(X)
+    expected = toolbox_batch(X, start, RADII[: som.n_iter_], shape)
+    assert_allclose(som.codebook_, expected, rtol=1e-9, atol=1e-9)

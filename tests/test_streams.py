@@ -1,48 +1,18 @@
 """Streams, mini-batches, and data larger than memory."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
+import reference
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine, make_swiss_roll
 
 from sklearn_tfsom import TFSOM
-from sklearn_tfsom._data import samples as samples_room
-from sklearn_tfsom._data.minibatches import deal
-from sklearn_tfsom._map.grid import Grid
-from sklearn_tfsom._map.schedules import StreamSchedule
+from sklearn_tfsom._data.minibatches import deal_minibatches
 from sklearn_tfsom.metrics import topographic_error
-
-
-def slow_stream(X, shape, start, calls, last_radius=0.85):
-    """What `partial_fit` promises, sample by sample and unit by unit; one weight, no gaps."""
-    n_units = len(start)
-    grid = Grid(*shape)
-    squared = grid.squared_distances(*np.ogrid[:n_units, :n_units])
-    sums, counts, codebook = 0.1 * start, np.full(n_units, 0.1), start.copy()
-    first_radius, seen = max(1.0, max(shape) / 4), 0
-    radii = []
-    for stop, begin in zip(np.cumsum(calls), np.cumsum(calls) - calls, strict=True):
-        while begin < stop:
-            size = int(max(4, min(max(1024, n_units / 4), 0.05 * seen)))
-            end = stop if stop - begin < 1.5 * size else begin + size
-            batch = X[begin:end]
-            share = min(1.0, seen / max(100, 0.6 * n_units))
-            radius = first_radius * (last_radius / first_radius) ** share
-            radii.append(radius)
-            H = np.exp(-squared / (2 * radius**2))
-            distances = np.linalg.norm(batch[:, None] - codebook, axis=2)
-            bmus = distances.argmin(axis=1)
-            seen += len(batch)
-            memory = min(max(500, 5 * n_units), max(1, 0.3 * seen))
-            fade = np.exp(-len(batch) / memory)
-            sums, counts = fade * sums, fade * counts
-            np.add.at(sums, bmus, batch)
-            np.add.at(counts, bmus, 1)
-            codebook = (H @ sums) / (H @ counts)[:, None]
-            begin = end
-    return codebook, radii
 
 
 @pytest.fixture(scope="module")
@@ -55,14 +25,16 @@ def stream():
 @pytest.mark.parametrize(
     "calls", [[900], [300, 300, 300], [1] * 40 + [860], [5, 7, 1, 400, 80, 407], [50] * 18]
 )
-def test_partial_fit_is_what_it_says(stream, calls):
+def test_partial_fit_equals_the_slow_reference(stream, calls):
     start = stream[:30][np.random.RandomState(0).permutation(30)[:24]]
     som = TFSOM((6, 4), init=start, radius_start=1.5)
     radii = []
     for part in np.split(stream, np.cumsum(calls)[:-1]):
         som.partial_fit(part)
         radii += som.history_["radius"].tolist()
-    expected, expected_radii = slow_stream(stream, (6, 4), start, calls)
+    expected, expected_radii = reference.learn_stream(
+        stream, start, calls, (1.5, 0.85), (6, 4), "hexagonal", "planar", "gaussian"
+    )
     assert_allclose(radii, expected_radii)
     assert_allclose(som.codebook_, expected, rtol=0, atol=1e-10)
     assert som.n_samples_seen_ == 900
@@ -81,7 +53,7 @@ SETS = {
 
 @pytest.mark.parametrize("grid_size", [(10, 6), 10])
 @pytest.mark.parametrize("name", SETS)
-def test_three_passes_of_a_stream_come_close_to_fit(name, grid_size):
+def test_errors_of_three_passes_are_close_to_those_of_fit(name, grid_size):
     X = SETS[name]()
     batch = TFSOM(grid_size).fit(X)
     ratios, rises = [], []
@@ -97,7 +69,7 @@ def test_three_passes_of_a_stream_come_close_to_fit(name, grid_size):
     assert np.mean(rises) < 0.08
 
 
-def test_fit_begins_anew_and_partial_fit_goes_on(stream):
+def test_fit_starts_again_and_partial_fit_continues(stream):
     som = TFSOM((5, 5)).partial_fit(stream[:50])
     once = TFSOM((5, 5)).fit(stream)
     assert_array_equal(som.fit(stream).codebook_, once.codebook_)
@@ -108,14 +80,14 @@ def test_fit_begins_anew_and_partial_fit_goes_on(stream):
         assert som.score(stream) > 1.05 * before  # of minus the error
     assert som.n_samples_seen_ == 1800
     assert abs(som.score(stream) / before - 1) < 0.02
-    # It follows a drift, and forgets.
+    # It follows a drift and forgets older samples.
     for piece in np.array_split(np.vstack([stream + 20] * 5), 45):
         som.partial_fit(piece)
     assert som.score(stream + 20) > 1.1 * before
     assert som.score(stream) < 5 * before
 
 
-def test_weights_are_repetitions_within_a_mini_batch(stream):
+def test_weights_equal_repetitions_within_a_mini_batch(stream):
     rng = np.random.RandomState(0)
     som = TFSOM((4, 4)).partial_fit(stream[:400])
     other = clone(som).partial_fit(stream[:400])
@@ -128,7 +100,7 @@ def test_weights_are_repetitions_within_a_mini_batch(stream):
     assert som.quantization_error_ == pytest.approx(other.quantization_error_, rel=1e-6)
 
 
-def test_weights_are_repetitions_in_a_long_stream(stream):
+def test_weights_equal_repetitions_in_a_long_stream(stream):
     rng = np.random.RandomState(0)
     weighted, repeated = TFSOM((4, 4)), TFSOM((4, 4))
     for piece in np.array_split(stream, 5):
@@ -143,24 +115,26 @@ def test_weights_are_repetitions_in_a_long_stream(stream):
     assert twice.n_samples_seen_ == 2250
 
 
-def test_a_map_keeps_its_grid_and_metric(stream):
+def test_grid_and_metric_of_a_fitted_map_stay(stream):
     som = TFSOM((4, 4)).fit(stream)
     som.set_params(metric="cosine", grid_size=7, lattice="rectangular").partial_fit(stream[:50])
     assert som.grid_shape_ == (4, 4)
     differences = stream[:9, None] - som.codebook_
     assert_allclose(som.transform(stream[:9]), np.linalg.norm(differences, axis=2))
-    gappy = np.where(np.eye(9, 4), np.nan, stream[:9])
-    assert np.isfinite(som.partial_fit(gappy).codebook_).all()  # it is Euclidean
+    incomplete = np.where(np.eye(9, 4), np.nan, stream[:9])
+    assert np.isfinite(
+        som.partial_fit(incomplete).codebook_
+    ).all()  # allowed: the map stays Euclidean
     som.set_params(n_clusters=17)
     with pytest.raises(ValueError, match="'n_clusters' parameter of TFSOM must be at most"):
         som.partial_fit(stream[:50])
 
 
-def test_hits_and_error_are_those_of_the_samples_remembered(stream):
+def test_hits_and_error_are_of_the_remembered_samples(stream):
     som = TFSOM((4, 4))
     for piece in np.array_split(np.vstack([stream] * 4), 80):
         som.partial_fit(piece)
-    # A weight of 500 is remembered, and of a mini-batch half of what it adds.
+    # A weight of 500 is remembered; the last mini-batch adds to it.
     assert 480 < som.hits_.sum() < 600
     assert som.quantization_error_ == pytest.approx(-som.score(stream), rel=0.05)
     assert som.transform(stream).min(axis=1).mean() == pytest.approx(-som.score(stream))
@@ -169,7 +143,7 @@ def test_hits_and_error_are_those_of_the_samples_remembered(stream):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_the_precision_is_that_of_the_samples(stream, dtype):
+def test_precision_is_that_of_the_samples(stream, dtype):
     X = stream.astype(dtype)
     som = TFSOM((4, 4)).partial_fit(X[:300]).partial_fit(X[300:])
     assert som.codebook_.dtype == dtype
@@ -180,7 +154,7 @@ def test_the_precision_is_that_of_the_samples(stream, dtype):
 
 
 @pytest.mark.parametrize("offset", [0.0, 1e7])
-def test_a_stream_far_from_the_origin(stream, offset):
+def test_stream_far_from_the_origin(stream, offset):
     near, far = (TFSOM((4, 4)) for _ in range(2))
     for piece in np.array_split(stream, 12):
         near.partial_fit(piece)
@@ -189,7 +163,7 @@ def test_a_stream_far_from_the_origin(stream, offset):
 
 
 @pytest.mark.parametrize("first", [np.zeros((1, 4)), np.ones((30, 4)), np.full((2, 4), 1e3)])
-def test_a_poor_beginning_is_made_good(stream, first):
+def test_map_recovers_from_poor_first_samples(stream, first):
     som = TFSOM((6, 5)).partial_fit(first)
     for _ in range(4):
         som.partial_fit(stream)
@@ -207,19 +181,20 @@ def test_streams_under_other_metrics(metric):
     assert som.score(X) > 1.05 * batch.score(X)
     if metric in ("cosine", "correlation"):
         assert_allclose(np.linalg.norm(som.codebook_, axis=1), 1)
-        nothing = som.codebook_
-        assert_allclose(som.partial_fit(np.zeros((3, 64))).codebook_, nothing, atol=1e-15)
+        codebook = som.codebook_
+        som.partial_fit(np.zeros((3, 64)))  # no direction
+        assert_allclose(som.codebook_, codebook, atol=1e-15)
         assert_array_equal(som.labels_, 0)
 
 
-def test_a_stream_with_gaps(stream):
+def test_stream_with_missing_values(stream):
     rng = np.random.RandomState(0)
-    gappy = np.where(rng.uniform(size=stream.shape) < 0.15, np.nan, stream)
-    gappy = gappy[~np.isnan(gappy).all(axis=1)]
+    incomplete = np.where(rng.uniform(size=stream.shape) < 0.15, np.nan, stream)
+    incomplete = incomplete[~np.isnan(incomplete).all(axis=1)]
     som = TFSOM((5, 5)).partial_fit(stream[:100])
-    for piece in np.array_split(gappy, 10):
+    for piece in np.array_split(incomplete, 10):
         som.partial_fit(piece)
-        som.partial_fit(stream[:7])  # pieces without any
+        som.partial_fit(stream[:7])  # pieces without missing values
     assert np.isfinite(som.codebook_).all()
     full = TFSOM((5, 5)).fit(stream)
     assert -som.score(stream) < 1.1 * full.quantization_error_
@@ -228,7 +203,7 @@ def test_a_stream_with_gaps(stream):
 
 
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
-def test_a_sparse_stream_is_a_dense_one(metric):
+def test_sparse_stream_equals_a_dense_one(metric):
     X = load_digits().data
     maps = [TFSOM(5, metric=metric), TFSOM(5, metric=metric)]
     for piece in np.array_split(X, 6):
@@ -238,7 +213,7 @@ def test_a_sparse_stream_is_a_dense_one(metric):
         assert_array_equal(maps[1].labels_, maps[0].labels_)
 
 
-def test_a_stream_is_clustered(stream):
+def test_clusters_of_a_stream(stream):
     som = TFSOM((5, 5), n_clusters=3)
     with pytest.warns(match="Samples fall on 1 units only, fewer than n_clusters=3") as caught:
         som.partial_fit(stream[:1])
@@ -248,7 +223,7 @@ def test_a_stream_is_clustered(stream):
     assert set(som.predict(stream)) == {0, 1, 2}
 
 
-def test_a_failed_call_changes_nothing(stream):
+def test_failed_call_changes_nothing(stream):
     som = TFSOM((4, 4)).partial_fit(stream)
     before = dict(vars(som))
     for data in (stream[:, :2], np.full((3, 4), np.inf), [["a"] * 4], stream[:0]):
@@ -262,45 +237,50 @@ def test_a_failed_call_changes_nothing(stream):
     assert som.codebook_ is before["codebook_"]
 
 
-def test_it_says_where_it_is(stream, capsys):
+def test_verbose_prints_one_line_per_mini_batch(stream, capsys):
     TFSOM((3, 3), verbose=1).partial_fit(stream[:10])
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("[TFSOM] mini-batch 1/3: radius 1, quantization error ")
     assert lines[-1].startswith("[TFSOM] mini-batch 3/3: ")
 
 
-def test_radii_of_a_stream():
-    grid = Grid(8, 4)
-    kinds = {"start": "auto", "end": "auto", "neighborhood": "gaussian", "ordered_start": True}
-    stream = StreamSchedule.of(grid, decay="exponential", **kinds)
-    assert stream.radius(0) == 2
-    assert stream.radius(50) == pytest.approx(np.sqrt(2 * 0.85))
-    assert stream.radius(100) == stream.radius(1e9) == pytest.approx(0.85)
-    straight = StreamSchedule.of(grid, decay="linear", **kinds)
-    assert straight.radius(50) == pytest.approx((2 + 0.85) / 2)
-    given = StreamSchedule.of(grid, decay=[5.0, 3.0, 2.0], **kinds)
-    assert [given.radius(seen) for seen in (0, 25, 50, 100, 200)] == [5, 4, 3, 2, 2]
+def get_radius(stream, n_seen, **parameters):
+    """Return the radius of the mini-batch after some samples of a stream."""
+    som = TFSOM((8, 4), **parameters)
+    if n_seen:
+        som.partial_fit(stream[:n_seen])
+    return som.partial_fit(stream[:1]).history_["radius"][0]
+
+
+def test_radii_of_a_stream(stream):
+    assert get_radius(stream, 0) == pytest.approx(2)
+    assert get_radius(stream, 50) == pytest.approx(np.sqrt(2 * 0.85))
+    assert get_radius(stream, 100) == pytest.approx(0.85)
+    assert get_radius(stream, 900) == pytest.approx(0.85)
+    assert get_radius(stream, 50, radius_decay="linear") == pytest.approx((2 + 0.85) / 2)
+    given = [get_radius(stream, n, radius_decay=[5.0, 3.0, 2.0]) for n in (0, 25, 50, 100, 200)]
+    assert given == pytest.approx([5, 4, 3, 2, 2])
 
 
 # Mini-batches in fit.
 
 
-def test_samples_are_dealt_like_cards():
+def test_samples_go_to_the_mini_batches_in_turn():
     order = np.array([3, 0, 2, 1, 4])
-    batches = deal(order, np.arange(1.0, 6), 2)
+    batches = deal_minibatches(order, np.arange(1.0, 6), 2)
     assert [rows.tolist() for rows, _ in batches] == [[3, 1], [0, 4], [2]]
     assert all((weights == 1).all() for _, weights in batches)
     # Weights 0.5, 2 and 1.5 in two batches of 2.
-    rows, weights = zip(*deal(np.arange(3), np.array([0.5, 2.5, 4.0]), 2), strict=True)
+    rows, weights = zip(*deal_minibatches(np.arange(3), np.array([0.5, 2.5, 4.0]), 2), strict=True)
     assert [part.tolist() for part in rows] == [[0, 1, 1, 2], [1, 2]]
     assert [part.tolist() for part in weights] == [[0.5, 0.5, 0.5, 0.5], [1.0, 1.0]]
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_all_of_each_sample_is_dealt_out(seed):
+def test_parts_of_a_sample_sum_to_its_weight(seed):
     rng = np.random.RandomState(seed)
     weights = rng.exponential(size=50) * 10.0 ** rng.uniform(-3, 1)
-    batches = deal(np.arange(50), np.cumsum(weights), 3)
+    batches = deal_minibatches(np.arange(50), np.cumsum(weights), 3)
     total = np.zeros(50)
     for rows, parts in batches:
         np.add.at(total, rows, parts)
@@ -309,26 +289,28 @@ def test_all_of_each_sample_is_dealt_out(seed):
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 149])
-def test_mini_batches_of_any_size_make_a_map(batch_size):
+def test_error_with_mini_batches_of_any_size(batch_size):
     X = load_iris().data
     som = TFSOM(6, batch_size=batch_size).fit(X)
     assert som.quantization_error_ < 1.1 * TFSOM(6).fit(X).quantization_error_
 
 
-def test_a_batch_does_not_wipe_out_the_others():
+def test_rare_samples_are_not_forgotten():
     X = np.vstack([np.zeros((497, 2)), [[1, 0], [0, 1], [1, 1]]])
     error = TFSOM(4).fit(X).quantization_error_
     assert TFSOM(4, batch_size=100).fit(X).quantization_error_ < 2 * error
 
 
-def test_too_much_weight_to_deal_out(stream):
-    with pytest.raises(ValueError, match=r"^sample_weight sums to 9e\+10, too many samples"):
+def test_too_large_weights_for_mini_batches(stream):
+    with pytest.raises(
+        ValueError, match=r"^sample_weight sums to 9e\+10, too much .* Divide the weights"
+    ):
         TFSOM(3, batch_size=50).fit(stream, sample_weight=np.full(900, 1e8))
     assert TFSOM(3, batch_size=10**400).fit(stream).n_iter_ > 1
 
 
 @pytest.mark.parametrize("batch_size", [30, 128, 400])
-def test_mini_batches_come_to_the_same_errors(batch_size):
+def test_errors_with_mini_batches_are_those_of_batch_training(batch_size):
     X = load_digits().data
     batch = TFSOM((8, 6)).fit(X)
     som = TFSOM((8, 6), batch_size=batch_size).fit(X)
@@ -339,14 +321,14 @@ def test_mini_batches_come_to_the_same_errors(batch_size):
     assert len(fast.history_["radius"]) == fast.n_iter_ == 5
 
 
-def test_a_batch_of_all_is_the_batch_map(stream):
+def test_one_batch_of_all_samples_equals_batch_training(stream):
     assert_array_equal(
         TFSOM(5, batch_size=900).fit(stream).codebook_, TFSOM(5).fit(stream).codebook_
     )
 
 
 @pytest.mark.parametrize("batch_size", [40, 333])
-def test_weights_are_repetitions_in_mini_batches(stream, batch_size):
+def test_weights_equal_repetitions_in_mini_batches(stream, batch_size):
     rng = np.random.RandomState(0)
     counts = rng.randint(0, 4, size=len(stream))
     repeated = rng.permutation(np.repeat(stream, counts, axis=0))
@@ -356,95 +338,110 @@ def test_weights_are_repetitions_in_mini_batches(stream, batch_size):
     assert_allclose(weighted.quantization_error_, -weighted.score(repeated))
 
 
-# Larger than memory.
+# Memory maps. From 64 MiB on they are read piece by piece, and never copied as a whole.
+
+
+@pytest.fixture(scope="module")
+def large():
+    """Return 70 MiB of samples."""
+    return np.random.RandomState(0).normal(size=(36_000, 256)) * np.linspace(2, 0.1, 256)
 
 
 @pytest.fixture
-def on_disk(tmp_path, monkeypatch):
-    """``on_disk(X)`` is a memory map of X that is large enough to be left where it is."""
-    monkeypatch.setattr(samples_room, "_MIN_BYTES_ON_DISK", 0)
+def write(tmp_path):
+    """``write(X)`` returns a memory map of X."""
 
     def write(X, dtype=None, order="C"):
-        path = tmp_path / "data"
-        mapped = np.memmap(path, dtype or X.dtype, "w+", shape=X.shape, order=order)
+        path, dtype = tmp_path / "data", dtype or X.dtype
+        mapped = np.memmap(path, dtype, "w+", shape=X.shape, order=order)
         mapped[:] = X
         mapped.flush()
-        return np.memmap(path, dtype or X.dtype, "r", shape=X.shape, order=order)
+        return np.memmap(path, dtype, "r", shape=X.shape, order=order)
 
     return write
 
 
-@pytest.mark.parametrize(("order", "dtype"), [("C", np.float32), ("F", np.float64)])
-@pytest.mark.parametrize(
-    "params",
-    [
-        {},
-        {"metric": "cosine"},
-        {"metric": "manhattan"},
-        {"init": "sample", "random_state": 0},
-        {"init": "random", "random_state": 0},
-        {"batch_size": 100},
-        {"grid_size": "auto"},
-    ],
-    ids=str,
-)
-def test_a_memory_map_is_an_array(stream, on_disk, params, dtype, order, monkeypatch):
-    from sklearn_tfsom._tf import data
+# name: (parameters, memory order)
+ON_DISK = {
+    "defaults": ({}, "C"),
+    "columns": ({}, "F"),
+    "cosine": ({"metric": "cosine"}, "C"),
+    "manhattan": ({"metric": "manhattan"}, "C"),
+    "sample": ({"init": "sample", "random_state": 0}, "C"),
+    "random": ({"init": "random", "random_state": 0}, "C"),
+    "mini-batches": ({"batch_size": 9000}, "C"),
+    "automatic size": ({"grid_size": "auto"}, "C"),
+}
 
-    monkeypatch.setattr(data, "_PIECE_VALUES", 1000)  # so that there are pieces
-    X = stream.astype(dtype)
-    X[::9, 1] = np.nan if params.get("metric") != "cosine" else 0
-    weights = np.random.RandomState(0).randint(0, 3, size=len(X))
-    mapped = on_disk(X, order=order)
-    params = {"grid_size": (5, 4), **params}
-    expected = TFSOM(**params).fit(X, sample_weight=weights)
-    som = TFSOM(**params).fit(mapped, sample_weight=weights)
-    tolerance = {"rtol": 0, "atol": 1e-10 if dtype == np.float64 else 1e-3}
-    assert som.codebook_.dtype == dtype
-    assert_allclose(som.codebook_, expected.codebook_, **tolerance)
+
+def check_equal_to_an_array(mapped, X, sample_weight=None, *, atol, **parameters):
+    """Fit a map to a memory map and to an array, and compare all results."""
+    expected = TFSOM(**parameters).fit(X, sample_weight=sample_weight)
+    som = TFSOM(**parameters).fit(mapped, sample_weight=sample_weight)
+    assert som.codebook_.dtype == expected.codebook_.dtype
+    assert_allclose(som.codebook_, expected.codebook_, rtol=0, atol=atol)
+    for name, values in expected.history_.items():
+        assert_allclose(som.history_[name], values, rtol=1e-6)
     som.codebook_ = expected.codebook_
     assert_array_equal(som.predict(mapped), expected.predict(X))
     assert_array_equal(som.transform(mapped), expected.transform(X))
     assert som.score(mapped) == expected.score(X)
 
 
-def test_parts_of_a_memory_map_with_gaps(stream, on_disk):
-    X = stream.copy()
+@pytest.mark.parametrize("name", ON_DISK)
+def test_memory_map_equals_an_array(large, write, name):
+    parameters, order = ON_DISK[name]
+    X = large.copy()
+    X[::9, 1] = 0 if name == "cosine" else np.nan
+    weights = np.random.RandomState(0).randint(0, 30, size=len(X)) / 15
+    parameters = {"grid_size": (5, 4), "max_iter": 3, **parameters}
+    check_equal_to_an_array(write(X, order=order), X, weights, atol=1e-10, **parameters)
+
+
+def test_memory_map_of_float32_equals_an_array(large, write):
+    X = np.vstack([large, -large]).astype(np.float32)
+    assert X.nbytes >= 2**26
+    check_equal_to_an_array(write(X), X, grid_size=(5, 4), max_iter=3, atol=1e-3)
+
+
+def test_memory_map_with_missing_values_at_its_end(large, write):
+    X, weights = large.copy(), np.ones(len(large))
     X[-90:, 3] = np.nan
-    weights = np.ones(900)
     weights[0] = 0
-    for params in ({"batch_size": 80}, {}):
-        expected = TFSOM(4, max_iter=4, **params).fit(X, sample_weight=weights)
-        som = TFSOM(4, max_iter=4, **params).fit(on_disk(X), sample_weight=weights)
-        assert_allclose(som.codebook_, expected.codebook_, atol=1e-10)
-        for name, values in expected.history_.items():
-            assert_allclose(som.history_[name], values, rtol=1e-6)
+    mapped = write(X)
+    for parameters in ({"batch_size": 8000}, {}):
+        check_equal_to_an_array(
+            mapped, X, weights, atol=1e-10, grid_size=4, max_iter=2, **parameters
+        )
 
 
-def test_a_wide_memory_map(on_disk):
-    X = np.random.RandomState(0).randint(0, 9, size=(30, 3000)).astype(float)
-    expected = TFSOM(3).fit(X)
-    for dtype in (np.float64, np.uint8):
-        som = TFSOM(3).fit(on_disk(X, dtype))
-        assert_allclose(som.codebook_, expected.codebook_, atol=1e-9)
-    assert som.impute(on_disk(X, np.uint8)).dtype == np.float64
+def test_wide_memory_map(write):
+    X = np.random.RandomState(0).randint(0, 9, size=(3000, 3000)).astype(float)
+    check_equal_to_an_array(write(X), X, grid_size=3, max_iter=3, atol=1e-9)
+
+
+def test_large_memory_map_of_integers(large, write):
+    X = np.round(np.vstack([large] * 4) * 100)
+    mapped = write(X, np.int16)
+    assert mapped.nbytes >= 2**26
+    check_equal_to_an_array(mapped, X, grid_size=2, max_iter=2, atol=1e-8)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float16, ">f4", bool])
-def test_other_numbers_on_disk(on_disk, dtype):
+def test_other_types_on_disk(write, dtype):
     X = load_digits().data > 7 if dtype is bool else load_digits().data
     expected = TFSOM(5).fit(X)
-    mapped = on_disk(X, dtype)
+    mapped = write(X, dtype)
     som = TFSOM(5).fit(mapped)
     assert som.codebook_.dtype == np.float64
     assert_allclose(som.codebook_, expected.codebook_, atol=1e-10)
     assert_array_equal(som.predict(mapped), expected.labels_)
+    assert som.impute(mapped).dtype == np.float64
 
 
-def test_a_memory_map_is_never_copied(tmp_path):
-    """Not even to look for values that are not finite: 72 MiB on disk, and two thirds allowed."""
-    import tracemalloc
-
+@pytest.mark.parametrize("view", [np.asarray, lambda mapped: np.asarray(mapped)[1:]])
+def test_large_memory_map_is_never_copied(tmp_path, view):
+    """Neither in training nor in the checks: 72 MiB on disk, less than two thirds in memory."""
     shape = (300_000, 63)
     mapped = np.memmap(tmp_path / "data", np.float32, "w+", shape=shape)
     rng = np.random.RandomState(0)
@@ -453,19 +450,20 @@ def test_a_memory_map_is_never_copied(tmp_path):
     mapped[7, 7] = np.nan
     TFSOM(2, max_iter=1).fit(mapped[:1000])
     tracemalloc.start()
-    TFSOM(2, max_iter=1).fit(mapped)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
+    try:
+        TFSOM(2, max_iter=1).fit(view(mapped))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
     assert peak < 48 * 2**20
     mapped[-1, -1] = np.inf
     with pytest.raises(ValueError, match="Input X contains infinity"):
-        TFSOM(2, max_iter=1).fit(mapped)
+        TFSOM(2, max_iter=1).fit(view(mapped))
 
 
-def test_small_memory_maps_are_loaded(tmp_path):
-    mapped = np.memmap(tmp_path / "data", np.float64, "w+", shape=(100, 3))
-    mapped[:] = np.random.RandomState(0).normal(size=(100, 3))
-    assert not samples_room.Samples(np.asarray(mapped)).is_on_disk
-    assert samples_room.is_memory_map(np.asarray(mapped)[1:])
-    assert not samples_room.is_memory_map(np.array(mapped))
-    assert_array_equal(TFSOM(3).fit(mapped).codebook_, TFSOM(3).fit(np.array(mapped)).codebook_)
+def test_small_memory_map_equals_an_array(write):
+    X = np.random.RandomState(0).normal(size=(100, 3))
+    expected = TFSOM(3).fit(X).codebook_
+    mapped = write(np.vstack([X[:1], X]))[1:]
+    for view in (mapped, np.asarray(mapped)):
+        assert_array_equal(TFSOM(3).fit(view).codebook_, expected)
