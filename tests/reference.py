@@ -15,8 +15,11 @@ NEIGHBORHOODS = {
 
 
 def cosine_distance(x, w):
-    lengths = math.sqrt(float(x @ x)) * math.sqrt(float(w @ w))
-    return 1 - float(x @ w) / lengths if lengths else 1.0  # a row of zeros has no direction
+    """Half the squared distance of unit vectors, which cancels less than 1 - cos."""
+    if not (x.any() and w.any()):
+        return 1.0  # a row of zeros has no direction
+    difference = x / np.linalg.norm(x) - w / np.linalg.norm(w)
+    return float(difference @ difference) / 2
 
 
 # The distance of two vectors without missing values, by metric.
@@ -44,7 +47,7 @@ def distances(X, codebook, metric="euclidean"):
 
 def closest(distances):
     """Lowest index among the units that are closest within rounding."""
-    near = distances <= distances.min(axis=1, keepdims=True) * (1 + 1e-12)
+    near = distances <= distances.min(axis=1, keepdims=True) * (1 + 1e-12) + 1e-28
     return near.argmax(axis=1)
 
 

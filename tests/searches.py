@@ -70,10 +70,11 @@ def exact_units(X, codebook):
 
 
 def map_with(codebook, shape=None, **params):
-    """A fitted map that has this codebook."""
+    """A fitted map that has this codebook (of unit vectors where the metric compares these)."""
     shape = shape or (len(codebook), 1)
     som = TFSOM(shape, init=codebook, radius_decay=[0.1], max_iter=1, **params).fit(codebook)
-    som.codebook_ = codebook
+    row = metric_named(som.metric)
+    som.codebook_ = as_codebook(codebook, row) if row.is_spherical else codebook
     return som
 
 
