@@ -372,7 +372,9 @@ def test_start_at_the_origin_gets_a_direction():
 
 
 def test_correlation_needs_two_features():
-    with pytest.raises(ValueError, match=r"at least 2 features under metric='correlation'\. Got n_features = 1"):
+    with pytest.raises(
+        ValueError, match=r"at least 2 features under metric='correlation'\. Got n_features = 1"
+    ):
         TFSOM(metric="correlation").fit([[1.0], [2.0]])
 
 
@@ -436,7 +438,9 @@ def test_grid_search_over_metrics():
 def test_training_in_a_metric_lowers_its_error(metric):
     iris = load_iris().data
     errors = {
-        trained: cdist(iris, TFSOM((6, 5), metric=trained).fit(iris).codebook_, METRICS[metric].scipy_name)
+        trained: cdist(
+            iris, TFSOM((6, 5), metric=trained).fit(iris).codebook_, METRICS[metric].scipy_name
+        )
         .min(axis=1)
         .mean()
         for trained in (metric, "euclidean")

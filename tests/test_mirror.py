@@ -131,7 +131,9 @@ def badness(X, *, tries_mirror=True, **params):
             stages = [stage._replace(tries_mirror=False) for stage in plan.stages]
             plan = plan._replace(stages=stages)
         *_, last = train(plan)
-        quantization, topographic = map_errors(plan.pieces, trained_codebook(plan, last), plan.grid)
+        quantization, topographic = map_errors(
+            plan.pieces, trained_codebook(plan, last), plan.grid
+        )
         values.append(math.log(quantization) + 2 * topographic)
     return np.array(values)
 
@@ -204,5 +206,7 @@ def test_choice_by_both_errors(kind):
         return score(np.linalg.norm(differences, axis=2), shape)
 
     for one, other in itertools.combinations(codebooks, 2):
-        errors = (map_errors(Pieces(samples, weights), each, Grid(*shape)) for each in (one, other))
+        errors = (
+            map_errors(Pieces(samples, weights), each, Grid(*shape)) for each in (one, other)
+        )
         assert is_better(*errors) == (slow(one) < slow(other) - 1e-3)

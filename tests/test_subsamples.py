@@ -67,7 +67,9 @@ def test_a_smaller_subsample_is_part_of_a_larger_one():
 
 
 def test_order_changes_nothing():
-    for one, other in zip(subsample(MANY), subsample(MANY[RNG.permutation(len(MANY))]), strict=True):
+    for one, other in zip(
+        subsample(MANY), subsample(MANY[RNG.permutation(len(MANY))]), strict=True
+    ):
         assert_allclose(one, other, rtol=1e-14)
 
 
