@@ -14,7 +14,6 @@ from sklearn_tfsom._tf.argmin import layout
 from sklearn_tfsom._tf.scaling import aligned_empty
 from sklearn_tfsom._tf.search import tile_rows
 
-PRODUCT_METRICS = [metric.name for metric in METRICS.values() if metric.is_product]
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
 
@@ -138,16 +137,6 @@ def test_compiled_search_of_negative_and_large_scores():
     assert_array_equal(
         search(X, codebook, n_tile=384, is_compiled=True)[0][:, 0], exact_units(X, codebook)
     )
-
-
-def test_large_predictions_are_compiled_and_equal_small_ones():
-    rng = np.random.RandomState(0)
-    codebook = rng.normal(size=(64 * 64, 2))
-    som = map_with(codebook, (64, 64), metric="manhattan")
-    X = rng.normal(size=(2**17 + 3, 2)).astype(np.float32)
-    units = som.predict(X[: 2**11])
-    expected = np.abs(X[:2048, None] - codebook).sum(axis=2).argmin(axis=1)
-    assert_array_equal(units, expected)
 
 
 @pytest.mark.parametrize("n_units", [1, 15, 16, 17, 100, 400, 704, 2000, 2**17, 2**19, 2**28])

@@ -127,6 +127,18 @@ def test_epochs_in_one_graph_equal_single_epochs(neighborhood):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_source_without_samples_has_zero_statistics(kind):
+    """That of a worker all of whose samples have weight 0."""
+    pieces = pieces_of(kind)
+    scaling = scaling_of(pieces)
+    source = make_source(pieces.take(slice(0, 0)), scaling)
+    expected = make_source(pieces, scaling).statistics(start_of(pieces, scaling))
+    for part, other in zip(source.statistics(start_of(pieces, scaling)), expected, strict=True):
+        assert np.shape(part) == np.shape(other)
+        assert not np.any(part)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_statistics_of_pieces_add(kind):
     pieces = pieces_of(kind)
     scaling = scaling_of(pieces)
