@@ -14,6 +14,59 @@ NEIGHBORHOODS = {
 }
 
 
+def cosine_distance(x, w):
+    """Half the squared distance of unit vectors, which cancels less than 1 - cos."""
+    if not (x.any() and w.any()):
+        return 1.0  # a row of zeros has no direction
+    difference = x / np.linalg.norm(x) - w / np.linalg.norm(w)
+    return float(difference @ difference) / 2
+
+
+# The distance of two vectors without missing values, by metric.
+DISTANCES = {
+    "euclidean": lambda x, w: math.sqrt(sum((a - b) ** 2 for a, b in zip(x, w, strict=True))),
+    "cosine": cosine_distance,
+    "correlation": lambda x, w: cosine_distance(x - x.mean(), w - w.mean()),
+    "manhattan": lambda x, w: sum(abs(a - b) for a, b in zip(x, w, strict=True)),
+    "chebyshev": lambda x, w: max(abs(a - b) for a, b in zip(x, w, strict=True)),
+}
+
+# The vector that is averaged in place of a sample, where it is not the sample itself.
+AVERAGED = {
+    "cosine": lambda x: x / np.linalg.norm(x),
+    "correlation": lambda x: (x - x.mean()) / np.linalg.norm(x - x.mean()),
+}
+
+
+def distances(X, codebook, metric="euclidean"):
+    """Distances of samples to all units, over the known features of each sample."""
+    of, X, codebook = DISTANCES[metric], np.asarray(X, float), np.asarray(codebook, float)
+    known = [~np.isnan(x) for x in X]
+    return np.array([[of(x[k], w[k]) for w in codebook] for x, k in zip(X, known, strict=True)])
+
+
+def closest(distances):
+    """Lowest index among the units that are closest within rounding."""
+    near = distances <= distances.min(axis=1, keepdims=True) * (1 + 1e-12) + 1e-28
+    return near.argmax(axis=1)
+
+
+def averaged(X, metric):
+    """Samples as they are averaged by unit under a metric."""
+    of = AVERAGED.get(metric, lambda x: x)
+    return np.array([of(x) for x in np.asarray(X, float)])
+
+
+def updated(X, codebook, H, metric="euclidean", sample_weight=None):
+    """Codebook after an epoch with a neighborhood matrix, by feature where values are missing."""
+    weights = np.ones(len(X)) if sample_weight is None else sample_weight
+    values = averaged(X, metric)
+    shares = H[:, closest(distances(X, codebook, metric))] * weights
+    counts = shares @ ~np.isnan(values)
+    means = shares @ np.nan_to_num(values) / np.where(counts == 0, 1, counts)
+    return averaged(np.where(counts == 0, codebook, means), metric)
+
+
 def unit_position(row, column, lattice):
     if lattice == "rectangular":
         return float(column), float(row)

@@ -1,15 +1,18 @@
+"""Clusters of units equal those of a slow implementation, and find clusters of any shape."""
+
 import numpy as np
 import pytest
 from conftest import REFERENCE
 from numpy.testing import assert_array_equal
-from sklearn.cluster import AgglomerativeClustering, KMeans
+from scipy.sparse.csgraph import minimum_spanning_tree
+from scipy.spatial.distance import pdist, squareform
+from sklearn.cluster import KMeans
 from sklearn.datasets import load_iris, make_blobs, make_circles, make_moons
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_tfsom import TFSOM
-from sklearn_tfsom._map import clustering
 from sklearn_tfsom._map.clustering import cluster_units
 
 
@@ -17,36 +20,8 @@ def cluster(codebook, hits, n_clusters):
     return cluster_units(codebook, codebook, hits, n_clusters)
 
 
-@pytest.fixture
-def plainly(monkeypatch):
-    """Ward's method as it is in textbooks: straight ways only, and no single linkage."""
-    monkeypatch.setattr(clustering, "_POWERS", (1,))
-    monkeypatch.setattr(clustering, "_N_NEAREST", 10**6)
-    monkeypatch.setattr(clustering, "_CLEAR_GAP", np.inf)
-    monkeypatch.setattr(clustering, "_LEAST_UNITS", 0)
-
-
-@pytest.mark.parametrize("n_clusters", [1, 2, 5, 17, 40])
-def test_straight_ways_and_equal_hits_give_wards_clusters(plainly, n_clusters):
-    codebook = np.random.RandomState(0).normal(size=(40, 3))
-    expected = AgglomerativeClustering(n_clusters).fit_predict(codebook)
-    assert adjusted_rand_score(cluster(codebook, np.ones(40), n_clusters), expected) == 1
-
-
-@pytest.mark.parametrize("n_clusters", [2, 4, 9])
-@pytest.mark.parametrize("most", [1000, 10])
-def test_hits_are_repetitions_of_units(plainly, monkeypatch, n_clusters, most):
-    monkeypatch.setattr(clustering, "_MAX_POINTS", most)
-    rng = np.random.RandomState(1)
-    codebook, hits = rng.normal(size=(30, 3)), rng.randint(1, 6, size=30)
-    labels = cluster(codebook, hits, n_clusters)
-    repeated = np.repeat(np.arange(30), hits)
-    expected = AgglomerativeClustering(n_clusters).fit_predict(codebook[repeated])
-    assert adjusted_rand_score(labels[repeated], expected) == 1
-
-
 def slow_ways(points, power, n_nearest):
-    """All-pairs distances along the data, by Floyd and Warshall, and a tree by Kruskal."""
+    """Squared distances along the data, by Floyd and Warshall; Kruskal's tree connects them."""
     n = len(points)
     lengths = np.linalg.norm(points[:, None] - points, axis=2)
     ways = np.full((n, n), np.inf)
@@ -99,25 +74,57 @@ def greedy_merges(squared, weights):
     return merges
 
 
-@pytest.mark.parametrize("n_clusters", [2, 3, 6])
-def test_the_power_that_parts_most_clearly_counts(monkeypatch, n_clusters):
-    monkeypatch.setattr(clustering, "_CLEAR_GAP", np.inf)
-    monkeypatch.setattr(clustering, "_LEAST_UNITS", 0)
-    monkeypatch.setattr(clustering, "_N_NEAREST", 4)
-    rng = np.random.RandomState(3)
-    points, hits = rng.normal(size=(25, 2)), rng.randint(1, 9, size=25)
+def slow_clusters(points, hits, n_clusters):
+    """Clusters by the power whose last merge done is cheapest beside the first one refused.
+
+    Of the powers that leave no outlier. None if all of them do.
+    """
+    n, least = len(points), 0.5 * hits.sum() / len(points)
     best_ratio, best = 0, None
     for power in (2, 3, 4, 6):
-        merges = greedy_merges(slow_ways(points, power, 4), hits)
-        ratio = merges[25 - n_clusters][0] / merges[24 - n_clusters][0]
-        if ratio > best_ratio:
-            best_ratio, best = ratio, merges[24 - n_clusters][1]
-    labels = cluster(points, hits, n_clusters)
-    found = {frozenset(np.flatnonzero(labels == label).tolist()) for label in range(n_clusters)}
-    assert found == {frozenset(group) for group in best}
+        merges = greedy_merges(slow_ways(points, power, 10), hits)
+        ratio = merges[n - n_clusters][0] / merges[n - n_clusters - 1][0]
+        groups = merges[n - n_clusters - 1][1]
+        if ratio > best_ratio and min(hits[group].sum() for group in groups) >= least:
+            best_ratio, best = ratio, {frozenset(group) for group in groups}
+    return best
 
 
-def test_clear_gaps_are_taken_as_they_are():
+def has_clear_gap(points, n_clusters):
+    """Return True if gaps twice as wide as any inside separate the clusters."""
+    lengths = np.sort(minimum_spanning_tree(squareform(pdist(points))).data)[::-1]
+    return lengths[n_clusters - 2] >= 2 * lengths[n_clusters - 1]
+
+
+@pytest.mark.parametrize("n_clusters", [2, 3, 6])
+def test_clusters_equal_those_of_a_slow_implementation(n_clusters):
+    n_compared = 0
+    for seed in range(6):
+        rng = np.random.RandomState(seed)
+        points, hits = rng.normal(size=(25, 2)), rng.randint(1, 9, size=25)
+        expected = slow_clusters(points, hits, n_clusters)
+        if expected is None or has_clear_gap(points, n_clusters):
+            continue
+        labels = cluster(points, hits, n_clusters)
+        groups = (np.flatnonzero(labels == label).tolist() for label in range(n_clusters))
+        assert set(map(frozenset, groups)) == expected
+        n_compared += 1
+    assert n_compared >= 2
+
+
+def test_more_than_1000_units_are_merged_before():
+    """Plain Ward's method merges units that are close to each other first."""
+    rng = np.random.RandomState(0)
+    truth = rng.randint(5, size=1300)
+    centers = np.array([[0, 0], [9, 0], [0, 9], [9, 9], [4.5, 4.5]])
+    codebook, hits = centers[truth] + rng.normal(size=(1300, 2)), rng.randint(1, 6, size=1300)
+    labels = cluster(codebook, hits, 5)
+    assert adjusted_rand_score(labels, truth) > 0.95
+    close = cluster(np.repeat(codebook[::2], 2, axis=0), np.ones(1300), 5)
+    assert_array_equal(close[::2], close[1::2])
+
+
+def test_clear_gaps_separate_clusters():
     line = np.column_stack([np.arange(40) / 10, np.zeros(40)])
     points = np.vstack([line, line + np.array([0, 0.35]), [[8.0, 0]] * 5])
     labels = cluster(points, np.ones(85), 3)
@@ -125,7 +132,7 @@ def test_clear_gaps_are_taken_as_they_are():
     assert_array_equal(cluster(points, np.ones(85), "auto"), labels)
 
 
-def test_labels_have_no_gaps_and_follow_the_units():
+def test_labels_are_consecutive_in_the_order_of_units():
     rng = np.random.RandomState(2)
     for n_clusters in (1, 3, 7):
         labels = cluster(rng.normal(size=(25, 2)), rng.randint(0, 3, size=25), n_clusters)
@@ -134,7 +141,7 @@ def test_labels_have_no_gaps_and_follow_the_units():
         assert (np.diff(first) > 0).all()
 
 
-def test_units_without_hits_join_the_closest_that_has_some():
+def test_units_without_hits_get_the_label_of_the_closest_with_hits():
     codebook = np.array([[0.0], [1.0], [4.9], [5.2], [10.0]])
     labels = cluster(codebook, np.array([3, 0, 0, 0, 2.0]), 2)
     assert_array_equal(labels, [0, 0, 0, 1, 1])
@@ -150,7 +157,7 @@ def test_far_from_the_origin_and_at_any_scale(offset):
 
 @pytest.mark.parametrize("n_clusters", [1, 2, 3, "auto"])
 @pytest.mark.parametrize("n_units", [1, 2, 3, 12])
-def test_few_units_and_coinciding_ones_are_no_trouble(n_units, n_clusters):
+def test_few_units_and_equal_ones(n_units, n_clusters):
     wanted = n_clusters if n_clusters == "auto" else min(n_clusters, n_units)
     labels = cluster(np.zeros((n_units, 2)), np.ones(n_units), wanted)
     if n_clusters != "auto":
@@ -214,7 +221,7 @@ SHAPES = {
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("n_clusters", [2, "auto"])
-def test_shapes_that_kmeans_cannot_part(shape, n_clusters):
+def test_shapes_that_kmeans_cannot_separate(shape, n_clusters):
     X, y = SHAPES[shape](np.random.RandomState(0))
     X = StandardScaler().fit_transform(X)
     found = TFSOM(n_clusters=n_clusters).fit_predict(X)
@@ -222,19 +229,19 @@ def test_shapes_that_kmeans_cannot_part(shape, n_clusters):
     assert adjusted_rand_score(y, KMeans(2, random_state=0).fit_predict(X)) < 0.6
 
 
-def test_ordinary_shapes_are_found_as_well_as_by_kmeans():
+def test_iris_is_clustered_better_than_by_kmeans():
     X, y = load_iris(return_X_y=True)
     X = StandardScaler().fit_transform(X)
     assert adjusted_rand_score(y, KMeans(3, random_state=0).fit_predict(X)) < 0.65
     assert adjusted_rand_score(y, TFSOM(n_clusters=3).fit_predict(X)) > 0.65
 
 
-@pytest.mark.skipif(not REFERENCE.exists(), reason="the reference sets are not here")
+@pytest.mark.skipif(not REFERENCE.exists(), reason="no reference data")
 @pytest.mark.parametrize(
     ("name", "least"),
     [("hepta", 1.0), ("tetra", 0.95), ("lsun3d", 0.95), ("target", 0.95), ("engytime", 0.8)],
 )
-def test_the_fundamental_problems(name, least):
+def test_fundamental_clustering_problems(name, least):
     data = np.load(REFERENCE / "data" / f"fcps_{name}.npz")
     X = StandardScaler().fit_transform(data["X"])
     k = len(np.unique(data["y"]))

@@ -1,4 +1,4 @@
-"""Coarse-to-fine training: equal to its slow reference, cheaper, and as good."""
+"""Coarse-to-fine training equals its slow reference, searches less, and gives as good maps."""
 
 import itertools
 
@@ -7,14 +7,16 @@ import pytest
 import reference
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import load_digits
-from sklearn_tfsom._data.workers import ALONE
 
 from sklearn_tfsom import TFSOM
-from sklearn_tfsom._data.moments import principal_plane
+from sklearn_tfsom._data.moments import compute_moments
+from sklearn_tfsom._data.pieces import Pieces
 from sklearn_tfsom._data.samples import Samples
-from sklearn_tfsom._data.subsampling import Subsets
+from sklearn_tfsom._distance import METRICS
 from sklearn_tfsom._map.grid import BOUNDARIES, LATTICES, Grid
 from sklearn_tfsom._map.schedules import grid_schedule, radius_schedule
+from sklearn_tfsom._plan import make_plan
+from sklearn_tfsom._training import train, trained_codebook
 from sklearn_tfsom.metrics import topographic_error
 
 RADII = [4.0, 2.7, 1.9, 1.3, 1.0, 1.0]
@@ -32,6 +34,15 @@ def default_radii(shape):
     )
 
 
+def pieces_of(X):
+    return Pieces(Samples(X, METRICS["euclidean"]), np.ones(len(X)))
+
+
+def principal_axes(X):
+    moments = compute_moments(pieces_of(X))
+    return moments.deviations[:, None] * moments.directions
+
+
 @pytest.mark.parametrize(
     ("lattice", "boundary", "shape"),
     [*itertools.product(LATTICES, BOUNDARIES, [(10, 7), (6, 11)])],
@@ -40,8 +51,7 @@ def test_training_equals_the_slow_reference(blobs, lattice, boundary, shape):
     grids = grid_schedule(Grid(*shape, lattice, boundary), np.array(RADII))
     shapes = [grid.shape for grid in grids] + [shape]
     assert len(set(shapes)) >= 3
-    plane = principal_plane(Samples(blobs), np.ones(len(blobs)))
-    axes = plane.deviations[:, None] * plane.directions
+    axes = principal_axes(blobs)
     expected = reference.train_coarse_to_fine(blobs, axes, RADII, shapes, lattice, boundary)
     setting = {"lattice": lattice, "boundary": boundary, "radius_decay": RADII, "tol": 0}
     som = TFSOM(shape, max_iter=len(RADII), **setting).fit(blobs)
@@ -77,7 +87,7 @@ def test_a_coarser_grid_spans_the_same_plane(lattice, boundary, shape, spacing):
 
 @pytest.mark.parametrize("lattice", LATTICES)
 @pytest.mark.parametrize("boundary", BOUNDARIES)
-def test_a_coarser_grid_blurs_by_what_its_cells_are_wider(lattice, boundary):
+def test_blur_of_a_coarser_grid_is_the_variance_of_its_wider_cells(lattice, boundary):
     """Variance of places around the units that they are nearest to, on both grids."""
     shape = (24, 20)
     whole = Grid(*shape, lattice, boundary)
@@ -160,7 +170,7 @@ def test_radii_may_rise(radii, boundary):
         {"radius_start": 0.8, "radius_end": 0.8},
     ],
 )
-def test_elsewhere_it_changes_nothing(blobs, setting):
+def test_no_effect_with_other_settings(blobs, setting):
     setting = {"grid_size": (12, 10), **setting}
     one, other = (TFSOM(**setting, coarse_to_fine=value).fit(blobs) for value in (True, False))
     assert_array_equal(one.codebook_, other.codebook_)
@@ -168,7 +178,7 @@ def test_elsewhere_it_changes_nothing(blobs, setting):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_the_errors_stay_as_they_are(dtype):
+def test_errors_are_about_those_of_the_whole_map(dtype):
     X = load_digits().data.astype(dtype)
     one, other = (TFSOM(15, coarse_to_fine=value).fit(X) for value in (True, False))
     assert np.abs(one.codebook_ - other.codebook_).max() > 0.1
@@ -184,38 +194,36 @@ def test_narrow_and_joined_maps_are_about_as_good(setting):
     assert one.quantization_error_ <= 1.05 * other.quantization_error_
 
 
-def test_a_map_stopped_while_coarse_is_the_whole_map(blobs):
-    """A callback may look at the map, or stop, in any epoch."""
-    from sklearn_tfsom._tf.startup import tensorflow_core
-
-    from sklearn_tfsom._map.neighborhood import kernels
-
-    core = tensorflow_core()
-    whole = Grid(12, 8)
-    coarse, coarser = whole.coarsened(2.0), whole.coarsened(3.0)
-    kernel = kernels(whole, "gaussian")
-    start = np.random.RandomState(0).normal(size=(coarser.n_units, 4))
-    frame = core.Frame.around(blobs.mean(axis=0), 1.0)
-
-    subsets = Subsets(Samples(blobs), np.ones(len(blobs)), ALONE)
-    step = core.Step(
-        3.0,
-        kernel(3.0, coarser, coarser),
-        kernel(3.0, coarser, coarse),
-        lambda: kernel(3.0, coarser, whole),
-    )
-    last = core.Step(1.0, kernel(1.0, whole, whole))
-    epochs = core.train_epochs(subsets, start, frame, [step, last])
-    stopped = next(epochs).codebook()
-    step = step._replace(to_next=kernel(3.0, coarser, whole))
-    epochs = core.train_epochs(subsets, start, frame, [step, last])
-    next(epochs)
-    codebook = next(core.train_epochs(subsets, stopped, frame, [last])).codebook()
-    assert stopped.shape == (whole.n_units, 4)
-    assert_allclose(next(epochs).codebook(), codebook, rtol=1e-9, atol=1e-9)
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+def test_map_after_a_coarse_epoch_is_the_whole_map(blobs, boundary):
+    """A callback may read the map, or stop, in any epoch."""
+    whole = Grid(12, 8, boundary=boundary)
+    params = {"radius_decay": RADII, "max_iter": len(RADII), "boundary": boundary}
+    plan = make_plan(TFSOM((12, 8), **params), pieces_of(blobs))
+    shapes = [grid.shape for grid in grid_schedule(whole, np.array(RADII))]
+    n_coarse = 0
+    for n, epoch in enumerate(train(plan), start=1):
+        n_coarse += epoch.stage.grid != whole
+        expected = reference.train_coarse_to_fine(
+            blobs, principal_axes(blobs), RADII[:n], [*shapes[:n], (12, 8)], "hexagonal", boundary
+        )
+        codebook = trained_codebook(plan, epoch)
+        assert_allclose(codebook, expected, rtol=1e-9, atol=1e-9)
+    assert 1 < n_coarse < len(RADII)
 
 
-def test_units_that_nothing_reaches_lie_between_their_surroundings():
+def test_resumed_training_equals_training_at_once(blobs):
+    """From any epoch on, also from where a stage ends."""
+    plan = make_plan(TFSOM((12, 8), radius_decay=RADII, max_iter=6), pieces_of(blobs))
+    epochs = list(train(plan))
+    for n_done in range(1, 6):
+        resumed = list(train(plan, n_done, epochs[n_done - 1].following))
+        assert [epoch.n_epochs for epoch in resumed] == list(range(n_done + 1, 7))
+        for epoch, other in zip(epochs[n_done:], resumed, strict=True):
+            assert_allclose(epoch.state.codebook, other.state.codebook, rtol=1e-12, atol=1e-12)
+
+
+def test_units_without_samples_in_reach_are_interpolated():
     """A radius so small that the neighborhood is 0 in floating point half a map away."""
     rng = np.random.RandomState(0)
     X = np.vstack([rng.normal(size=(50, 2)), 1e6 + rng.normal(size=(50, 2))])

@@ -1,4 +1,4 @@
-"""Missing values: distances over what is known, means feature by feature, nothing drawn to zero.
+"""Missing values: distances over the known features, means feature by feature.
 
 SOM Toolbox's cases with missing values are in test_reference.
 """
@@ -13,8 +13,10 @@ from sklearn.datasets import load_breast_cancer, load_iris
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_tfsom import TFSOM
-from sklearn_tfsom._data.moments import principal_plane
+from sklearn_tfsom._data.moments import compute_moments
+from sklearn_tfsom._data.pieces import Pieces
 from sklearn_tfsom._data.samples import Samples
+from sklearn_tfsom._distance import METRICS
 from sklearn_tfsom._map.grid import BOUNDARIES, LATTICES, Grid
 from sklearn_tfsom._map.initialization import initial_codebook
 from sklearn_tfsom._map.neighborhood import NEIGHBORHOODS
@@ -32,6 +34,10 @@ def with_gaps(X, share, seed=0):
 @pytest.fixture(scope="module")
 def gappy(blobs):
     return with_gaps(blobs, 0.3)
+
+
+def pieces_of(X):
+    return Pieces(Samples(X, METRICS["euclidean"], has_missing=True), np.ones(len(X)))
 
 
 def slow_distances(X, codebook):
@@ -102,19 +108,14 @@ def test_every_method_measures_over_the_known_features(dtype, n_features, offset
     assert som.transform(new).dtype == som.codebook_.dtype == dtype
 
 
-def test_searches_in_tiles_find_the_same_units(monkeypatch):
-    from sklearn_tfsom._tf import graphs
-
-    rng = np.random.RandomState(0)
-    X = with_gaps(rng.normal(size=(9001, 3)), 0.3)
-    codebooks = []
-    for rows in (0, 10**12):
-        monkeypatch.setattr(graphs, "_MIN_COMPILED_ROWS", rows)
-        som = TFSOM((20, 18), max_iter=4).fit(X)
-        codebooks.append(som.codebook_)
-        parts = [som.predict(part) for part in np.array_split(X, 5)]
-        assert_array_equal(som.predict(X), np.concatenate(parts))
-    assert_allclose(*codebooks, rtol=1e-12, atol=1e-12)
+def test_number_of_samples_does_not_change_units():
+    X = with_gaps(np.random.RandomState(0).normal(size=(9001, 3)), 0.3)
+    som = TFSOM((20, 18), max_iter=4).fit(X)
+    units = som.predict(X)
+    assert_array_equal(units[:500], slow_distances(X[:500], som.codebook_).argmin(axis=1))
+    for n_parts in (5, 100):
+        parts = [som.predict(part) for part in np.array_split(X, n_parts)]
+        assert_array_equal(np.concatenate(parts), units)
 
 
 @pytest.mark.parametrize("setting", [{}, {"grid_size": (12, 9)}, {"init": "sample"}], ids=str)
@@ -130,20 +131,25 @@ def test_weights_are_repetitions(setting, shape):
     assert_allclose(weighted.codebook_, repeated.codebook_, rtol=1e-9, atol=1e-9)
 
 
-def test_many_features_are_not_taken_by_pairs(monkeypatch):
-    from sklearn_tfsom._data import moments
+def test_moments_of_many_features():
+    """Covariances of more than 1,024 features are not of pairs: missing values count as means."""
+    X = with_gaps(np.random.RandomState(0).normal(size=(15, 1100)) * np.linspace(3, 1, 1100), 0.3)
+    X[:2] = np.nan_to_num(X[:2])
+    moments = compute_moments(pieces_of(X))
+    variances = np.nanvar(X, axis=0)
+    centered = np.nan_to_num(X - np.nanmean(X, axis=0)) / np.sqrt(15)
+    centered /= np.sqrt(np.mean(~np.isnan(X), axis=0))
+    assert_allclose(np.sum(centered**2, axis=0), variances, rtol=1e-10)
+    _, deviations, directions = np.linalg.svd(centered, full_matrices=False)
+    assert_allclose(moments.deviations, deviations[:2], rtol=1e-8)
+    assert_allclose(np.abs(np.diag(moments.directions @ directions[:2].T)), 1, rtol=1e-8)
+    assert moments.spread == pytest.approx(np.sqrt(variances.sum()))
+    repeated = compute_moments(pieces_of(np.repeat(X, 2, axis=0)))
+    assert_allclose(repeated.directions, moments.directions, atol=1e-8)
 
-    monkeypatch.setattr(moments, "_MOST_PAIRED_FEATURES", 5)
-    X = with_gaps(np.random.RandomState(0).normal(size=(15, 20)) * np.linspace(3, 1, 20), 0.3)
-    wide = principal_plane(Samples(X), np.ones(15))
-    tall = principal_plane(Samples(np.repeat(X, 2, axis=0)), np.ones(30))
-    assert_allclose(wide.deviations, tall.deviations, rtol=1e-10)
-    assert_allclose(wide.directions, tall.directions, atol=1e-10)
-    assert wide.spread == pytest.approx(np.sqrt(np.nanvar(X, axis=0).sum()))
 
-
-def test_moving_the_data_moves_the_map(gappy):
-    """So nothing is drawn to zero."""
+def test_shifted_data_give_a_shifted_map(gappy):
+    """Missing values do not count as 0."""
     one = TFSOM((6, 5)).fit(gappy)
     for offset in (1e6, -20.0):
         moved = TFSOM((6, 5)).fit(gappy + offset)
@@ -157,30 +163,30 @@ def test_moving_the_data_moves_the_map(gappy):
 @pytest.mark.parametrize("shape", [(120, 4), (10, 30)])
 def test_every_start_is_within_the_data(init, shape):
     X = with_gaps(np.random.RandomState(0).normal(size=shape), 0.4)
-    plane = principal_plane(Samples(X), np.ones(len(X)))
-    state = np.random.RandomState(0)
-    start = initial_codebook(init, Grid(4, 4), Samples(X), np.ones(len(X)), plane, state)
+    pieces = pieces_of(X)
+    moments, state = compute_moments(pieces), np.random.RandomState(0)
+    start = initial_codebook(init, Grid(4, 4), pieces, moments, state)
     assert start.shape == (16, shape[1])
     if init == "pca":  # one deviation to each side, in a plane
-        assert (np.abs(start - plane.mean) <= plane.deviations.sum()).all()
-        assert_allclose(start.mean(axis=0), plane.mean, atol=1e-12)
+        assert (np.abs(start - moments.mean) <= moments.deviations.sum()).all()
+        assert_allclose(start.mean(axis=0), moments.mean, atol=1e-12)
     else:
         assert (start >= np.nanmin(X, axis=0)).all()
         assert (start <= np.nanmax(X, axis=0)).all()
 
 
-def test_the_plane_of_incomplete_data_is_that_of_pairs(gappy):
-    plane = principal_plane(Samples(gappy), np.ones(len(gappy)))
+def test_moments_are_of_pairs_of_known_values(gappy):
+    moments = compute_moments(pieces_of(gappy))
     deviations = gappy - np.nanmean(gappy, axis=0)
     covariance = np.array([[np.nanmean(a * b) for a in deviations.T] for b in deviations.T])
     values, vectors = np.linalg.eigh(covariance)
-    assert_allclose(plane.mean, np.nanmean(gappy, axis=0), rtol=1e-12)
-    assert_allclose(plane.deviations, np.sqrt(values[:-3:-1]), rtol=1e-10)
-    assert_allclose(np.abs(np.diag(plane.directions @ vectors[:, :-3:-1])), 1, rtol=1e-10)
-    assert plane.spread == pytest.approx(np.sqrt(np.trace(covariance)))
+    assert_allclose(moments.mean, np.nanmean(gappy, axis=0), rtol=1e-12)
+    assert_allclose(moments.deviations, np.sqrt(values[:-3:-1]), rtol=1e-10)
+    assert_allclose(np.abs(np.diag(moments.directions @ vectors[:, :-3:-1])), 1, rtol=1e-10)
+    assert moments.spread == pytest.approx(np.sqrt(np.trace(covariance)))
 
 
-def test_impute_fills_in_the_best_matching_unit_if_so_wanted(gappy):
+def test_impute_by_the_best_matching_unit(gappy):
     som = TFSOM((6, 5)).fit(gappy)
     is_missing = np.isnan(gappy)
     imputed = som.impute(gappy, method="unit")
@@ -261,7 +267,7 @@ def test_impute_has_half_of_the_means_error(load, scaled):
     assert ratio_to_the_mean(X, gappy, stream.impute(gappy)) < 0.65
 
 
-def test_impute_of_what_says_nothing_is_not_much_worse_than_the_mean():
+def test_impute_of_independent_features_is_not_much_worse_than_the_mean():
     X = np.random.RandomState(0).normal(size=(400, 6))
     gappy = with_gaps(X, 0.2)
     som = TFSOM().fit(gappy)
@@ -277,8 +283,8 @@ def test_impute_at_any_scale(gappy, scale):
 
 
 @pytest.mark.parametrize("data", ["complete", "gappy"])
-def test_impute_after_mini_batches_and_after_a_stop_on_a_coarse_grid(data, monkeypatch):
-    """Where the units' means are not those of all samples, their residuals are looked at."""
+def test_impute_after_minibatches(data):
+    """The means of the units are not those of all samples, so a pass computes the residuals."""
     X = StandardScaler().fit_transform(load_breast_cancer().data)
     gappy = with_gaps(X, 0.2)
     som = TFSOM(batch_size=64).fit(X if data == "complete" else gappy)
@@ -290,7 +296,7 @@ def test_impute_after_mini_batches_and_after_a_stop_on_a_coarse_grid(data, monke
         assert_allclose(som._residuals * unit, residuals.T @ residuals, rtol=1e-6, atol=1e-9)
 
 
-def test_impute_far_out_and_with_weights_next_to_nothing():
+def test_impute_far_from_the_map_and_with_tiny_weights():
     X = np.random.RandomState(0).normal(size=(50, 3))
     for weights in (None, np.full(50, 1e-308)):
         som = TFSOM(4).fit(X, sample_weight=weights)
@@ -315,24 +321,22 @@ def test_impute_of_degenerate_data(grid_size):
     assert np.isfinite(TFSOM(grid_size).fit(wide).impute(wide)).all()
 
 
-def test_impute_with_many_features(monkeypatch):
-    from sklearn_tfsom import _fitted
-
-    X = load_breast_cancer().data
+def test_impute_with_many_features():
+    """Variances alone are kept of more than 1,024 features."""
+    rng = np.random.RandomState(0)
+    X = rng.normal(size=(60, 2)) @ rng.normal(size=(2, 1100))
     gappy = with_gaps(X, 0.2)
-    monkeypatch.setattr(_fitted, "MOST_FEATURES", 29)
-    som = TFSOM().fit(gappy)
-    assert not hasattr(som, "_residuals")
+    som = TFSOM((5, 4), max_iter=5).fit(gappy)
     assert ratio_to_the_mean(X, gappy, som.impute(gappy)) < 0.65
 
 
-def test_what_has_no_value_is_refused(gappy):
+def test_samples_and_features_without_values_are_refused(gappy):
     som = TFSOM((3, 3)).fit(gappy)
     no_sample, no_feature = gappy.copy(), gappy.copy()
     no_sample[7] = np.nan
     no_feature[:, 2] = np.nan
     no_feature[:, 0] = 1.0
-    sentence = r"Sample 7 of X is missing \(NaN\) in all its features\. Remove it\."
+    sentence = r"Sample 7 of X is missing \(NaN\) in all features\. Remove it\."
     for method in ("fit", "predict", "transform", "score", "score_samples", "bmus", "quantize"):
         with pytest.raises(ValueError, match=sentence):
             getattr(TFSOM((3, 3)) if method == "fit" else som, method)(no_sample)
@@ -347,7 +351,7 @@ def test_what_has_no_value_is_refused(gappy):
 
 @pytest.mark.parametrize("value", [np.inf, -np.inf])
 @pytest.mark.parametrize("method", ["fit", "predict", "transform", "impute"])
-def test_infinity_is_still_an_error(gappy, value, method):
+def test_infinity_is_an_error(gappy, value, method):
     som = TFSOM((3, 3)).fit(gappy)
     bad = gappy.copy()
     bad[3, 1] = value
@@ -355,8 +359,8 @@ def test_infinity_is_still_an_error(gappy, value, method):
         getattr(som, method)(bad)
 
 
-def test_complete_data_among_incomplete_is_as_before(blobs):
-    """The graphs for incomplete data give what those for complete data give."""
+def test_complete_samples_among_incomplete_ones(blobs):
+    """Searches of incomplete and of complete data give the same results."""
     one_gap = blobs.copy()
     one_gap[0, 0] = np.nan
     weights = np.ones(len(blobs))

@@ -1,4 +1,4 @@
-"""Sparse samples: equal to dense ones, and never written out."""
+"""Sparse samples give the results of dense ones, and are never made dense as a whole."""
 
 import numpy as np
 import pytest
@@ -7,14 +7,20 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array
 
 from sklearn_tfsom import TFSOM
-from sklearn_tfsom._data.moments import principal_plane
+from sklearn_tfsom._data.moments import compute_moments
+from sklearn_tfsom._data.pieces import Pieces
 from sklearn_tfsom._data.samples import Samples
+from sklearn_tfsom._distance import METRICS
 from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._map.initialization import initial_codebook
 from sklearn_tfsom._validation import InvalidParameterError
 
 FORMATS = ["csr", "csc", "coo", "lil", "dok", "bsr", "dia"]
-METRICS = ["euclidean", "cosine"]
+SPARSE = [name for name, metric in METRICS.items() if metric.allows_sparse]
+
+
+def pieces_of(X, weights):
+    return Pieces(Samples(X, METRICS["euclidean"]), weights)
 
 
 def sparse_data(n_samples=300, n_features=12, density=0.3, seed=0, dtype=np.float64):
@@ -27,10 +33,10 @@ def sparse_data(n_samples=300, n_features=12, density=0.3, seed=0, dtype=np.floa
     return X.astype(dtype)
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", SPARSE)
 @pytest.mark.parametrize("shape", [(300, 12), (40, 90), (500, 3), (7, 1), (3000, 20)])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_sparse_is_dense(shape, metric, dtype):
+def test_results_are_those_of_dense_samples(shape, metric, dtype):
     X = sparse_data(*shape, dtype=dtype)
     new = sparse_data(*shape, seed=1, dtype=dtype)
     weights = np.random.RandomState(0).uniform(0, 2, size=len(X))
@@ -49,7 +55,7 @@ def test_sparse_is_dense(shape, metric, dtype):
         if dtype == np.float64:
             assert_array_equal(sparse.labels_, dense.labels_)
             assert_allclose(sparse.hits_, dense.hits_)
-        # The same map from here on.
+        # The same codebook from here on.
         sparse.codebook_ = dense.codebook_
         assert_array_equal(sparse.predict(csr_array(new)), dense.predict(new))
         assert_allclose(sparse.transform(csr_array(new)), dense.transform(new), atol=tolerance)
@@ -108,17 +114,17 @@ def test_indices_of_either_width_duplicates_and_stored_zeros(dtype):
     som = TFSOM((3, 3)).fit(data)
     assert_allclose(som.codebook_, expected.codebook_, atol=1e-12)
     assert_array_equal(som.predict(data), expected.labels_)
-    for part in ("data", "indices", "indptr"):  # the user's matrix is as it was
+    for part in ("data", "indices", "indptr"):  # the user's matrix is not changed
         assert_array_equal(getattr(data, part), getattr(before, part))
 
 
-def test_it_is_never_written_out(monkeypatch):
-    """A map of 50,000 features: written out, these samples would take 1.2 GB."""
+def test_samples_are_never_made_dense_as_a_whole(monkeypatch):
+    """50,000 features: dense, these samples would take 1.2 GB."""
     rng = np.random.RandomState(0)
     X = scipy.sparse.random_array((3000, 50_000), density=2e-4, rng=rng, format="csr")
 
     def refused(*args, **kwargs):
-        raise AssertionError("written out")
+        raise AssertionError("made dense")
 
     for kind in (scipy.sparse.csr_array, scipy.sparse.csr_matrix):
         for name in ("toarray", "todense"):
@@ -131,28 +137,28 @@ def test_it_is_never_written_out(monkeypatch):
 
 
 @pytest.mark.parametrize("n_features", [40, 1500])
-def test_the_plane_is_that_of_dense_samples(n_features, monkeypatch):
+def test_moments_are_those_of_dense_samples(n_features):
     X = sparse_data(300, n_features, density=0.1)
     weights = np.random.RandomState(0).uniform(0.1, 2, size=300)
-    dense = principal_plane(Samples(X), weights)
-    sparse = principal_plane(Samples(csr_array(X)), weights)
+    dense = compute_moments(pieces_of(X, weights))
+    sparse = compute_moments(pieces_of(csr_array(X), weights))
     for one, other in zip(dense[:4], sparse[:4], strict=True):
         assert_allclose(other, one, rtol=1e-7, atol=1e-8)
-    none = principal_plane(Samples(csr_array(X)), weights, n_directions=0)
+    none = compute_moments(pieces_of(csr_array(X), weights), n_directions=0)
     assert_allclose(none.spread, dense.spread, rtol=1e-12)
     assert_array_equal(none.directions, 0)
 
 
-def test_weights_are_repetitions_for_the_plane_of_many_features():
+def test_weights_are_repetitions_in_moments_of_many_features():
     X = sparse_data(100, 1300, density=0.05)
     counts = np.random.RandomState(0).randint(0, 3, size=100)
     repeated = np.random.RandomState(1).permutation(np.repeat(X, counts, axis=0))
     kept = counts > 0
-    one = principal_plane(Samples(csr_array(X[kept])), counts[kept].astype(float))
-    other = principal_plane(Samples(csr_array(repeated)), np.ones(len(repeated)))
+    one = compute_moments(pieces_of(csr_array(X[kept]), counts[kept].astype(float)))
+    other = compute_moments(pieces_of(csr_array(repeated), np.ones(len(repeated))))
     for a, b in zip(one[:4], other[:4], strict=True):
         assert_allclose(a, b, rtol=1e-7, atol=1e-9)
-    start = initial_codebook("pca", Grid(3, 3), Samples(csr_array(X)), counts, one, None)
+    start = initial_codebook("pca", Grid(3, 3), pieces_of(csr_array(X), counts), one, None)
     assert start.shape == (9, 1300)
 
 
@@ -174,7 +180,7 @@ def test_search_is_exact_beside_ties(offset, n_features):
     assert_allclose(som.transform(csr_array(X)), som.transform(X), rtol=1e-9, atol=1e-9)
 
 
-def test_many_near_ties_are_settled_as_few_are():
+def test_many_near_ties():
     base = scipy.sparse.random_array((9, 4000), density=0.02, rng=np.random.RandomState(0))
     base = base.toarray()
     codebook = np.repeat(base, 2, axis=0)
@@ -188,16 +194,16 @@ def test_many_near_ties_are_settled_as_few_are():
     assert_allclose(distances, 0, atol=1e-12)
 
 
-def test_too_far_away_is_refused_as_with_dense_samples():
+def test_values_too_large_are_refused_as_with_dense_samples():
     som = TFSOM(4).fit(sparse_data(50))
     far = np.full((2, 12), 1e200)
     for method in (som.predict, som.transform, som.score, som.bmus):
         for data in (far, csr_array(far)):
-            with pytest.raises(ValueError, match=r"^X holds values too large: "):
+            with pytest.raises(ValueError, match=r"^X contains values too large: "):
                 method(data)
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", SPARSE)
 def test_empty_rows(metric):
     X = sparse_data(50)
     X[[0, 17]] = 0
@@ -210,11 +216,11 @@ def test_empty_rows(metric):
         constant = TFSOM((2, 2)).fit(nothing)
         assert_array_equal(constant.codebook_, 0)
     else:
-        with pytest.raises(ValueError, match="hold zeros only"):
+        with pytest.raises(ValueError, match="no sample of positive weight that has a direction"):
             TFSOM((2, 2), metric=metric).fit(nothing)
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", SPARSE)
 @pytest.mark.parametrize("neighborhood", ["bubble", "gaussian"])
 def test_weights_are_repetitions_in_any_order(metric, neighborhood):
     X = sparse_data(120)
@@ -238,11 +244,12 @@ def test_values_of_any_size():
         assert_allclose(som.codebook_.astype(float) / scale, expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("metric", ["correlation", "manhattan", "chebyshev"])
-def test_metrics_that_take_dense_samples_only(metric):
+@pytest.mark.parametrize("metric", [name for name in METRICS if name not in SPARSE])
+def test_metrics_of_dense_samples_only(metric):
     X = sparse_data(40)
     sentence = (
-        "^The 'metric' parameter of TFSOM must be one of 'euclidean', 'cosine' for sparse X. "
+        f"^The 'metric' parameter of TFSOM must be one of {', '.join(map(repr, SPARSE))} for "
+        "sparse X. "
         f"Got '{metric}' instead.$"
     )
     with pytest.raises(InvalidParameterError, match=sentence):
@@ -251,7 +258,7 @@ def test_metrics_that_take_dense_samples_only(metric):
         TFSOM((3, 3), metric=metric).fit(X).transform(csr_array(X))
 
 
-def test_nothing_is_missing():
+def test_impute_returns_a_copy():
     X = csr_array(sparse_data(40))
     som = TFSOM((3, 3)).fit(X)
     imputed = som.impute(X)
@@ -259,7 +266,7 @@ def test_nothing_is_missing():
     assert imputed is not X
 
 
-def test_two_levels_and_callers_of_pipelines():
+def test_clusters_in_a_pipeline():
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.pipeline import make_pipeline
 

@@ -1,39 +1,42 @@
-"""Subsets that stand for all samples: chosen by what these are, and by nothing else."""
+"""Subsamples are chosen by the values of the samples alone, and represent all of them."""
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array
-from sklearn_tfsom._data.workers import ALONE
 
 from sklearn_tfsom import TFSOM
+from sklearn_tfsom._data.pieces import Pieces
 from sklearn_tfsom._data.samples import Samples
-from sklearn_tfsom._data.subsampling import Subsets
+from sklearn_tfsom._data.subsampling import Subsamples
+from sklearn_tfsom._distance import METRICS
+from sklearn_tfsom._fitted import map_errors
 from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._map.schedules import grid_schedule, subset_schedule
 from sklearn_tfsom._plan import make_plan
-from sklearn_tfsom.metrics import topographic_error
+from sklearn_tfsom._training import train, trained_codebook
 
 RNG = np.random.RandomState(0)
 MANY = RNG.normal(size=(40_000, 3))
 SIZE = 4000
 
 
-def subsets_of(X, sample_weight=None):
+def pieces_of(X, sample_weight=None, metric="euclidean"):
     sample_weight = np.ones(X.shape[0]) if sample_weight is None else sample_weight
-    return Subsets(Samples(X), sample_weight, ALONE)
+    has_missing = isinstance(X, np.ndarray) and bool(np.isnan(X).any())
+    return Pieces(Samples(X, METRICS[metric], has_missing=has_missing), sample_weight)
 
 
-def subset(X, sample_weight=None, size=SIZE):
-    """Choose some; return them in an order of their own, and their weights."""
-    samples, weights = subsets_of(X, sample_weight).of(size)
-    values = samples[:] if isinstance(X, np.ndarray) else samples[:].toarray()
+def subsample(X, sample_weight=None, size=SIZE):
+    """Return the values of a subsample in lexical order, and their weights."""
+    chosen = Subsamples(pieces_of(X, sample_weight), [size]).subsample(size)
+    values = chosen.samples.dense(np.arange(len(chosen.samples)))
     order = np.lexsort(values.T)
-    return values[order], weights[order]
+    return values[order], chosen.sample_weight[order]
 
 
-def test_a_subset_is_like_all():
-    chosen, weights = subset(MANY)
+def test_moments_are_those_of_all():
+    chosen, weights = subsample(MANY)
     assert len(chosen) == SIZE
     assert len(np.unique(chosen, axis=0)) == len(chosen)
     assert_allclose(np.average(chosen, axis=0, weights=weights), 0, atol=0.05)
@@ -42,26 +45,31 @@ def test_a_subset_is_like_all():
 
 
 @pytest.mark.parametrize("size", [None, 40_000, 50_000])
-def test_none_and_too_many_are_all(size):
-    subsets = subsets_of(MANY)
-    samples, weights = subsets.of(size)
-    assert samples is subsets.samples
-    assert_array_equal(weights, 1)
+def test_all_samples_where_there_are_no_more(size):
+    pieces = pieces_of(MANY)
+    assert Subsamples(pieces, [1000, size or 1000]).subsample(size) is pieces
 
 
-def test_most_of_them_are_not_worth_it():
-    subsets = subsets_of(np.r_[MANY, MANY])
-    worth = [subsets.if_worthwhile(size) for size in (None, 1000, 19_000, 21_000, 50_000)]
-    assert worth == [None, 1000, 19_000, None, None]
+def test_a_subsample_of_most_samples_does_not_pay():
+    sizes = [1000, 19_000, 21_000, 50_000]
+    subsamples = Subsamples(pieces_of(np.r_[MANY, MANY]), sizes)
+    assert [subsamples.pays(size) for size in sizes] == [True, True, False, False]
 
 
-def test_a_smaller_one_is_part_of_a_larger_one():
-    small, large = ({tuple(row) for row in subset(MANY, size=n)[0]} for n in (1000, 3000))
+def test_a_smaller_subsample_is_part_of_a_larger_one():
+    subsamples = Subsamples(pieces_of(MANY), [1000, 3000])
+    small, large = (
+        {tuple(row) for row in subsamples.subsample(size).samples[:]} for size in (1000, 3000)
+    )
+    assert len(small) == 1000
     assert small < large
+    assert small == {tuple(row) for row in subsample(MANY, size=1000)[0]}
 
 
 def test_order_changes_nothing():
-    for one, other in zip(subset(MANY), subset(MANY[RNG.permutation(len(MANY))]), strict=True):
+    for one, other in zip(
+        subsample(MANY), subsample(MANY[RNG.permutation(len(MANY))]), strict=True
+    ):
         assert_allclose(one, other, rtol=1e-14)
 
 
@@ -69,49 +77,48 @@ def test_order_changes_nothing():
 def test_weights_are_repetitions(size):
     times = 1 + np.arange(len(MANY)) % 3 + 2000 * (np.arange(len(MANY)) == 7)
     order = RNG.permutation(np.repeat(np.arange(len(MANY)), times))
-    weighted = subset(MANY, times.astype(float), size)
-    for one, other in zip(weighted, subset(MANY[order], size=size), strict=True):
+    weighted = subsample(MANY, times.astype(float), size)
+    for one, other in zip(weighted, subsample(MANY[order], size=size), strict=True):
         assert_allclose(one, other, rtol=1e-12)
 
 
 @pytest.mark.parametrize("size", [19_999, 20_000, 20_001, 40_000])
-def test_whether_it_is_worth_it_does_not_depend_on_repetition(size):
-    weighted = subsets_of(MANY, np.full(len(MANY), 2.0))
-    assert weighted.if_worthwhile(size) == subsets_of(np.r_[MANY, MANY]).if_worthwhile(size)
+def test_repetitions_do_not_change_whether_it_pays(size):
+    weighted = Subsamples(pieces_of(MANY, np.full(len(MANY), 2.0)), [size])
+    assert weighted.pays(size) == Subsamples(pieces_of(np.r_[MANY, MANY]), [size]).pays(size)
 
 
 @pytest.mark.parametrize("change", [(1, 1e6), (1e-46, 0), (1e200, 0), (1, 0)], ids=str)
-def test_data_may_lie_anywhere(change):
+def test_any_scale_and_offset(change):
     scale, offset = change
-    values, _ = subset(scale * MANY + offset)
+    values, _ = subsample(scale * MANY + offset)
     assert len(values) == SIZE
 
 
-def test_whole_numbers_are_told_apart():
+def test_integers_are_different_samples():
     X = RNG.randint(0, 17, size=(40_000, 64)).astype(np.float64)
     X[:, ::2] = 0
-    assert len(subset(X)[0]) == SIZE
-    numbers = subsets_of(X)._drawn[0]
-    assert len(np.unique(numbers)) == len(np.unique(X, axis=0)) == len(X)
+    assert len(subsample(X)[0]) == SIZE
+    assert len(subsample(X, size=len(X) - 1)[0]) == len(X) - 1
 
 
 def test_precision_and_sign_of_zero_change_nothing():
     X = np.round(8 * MANY) / 8
     X[::2] *= -1
-    chosen = subset(X + 0.0)[0]
-    assert_array_equal(subset(X.astype(np.float32))[0], chosen)
-    assert_array_equal(subset(np.where(X == 0, -0.0, X))[0], chosen)
+    chosen = subsample(X + 0.0)[0]
+    assert_array_equal(subsample(X.astype(np.float32))[0], chosen)
+    assert_array_equal(subsample(np.where(X == 0, -0.0, X))[0], chosen)
 
 
 @pytest.mark.parametrize("heavy", ["repeated", "weighted"])
-def test_what_weighs_much_is_neither_missed_nor_outweighs_the_rest(heavy):
-    """The background of a picture, whatever it is: half of all that there is."""
+def test_heavy_samples_keep_their_share(heavy):
+    """The background of a picture: half of all samples have the same value."""
     for background in RNG.normal(size=(10, 3)):
         if heavy == "repeated":
             X, weights = np.r_[MANY, np.tile(background, (len(MANY), 1))], None
         else:
             X, weights = np.r_[MANY, [background]], np.r_[np.ones(len(MANY)), len(MANY)]
-        values, found = subset(X, weights)
+        values, found = subsample(X, weights)
         assert len(values) <= SIZE + 1
         share = found[(values == background).all(axis=1)].sum() / found.sum()
         assert share == pytest.approx(0.5, abs=0.03)
@@ -119,59 +126,59 @@ def test_what_weighs_much_is_neither_missed_nor_outweighs_the_rest(heavy):
 
 def test_weights_of_all_sizes_are_estimated():
     weights = np.exp(2 * RNG.normal(size=len(MANY)))
-    values, found = subset(MANY, weights)
+    values, found = subsample(MANY, weights)
     expected = np.average(MANY[:, 0] > 1, weights=weights)
     assert np.average(values[:, 0] > 1, weights=found) == pytest.approx(expected, abs=0.03)
     assert found.sum() == pytest.approx(weights.sum(), rel=0.05)
 
 
-def test_sparse_ones_are_the_same():
+def test_sparse_samples_are_chosen_like_dense_ones():
     X = np.maximum(MANY, 0)
-    for one, other in zip(subset(X), subset(csr_array(X)), strict=True):
+    for one, other in zip(subsample(X), subsample(csr_array(X)), strict=True):
         assert_array_equal(one, other)
 
 
-def test_where_there_are_few_values_it_is_all():
-    samples, weights = subsets_of(np.round(MANY[:, :1])).of(SIZE)
-    assert len(samples) == len(MANY)
-    assert_array_equal(weights, 1)
+def test_few_different_values():
+    pieces = pieces_of(np.round(MANY[:, :1]))
+    assert Subsamples(pieces, [SIZE]).subsample(SIZE) is pieces
 
 
-def test_sparse_ones_are_told_apart_by_all_their_features():
+def test_sparse_samples_differ_in_any_feature():
     X = csr_array((MANY[:, 0], (np.arange(len(MANY)), RNG.randint(0, 20_000, len(MANY)))))
-    assert subsets_of(X).of(SIZE)[0].shape[0] == SIZE
+    chosen = Subsamples(pieces_of(X), [SIZE]).subsample(SIZE)
+    assert chosen.samples.shape == (SIZE, X.shape[1])
 
 
 def test_missing_values():
     X = MANY.copy()
     X[::3, 1] = np.nan
-    values, _ = subset(X)
+    values, _ = subsample(X)
     assert len(values) == SIZE
     assert np.isnan(values[:, 1]).mean() == pytest.approx(1 / 3, abs=0.03)
 
 
 class TestSchedule:
-    def test_from_the_last_radius_on_it_is_all(self):
+    def test_all_samples_from_the_last_radius_on(self):
         grid, radii = Grid(20, 20), np.array([4.0, 3.0, 2.0, 1.1, 0.9, 0.9])
         grids = grid_schedule(grid, radii)
         sizes = subset_schedule(grids, radii)
         assert sizes == [*[16_000] * 3, 48 * 400, None, None]
 
-    def test_a_narrow_neighborhood_needs_all(self):
+    def test_all_samples_while_the_neighborhood_is_narrow(self):
         radii = np.array([2.0, 1.0, 0.8, 0.5, 0.3])
         assert subset_schedule([Grid(5, 5)] * 5, radii) == [16_000] * 2 + [None] * 3
 
-    def test_a_radius_that_never_falls_needs_all(self):
+    def test_all_samples_while_the_radius_is_constant(self):
         radii = np.ones(3)
         assert subset_schedule([Grid(5, 5)] * 3, radii) == [None] * 3
 
     @pytest.mark.parametrize(
         "params", [{"coarse_to_fine": False}, {"init": "sample"}, {"neighborhood": "bubble"}]
     )
-    def test_it_goes_with_coarse_to_fine(self, params):
+    def test_all_samples_without_coarse_to_fine(self, params):
         som = TFSOM((6, 5), random_state=0, **params)
-        plan = make_plan(som, Samples(MANY), np.ones(len(MANY)))
-        assert set(plan.sizes) == {None}
+        plan = make_plan(som, pieces_of(MANY))
+        assert [stage.sample_size for stage in plan.stages] == [None]
 
 
 class TestFits:
@@ -179,40 +186,34 @@ class TestFits:
     def test_weights_are_repetitions(self, params):
         weights = 1 + np.arange(len(MANY)) % 3
         som = TFSOM((5, 4), **params)
-        plan = make_plan(som, Samples(MANY, som.metric), weights.astype(float))
-        assert plan.sizes[0] == 16_000
+        plan = make_plan(som, pieces_of(MANY, weights.astype(float), som.metric))
+        assert plan.stages[0].sample_size == 16_000
         one = TFSOM((5, 4), **params).fit(MANY, sample_weight=weights)
         other = TFSOM((5, 4), **params).fit(np.repeat(MANY, weights, axis=0)[::-1])
         assert_allclose(one.codebook_, other.codebook_, rtol=1e-7, atol=1e-9)
         assert_allclose(one.quantization_error_, other.quantization_error_, rtol=1e-9)
 
     @pytest.mark.parametrize("kind", ["dense", "missing", "sparse", "float32"])
-    def test_the_map_is_about_that_of_whole_epochs(self, kind, monkeypatch):
+    def test_errors_are_about_those_of_whole_epochs(self, kind):
         X = np.maximum(MANY, -0.5) + 0.5 if kind == "sparse" else MANY.copy()
         if kind == "missing":
             X[::7, 1] = np.nan
         X = csr_array(X) if kind == "sparse" else X.astype("f4" if kind == "float32" else "f8")
-        sizes = []
-        of = Subsets.of
-
-        def counted(self, size):
-            chosen = of(self, size)
-            sizes.append(chosen[0].shape[0])
-            return chosen
-
-        monkeypatch.setattr(Subsets, "of", counted)
-        som = TFSOM((12, 10), tol=0).fit(X)
-        assert set(sizes) == {4_000, 16_000, len(MANY)}
-        monkeypatch.setattr(Subsets, "if_worthwhile", lambda *_: None)
-        whole = TFSOM((12, 10), tol=0).fit(X)
-        assert np.abs(som.codebook_ - whole.codebook_).max() > 0
-        assert som.quantization_error_ == pytest.approx(whole.quantization_error_, rel=0.02)
+        plan = make_plan(TFSOM((12, 10)), pieces_of(X))
+        assert {stage.sample_size for stage in plan.stages} == {16_000, None}
+        stages = [stage._replace(sample_size=None) for stage in plan.stages]
+        errors, codebooks = [], []
+        for each in (plan, plan._replace(stages=stages)):
+            *_, last = train(each)
+            codebooks.append(trained_codebook(each, last))
+            errors.append(map_errors(each.pieces, codebooks[-1], each.grid))
+        assert np.abs(codebooks[0] - codebooks[1]).max() > 0
+        assert errors[0][0] == pytest.approx(errors[1][0], rel=0.02)
         if kind != "missing":
-            errors = [topographic_error(each, X) for each in (som, whole)]
-            assert errors[0] <= errors[1] + 0.02
+            assert errors[0][1] <= errors[1][1] + 0.02
 
     def test_statistics_are_those_of_all_samples(self):
-        """What `partial_fit` and `impute` go on from."""
+        """`partial_fit` and `impute` use them."""
         som = TFSOM((5, 4)).fit(MANY)
         assert som._unit_counts.sum() == pytest.approx(len(MANY), rel=1e-12)
         assert som.hits_.sum() == len(MANY)

@@ -1,4 +1,4 @@
-"""The map in the mirror: tried where it can differ, on samples chosen by what they are."""
+"""The mirror image of a map: tried where it can differ, and kept where it is better."""
 
 import itertools
 import math
@@ -10,22 +10,34 @@ from numpy.testing import assert_allclose
 from scipy.sparse import csr_array
 from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 from sklearn.preprocessing import scale
-from sklearn_tfsom._data.workers import ALONE
 
 from sklearn_tfsom import TFSOM
-from sklearn_tfsom._data.moments import principal_plane
+from sklearn_tfsom._data.moments import compute_moments
+from sklearn_tfsom._data.pieces import Pieces
 from sklearn_tfsom._data.samples import Samples
+from sklearn_tfsom._distance import METRICS
+from sklearn_tfsom._fitted import map_errors
 from sklearn_tfsom._map.grid import Grid
-from sklearn_tfsom._map.mirror import (
-    epoch_to_mirror_at,
-    is_better,
-)
+from sklearn_tfsom._map.mirror import epoch_to_mirror_after, is_better
 from sklearn_tfsom._plan import make_plan
-from sklearn_tfsom.metrics import quantization_error, topographic_error
+from sklearn_tfsom._training import train, trained_codebook
 
 IRIS, WINE = load_iris().data, scale(load_wine().data)
 RNG = np.random.RandomState(0)
-MANY = RNG.normal(size=(20_000, 3))
+
+
+def plan_of(X, som):
+    return make_plan(som, Pieces(Samples(X, METRICS[som.metric]), np.ones(len(X))))
+
+
+def mirrored_after(plan):
+    """Number of epochs after which the mirror image is tried; None if it is not."""
+    n_epochs = 0
+    for stage in plan.stages:
+        n_epochs += len(stage.radii)
+        if stage.tries_mirror:
+            return n_epochs
+    return None
 
 
 def score(distances, shape):
@@ -38,9 +50,9 @@ def score(distances, shape):
 
 def slow_fit(X, shape):
     """Train as by default, on the whole grid, both ways round from the 12th epoch on."""
-    plan = make_plan(TFSOM(shape), Samples(X), np.ones(len(X)))
-    assert plan.mirrored_after == 12
-    assert all(grid.shape == shape for grid in plan.grids)
+    plan = plan_of(X, TFSOM(shape))
+    assert mirrored_after(plan) == 12
+    assert all(stage.grid.shape == shape for stage in plan.stages)
     places = np.array(reference.stretched_positions(shape, shape, "hexagonal", "planar"))
     before, _ = reference.train(
         X, plan.codebook, plan.radii[:11], shape, "hexagonal", "planar", "gaussian"
@@ -69,37 +81,30 @@ def test_training_equals_the_slow_reference(X, shape):
     assert_allclose(som.codebook_, mirrored if is_mirrored else own, rtol=1e-8, atol=1e-10)
 
 
-def test_the_references_are_mirrored_here_and_not_there():
-    """So the test above sees both."""
+def test_the_reference_chooses_both_ways():
     chosen = {slow_fit(X, shape)[1] for X in (IRIS[::2], WINE[::2]) for shape in [(3, 4), (5, 4)]}
     assert chosen == {True, False}
 
 
 @pytest.mark.parametrize("X", [IRIS, WINE], ids=["iris", "wine"])
-def test_going_on_with_the_trial_is_training_anew(X, monkeypatch):
-    """Few samples go on with the epochs of the trial; many do them again."""
-    from sklearn_tfsom._tf import data
-
-    epochs, n_done = data.Data.epochs, []
-
-    def counted(self, codebook, kernels):
-        n_done.append(len(kernels))
-        return epochs(self, codebook, kernels)
-
-    monkeypatch.setattr(data.Data, "epochs", counted)
-    first = TFSOM((9, 8), tol=0).fit(X)
-    assert sum(n_done) == 12 + 2 * 8
-    monkeypatch.setattr(data, "_LEFT_VALUES", 1)  # epoch by epoch
-    second = TFSOM((9, 8), tol=0).fit(X)
-    assert sum(n_done) == 12 + 2 * 8 + second.n_iter_ + 2 * 8
-    assert (first.codebook_ == second.codebook_).all()
-    for name, values in first.history_.items():
-        assert (values == second.history_[name]).all(), name
+def test_epochs_of_the_trial_equal_training_again(X):
+    """Few samples go on with the epochs of the trial. A resumed training runs them again."""
+    plan = plan_of(X, TFSOM((9, 8)))
+    epochs = list(train(plan))
+    n_done = mirrored_after(plan)
+    assert epochs[n_done - 1].stage.tries_mirror
+    resumed = list(train(plan, n_done, epochs[n_done - 1].following))
+    assert len(resumed) == len(epochs) - n_done > 0
+    for epoch, other in zip(epochs[n_done:], resumed, strict=True):
+        assert epoch.n_epochs == other.n_epochs
+        assert_allclose(epoch.state.codebook, other.state.codebook, rtol=0, atol=1e-12)
+        assert epoch.quantization_error == pytest.approx(other.quantization_error, rel=1e-6)
+        assert epoch.move == pytest.approx(other.move, abs=1e-9)
 
 
 @pytest.mark.parametrize("shape", [(6, 5), (5, 4), (2, 7), (7, 2)])
 @pytest.mark.parametrize("spacing", [1.0, 1.6])
-def test_the_mirrored_grid_lies_with_its_left_edge_at_the_right_one(shape, spacing):
+def test_the_mirrored_grid_has_its_left_edge_at_the_right_one(shape, spacing):
     whole = Grid(*shape)
     source = whole.coarsened(spacing)
     rows, columns = whole.separated(whole, source, is_mirrored=True)
@@ -113,42 +118,46 @@ def test_the_mirrored_grid_lies_with_its_left_edge_at_the_right_one(shape, spaci
         assert rows[r, s] + columns[r % 2, s % 2, c, e] == pytest.approx(expected, abs=1e-9)
 
 
-def badness(X, **params):
+def badness(X, *, tries_mirror=True, **params):
     """Both errors of the maps of data and of their mirror image."""
-    directions = principal_plane(Samples(X), np.ones(len(X))).directions
+    pieces = Pieces(Samples(X, METRICS["euclidean"]), np.ones(len(X)))
+    directions = compute_moments(pieces).directions
     along = (X - X.mean(axis=0)) @ directions[1]
-    both = [X, X - 2 * np.outer(along, directions[1])]
-    return np.array(
-        [
-            math.log(quantization_error(som, data)) + 2 * topographic_error(som, data)
-            for data in both
-            for som in [TFSOM(**params).fit(data)]
-        ]
-    )
+    values = []
+    for data in (X, X - 2 * np.outer(along, directions[1])):
+        som = TFSOM(**params)
+        plan = plan_of(data, som)
+        if not tries_mirror:
+            stages = [stage._replace(tries_mirror=False) for stage in plan.stages]
+            plan = plan._replace(stages=stages)
+        *_, last = train(plan)
+        quantization, topographic = map_errors(
+            plan.pieces, trained_codebook(plan, last), plan.grid
+        )
+        values.append(math.log(quantization) + 2 * topographic)
+    return np.array(values)
 
 
 @pytest.mark.parametrize("X", [IRIS, WINE])
 def test_data_and_their_mirror_image_get_maps_as_good(X):
-    """The sign of a component no longer decides (but for what the first epochs make of it)."""
+    """The sign of a component has little effect."""
     assert badness(X).max() <= badness(X, coarse_to_fine=False).max() + 1e-3
 
 
 @pytest.mark.parametrize("X", [load_wine().data, scale(load_breast_cancer().data)])
-def test_to_try_both_never_harms_and_helps_some(monkeypatch, X):
-    """All samples judge, and so of data and their mirror image none gets a worse map."""
-    tried = badness(X)
-    monkeypatch.setattr("sklearn_tfsom._plan.epoch_to_mirror_at", lambda *arguments: None)
-    better_by = badness(X) - tried
+def test_trying_the_mirror_image_improves_the_worse_map(X):
+    """All samples are compared, so neither data nor their mirror image get a worse map."""
+    better_by = badness(X, tries_mirror=False) - badness(X)
     assert better_by.min() > -1e-9
     assert better_by.max() > 1e-3
 
 
-class TestWhereItIsTried:
+class TestConditions:
     @pytest.mark.parametrize(
-        ("grid", "geometry", "expected"),
+        ("grid", "metric", "expected"),
         [
             (Grid(6, 5), "euclidean", 12),
-            (Grid(6, 5), "spherical", 12),
+            (Grid(6, 5), "cosine", 12),
             (Grid(6, 5), "manhattan", None),
             (Grid(6, 5, "rectangular"), "euclidean", None),
             (Grid(6, 5, boundary="cylindrical"), "euclidean", None),
@@ -159,11 +168,11 @@ class TestWhereItIsTried:
             (Grid(32, 33), "euclidean", None),
         ],
     )
-    def test_grids(self, grid, geometry, expected):
-        assert epoch_to_mirror_at(grid, 20, geometry) == expected
+    def test_grids(self, grid, metric, expected):
+        assert epoch_to_mirror_after(grid, 20, METRICS[metric]) == expected
 
-    def test_a_single_epoch_has_no_other(self):
-        assert epoch_to_mirror_at(Grid(6, 5), 1, "euclidean") is None
+    def test_single_epoch(self):
+        assert epoch_to_mirror_after(Grid(6, 5), 1, METRICS["euclidean"]) is None
 
     @pytest.mark.parametrize(
         "params",
@@ -177,28 +186,17 @@ class TestWhereItIsTried:
         ],
     )
     def test_parameters(self, params):
-        som = TFSOM((6, 5), **params)
-        samples = Samples(IRIS, som.metric)
-        assert make_plan(som, samples, np.ones(150)).mirrored_after is None
-
-
-class FrameOfOne:
-    """Where everything stays where it is."""
-
-    scale = 1.0
-
-    @staticmethod
-    def enter(X):
-        return np.array(X, dtype=np.float64)
+        assert mirrored_after(plan_of(IRIS, TFSOM((6, 5), **params))) is None
 
 
 @pytest.mark.parametrize("kind", ["dense", "sparse", "missing"])
-def test_the_judgement_is_by_both_errors(kind):
+def test_choice_by_both_errors(kind):
     shape = (5, 4)
     X = np.maximum(IRIS - 2, 0)
     if kind == "missing":
         X[::4, 2] = np.nan
-    samples = Samples(csr_array(X) if kind == "sparse" else X)
+    data = csr_array(X) if kind == "sparse" else X
+    samples = Samples(data, METRICS["euclidean"], has_missing=kind == "missing")
     weights = 1.0 + np.arange(150) % 2
     codebooks = [RNG.permutation(np.nan_to_num(X))[:20] + RNG.normal(size=4) for _ in range(6)]
 
@@ -208,7 +206,7 @@ def test_the_judgement_is_by_both_errors(kind):
         return score(np.linalg.norm(differences, axis=2), shape)
 
     for one, other in itertools.combinations(codebooks, 2):
-        judged = is_better(
-            one, other, FrameOfOne, samples, weights, Grid(*shape), ALONE, np.matmul
+        errors = (
+            map_errors(Pieces(samples, weights), each, Grid(*shape)) for each in (one, other)
         )
-        assert judged == (slow(one) < slow(other) - 1e-3)
+        assert is_better(*errors) == (slow(one) < slow(other) - 1e-3)

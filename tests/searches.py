@@ -1,0 +1,87 @@
+"""Searches through the one search function, and exact ones to compare them with."""
+
+import numpy as np
+
+from sklearn_tfsom import TFSOM
+from sklearn_tfsom._data.samples import Samples
+from sklearn_tfsom._distance import as_codebook, metric_named
+from sklearn_tfsom._tf.runtime import tensorflow_core
+
+tensorflow_core()
+
+from sklearn_tfsom._tf.scaling import Scaling, as_tensor, load  # noqa: E402
+from sklearn_tfsom._tf.scores import Kind, search_terms  # noqa: E402
+from sklearn_tfsom._tf.search import DenseRows, nearest  # noqa: E402
+from sklearn_tfsom._tf.sparse import load_sparse  # noqa: E402
+
+
+def search(
+    X,
+    codebook,
+    k=1,
+    *,
+    metric="euclidean",
+    shape=None,
+    is_pruned=False,
+    is_centered=False,
+    **options,
+):
+    """Search samples in the scaling of a prediction.
+
+    Return the k best-matching units of each, and the distances to the closest (which are valid
+    only where scores are not computed around a center). A codebook without a shape is a single
+    column of units.
+    """
+    row = metric_named(metric)
+    is_sparse = not isinstance(X, np.ndarray)
+    has_missing = not is_sparse and bool(np.isnan(X).any())
+    samples = Samples(X, row, has_missing=has_missing)
+    codebook = as_codebook(codebook, row)
+    scaling = Scaling.for_search(codebook, samples.dtype, row, is_sparse=is_sparse)
+    scaled = scaling.transform(codebook)
+    on_grid = scaled.reshape(*(shape or (len(scaled), 1)), -1)
+    terms_of = {
+        "extent": scaling.extent(scaled, row),
+        "kind": Kind(row, has_missing, is_pruned),
+        "center": scaled.mean(axis=0) if is_centered else None,
+    }
+    if is_sparse:
+        rows = load_sparse(samples, scaling.scale)
+        terms = search_terms(on_grid, n_terms=rows.max_stored(), **terms_of)
+    else:
+        dtype = np.dtype(np.float64) if scaling.center.any() else samples.dtype
+        values, norms = load(samples, slice(None), scaling, dtype)
+        rows = DenseRows(values, as_tensor(norms))
+        terms = search_terms(on_grid, **terms_of)
+    found = nearest(rows, terms, k, **options)
+    distances = np.asarray(found.distances) / scaling.distance_factor(row)
+    return np.asarray(found.units), distances
+
+
+def exact_squares(X, codebook):
+    """Squared distances over the known features, from differences in extended precision."""
+    X, codebook = X.astype(np.longdouble), codebook.astype(np.longdouble)
+    return np.array([np.nansum((codebook - x) ** 2, axis=1) for x in X])
+
+
+def exact_units(X, codebook):
+    """Best-matching units in extended precision; the lowest index of equally close ones."""
+    return exact_squares(X, codebook).argmin(axis=1)
+
+
+def map_with(codebook, shape=None, **params):
+    """A fitted map that has this codebook (of unit vectors where the metric compares these)."""
+    shape = shape or (len(codebook), 1)
+    som = TFSOM(shape, init=codebook, radius_decay=[0.1], max_iter=1, **params).fit(codebook)
+    row = metric_named(som.metric)
+    som.codebook_ = as_codebook(codebook, row) if row.is_spherical else codebook
+    return som
+
+
+def near_ties(gap, n_features, rng, n_samples=400, n_units=60):
+    """Samples that are closer to one of two units by a relative `gap` only."""
+    codebook = rng.normal(size=(n_units, n_features))
+    pairs = np.array([rng.choice(n_units, 2, replace=False) for _ in range(n_samples)])
+    first, second = codebook[pairs[:, 0]], codebook[pairs[:, 1]]
+    towards = rng.choice([-1, 1], size=(n_samples, 1))
+    return (first + second) / 2 + towards * gap * (first - second), codebook

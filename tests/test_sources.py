@@ -1,0 +1,333 @@
+"""Samples in memory, in pieces and of several workers give the same statistics and epochs."""
+
+import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import searches  # noqa: F401  (starts TensorFlow)
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.sparse import csr_array
+
+import sklearn_tfsom
+from sklearn_tfsom import TFSOM
+from sklearn_tfsom._data.moments import compute_moments
+from sklearn_tfsom._data.pieces import Piece, Pieces, Workers
+from sklearn_tfsom._data.samples import Samples
+from sklearn_tfsom._data.subsampling import Subsamples
+from sklearn_tfsom._distance import METRICS, as_codebook
+from sklearn_tfsom._fitted import assign, map_errors
+from sklearn_tfsom._map.grid import Grid
+from sklearn_tfsom._map.imputation import residual_covariance
+from sklearn_tfsom._map.initialization import initial_codebook
+from sklearn_tfsom._map.neighborhood import NEIGHBORHOODS, Kernels
+from sklearn_tfsom._plan import make_plan
+from sklearn_tfsom._tf.epoch import LoadedSource, Source, make_source, statistics_of
+from sklearn_tfsom._tf.scaling import Scaling
+from sklearn_tfsom._training import train, trained_codebook
+from sklearn_tfsom._validation import check_features_known
+
+GRID = Grid(5, 4)
+KINDS = ["dense", "float32", "incomplete", "sparse", *(m for m in METRICS if m != "euclidean")]
+
+
+def samples_of(kind, n_samples=300, n_features=6):
+    """Positive samples: Euclidean ones of some kind, or those of another metric."""
+    rng = np.random.RandomState(0)
+    X = rng.uniform(0.1, 4, size=(n_samples, n_features))
+    X[: n_samples // 3] += 3
+    if kind == "float32":
+        X = X.astype(np.float32)
+    if kind == "incomplete":
+        X[rng.uniform(size=X.shape) < 0.2] = np.nan
+        X[:, 0] = 1 + rng.uniform(size=n_samples)
+    if kind == "sparse":
+        X = csr_array(np.where(X < 2, 0, X))
+    metric = METRICS.get(kind, METRICS["euclidean"])
+    return Samples(X, metric, has_missing=kind == "incomplete")
+
+
+def pieces_of(kind, *, is_weighted=True, make=Pieces, **sizes):
+    samples = samples_of(kind, **sizes)
+    weights = np.random.RandomState(1).uniform(0, 3, size=len(samples))
+    weights[::7] = 0
+    return make(samples, weights if is_weighted else np.ones(len(samples)))
+
+
+def scaling_of(pieces):
+    moments = compute_moments(pieces)
+    samples = pieces.samples
+    kind = {"metric": samples.metric, "is_sparse": samples.is_sparse}
+    return Scaling.of(moments.mean, moments.spread, samples.dtype, **kind)
+
+
+def start_of(pieces, scaling):
+    start = pieces.samples.dense(np.arange(GRID.n_units))
+    start = np.where(np.isnan(start), 1.5, start)
+    start[7] = start[3]  # ties
+    metric = pieces.samples.metric
+    return scaling.transform(as_codebook(start, metric)).reshape(*GRID.shape, -1)
+
+
+class InSmallPieces(Pieces):
+    """Samples that are reduced over pieces of a few rows."""
+
+    def reduce(self, function, *arguments, piece_values=None, **options):
+        return super().reduce(function, *arguments, piece_values=300, **options)
+
+
+def assert_same_epochs(epochs, others, tolerance):
+    epochs, others = list(epochs), list(others)
+    assert len(epochs) == len(others) > 0
+    for one, other in zip(epochs, others, strict=True):
+        for part, other_part in zip(one.state, other.state, strict=True):
+            assert_allclose(part, other_part, rtol=tolerance, atol=tolerance)
+        assert one.error == pytest.approx(other.error, rel=1e-5)
+        assert one.move == pytest.approx(other.move, rel=1e-5, abs=tolerance)
+
+
+@pytest.mark.parametrize("is_weighted", [False, True])
+@pytest.mark.parametrize("neighborhood", ["gaussian", "bubble"])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "sparse"])
+def test_samples_in_memory_equal_samples_in_pieces(kind, neighborhood, is_weighted):
+    pieces = pieces_of(kind, is_weighted=is_weighted)
+    in_pieces = pieces_of(kind, is_weighted=is_weighted, make=InSmallPieces)
+    scaling = scaling_of(pieces)
+    start = start_of(pieces, scaling)
+    kernels = [Kernels(GRID, neighborhood).kernel(radius) for radius in (2.0, 1.5, 1.0, 0.8)]
+    expected = list(Source(in_pieces, scaling).epochs(start, kernels))
+    tolerance = 1e-5 if kind == "float32" else 1e-10
+    # A single tile runs all epochs in one graph; small tiles run one after the other.
+    for n_tile in (None, 300, 299, 64, 7):
+        source = LoadedSource(pieces, scaling, n_tile)
+        assert_same_epochs(source.epochs(start, kernels), expected, tolerance)
+    statistics = LoadedSource(pieces, scaling).statistics(start)
+    others = Source(in_pieces, scaling).statistics(start)
+    for part, other in zip(statistics, others, strict=True):
+        assert_allclose(part, other, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("neighborhood", NEIGHBORHOODS)
+def test_epochs_in_one_graph_equal_single_epochs(neighborhood):
+    pieces = pieces_of("dense")
+    scaling = scaling_of(pieces)
+    start = start_of(pieces, scaling)
+    radii = (2.0, 1.9) if neighborhood == "mexican_hat" else (2.0, 1.5, 1.0, 1.0)
+    kernels = [Kernels(GRID, neighborhood).kernel(radius) for radius in radii]
+    source, codebook, single = LoadedSource(pieces, scaling), start, []
+    for kernel in kernels:
+        (epoch,) = source.epochs(codebook, [kernel])
+        single.append(epoch)
+        codebook = epoch.state.codebook
+    assert_same_epochs(source.epochs(start, kernels), single, 1e-12)
+    # Small tiles, which are summed up in another order.
+    assert_same_epochs(LoadedSource(pieces, scaling, 50).epochs(start, kernels), single, 1e-9)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_source_without_samples_has_zero_statistics(kind):
+    """That of a worker all of whose samples have weight 0."""
+    pieces = pieces_of(kind)
+    scaling = scaling_of(pieces)
+    source = make_source(pieces.take(slice(0, 0)), scaling)
+    expected = make_source(pieces, scaling).statistics(start_of(pieces, scaling))
+    for part, other in zip(source.statistics(start_of(pieces, scaling)), expected, strict=True):
+        assert np.shape(part) == np.shape(other)
+        assert not np.any(part)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_statistics_of_pieces_add(kind):
+    pieces = pieces_of(kind)
+    scaling = scaling_of(pieces)
+    codebook = start_of(pieces, scaling)
+    source = make_source(pieces, scaling)
+    assert isinstance(source, LoadedSource) == (kind != "sparse")
+    parts = [
+        statistics_of(Piece(pieces.samples.take(rows), pieces.sample_weight[rows]), codebook, s)
+        for s in [source.search]
+        for rows in (slice(0, 0), slice(0, 100), slice(100, 101), slice(101, 300))
+    ]
+    tolerance = 1e-5 if kind == "float32" else 1e-10
+    whole = source.statistics(codebook)
+    for total, *each in zip(whole, *parts, strict=True):
+        assert_allclose(sum(map(np.asarray, each)), total, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("kind", ["dense", "incomplete"])
+def test_map_of_a_large_memory_map_equals_that_of_an_array(tmp_path, kind):
+    """64 MiB on disk, read piece by piece in each epoch."""
+    rng = np.random.RandomState(0)
+    on_disk = np.memmap(tmp_path / "X", np.float64, "w+", shape=(2**14, 2**9))
+    on_disk[:] = rng.uniform(size=on_disk.shape) + np.arange(2**14)[:, None] % 3
+    start = on_disk[:6].copy() + 0.01
+    if kind == "incomplete":
+        on_disk[::5, 7] = np.nan
+    X = np.array(on_disk)
+    params = {"init": start, "max_iter": 2}
+    one, other = (TFSOM((3, 2), **params).fit(data) for data in (on_disk, X))
+    assert_allclose(one.codebook_, other.codebook_, rtol=1e-9, atol=1e-9)
+    assert_array_equal(one.labels_, other.labels_)
+    assert_array_equal(one.predict(on_disk), other.predict(X))
+
+
+class WithEmptyPiece(Pieces):
+    """Samples that check, whenever they are reduced, that an empty piece changes nothing."""
+
+    reduced: set
+
+    def _empty(self, function, *arguments, rows=None):
+        self.reduced.add(function.__name__)
+        own = () if rows is None else (rows[:0],)
+        piece = Piece(self.samples.take(slice(0, 0)), self.sample_weight[:0])
+        return function(piece, *own, *arguments)
+
+    def _check(self, result, empty, combine):
+        is_tuple = isinstance(result, tuple)
+        pairs = zip(result, empty, strict=True) if is_tuple else [(result, empty)]
+        for part, none in pairs:
+            part, none = np.asarray(part), np.asarray(none)
+            assert part.shape == none.shape
+            assert_array_equal(combine(part, none), part)
+            assert_array_equal(combine(none, part), part)
+
+    def reduce(self, function, *arguments, combine=np.add, rows=None, **options):
+        result = super().reduce(function, *arguments, combine=combine, rows=rows, **options)
+        self._check(result, self._empty(function, *arguments, rows=rows), combine)
+        return result
+
+    def reduce_with_rows(self, function, *arguments, **options):
+        result, rows = super().reduce_with_rows(function, *arguments, **options)
+        empty, no_rows = self._empty(function, *arguments)
+        self._check(result, empty, np.add)
+        assert no_rows.shape == (0, *rows.shape[1:])
+        return result, rows
+
+    def select(self, function, *arguments):
+        result, keys = super().select(function, *arguments)
+        rows, no_keys = self._empty(function, *arguments)
+        assert len(rows) == 0
+        assert no_keys.shape == (0, *keys.shape[1:])
+        return result, keys
+
+
+def reduced_functions():
+    """Names of all functions that the package applies to pieces."""
+    text = "".join(
+        path.read_text() for path in Path(sklearn_tfsom.__file__).parent.rglob("_*/*.py")
+    ) + "".join(path.read_text() for path in Path(sklearn_tfsom.__file__).parent.glob("*.py"))
+    pattern = r"pieces\.(?:reduce|reduce_with_rows|select)\(\s*(\w+)"
+    return {name for name in re.findall(pattern, text) if name != "function"}
+
+
+def test_an_empty_piece_changes_no_reduction(monkeypatch):
+    reduced = set()
+    monkeypatch.setattr(WithEmptyPiece, "reduced", reduced, raising=False)
+    for kind in KINDS:
+        for n_features in (6, 1030):
+            pieces = pieces_of(kind, make=WithEmptyPiece, n_samples=60, n_features=n_features)
+            moments, metric = compute_moments(pieces), pieces.samples.metric
+            compute_moments(pieces, 0)
+            for init in ("pca", "random", "sample"):
+                start = initial_codebook(init, GRID, pieces, moments, np.random.RandomState(0))
+            start = as_codebook(start, metric)
+            found = assign(pieces, start, GRID)
+            assert found.hits.sum() == pytest.approx(pieces.total_weight)
+            map_errors(pieces, start, GRID)
+            check_features_known(pieces)
+            if not pieces.samples.is_sparse and metric.name == "euclidean":
+                residual_covariance(pieces, start, found.bmus)
+            Subsamples(pieces, [10, 20]).subsample(20)
+            source = Source(pieces, scaling_of(pieces))
+            source.statistics(start_of(pieces, scaling_of(pieces)))
+            som = TFSOM((3, 4), metric=metric.name, max_iter=2)
+            list(train(make_plan(som, pieces)))
+    assert reduced_functions() == reduced
+
+
+class ThreadWorkers(Workers):
+    """Workers of one fit in threads of this process."""
+
+    def __init__(self, index, barrier, slots):
+        self.index, self.n_workers = index, len(slots)
+        self._barrier, self._slots = barrier, slots
+
+    def sum(self, values):
+        self._slots[self.index] = np.array(values, dtype=np.float64)
+        self._barrier.wait()
+        total = sum(self._slots[1:], start=self._slots[0])
+        self._barrier.wait()
+        return total
+
+
+def fit_alone(pieces, params):
+    plan = make_plan(TFSOM(**params), pieces)
+    *_, last = train(plan)
+    codebook = trained_codebook(plan, last)
+    found = assign(plan.pieces, codebook, plan.grid)
+    return codebook, found.hits, found.error
+
+
+@pytest.fixture
+def fit_together(monkeypatch):
+    """``fit_together(pieces, shares, params)`` fits a map by one worker for each share."""
+    for name in ("total_weight", "n_samples"):
+        # In Python 3.11 all threads share the lock of a cached property.
+        monkeypatch.setattr(Pieces, name, property(vars(Pieces)[name].func))
+
+    def fit_share(pieces, share, workers, barrier, params):
+        own = Pieces(pieces.samples.take(share), pieces.sample_weight[share], workers)
+        try:
+            return fit_alone(own, params)
+        except Exception:
+            barrier.abort()
+            raise
+
+    def fit(pieces, shares, params):
+        barrier, slots = threading.Barrier(len(shares), timeout=20), [None] * len(shares)
+        workers = [ThreadWorkers(index, barrier, slots) for index in range(len(shares))]
+        with ThreadPoolExecutor(len(shares)) as pool:
+            fits = [
+                pool.submit(fit_share, pieces, share, worker, barrier, params)
+                for share, worker in zip(shares, workers, strict=True)
+            ]
+        errors = [fit.exception() for fit in fits if fit.exception()]
+        for error in errors:
+            if not isinstance(error, threading.BrokenBarrierError):
+                raise error
+        return [fit.result() for fit in fits]
+
+    return fit
+
+
+SHARES = {
+    "some": [np.arange(0, 300, 2), np.arange(1, 100, 2), np.arange(101, 300, 2)],
+    "first without": [slice(0, 0), slice(0, 300)],
+    "last without": [slice(0, 300), slice(300, 300)],
+}
+
+
+@pytest.mark.parametrize("shares", SHARES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_workers_share_samples(fit_together, kind, shares):
+    """Also where a worker has no samples."""
+    pieces = pieces_of(kind)
+    params = {"grid_size": (5, 4), "metric": pieces.samples.metric.name, "max_iter": 6}
+    params |= {"init": "sample", "random_state": 0} if shares == "some" else {}
+    expected = fit_alone(pieces, params)
+    tolerance = 1e-4 if kind == "float32" else 1e-9
+    for result in fit_together(pieces, SHARES[shares], params):
+        for part, other in zip(result, expected, strict=True):
+            assert_allclose(part, other, rtol=tolerance, atol=tolerance)
+
+
+def test_workers_share_samples_of_many_features(fit_together):
+    """Directions by Lanczos' method."""
+    pieces = pieces_of("dense", n_samples=60, n_features=1030)
+    params = {"grid_size": (3, 3), "max_iter": 3}
+    expected = fit_alone(pieces, params)
+    for result in fit_together(pieces, [slice(0, 0), slice(0, 20), slice(20, 60)], params):
+        for part, other in zip(result, expected, strict=True):
+            assert_allclose(part, other, rtol=1e-6, atol=1e-6)
