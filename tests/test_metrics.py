@@ -99,6 +99,12 @@ class TestReference:
         with pytest.raises(InvalidParameterError, match=match):
             compute(name, som, X)
 
+    def test_after_training_on_a_stream(self, name):
+        som = TFSOM((2, 3))
+        for seed in range(3):
+            som.partial_fit(samples(seed))
+        assert_equals_reference(name, som, samples())
+
     def test_with_missing_values(self, name):
         X = with_missing_values(samples())
         som = TFSOM((2, 3)).fit(X)
