@@ -1,4 +1,7 @@
-"""Values of units, in the shape of the grid."""
+"""Values of units.
+
+They have the shape of the grid.
+"""
 
 from __future__ import annotations
 
