@@ -1,6 +1,7 @@
 """Sphinx configuration. Build the documentation with ``make docs``."""
 
 import ast
+import inspect
 import re
 import shutil
 import warnings
@@ -9,7 +10,7 @@ from pathlib import Path
 from docutils.nodes import SkipNode
 from docutils.utils.math.latex2mathml import tex2mathml
 
-from sklearn_tfsom import __version__, displays
+from sklearn_tfsom import __version__, displays, metrics
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -31,10 +32,12 @@ extensions = [
 exclude_patterns = [
     "generated/examples",
     "generated/gallery/*.py",
-    "displays.rst",  # included in api.rst
+    "displays.rst",  # these three are included in api.rst
+    "measures.rst",
+    "scorers.rst",
     "gallery_header.rst",
 ]
-autosummary_generate = ["api", "displays"]
+autosummary_generate = ["api", "displays", "measures"]
 templates_path = ["_templates"]
 default_role = "py:obj"
 root_doc = "index"
@@ -102,14 +105,40 @@ def stage_results():
     shutil.copytree(ROOT / "benchmarks" / "results", staged, ignore=ignored)
 
 
-def stage_displays():
-    """Write the list of all displays for the API reference."""
-    names = "".join(f"   displays.{name}\n" for name in displays.__all__)
-    # Not in generated/, since autosummary writes pages relative to this file.
-    (HERE / "displays.rst").write_text(
+def autosummary(names):
+    """Return a list of objects, given by their names in the package."""
+    entries = "".join(f"   {name}\n" for name in names)
+    return (
         ".. currentmodule:: sklearn_tfsom\n\n"
-        f".. autosummary::\n   :toctree: generated\n   :nosignatures:\n\n{names}"
+        f".. autosummary::\n   :toctree: generated\n   :nosignatures:\n\n{entries}\n"
     )
+
+
+def stage_lists():
+    """Write the lists of all displays, measures and scorers for the API reference."""
+    # Not in generated/, since autosummary writes pages relative to these files.
+    (HERE / "displays.rst").write_text(
+        autosummary(f"displays.{name}" for name in displays.__all__)
+    )
+
+    public = {name: getattr(metrics, name) for name in metrics.__all__}
+    measures = {name: value for name, value in public.items() if inspect.isfunction(value)}
+    sections = {}
+    for name, measure in measures.items():
+        title = inspect.getmodule(measure).__doc__.partition(".")[0]
+        sections.setdefault(title, []).append(f"metrics.{name}")
+    text = "".join(
+        f"{title}\n{'^' * len(title)}\n\n{autosummary(names)}"
+        for title, names in sorted(sections.items())
+    )
+    (HERE / "measures.rst").write_text(text)
+
+    entries = (
+        f".. py:data:: {name}\n\n   {scorer.__doc__}\n\n"
+        for name, scorer in public.items()
+        if name not in measures
+    )
+    (HERE / "scorers.rst").write_text("".join(entries))
 
 
 def drop_stale_pages():
@@ -124,7 +153,7 @@ def drop_stale_pages():
 
 stage_examples()
 stage_results()
-stage_displays()
+stage_lists()
 drop_stale_pages()
 
 

@@ -20,7 +20,7 @@ from sklearn_tfsom.displays import _base as base
 from sklearn_tfsom.displays import _drawing as drawing
 from sklearn_tfsom.displays._labels import place_labels
 from sklearn_tfsom.displays._legends import add_class_legend, legend_width
-from sklearn_tfsom.metrics._reading import grid_edges
+from sklearn_tfsom.metrics._base import grid_edges
 
 # Number of values that are converted to a dense array at a time.
 _TILE_VALUES = 2**20

@@ -3,38 +3,47 @@
 from sklearn_tfsom.metrics._classes import (
     class_entropy,
     class_scatter_index,
-    normalized_mutual_information,
-    purity,
-)
-from sklearn_tfsom.metrics._density import log_likelihood
-from sklearn_tfsom.metrics._energy import distortion, explained_variance, heskes_energy
-from sklearn_tfsom.metrics._errors import combined_error, quantization_error, topographic_error
-from sklearn_tfsom.metrics._matrices import hit_histogram, u_matrix
-from sklearn_tfsom.metrics._pairs import (
-    c_measure,
-    kruskal_shepard_error,
-    neighborhood_preservation,
-    trustworthiness,
-)
-from sklearn_tfsom.metrics._scorers import (
-    c_measure_scorer,
-    explained_variance_scorer,
-    log_likelihood_scorer,
-    neg_absolute_topographic_product_scorer,
     neg_class_entropy_scorer,
     neg_class_scatter_index_scorer,
-    neg_combined_error_scorer,
+    normalized_mutual_information,
+    normalized_mutual_information_scorer,
+    purity,
+    purity_scorer,
+)
+from sklearn_tfsom.metrics._energy import (
+    distortion,
+    heskes_energy,
     neg_distortion_scorer,
     neg_heskes_energy_scorer,
+)
+from sklearn_tfsom.metrics._pairs import (
+    c_measure,
+    c_measure_scorer,
+    kruskal_shepard_error,
     neg_kruskal_shepard_error_scorer,
-    neg_quantization_error_scorer,
-    neg_topographic_error_scorer,
+    neighborhood_preservation,
     neighborhood_preservation_scorer,
-    normalized_mutual_information_scorer,
-    purity_scorer,
+    trustworthiness,
     trustworthiness_scorer,
 )
-from sklearn_tfsom.metrics._topology import topographic_function, topographic_product
+from sklearn_tfsom.metrics._quantization import (
+    explained_variance,
+    explained_variance_scorer,
+    log_likelihood,
+    log_likelihood_scorer,
+    neg_quantization_error_scorer,
+    quantization_error,
+)
+from sklearn_tfsom.metrics._topology import (
+    combined_error,
+    neg_absolute_topographic_product_scorer,
+    neg_combined_error_scorer,
+    neg_topographic_error_scorer,
+    topographic_error,
+    topographic_function,
+    topographic_product,
+)
+from sklearn_tfsom.metrics._units import hit_histogram, u_matrix
 
 __all__ = [
     "c_measure",

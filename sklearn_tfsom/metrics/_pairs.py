@@ -1,13 +1,13 @@
-"""Pairs of samples: whether those that are close in data space are close on the map.
+"""Measures of pairs of samples.
 
-On the map a sample stands where its best-matching unit does.
+The distance of two samples on the map is the grid distance of their best-matching units.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,68 +15,70 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._distance import all_distances
 from sklearn_tfsom._map.grid import Grid, grid_of
-from sklearn_tfsom.metrics._reading import (
-    check_few,
-    check_samples,
-    row_tiles,
-)
-from sklearn_tfsom.metrics._ties import Ranks, ranks
+from sklearn_tfsom.metrics._base import FittedMap, check_n_nearest, check_samples, row_tiles
+from sklearn_tfsom.metrics._ranks import Ranks, ranks
+from sklearn_tfsom.metrics._scorers import Scorer
 
-# A tile of pairs has some ten arrays beside it.
+# Number of arrays of the size of a tile of pairs.
 _ARRAYS = 8
 
 
 def trustworthiness(
-    estimator: Any,
+    estimator: FittedMap,
     X: ArrayLike,
     *,
     sample_weight: ArrayLike | None = None,
     n_neighbors: int = 5,
 ) -> float:
-    """Compute how far samples that are neighbors on the map are neighbors in data space.
+    """Compute the trustworthiness: whether neighbors on the map are neighbors in data space.
 
-    Samples that are near on the map and not in the data lower it, by how far down they come in
-    the order of distances in data space [1]_. Higher is better.
+    Samples that are neighbors on the map only decrease it, by their rank in data space [1]_.
+    Higher is better.
+
+    Read more in the :ref:`User Guide <guide_measures>`.
 
     Parameters
     ----------
     estimator : TFSOM
-        A fitted map.
+        Fitted map.
 
     X : {array-like, sparse matrix} of shape (n_samples, n_features)
-        Samples, without missing values.
+        Samples without missing values.
 
     sample_weight : array-like of shape (n_samples,), default=None
-        Weight k counts a sample as k samples in one place, which are neighbors too; weights that
-        are parts add up to samples where they are in one place.
+        Weight of each sample, None for 1. Weight k counts as k equal samples, which are neighbors
+        of each other. The weights of equal samples are added.
 
     n_neighbors : int, default=5
-        How many samples are neighbors of a sample, k below. Less than half of them.
+        Number k of neighbors of a sample, less than half of the samples.
 
     Returns
     -------
     trustworthiness : float
         ``1 - 2 / (n k (2n - 3k - 1)) sum_i sum_j (r(i, j) - k)`` over the samples j that are
-        among the k nearest to i on the map, but not in the data, where they are the r-th: in
-        [0, 1].
+        among the k nearest to i on the map, but not in data space, where they have rank
+        ``r(i, j)``. In the range [0, 1].
 
     Raises
     ------
+    InvalidParameterError
+        If `n_neighbors` is not valid for the number of samples.
     ValueError
-        Where there are missing values, too few samples, or `n_neighbors` is no int above 0.
+        If X contains missing values, or fewer than three samples.
 
     See Also
     --------
-    neighborhood_preservation : The same with map and data exchanged.
-    sklearn.manifold.trustworthiness : The same for an embedding, where ties are rare.
+    neighborhood_preservation : The reverse, with map and data space exchanged.
+    sklearn.manifold.trustworthiness : The same for an embedding without ties.
 
     Notes
     -----
-    All samples of a unit are equally far on the map, and so are those of units equally far. As
-    usual for maps, the result is the mean over all orders of such ties [2]_, in the data as well
-    as on the map; so it depends on none. Distances that differ by rounding only are ties.
+    All samples of a unit have tied distances on the map, and so have those of units at the same
+    distance. The result is the mean over all orders of ties [2]_, on the map and in data space.
+    Distances that differ by rounding are tied.
 
-    It takes ``n_samples^2`` distances in data space, and sorts them; no matrix of them is stored.
+    The time is proportional to ``n_samples^2 (n_features + log(n_samples))``. The distances are
+    computed in tiles.
 
     References
     ----------
@@ -92,61 +94,68 @@ def trustworthiness(
     >>> from sklearn_tfsom.metrics import trustworthiness
     >>> X = load_iris().data
     >>> som = TFSOM(grid_size=(8, 5)).fit(X)
-    >>> 0.9 < trustworthiness(som, X) < 1
-    True
+    >>> round(trustworthiness(som, X), 2)
+    0.96
     """
-    points = _points(estimator, X, sample_weight)
-    k = check_few(n_neighbors, points.weights.sum())
-    return _preserved(points, lambda on_map, in_data: (on_map, in_data), k)
+    points = _points("trustworthiness", estimator, X, sample_weight)
+    k = check_n_nearest("trustworthiness", n_neighbors, points.weights.sum())
+    return _preserved_neighbors(points, lambda on_map, in_data: (on_map, in_data), k)
 
 
 def neighborhood_preservation(
-    estimator: Any,
+    estimator: FittedMap,
     X: ArrayLike,
     *,
     sample_weight: ArrayLike | None = None,
     n_neighbors: int = 5,
 ) -> float:
-    """Compute how far samples that are neighbors in data space are neighbors on the map.
+    """Compute the neighborhood preservation: whether neighbors in data space are on the map.
 
-    Neighbors in data space that are torn apart on the map lower it, by how far down they come in
-    the order of distances on the map [1]_. It is also called continuity. Higher is better.
+    Samples that are neighbors in data space only decrease it, by their rank on the map [1]_. It
+    is also called continuity. Higher is better.
+
+    Read more in the :ref:`User Guide <guide_measures>`.
 
     Parameters
     ----------
     estimator : TFSOM
-        A fitted map.
+        Fitted map.
 
     X : {array-like, sparse matrix} of shape (n_samples, n_features)
-        Samples, without missing values.
+        Samples without missing values.
 
     sample_weight : array-like of shape (n_samples,), default=None
-        Weight k counts a sample as k samples in one place, which are neighbors too; weights that
-        are parts add up to samples where they are in one place.
+        Weight of each sample, None for 1. Weight k counts as k equal samples, which are neighbors
+        of each other. The weights of equal samples are added.
 
     n_neighbors : int, default=5
-        How many samples are neighbors of a sample, k below. Less than half of them.
+        Number k of neighbors of a sample, less than half of the samples.
 
     Returns
     -------
     preservation : float
         ``1 - 2 / (n k (2n - 3k - 1)) sum_i sum_j (r(i, j) - k)`` over the samples j that are
-        among the k nearest to i in the data, but not on the map, where they are the r-th: in
-        [0, 1].
+        among the k nearest to i in data space, but not on the map, where they have rank
+        ``r(i, j)``. In the range [0, 1].
 
     Raises
     ------
+    InvalidParameterError
+        If `n_neighbors` is not valid for the number of samples.
     ValueError
-        Where there are missing values, too few samples, or `n_neighbors` is no int above 0.
+        If X contains missing values, or fewer than three samples.
 
     See Also
     --------
-    trustworthiness : The same with data and map exchanged.
+    trustworthiness : The reverse, with data space and map exchanged.
 
     Notes
     -----
-    The result is the mean over all orders of ties, on the map and in the data, see
-    `trustworthiness`. It takes as long as that.
+    The result is the mean over all orders of ties, on the map and in data space, as in
+    `trustworthiness`.
+
+    The time is proportional to ``n_samples^2 (n_features + log(n_samples))``. The distances are
+    computed in tiles.
 
     References
     ----------
@@ -160,53 +169,57 @@ def neighborhood_preservation(
     >>> from sklearn_tfsom.metrics import neighborhood_preservation
     >>> X = load_iris().data
     >>> som = TFSOM(grid_size=(8, 5)).fit(X)
-    >>> 0.9 < neighborhood_preservation(som, X) < 1
-    True
+    >>> round(neighborhood_preservation(som, X), 2)
+    0.96
     """
-    points = _points(estimator, X, sample_weight)
-    k = check_few(n_neighbors, points.weights.sum())
-    return _preserved(points, lambda on_map, in_data: (in_data, on_map), k)
+    points = _points("neighborhood_preservation", estimator, X, sample_weight)
+    k = check_n_nearest("neighborhood_preservation", n_neighbors, points.weights.sum())
+    return _preserved_neighbors(points, lambda on_map, in_data: (in_data, on_map), k)
 
 
-def c_measure(estimator: Any, X: ArrayLike, *, sample_weight: ArrayLike | None = None) -> float:
-    """Compute how far distances on the map go with those in data space, over pairs of samples.
+def c_measure(
+    estimator: FittedMap, X: ArrayLike, *, sample_weight: ArrayLike | None = None
+) -> float:
+    """Compute the C measure: the similarity of distances on the map and in data space.
 
-    The sum of products of both over all pairs [1]_, divided by the largest value it could have.
-    Higher is better.
+    It is the sum of the products of both distances over all pairs of samples [1]_, divided by the
+    largest possible value. Higher is better.
+
+    Read more in the :ref:`User Guide <guide_measures>`.
 
     Parameters
     ----------
     estimator : TFSOM
-        A fitted map.
+        Fitted map.
 
     X : {array-like, sparse matrix} of shape (n_samples, n_features)
-        Samples, without missing values.
+        Samples without missing values.
 
     sample_weight : array-like of shape (n_samples,), default=None
-        Weight of each sample: a pair counts by the product of both.
+        Weight of each sample, None for 1. Pairs are weighted by the product of their weights.
 
     Returns
     -------
     c : float
-        ``sum F G / sqrt(sum F^2 sum G^2)``, F being the distances of samples, G those of their
-        best-matching units on the grid: in [0, 1], 1 where these are in proportion. 0 where all
-        samples are equal, or share a unit.
+        ``sum F G / sqrt(sum F^2 sum G^2)``, where F are the distances of the samples, and G the
+        grid distances of their best-matching units. In the range [0, 1]: 1 if both are
+        proportional, 0 if all samples are equal or share a unit.
 
     Raises
     ------
     ValueError
-        Where there are missing values.
+        If X contains missing values.
 
     See Also
     --------
-    kruskal_shepard_error : The mean squared difference of both.
+    kruskal_shepard_error : The mean squared difference of both distances.
 
     Notes
     -----
-    Goodhill and Sejnowski leave open what F and G are; here both are distances. Their measure has
-    no scale; this one does not depend on the units of data and grid.
+    Goodhill and Sejnowski allow any similarities F and G; here, both are distances. Unlike their
+    measure, this one is normalized and thus independent of the units of measurement.
 
-    It takes ``n_samples^2`` distances in data space; no matrix of them is stored.
+    The time is proportional to ``n_samples^2 n_features``. The distances are computed in tiles.
 
     References
     ----------
@@ -220,52 +233,54 @@ def c_measure(estimator: Any, X: ArrayLike, *, sample_weight: ArrayLike | None =
     >>> from sklearn_tfsom.metrics import c_measure
     >>> X = load_iris().data
     >>> som = TFSOM(grid_size=(8, 5)).fit(X)
-    >>> 0.9 < c_measure(som, X) < 1
-    True
+    >>> round(c_measure(som, X), 2)
+    0.97
     """
-    sums = _sums_over_pairs(_points(estimator, X, sample_weight))
+    sums = _sums_over_pairs(_points("c_measure", estimator, X, sample_weight))
     largest = math.sqrt(sums.data_squares) * math.sqrt(sums.grid_squares)
     return min(sums.products / largest, 1.0) if largest > 0 else 0.0
 
 
 def kruskal_shepard_error(
-    estimator: Any, X: ArrayLike, *, sample_weight: ArrayLike | None = None
+    estimator: FittedMap, X: ArrayLike, *, sample_weight: ArrayLike | None = None
 ) -> float:
     """Compute the mean squared difference of distances on the map and in data space.
 
-    Over all pairs of samples, both being divided by the largest of their kind [1]_. Lower is
-    better.
+    The mean is over all pairs of samples, and both distances are divided by their maximum [1]_.
+    Lower is better.
+
+    Read more in the :ref:`User Guide <guide_measures>`.
 
     Parameters
     ----------
     estimator : TFSOM
-        A fitted map.
+        Fitted map.
 
     X : {array-like, sparse matrix} of shape (n_samples, n_features)
-        Samples, without missing values.
+        Samples without missing values.
 
     sample_weight : array-like of shape (n_samples,), default=None
-        Weight of each sample: a pair counts by the product of both. Weight k makes k samples in
-        one place.
+        Weight of each sample, None for 1. Weight k counts as k equal samples.
 
     Returns
     -------
     error : float
-        ``1 / (n (n - 1)) sum (F / max F - G / max G)^2``, F being the distances of samples, G
-        those of their best-matching units on the grid: in [0, 1]. 0 for one sample.
+        ``1 / (n (n - 1)) sum (F / max F - G / max G)^2``, where F are the distances of the
+        samples, and G the grid distances of their best-matching units. In the range [0, 1], 0 for
+        one sample.
 
     Raises
     ------
     ValueError
-        Where there are missing values.
+        If X contains missing values.
 
     See Also
     --------
-    c_measure : The share of both that goes together.
+    c_measure : The normalized sum of the products of both distances.
 
     Notes
     -----
-    It takes ``n_samples^2`` distances in data space; no matrix of them is stored.
+    The time is proportional to ``n_samples^2 n_features``. The distances are computed in tiles.
 
     References
     ----------
@@ -279,19 +294,19 @@ def kruskal_shepard_error(
     >>> from sklearn_tfsom.metrics import kruskal_shepard_error
     >>> X = load_iris().data
     >>> som = TFSOM(grid_size=(8, 5)).fit(X)
-    >>> 0 < kruskal_shepard_error(som, X) < 0.1
-    True
+    >>> round(kruskal_shepard_error(som, X), 3)
+    0.023
     """
-    sums = _sums_over_pairs(_points(estimator, X, sample_weight))
+    sums = _sums_over_pairs(_points("kruskal_shepard_error", estimator, X, sample_weight))
     if sums.n_pairs <= 0:
         return 0.0
-    f, g = 1 / (sums.most_data or 1), 1 / (sums.most_grid or 1)
+    f, g = 1 / (sums.data_maximum or 1), 1 / (sums.grid_maximum or 1)
     squares = f * f * sums.data_squares - 2 * f * g * sums.products + g * g * sums.grid_squares
     return max(squares / sums.n_pairs, 0.0)
 
 
 class _Points(NamedTuple):
-    """Samples of positive weight, each with its unit."""
+    """Samples of positive weight, and their best-matching units."""
 
     samples: Samples
     weights: NDArray[np.float64]
@@ -300,113 +315,131 @@ class _Points(NamedTuple):
 
 
 class _Sums(NamedTuple):
-    """Sums of products of distances over all ordered pairs, the largest distances, and n_pairs."""
+    """Weighted sums over all ordered pairs of samples, and the largest distances."""
 
     data_squares: float
     grid_squares: float
     products: float
-    most_data: float
-    most_grid: float
-    n_pairs: float  # ordered ones of different samples
+    data_maximum: float
+    grid_maximum: float
+    n_pairs: float  # without pairs of a sample and itself
 
 
-def _points(estimator: Any, X: ArrayLike, sample_weight: Any) -> _Points:
+def _points(
+    owner: str, estimator: FittedMap, X: ArrayLike, sample_weight: ArrayLike | None
+) -> _Points:
+    """Return the checked samples with their best-matching units, for a measure by name."""
     samples, weights = check_samples(estimator, X, sample_weight)
-    (counts,) = np.nonzero(weights)
-    samples, weights = samples.take(counts), weights[counts]
-    if samples.has_missing:
+    (rows,) = np.nonzero(weights)
+    samples, weights = samples.take(rows), weights[rows]
+    if samples.has_missing and np.isnan(samples.values).any():
         raise ValueError(
-            "X holds missing values (NaN), over which samples cannot be compared with each other. "
-            "Fill them in, for instance by the method 'impute'."
+            f"X must not contain missing values (NaN) in {owner}, which compares samples with "
+            "each other. Impute them, for example with TFSOM.impute."
         )
     bmus = estimator._nearest(samples)[:, 0]
-    return _Points(samples, weights, bmus, grid_of(estimator))
+    return _Points(samples=samples, weights=weights, bmus=bmus, grid=grid_of(estimator))
 
 
-def _pair_tiles(
-    points: _Points,
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
-    """Compute the distances of samples to all samples: rows (n,) and distances (n, n_samples)."""
+def _pair_tiles(points: _Points) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
+    """Yield the rows (n,) of a tile, and their distances (n, n_samples) to all samples."""
     samples = points.samples
-    whole = samples[:]
+    whole = samples[:].astype(np.float64, copy=False)
     if samples.is_sparse:
-        whole = whole.astype(np.float64)
         norms = np.asarray(whole.multiply(whole).sum(axis=1)).ravel()
-        is_zero = norms == 0
-    else:
-        whole = whole.astype(np.float64, copy=False)
     for tile in row_tiles(len(samples), _ARRAYS * len(samples)):
         rows = np.arange(len(samples))[tile]
         if not samples.is_sparse:
             yield rows, all_distances(whole[tile], whole, samples.metric)
             continue
         squared = norms[tile, None] + norms - 2 * (whole[tile] @ whole.T).toarray()
+        squared = np.maximum(squared, 0)
         if samples.metric.is_spherical:
-            squared[np.not_equal.outer(is_zero[tile], is_zero)] = 2
-            yield rows, np.maximum(squared, 0) / 2
+            squared[np.not_equal.outer(norms[tile] == 0, norms == 0)] = 2
+            yield rows, squared / 2
         else:
-            yield rows, np.sqrt(np.maximum(squared, 0))
+            yield rows, np.sqrt(squared)
 
 
-def _preserved(points: _Points, near_and_far: Any, k: int) -> float:
-    """Sum up how far the k nearest in one space are beyond the k nearest in the other.
+def _preserved_neighbors(
+    points: _Points, order: Callable[[Ranks, Ranks], tuple[Ranks, Ranks]], k: int
+) -> float:
+    """Return 1 minus the normalized rank excess in one space of the k nearest in the other.
 
-    `near_and_far` puts the ranks on the map and those in the data into the order of these spaces.
-    Weight k being k samples, each of them has all others around it, with k - 1 of its own kind.
+    `order` takes the ranks on the map and in data space, and returns first those that define the
+    neighbors, then those of the excess. Weight k counts as k samples: each has k - 1 equal ones
+    among its neighbors.
     """
     weights, bmus, grid = points.weights, points.bmus, points.grid
     hits = np.bincount(bmus, weights, minlength=grid.n_units).astype(np.float64)
     error = worst = 0.0
     for rows, distances in _pair_tiles(points):
-        is_here, here, own = _own_places(rows, distances, weights)
-        masses = weights * np.where(is_here, (1 - own / here)[:, None], 1)
-        in_data = ranks(distances, masses)
+        is_equal, equal_weight, own_weight = _equal_samples(rows, distances, weights)
+        neighbor_weights = weights * np.where(
+            is_equal, (1 - own_weight / equal_weight)[:, None], 1
+        )
+        in_data = ranks(distances, neighbor_weights)
 
-        units, place = np.unique(bmus[rows], return_inverse=True)
+        units, index = np.unique(bmus[rows], return_inverse=True)
         of_units = ranks(grid.squared_distances(units[:, None], np.arange(grid.n_units)), hits)
-        on_map = Ranks(*(np.maximum(ends[place] - own[:, None], 0)[:, bmus] for ends in of_units))
-        near, far = near_and_far(on_map, in_data)
-        shares = near.shares_of_first(k) * far.mean_excess(k)
-        error += float(weights[rows] @ np.einsum("ij,ij->i", masses, shares))
-        n_others = weights.sum() - own
+        on_map = Ranks(
+            *(np.maximum(ends[index] - own_weight[:, None], 0)[:, bmus] for ends in of_units)
+        )
+        near, far = order(on_map, in_data)
+        excess = near.probability_of_first(k) * far.mean_excess(k)
+        error += float(weights[rows] @ np.einsum("ij,ij->i", neighbor_weights, excess))
+        n_others = weights.sum() - own_weight
         worst += float(weights[rows] @ (k * (2 * n_others - 3 * k + 1) / 2))
     return min(max(1 - error / worst, 0.0), 1.0)
 
 
 def _sums_over_pairs(points: _Points) -> _Sums:
+    """Sum products of distances over all ordered pairs of samples."""
     weights, bmus, grid = points.weights, points.bmus, points.grid
-    data_squares = grid_squares = products = most_data = most_grid = n_pairs = 0.0
+    data_squares = grid_squares = products = data_maximum = grid_maximum = n_pairs = 0.0
     for rows, in_data in _pair_tiles(points):
-        units, place = np.unique(bmus[rows], return_inverse=True)
+        units, index = np.unique(bmus[rows], return_inverse=True)
         of_units = np.sqrt(grid.squared_distances(units[:, None], np.arange(grid.n_units)))
-        on_grid = of_units[place][:, bmus]
+        on_grid = of_units[index][:, bmus]
         data_squares += float(weights[rows] @ (np.square(in_data) @ weights))
         grid_squares += float(weights[rows] @ (np.square(on_grid) @ weights))
         products += float(weights[rows] @ ((in_data * on_grid) @ weights))
-        most_data = max(most_data, float(in_data.max()))
-        most_grid = max(most_grid, float(on_grid.max()))
-        *_, own = _own_places(rows, in_data, weights)
-        n_pairs += float(weights[rows] @ (weights.sum() - own))
-    return _Sums(data_squares, grid_squares, products, most_data, most_grid, n_pairs)
+        data_maximum = max(data_maximum, float(in_data.max()))
+        grid_maximum = max(grid_maximum, float(on_grid.max()))
+        *_, own_weight = _equal_samples(rows, in_data, weights)
+        n_pairs += float(weights[rows] @ (weights.sum() - own_weight))
+    return _Sums(
+        data_squares=data_squares,
+        grid_squares=grid_squares,
+        products=products,
+        data_maximum=data_maximum,
+        grid_maximum=grid_maximum,
+        n_pairs=n_pairs,
+    )
 
 
-def _own_places(
+def _equal_samples(
     rows: NDArray[np.int64], distances: NDArray[np.float64], weights: NDArray[np.float64]
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64], NDArray[np.float64]]:
-    """Find out how much of what is in the place of a sample is the sample itself.
+    """Find the samples equal to each of some rows, and the weight of the row itself.
 
-    That is a weight of 1, or all that is there: no sample is a neighbor of itself, and neither is
-    the other half of one that is given as two halves.
+    This is 1, or the total weight of the equal samples if it is less: no sample is a neighbor of
+    itself, even if it is given as two samples of weight 1/2.
 
     Returns
     -------
-    is_here : ndarray of bool, shape (n_rows, n_samples)
-        Whether a sample is in the place of the one of the row.
-    here : ndarray of float64, shape (n_rows,)
-        Total weight of those.
-    own : ndarray of float64, shape (n_rows,)
-        Weight of the sample itself.
+    is_equal : ndarray of bool, shape (n_rows, n_samples)
+    equal_weight : ndarray of float64, shape (n_rows,)
+        Total weight of the equal samples, the row included.
+    own_weight : ndarray of float64, shape (n_rows,)
+        Weight of the row itself.
     """
-    is_here = distances <= distances[np.arange(len(rows)), rows][:, None]
-    here = is_here @ weights
-    return is_here, here, np.minimum(here, 1)
+    is_equal = distances <= distances[np.arange(len(rows)), rows][:, None]
+    equal_weight = is_equal @ weights
+    return is_equal, equal_weight, np.minimum(equal_weight, 1)
+
+
+trustworthiness_scorer = Scorer(trustworthiness)
+neighborhood_preservation_scorer = Scorer(neighborhood_preservation)
+c_measure_scorer = Scorer(c_measure)
+neg_kruskal_shepard_error_scorer = Scorer(kruskal_shepard_error, sign=-1)

@@ -1,8 +1,9 @@
-"""Scorers for model selection: ``GridSearchCV(som, grid, scoring=log_likelihood_scorer)``."""
+"""Class of the scorers for model selection."""
 
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -10,35 +11,30 @@ from numpy.typing import ArrayLike
 from sklearn.pipeline import Pipeline
 from sklearn.utils.metadata_routing import MetadataRequest
 
-from sklearn_tfsom.metrics._classes import (
-    class_entropy,
-    class_scatter_index,
-    normalized_mutual_information,
-    purity,
-)
-from sklearn_tfsom.metrics._density import log_likelihood
-from sklearn_tfsom.metrics._energy import distortion, explained_variance, heskes_energy
-from sklearn_tfsom.metrics._errors import combined_error, quantization_error, topographic_error
-from sklearn_tfsom.metrics._pairs import (
-    c_measure,
-    kruskal_shepard_error,
-    neighborhood_preservation,
-    trustworthiness,
-)
-from sklearn_tfsom.metrics._topology import topographic_product
 
+class Scorer:
+    """Measure as a scorer of scikit-learn: higher is better.
 
-class _Scorer:
-    """A measure as scikit-learn's model selection calls it: higher is better.
-
-    Of a pipeline the last step is the map, and the others make of X what it is asked about.
+    Parameters
+    ----------
+    measure : callable
+        Measure of a map: ``measure(estimator, ...)``, with any of the parameters X, y and
+        sample_weight.
+    sign : {1, -1}, default=1
+        -1 if lower values of the measure are better.
+    absolute : bool, default=False
+        Whether to use the absolute value of the measure.
     """
 
     def __init__(
-        self, measure: Callable[..., float], *, sign: int = 1, needs_classes: bool = False
+        self, measure: Callable[..., float], *, sign: int = 1, absolute: bool = False
     ) -> None:
-        self._measure, self._sign, self._needs_classes = measure, sign, needs_classes
-        self._requests_weight: Any = None
+        self._measure, self._sign, self._absolute = measure, sign, absolute
+        self._arguments = {"X", "y", "sample_weight"} & {*inspect.signature(measure).parameters}
+        self._weight_request: bool | str | None = None
+        text = f"{'absolute value of ' * absolute}`{measure.__name__}`"
+        text = f"Negative {text}" if sign < 0 else text
+        self.__doc__ = f"{text}.{' Requires class labels.' * ('y' in self._arguments)}"
 
     def __call__(
         self, estimator: Any, X: ArrayLike, y: Any = None, sample_weight: Any = None
@@ -48,16 +44,16 @@ class _Scorer:
         Parameters
         ----------
         estimator : TFSOM or Pipeline
-            Fitted.
+            Fitted map, or fitted pipeline. X is transformed by the other steps of the pipeline.
 
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Samples.
 
         y : array-like of shape (n_samples,), default=None
-            Their classes; ignored by measures that know none.
+            Classes of the samples. Ignored by measures without classes.
 
         sample_weight : array-like of shape (n_samples,), default=None
-            Weight of each sample.
+            Weight of each sample, None for 1.
 
         Returns
         -------
@@ -67,69 +63,46 @@ class _Scorer:
         Raises
         ------
         ValueError
-            Where classes are needed and `y` is None.
+            If the measure needs classes and `y` is None.
         """
-        if self._needs_classes and y is None:
+        if "y" in self._arguments and y is None:
             raise ValueError(f"{self!r} needs the classes of the samples. Got y=None instead.")
         if isinstance(estimator, Pipeline):
             if len(estimator) > 1:
                 X = estimator[:-1].transform(X)
             estimator = estimator[-1]
-        classes = (y,) if self._needs_classes else ()
-        return self._sign * self._measure(estimator, X, *classes, sample_weight=sample_weight)
+        arguments = {"X": X, "y": y, "sample_weight": sample_weight}
+        value = self._measure(estimator, **{name: arguments[name] for name in self._arguments})
+        return self._sign * (abs(value) if self._absolute else value)
 
     def __repr__(self) -> str:
-        return f"{'neg_' if self._sign < 0 else ''}{self._measure.__name__.lstrip('_')}_scorer"
+        signs = "neg_" * (self._sign < 0) + "absolute_" * self._absolute
+        return f"{signs}{self._measure.__name__}_scorer"
 
-    def set_score_request(self, *, sample_weight: bool | str | None = None) -> _Scorer:
-        """Say whether metadata routing is to pass sample weights.
+    def set_score_request(self, *, sample_weight: bool | str | None = None) -> Scorer:
+        """Return a copy that requests sample weights from metadata routing.
 
         Parameters
         ----------
         sample_weight : bool, str or None, default=None
-            As for the methods of this name of scikit-learn's estimators.
+            Request, as in the method of this name of scikit-learn's estimators.
 
         Returns
         -------
         scorer : scorer
-            A copy that asks for it; this one is shared and stays as it is.
+            Copy with this request. The scorer itself is shared and does not change.
         """
         scorer = copy.copy(self)
-        scorer._requests_weight = sample_weight
+        scorer._weight_request = sample_weight
         return scorer
 
     def get_metadata_routing(self) -> MetadataRequest:
-        """Say what metadata routing is to pass.
+        """Return the request for metadata routing.
 
         Returns
         -------
         routing : MetadataRequest
         """
         request = MetadataRequest(owner=repr(self))
-        request.score.add_request(param="sample_weight", alias=self._requests_weight)
+        request.score.add_request(param="sample_weight", alias=self._weight_request)
         return request
-
-
-def _absolute_topographic_product(
-    estimator: Any, X: ArrayLike, *, sample_weight: ArrayLike | None = None
-) -> float:
-    """Compute how far the topographic product is from 0; it asks for no samples."""
-    return abs(topographic_product(estimator))
-
-
-neg_quantization_error_scorer = _Scorer(quantization_error, sign=-1)
-neg_topographic_error_scorer = _Scorer(topographic_error, sign=-1)
-neg_combined_error_scorer = _Scorer(combined_error, sign=-1)
-neg_distortion_scorer = _Scorer(distortion, sign=-1)
-neg_heskes_energy_scorer = _Scorer(heskes_energy, sign=-1)
-explained_variance_scorer = _Scorer(explained_variance)
-log_likelihood_scorer = _Scorer(log_likelihood)
-neg_absolute_topographic_product_scorer = _Scorer(_absolute_topographic_product, sign=-1)
-trustworthiness_scorer = _Scorer(trustworthiness)
-neighborhood_preservation_scorer = _Scorer(neighborhood_preservation)
-c_measure_scorer = _Scorer(c_measure)
-neg_kruskal_shepard_error_scorer = _Scorer(kruskal_shepard_error, sign=-1)
-purity_scorer = _Scorer(purity, needs_classes=True)
-neg_class_entropy_scorer = _Scorer(class_entropy, sign=-1, needs_classes=True)
-neg_class_scatter_index_scorer = _Scorer(class_scatter_index, sign=-1, needs_classes=True)
-normalized_mutual_information_scorer = _Scorer(normalized_mutual_information, needs_classes=True)

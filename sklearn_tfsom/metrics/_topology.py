@@ -1,55 +1,190 @@
-"""Whether the grid and the codebook have the same neighbors."""
+"""Measures of topology preservation."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import dijkstra
 
 from sklearn_tfsom._data.checks import check_sample_weight
-from sklearn_tfsom._distance import all_distances
-from sklearn_tfsom._map.grid import Grid
-from sklearn_tfsom.metrics._reading import (
-    check_fitted_grid,
-    graph,
+from sklearn_tfsom._distance import all_distances, paired_distances
+from sklearn_tfsom.metrics._base import (
+    FittedMap,
+    check_n_neighbors,
+    fitted_grid,
     grid_edges,
     metric_of,
+    path_lengths,
     row_tiles,
+    undirected_graph,
 )
-from sklearn_tfsom.metrics._ties import tie_means
+from sklearn_tfsom.metrics._ranks import sort_with_tie_means
+from sklearn_tfsom.metrics._scorers import Scorer
 
 
-def topographic_product(estimator: Any) -> float:
-    """Compare the order of neighbors of each unit, on the grid and in data space.
+def topographic_error(
+    estimator: FittedMap,
+    X: ArrayLike,
+    *,
+    sample_weight: ArrayLike | None = None,
+    n_neighbors: int | None = None,
+) -> float:
+    """Compute the share of samples whose two best-matching units are not neighbors.
 
-    About 0 where the dimension of the grid is that of the data; below 0 where it is too low for
-    them, so that the map folds; above 0 where it is too high [1]_. It knows the codebook only and
-    so takes the folds of a curved manifold for errors.
+    Lower is better [1]_.
+
+    Read more in the :ref:`User Guide <guide_measures>`.
 
     Parameters
     ----------
     estimator : TFSOM
-        A fitted map.
+        Fitted map.
+
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        Samples, NaN for missing values.
+
+    sample_weight : array-like of shape (n_samples,), default=None
+        Weight of each sample in the mean, None for 1.
+
+    n_neighbors : {4, 6, 8}, default=None
+        Number of neighbors of a unit: 6 on a hexagonal lattice; on a rectangular one 4 (default,
+        as in SOM Toolbox) or 8, including the diagonals (as in MiniSom).
+
+    Returns
+    -------
+    error : float
+        In the range [0, 1], 0 for a map of one unit.
+
+    Raises
+    ------
+    InvalidParameterError
+        If `n_neighbors` is not valid on the lattice.
+
+    References
+    ----------
+    .. [1] Kiviluoto (1996): Topology preservation in self-organizing maps. ICNN 1996, 294-299.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn_tfsom import TFSOM
+    >>> from sklearn_tfsom.metrics import topographic_error
+    >>> X = load_iris().data
+    >>> som = TFSOM(grid_size=(8, 5), lattice="rectangular").fit(X)
+    >>> round(topographic_error(som, X), 2), round(topographic_error(som, X, n_neighbors=8), 2)
+    (0.12, 0.01)
+    """
+    grid = fitted_grid(estimator)
+    n_neighbors = check_n_neighbors("topographic_error", n_neighbors, grid)
+    bmus = _two_best_units(estimator, X)
+    is_error = grid.squared_distances(*bmus.T) > (2 if n_neighbors == 8 else 1)
+    weights = check_sample_weight(sample_weight, len(bmus))
+    return float(np.average(is_error.astype(np.float64), weights=weights))
+
+
+def combined_error(
+    estimator: FittedMap,
+    X: ArrayLike,
+    *,
+    sample_weight: ArrayLike | None = None,
+    n_neighbors: int | None = None,
+) -> float:
+    """Compute the quantization error plus the path length to the second-best unit.
+
+    The path leads from the best-matching unit to the second-best one over neighboring units. It
+    is the shortest one, where the length of a step is the distance of the code vectors [1]_. The
+    path is long where the map folds. Lower is better.
+
+    Read more in the :ref:`User Guide <guide_measures>`.
+
+    Parameters
+    ----------
+    estimator : TFSOM
+        Fitted map.
+
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        Samples, NaN for missing values.
+
+    sample_weight : array-like of shape (n_samples,), default=None
+        Weight of each sample in the mean, None for 1.
+
+    n_neighbors : {4, 6, 8}, default=None
+        Number of neighbors of a unit: 6 on a hexagonal lattice, 4 (default) or 8 on a rectangular
+        one.
+
+    Returns
+    -------
+    error : float
+        ``mean (|x - w_1| + min_path sum |w_i - w_j|)``, in data units, in the range [0, inf). The
+        quantization error for a map of one unit.
+
+    Raises
+    ------
+    InvalidParameterError
+        If `n_neighbors` is not valid on the lattice.
+
+    Notes
+    -----
+    Besides the search for best-matching units, the time is proportional to at most
+    ``n_units^2 log(n_units)``.
+
+    References
+    ----------
+    .. [1] Kaski, Lagus (1996): Comparing self-organizing maps. ICANN 1996, 809-814.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn_tfsom import TFSOM
+    >>> from sklearn_tfsom.metrics import combined_error, quantization_error
+    >>> X = load_iris().data
+    >>> som = TFSOM(grid_size=(8, 5)).fit(X)
+    >>> round(combined_error(som, X), 2), round(quantization_error(som, X), 2)
+    (0.63, 0.33)
+    """
+    grid = fitted_grid(estimator)
+    n_neighbors = check_n_neighbors("combined_error", n_neighbors, grid)
+    units, others = grid_edges(grid, n_neighbors)
+    codebook = estimator.codebook_
+    steps = paired_distances(codebook[units], codebook[others], metric_of(estimator))
+    graph = undirected_graph((units, others), grid.n_units, steps)
+    n_bmus = min(2, grid.n_units)
+    distances, bmus = estimator.bmus(X, n_bmus=n_bmus, return_distance=True)
+    distances, bmus = distances.reshape(-1, n_bmus), bmus.reshape(-1, n_bmus)
+    weights = check_sample_weight(sample_weight, len(bmus))
+    lengths = distances[:, 0] + path_lengths(graph, bmus[:, 0], bmus[:, -1])
+    return float(np.average(lengths, weights=weights))
+
+
+def topographic_product(estimator: FittedMap) -> float:
+    """Compute the topographic product: the agreement of neighbors on the grid and in data space.
+
+    It is close to 0 if the dimension of the grid is that of the data, negative if the dimension
+    of the grid is too low, so that the map folds, and positive if it is too high [1]_. It depends
+    on the codebook only, so it mistakes a curved manifold for a fold.
+
+    Read more in the :ref:`User Guide <guide_measures>`.
+
+    Parameters
+    ----------
+    estimator : TFSOM
+        Fitted map.
 
     Returns
     -------
     product : float
-        ``1 / (N (N - 1)) sum_j sum_k log P3(j, k)``, in (-inf, inf), without unit, where
+        ``1 / (N (N - 1)) sum_j sum_k log P3(j, k)``, in the range (-inf, inf), where
         ``P3(j, k)`` is the geometric mean of ``Q1(j, l)`` and ``Q2(j, l)`` for l up to k. Q1 is
-        the distance in data space of unit j to its l-th neighbor on the grid, divided by the one
-        to its l-th neighbor in data space; Q2 is the same ratio of distances on the grid. 0 for a
-        map of up to two units.
+        the distance in data space of unit j to its l-th neighbor on the grid, divided by that to
+        its l-th neighbor in data space. Q2 is the same ratio of grid distances. 0 for a map of
+        one or two units.
 
     Notes
     -----
-    Units that are equally far on the grid have no order. The result is the mean over all orders
-    of such ties, so it depends on none. Units with the same code vector are at distance 0, whose
-    logarithm is no number: they are left out as neighbors of one another.
+    Units at the same distance have no order. The result is the mean over all orders of such ties.
+    Units with equal code vectors are not compared with each other, since the logarithm of their
+    distance is not finite.
 
-    It takes ``n_units^2`` distances in data space.
+    The time is proportional to ``n_units^2 (n_features + log(n_units))``.
 
     References
     ----------
@@ -58,60 +193,62 @@ def topographic_product(estimator: Any) -> float:
 
     Examples
     --------
+    A chain that covers a square folds; a square map does not:
+
     >>> import numpy as np
     >>> from sklearn_tfsom import TFSOM
     >>> from sklearn_tfsom.metrics import topographic_product
     >>> X = np.random.RandomState(0).uniform(size=(500, 2))
-    >>> chain, sheet = TFSOM(grid_size=(1, 64)).fit(X), TFSOM(grid_size=8).fit(X)
-    >>> topographic_product(chain) < -0.01
-    True
-    >>> abs(topographic_product(sheet)) < 0.01
-    True
+    >>> chain, square = TFSOM(grid_size=(1, 64)).fit(X), TFSOM(grid_size=8).fit(X)
+    >>> round(topographic_product(chain), 3), round(topographic_product(square), 3)
+    (-0.035, 0.005)
     """
-    grid = check_fitted_grid(estimator)
+    grid, metric = fitted_grid(estimator), metric_of(estimator)
     codebook = estimator.codebook_.astype(np.float64)
     units = np.arange(grid.n_units)
     total, n_terms = 0.0, 0
     for tile in row_tiles(grid.n_units, grid.n_units):
-        in_data = all_distances(codebook[tile], codebook, metric_of(estimator))
+        in_data = all_distances(codebook[tile], codebook, metric)
         on_grid = np.sqrt(grid.squared_distances(units[tile, None], units))
-        is_other = in_data > 0
-        is_other[np.arange(len(in_data)), units[tile]] = False
-        # Those left out come last in every order, and add nothing.
-        in_data[~is_other] = on_grid[~is_other] = np.inf
-        log_data = np.log(np.where(is_other, in_data, 1))
-        log_grid = np.log(np.where(is_other, on_grid, 1))
-        by_grid = tie_means(on_grid, log_data + log_grid)
-        by_data = tie_means(in_data, log_data + log_grid)
-        n_others = is_other.sum(axis=1)
+        is_compared = in_data > 0
+        is_compared[np.arange(len(in_data)), units[tile]] = False
+        # The others are last in both orders, and their terms are 0.
+        in_data[~is_compared] = on_grid[~is_compared] = np.inf
+        terms = np.log(in_data, out=np.zeros(in_data.shape), where=is_compared)
+        terms += np.log(on_grid, out=np.zeros(on_grid.shape), where=is_compared)
+        by_grid = sort_with_tie_means(on_grid, terms)
+        by_data = sort_with_tie_means(in_data, terms)
+        n_compared = is_compared.sum(axis=1)
         k = np.arange(1, grid.n_units + 1)
-        logs = np.cumsum(by_grid - by_data, axis=1) / (2 * k)
-        total += float(np.sum(logs, where=k <= n_others[:, None]))
-        n_terms += int(n_others.sum())
+        log_p3 = np.cumsum(by_grid - by_data, axis=1) / (2 * k)
+        total += float(np.sum(log_p3, where=k <= n_compared[:, None]))
+        n_terms += int(n_compared.sum())
     return total / max(n_terms, 1)
 
 
 def topographic_function(
-    estimator: Any, X: ArrayLike, *, sample_weight: ArrayLike | None = None
+    estimator: FittedMap, X: ArrayLike, *, sample_weight: ArrayLike | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Count the units that are neighbors in data space but far on the grid, and the reverse.
+    """Compute the topographic function: the number of units close in one space only, by lag.
 
-    Units are neighbors in data space where some sample has both as its two best-matching ones:
-    the induced Delaunay triangulation [1]_. All values are 0 where the map preserves the
-    topology. Values at small lags are local folds; large positive lags with values above 0 say
-    that the map folds as a whole, large negative ones that the grid has more dimensions than the
-    data.
+    Units are neighbors in data space if they are the two best-matching units of a sample: the
+    induced Delaunay triangulation [1]_. All values are 0 if the map preserves the topology.
+    Positive values at small lags mean local folds, at large positive lags global folds, and at
+    large negative lags that the grid has more dimensions than the data.
+
+    Read more in the :ref:`User Guide <guide_measures>`.
 
     Parameters
     ----------
     estimator : TFSOM
-        A fitted map.
+        Fitted map.
 
     X : {array-like, sparse matrix} of shape (n_samples, n_features)
-        Samples, NaN where a value is missing.
+        Samples, NaN for missing values.
 
     sample_weight : array-like of shape (n_samples,), default=None
-        Weight of each sample. Samples of weight 0 connect no units; else weights say nothing.
+        Weight of each sample, None for 1. Samples of weight 0 are ignored; positive weights have
+        no influence.
 
     Returns
     -------
@@ -119,17 +256,20 @@ def topographic_function(
         ``k = 1 - n_units, ..., n_units - 1``.
 
     values : ndarray of float64, shape (2 n_units - 1,)
-        Mean number for a unit, in [0, n_units). For ``k > 0`` of the units that are neighbors in
-        data space, and more than k steps away on the grid; for ``k < 0`` of those that are
-        neighbors on the grid, and more than ``|k|`` steps away in the triangulation; at ``k = 0``
-        the sum of the values at 1 and -1.
+        Mean number of units per unit, in the range [0, n_units). For ``k > 0``: neighbors in data
+        space that are more than k steps away on the grid. For ``k < 0``: neighbors on the grid
+        that are more than ``|k|`` steps away in the triangulation. For ``k = 0``: the sum of the
+        values at 1 and -1.
 
     Notes
     -----
-    On a rectangular lattice, as in [1]_, steps on the grid may be diagonal (the maximum norm),
-    but neighbors on the grid are the four next to a unit. A unit that no sample has among its two
-    best is no vertex of the triangulation, and counts at no negative lag; vertices that are not
-    connected count at all of them.
+    On a rectangular lattice, as in [1]_, steps on the grid can be diagonal (maximum norm), but
+    each unit has four neighbors. A unit that is not one of the two best-matching units of any
+    sample is not part of the triangulation, and does not count at negative lags. Units of the
+    triangulation that are not connected count at all negative lags.
+
+    Besides the search for best-matching units, the time is proportional to at most
+    ``n_units^2 log(n_units)``.
 
     References
     ----------
@@ -139,51 +279,51 @@ def topographic_function(
 
     Examples
     --------
+    A chain that covers a square has global folds:
+
     >>> import numpy as np
     >>> from sklearn_tfsom import TFSOM
     >>> from sklearn_tfsom.metrics import topographic_function
     >>> X = np.random.RandomState(0).uniform(size=(500, 2))
     >>> chain = TFSOM(grid_size=(1, 20)).fit(X)
     >>> lags, values = topographic_function(chain, X)
-    >>> values[lags == 5].item() > 0  # it folds
-    True
+    >>> values[lags == 5].round(2)
+    array([0.7])
     """
-    grid = check_fitted_grid(estimator)
-    n_bmus = min(2, grid.n_units)
-    bmus = estimator.bmus(X, n_bmus=n_bmus).reshape(-1, n_bmus)
+    grid = fitted_grid(estimator)
+    n_units = grid.n_units
+    bmus = _two_best_units(estimator, X)
     weights = check_sample_weight(sample_weight, len(bmus))
-    lags = np.arange(1 - grid.n_units, grid.n_units)
-    if n_bmus == 1:
+    lags = np.arange(1 - n_units, n_units)
+    if n_units == 1:
         return lags, np.zeros(1)
-    pairs = np.unique(np.sort(bmus[weights > 0], axis=1), axis=0)
-    near, far = grid_edges(grid, 6 if grid.is_hexagonal else 4)
-    is_vertex = np.zeros(grid.n_units, dtype=bool)
+    pairs = np.unique(np.sort(bmus[weights > 0], axis=1), axis=0).T
+    units, others = grid_edges(grid, 6 if grid.is_hexagonal else 4)
+    is_vertex = np.zeros(n_units, dtype=bool)
     is_vertex[pairs] = True
-    is_inside = is_vertex[near] & is_vertex[far]
-    on_grid = _graph_of_steps(grid, *grid_edges(grid, 6 if grid.is_hexagonal else 8))
-    in_data = _graph_of_steps(grid, *pairs.T)
-    folded = _numbers_beyond(_steps(on_grid, *pairs.T), grid.n_units)
-    torn = _numbers_beyond(_steps(in_data, near[is_inside], far[is_inside]), grid.n_units)
-    values = np.r_[torn[::-1], [0], folded] * 2 / grid.n_units  # both ends of a pair count it
-    values[grid.n_units - 1] = values[grid.n_units - 2] + values[grid.n_units]
+    is_inside = is_vertex[units] & is_vertex[others]
+    grid_graph = undirected_graph(grid_edges(grid, 6 if grid.is_hexagonal else 8), n_units)
+    data_graph = undirected_graph(pairs, n_units)
+    at_positive = _count_longer(path_lengths(grid_graph, *pairs), n_units)
+    steps_in_data = path_lengths(data_graph, units[is_inside], others[is_inside])
+    at_negative = _count_longer(steps_in_data, n_units)
+    values = np.r_[at_negative[::-1], [0], at_positive] * 2 / n_units  # both units of each pair
+    values[n_units - 1] = values[n_units - 2] + values[n_units]
     return lags, values
 
 
-def _graph_of_steps(grid: Grid, units: NDArray, others: NDArray) -> csr_array:
-    return graph(units, others, np.ones(len(units)), grid.n_units)
+def _two_best_units(estimator: FittedMap, X: ArrayLike) -> NDArray[np.int64]:
+    """Return the two best-matching units, shape (n_samples, 2): twice the one of a single unit."""
+    n_bmus = min(2, len(estimator.codebook_))
+    bmus = estimator.bmus(X, n_bmus=n_bmus).reshape(-1, n_bmus)
+    return np.column_stack([bmus[:, 0], bmus[:, -1]])
 
 
-def _steps(edges: csr_array, units: NDArray, others: NDArray) -> NDArray[np.float64]:
-    """Return the number of steps between pairs of units, inf where there is no way."""
-    sources, place = np.unique(units, return_inverse=True)
-    steps = np.empty(len(units))
-    for tile in row_tiles(len(sources), edges.shape[0]):
-        paths = dijkstra(edges, directed=True, indices=sources[tile], unweighted=True)
-        mine = np.flatnonzero((place >= tile.start) & (place < tile.stop))
-        steps[mine] = paths[place[mine] - tile.start, others[mine]]
-    return steps
-
-
-def _numbers_beyond(steps: NDArray[np.float64], n_units: int) -> NDArray[np.int64]:
-    """Count the pairs that are more than k steps apart, for k from 1 to n_units - 1."""
+def _count_longer(steps: NDArray[np.float64], n_units: int) -> NDArray[np.int64]:
+    """Count the paths of more than k steps, for k from 1 to n_units - 1."""
     return len(steps) - np.searchsorted(np.sort(steps), np.arange(1, n_units), side="right")
+
+
+neg_topographic_error_scorer = Scorer(topographic_error, sign=-1)
+neg_combined_error_scorer = Scorer(combined_error, sign=-1)
+neg_absolute_topographic_product_scorer = Scorer(topographic_product, sign=-1, absolute=True)

@@ -1,0 +1,181 @@
+"""Input checks, tiles and graphs shared by the measures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import coo_array, csr_array
+from scipy.sparse.csgraph import dijkstra
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_tfsom._data.checks import check_sample_weight
+from sklearn_tfsom._data.samples import Samples
+from sklearn_tfsom._data.tiles import row_slices
+from sklearn_tfsom._distance import Metric, metric_named
+from sklearn_tfsom._map.grid import Grid, grid_of
+from sklearn_tfsom._map.neighborhood import Kernels, SeparableKernel
+from sklearn_tfsom._plan import checked_neighborhood
+from sklearn_tfsom._validation import Rule, check_value, integer, real
+
+# Number of values of a tile, 32 MiB in float64.
+_TILE_VALUES = 2**22
+
+# Smaller values of a neighborhood become 0: products with subnormal numbers take 20 times as long.
+_MIN_NEIGHBORHOOD = 1e-200
+
+
+class FittedMap(Protocol):
+    """Attributes and methods of a fitted `TFSOM` that the measures use."""
+
+    codebook_: NDArray  # (n_units, n_features)
+    hits_: NDArray[np.float64]  # (n_units,)
+    history_: dict[str, NDArray]
+    quantization_error_: float
+    _metric: str
+    _neighborhood: Any
+
+    def score(
+        self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
+    ) -> float: ...
+
+    def bmus(self, X: ArrayLike, n_bmus: int = 1, return_distance: bool = False) -> Any: ...
+
+    def _check_data(self, X: Any) -> Samples: ...
+
+    def _nearest(self, samples: Samples, k: int = 1) -> NDArray[np.int64]: ...
+
+    def _distances_to(self, samples: Samples, units: NDArray[np.int64]) -> NDArray[np.float64]: ...
+
+    def _distances(self, samples: Samples) -> NDArray: ...
+
+
+def check_samples(
+    estimator: FittedMap, X: ArrayLike, sample_weight: Any
+) -> tuple[Samples, NDArray[np.float64]]:
+    """Return the checked samples and sample weights for a fitted map."""
+    samples = estimator._check_data(X)
+    return samples, check_sample_weight(sample_weight, len(samples))
+
+
+def fitted_grid(estimator: FittedMap) -> Grid:
+    """Return the grid of a map, which must be fitted."""
+    check_is_fitted(estimator)
+    return grid_of(estimator)
+
+
+def metric_of(estimator: FittedMap) -> Metric:
+    """Return the metric of a fitted map."""
+    return metric_named(estimator._metric)
+
+
+def check_n_neighbors(owner: str, n_neighbors: Any, grid: Grid) -> int:
+    """Return the number of neighboring units: by default 6 (hexagonal) or 4 (rectangular)."""
+    numbers = (6,) if grid.is_hexagonal else (4, 8)
+    if n_neighbors is None:
+        return numbers[0]
+    rule = Rule(
+        f"an int among {{{', '.join(map(str, numbers))}}} on a {grid.lattice} lattice",
+        lambda value: integer(1).accepts(value) and value in numbers,
+    )
+    check_value("n_neighbors", owner, n_neighbors, [rule])
+    return int(n_neighbors)
+
+
+def check_n_nearest(owner: str, n_neighbors: Any, total_weight: float) -> int:
+    """Return the number of neighboring samples, less than half of the samples."""
+    if total_weight < 3:
+        raise ValueError(
+            f"{owner} needs samples of a total weight of at least 3. Got {total_weight:g} instead."
+        )
+    rule = integer(1, int((total_weight - 1) / 2))
+    rule = rule._replace(says=f"{rule.says}, less than half the total weight of the samples")
+    check_value("n_neighbors", owner, n_neighbors, [rule])
+    return int(n_neighbors)
+
+
+def check_radius(owner: str, radius: Any, estimator: FittedMap) -> float:
+    """Return the radius: by default that of the last epoch."""
+    if radius is None:
+        return float(estimator.history_["radius"][-1])
+    check_value("radius", owner, radius, [real(0, closed=False)])
+    return float(radius)
+
+
+def row_tiles(n_rows: int, n_columns: int) -> list[slice]:
+    """Return slices of the rows of a matrix, each a tile of limited size."""
+    return row_slices(n_rows, max(1, _TILE_VALUES // max(1, n_columns)))
+
+
+def distance_tiles(
+    estimator: FittedMap, samples: Samples
+) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+    """Compute the distances of samples to all units, tile by tile, in float64.
+
+    Yields
+    ------
+    rows : slice
+    distances : ndarray of float64, shape (n_rows, n_units)
+        In data units.
+    """
+    values, metric = samples.values, samples.metric
+    for rows in row_tiles(len(samples), len(estimator.codebook_)):
+        tile = values[rows].astype(np.float64)
+        yield rows, estimator._distances(Samples(tile, metric, has_missing=samples.has_missing))
+
+
+def neighborhood_rows(
+    estimator: FittedMap, radius: float
+) -> Callable[[NDArray], NDArray[np.float64]]:
+    """Return a function from units (n,) to their rows of the neighborhood (n, n_units)."""
+    grid = grid_of(estimator)
+    neighborhood = checked_neighborhood(estimator, estimator._neighborhood)
+    kernel = Kernels(grid, neighborhood).kernel(radius)
+    parity = np.arange(grid.n_rows) % 2
+
+    def rows_of(units: NDArray) -> NDArray[np.float64]:
+        rows, columns = np.divmod(units, grid.n_columns)
+        if isinstance(kernel, SeparableKernel):
+            along_columns = kernel.columns[rows[:, None] % 2, parity, columns[:, None]]
+            h = kernel.rows[rows][:, :, None] * along_columns
+        else:
+            h = kernel.blocks[kernel.kinds[rows], columns[:, None]]
+        h = h.reshape(len(units), grid.n_units)
+        h[np.abs(h) < _MIN_NEIGHBORHOOD] = 0
+        return h
+
+    return rows_of
+
+
+def grid_edges(grid: Grid, n_neighbors: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the pairs of neighboring units, each once with the lower unit first."""
+    neighbors = grid.neighbors(n_neighbors)
+    units = np.repeat(np.arange(grid.n_units), neighbors.shape[1])
+    others = neighbors.ravel()
+    # On a narrow map joined to itself a neighbor can appear twice, or be the unit itself.
+    is_edge = (others >= 0) & (units < others)
+    pairs = np.unique(units[is_edge] * grid.n_units + others[is_edge])
+    return np.divmod(pairs, grid.n_units)
+
+
+def undirected_graph(
+    edges: NDArray | tuple[NDArray, NDArray], n_units: int, lengths: NDArray | float = 1.0
+) -> csr_array:
+    """Return the graph of edges between units, of which each pair is given once."""
+    units, others = edges
+    lengths = np.broadcast_to(lengths, len(units))
+    ends = np.r_[units, others], np.r_[others, units]
+    return csr_array(coo_array((np.r_[lengths, lengths], ends), shape=(n_units, n_units)))
+
+
+def path_lengths(graph: csr_array, units: NDArray, others: NDArray) -> NDArray[np.float64]:
+    """Return the lengths of the shortest paths between pairs of units (n,), inf for none."""
+    sources, index = np.unique(units, return_inverse=True)
+    lengths = np.empty(len(units))
+    for tile in row_tiles(len(sources), graph.shape[0]):
+        from_sources = dijkstra(graph, directed=True, indices=sources[tile])
+        pairs = np.flatnonzero((index >= tile.start) & (index < tile.stop))
+        lengths[pairs] = from_sources[index[pairs] - tile.start, others[pairs]]
+    return lengths

@@ -1,0 +1,248 @@
+"""Measures of quantization."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import gammaln, logsumexp
+
+from sklearn_tfsom._data.samples import Samples
+from sklearn_tfsom._distance import METRICS, as_codebook, paired_distances, squared_costs
+from sklearn_tfsom._validation import wrong_parameter
+from sklearn_tfsom.metrics._base import FittedMap, check_samples, distance_tiles
+from sklearn_tfsom.metrics._scorers import Scorer
+
+# Added to the hits of each unit, so that units without samples have a positive probability.
+_PSEUDO_HITS = 1.0
+
+
+def quantization_error(
+    estimator: FittedMap, X: ArrayLike, *, sample_weight: ArrayLike | None = None
+) -> float:
+    """Compute the mean distance of samples to their best-matching units.
+
+    Lower is better. The error decreases with the number of units, so it only compares maps of the
+    same size.
+
+    Read more in the :ref:`User Guide <guide_measures>`.
+
+    Parameters
+    ----------
+    estimator : TFSOM
+        Fitted map.
+
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        Samples, NaN for missing values.
+
+    sample_weight : array-like of shape (n_samples,), default=None
+        Weight of each sample in the mean, None for 1.
+
+    Returns
+    -------
+    error : float
+        ``mean |x - w_bmu(x)|``, in data units, in the range [0, inf). 0 if every sample equals a
+        code vector.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn_tfsom import TFSOM
+    >>> from sklearn_tfsom.metrics import quantization_error
+    >>> X = load_iris().data
+    >>> som = TFSOM(grid_size=(8, 5)).fit(X)
+    >>> round(quantization_error(som, X), 2)
+    0.33
+    """
+    return -estimator.score(X, sample_weight=sample_weight)
+
+
+def explained_variance(
+    estimator: FittedMap, X: ArrayLike, *, sample_weight: ArrayLike | None = None
+) -> float:
+    """Compute the share of the variance of samples explained by their best-matching units.
+
+    Higher is better. It increases with the number of units, so it only compares maps of the same
+    size, but it does compare data sets with different units of measurement.
+
+    Read more in the :ref:`User Guide <guide_measures>`.
+
+    Parameters
+    ----------
+    estimator : TFSOM
+        Fitted map.
+
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        Samples, NaN for missing values.
+
+    sample_weight : array-like of shape (n_samples,), default=None
+        Weight of each sample in the sums, None for 1.
+
+    Returns
+    -------
+    share : float
+        ``1 - sum |x - w_bmu(x)|^2 / sum |x - mean|^2``, in the range (-inf, 1]. 1 if every sample
+        equals a code vector, 0 if the map is no better than the mean of X. If all samples are
+        equal, it is 1 if they equal a code vector, otherwise 0.
+
+    Notes
+    -----
+    Both sums are over the known values; the mean is computed for each feature. With the metrics
+    "manhattan" and "chebyshev" they contain the squares of these distances. With "cosine" and
+    "correlation" they contain ``1 - cos``, and the mean is the mean direction.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn_tfsom import TFSOM
+    >>> from sklearn_tfsom.metrics import explained_variance
+    >>> X = load_iris().data
+    >>> som = TFSOM(grid_size=(8, 5)).fit(X)
+    >>> round(explained_variance(som, X), 2)
+    0.97
+    """
+    samples, weights = check_samples(estimator, X, sample_weight)
+    distances = estimator._distances_to(samples, estimator._nearest(samples))
+    shares = weights / weights.sum()
+    residual = float(shares @ squared_costs(distances[:, 0], samples.metric))
+    mean = _mean(samples, shares)
+    total = sum(
+        float(shares[rows] @ _squared_distances_to_mean(samples[rows], mean, samples))
+        for rows in samples.tiles()
+    )
+    # Rounding error of the total for equal samples. For sparse samples it is a difference of
+    # squares, for dense ones a square of differences.
+    relative = 4 * np.finfo(np.float64).eps
+    rounding_error = relative if samples.is_sparse else relative**2
+    rounding_error *= samples.shape[1] * float(mean @ mean)
+    if total > rounding_error:
+        return 1 - residual / total
+    return float(residual <= rounding_error)
+
+
+def log_likelihood(
+    estimator: FittedMap, X: ArrayLike, *, sample_weight: ArrayLike | None = None
+) -> float:
+    """Compute the mean log-likelihood of samples under a Gaussian mixture at the units.
+
+    Each unit is an isotropic Gaussian at its code vector, weighted by its hits; all have the same
+    variance. Higher is better. On held-out samples it is largest for maps of intermediate size,
+    so cross-validation can select `grid_size`.
+
+    Read more in the :ref:`User Guide <guide_measures>`.
+
+    Parameters
+    ----------
+    estimator : TFSOM
+        Fitted map with ``metric="euclidean"``.
+
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        Samples, NaN for missing values. They should not be the training samples.
+
+    sample_weight : array-like of shape (n_samples,), default=None
+        Weight of each sample in the mean, None for 1.
+
+    Returns
+    -------
+    log_likelihood : float
+        ``mean log sum_k p_k N(x; w_k, s^2)`` in nats per sample, where ``p_k`` is proportional to
+        ``hits_k + 1``. In the range (-inf, inf). The likelihood of a sample with missing values
+        is that of its known values.
+
+    Raises
+    ------
+    InvalidParameterError
+        If the metric of the map is not Euclidean.
+
+    Notes
+    -----
+    The standard deviation s is derived from the training: it is that of an isotropic Gaussian in
+    d dimensions whose mean distance from the center is the quantization error,
+    ``s = quantization_error_ / sqrt(2) * gamma(d / 2) / gamma((d + 1) / 2)``, and at least 1e-6
+    times the standard deviation of the code vectors. Since each training sample is compared with
+    the closest unit only, s is slightly too small if there are many units per sample, which
+    favors smaller maps. In few dimensions, several units per cluster are enough (5 x 5 for iris);
+    in many dimensions, almost as many units as samples can be best (32 x 32 for digits).
+
+    Likelihoods depend on the units of measurement: only compare maps of the same data with the
+    same scaling.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.model_selection import train_test_split
+    >>> from sklearn_tfsom import TFSOM
+    >>> from sklearn_tfsom.metrics import log_likelihood
+    >>> X, X_held_out = train_test_split(load_iris().data, random_state=0)
+    >>> for grid_size in (1, 5, 20):
+    ...     som = TFSOM(grid_size=grid_size).fit(X)
+    ...     print(grid_size, round(log_likelihood(som, X_held_out), 1))
+    1 -5.7
+    5 -2.3
+    20 -18.3
+    """
+    samples, weights = check_samples(estimator, X, sample_weight)
+    if estimator._metric != "euclidean":
+        right = "'euclidean' for log_likelihood"
+        raise wrong_parameter("metric", estimator, right, repr(estimator._metric))
+    deviation = _deviation(estimator.codebook_, estimator.quantization_error_)
+    log_probabilities = np.log(estimator.hits_ + _PSEUDO_HITS)
+    log_probabilities -= logsumexp(log_probabilities)
+    log_normalization = math.log(math.sqrt(2 * math.pi) * deviation)  # of each known value
+    shares = weights / weights.sum()
+    total = 0.0
+    for rows, distances in distance_tiles(estimator, samples):
+        logs = logsumexp(log_probabilities - np.square(distances / deviation) / 2, axis=1)
+        n_known: Any = samples.shape[1]
+        if samples.has_missing:
+            n_known = np.count_nonzero(~np.isnan(samples[rows]), axis=1)
+        total += float(shares[rows] @ (logs - n_known * log_normalization))
+    return total
+
+
+def _mean(samples: Samples, shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the mean of the known values of each feature, or the mean direction."""
+    sums, known = np.zeros(samples.shape[1]), np.zeros(samples.shape[1])
+    for rows in samples.tiles():
+        tile, share = samples[rows], shares[rows]
+        if samples.is_sparse:
+            sums += tile.T @ share
+            known += share.sum()
+        else:
+            is_known = ~np.isnan(tile)
+            sums += share @ np.where(is_known, tile, 0)
+            known += share @ is_known
+    mean = sums / np.where(known > 0, known, 1)
+    return as_codebook(mean[None], METRICS["cosine"])[0] if samples.metric.is_spherical else mean
+
+
+def _squared_distances_to_mean(
+    tile: Any, mean: NDArray[np.float64], samples: Samples
+) -> NDArray[np.float64]:
+    """Return the squared distances (n,) of a tile to the mean; ``1 - cos`` of directions."""
+    if samples.is_sparse:
+        product = np.asarray(tile @ mean)
+        if samples.metric.is_spherical:
+            return 1 - product
+        squares = np.asarray(tile.multiply(tile).sum(axis=1), dtype=np.float64).ravel()
+        return squares - 2 * product + mean @ mean
+    tile = np.where(np.isnan(tile), mean, tile)
+    squared = squared_costs(paired_distances(mean[None], tile, samples.metric), samples.metric)
+    if samples.metric.is_spherical:
+        squared[~tile.any(axis=1)] = 1  # a zero row has no direction
+    return squared
+
+
+def _deviation(codebook: NDArray, quantization_error: float) -> float:
+    """Return the standard deviation of the Gaussians of `log_likelihood`."""
+    n_features = codebook.shape[1]
+    ratio = math.exp(gammaln(n_features / 2) - gammaln((n_features + 1) / 2)) / math.sqrt(2)
+    spread = math.sqrt(codebook.astype(np.float64).var(axis=0).mean())
+    return max(float(quantization_error) * ratio, 1e-6 * spread, 1e-100)
+
+
+neg_quantization_error_scorer = Scorer(quantization_error, sign=-1)
+explained_variance_scorer = Scorer(explained_variance)
+log_likelihood_scorer = Scorer(log_likelihood)

@@ -1,0 +1,93 @@
+"""Ranks with ties: results are means over all orders of equal values."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Number of significant bits compared, so that values that differ by rounding are equal.
+_BITS = 36
+
+
+class Ranks(NamedTuple):
+    """Ranks of weighted points, where weight k counts as k points.
+
+    Points of equal value share the ranks after `start` up to `end`.
+    """
+
+    start: NDArray[np.float64]
+    end: NDArray[np.float64]
+
+    def probability_of_first(self, k: int) -> NDArray[np.float64]:
+        """Return the probability of being among the first k, over all orders of ties."""
+        return np.clip(_ratio(k - self.start, self.end - self.start), 0, 1)
+
+    def mean_excess(self, k: int) -> NDArray[np.float64]:
+        """Return the mean of ``max(0, rank - k)``, over all orders of ties."""
+        sums = _sum_of_excess(self.end, k) - _sum_of_excess(self.start, k)
+        return _ratio(sums, self.end - self.start)
+
+
+def ranks(values: NDArray, weights: NDArray[np.float64]) -> Ranks:
+    """Rank each row of values in ascending order.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_rows, n)
+    weights : ndarray of float64, shape (n_rows, n) or (n,)
+
+    Returns
+    -------
+    ranks : Ranks
+        Arrays of shape (n_rows, n).
+    """
+    order, first, last = _ties(values)
+    sorted_weights = np.take_along_axis(np.broadcast_to(weights, values.shape), order, axis=1)
+    totals = np.cumsum(sorted_weights, axis=1)
+    start, end = np.empty(values.shape), np.empty(values.shape)
+    before = np.take_along_axis(totals, np.maximum(first - 1, 0), axis=1) * (first > 0)
+    np.put_along_axis(start, order, before, axis=1)
+    np.put_along_axis(end, order, np.take_along_axis(totals, last, axis=1), axis=1)
+    return Ranks(start=start, end=end)
+
+
+def sort_with_tie_means(values: NDArray, terms: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sort the terms of each row by its values, with the mean term for tied values.
+
+    All arrays have shape (n_rows, n).
+    """
+    order, first, last = _ties(values)
+    terms = np.take_along_axis(terms, order, axis=1)
+    totals = np.cumsum(terms, axis=1)
+    sums = np.take_along_axis(totals, last, axis=1)
+    sums -= np.take_along_axis(totals, np.maximum(first - 1, 0), axis=1) * (first > 0)
+    # Without ties, keep the term itself: the difference of long sums has a rounding error.
+    return np.where(first == last, terms, sums / (last - first + 1))
+
+
+def _ties(values: NDArray) -> tuple[NDArray, NDArray, NDArray]:
+    """Return the order of each row, and the first and last position of each tie in it."""
+    significand, exponent = np.frexp(values)
+    values = np.ldexp(np.round(np.ldexp(significand, _BITS)), exponent)
+    order = np.argsort(values, axis=1, kind="stable")
+    ordered = np.take_along_axis(values, order, axis=1)
+    positions = np.broadcast_to(np.arange(values.shape[1]), values.shape)
+    is_new = np.ones((len(values), values.shape[1] + 1), dtype=bool)
+    is_new[:, 1:-1] = ordered[:, 1:] != ordered[:, :-1]
+    first = np.maximum.accumulate(np.where(is_new[:, :-1], positions, 0), axis=1)
+    ends = np.where(is_new[:, 1:], positions, values.shape[1] - 1)
+    last = np.minimum.accumulate(ends[:, ::-1], axis=1)[:, ::-1]
+    return order, first, last
+
+
+def _sum_of_excess(n: NDArray[np.float64], k: int) -> NDArray[np.float64]:
+    """Return the sum of ``max(0, rank - k)`` over the ranks 1 to n."""
+    beyond = np.maximum(n - k, 0)
+    return beyond * (beyond + 1) / 2
+
+
+def _ratio(numerator: NDArray[np.float64], size: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Divide, with 0 for points without weight."""
+    return np.divide(numerator, size, out=np.zeros(size.shape), where=size > 0)

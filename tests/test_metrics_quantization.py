@@ -1,0 +1,108 @@
+"""Measures of quantization and energy: special cases."""
+
+import math
+
+import numpy as np
+import pytest
+from reference_measures import METRICS, random_map, samples
+from sklearn.metrics import r2_score
+from sklearn.model_selection import GridSearchCV
+
+from sklearn_tfsom import TFSOM
+from sklearn_tfsom.metrics import (
+    distortion,
+    explained_variance,
+    heskes_energy,
+    log_likelihood,
+    log_likelihood_scorer,
+    quantization_error,
+)
+
+
+def test_quantization_error_of_the_training_samples_is_the_fitted_attribute():
+    X, weights = samples(), np.random.RandomState(2).uniform(size=60)
+    som = TFSOM((4, 3)).fit(X, sample_weight=weights)
+    assert quantization_error(som, X, sample_weight=weights) == som.quantization_error_
+
+
+def test_heskes_energy_is_less_than_the_distortion():
+    for seed in range(5):
+        som, X = random_map(seed=seed), samples(seed + 10)
+        assert heskes_energy(som, X) < distortion(som, X)
+
+
+class TestExplainedVariance:
+    def test_it_is_the_r2_score_of_the_quantized_samples(self):
+        som, X = TFSOM((4, 3)).fit(samples()), samples(seed=3)
+        weights = np.random.RandomState(2).uniform(0.1, 3, size=len(X))
+        expected = r2_score(
+            X, som.quantize(X), sample_weight=weights, multioutput="variance_weighted"
+        )
+        share = explained_variance(som, X, sample_weight=weights)
+        assert share == pytest.approx(expected, rel=1e-11)
+
+    @pytest.mark.parametrize("value", [0.0, 0.1, 1e6 / 3])
+    def test_equal_samples(self, value):
+        X = np.full((7, 3), value)
+        som = TFSOM((2, 2)).fit(X)
+        assert explained_variance(som, X) == 1
+        assert explained_variance(som, X + 1) == 0
+
+    def test_samples_that_are_code_vectors(self):
+        som = random_map()
+        assert explained_variance(som, som.codebook_) == 1
+
+    @pytest.mark.parametrize("metric", METRICS)
+    def test_map_of_one_unit(self, metric):
+        X = samples() + np.array([1, 0, 2])
+        weights = np.random.RandomState(2).uniform(0.1, 3, size=len(X))
+        som = TFSOM(1, metric=metric).fit(X, sample_weight=weights)
+        assert explained_variance(som, X, sample_weight=weights) == pytest.approx(0, abs=1e-12)
+
+    def test_data_far_from_the_origin(self):
+        X = samples()
+        som, shifted = TFSOM((4, 3)).fit(X), TFSOM((4, 3)).fit(X + 1e4)
+        expected = explained_variance(som, X)
+        assert explained_variance(shifted, X + 1e4) == pytest.approx(expected, abs=1e-9)
+
+
+class TestLogLikelihood:
+    def test_map_of_one_unit_is_one_gaussian(self):
+        X = np.random.RandomState(0).normal(size=(20000, 4), scale=3)
+        som = TFSOM(1).fit(X)
+        entropy = 2 * math.log(2 * math.pi * math.e * 9)
+        assert log_likelihood(som, X) == pytest.approx(-entropy, abs=0.03)
+
+    def test_scaled_data(self):
+        X, held_out = samples(), samples(seed=3)
+        som, scaled = TFSOM((3, 4)).fit(X), TFSOM((3, 4)).fit(X * 10)
+        expected = log_likelihood(som, held_out) - 3 * math.log(10)
+        assert log_likelihood(scaled, held_out * 10) == pytest.approx(expected, rel=1e-9)
+
+    def test_data_far_from_the_origin(self):
+        X, held_out = samples(), samples(seed=3)
+        som, shifted = TFSOM((3, 4)).fit(X), TFSOM((3, 4)).fit(X + 1e7)
+        expected = log_likelihood(som, held_out)
+        assert log_likelihood(shifted, held_out + 1e7) == pytest.approx(expected, rel=1e-6)
+
+    def test_quantization_error_of_zero(self):
+        X = np.array([[0.0, 0], [1, 0], [0, 1]])
+        som = TFSOM((1, 3), init=X, radius_decay=[0.01], max_iter=1).fit(X)
+        assert som.quantization_error_ == 0
+        assert math.isfinite(log_likelihood(som, X))
+        assert math.isfinite(log_likelihood(som, X + 1))
+        som = TFSOM((1, 3)).fit(np.zeros((5, 2)))
+        assert math.isfinite(log_likelihood(som, np.ones((2, 2))))
+
+    def test_samples_far_from_the_map(self):
+        som = TFSOM((3, 4)).fit(samples())
+        assert -1e13 < log_likelihood(som, samples() + 1e6) < -1e10
+
+    def test_it_selects_neither_the_smallest_nor_the_largest_map(self, blobs, iris):
+        params = {"grid_size": [1, 3, 5, 8, 16]}
+        for X in (blobs, iris):
+            X = np.random.RandomState(0).permutation(X)
+            by_likelihood = GridSearchCV(TFSOM(), params, scoring=log_likelihood_scorer, cv=4)
+            assert by_likelihood.fit(X).best_params_["grid_size"] in (3, 5, 8)
+            by_error = GridSearchCV(TFSOM(), params, cv=4)
+            assert by_error.fit(X).best_params_["grid_size"] == 16

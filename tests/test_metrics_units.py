@@ -1,0 +1,126 @@
+"""U-matrix: cells between units, median, and the anomaly score that uses it."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from reference import unit_position
+from reference_measures import BOUNDARIES, LATTICES, compute_reference, random_map
+from sklearn.metrics import roc_auc_score
+from test_metrics import SHAPES
+
+from sklearn_tfsom import TFSOM, InvalidParameterError
+from sklearn_tfsom.metrics import u_matrix
+
+
+def images(lattice, boundary, shape):
+    """Return the shifts of the map to its images beyond the edges, as far as needed here."""
+    n_rows, n_columns = shape
+    height = n_rows * (math.sqrt(3) / 2 if lattice == "hexagonal" else 1.0)
+    shift = 0.5 if lattice == "hexagonal" and n_rows % 2 else 0.0
+    across = range(-3, 4) if boundary in ("cylindrical", "toroidal") else [0]
+    up = range(-3, 4) if boundary == "toroidal" and n_rows > 1 else [0]
+    return [(a * n_columns + u * shift, u * height) for a in across for u in up]
+
+
+def slow_cells_between(som):
+    """Compute the cell at the center of each pair of neighboring units on the plane."""
+    lattice, boundary, codebook = som.lattice, som.boundary, som.codebook_
+    n_rows, n_columns = shape = som.grid_shape_
+    joins_columns = boundary != "planar" and n_columns > 1
+    joins_rows = boundary == "toroidal" and n_rows > 1
+    cells = np.full((2 * n_rows - (not joins_rows), 2 * n_columns - (not joins_columns)), np.nan)
+    height = math.sqrt(3) / 2 if lattice == "hexagonal" else 1.0
+    positions = [unit_position(*divmod(k, n_columns), lattice) for k in range(len(codebook))]
+    shifts = images(lattice, boundary, shape)
+    for (k, (x, y)), (j, (u, v)), (dx, dy) in itertools.product(
+        enumerate(positions), enumerate(positions), shifts
+    ):
+        u, v = u + dx, v + dy
+        length = math.hypot(u - x, v - y)
+        is_diagonal = lattice == "rectangular" and abs(length - math.sqrt(2)) < 1e-9
+        if not (abs(length - 1) < 1e-9 or is_diagonal):
+            continue
+        row = round((y + v) / height)
+        shift = {0: 0.0, 1: 0.25, 2: 0.5, 3: 0.25}[row % 4] if lattice == "hexagonal" else 0
+        column = round(2 * ((x + u) / 2 - shift))
+        if joins_columns:
+            column %= 2 * n_columns
+        if joins_rows and lattice == "rectangular":
+            row %= 2 * n_rows
+        if not (0 <= row < cells.shape[0] and 0 <= column < cells.shape[1]):
+            continue  # beyond the edge; the image of this cell is inside
+        gap = math.dist(codebook[k], codebook[j])
+        if is_diagonal:  # two diagonals, each found from both ends
+            gap = gap / math.sqrt(2) / 4 + np.nan_to_num(cells[row, column])
+        cells[row, column] = gap
+    return cells
+
+
+@pytest.mark.parametrize("lattice", LATTICES)
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+class TestUMatrix:
+    def test_median(self, lattice, boundary):
+        for shape in SHAPES:
+            som = random_map(lattice, boundary, shape)
+            expected = compute_reference("u_matrix", som, None, None, average="median")
+            assert_allclose(u_matrix(som, average="median"), expected, rtol=1e-12)
+
+    def test_cells_between(self, lattice, boundary):
+        for shape in SHAPES:
+            som = random_map(lattice, boundary, shape)
+            values = u_matrix(som, between=True, average="median")
+            assert_array_equal(values[::2, ::2], u_matrix(som, average="median"))
+            # On a narrow map joined to itself, two units have several cells between them.
+            if min(shape) > 2 or boundary == "planar":
+                expected = slow_cells_between(som)
+                expected[::2, ::2] = values[::2, ::2]
+                assert_allclose(values, expected, rtol=1e-12, err_msg=str(shape))
+
+
+def test_cells_between_four_units_by_hand():
+    """Compare with the layout of SOM Toolbox's som_umat."""
+    diagonals = (7 + 2) / (2 * math.sqrt(2))
+    for lattice, expected in [
+        ("rectangular", [[2, 1, 3.5], [3, diagonals, 6], [3.5, 4, 5]]),
+        ("hexagonal", [[2, 1, 3], [3, 2, 6], [3, 4, 5]]),  # unit 1 is a neighbor of unit 2
+    ]:
+        som = TFSOM((2, 2), lattice=lattice, max_iter=1, radius_decay=[1.0]).fit([[0.0], [3.0]])
+        som.codebook_ = np.array([[0.0], [1.0], [3.0], [7.0]])
+        assert_allclose(u_matrix(som, between=True), expected, rtol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("params", "right"),
+    [
+        ({"average": "max"}, r"a str among \{'mean', 'median'\}"),
+        ({"average": None}, r"a str among \{'mean', 'median'\}"),
+        ({"between": 1}, "a bool"),
+    ],
+)
+def test_invalid_parameters(params, right):
+    (name,) = params
+    match = rf"^The '{name}' parameter of u_matrix must be {right}\. Got .* instead\.$"
+    with pytest.raises(InvalidParameterError, match=match):
+        u_matrix(random_map(), **params)
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine", "chebyshev"])
+def test_anomaly_score_u_height_adds_the_u_matrix(metric):
+    X = np.random.RandomState(0).normal(size=(80, 3))
+    som = TFSOM((4, 3), metric=metric).fit(X)
+    expected = som.score_samples(X) - u_matrix(som).ravel()[som.bmus(X)]
+    som.set_params(anomaly_score="u_height")
+    assert_allclose(som.score_samples(X), expected)
+
+
+def test_anomaly_score_u_height_detects_anomalies_in_the_training_data():
+    rng = np.random.RandomState(0)
+    X = np.vstack([rng.normal(size=(500, 4)), rng.normal(size=(10, 4)) * 0.1 + 6])
+    y = np.arange(510) >= 500
+    som = TFSOM().fit(X)
+    by_distance = roc_auc_score(y, -som.score_samples(X))
+    by_u_height = roc_auc_score(y, -som.set_params(anomaly_score="u_height").score_samples(X))
+    assert by_u_height > max(0.95, by_distance)
