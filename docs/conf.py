@@ -11,6 +11,8 @@ from docutils.nodes import SkipNode
 from docutils.utils.math.latex2mathml import tex2mathml
 
 from sklearn_tfsom import __version__, displays, metrics
+from sklearn_tfsom._distance import METRICS
+from sklearn_tfsom._map.neighborhood import NEIGHBORHOODS
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -32,8 +34,10 @@ extensions = [
 exclude_patterns = [
     "generated/examples",
     "generated/gallery/*.py",
-    "displays.rst",  # these three are included in api.rst
+    "displays.rst",  # these five are included in api.rst
     "measures.rst",
+    "metrics_table.rst",
+    "neighborhoods_table.rst",
     "scorers.rst",
     "gallery_header.rst",
 ]
@@ -141,6 +145,42 @@ def stage_lists():
     (HERE / "scorers.rst").write_text("".join(entries))
 
 
+def table(header, rows):
+    """Return a table with a header, of cells in reStructuredText."""
+    lines = [".. list-table::", "   :header-rows: 1", ""]
+    for row in (header, *rows):
+        lines += [f"   {'*' if n == 0 else ' '} - {cell}" for n, cell in enumerate(row)]
+    return "\n".join(lines) + "\n"
+
+
+def stage_tables():
+    """Write the tables of all metrics and neighborhoods for the API reference."""
+    yes_or_no = {True: "yes", False: "no"}
+    header = "Metric", "Distance", "Code vectors", "Sparse data", "Missing values", "For"
+    rows = [
+        (
+            f'``"{name}"``',
+            f"``{metric.formula}``",
+            "mean directions" if metric.is_spherical else "means",
+            yes_or_no[metric.allows_sparse],
+            yes_or_no[metric.allows_missing],
+            metric.use,
+        )
+        for name, metric in METRICS.items()
+    ]
+    (HERE / "metrics_table.rst").write_text(table(header, rows))
+    header = "Neighborhood", "Formula", "Final radius"
+    rows = [
+        (
+            f'``"{name}"``',
+            neighborhood.formula.__doc__.removeprefix("Return ").rstrip("."),
+            f"{neighborhood.radius_end:g}",
+        )
+        for name, neighborhood in NEIGHBORHOODS.items()
+    ]
+    (HERE / "neighborhoods_table.rst").write_text(table(header, rows))
+
+
 def drop_stale_pages():
     """Remove pages of an earlier build whose example or object no longer exists."""
     for page in GENERATED.glob("sklearn_tfsom.*.rst"):
@@ -154,6 +194,7 @@ def drop_stale_pages():
 stage_examples()
 stage_results()
 stage_lists()
+stage_tables()
 drop_stale_pages()
 
 

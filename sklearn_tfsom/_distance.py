@@ -34,8 +34,8 @@ class Metric:
     Parameters
     ----------
     name : str
-    formula : str
-        For the documentation.
+    formula, use : str
+        The distance, and the data it is for; for the documentation.
     scipy_name : str
         Name of the metric for `scipy.spatial.distance.cdist`.
     reduction : {"product", "sum", "max"}
@@ -60,6 +60,7 @@ class Metric:
 
     name: str
     formula: str
+    use: str
     scipy_name: str
     reduction: str
     term: Formula | None = None
@@ -120,6 +121,7 @@ METRICS = {
         Metric(
             "euclidean",
             "|x - w|",
+            "scaled measurements",
             "euclidean",
             "product",
             allows_missing=True,
@@ -128,6 +130,7 @@ METRICS = {
         Metric(
             "cosine",
             "1 - cos(x, w)",
+            "samples whose length means nothing: texts, counts of words or purchases",
             "cosine",
             "product",
             direction=_same,
@@ -137,6 +140,7 @@ METRICS = {
         Metric(
             "correlation",
             "1 - cos(x - mean(x), w - mean(w))",
+            "profiles whose level and scale mean nothing: time series, gene expression",
             "correlation",
             "product",
             direction=_less_own_mean,
@@ -146,6 +150,7 @@ METRICS = {
         Metric(
             "manhattan",
             "sum_i |x_i - w_i|",
+            "data with outliers in single features",
             "cityblock",
             "sum",
             term=_absolute_difference,
@@ -154,6 +159,7 @@ METRICS = {
         Metric(
             "chebyshev",
             "max_i |x_i - w_i|",
+            "data where the largest difference of a feature matters",
             "chebyshev",
             "max",
             term=_absolute_difference,

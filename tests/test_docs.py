@@ -7,7 +7,6 @@ import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from sklearn.utils import get_tags
 
 import sklearn_tfsom
 from sklearn_tfsom import TFSOM, InvalidParameterError, distributed
@@ -59,17 +58,6 @@ def allowed_values(parameter):
     return re.findall(r"'(\w+)'", listed)
 
 
-def table_of_reference(title):
-    """Return the rows of the table in a section of the reference, by name."""
-    table_of = rf"^{title}\n\^+\n.*?^\.\. list-table::\n(.*?)(?=^\S)"
-    (rows,) = re.findall(table_of, read_page("api"), flags=re.DOTALL | re.MULTILINE)
-    table = {}
-    for row in re.split(r"^   \* - ", rows, flags=re.MULTILINE)[2:]:
-        name, *cells = re.split(r"\n     - ", row)
-        table[name.strip('`"')] = [" ".join(cell.split()) for cell in cells]
-    return table
-
-
 @pytest.mark.parametrize("page", [page for page in pages() if code_of(page)])
 def test_code_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -87,21 +75,6 @@ def test_reference_lists_every_public_name(module):
     entries = r"^(?:   |\.\. .+:: )(?:\w+\.)*(\w+)$"
     listed = re.findall(entries, read_page("api"), flags=re.MULTILINE)
     assert set(module.__all__) - set(listed) == set()
-
-
-def test_reference_lists_every_metric_and_the_data_that_it_supports():
-    table = table_of_reference("Metrics")
-    assert sorted(table) == sorted(allowed_values("metric"))
-    for metric, (_, _, sparse, missing, _) in table.items():
-        tags = get_tags(TFSOM(metric=metric)).input_tags
-        assert (sparse, missing) == tuple(
-            "yes" if is_supported else "no" for is_supported in (tags.sparse, tags.allow_nan)
-        )
-
-
-def test_reference_lists_every_neighborhood():
-    table = table_of_reference("Neighborhoods")
-    assert sorted(table) == sorted(allowed_values("neighborhood"))
 
 
 @pytest.mark.parametrize("parameter", ["metric", "neighborhood"])
