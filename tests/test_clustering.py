@@ -115,12 +115,12 @@ def test_clusters_equal_those_of_a_slow_implementation(n_clusters):
 def test_more_than_1000_units_are_merged_before():
     """Plain Ward's method merges units that are close to each other first."""
     rng = np.random.RandomState(0)
-    truth = rng.randint(5, size=1300)
+    truth = rng.randint(5, size=1040)
     centers = np.array([[0, 0], [9, 0], [0, 9], [9, 9], [4.5, 4.5]])
-    codebook, hits = centers[truth] + rng.normal(size=(1300, 2)), rng.randint(1, 6, size=1300)
+    codebook, hits = centers[truth] + rng.normal(size=(1040, 2)), rng.randint(1, 6, size=1040)
     labels = cluster(codebook, hits, 5)
     assert adjusted_rand_score(labels, truth) > 0.95
-    close = cluster(np.repeat(codebook[::2], 2, axis=0), np.ones(1300), 5)
+    close = cluster(np.repeat(codebook[::2], 2, axis=0), np.ones(1040), 5)
     assert_array_equal(close[::2], close[1::2])
 
 

@@ -326,7 +326,7 @@ def test_impute_with_many_features():
     rng = np.random.RandomState(0)
     X = rng.normal(size=(60, 2)) @ rng.normal(size=(2, 1100))
     gappy = with_gaps(X, 0.2)
-    som = TFSOM((5, 4), max_iter=5).fit(gappy)
+    som = TFSOM((4, 3), max_iter=4).fit(gappy)
     assert ratio_to_the_mean(X, gappy, som.impute(gappy)) < 0.65
 
 

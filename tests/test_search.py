@@ -118,7 +118,7 @@ def test_tile_size_does_not_change_the_result(dtype, metric):
 
 @DTYPES
 @pytest.mark.parametrize("metric", METRICS)
-@pytest.mark.parametrize("n_units", [1, 40, 401, 2100])
+@pytest.mark.parametrize("n_units", [1, 401, 2100])
 def test_compiled_search_finds_the_same_units(dtype, metric, n_units):
     rng = np.random.RandomState(0)
     codebook = rng.uniform(0.1, 3, size=(n_units, 4))
@@ -287,7 +287,7 @@ def test_constant_feature_far_from_zero(value):
     assert_array_equal(som.bmus(X, 2)[:, 0], expected)
 
 
-@pytest.mark.parametrize("n_features", [3, 7, 40])
+@pytest.mark.parametrize("n_features", [3, 40])
 @pytest.mark.parametrize("metric", ["cosine", "correlation"])
 @DTYPES
 def test_samples_without_direction_get_the_first_unit(dtype, metric, n_features):
