@@ -250,21 +250,22 @@ def combined_error(som, X, n_neighbors=None):
 
 @register(max_units=6)
 def topographic_product(som):
-    """Compute the mean over all orders of ties by enumeration."""
+    """Compute the mean over all orders of ties by enumeration. Skip equal code vectors."""
     codebook, on_grid = som.codebook_, grid_distances(som)
-    total, n_units = 0.0, len(codebook)
-    for j in range(n_units):
-        others = [k for k in range(n_units) if k != j]
+    total, n_terms = 0.0, 0
+    for j in range(len(codebook)):
+        others = [k for k, w in enumerate(codebook) if k != j and (w != codebook[j]).any()]
+        n_terms += len(others)
         far = [distance(codebook[j], codebook[k], som.metric) for k in others]
         apart = [on_grid[j, k] for k in others]
         pairs = list(itertools.product(orders(apart), orders(far)))
         for by_grid, by_data in pairs:
-            for k in range(1, n_units):
+            for k in range(1, len(others) + 1):
                 product = 1.0
                 for first, second in zip(by_grid[:k], by_data[:k], strict=True):
                     product *= far[first] / far[second] * apart[first] / apart[second]
                 total += math.log(product ** (1 / (2 * k))) / len(pairs)
-    return total / max(1, n_units * (n_units - 1))
+    return total / max(1, n_terms)
 
 
 @register()

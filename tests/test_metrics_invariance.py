@@ -164,10 +164,10 @@ class TestMap:
         mirrored.codebook_ = som.codebook_.reshape(*shape, -1)[::-1].reshape(2100, -1)
         mirrored.hits_ = som.hits_.reshape(shape)[::-1].ravel()
         X, rows = samples(n_samples=700), np.tile(np.arange(700), 3)
-        y = np.random.RandomState(4).randint(3, size=700)
-        expected = compute(name, som, X, y, sample_weight=3)
+        y, weights = np.random.RandomState(4).randint([[3], [9]], size=(2, 700))
+        expected = compute(name, som, X, y, sample_weight=3 * weights)
         expected = expected[::-1] if expected.ndim == 2 else expected
-        value = compute(name, mirrored, X, y, rows=rows)
+        value = compute(name, mirrored, X, y, rows=rows, sample_weight=weights[rows])
         assert_allclose(value, expected, rtol=1e-9)
 
     def test_map_in_float32(self, name):

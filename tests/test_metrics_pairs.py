@@ -87,6 +87,13 @@ def test_one_or_two_samples():
     assert c_measure(som, X) == pytest.approx(1, rel=1e-15)
 
 
+def test_weights_below_one_of_different_samples():
+    """No sample is compared with itself, so pairs are weighted alike."""
+    som, X = random_map(), samples()
+    value = kruskal_shepard_error(som, X, sample_weight=0.5)
+    assert value == pytest.approx(kruskal_shepard_error(som, X), rel=1e-12)
+
+
 def test_distance_of_samples_of_zeros():
     """Without a direction, they are at distance 1 from all others and 0 from each other."""
     X = np.array([[1.0, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, 0], [0, 0, 0], [0, 0, 1]])

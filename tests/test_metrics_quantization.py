@@ -90,7 +90,7 @@ class TestLogLikelihood:
         som = TFSOM((1, 3), init=X, radius_decay=[0.01], max_iter=1).fit(X)
         assert som.quantization_error_ == 0
         assert math.isfinite(log_likelihood(som, X))
-        assert math.isfinite(log_likelihood(som, X + 1))
+        assert -1e13 < log_likelihood(som, X + 1) < -1e11
         som = TFSOM((1, 3)).fit(np.zeros((5, 2)))
         assert math.isfinite(log_likelihood(som, np.ones((2, 2))))
 

@@ -212,17 +212,17 @@ def topographic_product(estimator: FittedMap) -> float:
         on_grid = np.sqrt(grid.squared_distances(units[tile, None], units))
         is_compared = in_data > 0
         is_compared[np.arange(len(in_data)), units[tile]] = False
-        # The others are last in both orders, and their terms are 0.
+        # The others are last in both orders, and their terms are 0. There the sums over both
+        # orders are equal.
         in_data[~is_compared] = on_grid[~is_compared] = np.inf
         terms = np.log(in_data, out=np.zeros(in_data.shape), where=is_compared)
         terms += np.log(on_grid, out=np.zeros(on_grid.shape), where=is_compared)
         by_grid = sort_with_tie_means(on_grid, terms)
         by_data = sort_with_tie_means(in_data, terms)
-        n_compared = is_compared.sum(axis=1)
         k = np.arange(1, grid.n_units + 1)
         log_p3 = np.cumsum(by_grid - by_data, axis=1) / (2 * k)
-        total += float(np.sum(log_p3, where=k <= n_compared[:, None]))
-        n_terms += int(n_compared.sum())
+        total += float(log_p3.sum())
+        n_terms += int(np.count_nonzero(is_compared))
     return total / max(n_terms, 1)
 
 
