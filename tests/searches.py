@@ -41,7 +41,7 @@ def search(
     scaled = scaling.transform(codebook)
     on_grid = scaled.reshape(*(shape or (len(scaled), 1)), -1)
     terms_of = {
-        "extent": scaling.extent(scaled, row),
+        "extent": scaling.extent(scaled),
         "kind": Kind(row, has_missing, is_pruned),
         "center": scaled.mean(axis=0) if is_centered else None,
     }
@@ -54,7 +54,7 @@ def search(
         rows = DenseRows(values, as_tensor(norms))
         terms = search_terms(on_grid, **terms_of)
     found = nearest(rows, terms, k, **options)
-    distances = np.asarray(found.distances) / scaling.distance_factor(row)
+    distances = np.asarray(found.distances) / scaling.distance_factor()
     return np.asarray(found.units), distances
 
 

@@ -12,15 +12,15 @@ from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 from sklearn.preprocessing import scale
 
 from sklearn_tfsom import TFSOM
+from sklearn_tfsom._assignment import map_errors
 from sklearn_tfsom._data.moments import compute_moments
 from sklearn_tfsom._data.pieces import Pieces
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._distance import METRICS
-from sklearn_tfsom._fitted import map_errors
 from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._map.mirror import epoch_to_mirror_after, is_better
 from sklearn_tfsom._plan import make_plan
-from sklearn_tfsom._training import train, trained_codebook
+from sklearn_tfsom._training import train, trained_map
 
 IRIS, WINE = load_iris().data, scale(load_wine().data)
 RNG = np.random.RandomState(0)
@@ -131,9 +131,7 @@ def badness(X, *, tries_mirror=True, **params):
             stages = [stage._replace(tries_mirror=False) for stage in plan.stages]
             plan = plan._replace(stages=stages)
         *_, last = train(plan)
-        quantization, topographic = map_errors(
-            plan.pieces, trained_codebook(plan, last), plan.grid
-        )
+        quantization, topographic = map_errors(plan.pieces, trained_map(plan, last)[0], plan.grid)
         values.append(math.log(quantization) + 2 * topographic)
     return np.array(values)
 
@@ -154,25 +152,29 @@ def test_trying_the_mirror_image_improves_the_worse_map(X):
 
 class TestConditions:
     @pytest.mark.parametrize(
-        ("grid", "metric", "expected"),
+        ("grid", "expected"),
         [
-            (Grid(6, 5), "euclidean", 12),
-            (Grid(6, 5), "cosine", 12),
-            (Grid(6, 5), "manhattan", None),
-            (Grid(6, 5, "rectangular"), "euclidean", None),
-            (Grid(6, 5, boundary="cylindrical"), "euclidean", None),
-            (Grid(6, 5, boundary="toroidal"), "euclidean", None),
-            (Grid(1, 9), "euclidean", None),
-            (Grid(9, 1), "euclidean", None),
-            (Grid(32, 32), "euclidean", 12),
-            (Grid(32, 33), "euclidean", None),
+            (Grid(6, 5), 12),
+            (Grid(6, 5, "rectangular"), None),
+            (Grid(6, 5, boundary="cylindrical"), None),
+            (Grid(6, 5, boundary="toroidal"), None),
+            (Grid(1, 9), None),
+            (Grid(9, 1), None),
+            (Grid(32, 32), 12),
+            (Grid(32, 33), None),
         ],
     )
-    def test_grids(self, grid, metric, expected):
-        assert epoch_to_mirror_after(grid, 20, METRICS[metric]) == expected
+    def test_grids(self, grid, expected):
+        assert epoch_to_mirror_after(grid, 20) == expected
 
     def test_single_epoch(self):
-        assert epoch_to_mirror_after(Grid(6, 5), 1, METRICS["euclidean"]) is None
+        assert epoch_to_mirror_after(Grid(6, 5), 1) is None
+
+    @pytest.mark.parametrize("metric", METRICS)
+    def test_metrics(self, metric):
+        """Mirror images are tried where distances come from a product."""
+        tried = mirrored_after(plan_of(IRIS, TFSOM((6, 5), metric=metric)))
+        assert (tried is not None) == METRICS[metric].is_product
 
     @pytest.mark.parametrize(
         "params",

@@ -13,12 +13,13 @@ from scipy.sparse import csr_array
 
 import sklearn_tfsom
 from sklearn_tfsom import TFSOM
+from sklearn_tfsom._assignment import assign, map_errors
+from sklearn_tfsom._data.checks import are_counted, check_features_known
 from sklearn_tfsom._data.moments import compute_moments
 from sklearn_tfsom._data.pieces import Piece, Pieces, Workers
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.subsampling import Subsamples
 from sklearn_tfsom._distance import METRICS, as_codebook
-from sklearn_tfsom._fitted import assign, map_errors
 from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._map.imputation import residual_covariance
 from sklearn_tfsom._map.initialization import initial_codebook
@@ -26,8 +27,7 @@ from sklearn_tfsom._map.neighborhood import NEIGHBORHOODS, Kernels
 from sklearn_tfsom._plan import make_plan
 from sklearn_tfsom._tf.epoch import LoadedSource, Source, make_source, statistics_of
 from sklearn_tfsom._tf.scaling import Scaling
-from sklearn_tfsom._training import train, trained_codebook
-from sklearn_tfsom._validation import check_features_known
+from sklearn_tfsom._training import train, trained_map
 
 GRID = Grid(5, 4)
 KINDS = ["dense", "float32", "incomplete", "sparse", *(m for m in METRICS if m != "euclidean")]
@@ -96,13 +96,13 @@ def test_samples_in_memory_equal_samples_in_pieces(kind, neighborhood, is_weight
     in_pieces = pieces_of(kind, is_weighted=is_weighted, make=InSmallPieces)
     scaling = scaling_of(pieces)
     start = start_of(pieces, scaling)
-    kernels = [Kernels(GRID, neighborhood).kernel(radius) for radius in (2.0, 1.5, 1.0, 0.8)]
-    expected = list(Source(in_pieces, scaling).epochs(start, kernels))
+    epochs = start, Kernels(GRID, neighborhood), GRID, np.array([2.0, 1.5, 1.0, 0.8])
+    expected = list(Source(in_pieces, scaling).epochs(*epochs))
     tolerance = 1e-5 if kind == "float32" else 1e-10
     # A single tile runs all epochs in one graph; small tiles run one after the other.
     for n_tile in (None, 300, 299, 64, 7):
         source = LoadedSource(pieces, scaling, n_tile)
-        assert_same_epochs(source.epochs(start, kernels), expected, tolerance)
+        assert_same_epochs(source.epochs(*epochs), expected, tolerance)
     statistics = LoadedSource(pieces, scaling).statistics(start)
     others = Source(in_pieces, scaling).statistics(start)
     for part, other in zip(statistics, others, strict=True):
@@ -115,15 +115,19 @@ def test_epochs_in_one_graph_equal_single_epochs(neighborhood):
     scaling = scaling_of(pieces)
     start = start_of(pieces, scaling)
     radii = (2.0, 1.9) if neighborhood == "mexican_hat" else (2.0, 1.5, 1.0, 1.0)
-    kernels = [Kernels(GRID, neighborhood).kernel(radius) for radius in radii]
+    kernels = Kernels(GRID, neighborhood)
     source, codebook, single = LoadedSource(pieces, scaling), start, []
-    for kernel in kernels:
-        (epoch,) = source.epochs(codebook, [kernel])
+    for radius in radii:
+        (epoch,) = source.epochs(codebook, kernels, GRID, np.array([radius]))
         single.append(epoch)
         codebook = epoch.state.codebook
-    assert_same_epochs(source.epochs(start, kernels), single, 1e-12)
+    assert_same_epochs(source.epochs(start, kernels, GRID, np.array(radii)), single, 1e-12)
     # Small tiles, which are summed up in another order.
-    assert_same_epochs(LoadedSource(pieces, scaling, 50).epochs(start, kernels), single, 1e-9)
+    assert_same_epochs(
+        LoadedSource(pieces, scaling, 50).epochs(start, kernels, GRID, np.array(radii)),
+        single,
+        1e-9,
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -236,6 +240,7 @@ def test_an_empty_piece_changes_no_reduction(monkeypatch):
             found = assign(pieces, start, GRID)
             assert found.hits.sum() == pytest.approx(pieces.total_weight)
             map_errors(pieces, start, GRID)
+            are_counted(pieces)
             check_features_known(pieces)
             if not pieces.samples.is_sparse and metric.name == "euclidean":
                 residual_covariance(pieces, start, found.bmus)
@@ -247,35 +252,30 @@ def test_an_empty_piece_changes_no_reduction(monkeypatch):
     assert reduced_functions() == reduced
 
 
-class ThreadWorkers(Workers):
-    """Workers of one fit in threads of this process."""
+def thread_workers(index, barrier, slots):
+    """Return a worker of a fit whose workers are threads of this process."""
 
-    def __init__(self, index, barrier, slots):
-        self.index, self.n_workers = index, len(slots)
-        self._barrier, self._slots = barrier, slots
-
-    def sum(self, values):
-        self._slots[self.index] = np.array(values, dtype=np.float64)
-        self._barrier.wait()
-        total = sum(self._slots[1:], start=self._slots[0])
-        self._barrier.wait()
+    def all_reduce(values):
+        slots[index] = np.array(values)
+        barrier.wait()
+        total = sum(slots[1:], start=slots[0])
+        barrier.wait()
         return total
+
+    return Workers(n_workers=len(slots), index=index, all_reduce=all_reduce)
 
 
 def fit_alone(pieces, params):
     plan = make_plan(TFSOM(**params), pieces)
     *_, last = train(plan)
-    codebook = trained_codebook(plan, last)
+    codebook = trained_map(plan, last)[0]
     found = assign(plan.pieces, codebook, plan.grid)
     return codebook, found.hits, found.error
 
 
 @pytest.fixture
-def fit_together(monkeypatch):
+def fit_together():
     """``fit_together(pieces, shares, params)`` fits a map by one worker for each share."""
-    for name in ("total_weight", "n_samples"):
-        # In Python 3.11 all threads share the lock of a cached property.
-        monkeypatch.setattr(Pieces, name, property(vars(Pieces)[name].func))
 
     def fit_share(pieces, share, workers, barrier, params):
         own = Pieces(pieces.samples.take(share), pieces.sample_weight[share], workers)
@@ -287,7 +287,7 @@ def fit_together(monkeypatch):
 
     def fit(pieces, shares, params):
         barrier, slots = threading.Barrier(len(shares), timeout=20), [None] * len(shares)
-        workers = [ThreadWorkers(index, barrier, slots) for index in range(len(shares))]
+        workers = [thread_workers(index, barrier, slots) for index in range(len(shares))]
         with ThreadPoolExecutor(len(shares)) as pool:
             fits = [
                 pool.submit(fit_share, pieces, share, worker, barrier, params)

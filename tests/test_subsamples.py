@@ -6,15 +6,15 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array
 
 from sklearn_tfsom import TFSOM
+from sklearn_tfsom._assignment import map_errors
 from sklearn_tfsom._data.pieces import Pieces
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.subsampling import Subsamples
 from sklearn_tfsom._distance import METRICS
-from sklearn_tfsom._fitted import map_errors
 from sklearn_tfsom._map.grid import Grid
-from sklearn_tfsom._map.schedules import grid_schedule, subset_schedule
+from sklearn_tfsom._map.schedules import grid_schedule, subsample_schedule
 from sklearn_tfsom._plan import make_plan
-from sklearn_tfsom._training import train, trained_codebook
+from sklearn_tfsom._training import train, trained_map
 
 RNG = np.random.RandomState(0)
 MANY = RNG.normal(size=(40_000, 3))
@@ -53,7 +53,7 @@ def test_all_samples_where_there_are_no_more(size):
 def test_a_subsample_of_most_samples_does_not_pay():
     sizes = [1000, 19_000, 21_000, 50_000]
     subsamples = Subsamples(pieces_of(np.r_[MANY, MANY]), sizes)
-    assert [subsamples.pays(size) for size in sizes] == [True, True, False, False]
+    assert subsamples.worthwhile() == {1000, 19_000}
 
 
 def test_a_smaller_subsample_is_part_of_a_larger_one():
@@ -85,7 +85,8 @@ def test_weights_are_repetitions(size):
 @pytest.mark.parametrize("size", [19_999, 20_000, 20_001, 40_000])
 def test_repetitions_do_not_change_whether_it_pays(size):
     weighted = Subsamples(pieces_of(MANY, np.full(len(MANY), 2.0)), [size])
-    assert weighted.pays(size) == Subsamples(pieces_of(np.r_[MANY, MANY]), [size]).pays(size)
+    repeated = Subsamples(pieces_of(np.r_[MANY, MANY]), [size])
+    assert weighted.worthwhile() == repeated.worthwhile()
 
 
 @pytest.mark.parametrize("change", [(1, 1e6), (1e-46, 0), (1e200, 0), (1, 0)], ids=str)
@@ -161,16 +162,16 @@ class TestSchedule:
     def test_all_samples_from_the_last_radius_on(self):
         grid, radii = Grid(20, 20), np.array([4.0, 3.0, 2.0, 1.1, 0.9, 0.9])
         grids = grid_schedule(grid, radii)
-        sizes = subset_schedule(grids, radii)
+        sizes = subsample_schedule(grids, radii)
         assert sizes == [*[16_000] * 3, 48 * 400, None, None]
 
     def test_all_samples_while_the_neighborhood_is_narrow(self):
         radii = np.array([2.0, 1.0, 0.8, 0.5, 0.3])
-        assert subset_schedule([Grid(5, 5)] * 5, radii) == [16_000] * 2 + [None] * 3
+        assert subsample_schedule([Grid(5, 5)] * 5, radii) == [16_000] * 2 + [None] * 3
 
     def test_all_samples_while_the_radius_is_constant(self):
         radii = np.ones(3)
-        assert subset_schedule([Grid(5, 5)] * 3, radii) == [None] * 3
+        assert subsample_schedule([Grid(5, 5)] * 3, radii) == [None] * 3
 
     @pytest.mark.parametrize(
         "params", [{"coarse_to_fine": False}, {"init": "sample"}, {"neighborhood": "bubble"}]
@@ -205,7 +206,7 @@ class TestFits:
         errors, codebooks = [], []
         for each in (plan, plan._replace(stages=stages)):
             *_, last = train(each)
-            codebooks.append(trained_codebook(each, last))
+            codebooks.append(trained_map(each, last)[0])
             errors.append(map_errors(each.pieces, codebooks[-1], each.grid))
         assert np.abs(codebooks[0] - codebooks[1]).max() > 0
         assert errors[0][0] == pytest.approx(errors[1][0], rel=0.02)

@@ -73,7 +73,7 @@ def check_training_data(
             f"X contains no sample of positive weight that has a direction under "
             f"metric={metric.name!r}: all its values are equal, or 0."
         )
-    _check_features_known(counted)
+    check_features_known(counted)
     return pieces, counted
 
 
@@ -168,7 +168,7 @@ def _failing_tiles(check: Callable[[slice], bool], tiles: list[slice]) -> Iterat
         yield from (tile for tile, passes in zip(tiles[some], passed, strict=True) if not passes)
 
 
-def _check_features_known(pieces: Pieces) -> None:
+def check_features_known(pieces: Pieces) -> None:
     """Check that every feature has a known value.
 
     Raises

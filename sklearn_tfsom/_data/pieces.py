@@ -138,6 +138,7 @@ class Pieces:
         self, samples: Samples, sample_weight: NDArray[np.float64], workers: Workers = ALONE
     ) -> None:
         self.samples, self.sample_weight, self.workers = samples, sample_weight, workers
+        self._known_totals: tuple[float, float] | None = None
 
     def reduce(
         self,
@@ -280,15 +281,22 @@ class Pieces:
         joined[own] = values
         return self.workers.sum(joined), own
 
-    @functools.cached_property
+    @property
     def total_weight(self) -> float:
         """Weight of all samples."""
-        return float(self.workers.sum(self.sample_weight.sum()))
+        return self._totals()[0]
 
-    @functools.cached_property
+    @property
     def n_samples(self) -> int:
         """Number of all samples."""
-        return int(self.workers.sum(len(self.samples)))
+        return int(self._totals()[1])
+
+    def _totals(self) -> tuple[float, float]:
+        # Not a cached property: its lock would be held while other workers are waited for.
+        if self._known_totals is None:
+            weight, number = self.workers.sum([self.sample_weight.sum(), len(self.samples)])
+            self._known_totals = float(weight), float(number)
+        return self._known_totals
 
     @property
     def own(self) -> Pieces:

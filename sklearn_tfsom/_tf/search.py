@@ -98,7 +98,8 @@ def nearest(
     Returns
     -------
     found : Nearest
-        Distances come from float32 scores, with their error, where these tell the unit.
+        Distances come from float32 scores, with their error, where these tell the unit. They are
+        valid only if the center of `terms` is 0.
     """
     n_tile = n_tile or tile_rows(terms.codebook.shape[0], terms.codebook.shape[1])
     if isinstance(rows, SparseRows):
