@@ -212,7 +212,7 @@ def _covariance_times(
     if not piece.samples.is_sparse:
         tile = _weighted(piece, mean, unit, total)
         return tile.T @ (tile @ vector) / root
-    X, center = piece.samples[:].astype(np.float64), mean / unit
+    X, center = piece.samples[:].astype(np.float64, copy=False), mean / unit
     along = (X @ vector / unit - center @ vector) * (piece.sample_weight / total)
     return (X.T @ along / unit - center * along.sum()) / root
 
@@ -226,12 +226,13 @@ def _lanczos(
     differently, each could need another number of steps.
     """
     workers, n_features = pieces.workers, len(variances)
+    large: dict[str, Any] = {"piece_values": _PRODUCT_VALUES}
     values, vectors = np.zeros(2), np.zeros((n_features, 2))
     if workers.index == 0:
 
         def times(vector: NDArray[np.float64]) -> NDArray[np.float64]:
             question = workers.from_first(np.append(vector, 1.0))
-            return pieces.reduce(_covariance_times, question[:-1], *arguments)
+            return pieces.reduce(_covariance_times, question[:-1], *arguments, **large)
 
         shape = (n_features, n_features)
         values, vectors = scipy.sparse.linalg.eigsh(
@@ -243,7 +244,7 @@ def _lanczos(
         workers.from_first(np.zeros(n_features + 1))  # no more questions
     else:
         while (question := workers.from_first(np.zeros(n_features + 1)))[-1]:
-            pieces.reduce(_covariance_times, question[:-1], *arguments)
+            pieces.reduce(_covariance_times, question[:-1], *arguments, **large)
     values, vectors = workers.from_first(values), workers.from_first(vectors)
     return np.sqrt(np.maximum(values[::-1], 0)), vectors.T[::-1]
 

@@ -216,7 +216,7 @@ class Pieces:
         return map(function, tiles)
 
     def select(
-        self, function: Callable[..., Any], *arguments: Any
+        self, function: Callable[..., Any], *arguments: Any, rows: NDArray
     ) -> tuple[Pieces, NDArray[np.float64]]:
         """Return the samples that a function chooses; those of equal keys become one.
 
@@ -226,6 +226,8 @@ class Pieces:
             ``function(piece, *arguments)`` returns the chosen rows of a piece, and an array of
             keys with one row for each; the first key tells which samples are equal.
         *arguments
+        rows : ndarray of shape (n_samples,)
+            One value for each sample, the second argument of the function, as in `reduce`.
 
         Returns
         -------
@@ -233,17 +235,12 @@ class Pieces:
             The chosen samples, each with the weight of all that are equal to it.
         keys : ndarray of float64, shape (n_chosen, n_keys)
         """
-        tiles = self.samples.tiles(_PIECE_VALUES) or [slice(0, 0)]
-        chosen = list(map_tiles(lambda tile: function(self._piece(tile), *arguments), tiles))
-        rows = np.concatenate(
-            [tile.start + rows for tile, (rows, _) in zip(tiles, chosen, strict=True)]
-        )
-        keys = np.concatenate([keys for _, keys in chosen])
+        chosen, keys = function(Piece(self.samples, self.sample_weight), rows, *arguments)
         _, first, group = np.unique(keys[:, 0], return_index=True, return_inverse=True)
-        weights = np.bincount(group, self.sample_weight[rows], minlength=len(first))
+        weights = np.bincount(group, self.sample_weight[chosen], minlength=len(first))
         in_order = np.argsort(first)  # that of the samples
         first = first[in_order]
-        selected = self.samples.take(rows[first])
+        selected = self.samples.take(chosen[first])
         return Pieces(selected, weights[in_order].astype(np.float64), self.workers), keys[first]
 
     def combine(self, result: Any, combine: Combine = np.add) -> Any:
@@ -312,6 +309,8 @@ class Pieces:
         return self if is_taken.all() else self.take(np.flatnonzero(is_taken))
 
     def _piece(self, rows: slice) -> Piece:
+        if rows == slice(0, len(self.samples)):
+            return Piece(self.samples, self.sample_weight)  # a slice of CSR would be a copy
         return Piece(self.samples.take(rows), self.sample_weight[rows])
 
 

@@ -70,6 +70,8 @@ class Samples:
 
     def raw(self, rows: slice) -> Any:
         """Return a tile of the data as they were given."""
+        if self._rows is None and rows == slice(None):
+            return self._X  # a slice of a CSR matrix would be a copy
         return self._X[rows if self._rows is None else self._rows[rows]]
 
     @property

@@ -25,6 +25,9 @@ _MAX_SHARE = 0.5
 # Values that weigh much are found in this many bins: 2 MiB that workers exchange.
 _N_BINS = 2**18
 
+# Values of a piece for functions of the hashes alone: all samples of a worker.
+_WHOLE = 2**62
+
 # A value that weighs less than this many average bins is an ordinary one.
 _ORDINARY_BINS = 4.0
 
@@ -46,16 +49,23 @@ class Subsamples:
         sizes = sorted(size for size in set(sizes) if size < pieces.n_samples)
         if not sizes:
             return
-        bin_weights = pieces.reduce(_bin_weights, pieces.total_weight)
+        _, bits = pieces.reduce_with_rows(_hash)
+        whole: dict[str, Any] = {"rows": bits, "piece_values": _WHOLE}
+        bin_weights = pieces.reduce(_bin_weights, pieces.total_weight, **whole)
         n_filled = np.count_nonzero(bin_weights)
         self._preference = np.maximum(bin_weights * (n_filled / _ORDINARY_BINS), 1)
-        lowest = pieces.reduce(_lowest_numbers, self._preference, sizes[-1] + 1, combine=_lowest)
+        n_lowest = sizes[-1] + 1
+        lowest = pieces.reduce(
+            _lowest_numbers, self._preference, n_lowest, combine=_lowest, **whole
+        )
         for size in sizes:
             if np.isfinite(lowest[size]):  # there are more different samples
                 self._thresholds[size] = float(lowest[size - 1])
         if self._thresholds:
             threshold = max(self._thresholds.values())
-            self._largest, self._keys = pieces.select(_chosen, self._preference, threshold)
+            self._largest, self._keys = pieces.select(
+                _chosen, self._preference, threshold, rows=bits
+            )
 
     def worthwhile(self) -> set[int]:
         """Return the sizes that are at most half of the different samples."""
@@ -77,22 +87,35 @@ class Subsamples:
         return Pieces(part.samples, part.sample_weight / probability, part.workers)
 
 
-def _numbers(piece: Piece, preference: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _hash(piece: Piece) -> tuple[NDArray[np.float64], NDArray[np.uint64]]:
+    return np.zeros(1), _hashed(piece)
+
+
+def _numbers(
+    bits: NDArray[np.uint64], preference: NDArray
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Draw a number for each sample, lower for a preferred bin; and return the preference."""
-    bits = _hashed(piece)
     own = preference[_bins(bits)]
     return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53 / own, own
 
 
-def _bin_weights(piece: Piece, total: float) -> NDArray[np.float64]:
+def _bin_weights(piece: Piece, bits: NDArray[np.uint64], total: float) -> NDArray[np.float64]:
     """Sum the shares of the weight by bin."""
     shares = piece.sample_weight / total
-    return np.bincount(_bins(_hashed(piece)), shares, minlength=_N_BINS).astype(np.float64)
+    return np.bincount(_bins(bits), shares, minlength=_N_BINS).astype(np.float64)
 
 
-def _lowest_numbers(piece: Piece, preference: NDArray, count: int) -> NDArray[np.float64]:
+def _lowest_numbers(
+    piece: Piece, bits: NDArray[np.uint64], preference: NDArray, count: int
+) -> NDArray[np.float64]:
     """Find the lowest different numbers, (count,); infinite where there are fewer."""
-    return _lowest(_numbers(piece, preference)[0], np.full(count, np.inf))
+    numbers, _ = _numbers(bits, preference)
+    few = numbers
+    if len(numbers) > 2 * count:
+        few = np.partition(numbers, 2 * count)[: 2 * count]
+    lowest = _lowest(few, np.full(count, np.inf))
+    # Repetitions may leave too few different numbers among the lowest.
+    return lowest if np.isfinite(lowest[-1]) else _lowest(numbers, lowest)
 
 
 def _lowest(numbers: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -102,10 +125,10 @@ def _lowest(numbers: NDArray[np.float64], others: NDArray[np.float64]) -> NDArra
 
 
 def _chosen(
-    piece: Piece, preference: NDArray, threshold: float
+    piece: Piece, bits: NDArray[np.uint64], preference: NDArray, threshold: float
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Choose samples; return their rows, and their numbers with the preference (n, 2)."""
-    numbers, own = _numbers(piece, preference)
+    numbers, own = _numbers(bits, preference)
     (rows,) = np.nonzero(numbers <= threshold)
     return rows, np.column_stack([numbers, own])[rows]
 

@@ -30,7 +30,6 @@ from sklearn_tfsom._tf.scores import (
     SCALAR,
     VECTOR,
     Kind,
-    Terms,
     make_terms,
     search_terms,
 )
@@ -50,8 +49,13 @@ from sklearn_tfsom._tf.smoothing import (
     update,
     update_graph,
 )
-from sklearn_tfsom._tf.sparse import load_sparse
-from sklearn_tfsom._tf.statistics import Statistics, sum_by_unit, sum_sparse_by_unit
+from sklearn_tfsom._tf.sparse import SparseRows, load_sparse
+from sklearn_tfsom._tf.statistics import (
+    Statistics,
+    sum_by_unit,
+    sum_graph,
+    sum_sparse_by_unit,
+)
 from sklearn_tfsom._tf.tuning import (
     CHUNK_ROWS,
     MAX_OUT_OF_CORE_FEATURES,
@@ -166,11 +170,12 @@ class LoadedSource(Source):
         """Search all samples and sum them up by best-matching unit."""
         search = self.search._replace(is_compiled=is_compiled)
 
+        kind = search_kind(self.pieces.samples, codebook)
+
         def of_share(share: slice) -> Statistics:
             rows, weights, device = self._shares[share.start]
             with tf.device(device) if device else contextlib.nullcontext():
-                terms = search_terms(codebook, search.extent, self._kind(codebook))
-                return sum_rows(rows, weights, terms, search)
+                return sum_rows(rows, weights, codebook, kind, search)
 
         shares = map_tiles(of_share, row_slices(len(self._shares), 1))
         return Statistics(*self.pieces.combine(_added(shares).numpy()))
@@ -186,7 +191,8 @@ class LoadedSource(Source):
         n_units, n_features = grid.n_units, codebook.shape[2]
         n_tile = self.search.n_tile or tile_rows(n_units, n_features)
         is_shared = self.pieces.workers.are_several or len(self._shares) > 1
-        if is_shared or not 0 < len(self.pieces.samples) <= n_tile:
+        is_tile = 0 < len(self.pieces.samples) <= n_tile and not self.pieces.samples.is_sparse
+        if is_shared or not is_tile:
             yield from super().epochs(codebook, kernels, grid, radii)
             return
         for some in row_slices(len(radii), max(1, MAX_RETURNED_VALUES // (3 * codebook.size))):
@@ -199,6 +205,7 @@ class LoadedSource(Source):
         self, codebook: NDArray[np.float64], kernels: list[Kernel]
     ) -> Iterator[Epoch]:
         (rows, weights, _), scaling = self._shares[0], self.search.scaling
+        assert isinstance(rows, DenseRows)
         parts = zip(*map(kernel_arrays, kernels), strict=True)
         stacks = [tf.constant(np.stack(part)) for part in parts]
         values = codebook, self.search.extent, scaling.center, scaling.scale
@@ -209,17 +216,14 @@ class LoadedSource(Source):
         for codebook, sums, counts, (error, move) in zip(*results, measured, strict=True):
             yield self.epoch(codebook, Statistics(sums, counts, error), float(move))
 
-    def _kind(self, codebook: NDArray[np.float64]) -> Kind:
-        return search_kind(self.pieces.samples, codebook)
-
 
 def make_source(pieces: Pieces, scaling: Scaling, n_tile: int | None = None) -> Source:
-    """Make the source of some samples: loaded into memory, unless they are many or sparse."""
+    """Make the source of some samples: loaded into memory, unless there are too many."""
     samples = pieces.samples
     n_features = samples.shape[1]
     is_large = samples.shape[0] * n_features >= MIN_OUT_OF_CORE_VALUES
     is_out_of_core = samples.is_on_disk or (is_large and n_features <= MAX_OUT_OF_CORE_FEATURES)
-    is_loaded = not samples.is_sparse and not (is_out_of_core and not pieces.workers.devices)
+    is_loaded = samples.is_sparse or pieces.workers.devices or not is_out_of_core
     kind = LoadedSource if is_loaded else Source
     return kind(pieces, scaling, n_tile)
 
@@ -238,32 +242,37 @@ def statistics_of(piece: Piece, codebook: NDArray[np.float64], search: Search) -
     n_features = samples.shape[1]
     if not len(samples):
         return Statistics.nothing(n_units, n_features, samples.has_missing)
-    kind = search_kind(samples, codebook)
-    if samples.is_sparse:
-        sparse = load_sparse(samples, search.scaling.scale)
-        terms = search_terms(codebook, search.extent, kind, n_terms=sparse.max_stored())
-        found = nearest(sparse, terms, n_tile=search.n_tile)
-        weights = piece.sample_weight / search.weight_unit
-        return sum_sparse_by_unit(sparse, weights, found, n_units)
     rows, weights, _ = _load_share(Pieces(*piece), search, slice(None))
-    terms = search_terms(codebook, search.extent, kind)
-    return sum_rows(rows, weights, terms, search).numpy()
+    return sum_rows(rows, weights, codebook, search_kind(samples, codebook), search).numpy()
 
 
-def sum_rows(rows: DenseRows, weights: tf.Tensor, terms: Terms, search: Search) -> Statistics:
-    """Search dense rows and sum them up by best-matching unit, in chunks of tiles."""
-    n_rows, n_features = rows.values.shape
+def sum_rows(
+    rows: DenseRows | SparseRows,
+    weights: NDArray[np.float64] | tf.Tensor,
+    codebook: NDArray[np.float64],
+    kind: Kind,
+    search: Search,
+) -> Statistics:
+    """Search rows and sum them up by best-matching unit; dense ones in chunks of tiles."""
+    n_units, n_features = int(np.prod(codebook.shape[:2])), codebook.shape[2]
+    n_rows = rows.norms.shape[0]
     if not n_rows:
-        return Statistics.nothing(terms.codebook.shape[0], n_features, terms.kind.has_missing)
-    n_tile = search.n_tile or tile_rows(terms.codebook.shape[0], n_features)
+        return Statistics.nothing(n_units, n_features, kind.has_missing)
+    n_tile = search.n_tile or tile_rows(n_units, n_features)
+    if isinstance(rows, SparseRows):
+        terms = search_terms(codebook, search.extent, kind, n_terms=rows.max_stored())
+        found = nearest(rows, terms, n_tile=search.n_tile)
+        return sum_sparse_by_unit(rows, weights, found, n_units)
+    terms = search_terms(codebook, search.extent, kind)
     # Two chunks at a time, so that one sums up while the other is searched; of equal size.
-    n_chunks = 1 if n_rows <= n_tile else 2 * -(-n_rows // (2 * CHUNK_ROWS))
+    n_chunks = 1 if n_rows <= CHUNK_ROWS else 2 * -(-n_rows // (2 * CHUNK_ROWS))
     n_chunk = n_tile * -(-n_rows // (n_chunks * n_tile))
 
     def of_chunk(chunk: slice) -> Statistics:
         part = rows.slice(chunk)
         found = nearest(part, terms, n_tile=n_tile, is_compiled=search.is_compiled)
-        return sum_by_unit(part, weights[chunk], found, terms)
+        values = part.values, weights[chunk], *found, terms.n_units
+        return Statistics(*sum_graph(kind, part.values.dtype)(*values))
 
     return _added(map_tiles(of_chunk, row_slices(n_rows, n_chunk)))
 
@@ -370,16 +379,18 @@ def _largest_weight(piece: Piece) -> NDArray[np.float64]:
 
 def _load_share(
     pieces: Pieces, search: Search, rows: slice, device: str = ""
-) -> tuple[DenseRows, tf.Tensor, str]:
-    """Load some of the samples as tensors, on a device if one is named."""
+) -> tuple[DenseRows | SparseRows, NDArray[np.float64] | tf.Tensor, str]:
+    """Scale some of the samples, as tensors if they are dense, on a device if one is named."""
     samples = pieces.samples
+    weights = pieces.sample_weight[rows] / search.weight_unit
+    if samples.is_sparse:
+        return load_sparse(samples.take(rows), search.scaling.scale), weights, device
     values, norms = load(samples, rows, search.scaling, samples.dtype)
-    weights = tf.constant(pieces.sample_weight[rows] / search.weight_unit)
     dense = DenseRows(values, as_tensor(norms))
     if not device:
-        return dense, weights, device
+        return dense, tf.constant(weights), device
     with tf.device(device):
-        return DenseRows(*map(tf.identity, dense)), tf.identity(weights), device
+        return DenseRows(*map(tf.identity, dense)), tf.constant(weights), device
 
 
 def _added(parts: Iterator[Statistics]) -> Statistics:
@@ -411,12 +422,13 @@ def _epochs_graph(
 
         def epoch(n: tf.Tensor, codebook: tf.Tensor, results: list[tf.TensorArray]) -> tuple:
             terms = make_terms(codebook, extent, kind)
-            sums, counts, error = sum_by_unit(rows, weights, nearest_in_graph(rows, terms), terms)
+            found = nearest_in_graph(rows, terms)
+            sums, counts, error = sum_by_unit(values, weights, *found, terms.n_units, kind)
             moved = update(codebook, sums, counts, (firsts[n], seconds[n]), sphere)
             moved = tf.ensure_shape(moved, [None, None, None])
             measured = tf.stack([error, root_mean_square_move(moved, codebook)])
-            values = moved, sums, counts, measured
-            written = [array.write(n, x) for array, x in zip(results, values, strict=True)]
+            leaves = moved, sums, counts, measured
+            written = [array.write(n, x) for array, x in zip(results, leaves, strict=True)]
             return n + 1, moved, written
 
         shapes = [None, None, None], [None, None], [None, None], [2]

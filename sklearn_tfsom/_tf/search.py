@@ -101,9 +101,10 @@ def nearest(
         Distances come from float32 scores, with their error, where these tell the unit. They are
         valid only if the center of `terms` is 0.
     """
-    n_tile = n_tile or tile_rows(terms.codebook.shape[0], terms.codebook.shape[1])
+    n_units, n_features = terms.codebook.shape
     if isinstance(rows, SparseRows):
-        return _nearest_sparse(rows, terms, k, n_tile)
+        return _nearest_sparse(rows, terms, k, n_tile or tile_rows(n_units, 1))
+    n_tile = n_tile or tile_rows(n_units, n_features)
     graph = _nearest_graph(terms.kind, rows.values.dtype)
     numbers = (tf.constant(n) for n in (k, n_tile, n_tile if is_compiled else 0))
     return Nearest(*graph(*rows, *numbers, *terms.tensors()))
@@ -341,10 +342,10 @@ def _nearest_sparse(rows: SparseRows, terms: Terms, k: int, n_tile: int) -> Near
     number, tensors = tf.constant(k), terms.tensors()
     units, distances = np.empty((n_rows, k), np.int32), np.empty(n_rows)
     is_clear = np.zeros(n_rows, dtype=bool)
-    for tile in row_slices(n_rows, n_tile) if k == 1 else []:
+    graph = _sparse_tile_graph(terms.kind)
+    for tile in row_slices(n_rows, n_tile):
         part = rows.take(tile)
-        products = part.products(terms.factors32)
-        found = _sparse_tile_graph(terms.kind)(products, part.norms, *tensors)
+        found = graph(part.products(terms.factors32), part.norms, number, *tensors)
         units[tile], distances[tile], is_clear[tile] = (part.numpy() for part in found)
     unclear = np.flatnonzero(~is_clear)
     for some in row_slices(len(unclear), max(1, SPARSE_VALUES // n_features)):
@@ -356,12 +357,24 @@ def _nearest_sparse(rows: SparseRows, terms: Terms, k: int, n_tile: int) -> Near
 
 @traced_once
 def _sparse_tile_graph(kind: Kind) -> tf.types.experimental.PolymorphicFunction:
-    def search(products: tf.Tensor, norms: tf.Tensor, *tensors: tf.Tensor) -> list[tf.Tensor]:
+    def search(
+        products: tf.Tensor, norms: tf.Tensor, k: tf.Tensor, *tensors: tf.Tensor
+    ) -> list[tf.Tensor]:
         terms = Terms.of_tensors(kind, list(tensors))
         margin = tf.cast(rounding_bound32(norms, terms), tf.float32)
         scores = tf.nn.bias_add(products, tf.reshape(terms.bias32, [-1]))
-        found = lowest_of_layers(scores, terms.bias32, margin)
-        return [found.units, _distances(norms, found.score, kind), found.is_clear]
 
-    signature = [_MATRIX32, VECTOR, *Terms.specs(kind)]
+        def one() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            return tuple(lowest_of_layers(scores, terms.bias32, margin))
+
+        def several() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            found = tf.math.top_k(-scores, k + 1)
+            gaps = found.values[:, :-1] - found.values[:, 1:]
+            is_clear = tf.reduce_min(gaps, axis=1) > margin
+            return found.indices[:, :-1], -found.values[:, 0], is_clear
+
+        units, score, is_clear = tf.cond(tf.equal(k, 1), one, several)
+        return [units, _distances(norms, score, kind), is_clear]
+
+    signature = [_MATRIX32, VECTOR, _NUMBER, *Terms.specs(kind)]
     return tf.function(search, input_signature=signature, autograph=False)

@@ -8,8 +8,9 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from sklearn_tfsom._tf.scores import Terms, with_mask
-from sklearn_tfsom._tf.search import DenseRows, Nearest
+from sklearn_tfsom._tf.runtime import traced_once
+from sklearn_tfsom._tf.scores import VECTOR, Kind, with_mask
+from sklearn_tfsom._tf.search import Nearest
 from sklearn_tfsom._tf.sparse import SparseRows
 from sklearn_tfsom._tf.tuning import MIN_CSR_FEATURES
 
@@ -36,8 +37,15 @@ class Statistics(NamedTuple):
         return Statistics(*(np.asarray(part) for part in self))
 
 
-def sum_by_unit(rows: DenseRows, weights: tf.Tensor, found: Nearest, terms: Terms) -> Statistics:
-    """Sum dense rows by best-matching unit.
+def sum_by_unit(
+    rows: tf.Tensor,
+    weights: tf.Tensor,
+    units: tf.Tensor,
+    distances: tf.Tensor,
+    n_units: tf.Tensor,
+    kind: Kind,
+) -> Statistics:
+    """Sum dense rows by best-matching unit, within a graph.
 
     Sums are the product of the rows with a sparse matrix that has one weight for each row, in the
     column of its unit; where values are missing, the product with the mask of known values counts
@@ -45,17 +53,18 @@ def sum_by_unit(rows: DenseRows, weights: tf.Tensor, found: Nearest, terms: Term
 
     Parameters
     ----------
-    rows : DenseRows
+    rows : Tensor of float32 or float64, shape (n, n_features)
     weights : Tensor of float64, shape (n,)
-    found : Nearest
-    terms : Terms
-        The codebook that was searched.
+    units : Tensor of int32, shape (n, 1)
+    distances : Tensor of float64, shape (n,)
+    n_units : Tensor of int32, shape ()
+    kind : Kind
     """
-    values = with_mask(rows.values, terms.kind.has_missing)
-    weights32 = tf.cast(weights, values.dtype)
+    values = with_mask(rows, kind.has_missing)
+    rounded = tf.cast(weights, values.dtype)
     n_rows = tf.shape(values, out_type=tf.int64)[0]
-    index = tf.stack([tf.range(n_rows), tf.cast(found.units[:, 0], tf.int64)], axis=1)
-    shape = tf.stack([n_rows, tf.cast(terms.n_units, tf.int64)])
+    index = tf.stack([tf.range(n_rows), tf.cast(units[:, 0], tf.int64)], axis=1)
+    shape = tf.stack([n_rows, tf.cast(n_units, tf.int64)])
 
     def by_coordinates(weights: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
         return tf.raw_ops.SparseTensorDenseMatMul(
@@ -65,22 +74,39 @@ def sum_by_unit(rows: DenseRows, weights: tf.Tensor, found: Nearest, terms: Term
     def by_csr() -> tf.Tensor:
         # Transposed explicitly: with transpose_a the order of addition changes from call to call.
         matrix = tf.raw_ops.SparseTensorToCSRSparseMatrix(
-            indices=index, values=weights32, dense_shape=shape
+            indices=index, values=rounded, dense_shape=shape
         )
         matrix = tf.raw_ops.SparseMatrixTranspose(input=matrix, type=values.dtype)
         return tf.raw_ops.SparseMatrixMatMul(a=matrix, b=values)
 
     is_narrow = tf.shape(values)[1] < MIN_CSR_FEATURES
-    sums = tf.cond(is_narrow, lambda: by_coordinates(weights32, values), by_csr)
+    sums = tf.cond(is_narrow, lambda: by_coordinates(rounded, values), by_csr)
     sums = tf.cast(sums, tf.float64)
-    if terms.kind.has_missing:
-        n_features = tf.shape(rows.values)[1]
+    if kind.has_missing:
+        n_features = tf.shape(rows)[1]
         sums, counts = sums[:, :n_features], sums[:, n_features:]
     else:
         # Count the weights that the sums have: float32 may have rounded one to 0.
-        ones = tf.ones([n_rows, 1], tf.float64)
-        counts = by_coordinates(tf.cast(weights32, tf.float64), ones)
-    return Statistics(sums, counts, tf.reduce_sum(weights * found.distances))
+        counts = by_coordinates(tf.cast(rounded, tf.float64), tf.ones([n_rows, 1], tf.float64))
+    return Statistics(sums, counts, tf.reduce_sum(weights * distances))
+
+
+@traced_once
+def sum_graph(kind: Kind, dtype: tf.DType) -> tf.types.experimental.PolymorphicFunction:
+    """Make the graph of `sum_by_unit`."""
+
+    def summed(
+        rows: tf.Tensor,
+        weights: tf.Tensor,
+        units: tf.Tensor,
+        distances: tf.Tensor,
+        n_units: tf.Tensor,
+    ) -> list[tf.Tensor]:
+        return list(sum_by_unit(rows, weights, units, distances, n_units, kind))
+
+    units, number = tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([], tf.int32)
+    signature = [tf.TensorSpec([None, None], dtype), VECTOR, units, VECTOR, number]
+    return tf.function(summed, input_signature=signature, autograph=False)
 
 
 def sum_sparse_by_unit(
@@ -89,5 +115,5 @@ def sum_sparse_by_unit(
     """Sum sparse rows by best-matching unit."""
     units = np.asarray(found.units)[:, 0].astype(np.int64)
     counts = np.bincount(units, weights, minlength=n_units)[:, None].astype(np.float64)
-    error = np.array(weights @ np.asarray(found.distances))
+    error = np.sum(weights * np.asarray(found.distances))
     return Statistics(rows.sums_by_unit(weights, units, n_units), counts, error)

@@ -16,8 +16,9 @@ TILE_VALUES = 2**21
 
 # --- Chunks: tiles that are searched in one call and summed up together ---
 
-# Rows of a chunk: enough for sums of size (n_units, n_features) to cost little beside them.
-CHUNK_ROWS = 2**15
+# Rows of a chunk: enough for sums of size (n_units, n_features) to cost little beside them. In
+# chunks of a quarter an epoch takes 1.4 times as long.
+CHUNK_ROWS = 2**16
 
 # Values of a chunk that is loaded for prediction: 16 MiB of float32. Chunks are loaded and
 # searched in turn: in two chunks a prediction takes 0.89 of the time in one.
