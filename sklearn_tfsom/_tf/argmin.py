@@ -8,6 +8,8 @@ layer first, a program of XLA that of each lane.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -23,6 +25,10 @@ _MAX_REDUCED = 32
 _MAX_VECTORS, _N_HALVINGS = 2**10, 5
 
 
+# Layers of `fused_lowest`, which are written out one by one.
+_FUSED_LAYERS = 8
+
+
 class Lowest(NamedTuple):
     """The lowest score of each row."""
 
@@ -31,11 +37,14 @@ class Lowest(NamedTuple):
     is_clear: tf.Tensor  # (n,) bool: False if another score is within the margin
 
 
-def layout(n_units: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def layout(n_units: tf.Tensor, *, is_fused: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
     """Return how many layers and lanes to use for a number of units.
 
-    About as many layers as lanes, so that both levels are short.
+    About as many layers as lanes, so that both levels are short; a few layers for
+    `fused_lowest`.
     """
+    if is_fused:
+        return tf.constant(_FUSED_LAYERS), _VECTOR * -(-n_units // (_FUSED_LAYERS * _VECTOR))
     n_vectors = tf.cast(tf.round(tf.sqrt(tf.cast(n_units, tf.float64)) / _VECTOR), tf.int32)
     least = tf.minimum(-(-n_units // (_MAX_REDUCED * _VECTOR)), _MAX_VECTORS)
     n_lanes = _VECTOR * tf.maximum(n_vectors, least)
@@ -101,14 +110,59 @@ def compiled_lowest(products: tf.Tensor, bias: tf.Tensor, margin: tf.Tensor) -> 
     # The reshape must come last before the reduction.
     scores = tf.reshape(products + tf.reshape(bias, [-1]), in_layers)
     lane_lowest = tf.reduce_min(scores, axis=1)
+
+    def scores_of(lane: tf.Tensor) -> tf.Tensor:
+        layers = tf.gather(tf.reshape(products, in_layers), lane, axis=2, batch_dims=1)
+        return layers + tf.gather(tf.transpose(bias), lane)
+
+    return _lowest_of_lanes(lane_lowest, scores_of, margin)
+
+
+def fused_lowest(
+    rows: tf.Tensor, factors: tf.Tensor, bias: tf.Tensor, margin: tf.Tensor
+) -> Lowest:
+    """Find the lowest score of each row of few features without writing scores to memory.
+
+    A product of so few terms waits for the memory of its result. Written out layer by layer, under
+    XLA a score never leaves the register in which it is compared; those of the lane that is found
+    are computed again. At 3 features and 1,024 units this takes a fifth of the time.
+
+    Parameters
+    ----------
+    rows : Tensor of float32, shape (n, n_features)
+        The number of features is known when the graph is traced.
+    factors : Tensor of float32, shape (n_features, n_layers * n_lanes)
+    bias : Tensor of float32, shape (n_layers, n_lanes)
+    margin : Tensor of float32, shape (n,)
+    """
+    n_features = rows.shape[1]
+    factors = tf.reshape(factors, [n_features, _FUSED_LAYERS, -1])
+
+    def score(factors: list[tf.Tensor], bias: tf.Tensor) -> tf.Tensor:
+        products = (rows[:, f, None] * factors[f] for f in range(n_features))
+        return functools.reduce(tf.add, products) + bias
+
+    layers = (score(tf.unstack(factors[:, n]), bias[n]) for n in range(_FUSED_LAYERS))
+    lane_lowest = functools.reduce(tf.minimum, layers)
+    by_lane = [tf.transpose(each) for each in tf.unstack(factors)]
+
+    def scores_of(lane: tf.Tensor) -> tf.Tensor:
+        columns = [tf.gather(each, lane) for each in by_lane]
+        return score(columns, tf.gather(tf.transpose(bias), lane))
+
+    return _lowest_of_lanes(lane_lowest, scores_of, margin)
+
+
+def _lowest_of_lanes(
+    lane_lowest: tf.Tensor, scores_of: Callable[[tf.Tensor], tf.Tensor], margin: tf.Tensor
+) -> Lowest:
+    """Find lane and layer, given the lowest score of each lane and the scores of one lane."""
     score = _compiled_minimum(lane_lowest)
     limit = (score + margin)[:, None]
     lane, is_only_lane = _only(lane_lowest <= limit)
-    layers = tf.gather(tf.reshape(products, in_layers), lane, axis=2, batch_dims=1)
-    layers += tf.gather(tf.transpose(bias), lane)
-    layer, is_only_layer = _only(layers <= limit)
+    layer, is_only_layer = _only(scores_of(lane) <= limit)
     is_clear = is_only_lane & is_only_layer & tf.math.is_finite(margin)
-    return Lowest((layer * in_layers[2] + lane)[:, None], score, is_clear)
+    return Lowest((layer * tf.shape(lane_lowest)[1] + lane)[:, None], score, is_clear)
 
 
 def _only(is_near: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -58,6 +58,7 @@ from sklearn_tfsom._tf.statistics import (
 )
 from sklearn_tfsom._tf.tuning import (
     CHUNK_ROWS,
+    MAX_FUSED_FEATURES,
     MAX_OUT_OF_CORE_FEATURES,
     MAX_RETURNED_VALUES,
     MIN_OUT_OF_CORE_VALUES,
@@ -170,7 +171,7 @@ class LoadedSource(Source):
         """Search all samples and sum them up by best-matching unit."""
         search = self.search._replace(is_compiled=is_compiled)
 
-        kind = search_kind(self.pieces.samples, codebook)
+        kind = search_kind(self.pieces.samples, codebook, is_compiled=is_compiled)
 
         def of_share(share: slice) -> Statistics:
             rows, weights, device = self._shares[share.start]
@@ -228,12 +229,14 @@ def make_source(pieces: Pieces, scaling: Scaling, n_tile: int | None = None) -> 
     return kind(pieces, scaling, n_tile)
 
 
-def search_kind(samples: Samples, codebook: NDArray) -> Kind:
+def search_kind(samples: Samples, codebook: NDArray, *, is_compiled: bool = False) -> Kind:
     """Return the kind of search of samples in a codebook on its grid."""
-    metric = samples.metric
-    can_prune = metric.is_product and not samples.is_sparse
-    is_pruned = can_prune and pays_to_prune(len(samples), codebook.shape)
-    return Kind(metric, samples.has_missing, is_pruned)
+    kind, n_features = Kind(samples.metric, samples.has_missing), codebook.shape[2]
+    if samples.is_sparse or not samples.metric.is_product:
+        return kind
+    if is_compiled and n_features <= MAX_FUSED_FEATURES and not samples.has_missing:
+        return kind._replace(n_fused=n_features)
+    return kind._replace(is_pruned=pays_to_prune(len(samples), codebook.shape))
 
 
 def statistics_of(piece: Piece, codebook: NDArray[np.float64], search: Search) -> Statistics:
@@ -243,7 +246,8 @@ def statistics_of(piece: Piece, codebook: NDArray[np.float64], search: Search) -
     if not len(samples):
         return Statistics.nothing(n_units, n_features, samples.has_missing)
     rows, weights, _ = _load_share(Pieces(*piece), search, slice(None))
-    return sum_rows(rows, weights, codebook, search_kind(samples, codebook), search).numpy()
+    kind = search_kind(samples, codebook, is_compiled=search.is_compiled)
+    return sum_rows(rows, weights, codebook, kind, search).numpy()
 
 
 def sum_rows(

@@ -57,7 +57,7 @@ def nearest_units(samples: Samples, codebook: NDArray, k: int = 1) -> NDArray[np
     scaled = scaling.transform(codebook)
     extent = scaling.extent(scaled.reshape(n_units, -1))
     center = scaled.mean(axis=(0, 1))
-    kind = search_kind(samples, codebook)
+    kind = search_kind(samples, codebook, is_compiled=is_compiled)
     terms = None if is_sparse else search_terms(scaled, extent, kind, center)
     units = np.empty((n_samples, k), dtype=np.int64)
 
@@ -67,7 +67,9 @@ def nearest_units(samples: Samples, codebook: NDArray, k: int = 1) -> NDArray[np
             of_part = search_terms(scaled, extent, kind, center, sparse.max_stored())
             found = nearest(sparse, of_part, k)
         else:
-            values, norms = load(samples, rows, scaling, dtype, in_threads=False)
+            values, norms = load(
+                samples, rows, scaling, dtype, in_threads=False, norms_dtype=dtype
+            )
             dense = DenseRows(values, as_tensor(norms))
             found = nearest(dense, terms, k, n_tile=n_tile, is_compiled=is_compiled)
         units[rows] = np.asarray(found.units)

@@ -18,7 +18,7 @@ from typing import TypeAlias
 import numpy as np
 import tensorflow as tf
 
-from sklearn_tfsom._tf.argmin import Lowest, compiled_lowest, lowest_of_layers
+from sklearn_tfsom._tf.argmin import Lowest, compiled_lowest, fused_lowest, lowest_of_layers
 from sklearn_tfsom._tf.blocks import BLOCK_UNITS, Blocks
 from sklearn_tfsom._tf.runtime import traced_once
 from sklearn_tfsom._tf.scores import Terms, as_factors32, known_values, rounding_bound32
@@ -162,6 +162,20 @@ def compiled_graph() -> tf.types.experimental.PolymorphicFunction:
 
     signature = [_MATRIX32, _MATRIX32, _VECTOR32]
     return tf.function(compiled, input_signature=signature, jit_compile=True, autograph=False)
+
+
+@traced_once
+def fused_graph(n_features: int) -> tf.types.experimental.PolymorphicFunction:
+    """Make the graph of `argmin.fused_lowest` for a number of features."""
+
+    def fused(
+        rows: tf.Tensor, factors: tf.Tensor, bias32: tf.Tensor, margin: tf.Tensor
+    ) -> list[tf.Tensor]:
+        return list(fused_lowest(rows, factors, bias32, margin))
+
+    shapes = [None, n_features], [n_features, None], [None, None], [None]
+    signature = [tf.TensorSpec(shape, tf.float32) for shape in shapes]
+    return tf.function(fused, input_signature=signature, jit_compile=True, autograph=False)
 
 
 def _reach(

@@ -195,7 +195,7 @@ def load(
     dtype: DTypeLike,
     *,
     in_threads: bool = True,
-    into: NDArray | None = None,
+    norms_dtype: DTypeLike = np.float64,
 ) -> tuple[tf.Tensor, NDArray[np.float64]]:
     """Scale dense samples and return them as tensors, with a single copy.
 
@@ -209,8 +209,8 @@ def load(
         Of the values.
     in_threads : bool, default=True
         False for a caller that runs in several threads itself.
-    into : ndarray of that dtype, shape (at least n * n_features,), default=None
-        Memory from `aligned_empty` to use.
+    norms_dtype : dtype, default=float64
+        Precision of the norms, unless they exceed its range.
 
     Returns
     -------
@@ -221,8 +221,7 @@ def load(
     """
     start, stop, _ = rows.indices(len(samples))
     n_rows, n_features = stop - start, samples.shape[1]
-    store = aligned_empty(n_rows * n_features, dtype) if into is None else into
-    values = store[: n_rows * n_features].reshape(n_rows, n_features)
+    values = aligned_empty(n_rows * n_features, dtype).reshape(n_rows, n_features)
     norms = aligned_empty(n_rows, np.float64)
 
     def load_tile(tile: slice) -> None:
@@ -230,7 +229,11 @@ def load(
             part = scaling.transform(samples[start + tile.start : start + tile.stop], values[tile])
             if samples.has_missing:
                 part = np.where(np.isnan(part), 0, part)
-            norms[tile] = np.einsum("ij,ij->i", part, part, dtype=np.float64)
+            part = part.astype(norms_dtype, copy=False)
+            squared = np.einsum("ij,ij->i", part, part)
+            if not np.isfinite(squared.max(initial=0)):  # float32 may not be enough
+                squared = np.einsum("ij,ij->i", part, part, dtype=np.float64)
+            norms[tile] = squared
 
     tiles = row_slices(n_rows, max(1, LOADED_VALUES // n_features))
     if in_threads:

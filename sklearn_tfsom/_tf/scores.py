@@ -38,6 +38,7 @@ class Kind(NamedTuple):
     metric: Metric
     has_missing: bool
     is_pruned: bool = False  # whether units are searched in blocks
+    n_fused: int = 0  # number of features, if their scores are computed where XLA compares them
 
 
 class Terms(NamedTuple):
@@ -112,7 +113,7 @@ def make_terms(
         factors, bias = tf.concat([factors, squares], axis=1), tf.zeros_like(bias)
     if n_terms is None:
         n_terms = tf.cast(tf.shape(factors)[1], tf.float64)
-    n_layers, n_lanes = layout(tf.size(bias))
+    n_layers, n_lanes = layout(tf.size(bias), is_fused=kind.n_fused > 0)
     padding = [0, n_layers * n_lanes - tf.size(bias)]
     factors32 = tf.transpose(tf.pad(tf.cast(factors, tf.float32), [padding, [0, 0]]))
     bias32 = tf.pad(tf.cast(bias, tf.float32), [padding], constant_values=np.inf)

@@ -15,7 +15,7 @@ import tensorflow as tf
 from sklearn_tfsom._data.tiles import row_slices
 from sklearn_tfsom._tf.argmin import Lowest, lowest_of_layers
 from sklearn_tfsom._tf.elementwise import elementwise_distances, elementwise_noise
-from sklearn_tfsom._tf.pruning import compiled_graph, search_blocks
+from sklearn_tfsom._tf.pruning import compiled_graph, fused_graph, search_blocks
 from sklearn_tfsom._tf.runtime import traced_once
 from sklearn_tfsom._tf.scores import (
     MATRIX,
@@ -170,7 +170,8 @@ def _nearest_graph(kind: Kind, dtype: tf.DType) -> tf.types.experimental.Polymor
         found = tf.cond(tf.equal(k, 1), one, several)
         return list(_with_resolved(rows, terms, k, n_tile, found))
 
-    signature = [tf.TensorSpec([None, None], dtype), VECTOR, *[_NUMBER] * 3, *Terms.specs(kind)]
+    values_spec = tf.TensorSpec([None, kind.n_fused or None], dtype)
+    signature = [values_spec, VECTOR, *[_NUMBER] * 3, *Terms.specs(kind)]
     return tf.function(nearest_rows, input_signature=signature, autograph=False)
 
 
@@ -194,8 +195,10 @@ def _search_tile(
         return lowest_of_layers(scores_float32(factors32, terms), terms.bias32, margin)
 
     def compiled() -> Lowest:
-        products = tf.matmul(factors32, terms.factors32)
-        return Lowest(*compiled_graph()(products, terms.bias32, margin))
+        given = terms.factors32, terms.bias32, margin
+        if kind.n_fused:
+            return Lowest(*fused_graph(kind.n_fused)(factors32, *given))
+        return Lowest(*compiled_graph()(tf.matmul(factors32, given[0]), *given[1:]))
 
     if compiled_rows is None:
         found = plain()

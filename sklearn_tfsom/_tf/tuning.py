@@ -40,7 +40,11 @@ MIN_OUT_OF_CORE_VALUES, MAX_OUT_OF_CORE_FEATURES = 2**25, 128
 
 # Scores from which on XLA compiles the search, over all epochs of a call: compiling takes about
 # as long as it saves on so many (a third of an epoch of 100,000 x 64 and 400 units).
-MIN_COMPILED_SCORES = 2**29
+MIN_COMPILED_SCORES = 2**28
+
+# Features up to which the compiled search computes scores where it compares them: a fifth of the
+# time at 3 features and 1,024 units; more from 16 features on.
+MAX_FUSED_FEATURES = 8
 
 # Differences between samples and units up to which NumPy is faster than calling a graph:
 # predicting one row takes a third of the time.
