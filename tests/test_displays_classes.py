@@ -210,7 +210,7 @@ class TestHitMapAndClassMap:
         ("weights", "message"),
         [
             (np.ones(3), "one value for each of the 150 samples"),
-            (np.r_[-1, np.ones(149)], "no negative values"),
+            (np.r_[-1, np.ones(149)], "negative values"),
             (np.zeros(150), "a positive weight"),
         ],
     )
