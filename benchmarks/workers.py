@@ -53,7 +53,7 @@ def configure_worker(index):
 class ExchangeMonitor:
     """Record the sums over the workers of a strategy.
 
-    There is no public way to observe these sums, so `sum` of the private class is wrapped.
+    There is no public way to observe these sums, so the call of the private class is wrapped.
 
     Attributes
     ----------
@@ -63,15 +63,15 @@ class ExchangeMonitor:
         Time since the previous sum, for each sum.
     """
 
-    def __init__(self, workers_class):
+    def __init__(self, all_reduce_class):
         self.n_bytes, self.compute_seconds = [], []
-        self._sum, self._last_end = workers_class.sum, None
-        workers_class.sum = lambda workers, values: self.sum(workers, values)
+        self._call, self._last_end = all_reduce_class.__call__, None
+        all_reduce_class.__call__ = lambda all_reduce, values: self.sum(all_reduce, values)
 
-    def sum(self, workers, values):
+    def sum(self, all_reduce, values):
         """Sum over the workers, and record size and time."""
         start = time.perf_counter()
-        total = self._sum(workers, values)
+        total = self._call(all_reduce, values)
         self.n_bytes.append(np.size(values) * 8)
         self.compute_seconds.append(0.0 if self._last_end is None else start - self._last_end)
         self._last_end = time.perf_counter()
@@ -92,9 +92,9 @@ def run_worker(path, index, n_workers):
         if n_workers > 1
         else tf.distribute.get_strategy()
     )
-    from sklearn_tfsom._tf.distribution import StrategyWorkers
+    from sklearn_tfsom._tf.strategy import AllReduce
 
-    monitor = ExchangeMonitor(StrategyWorkers)
+    monitor = ExchangeMonitor(AllReduce)
 
     def fit(n_epochs):
         return fit_map(X, SIDE, start, n_epochs)
@@ -106,7 +106,7 @@ def run_worker(path, index, n_workers):
             is_epoch = np.array(monitor.n_bytes) >= 8 * n_values
             report["compute"] = np.array(monitor.compute_seconds)[is_epoch].tolist()
             report["bytes"] = count_bytes_per_epoch(fit, monitor)
-            report |= time_sums(StrategyWorkers(strategy), n_values)
+            report |= time_sums(AllReduce(strategy), n_values)
         for _ in range(2):  # the second fit of the process is reported
             began = time.perf_counter()
             som = TFSOM(SIDE).fit(X)
@@ -137,7 +137,7 @@ def measure_copy_rate():
     return values.nbytes / float(np.median(seconds))
 
 
-def time_sums(workers, n_values):
+def time_sums(all_reduce, n_values):
     """Return the time of a sum over the workers, of a codebook and of a number."""
     medians = {}
     for name, values in (
@@ -146,9 +146,9 @@ def time_sums(workers, n_values):
     ):
         seconds = []
         for _ in range(N_SUMS):
-            workers.sum(0.0)  # synchronizes the workers
+            all_reduce(np.zeros(1))  # synchronizes the workers
             start = time.perf_counter()
-            workers.sum(values)
+            all_reduce(values)
             seconds.append(time.perf_counter() - start)
         medians[name] = float(np.median(seconds))
     return medians
