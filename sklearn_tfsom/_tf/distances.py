@@ -191,7 +191,7 @@ def _fill_products(samples: Samples, scaling: Scaling, units: NDArray[np.float64
         limit = share * (norms[suspects, None] + unit_norms)
         row, unit = np.nonzero(~(squared[suspects] > limit))
         row = suspects[row]
-        out[:] = _from_squares(squared, metric)
+        np.divide(squared, 2, out=out) if metric.is_spherical else np.sqrt(squared, out=out)
         out[row, unit] = _again(samples, rows, scaling, units, row, unit)
         if metric.is_spherical:
             out[is_zero(samples[rows])] = scaling.distance_factor()
