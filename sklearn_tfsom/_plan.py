@@ -1,4 +1,4 @@
-"""What a fit does: parameters resolved with the data, as a plan of stages."""
+"""Resolve the parameters of a fit with the data, as a plan of stages."""
 
 from __future__ import annotations
 
@@ -106,12 +106,12 @@ def make_plan(som: Any, pieces: Pieces) -> TrainingPlan:
         If there are fewer samples than clusters, or values are too large.
     """
     moments = compute_moments(pieces, 2 if _needs_directions(som) else 0)
-    order = None if som.batch_size is None else order_by_projection(pieces, moments.mean)
     grid = _grid(som, pieces.total_weight, moments)
     _check_sizes(som, pieces.n_samples, pieces.total_weight, pieces.workers.are_several)
     radii, neighborhood = _radii(som, grid), checked_neighborhood(som, som.neighborhood)
     batches = None
-    if order is not None and som.batch_size < pieces.total_weight:
+    if som.batch_size is not None and som.batch_size < pieces.total_weight:
+        order = order_by_projection(pieces, moments.mean)
         rows = deal_minibatches(order.rows, order.reached, som.batch_size)
         memory = memory_of_batches(grid.n_units, som.batch_size, pieces.total_weight)
         batches = Batches(rows, memory)
@@ -146,7 +146,7 @@ def make_plan(som: Any, pieces: Pieces) -> TrainingPlan:
 
 
 class StreamStart(NamedTuple):
-    """Where a map begins that learns from a stream."""
+    """Start of a map that learns from a stream."""
 
     grid: Grid
     codebook: NDArray[np.float64]  # (n_units, n_features)

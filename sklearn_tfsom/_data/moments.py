@@ -51,8 +51,8 @@ def compute_moments(pieces: Pieces, n_directions: int = 2) -> Moments:
     Returns
     -------
     moments : Moments
-        The largest component of a direction is positive (the first of those that are equally
-        large within 1e-6). Directions that do not exist are 0.
+        The largest component of a direction is positive (the first one if several are
+        equally large, within 1e-6). Directions that do not exist are 0.
 
     Notes
     -----

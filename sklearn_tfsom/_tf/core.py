@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from sklearn_tfsom._tf.distances import distances_to_chosen, distances_to_units
 from sklearn_tfsom._tf.epoch import (
-    Epoch,
-    Search,
-    Source,
     TrainState,
     learn,
     make_source,
     move_codebook,
     project,
     run_stages,
-    statistics_of,
 )
 from sklearn_tfsom._tf.export import keras_model
 from sklearn_tfsom._tf.inference import nearest_units
@@ -24,7 +20,7 @@ from sklearn_tfsom._tf.strategy import ambient_workers
 class Core:
     """Typed namespace that `runtime.tensorflow_core` returns once TensorFlow has started."""
 
-    Epoch, Scaling, Search, Source, TrainState = Epoch, Scaling, Search, Source, TrainState
+    Scaling, TrainState = Scaling, TrainState
     ambient_workers = staticmethod(ambient_workers)
     distances_to_chosen = staticmethod(distances_to_chosen)
     distances_to_units = staticmethod(distances_to_units)
@@ -35,7 +31,6 @@ class Core:
     nearest_units = staticmethod(nearest_units)
     project = staticmethod(project)
     run_stages = staticmethod(run_stages)
-    statistics_of = staticmethod(statistics_of)
 
 
 CORE = Core()

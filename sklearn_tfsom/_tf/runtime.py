@@ -158,7 +158,7 @@ def traced_once(
 
 
 def pays_to_compile(n_rows: int, n_units: int) -> bool:
-    """Return True if XLA is to compile the search of so many rows, over all epochs to come.
+    """Return True if XLA is to compile the search of `n_rows` rows, counted over all epochs.
 
     If so, the compiler is made ready, since it writes startup messages of its own.
     """

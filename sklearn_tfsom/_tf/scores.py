@@ -33,7 +33,7 @@ GRID_MATRIX = tf.TensorSpec([None, None, None], tf.float64)
 
 
 class Kind(NamedTuple):
-    """What makes the graph of one search differ from that of another."""
+    """Properties of a search that its graph is built for."""
 
     metric: Metric
     has_missing: bool
@@ -42,7 +42,7 @@ class Kind(NamedTuple):
 
 
 class Terms(NamedTuple):
-    """What a search needs of a codebook, made once for all rows."""
+    """The codebook in the form that a search uses, made once for all rows."""
 
     kind: Kind
     codebook: tf.Tensor  # (n_units, n_features) float64

@@ -16,7 +16,7 @@ from sklearn_tfsom._tf.tuning import MIN_CSR_FEATURES
 
 
 class Statistics(NamedTuple):
-    """What an epoch needs to know of the samples; tensors or arrays of float64."""
+    """Sums over the samples that an epoch uses; tensors or arrays of float64."""
 
     sums: tf.Tensor | NDArray[np.float64]  # (n_units, n_features): weighted sum of the samples
     counts: tf.Tensor | NDArray[np.float64]  # (n_units, 1): their weight; or by known feature
