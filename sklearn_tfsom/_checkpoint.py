@@ -9,16 +9,13 @@ import os
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from sklearn_tfsom._map.smoothing import TrainState
 from sklearn_tfsom._plan import TrainingPlan
-from sklearn_tfsom._tf.runtime import tensorflow_core
 from sklearn_tfsom._version import __version__
-
-if TYPE_CHECKING:
-    from sklearn_tfsom._tf.epoch import TrainState
 
 # Parameters on which no epoch depends.
 _IRRELEVANT = ("anomaly_score", "checkpoint_dir", "features", "n_clusters", "verbose")
@@ -90,7 +87,7 @@ class Checkpoint:
             with np.load(io.BytesIO(content), allow_pickle=False) as file:
                 history = {name: file[f"history_{name}"].tolist() for name in nothing.history}
                 parts = (file[f"state_{name}"] for name in ("codebook", "sums", "counts"))
-                state = tensorflow_core().TrainState(*parts)
+                state = TrainState(*parts)
         except Exception as error:  # NumPy and zipfile raise many kinds of error for damage
             raise ValueError(
                 f"{path} is not a checkpoint of this fit. Remove it to begin again."
@@ -111,7 +108,7 @@ class Checkpoint:
             name: share(values or np.zeros(n_epochs)).tolist()
             for name, values in found.history.items()
         }
-        return Progress(n_epochs, history, tensorflow_core().TrainState(*map(share, parts)))
+        return Progress(n_epochs, history, TrainState(*map(share, parts)))
 
     def write(self, history: dict[str, list[float]], state: TrainState) -> None:
         """Keep where the next epoch begins."""

@@ -9,9 +9,12 @@ from numpy.typing import NDArray
 
 from sklearn_tfsom._data.checks import are_counted
 from sklearn_tfsom._data.pieces import Pieces
+from sklearn_tfsom._data.scaling import Scaling
+from sklearn_tfsom._epochs import learn
 from sklearn_tfsom._map.grid import Grid, grid_of
 from sklearn_tfsom._map.neighborhood import Kernels
 from sklearn_tfsom._map.schedules import PRIOR
+from sklearn_tfsom._map.smoothing import TrainState
 from sklearn_tfsom._plan import (
     begin_stream,
     check_n_clusters,
@@ -60,29 +63,31 @@ def learn_stream(som: Any, pieces: Pieces) -> Learned:
     InvalidParameterError, ValueError
         As `make_plan`, if the map begins.
     """
-    core, samples, metric = tensorflow_core(), pieces.samples, pieces.samples.metric
+    samples, metric = pieces.samples, pieces.samples.metric
     rows = np.flatnonzero(are_counted(pieces))
     counted = pieces.take(rows)
     kind = {"dtype": samples.dtype, "metric": metric, "is_sparse": samples.is_sparse}
     if hasattr(som, "codebook_"):
         memory = _remembered(som)
         check_n_clusters(som, memory.grid)
-        scaling = core.Scaling.around(memory.codebook, **kind)
+        scaling = Scaling.around(memory.codebook, **kind)
     else:
         grid, codebook, moments = begin_stream(som, counted)
         units = UnitMeans(codebook, np.full((grid.n_units, 1), PRIOR))
         memory = Memory(grid, codebook, units, np.zeros(grid.n_units), 0.0, 0.0)
-        scaling = core.Scaling.of(moments.mean, moments.spread, **kind)
+        scaling = Scaling.of(moments.mean, moments.spread, **kind)
     kernels = Kernels(memory.grid, checked_neighborhood(som, som.neighborhood))
     means, counts = memory.units
     scaled = scaling.transform(memory.codebook).reshape(*memory.grid.shape, -1)
-    state = core.TrainState(scaled, counts * scaling.transform(means), counts)
+    state = TrainState(scaled, counts * scaling.transform(means), counts)
     schedule = stream_schedule(som, memory.grid)
     batches = list(schedule.batches(counted.sample_weight, memory.seen))
     errors: list[float] = []
     for n_batches, batch in enumerate(batches, start=1):
-        source = core.make_source(Pieces(counted.samples.take(batch.rows), batch.weights), scaling)
-        state, error = core.learn(source, state, kernels.kernel(batch.radius), batch.decay)
+        source = tensorflow_core().make_source(
+            Pieces(counted.samples.take(batch.rows), batch.weights), scaling
+        )
+        state, error = learn(source, state, kernels.kernel(batch.radius), batch.decay)
         errors.append(error)
         if som.verbose:
             print(

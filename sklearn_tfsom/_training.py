@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_tfsom._assignment import map_errors
 from sklearn_tfsom._data.pieces import Pieces
+from sklearn_tfsom._data.scaling import Scaling
+from sklearn_tfsom._data.tiles import blas_in_one_thread
+from sklearn_tfsom._epochs import Epoch, learn, run_epochs, run_stages
 from sklearn_tfsom._map.mirror import MAX_SAMPLES, is_better
 from sklearn_tfsom._map.neighborhood import Kernels
 from sklearn_tfsom._map.schedules import PRIOR, Stage
+from sklearn_tfsom._map.smoothing import TrainState, project
 from sklearn_tfsom._plan import TrainingPlan
 from sklearn_tfsom._tf.runtime import tensorflow_core
-
-if TYPE_CHECKING:
-    from sklearn_tfsom._tf.epoch import Epoch, TrainState
-    from sklearn_tfsom._tf.scaling import Scaling
 
 # Values of the codebooks of a trial that are kept to go on with: 8 MiB.
 _MAX_KEPT_VALUES = 2**20
@@ -60,15 +60,16 @@ def train(
     ------
     epoch : TrainedEpoch
     """
-    core, scaling = tensorflow_core(), _scaling(plan)
+    scaling = _scaling(plan)
     kernels = Kernels(plan.grid, plan.neighborhood)
     if start is None:
         first = plan.stages[0].grid
         codebook, counts = scaling.transform(plan.codebook), np.full((first.n_units, 1), PRIOR)
         on_grid = codebook.reshape(*first.shape, -1)
-        start = core.TrainState(on_grid, codebook * counts, counts)
+        start = TrainState(on_grid, codebook * counts, counts)
     run = _run_stages if plan.batches is None else _run_batches
-    yield from run(plan, scaling, kernels, n_done, start)
+    with blas_in_one_thread:
+        yield from run(plan, scaling, kernels, n_done, start)
 
 
 def _run_stages(
@@ -84,15 +85,15 @@ def _run_stages(
             source = core.make_source(pieces, scaling)
         n_epochs = len(stage.radii)
         known, ahead = ahead[:n_epochs], ahead[n_epochs:]
-        epochs = known or source.epochs(state.codebook, kernels, stage.grid, stage.radii)
+        epochs = known or run_epochs(source, state.codebook, kernels, stage.grid, stage.radii)
         for place, (radius, epoch) in enumerate(zip(stage.radii, epochs, strict=True), start=1):
             state = epoch.state
             if place == n_epochs and index + 1 < len(stages):
                 following = stages[index + 1 :]
                 step = kernels, radius, stage.grid, following[0].grid, scaling
-                state = core.project(epoch.state, *step)
+                state = project(epoch.state, *step)
                 if stage.tries_mirror:
-                    mirrored = core.project(epoch.state, *step, is_mirrored=True)
+                    mirrored = project(epoch.state, *step, is_mirrored=True)
                     state, ahead = _better(plan, scaling, kernels, following, mirrored, state)
             n_done += 1
             yield TrainedEpoch(
@@ -120,7 +121,7 @@ def _better(
     """
     core, pieces = tensorflow_core(), plan.subsamples.subsample(MAX_SAMPLES)
     source = core.make_source(pieces, scaling)
-    tried = [core.run_stages(source, start, kernels, stages) for start in (mirrored, own)]
+    tried = [run_stages(source, start, kernels, stages) for start in (mirrored, own)]
     ends = [scaling.inverse_transform(epochs[-1].state.codebook) for epochs in tried]
     errors = [map_errors(pieces, codebook, plan.grid) for codebook in ends]
     chosen = 0 if is_better(errors[0], errors[1]) else 1
@@ -146,7 +147,7 @@ def _run_batches(
         kernel, before, errors = kernels.kernel(float(radius)), state.codebook, []
         sources = loaded or map(load, plan.batches.rows)
         for source, decay in zip(sources, decays, strict=True):
-            state, error = core.learn(source, state, kernel, float(decay))
+            state, error = learn(source, state, kernel, float(decay))
             errors.append(error)
         squared_moves = np.sum((state.codebook - before) ** 2, axis=2)
         yield TrainedEpoch(
@@ -175,7 +176,7 @@ def trained_map(
     if epoch.stage.grid != plan.grid:
         kernels = Kernels(plan.grid, plan.neighborhood)
         grids = epoch.stage.grid, plan.grid
-        state = tensorflow_core().project(state, kernels, epoch.radius, *grids, scaling)
+        state = project(state, kernels, epoch.radius, *grids, scaling)
     codebook = scaling.inverse_transform(state.codebook.reshape(plan.grid.n_units, -1))
     return codebook, unit_means(state, scaling) if plan.is_whole(epoch.stage) else None
 
@@ -206,7 +207,7 @@ def record(
 def _scaling(plan: TrainingPlan) -> Scaling:
     """Return the scaling in which a plan is trained."""
     samples, moments = plan.pieces.samples, plan.moments
-    return tensorflow_core().Scaling.of(
+    return Scaling.of(
         moments.mean, moments.spread, samples.dtype, samples.metric, is_sparse=samples.is_sparse
     )
 

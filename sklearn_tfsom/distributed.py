@@ -13,9 +13,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from sklearn_tfsom._data.checks import are_counted, check_sample_weight, check_samples
 from sklearn_tfsom._data.pieces import Pieces
+from sklearn_tfsom._data.scaling import Scaling
 from sklearn_tfsom._distance import METRICS, Metric, as_codebook
 from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._map.neighborhood import Kernels
+from sklearn_tfsom._map.smoothing import move_codebook
 from sklearn_tfsom._plan import RULES, checked_neighborhood
 from sklearn_tfsom._tf.runtime import tensorflow_core
 from sklearn_tfsom._validation import (
@@ -116,18 +118,14 @@ def unit_statistics(
     weights = check_sample_weight(sample_weight, len(samples))
     pieces = Pieces(samples, weights)
     pieces = pieces.take_where(are_counted(pieces))
-    core = tensorflow_core()
     kind = {"dtype": samples.dtype, "metric": row, "is_sparse": samples.is_sparse}
-    scaling = core.Scaling.around(codebook, **kind)
+    scaling = Scaling.around(codebook, **kind)
     scaled = scaling.transform(codebook)[:, None]  # a grid of one column
-    source = core.make_source(pieces, scaling)
-    sums, counts, error = source.statistics(scaled).numpy()
-    unit = source.search.weight_unit
-    counts = counts * unit
+    sums, counts, error = tensorflow_core().make_source(pieces, scaling).statistics(scaled)
     return UnitStatistics(
-        sums=sums * (unit / scaling.scale) + counts * scaling.center,
+        sums=sums / scaling.scale + counts * scaling.center,
         counts=counts,
-        error=float(error) * unit / scaling.distance_factor(),
+        error=float(error) / scaling.distance_factor(),
     )
 
 
@@ -206,9 +204,8 @@ def update_codebook(
             f"{sums.shape} instead."
         )
     kernels = Kernels(grid, checked_neighborhood(owner, neighborhood))
-    core = tensorflow_core()
-    scaling = core.Scaling.around(codebook, np.float64, row)
-    moved, _ = core.move_codebook(
+    scaling = Scaling.around(codebook, np.float64, row)
+    moved = move_codebook(
         scaling.transform(codebook).reshape(*grid.shape, -1),
         (sums - counts * scaling.center) * scaling.scale,
         counts,

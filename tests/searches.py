@@ -1,17 +1,19 @@
 """Searches through the one search function, and exact ones to compare them with."""
 
 import numpy as np
+from numpy.testing import assert_array_equal
 
 from sklearn_tfsom import TFSOM
 from sklearn_tfsom._data.samples import Samples
+from sklearn_tfsom._data.scaling import Scaling
 from sklearn_tfsom._distance import as_codebook, metric_named
 from sklearn_tfsom._tf.runtime import tensorflow_core
 
 tensorflow_core()
 
-from sklearn_tfsom._tf.scaling import Scaling, as_tensor, load  # noqa: E402
-from sklearn_tfsom._tf.scores import Kind, search_terms  # noqa: E402
-from sklearn_tfsom._tf.search import DenseRows, nearest  # noqa: E402
+from sklearn_tfsom._tf.loading import load  # noqa: E402
+from sklearn_tfsom._tf.scores import Kind, Terms  # noqa: E402
+from sklearn_tfsom._tf.search import nearest, tile_rows  # noqa: E402
 from sklearn_tfsom._tf.sparse import load_sparse  # noqa: E402
 
 
@@ -40,22 +42,21 @@ def search(
     scaling = Scaling.for_search(codebook, samples.dtype, row, is_sparse=is_sparse)
     scaled = scaling.transform(codebook)
     on_grid = scaled.reshape(*(shape or (len(scaled), 1)), -1)
-    terms_of = {
-        "extent": scaling.extent(scaled),
-        "kind": Kind(row, has_missing, is_pruned),
-        "center": scaled.mean(axis=0) if is_centered else None,
-    }
+    terms = Terms(
+        kind=Kind(row, has_missing, is_pruned),
+        codebook=on_grid,
+        center=scaled.mean(axis=0) if is_centered else np.zeros(scaled.shape[1]),
+        extent=scaling.extent(scaled),
+    )
     if is_sparse:
         rows = load_sparse(samples, scaling.scale)
-        terms = search_terms(on_grid, n_terms=rows.max_stored(), **terms_of)
     else:
         dtype = np.dtype(np.float64) if scaling.center.any() else samples.dtype
-        values, norms = load(samples, slice(None), scaling, dtype)
-        rows = DenseRows(values, as_tensor(norms))
-        terms = search_terms(on_grid, **terms_of)
+        rows = load(samples, slice(None), scaling, dtype)
+    options = {"n_tile": tile_rows(*scaled.shape)} | options
     found = nearest(rows, terms, k, **options)
-    distances = np.asarray(found.distances) / scaling.distance_factor()
-    return np.asarray(found.units), distances
+    assert_array_equal(nearest(rows, terms, k).units, found.units)  # few rows: in NumPy
+    return found.units, found.distances / scaling.distance_factor()
 
 
 def exact_squares(X, codebook):

@@ -11,7 +11,7 @@ from searches import exact_squares, exact_units, map_with, near_ties, search
 from sklearn_tfsom import TFSOM
 from sklearn_tfsom._distance import METRICS
 from sklearn_tfsom._tf.argmin import layout
-from sklearn_tfsom._tf.scaling import aligned_empty
+from sklearn_tfsom._tf.loading import aligned_empty
 from sklearn_tfsom._tf.search import tile_rows
 
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -251,7 +251,7 @@ def test_units_beyond_the_range_of_float64_are_not_found():
     rng = np.random.RandomState(0)
     X, start = rng.normal(size=(100, 3)), rng.normal(size=(25, 3))
     X[::2, 1] = np.nan
-    start[7, 1] = 1e200
+    start[7] = 1e200
     som = TFSOM((5, 5), init=start, max_iter=3).fit(X)
     differences = X[:, None] - np.delete(start, 7, axis=0)
     distances = np.sqrt(np.nansum(differences**2, axis=2))

@@ -18,15 +18,16 @@ from sklearn_tfsom._data.checks import are_counted, check_features_known
 from sklearn_tfsom._data.moments import compute_moments
 from sklearn_tfsom._data.pieces import Piece, Pieces, Workers
 from sklearn_tfsom._data.samples import Samples
+from sklearn_tfsom._data.scaling import Scaling
 from sklearn_tfsom._data.subsampling import Subsamples
 from sklearn_tfsom._distance import METRICS, as_codebook
+from sklearn_tfsom._epochs import run_epochs
 from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._map.imputation import residual_covariance
 from sklearn_tfsom._map.initialization import initial_codebook
 from sklearn_tfsom._map.neighborhood import NEIGHBORHOODS, Kernels
 from sklearn_tfsom._plan import make_plan
-from sklearn_tfsom._tf.epoch import LoadedSource, Source, make_source, statistics_of
-from sklearn_tfsom._tf.scaling import Scaling
+from sklearn_tfsom._tf.sources import LoadedSource, Source, make_source, statistics_of
 from sklearn_tfsom._training import train, trained_map
 
 GRID = Grid(5, 4)
@@ -89,7 +90,7 @@ def assert_same_epochs(epochs, others, tolerance):
 
 
 @pytest.mark.parametrize("is_weighted", [False, True])
-@pytest.mark.parametrize("neighborhood", ["gaussian", "bubble"])
+@pytest.mark.parametrize("neighborhood", NEIGHBORHOODS)
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "sparse"])
 def test_samples_in_memory_equal_samples_in_pieces(kind, neighborhood, is_weighted):
     pieces = pieces_of(kind, is_weighted=is_weighted)
@@ -97,37 +98,16 @@ def test_samples_in_memory_equal_samples_in_pieces(kind, neighborhood, is_weight
     scaling = scaling_of(pieces)
     start = start_of(pieces, scaling)
     epochs = start, Kernels(GRID, neighborhood), GRID, np.array([2.0, 1.5, 1.0, 0.8])
-    expected = list(Source(in_pieces, scaling).epochs(*epochs))
+    expected = list(run_epochs(Source(in_pieces, scaling), *epochs))
     tolerance = 1e-5 if kind == "float32" else 1e-10
-    # A single tile runs all epochs in one graph; small tiles run one after the other.
+    # Few samples are searched in NumPy unless tiles are asked for.
     for n_tile in (None, 300, 299, 64, 7):
         source = LoadedSource(pieces, scaling, n_tile)
-        assert_same_epochs(source.epochs(*epochs), expected, tolerance)
+        assert_same_epochs(run_epochs(source, *epochs), expected, tolerance)
     statistics = LoadedSource(pieces, scaling).statistics(start)
     others = Source(in_pieces, scaling).statistics(start)
     for part, other in zip(statistics, others, strict=True):
         assert_allclose(part, other, rtol=tolerance, atol=tolerance)
-
-
-@pytest.mark.parametrize("neighborhood", NEIGHBORHOODS)
-def test_epochs_in_one_graph_equal_single_epochs(neighborhood):
-    pieces = pieces_of("dense")
-    scaling = scaling_of(pieces)
-    start = start_of(pieces, scaling)
-    radii = (2.0, 1.9) if neighborhood == "mexican_hat" else (2.0, 1.5, 1.0, 1.0)
-    kernels = Kernels(GRID, neighborhood)
-    source, codebook, single = LoadedSource(pieces, scaling), start, []
-    for radius in radii:
-        (epoch,) = source.epochs(codebook, kernels, GRID, np.array([radius]))
-        single.append(epoch)
-        codebook = epoch.state.codebook
-    assert_same_epochs(source.epochs(start, kernels, GRID, np.array(radii)), single, 1e-12)
-    # Small tiles, which are summed up in another order.
-    assert_same_epochs(
-        LoadedSource(pieces, scaling, 50).epochs(start, kernels, GRID, np.array(radii)),
-        single,
-        1e-9,
-    )
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from sklearn_tfsom._tf.runtime import traced_once
+
 # The number of lanes is a multiple of this, the length of a vector.
 _VECTOR = 16
 
@@ -151,6 +153,31 @@ def fused_lowest(
         return score(columns, tf.gather(tf.transpose(bias), lane))
 
     return _lowest_of_lanes(lane_lowest, scores_of, margin)
+
+
+@traced_once
+def compiled_graph() -> tf.types.experimental.PolymorphicFunction:
+    """Make the graph of `argmin.compiled_lowest`, which XLA compiles for each shape of a tile."""
+
+    def compiled(products: tf.Tensor, bias32: tf.Tensor, margin: tf.Tensor) -> list[tf.Tensor]:
+        return list(compiled_lowest(products, bias32, margin))
+
+    signature = [tf.TensorSpec([None] * rank, tf.float32) for rank in (2, 2, 1)]
+    return tf.function(compiled, input_signature=signature, jit_compile=True, autograph=False)
+
+
+@traced_once
+def fused_graph(n_features: int) -> tf.types.experimental.PolymorphicFunction:
+    """Make the graph of `argmin.fused_lowest` for a number of features."""
+
+    def fused(
+        rows: tf.Tensor, factors: tf.Tensor, bias32: tf.Tensor, margin: tf.Tensor
+    ) -> list[tf.Tensor]:
+        return list(fused_lowest(rows, factors, bias32, margin))
+
+    shapes = [None, n_features], [n_features, None], [None, None], [None]
+    signature = [tf.TensorSpec(shape, tf.float32) for shape in shapes]
+    return tf.function(fused, input_signature=signature, jit_compile=True, autograph=False)
 
 
 def _lowest_of_lanes(

@@ -34,18 +34,6 @@ class Blocks(NamedTuple):
     reach_bias32: tf.Tensor  # (n_blocks,) float32
 
 
-BLOCKS_SPECS = Blocks(
-    units=tf.TensorSpec([None, BLOCK_UNITS], tf.int32),
-    factors32=tf.TensorSpec([None, None], tf.float32),
-    bias32=tf.TensorSpec([None, BLOCK_UNITS], tf.float32),
-    order=tf.TensorSpec([None], tf.int32),
-    middle_factors32=tf.TensorSpec([None, None], tf.float32),
-    middle_bias32=tf.TensorSpec([None, None], tf.float32),
-    reach_factors32=tf.TensorSpec([None, None], tf.float32),
-    reach_bias32=tf.TensorSpec([None], tf.float32),
-)
-
-
 def make_blocks(
     codebook: tf.Tensor, factors: tf.Tensor, bias: tf.Tensor, grid_shape: tf.Tensor
 ) -> Blocks:

@@ -10,14 +10,15 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from sklearn_tfsom._data.samples import Samples
+from sklearn_tfsom._data.scaling import OVERFLOW_MESSAGE, Scaling
 from sklearn_tfsom._data.tiles import map_tiles, row_slices
 from sklearn_tfsom._distance import Metric, is_zero, paired_distances
 from sklearn_tfsom._tf.elementwise import elementwise_distances
+from sklearn_tfsom._tf.loading import as_tensor, load
 from sklearn_tfsom._tf.runtime import pays_to_compile, traced_once
-from sklearn_tfsom._tf.scaling import OVERFLOW_MESSAGE, Scaling, load
 from sklearn_tfsom._tf.scores import MATRIX, Kind
 from sklearn_tfsom._tf.search import tile_rows
-from sklearn_tfsom._tf.sparse import load_sparse
+from sklearn_tfsom._tf.sparse import load_sparse, sparse_product
 from sklearn_tfsom._tf.tuning import TILE_DIFFERENCES, TILE_DISTANCES
 
 # Squared distances below this share of the squared norms have lost digits to cancellation and are
@@ -166,7 +167,8 @@ def _fill_products(samples: Samples, scaling: Scaling, units: NDArray[np.float64
 
     def of_sparse(out: NDArray, rows: slice) -> tuple[NDArray, NDArray]:
         sparse = load_sparse(samples.take(rows), scaling.scale)
-        squared = sparse.products(sparse_factors).numpy() * -2
+        coordinates = sparse.coordinates(np.float64)
+        squared = sparse_product(*coordinates, sparse_factors).numpy() * -2
         squared += sparse.norms[:, None] + unit_norms
         out[:] = squared
         return out, sparse.norms
@@ -250,7 +252,7 @@ def _fill_elementwise(samples: Samples, scaling: Scaling, units: NDArray[np.floa
     codebook = tf.constant(units)
 
     def fill(out: NDArray, rows: slice) -> None:
-        values, _ = load(samples, rows, scaling, np.float64, in_threads=False)
+        values = as_tensor(load(samples, rows, scaling, np.float64, in_threads=False).values)
         out[:] = _elementwise_graph(kind)(values, codebook, compiled_rows).numpy()
 
     return fill

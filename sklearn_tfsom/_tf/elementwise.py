@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
 import tensorflow as tf
 
 from sklearn_tfsom._distance import Metric
 from sklearn_tfsom._tf.runtime import traced_once
-from sklearn_tfsom._tf.scores import MATRIX, Kind, Terms, known_values
-from sklearn_tfsom._tf.ties import NOISE
+from sklearn_tfsom._tf.scores import MATRIX, Kind, Operands, known_values
+from sklearn_tfsom._tf.ties import distance_noise
 from sklearn_tfsom._tf.tuning import FEATURES_PER_STEP
 
 
@@ -39,15 +38,13 @@ def elementwise_distances(
     )
 
 
-def elementwise_noise(values: tf.Tensor, lowest: tf.Tensor, terms: Terms) -> tf.Tensor:
-    """Bound how rounding may change a distance: of the points, and of a sum of n terms, (n,)."""
-    metric = terms.kind.metric
-    sizes = metric.magnitude(tf, known_values(values))
-    if metric.reduction == "max":
-        return NOISE * (tf.reduce_max(sizes, axis=1) + terms.extent)
-    n_features = tf.cast(tf.shape(values)[1], tf.float64)
-    points = NOISE * (tf.reduce_sum(sizes, axis=1) + terms.extent)
-    return points + n_features * np.finfo(np.float64).eps * lowest
+def elementwise_noise(values: tf.Tensor, lowest: tf.Tensor, operands: Operands) -> tf.Tensor:
+    """Bound how rounding may change a distance, (n,)."""
+    metric, n_features = operands.kind.metric, tf.cast(tf.shape(values)[1], tf.float64)
+    magnitudes = metric.magnitude(tf, known_values(values))
+    reduce = tf.reduce_max if metric.reduction == "max" else tf.reduce_sum
+    sizes = reduce(magnitudes, axis=1)
+    return distance_noise(sizes, operands.extent, lowest, metric, n_features)
 
 
 @traced_once

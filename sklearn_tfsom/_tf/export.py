@@ -14,8 +14,8 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
+from sklearn_tfsom._data.scaling import Scaling
 from sklearn_tfsom._distance import Metric
-from sklearn_tfsom._tf.scaling import Scaling
 from sklearn_tfsom._tf.ties import NOISE, within_rounding
 
 # Scaling of the scalers in front of a map: factor, shift, low, high.

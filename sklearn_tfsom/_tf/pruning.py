@@ -18,10 +18,9 @@ from typing import TypeAlias
 import numpy as np
 import tensorflow as tf
 
-from sklearn_tfsom._tf.argmin import Lowest, compiled_lowest, fused_lowest, lowest_of_layers
+from sklearn_tfsom._tf.argmin import Lowest, compiled_graph, lowest_of_layers
 from sklearn_tfsom._tf.blocks import BLOCK_UNITS, Blocks
-from sklearn_tfsom._tf.runtime import traced_once
-from sklearn_tfsom._tf.scores import Terms, as_factors32, known_values, rounding_bound32
+from sklearn_tfsom._tf.scores import Operands, as_factors32, known_values, rounding_bound32
 from sklearn_tfsom._tf.tiles import loop_tiles
 from sklearn_tfsom._tf.tuning import GROUP_BLOCKS, MAX_REACHED, PRUNED_TILE_ROWS
 
@@ -30,7 +29,6 @@ _GROUP_UNITS, _GROUP_LAYERS = GROUP_BLOCKS * BLOCK_UNITS, 16
 # Larger than all other parts of an overlap together, for rows and units in the range of float32.
 _UNREACHABLE = 2.0**126
 
-_MATRIX32 = tf.TensorSpec([None, None], tf.float32)
 _VECTOR32 = tf.TensorSpec([None], tf.float32)
 _FOUND = (
     tf.TensorSpec([None, None], tf.int32),
@@ -43,7 +41,7 @@ _Find: TypeAlias = Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], Lowest
 
 
 def search_blocks(
-    values: tf.Tensor, norms: tf.Tensor, terms: Terms, is_compiled: tf.Tensor
+    values: tf.Tensor, norms: tf.Tensor, operands: Operands, is_compiled: tf.Tensor
 ) -> Lowest:
     """Find the lowest score of each row among all units, as `argmin.lowest` does.
 
@@ -51,20 +49,20 @@ def search_blocks(
     ----------
     values : Tensor, shape (n, n_features)
     norms : Tensor of float64, shape (n,)
-    terms : Terms
+    operands : Operands
         With blocks.
     is_compiled : Tensor of bool, shape ()
         Whether XLA compiles the search among the scores of a tile.
     """
-    blocks, n_rows = terms.blocks, tf.shape(norms)[0]
+    blocks, n_rows = operands.blocks, tf.shape(norms)[0]
     assert blocks is not None
-    bound = rounding_bound32(norms, terms)
+    bound = rounding_bound32(norms, operands)
     margin, is_safe = tf.cast(bound, tf.float32), tf.math.is_finite(bound)
     find = _finder(is_compiled)
 
     def tile_factors(index: tf.Tensor) -> tf.Tensor:
         """Return rows as factors; zeros for those whose products could exceed float32's range."""
-        factors = as_factors32(tf.gather(values, index), terms.kind)
+        factors = as_factors32(tf.gather(values, index), operands.kind)
         return tf.where(tf.gather(is_safe, index)[:, None], factors, tf.zeros([]))
 
     def in_order(start: tf.Tensor, stop: tf.Tensor) -> tf.Tensor:
@@ -79,7 +77,7 @@ def search_blocks(
         own_values, own_norms, own_bound = (
             tf.gather(part, index) for part in (values, norms, bound)
         )
-        return block, *_reach(own_values, own_norms, own_bound, found.score, terms)
+        return block, *_reach(own_values, own_norms, own_bound, found.score, operands)
 
     def overlaps(factors: tf.Tensor, reach: tf.Tensor, rest: tf.Tensor) -> tf.Tensor:
         """Return, for each row and block, a number that is at most 0 if the row reaches the block.
@@ -153,48 +151,23 @@ def _finder(is_compiled: tf.Tensor) -> _Find:
     return find
 
 
-@traced_once
-def compiled_graph() -> tf.types.experimental.PolymorphicFunction:
-    """Make the graph of `argmin.compiled_lowest`, which XLA compiles for each shape of a tile."""
-
-    def compiled(products: tf.Tensor, bias32: tf.Tensor, margin: tf.Tensor) -> list[tf.Tensor]:
-        return list(compiled_lowest(products, bias32, margin))
-
-    signature = [_MATRIX32, _MATRIX32, _VECTOR32]
-    return tf.function(compiled, input_signature=signature, jit_compile=True, autograph=False)
-
-
-@traced_once
-def fused_graph(n_features: int) -> tf.types.experimental.PolymorphicFunction:
-    """Make the graph of `argmin.fused_lowest` for a number of features."""
-
-    def fused(
-        rows: tf.Tensor, factors: tf.Tensor, bias32: tf.Tensor, margin: tf.Tensor
-    ) -> list[tf.Tensor]:
-        return list(fused_lowest(rows, factors, bias32, margin))
-
-    shapes = [None, n_features], [n_features, None], [None, None], [None]
-    signature = [tf.TensorSpec(shape, tf.float32) for shape in shapes]
-    return tf.function(fused, input_signature=signature, jit_compile=True, autograph=False)
-
-
 def _reach(
-    values: tf.Tensor, norms: tf.Tensor, bound: tf.Tensor, lowest: tf.Tensor, terms: Terms
+    values: tf.Tensor, norms: tf.Tensor, bound: tf.Tensor, lowest: tf.Tensor, operands: Operands
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Return how far from each row units matter: the reach R, and ``|x|^2 - R^2``, float32.
 
     A unit whose float32 score may come within the margin of the best-matching unit's is closer
     than R. Where no float32 score is safe, no block is reached.
     """
-    from_center = known_values(tf.cast(values, tf.float64) - terms.center)
+    from_center = known_values(tf.cast(values, tf.float64) - operands.center)
     # The scores of the middle, of the best-matching unit and of another one are each off by half
     # a bound, and are compared with a whole one: four bounds are enough.
     above_norm = tf.cast(lowest, tf.float64) + 4 * bound  # which could be lost in the sum
     squared = tf.maximum(tf.reduce_sum(tf.square(from_center), axis=1) + above_norm, 0)
     # A sum of products, bounded as in `scores.rounding_bound`. Its parts add up to less than
     # 10 |v| (|x| + |c| + |v|): the reach is at most |x - c| + |v|, a radius at most 2 |v|.
-    length = tf.sqrt(norms) + terms.offset + terms.largest
-    rounding = 16 * (1.1 * terms.n_terms + 8) * 2.0**-24 * terms.largest * length
+    length = tf.sqrt(norms) + operands.offset + operands.largest
+    rounding = 16 * (1.1 * operands.n_terms + 8) * 2.0**-24 * operands.largest * length
     is_safe = tf.math.is_finite(bound)
     reach = tf.where(is_safe, tf.sqrt(squared), tf.zeros([], tf.float64))
     rest = tf.where(is_safe, -above_norm - rounding, _UNREACHABLE)

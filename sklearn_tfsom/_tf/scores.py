@@ -16,11 +16,11 @@ from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from sklearn_tfsom._distance import Metric
 from sklearn_tfsom._tf.argmin import layout
-from sklearn_tfsom._tf.blocks import BLOCKS_SPECS, Blocks, make_blocks
-from sklearn_tfsom._tf.runtime import traced_once
+from sklearn_tfsom._tf.blocks import Blocks, make_blocks
 from sklearn_tfsom._tf.ties import FAR, NOISE
 
 # Products up to here, and their sums, stay in the range of float32.
@@ -42,11 +42,20 @@ class Kind(NamedTuple):
 
 
 class Terms(NamedTuple):
-    """The codebook in the form that a search uses, made once for all rows."""
+    """What to search: code vectors in the scaled space; arrays, or tensors within a graph."""
+
+    kind: Kind
+    codebook: NDArray[np.float64]  # (n_rows, n_columns, n_features), on the grid
+    center: NDArray[np.float64]  # (n_features,): scores are computed around it
+    extent: float  # size of the values that code vectors are rounded means of
+
+
+class Operands(NamedTuple):
+    """Code vectors in the form that a search within a graph uses, the same for all rows."""
 
     kind: Kind
     codebook: tf.Tensor  # (n_units, n_features) float64
-    center: tf.Tensor  # (n_features,) float64: what scores are computed around
+    center: tf.Tensor  # (n_features,) float64
     factors: tf.Tensor  # (n_units, n_terms) float64
     bias: tf.Tensor  # (n_units,) float64
     factors32: tf.Tensor  # (n_terms, n_layers * n_lanes) float32
@@ -55,7 +64,7 @@ class Terms(NamedTuple):
     largest: tf.Tensor  # () float64: largest norm of a code vector, from the center on
     offset: tf.Tensor  # () float64: norm of the center
     far: tf.Tensor  # () float64: samples with a larger norm are far from the map
-    extent: tf.Tensor  # () float64: size of the values that code vectors are rounded means of
+    extent: tf.Tensor  # () float64
     blocks: Blocks | None
 
     @property
@@ -63,48 +72,19 @@ class Terms(NamedTuple):
         """Number of units, () int32."""
         return tf.shape(self.codebook)[0]
 
-    def tensors(self) -> list[tf.Tensor]:
-        """Return all tensors, as arguments of a graph."""
-        return [*self[1:-1], *(self.blocks or ())]
 
-    @classmethod
-    def of_tensors(cls, kind: Kind, tensors: list[tf.Tensor]) -> Terms:
-        """Make terms of their tensors again."""
-        n_own = len(cls._fields) - 2
-        blocks = Blocks(*tensors[n_own:]) if kind.is_pruned else None
-        return cls(kind, **dict(zip(cls._fields[1:-1], tensors, strict=False)), blocks=blocks)
-
-    @staticmethod
-    def specs(kind: Kind) -> list[tf.TensorSpec]:
-        """Return the specifications of these tensors."""
-        matrix32 = tf.TensorSpec([None, None], tf.float32)
-        own = [MATRIX, VECTOR, MATRIX, VECTOR, matrix32, matrix32, *[SCALAR] * 5]
-        return own + (list(BLOCKS_SPECS) if kind.is_pruned else [])
-
-
-def make_terms(
-    codebook: tf.Tensor,
-    extent: tf.Tensor,
-    kind: Kind,
-    center: tf.Tensor | None = None,
-    n_terms: tf.Tensor | None = None,
-) -> Terms:
-    """Prepare a codebook for the search.
+def make_operands(terms: Terms, n_terms: tf.Tensor | None = None) -> Operands:
+    """Prepare code vectors for the search, within a graph.
 
     Parameters
     ----------
-    codebook : Tensor of float64, shape (n_rows, n_columns, n_features)
-        Scaled code vectors, on the grid: neighbors may be searched together.
-    extent : Tensor of float64, shape ()
-    kind : Kind
-    center : Tensor of float64, shape (n_features,), default=None
-        What scores are computed around; by default 0.
+    terms : Terms
     n_terms : Tensor of float64, shape (), default=None
         Largest number of values of a row that are not 0; by default the number of features.
     """
+    kind, codebook, center, extent = terms
     n_features = tf.shape(codebook)[2]
     grid_shape, codebook = tf.shape(codebook)[:2], tf.reshape(codebook, [-1, n_features])
-    center = tf.zeros_like(codebook[0]) if center is None else center
     around = codebook - center
     norms = tf.reduce_sum(tf.square(around), axis=1)
     squares = tf.square(around) + 2 * around * center
@@ -118,7 +98,7 @@ def make_terms(
     factors32 = tf.transpose(tf.pad(tf.cast(factors, tf.float32), [padding, [0, 0]]))
     bias32 = tf.pad(tf.cast(bias, tf.float32), [padding], constant_values=np.inf)
     largest_norm = tf.sqrt(tf.reduce_max(tf.reduce_sum(tf.square(codebook), axis=1)))
-    return Terms(
+    return Operands(
         kind=kind,
         codebook=codebook,
         center=center,
@@ -133,34 +113,6 @@ def make_terms(
         extent=extent,
         blocks=make_blocks(around, factors, bias, grid_shape) if kind.is_pruned else None,
     )
-
-
-@traced_once
-def _terms_graph(kind: Kind) -> tf.types.experimental.PolymorphicFunction:
-    def terms(
-        codebook: tf.Tensor, extent: tf.Tensor, center: tf.Tensor, n_terms: tf.Tensor
-    ) -> list[tf.Tensor]:
-        return make_terms(codebook, extent, kind, center, n_terms).tensors()
-
-    signature = [GRID_MATRIX, SCALAR, VECTOR, SCALAR]
-    return tf.function(terms, input_signature=signature, autograph=False)
-
-
-def search_terms(
-    codebook: np.ndarray | tf.Tensor,
-    extent: float,
-    kind: Kind,
-    center: np.ndarray | None = None,
-    n_terms: int | None = None,
-) -> Terms:
-    """Prepare a codebook for the search; see `make_terms`, which this calls as a graph."""
-    n_features = codebook.shape[-1]
-    if n_terms is None:
-        n_terms = 2 * n_features if kind.has_missing else n_features
-    center = np.zeros(n_features) if center is None else center
-    values = codebook, extent, center, n_terms
-    tensors = _terms_graph(kind)(*(tf.convert_to_tensor(v, tf.float64) for v in values))
-    return Terms.of_tensors(kind, tensors)
 
 
 def known_values(values: tf.Tensor) -> tf.Tensor:
@@ -181,18 +133,20 @@ def as_factors32(values: tf.Tensor, kind: Kind) -> tf.Tensor:
     return with_mask(tf.cast(values, tf.float32), kind.has_missing)
 
 
-def scores_float32(factors32: tf.Tensor, terms: Terms) -> tf.Tensor:
+def scores_float32(factors32: tf.Tensor, operands: Operands) -> tf.Tensor:
     """Compute the scores of rows in float32, (n, n_layers * n_lanes)."""
-    return tf.nn.bias_add(tf.matmul(factors32, terms.factors32), tf.reshape(terms.bias32, [-1]))
+    return tf.nn.bias_add(
+        tf.matmul(factors32, operands.factors32), tf.reshape(operands.bias32, [-1])
+    )
 
 
-def scores_float64(values: tf.Tensor, terms: Terms) -> tf.Tensor:
+def scores_float64(values: tf.Tensor, operands: Operands) -> tf.Tensor:
     """Compute the scores of rows in float64, (n, n_units)."""
-    rows = with_mask(tf.cast(values, tf.float64), terms.kind.has_missing)
-    return terms.bias + tf.matmul(rows, terms.factors, transpose_b=True)
+    rows = with_mask(tf.cast(values, tf.float64), operands.kind.has_missing)
+    return operands.bias + tf.matmul(rows, operands.factors, transpose_b=True)
 
 
-def rounding_bound(norms: tf.Tensor, terms: Terms, unit_roundoff: float) -> tf.Tensor:
+def rounding_bound(norms: tf.Tensor, operands: Operands, unit_roundoff: float) -> tf.Tensor:
     """Bound the difference that rounding makes between two scores.
 
     A score ``|w|^2 - 2 x.w`` is off by at most ``(1.1 n + 8) u 2 |x| |w|`` for a product of n
@@ -206,7 +160,7 @@ def rounding_bound(norms: tf.Tensor, terms: Terms, unit_roundoff: float) -> tf.T
     ----------
     norms : Tensor of float64, shape (n,)
         Squared norms of the rows.
-    terms : Terms
+    operands : Operands
     unit_roundoff : float
         2**-24 for float32, 2**-53 for float64.
 
@@ -214,16 +168,16 @@ def rounding_bound(norms: tf.Tensor, terms: Terms, unit_roundoff: float) -> tf.T
     -------
     bound : Tensor of float64, shape (n,)
     """
-    length, biased = tf.sqrt(norms), terms.largest + 2 * terms.offset
-    of_product = length + biased / 2 if terms.kind.has_missing else length
-    n_features = tf.cast(tf.shape(terms.codebook)[1], tf.float64)
+    length, biased = tf.sqrt(norms), operands.largest + 2 * operands.offset
+    of_product = length + biased / 2 if operands.kind.has_missing else length
+    n_features = tf.cast(tf.shape(operands.codebook)[1], tf.float64)
     of_bias = (2 + 0.6 * n_features * 2.0**-53 / unit_roundoff) * biased
-    of_scores = (1.1 * terms.n_terms + 8) * of_product + of_bias
-    of_points = NOISE * (tf.minimum(length, terms.far) + terms.extent)
-    return 4 * unit_roundoff * terms.largest * of_scores + 4 * (length + biased) * of_points
+    of_scores = (1.1 * operands.n_terms + 8) * of_product + of_bias
+    of_points = NOISE * (tf.minimum(length, operands.far) + operands.extent)
+    return 4 * unit_roundoff * operands.largest * of_scores + 4 * (length + biased) * of_points
 
 
-def rounding_bound32(norms: tf.Tensor, terms: Terms) -> tf.Tensor:
+def rounding_bound32(norms: tf.Tensor, operands: Operands) -> tf.Tensor:
     """Bound it for float32; infinite where a score may exceed the range of float32."""
-    is_safe = terms.n_terms * tf.sqrt(norms) * (1 + terms.largest) < _SAFE_PRODUCT
-    return tf.where(is_safe, rounding_bound(norms, terms, 2.0**-24), np.inf)
+    is_safe = operands.n_terms * tf.sqrt(norms) * (1 + operands.largest) < _SAFE_PRODUCT
+    return tf.where(is_safe, rounding_bound(norms, operands, 2.0**-24), np.inf)

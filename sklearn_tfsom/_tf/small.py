@@ -1,59 +1,81 @@
-"""Best-matching units of small inputs in NumPy, which is done before a graph is called."""
+"""Best-matching units and sums of few rows in NumPy, which is done before a graph is called."""
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
+import tensorflow as tf
 from numpy.typing import NDArray
 
-from sklearn_tfsom._distance import Metric
-from sklearn_tfsom._tf.scaling import Scaling
-from sklearn_tfsom._tf.ties import FAR, NOISE, within_rounding
+from sklearn_tfsom._distance import lengths_to_all
+from sklearn_tfsom._tf.loading import DenseRows
+from sklearn_tfsom._tf.scores import Terms
+from sklearn_tfsom._tf.statistics import Nearest, Statistics
+from sklearn_tfsom._tf.ties import FAR, distance_noise, within_rounding
 
 
-def nearest_small(
-    X: NDArray, codebook: NDArray, k: int, scaling: Scaling, metric: Metric
-) -> NDArray | None:
-    """Find the best-matching units of few samples by their differences to all units.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples, n_features)
-    codebook : ndarray of shape (n_units, n_features)
-        Both in data units, or unit vectors.
-    k : int
-        Number of units to find for each sample.
-    scaling : Scaling
-    metric : Metric
+@np.errstate(over="ignore", invalid="ignore")  # the distances tell
+def search_small(
+    rows: DenseRows, terms: Terms, k: int, weights: NDArray[np.float64] | tf.Tensor | None
+) -> Nearest | None:
+    """Find the k best-matching units of few rows by their distances to all units.
 
     Returns
     -------
-    units : ndarray of int64, shape (n_samples, k), or None
-        None if a sample is so far from the map that scores would have to decide.
+    found : Nearest or None
+        None if a row is so far from the map that scores have to decide.
     """
-    with np.errstate(over="ignore", invalid="ignore"):  # far away, see below
-        rows, codebook_scaled = scaling.transform(X), scaling.transform(codebook)
-        rows_known = np.where(np.isnan(rows), 0, rows)
-        norms = np.einsum("ij,ij->i", rows_known, rows_known)
-        far = FAR * math.sqrt(np.einsum("ij,ij->i", codebook_scaled, codebook_scaled).max())
-        if not np.all(norms <= far**2):
-            return None
-        # Features first: sums over the last axis would be short, and three times as slow.
-        differences = np.subtract(rows.T[:, :, None], codebook_scaled.T[:, None], order="C")
-        np.copyto(differences, 0, where=np.isnan(differences))
-        distances = np.sqrt(np.einsum("kij,kij->ij", differences, differences))
-    sizes = np.sqrt(norms)[:, None]
-    # A bound on the extent, which is computed only if that leaves several candidates.
-    bound = far / FAR + math.hypot(*(scaling.center * scaling.scale).tolist())
-    noise = NOISE * (sizes + bound + scaling.scale * metric.is_spherical)
-    units = np.empty((len(X), k), dtype=np.int64)
+    metric = terms.kind.metric
+    codebook = terms.codebook.reshape(-1, terms.codebook.shape[2])
+    values, norms = np.asarray(rows.values, np.float64), np.asarray(rows.norms)
+    if metric.is_product and not np.all(norms <= FAR**2 * _squares(codebook).max()):
+        return None
+    known = ~np.isnan(values) if terms.kind.has_missing else None
+    distances = lengths_to_all(values, codebook, metric, known)
+    values = values if known is None else np.where(known, values, 0)
+    if metric.is_product:
+        sizes = np.sqrt(norms)
+    else:
+        sizes = metric.total(metric.magnitude(np, values))
+    lowest = distances.min(axis=1)
+    noise = distance_noise(sizes, terms.extent, lowest, metric, codebook.shape[1])[:, None]
+    units, every = np.empty((len(values), k), np.int32), np.arange(len(values))
     for place in range(k):
-        lowest = distances.min(axis=1, keepdims=True)
-        candidates = within_rounding(distances, lowest, noise)
-        if np.count_nonzero(candidates) > len(X):
-            noise = NOISE * (sizes + scaling.extent(codebook_scaled))
-            candidates = within_rounding(distances, lowest, noise)
-        units[:, place] = np.argmax(candidates, axis=1)
-        distances[np.arange(len(X)), units[:, place]] = np.inf
-    return units
+        near = within_rounding(distances, distances.min(axis=1, keepdims=True), noise)
+        units[:, place] = np.argmax(near, axis=1)
+        distances[every, units[:, place]] = np.inf
+    closest = lowest**2 / 2 if metric.is_spherical else lowest
+    if weights is None:
+        return Nearest(units, closest, None)
+    return Nearest(
+        units,
+        closest,
+        _sum_by_unit(values, known, np.asarray(weights), units[:, 0], closest, len(codebook)),
+    )
+
+
+def _sum_by_unit(
+    values: NDArray[np.float64],
+    known: NDArray[np.bool_] | None,
+    weights: NDArray[np.float64],
+    units: NDArray[np.int32],
+    distances: NDArray[np.float64],
+    n_units: int,
+) -> Statistics:
+    """Sum rows (n, n_features) by best-matching unit (n,)."""
+    n_features = values.shape[1]
+    places = (units[:, None] * n_features + np.arange(n_features)).ravel()
+
+    def by_feature(values: NDArray) -> NDArray[np.float64]:
+        shares = (weights[:, None] * values).ravel()
+        sums = np.bincount(places, shares, n_units * n_features)
+        return sums.astype(np.float64).reshape(n_units, n_features)
+
+    error = np.sum(weights * distances)
+    if known is not None:
+        return Statistics(by_feature(values), by_feature(known), error)
+    counts = np.bincount(units, weights, n_units).astype(np.float64)
+    return Statistics(by_feature(values), counts[:, None], error)
+
+
+def _squares(codebook: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.einsum("ij,ij->i", codebook, codebook)

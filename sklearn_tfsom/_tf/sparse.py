@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from sklearn_tfsom._data.samples import densified
+from sklearn_tfsom._data.scaling import OVERFLOW_MESSAGE
 from sklearn_tfsom._data.tiles import row_slices
 from sklearn_tfsom._distance import stored_rows
-from sklearn_tfsom._tf.scaling import OVERFLOW_MESSAGE
+from sklearn_tfsom._tf.loading import DenseRows
 from sklearn_tfsom._tf.tuning import SPARSE_VALUES
 
 if TYPE_CHECKING:
@@ -26,22 +27,19 @@ class SparseRows(NamedTuple):
 
     def take(self, rows: NDArray[np.int64] | slice) -> SparseRows:
         """Return some of the rows."""
+        if isinstance(rows, slice) and rows == slice(0, len(self.norms)):
+            return self  # a slice of CSR would be a copy
         return SparseRows(self.matrix[rows], self.norms[rows])
 
-    def dense(self) -> tuple[tf.Tensor, tf.Tensor]:
-        """Return values in float64 and squared norms as tensors."""
-        values = densified(self.matrix).astype(np.float64, copy=False)
-        return tf.constant(values), tf.constant(self.norms)
+    def dense(self) -> DenseRows:
+        """Return the rows with their zeros, in float64."""
+        return DenseRows(densified(self.matrix).astype(np.float64, copy=False), self.norms)
 
-    def products(self, factors: tf.Tensor) -> tf.Tensor:
-        """Multiply the rows with factors (n_features, n), in the precision of these."""
+    def coordinates(self, dtype: DTypeLike) -> tuple[NDArray, NDArray, NDArray]:
+        """Return the arguments of `sparse_product`, with values of a dtype."""
         matrix = self.matrix
-        csr = tf.raw_ops.SparseTensorToCSRSparseMatrix(
-            indices=np.stack([stored_rows(matrix), matrix.indices.astype(np.int64)], axis=1),
-            values=matrix.data.astype(factors.dtype.as_numpy_dtype),
-            dense_shape=np.array(matrix.shape, np.int64),
-        )
-        return tf.raw_ops.SparseMatrixMatMul(a=csr, b=factors)
+        index = np.stack([stored_rows(matrix), matrix.indices], axis=1, dtype=np.int64)
+        return index, matrix.data.astype(dtype), np.array(matrix.shape, np.int64)
 
     def paired_products(
         self, codebook: NDArray[np.float64], units: NDArray[np.int64]
@@ -71,6 +69,25 @@ class SparseRows(NamedTuple):
             values = np.repeat(weights[chunk], n_stored) * part.data
             sums += np.bincount(places, values, minlength=len(sums))
         return sums.reshape(n_units, n_features)
+
+
+# Specifications of `SparseRows.coordinates` in float32, as arguments of a graph: a CSR matrix of
+# TensorFlow cannot be one.
+COORDINATES_SPECS = (
+    tf.TensorSpec([None, 2], tf.int64),
+    tf.TensorSpec([None], tf.float32),
+    tf.TensorSpec([2], tf.int64),
+)
+
+
+def sparse_product(
+    index: tf.Tensor, values: tf.Tensor, shape: tf.Tensor, factors: tf.Tensor
+) -> tf.Tensor:
+    """Multiply sparse rows, given by coordinates, with factors (n_features, n)."""
+    matrix = tf.raw_ops.SparseTensorToCSRSparseMatrix(
+        indices=index, values=values, dense_shape=shape
+    )
+    return tf.raw_ops.SparseMatrixMatMul(a=matrix, b=factors)
 
 
 def load_sparse(samples: Samples, scale: float) -> SparseRows:

@@ -8,9 +8,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from sklearn_tfsom._tf.runtime import traced_once
-from sklearn_tfsom._tf.scores import VECTOR, Kind, with_mask
-from sklearn_tfsom._tf.search import Nearest
+from sklearn_tfsom._tf.scores import Kind, with_mask
 from sklearn_tfsom._tf.sparse import SparseRows
 from sklearn_tfsom._tf.tuning import MIN_CSR_FEATURES
 
@@ -32,9 +30,13 @@ class Statistics(NamedTuple):
         """Add the statistics of other samples."""
         return Statistics(*(a + b for a, b in zip(self, other, strict=True)))
 
-    def numpy(self) -> Statistics:
-        """Return them as arrays."""
-        return Statistics(*(np.asarray(part) for part in self))
+
+class Nearest(NamedTuple):
+    """The best-matching units of some rows."""
+
+    units: NDArray[np.int32]  # (n, k), the closest first
+    distances: NDArray[np.float64]  # (n,) to the closest; not finite beyond the range of float64
+    statistics: Statistics | None  # if weights are given
 
 
 def sum_by_unit(
@@ -91,29 +93,14 @@ def sum_by_unit(
     return Statistics(sums, counts, tf.reduce_sum(weights * distances))
 
 
-@traced_once
-def sum_graph(kind: Kind, dtype: tf.DType) -> tf.types.experimental.PolymorphicFunction:
-    """Make the graph of `sum_by_unit`."""
-
-    def summed(
-        rows: tf.Tensor,
-        weights: tf.Tensor,
-        units: tf.Tensor,
-        distances: tf.Tensor,
-        n_units: tf.Tensor,
-    ) -> list[tf.Tensor]:
-        return list(sum_by_unit(rows, weights, units, distances, n_units, kind))
-
-    units, number = tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([], tf.int32)
-    signature = [tf.TensorSpec([None, None], dtype), VECTOR, units, VECTOR, number]
-    return tf.function(summed, input_signature=signature, autograph=False)
-
-
 def sum_sparse_by_unit(
-    rows: SparseRows, weights: NDArray[np.float64], found: Nearest, n_units: int
+    rows: SparseRows,
+    weights: NDArray[np.float64],
+    units: NDArray[np.int64],
+    distances: NDArray[np.float64],
+    n_units: int,
 ) -> Statistics:
     """Sum sparse rows by best-matching unit."""
-    units = np.asarray(found.units)[:, 0].astype(np.int64)
     counts = np.bincount(units, weights, minlength=n_units)[:, None].astype(np.float64)
-    error = np.sum(weights * np.asarray(found.distances))
-    return Statistics(rows.sums_by_unit(weights, units, n_units), counts, error)
+    sums = rows.sums_by_unit(weights, units, n_units)
+    return Statistics(sums, counts, np.sum(weights * distances))

@@ -13,12 +13,36 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from sklearn_tfsom._distance import Metric
+
 # Rounding moves a sample, or a code vector, by less than this share of its size.
 NOISE = 16 * 2.0**-53
 
 # A sample is far from the map if its norm exceeds this multiple of the largest code vector's. The
 # noise of its own size then counts no more than that of a sample at this distance.
 FAR = 16.0
+
+
+def distance_noise(sizes: Any, extent: Any, lowest: Any, metric: Metric, n_features: Any) -> Any:
+    """Bound how rounding may change a distance: of the points, and of a sum over the features.
+
+    Works for arrays of NumPy and TensorFlow.
+
+    Parameters
+    ----------
+    sizes : array of shape (n,)
+        Size of each row: its norm, or the reduced magnitudes of its values.
+    extent : float
+        The same of the values that code vectors are means of.
+    lowest : array of shape (n,)
+        The lowest distance of each row.
+    metric : Metric
+    n_features : float
+    """
+    of_points = NOISE * (sizes + extent)
+    if metric.reduction != "sum":
+        return of_points
+    return of_points + n_features * 2.0**-52 * lowest
 
 
 def within_rounding(distances: Any, lowest: Any, noise: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Centering and scaling of samples before anything is computed; arrays in, tensors out.
+"""Centering and scaling of samples before anything is computed.
 
 Squares lose digits far from the origin, and leave the range of float32 early. So samples are
 centered and scaled first, to ``(x - center) * scale``.
@@ -7,25 +7,16 @@ centered and scaled first, to ``(x - center) * scale``.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import DTypeLike, NDArray
 
-from sklearn_tfsom._data.tiles import map_tiles, row_slices
 from sklearn_tfsom._distance import Metric
-from sklearn_tfsom._tf.tuning import LOADED_VALUES
-
-if TYPE_CHECKING:
-    from sklearn_tfsom._data.samples import Samples
 
 OVERFLOW_MESSAGE = (
     "X contains values too large: their squared distances exceed the range of {}. Rescale X."
 )
-
-# TensorFlow uses memory as it is only where it is aligned to this many bytes.
-_ALIGNMENT = 64
 
 # Code vectors farther from 0 than this multiple of their spread would leave too many near ties.
 _MAX_OFFSET = 32.0
@@ -169,76 +160,3 @@ def _center_and_spread(codebook: NDArray) -> tuple[NDArray[np.float64], float]:
     mean = np.einsum("u,uf->f", np.full(len(codebook), 1 / len(codebook)), differences)
     spread = np.maximum(differences.max(axis=0) - mean, mean - differences.min(axis=0))
     return codebook[0] + mean, float(spread.max())
-
-
-def aligned_empty(n_values: int, dtype: DTypeLike) -> NDArray:
-    """Return uninitialized memory that TensorFlow can use as it is, (n_values,)."""
-    n_bytes = n_values * np.dtype(dtype).itemsize
-    store = np.empty(n_bytes + _ALIGNMENT, dtype=np.uint8)
-    first = -store.ctypes.data % _ALIGNMENT
-    return store[first : first + n_bytes].view(dtype)
-
-
-def as_tensor(values: NDArray) -> tf.Tensor:
-    """Return an array from `aligned_empty` as a tensor that shares its memory.
-
-    TensorFlow copies every array in one thread, except an aligned one that comes through DLPack
-    (which does not check it: an array that is not aligned aborts the process).
-    """
-    return tf.experimental.dlpack.from_dlpack(values.__dlpack__())
-
-
-def load(
-    samples: Samples,
-    rows: slice,
-    scaling: Scaling,
-    dtype: DTypeLike,
-    *,
-    in_threads: bool = True,
-    norms_dtype: DTypeLike = np.float64,
-) -> tuple[tf.Tensor, NDArray[np.float64]]:
-    """Scale dense samples and return them as tensors, with a single copy.
-
-    Parameters
-    ----------
-    samples : Samples
-    rows : slice
-        The rows to load.
-    scaling : Scaling
-    dtype : dtype
-        Of the values.
-    in_threads : bool, default=True
-        False for a caller that runs in several threads itself.
-    norms_dtype : dtype, default=float64
-        Precision of the norms, unless they exceed its range.
-
-    Returns
-    -------
-    values : Tensor of that dtype, shape (n, n_features)
-        NaN where a value is missing.
-    norms : ndarray of float64, shape (n,)
-        Squared norms over the known features; in memory from `aligned_empty`.
-    """
-    start, stop, _ = rows.indices(len(samples))
-    n_rows, n_features = stop - start, samples.shape[1]
-    values = aligned_empty(n_rows * n_features, dtype).reshape(n_rows, n_features)
-    norms = aligned_empty(n_rows, np.float64)
-
-    def load_tile(tile: slice) -> None:
-        with np.errstate(over="ignore", invalid="ignore"):
-            part = scaling.transform(samples[start + tile.start : start + tile.stop], values[tile])
-            if samples.has_missing:
-                part = np.where(np.isnan(part), 0, part)
-            part = part.astype(norms_dtype, copy=False)
-            squared = np.einsum("ij,ij->i", part, part)
-            if not np.isfinite(squared.max(initial=0)):  # float32 may not be enough
-                squared = np.einsum("ij,ij->i", part, part, dtype=np.float64)
-            norms[tile] = squared
-
-    tiles = row_slices(n_rows, max(1, LOADED_VALUES // n_features))
-    if in_threads:
-        list(map_tiles(load_tile, tiles))
-    else:
-        for tile in tiles:
-            load_tile(tile)
-    return as_tensor(values), norms

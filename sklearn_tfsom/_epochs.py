@@ -1,0 +1,101 @@
+"""Epochs: the statistics of the samples move the codebook, smoothed along the grid.
+
+Everything here is of the size of a codebook, in the scaled space.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sklearn_tfsom._map.grid import Grid
+from sklearn_tfsom._map.neighborhood import Kernel, Kernels
+from sklearn_tfsom._map.schedules import Stage
+from sklearn_tfsom._map.smoothing import (
+    TrainState,
+    move_codebook,
+    project,
+    root_mean_square_move,
+)
+
+if TYPE_CHECKING:
+    from sklearn_tfsom._tf.sources import Source
+
+# A decayed weight below this is 0: floating point would not tell it from 0 for long.
+_MIN_WEIGHT = 1e-200
+
+
+class Epoch(NamedTuple):
+    """The outcome of an epoch."""
+
+    state: TrainState
+    error: float  # mean distance to the units of the codebook that the epoch began with
+    move: float  # root mean square move of the code vectors; both in data units
+
+
+def run_epochs(
+    source: Source,
+    codebook: NDArray[np.float64],
+    kernels: Kernels,
+    grid: Grid,
+    radii: NDArray[np.float64],
+) -> Iterator[Epoch]:
+    """Run an epoch for each radius, on one grid."""
+    scaling = source.scaling
+    for radius in radii:
+        former = codebook
+        sums, counts, error = source.statistics(codebook, n_epochs=len(radii))
+        kernel = kernels.kernel(float(radius), grid, grid)
+        codebook = move_codebook(former, sums, counts, kernel, scaling)
+        move = root_mean_square_move(codebook, former) / scaling.scale
+        yield Epoch(TrainState(codebook, sums, counts), mean_distance(source, error), move)
+
+
+def run_stages(
+    source: Source, state: TrainState, kernels: Kernels, stages: list[Stage]
+) -> list[Epoch]:
+    """Run the epochs of some stages on one source, from a state on the grid of the first."""
+    epochs: list[Epoch] = []
+    for index, stage in enumerate(stages):
+        if index:
+            former, state = stages[index - 1], epochs[-1].state
+            grids = former.grid, stage.grid
+            state = project(state, kernels, former.radii[-1], *grids, source.scaling)
+        epochs += run_epochs(source, state.codebook, kernels, stage.grid, stage.radii)
+    return epochs
+
+
+def learn(
+    batch: Source, state: TrainState, kernel: Kernel, decay: float
+) -> tuple[TrainState, float]:
+    """Learn a mini-batch: former statistics decay, those of the batch are added.
+
+    Parameters
+    ----------
+    batch : Source
+    state : TrainState
+    kernel : Kernel
+    decay : float
+        What is left of the former statistics, from 0 to 1.
+
+    Returns
+    -------
+    state : TrainState
+    error : float
+        Mean distance of the batch to its units before, in data units.
+    """
+    statistics = batch.statistics(state.codebook)
+    counts = decay * state.counts + statistics.counts
+    sums = decay * state.sums + statistics.sums
+    counts = np.where(counts > _MIN_WEIGHT, counts, 0)
+    sums = np.where(counts > 0, sums, 0)
+    codebook = move_codebook(state.codebook, sums, counts, kernel, batch.scaling)
+    return TrainState(codebook, sums, counts), mean_distance(batch, statistics.error)
+
+
+def mean_distance(source: Source, error: NDArray[np.float64]) -> float:
+    """Turn a weighted sum of distances into their mean, in data units."""
+    return float(error) / source.pieces.total_weight / source.scaling.distance_factor()

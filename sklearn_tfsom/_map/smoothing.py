@@ -1,0 +1,128 @@
+"""From the statistics of units to code vectors: smoothing along the grid.
+
+Everything here is of the size of a codebook, in the scaled space.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sklearn_tfsom._data.scaling import Scaling
+from sklearn_tfsom._map.grid import Grid
+from sklearn_tfsom._map.neighborhood import BlockKernel, Kernel, Kernels
+
+# A mean direction shorter than this is what rounding leaves of directions that cancel out.
+_MIN_DIRECTION = 1e-12
+
+
+class TrainState(NamedTuple):
+    """A codebook and the statistics that made it."""
+
+    codebook: NDArray[np.float64]  # (n_rows, n_columns, n_features)
+    sums: NDArray[np.float64]  # (n_units, n_features): weighted sum of each unit's samples
+    counts: NDArray[np.float64]  # (n_units, 1) or (n_units, n_features): their weight
+
+
+def smooth(values: NDArray[np.float64], kernel: Kernel) -> NDArray[np.float64]:
+    """Sum the values of all units, weighted by the neighborhood.
+
+    Parameters
+    ----------
+    values : ndarray of float64, shape (n_source_rows, n_source_columns, n_values)
+    kernel : Kernel
+
+    Returns
+    -------
+    smoothed : ndarray of float64, shape (n_rows, n_columns, n_values)
+    """
+    if isinstance(kernel, BlockKernel):
+        blocks = (kernel.blocks[kinds] for kinds in kernel.kinds)  # of a row: (s, c, e)
+        return np.stack([np.tensordot(block, values, ([0, 2], [0, 1])) for block in blocks])
+    n_rows, n_columns = len(kernel.rows), kernel.columns.shape[2]
+    smoothed = np.empty((n_rows, n_columns, values.shape[2]))
+    along = np.empty((len(values), *smoothed.shape[1:]))
+    for parity in range(min(2, n_rows)):
+        for source_parity in range(2):
+            columns = kernel.columns[parity, source_parity]
+            np.matmul(columns, values[source_parity::2], out=along[source_parity::2])
+        smoothed[parity::2] = np.tensordot(kernel.rows[parity::2], along, 1)
+    return smoothed
+
+
+def move_codebook(
+    codebook: NDArray[np.float64],
+    sums: NDArray[np.float64],
+    counts: NDArray[np.float64],
+    kernel: Kernel,
+    scaling: Scaling,
+    source_shape: tuple[int, int] | None = None,
+) -> NDArray[np.float64]:
+    """Move the code vectors to ``(H sums) / (H counts)``; they stay where the denominator is 0.
+
+    On a sphere the result is moved to it, in the direction of the mean; a code vector stays where
+    the directions around it cancel out.
+
+    Parameters
+    ----------
+    codebook : ndarray of float64, shape (n_rows, n_columns, n_features)
+    sums : ndarray of float64, shape (n_source_units, n_features)
+    counts : ndarray of float64, shape (n_source_units, 1) or (n_source_units, n_features)
+    kernel : Kernel
+    scaling : Scaling
+    source_shape : tuple (n_source_rows, n_source_columns), default=None
+        Shape of the grid of the statistics, by default that of the codebook.
+
+    Returns
+    -------
+    moved : ndarray of float64, shape (n_rows, n_columns, n_features)
+    """
+    n_features = codebook.shape[2]
+    statistics = np.concatenate([sums, counts], axis=1)
+    statistics = statistics.reshape(*(source_shape or codebook.shape[:2]), -1)
+    smoothed = smooth(statistics, kernel)
+    numerator, denominator = smoothed[:, :, :n_features], smoothed[:, :, n_features:]
+    moved = codebook.copy()
+    np.divide(numerator, denominator, out=moved, where=denominator != 0)
+    if not scaling.metric.is_spherical:
+        return moved
+    directions = scaling.inverse_transform(moved)
+    length = np.linalg.norm(directions, axis=2, keepdims=True)
+    has_direction = length > _MIN_DIRECTION
+    directions /= np.where(has_direction, length, 1)
+    on_sphere = (directions - scaling.center) * scaling.scale
+    return np.where(has_direction, on_sphere, codebook)
+
+
+def root_mean_square_move(codebook: NDArray[np.float64], former: NDArray[np.float64]) -> float:
+    """Return the root mean square distance between code vectors before and after an update."""
+    n_rows, n_columns, _ = codebook.shape
+    with np.errstate(over="ignore"):  # far away it is infinite
+        return float(np.linalg.norm(codebook - former)) / math.sqrt(n_rows * n_columns)
+
+
+def project(
+    state: TrainState,
+    kernels: Kernels,
+    radius: float,
+    source: Grid,
+    target: Grid,
+    scaling: Scaling,
+    *,
+    is_mirrored: bool = False,
+) -> TrainState:
+    """Bring a codebook to another grid, by the neighborhood of some radius.
+
+    Where the neighborhood reaches no sample, the old codebook is interpolated.
+    """
+    if source == target and not is_mirrored:
+        return state
+    kernel = kernels.kernel(float(radius), source, target, is_mirrored=is_mirrored)
+    units = np.concatenate([state.codebook, np.ones((*source.shape, 1))], axis=2)
+    around = smooth(units, kernel)
+    former = around[:, :, :-1] / around[:, :, -1:]
+    moved = move_codebook(former, state.sums, state.counts, kernel, scaling, source.shape)
+    return state._replace(codebook=moved)

@@ -1,0 +1,107 @@
+"""Dense samples, scaled, in memory that TensorFlow uses as it is."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import DTypeLike, NDArray
+
+from sklearn_tfsom._data.samples import Samples
+from sklearn_tfsom._data.scaling import Scaling
+from sklearn_tfsom._data.tiles import map_tiles, row_slices
+from sklearn_tfsom._tf.tuning import LOADED_VALUES
+
+# TensorFlow uses memory as it is only where it is aligned to this many bytes.
+_ALIGNMENT = 64
+
+
+class DenseRows(NamedTuple):
+    """Scaled samples: arrays, or tensors on a device."""
+
+    values: NDArray | tf.Tensor  # (n, n_features) float32 or float64; NaN where missing
+    norms: NDArray[np.float64] | tf.Tensor  # (n,) squared, over the known features
+
+    def take(self, rows: slice) -> DenseRows:
+        """Return a range of the rows."""
+        return DenseRows(self.values[rows], self.norms[rows])
+
+
+def aligned_empty(n_values: int, dtype: DTypeLike) -> NDArray:
+    """Return uninitialized memory that TensorFlow can use as it is, (n_values,)."""
+    n_bytes = n_values * np.dtype(dtype).itemsize
+    store = np.empty(n_bytes + _ALIGNMENT, dtype=np.uint8)
+    first = -store.ctypes.data % _ALIGNMENT
+    return store[first : first + n_bytes].view(dtype)
+
+
+def aligned_copy(values: NDArray) -> NDArray:
+    """Copy an array to memory that TensorFlow can use as it is."""
+    copy = aligned_empty(values.size, values.dtype)
+    copy[:] = values
+    return copy
+
+
+def as_tensor(values: NDArray | tf.Tensor) -> tf.Tensor:
+    """Return an array as a tensor, which shares its memory if that is aligned.
+
+    TensorFlow copies every array in one thread, except an aligned one that comes through DLPack
+    (which does not check it: an array that is not aligned aborts the process).
+    """
+    if isinstance(values, np.ndarray) and values.size and values.ctypes.data % _ALIGNMENT == 0:
+        return tf.experimental.dlpack.from_dlpack(values.__dlpack__())
+    return tf.convert_to_tensor(values)
+
+
+def load(
+    samples: Samples,
+    rows: slice,
+    scaling: Scaling,
+    dtype: DTypeLike,
+    *,
+    in_threads: bool = True,
+    norms_dtype: DTypeLike = np.float64,
+) -> DenseRows:
+    """Scale dense samples into aligned memory, with a single copy.
+
+    Parameters
+    ----------
+    samples : Samples
+    rows : slice
+        The rows to load.
+    scaling : Scaling
+    dtype : dtype
+        Of the values.
+    in_threads : bool, default=True
+        False for a caller that runs in several threads itself.
+    norms_dtype : dtype, default=float64
+        Precision of the norms, unless they exceed its range.
+
+    Returns
+    -------
+    rows : DenseRows
+    """
+    start, stop, _ = rows.indices(len(samples))
+    n_rows, n_features = stop - start, samples.shape[1]
+    values = aligned_empty(n_rows * n_features, dtype).reshape(n_rows, n_features)
+    norms = aligned_empty(n_rows, np.float64)
+
+    def load_tile(tile: slice) -> None:
+        with np.errstate(over="ignore", invalid="ignore"):
+            part = scaling.transform(samples[start + tile.start : start + tile.stop], values[tile])
+            if samples.has_missing:
+                part = np.where(np.isnan(part), 0, part)
+            part = part.astype(norms_dtype, copy=False)
+            squared = np.einsum("ij,ij->i", part, part)
+            if not np.isfinite(squared.max(initial=0)):  # float32 may not be enough
+                squared = np.einsum("ij,ij->i", part, part, dtype=np.float64)
+            norms[tile] = squared
+
+    tiles = row_slices(n_rows, max(1, LOADED_VALUES // n_features))
+    if in_threads:
+        list(map_tiles(load_tile, tiles))
+    else:
+        for tile in tiles:
+            load_tile(tile)
+    return DenseRows(values, norms)

@@ -1,0 +1,181 @@
+"""Samples to learn from: searched, and summed up by best-matching unit.
+
+Everything here is in the scaled space, with codebooks on their grid: (n_rows, n_columns,
+n_features). One reduction over the pieces of the samples is the rule (`Source`); samples in the
+memory of one process are scaled once (`LoadedSource`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from sklearn_tfsom._data.pieces import Piece, Pieces
+from sklearn_tfsom._data.scaling import Scaling
+from sklearn_tfsom._data.tiles import map_tiles, row_slices
+from sklearn_tfsom._tf.loading import DenseRows, aligned_copy, as_tensor, load
+from sklearn_tfsom._tf.runtime import pays_to_compile
+from sklearn_tfsom._tf.scores import Kind, Terms
+from sklearn_tfsom._tf.search import is_small, nearest, search_kind, tile_rows
+from sklearn_tfsom._tf.sparse import SparseRows, load_sparse
+from sklearn_tfsom._tf.statistics import Statistics
+from sklearn_tfsom._tf.tuning import (
+    CHUNK_ROWS,
+    MAX_OUT_OF_CORE_FEATURES,
+    MIN_OUT_OF_CORE_VALUES,
+    PIECE_VALUES,
+)
+
+
+class Search(NamedTuple):
+    """How the samples of a piece are searched."""
+
+    scaling: Scaling
+    weight_unit: float  # weights are divided by it, so that float32 can represent them
+    n_tile: int | None  # rows of a tile; None for what suits the cache
+    is_compiled: bool = False
+
+
+class Source:
+    """Samples to learn from, read piece by piece in each epoch.
+
+    Parameters
+    ----------
+    pieces : Pieces
+    scaling : Scaling
+    n_tile : int, default=None
+        Rows of a tile; by default what suits the cache.
+    """
+
+    def __init__(self, pieces: Pieces, scaling: Scaling, n_tile: int | None = None) -> None:
+        self.pieces, self.scaling = pieces, scaling
+        largest = float(pieces.reduce(_largest_weight, combine=np.maximum))
+        unit = float(np.ldexp(1.0, int(np.frexp(largest)[1]) - 1))
+        self.search = Search(scaling, unit, n_tile)
+
+    def statistics(self, codebook: NDArray[np.float64], n_epochs: int = 1) -> Statistics:
+        """Search all samples and sum them up by best-matching unit.
+
+        Parameters
+        ----------
+        codebook : ndarray of float64, shape (n_rows, n_columns, n_features)
+        n_epochs : int, default=1
+            How often codebooks of this size are going to be searched, with this one.
+        """
+        n_units = int(np.prod(codebook.shape[:2]))
+        is_compiled = pays_to_compile(len(self.pieces.samples) * n_epochs, n_units)
+        search = self.search._replace(is_compiled=is_compiled)
+        # How samples are divided does not decide whether they are searched in NumPy.
+        if search.n_tile is None and not is_small(self.pieces.n_samples, codebook):
+            search = search._replace(n_tile=tile_rows(n_units, codebook.shape[2]))
+        return self._reduce(codebook, search)
+
+    def _reduce(self, codebook: NDArray[np.float64], search: Search) -> Statistics:
+        return self.pieces.reduce(statistics_of, codebook, search, piece_values=PIECE_VALUES)
+
+
+class LoadedSource(Source):
+    """Samples to learn from, in the memory of one process: scaled once."""
+
+    def __init__(self, pieces: Pieces, scaling: Scaling, n_tile: int | None = None) -> None:
+        super().__init__(pieces, scaling, n_tile)
+        devices = pieces.workers.devices or ("",)
+        bounds = np.linspace(0, len(pieces.samples), len(devices) + 1).astype(int).tolist()
+        self._shares = [
+            _load_share(pieces, self.search, slice(start, stop), device)
+            for start, stop, device in zip(bounds, bounds[1:], devices, strict=False)
+        ]
+
+    def _reduce(self, codebook: NDArray[np.float64], search: Search) -> Statistics:
+        kind = search_kind(self.pieces.samples, codebook, is_compiled=search.is_compiled)
+
+        def of_share(index: slice) -> Statistics:
+            rows, weights, device = self._shares[index.start]
+            with tf.device(device) if device else contextlib.nullcontext():
+                return _sum_rows(rows, weights, codebook, kind, search)
+
+        shares = map_tiles(of_share, row_slices(len(self._shares), 1))
+        return self.pieces.combine(_added(shares))
+
+
+def make_source(pieces: Pieces, scaling: Scaling, n_tile: int | None = None) -> Source:
+    """Make the source of some samples: loaded into memory, unless there are too many."""
+    samples = pieces.samples
+    n_features = samples.shape[1]
+    is_large = samples.shape[0] * n_features >= MIN_OUT_OF_CORE_VALUES
+    is_out_of_core = samples.is_on_disk or (is_large and n_features <= MAX_OUT_OF_CORE_FEATURES)
+    is_loaded = samples.is_sparse or pieces.workers.devices or not is_out_of_core
+    kind = LoadedSource if is_loaded else Source
+    return kind(pieces, scaling, n_tile)
+
+
+def statistics_of(piece: Piece, codebook: NDArray[np.float64], search: Search) -> Statistics:
+    """Search the samples of a piece and sum them up by best-matching unit."""
+    rows, weights, _ = _load_share(Pieces(*piece), search, slice(None))
+    kind = search_kind(piece.samples, codebook, is_compiled=search.is_compiled)
+    return _sum_rows(rows, weights, codebook, kind, search)
+
+
+def _sum_rows(
+    rows: DenseRows | SparseRows,
+    weights: NDArray[np.float64] | tf.Tensor,
+    codebook: NDArray[np.float64],
+    kind: Kind,
+    search: Search,
+) -> Statistics:
+    """Search rows and sum them up by best-matching unit, in chunks of tiles."""
+    *shape, n_features = codebook.shape
+    n_rows, n_units = weights.shape[0], int(np.prod(shape))
+    if not n_rows:
+        return Statistics.nothing(n_units, n_features, kind.has_missing)
+    terms = Terms(kind, codebook, np.zeros(n_features), search.scaling.training_extent())
+
+    def of_chunk(chunk: slice) -> Statistics:
+        found = nearest(
+            rows.take(chunk),
+            terms,
+            weights=weights[chunk],
+            n_tile=search.n_tile,
+            is_compiled=search.is_compiled,
+        )
+        assert found.statistics is not None
+        return found.statistics
+
+    # Two chunks at a time, so that one sums up while the other is searched; of equal size.
+    n_tile = search.n_tile or tile_rows(n_units, n_features)
+    n_chunks = 1 if n_rows <= CHUNK_ROWS else 2 * -(-n_rows // (2 * CHUNK_ROWS))
+    n_chunk = n_tile * -(-n_rows // (n_chunks * n_tile))
+    found = _added(map_tiles(of_chunk, row_slices(n_rows, n_chunk)))
+    return Statistics(*(part * search.weight_unit for part in found))
+
+
+def _largest_weight(piece: Piece) -> NDArray[np.float64]:
+    return piece.sample_weight.max(initial=0.0)
+
+
+def _load_share(
+    pieces: Pieces, search: Search, rows: slice, device: str = ""
+) -> tuple[DenseRows | SparseRows, NDArray[np.float64] | tf.Tensor, str]:
+    """Scale some of the samples; as tensors on a device if one is named."""
+    samples, scaling = pieces.samples, search.scaling
+    weights = aligned_copy(pieces.sample_weight[rows])
+    weights /= search.weight_unit
+    if samples.is_sparse:
+        return load_sparse(samples.take(rows), scaling.scale), weights, device
+    dense = load(samples, rows, scaling, samples.dtype)
+    if not device:
+        return dense, weights, device
+    with tf.device(device):
+        on_device = (tf.identity(as_tensor(part)) for part in (*dense, weights))
+        values, norms, own_weights = on_device
+        return DenseRows(values, norms), own_weights, device
+
+
+def _added(parts: Iterator[Statistics]) -> Statistics:
+    return functools.reduce(Statistics.plus, parts)
