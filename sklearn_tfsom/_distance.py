@@ -240,31 +240,6 @@ def all_distances(rows: NDArray, others: NDArray, metric: Metric) -> NDArray[np.
     return distances
 
 
-def lengths_to_all(
-    rows: NDArray, others: NDArray, metric: Metric, known: NDArray[np.bool_] | None = None
-) -> NDArray[np.float64]:
-    """Compute all distances between two sets of points; Euclidean ones under a product metric.
-
-    Parameters
-    ----------
-    rows : ndarray of float64, shape (n_rows, n_features)
-    others : ndarray of float64, shape (n_others, n_features)
-    metric : Metric
-    known : ndarray of bool, shape (n_rows, n_features), default=None
-        The features that count; all by default.
-
-    Returns
-    -------
-    distances : ndarray of float64, shape (n_rows, n_others)
-    """
-    if known is None:
-        return cdist(rows, others, "euclidean" if metric.is_product else metric.scipy_name)
-    pairs = rows[:, None], others
-    terms = pairs[0] - pairs[1] if metric.term is None else metric.term(np, *pairs)
-    terms = np.where(known[:, None], terms, 0)
-    return np.sqrt(np.sum(terms**2, axis=2)) if metric.is_product else metric.total(terms)
-
-
 def squared_costs(distances: NDArray[np.float64], metric: Metric) -> NDArray[np.float64]:
     """Return squared distances; ``1 - cos`` is half a squared distance already."""
     return distances if metric.is_spherical else np.square(distances)

@@ -10,7 +10,7 @@ from searches import exact_squares, exact_units, map_with, near_ties, search
 
 from sklearn_tfsom import TFSOM
 from sklearn_tfsom._distance import METRICS
-from sklearn_tfsom._tf.argmin import layout
+from sklearn_tfsom._tf.argmin import MAX_COMPILED_UNITS, MAX_FUSED_UNITS, layout
 from sklearn_tfsom._tf.loading import aligned_empty
 from sklearn_tfsom._tf.search import tile_rows
 
@@ -139,13 +139,16 @@ def test_compiled_search_of_negative_and_large_scores():
     )
 
 
-@pytest.mark.parametrize("n_units", [1, 15, 16, 17, 100, 400, 704, 2000, 2**17, 2**19, 2**28])
-def test_layout_holds_all_units_within_the_range_of_int32(n_units):
-    n_layers, n_lanes = (int(n) for n in layout(np.int32(n_units)))
+@pytest.mark.parametrize("is_fused", [False, True])
+@pytest.mark.parametrize("n_units", [1, 15, 16, 17, 100, 400, 560, 704, 2000, 2**14, 2**19, 2**28])
+def test_layout_holds_all_units_in_few_layers_and_lanes(n_units, is_fused):
+    n_layers, n_lanes = (int(n) for n in layout(np.int32(n_units), is_fused=is_fused))
     assert n_lanes % 16 == 0
-    assert n_units <= n_layers * n_lanes < n_units + n_lanes
-    most = max(n_layers, n_lanes)
-    assert most * (2**16 + most) < 2**31
+    assert n_units <= n_layers * n_lanes
+    assert is_fused or n_layers * n_lanes < n_units + n_lanes
+    if n_units <= (MAX_FUSED_UNITS if is_fused else MAX_COMPILED_UNITS):
+        assert n_layers <= 32  # numbers that XLA reduces safely
+        assert n_lanes <= 16 * 32
 
 
 @pytest.mark.parametrize("n_units", [1, 30, 400, 10_000, 10**6])

@@ -43,14 +43,15 @@ def smooth(values: NDArray[np.float64], kernel: Kernel) -> NDArray[np.float64]:
         blocks = (kernel.blocks[kinds] for kinds in kernel.kinds)  # of a row: (s, c, e)
         return np.stack([np.tensordot(block, values, ([0, 2], [0, 1])) for block in blocks])
     n_rows, n_columns = len(kernel.rows), kernel.columns.shape[2]
-    smoothed = np.empty((n_rows, n_columns, values.shape[2]))
-    along = np.empty((len(values), *smoothed.shape[1:]))
+    n_values = n_columns * values.shape[2]
+    smoothed = np.empty((n_rows, n_values))
+    along = np.empty((len(values), n_columns, values.shape[2]))
     for parity in range(min(2, n_rows)):
         for source_parity in range(2):
             columns = kernel.columns[parity, source_parity]
             np.matmul(columns, values[source_parity::2], out=along[source_parity::2])
-        smoothed[parity::2] = np.tensordot(kernel.rows[parity::2], along, 1)
-    return smoothed
+        np.matmul(kernel.rows[parity::2], along.reshape(-1, n_values), out=smoothed[parity::2])
+    return smoothed.reshape(n_rows, n_columns, -1)
 
 
 def move_codebook(

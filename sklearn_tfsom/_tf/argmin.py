@@ -19,16 +19,15 @@ from sklearn_tfsom._tf.runtime import traced_once
 # The number of lanes is a multiple of this, the length of a vector.
 _VECTOR = 16
 
-# XLA takes the minimum of more numbers than this in two steps, see `compiled_lowest`.
+# XLA takes the minimum of at most this many numbers safely, see `compiled_lowest`.
 _MAX_REDUCED = 32
-
-# Numbers of more lanes than these vectors hold, added up, would exceed int32. Halved this often,
-# they are few enough to be reduced in one step.
-_MAX_VECTORS, _N_HALVINGS = 2**10, 5
-
 
 # Layers of `fused_lowest`, which are written out one by one.
 _FUSED_LAYERS = 8
+
+# Units up to which all minima of a compiled and of a fused search are of so few numbers.
+MAX_COMPILED_UNITS = _MAX_REDUCED * _MAX_REDUCED * _VECTOR
+MAX_FUSED_UNITS = _FUSED_LAYERS * _MAX_REDUCED * _VECTOR
 
 
 class Lowest(NamedTuple):
@@ -48,7 +47,7 @@ def layout(n_units: tf.Tensor, *, is_fused: bool = False) -> tuple[tf.Tensor, tf
     if is_fused:
         return tf.constant(_FUSED_LAYERS), _VECTOR * -(-n_units // (_FUSED_LAYERS * _VECTOR))
     n_vectors = tf.cast(tf.round(tf.sqrt(tf.cast(n_units, tf.float64)) / _VECTOR), tf.int32)
-    least = tf.minimum(-(-n_units // (_MAX_REDUCED * _VECTOR)), _MAX_VECTORS)
+    least = tf.minimum(-(-n_units // (_MAX_REDUCED * _VECTOR)), _MAX_REDUCED)
     n_lanes = _VECTOR * tf.maximum(n_vectors, least)
     return -(-n_units // n_lanes), n_lanes
 
@@ -209,11 +208,6 @@ def _compiled_minimum(values: tf.Tensor) -> tf.Tensor:
 
     XLA takes the minimum of a row of float32 number by number, and that of integers by vectors.
     """
-    for _ in range(_N_HALVINGS):
-        n = tf.shape(values)[1]
-        n_half = tf.maximum(-(-n // (2 * _VECTOR)), tf.minimum(n // _VECTOR, _MAX_REDUCED))
-        n_half *= _VECTOR
-        values = tf.minimum(values[:, :n_half], values[:, n - n_half :])  # halves may overlap
     by_lane = tf.reduce_min(tf.reshape(values, [tf.shape(values)[0], -1, _VECTOR]), axis=1)
     minimum = tf.reduce_min(_sortable(tf.bitcast(by_lane, tf.int32)), axis=1)
     return tf.bitcast(_sortable(minimum), tf.float32)

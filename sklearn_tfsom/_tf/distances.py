@@ -15,6 +15,7 @@ from sklearn_tfsom._data.tiles import map_tiles, row_slices
 from sklearn_tfsom._distance import Metric, is_zero, paired_distances
 from sklearn_tfsom._tf.elementwise import elementwise_distances
 from sklearn_tfsom._tf.loading import as_tensor, load
+from sklearn_tfsom._tf.products import STACKED_ROWS, product
 from sklearn_tfsom._tf.runtime import pays_to_compile, traced_once
 from sklearn_tfsom._tf.scores import MATRIX, Kind
 from sklearn_tfsom._tf.search import tile_rows
@@ -24,13 +25,6 @@ from sklearn_tfsom._tf.tuning import TILE_DIFFERENCES, TILE_DISTANCES
 # Squared distances below this share of the squared norms have lost digits to cancellation and are
 # computed again from differences.
 _CANCELLATION = {np.dtype(np.float32): 1e-2, np.dtype(np.float64): 1e-6}
-
-# Rows of the small products that a product is made of, and products of two numbers in one of them,
-# up to which OpenBLAS takes no second thread.
-_STACKED_ROWS, _SMALL_PRODUCT = 16, 2**18
-
-# Terms of a product from which on TensorFlow's is faster.
-_MANY_TERMS = {np.dtype(np.float32): 256, np.dtype(np.float64): 2048}
 
 # Squares of values within this factor of 1 stay in the range of float64.
 _SAFE_SCALE = 2.0**300
@@ -74,7 +68,7 @@ def distances_to_units(samples: Samples, codebook: NDArray) -> NDArray:
 
     if metric.is_product:
         n_tile = TILE_DISTANCES // max(len(codebook), samples.shape[1] // 2)
-        n_tile = max(_STACKED_ROWS, n_tile - n_tile % _STACKED_ROWS)
+        n_tile = max(STACKED_ROWS, n_tile - n_tile % STACKED_ROWS)
     else:
         n_tile = tile_rows(2 * len(codebook), samples.shape[1])
     if not all(list(map_tiles(fill_tile, row_slices(len(samples), n_tile)))):
@@ -184,7 +178,7 @@ def _fill_products(samples: Samples, scaling: Scaling, units: NDArray[np.float64
             terms[:, n_features + 1 :][is_missing] = 0
         norms = np.einsum("sf,sf->s", values, values, dtype=np.float64)
         terms[:, n_features] = norms
-        return _product(terms, factors, out), norms
+        return product(terms, factors, out), norms
 
     def fill(out: NDArray, rows: slice) -> None:
         squared, norms = (of_sparse if samples.is_sparse else of_dense)(out, rows)
@@ -199,27 +193,6 @@ def _fill_products(samples: Samples, scaling: Scaling, units: NDArray[np.float64
             out[is_zero(samples[rows])] = scaling.distance_factor()
 
     return fill
-
-
-def _product(a: NDArray, b: NDArray, out: NDArray) -> NDArray:
-    """Multiply matrices in the thread that calls, whatever the threads of BLAS.
-
-    A stack of products too small for a second BLAS thread. A limit on these threads would be one
-    of the whole process, on which the last digits of products in other threads depend.
-    """
-    (n_rows, n_terms), n_columns = a.shape, b.shape[1]
-    if n_terms >= _MANY_TERMS[a.dtype]:
-        out[:] = np.asarray(tf.matmul(a, b))
-        return out
-    n_stacked = n_rows - n_rows % _STACKED_ROWS
-    rows = a[:n_stacked].reshape(-1, _STACKED_ROWS, n_terms)
-    stack = out[:n_stacked].reshape(-1, _STACKED_ROWS, n_columns)
-    step = max(8, _SMALL_PRODUCT // (_STACKED_ROWS * n_terms) // 8 * 8)
-    for columns in row_slices(n_columns, step):
-        np.matmul(rows, b[:, columns], out=stack[:, :, columns])
-        if n_stacked < n_rows:
-            np.matmul(a[n_stacked:], b[:, columns], out=out[n_stacked:, columns])
-    return out
 
 
 def _again(

@@ -40,11 +40,11 @@ def elementwise_distances(
 
 def elementwise_noise(values: tf.Tensor, lowest: tf.Tensor, operands: Operands) -> tf.Tensor:
     """Bound how rounding may change a distance, (n,)."""
-    metric, n_features = operands.kind.metric, tf.cast(tf.shape(values)[1], tf.float64)
+    metric = operands.kind.metric
     magnitudes = metric.magnitude(tf, known_values(values))
     reduce = tf.reduce_max if metric.reduction == "max" else tf.reduce_sum
     sizes = reduce(magnitudes, axis=1)
-    return distance_noise(sizes, operands.extent, lowest, metric, n_features)
+    return distance_noise(sizes, operands.sizes.extent, lowest, metric, operands.sizes.n_features)
 
 
 @traced_once

@@ -23,9 +23,11 @@ class DenseRows(NamedTuple):
     values: NDArray | tf.Tensor  # (n, n_features) float32 or float64; NaN where missing
     norms: NDArray[np.float64] | tf.Tensor  # (n,) squared, over the known features
 
-    def take(self, rows: slice) -> DenseRows:
-        """Return a range of the rows."""
-        return DenseRows(self.values[rows], self.norms[rows])
+    def take(self, rows: NDArray[np.int64] | slice) -> DenseRows:
+        """Return some of the rows."""
+        if isinstance(rows, slice) or isinstance(self.values, np.ndarray):
+            return DenseRows(self.values[rows], self.norms[rows])
+        return DenseRows(tf.gather(self.values, rows), tf.gather(self.norms, rows))
 
 
 def aligned_empty(n_values: int, dtype: DTypeLike) -> NDArray:

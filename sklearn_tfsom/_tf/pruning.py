@@ -56,7 +56,7 @@ def search_blocks(
     """
     blocks, n_rows = operands.blocks, tf.shape(norms)[0]
     assert blocks is not None
-    bound = rounding_bound32(norms, operands)
+    bound = rounding_bound32(norms, operands.sizes)
     margin, is_safe = tf.cast(bound, tf.float32), tf.math.is_finite(bound)
     find = _finder(is_compiled)
 
@@ -166,8 +166,9 @@ def _reach(
     squared = tf.maximum(tf.reduce_sum(tf.square(from_center), axis=1) + above_norm, 0)
     # A sum of products, bounded as in `scores.rounding_bound`. Its parts add up to less than
     # 10 |v| (|x| + |c| + |v|): the reach is at most |x - c| + |v|, a radius at most 2 |v|.
-    length = tf.sqrt(norms) + operands.offset + operands.largest
-    rounding = 16 * (1.1 * operands.n_terms + 8) * 2.0**-24 * operands.largest * length
+    sizes = operands.sizes
+    length = tf.sqrt(norms) + sizes.offset + sizes.largest
+    rounding = 16 * (1.1 * sizes.n_terms + 8) * 2.0**-24 * sizes.largest * length
     is_safe = tf.math.is_finite(bound)
     reach = tf.where(is_safe, tf.sqrt(squared), tf.zeros([], tf.float64))
     rest = tf.where(is_safe, -above_norm - rounding, _UNREACHABLE)

@@ -12,7 +12,7 @@ for all units, and rounded in proportion to their spread.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -50,27 +50,28 @@ class Terms(NamedTuple):
     extent: float  # size of the values that code vectors are rounded means of
 
 
+class Sizes(NamedTuple):
+    """What the rounding of scores depends on: numbers, or tensors of float64 within a graph."""
+
+    has_missing: bool
+    n_features: Any
+    n_terms: Any  # terms of a product that are not 0, at most
+    largest: Any  # largest norm of a code vector, from the center on
+    offset: Any  # norm of the center
+    far: Any  # samples with a larger norm are far from the map
+    extent: Any
+
+
 class Operands(NamedTuple):
     """Code vectors in the form that a search within a graph uses, the same for all rows."""
 
     kind: Kind
     codebook: tf.Tensor  # (n_units, n_features) float64
     center: tf.Tensor  # (n_features,) float64
-    factors: tf.Tensor  # (n_units, n_terms) float64
-    bias: tf.Tensor  # (n_units,) float64
     factors32: tf.Tensor  # (n_terms, n_layers * n_lanes) float32
     bias32: tf.Tensor  # (n_layers, n_lanes) float32; infinite where there is no unit
-    n_terms: tf.Tensor  # () float64: number of terms of a product that are not 0
-    largest: tf.Tensor  # () float64: largest norm of a code vector, from the center on
-    offset: tf.Tensor  # () float64: norm of the center
-    far: tf.Tensor  # () float64: samples with a larger norm are far from the map
-    extent: tf.Tensor  # () float64
+    sizes: Sizes
     blocks: Blocks | None
-
-    @property
-    def n_units(self) -> tf.Tensor:
-        """Number of units, () int32."""
-        return tf.shape(self.codebook)[0]
 
 
 def make_operands(terms: Terms, n_terms: tf.Tensor | None = None) -> Operands:
@@ -83,7 +84,7 @@ def make_operands(terms: Terms, n_terms: tf.Tensor | None = None) -> Operands:
         Largest number of values of a row that are not 0; by default the number of features.
     """
     kind, codebook, center, extent = terms
-    n_features = tf.shape(codebook)[2]
+    n_features = tf.size(center)
     grid_shape, codebook = tf.shape(codebook)[:2], tf.reshape(codebook, [-1, n_features])
     around = codebook - center
     norms = tf.reduce_sum(tf.square(around), axis=1)
@@ -97,20 +98,22 @@ def make_operands(terms: Terms, n_terms: tf.Tensor | None = None) -> Operands:
     padding = [0, n_layers * n_lanes - tf.size(bias)]
     factors32 = tf.transpose(tf.pad(tf.cast(factors, tf.float32), [padding, [0, 0]]))
     bias32 = tf.pad(tf.cast(bias, tf.float32), [padding], constant_values=np.inf)
-    largest_norm = tf.sqrt(tf.reduce_max(tf.reduce_sum(tf.square(codebook), axis=1)))
+    sizes = Sizes(
+        has_missing=kind.has_missing,
+        n_features=tf.cast(n_features, tf.float64),
+        n_terms=n_terms,
+        largest=tf.sqrt(tf.reduce_max(norms)),
+        offset=tf.norm(center),
+        far=FAR * tf.sqrt(tf.reduce_max(tf.reduce_sum(tf.square(codebook), axis=1))),
+        extent=extent,
+    )
     return Operands(
         kind=kind,
         codebook=codebook,
         center=center,
-        factors=factors,
-        bias=bias,
         factors32=factors32,
         bias32=tf.reshape(bias32, [n_layers, n_lanes]),
-        n_terms=n_terms,
-        largest=tf.sqrt(tf.reduce_max(norms)),
-        offset=tf.norm(center),
-        far=FAR * largest_norm,
-        extent=extent,
+        sizes=sizes,
         blocks=make_blocks(around, factors, bias, grid_shape) if kind.is_pruned else None,
     )
 
@@ -140,13 +143,7 @@ def scores_float32(factors32: tf.Tensor, operands: Operands) -> tf.Tensor:
     )
 
 
-def scores_float64(values: tf.Tensor, operands: Operands) -> tf.Tensor:
-    """Compute the scores of rows in float64, (n, n_units)."""
-    rows = with_mask(tf.cast(values, tf.float64), operands.kind.has_missing)
-    return operands.bias + tf.matmul(rows, operands.factors, transpose_b=True)
-
-
-def rounding_bound(norms: tf.Tensor, operands: Operands, unit_roundoff: float) -> tf.Tensor:
+def rounding_bound(length: Any, near: Any, sizes: Sizes, unit_roundoff: float) -> Any:
     """Bound the difference that rounding makes between two scores.
 
     A score ``|w|^2 - 2 x.w`` is off by at most ``(1.1 n + 8) u 2 |x| |w|`` for a product of n
@@ -156,28 +153,40 @@ def rounding_bound(norms: tf.Tensor, operands: Operands, unit_roundoff: float) -
     ``2 |x| |w| + |w|^2``. Around a center c it is ``|v|`` in place of ``|w|``, and
     ``|v|^2 + 2 |v| |c|`` in place of ``|w|^2``.
 
+    Works for arrays of NumPy and TensorFlow.
+
     Parameters
     ----------
-    norms : Tensor of float64, shape (n,)
-        Squared norms of the rows.
-    operands : Operands
+    length : array of float64, shape (n,)
+        Norms of the rows.
+    near : array of float64, shape (n,)
+        The same, `sizes.far` at most.
+    sizes : Sizes
     unit_roundoff : float
         2**-24 for float32, 2**-53 for float64.
 
     Returns
     -------
-    bound : Tensor of float64, shape (n,)
+    bound : array of float64, shape (n,)
     """
-    length, biased = tf.sqrt(norms), operands.largest + 2 * operands.offset
-    of_product = length + biased / 2 if operands.kind.has_missing else length
-    n_features = tf.cast(tf.shape(operands.codebook)[1], tf.float64)
-    of_bias = (2 + 0.6 * n_features * 2.0**-53 / unit_roundoff) * biased
-    of_scores = (1.1 * operands.n_terms + 8) * of_product + of_bias
-    of_points = NOISE * (tf.minimum(length, operands.far) + operands.extent)
-    return 4 * unit_roundoff * operands.largest * of_scores + 4 * (length + biased) * of_points
+    biased = sizes.largest + 2 * sizes.offset
+    of_product = length + biased / 2 if sizes.has_missing else length
+    of_bias = (2 + 0.6 * sizes.n_features * (2.0**-53 / unit_roundoff)) * biased
+    of_scores = (1.1 * sizes.n_terms + 8) * of_product + of_bias
+    of_points = NOISE * (near + sizes.extent)
+    return 4 * unit_roundoff * sizes.largest * of_scores + 4 * (length + biased) * of_points
 
 
-def rounding_bound32(norms: tf.Tensor, operands: Operands) -> tf.Tensor:
-    """Bound it for float32; infinite where a score may exceed the range of float32."""
-    is_safe = operands.n_terms * tf.sqrt(norms) * (1 + operands.largest) < _SAFE_PRODUCT
-    return tf.where(is_safe, rounding_bound(norms, operands, 2.0**-24), np.inf)
+def rounding_bound32(norms: tf.Tensor, sizes: Sizes) -> tf.Tensor:
+    """Bound it for float32; infinite where a score may exceed the range of float32.
+
+    Parameters
+    ----------
+    norms : Tensor of float64, shape (n,)
+        Squared norms of the rows.
+    sizes : Sizes
+    """
+    length = tf.sqrt(norms)
+    is_safe = sizes.n_terms * length * (1 + sizes.largest) < _SAFE_PRODUCT
+    bound = rounding_bound(length, tf.minimum(length, sizes.far), sizes, 2.0**-24)
+    return tf.where(is_safe, bound, np.inf)

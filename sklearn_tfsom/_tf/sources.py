@@ -72,7 +72,9 @@ class Source:
         is_compiled = pays_to_compile(len(self.pieces.samples) * n_epochs, n_units)
         search = self.search._replace(is_compiled=is_compiled)
         # How samples are divided does not decide whether they are searched in NumPy.
-        if search.n_tile is None and not is_small(self.pieces.n_samples, codebook):
+        kind = Kind(self.pieces.samples.metric, self.pieces.samples.has_missing)
+        is_few = is_small(self.pieces.n_samples, codebook, kind)
+        if not (search.n_tile or self.pieces.samples.is_sparse or is_few):
             search = search._replace(n_tile=tile_rows(n_units, codebook.shape[2]))
         return self._reduce(codebook, search)
 

@@ -54,18 +54,18 @@ class SparseRows(NamedTuple):
         return max(1, int(np.diff(self.matrix.indptr).max(initial=0)))
 
     def sums_by_unit(
-        self, weights: NDArray[np.float64], units: NDArray[np.int64], n_units: int
+        self, weights: NDArray[np.float64], units: NDArray[np.int32], n_units: int
     ) -> NDArray[np.float64]:
         """Sum the weighted rows of each unit, (n_units, n_features).
 
         Counting places is twice as fast as a product with a sparse matrix of the units.
         """
         n_features = self.matrix.shape[1]
-        sums = np.zeros(n_units * n_features)
+        sums, firsts = np.zeros(n_units * n_features), units.astype(np.int64) * n_features
         for chunk in _chunks(self.matrix.indptr):
             part = self.matrix[chunk]
             n_stored = np.diff(part.indptr)
-            places = np.repeat(units[chunk] * n_features, n_stored) + part.indices
+            places = np.repeat(firsts[chunk], n_stored) + part.indices
             values = np.repeat(weights[chunk], n_stored) * part.data
             sums += np.bincount(places, values, minlength=len(sums))
         return sums.reshape(n_units, n_features)

@@ -57,7 +57,7 @@ def sum_by_unit(
     ----------
     rows : Tensor of float32 or float64, shape (n, n_features)
     weights : Tensor of float64, shape (n,)
-    units : Tensor of int32, shape (n, 1)
+    units : Tensor of int32, shape (n,)
     distances : Tensor of float64, shape (n,)
     n_units : Tensor of int32, shape ()
     kind : Kind
@@ -65,7 +65,7 @@ def sum_by_unit(
     values = with_mask(rows, kind.has_missing)
     rounded = tf.cast(weights, values.dtype)
     n_rows = tf.shape(values, out_type=tf.int64)[0]
-    index = tf.stack([tf.range(n_rows), tf.cast(units[:, 0], tf.int64)], axis=1)
+    index = tf.stack([tf.range(n_rows), tf.cast(units, tf.int64)], axis=1)
     shape = tf.stack([n_rows, tf.cast(n_units, tf.int64)])
 
     def by_coordinates(weights: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
@@ -96,7 +96,7 @@ def sum_by_unit(
 def sum_sparse_by_unit(
     rows: SparseRows,
     weights: NDArray[np.float64],
-    units: NDArray[np.int64],
+    units: NDArray[np.int32],
     distances: NDArray[np.float64],
     n_units: int,
 ) -> Statistics:

@@ -8,6 +8,9 @@ Ratios were measured on two cores. None of these constants changes a result.
 # Scores of a tile, float32: 8 MiB. Half or twice as many cost 5 and 15 % of an epoch.
 TILE_SCORES = 2**21
 
+# Scores of a tile of sparse rows: 16 MiB. In smaller tiles a codebook is prepared more often.
+SPARSE_SCORES = 2**22
+
 # Rows of a tile, whatever the number of units.
 MIN_TILE_ROWS, MAX_TILE_ROWS = 64, 8192
 
@@ -47,15 +50,12 @@ MIN_COMPILED_SCORES = 2**28
 # time at 3 features and 1,024 units; more from 16 features on.
 MAX_FUSED_FEATURES = 8
 
-# Differences between samples and units up to which NumPy is faster than calling a graph:
-# predicting one row takes a third of the time.
-MAX_SMALL_DIFFERENCES = 2**16
+# Scores, and products of two numbers in them, up to which NumPy is faster than calling a graph:
+# predicting one row takes a third of the time, and a first fit needs no graph at all.
+MAX_SMALL_SCORES, MAX_SMALL_PRODUCTS = 2**17, 2**23
 
-# Candidates for each row up to which their differences cost less than float64 scores of all units.
-MAX_CANDIDATES = 4
-
-# Values of the differences of candidates that are computed at a time: 8 MiB.
-CANDIDATE_VALUES = 2**20
+# Values of an array in float64 that is made at a time for rows that are searched in NumPy: 2 MiB.
+EXACT_VALUES = 2**18
 
 # Features in one step of the loop over the features of an elementwise metric. Compiled by XLA,
 # four features a step take half of the time of one.

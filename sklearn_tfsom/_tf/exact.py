@@ -1,0 +1,168 @@
+"""Search in float64 and in NumPy: of few rows, and of rows that float32 cannot decide."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from sklearn_tfsom._data.tiles import map_tiles, row_slices
+from sklearn_tfsom._distance import METRICS, all_distances, paired_distances
+from sklearn_tfsom._tf.loading import DenseRows
+from sklearn_tfsom._tf.products import product
+from sklearn_tfsom._tf.scores import Sizes, Terms, rounding_bound
+from sklearn_tfsom._tf.sparse import SparseRows
+from sklearn_tfsom._tf.statistics import Statistics
+from sklearn_tfsom._tf.ties import FAR, distance_noise, within_rounding
+from sklearn_tfsom._tf.tuning import EXACT_VALUES
+
+# Distances of scaled samples under all metrics of products.
+_EUCLIDEAN = METRICS["euclidean"]
+
+
+def search_exactly(
+    rows: DenseRows | SparseRows, terms: Terms, k: int
+) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    """Find the k best-matching units of rows by the tie rule.
+
+    Returns
+    -------
+    units : ndarray of int32, shape (n, k)
+    distances : ndarray of float64, shape (n,)
+        To the closest unit.
+    """
+    n_features = terms.codebook.shape[2]
+    n_rows, codebook = rows.norms.shape[0], terms.codebook.reshape(-1, n_features)
+    search = _search_products if terms.kind.metric.is_product else _search_elementwise
+    units, distances = np.empty((n_rows, k), np.int32), np.empty(n_rows)
+
+    def of_chunk(chunk: slice) -> None:
+        part = rows.take(chunk)
+        dense = part.dense() if isinstance(part, SparseRows) else part
+        values = np.asarray(dense.values, np.float64)
+        norms = np.asarray(dense.norms)
+        known = ~np.isnan(values) if terms.kind.has_missing else None
+        if known is not None:
+            values = np.where(known, values, 0)
+        # Far from the map values overflow; the distances tell.
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            units[chunk], distances[chunk] = search(values, norms, known, codebook, terms, k)
+
+    n_chunk = max(1, EXACT_VALUES // max(len(codebook), n_features))
+    list(map_tiles(of_chunk, row_slices(n_rows, n_chunk)))
+    return units, distances
+
+
+def _search_products(
+    values: NDArray[np.float64],
+    norms: NDArray[np.float64],
+    known: NDArray[np.bool_] | None,
+    codebook: NDArray[np.float64],
+    terms: Terms,
+    k: int,
+) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    """Scores choose candidates, and the distances of these, from differences, decide.
+
+    A difference from a sample that is far from the map is less exact than a score: there the
+    distance less the norm of the sample decides, which is half a score divided by the norm.
+    """
+    squares = np.square(codebook)
+    unit_norms = squares.sum(axis=1)
+    if known is None:
+        scores = product(values, -2 * codebook.T) + unit_norms
+    else:
+        factors = np.concatenate([-2 * codebook, squares], axis=1).T
+        scores = product(np.concatenate([values, known], axis=1), factors)
+    length, largest = np.sqrt(norms), float(np.sqrt(unit_norms.max()))
+    n_terms = codebook.shape[1] * (1 if known is None else 2)
+    sizes = Sizes(
+        has_missing=known is not None,
+        n_features=codebook.shape[1],
+        n_terms=n_terms,
+        largest=largest,
+        offset=0.0,
+        far=FAR * largest,
+        extent=terms.extent,
+    )
+    bound = rounding_bound(length, np.minimum(length, sizes.far), sizes, 2.0**-53)
+    kth = scores.min(axis=1) if k == 1 else np.partition(scores, k - 1, axis=1)[:, k - 1]
+    candidates = np.flatnonzero(~(scores > (kth + bound)[:, None]))  # also where it is NaN
+    row, unit = np.divmod(candidates, len(codebook))
+    distances = np.empty(len(row))
+    for some in row_slices(len(row), max(1, EXACT_VALUES // codebook.shape[1])):
+        mask = None if known is None else known[row[some]]
+        pairs = values[row[some]], codebook[unit[some]]
+        distances[some] = paired_distances(*pairs, _EUCLIDEAN, mask)
+    noise, is_far = distance_noise(length, terms.extent, 0.0, _EUCLIDEAN, 0), length > sizes.far
+    if is_far.any():
+        of_scores = scores.ravel()[candidates] / (2 * length[row])
+        distances = np.where(is_far[row], of_scores, distances)
+        noise = np.where(is_far, bound / (2 * length), noise)
+    if len(row) == len(values):  # a single candidate each
+        units, lowest = unit[:, None].astype(np.int32), distances
+    else:
+        among_all = np.full(scores.size, np.inf)
+        among_all[candidates] = distances
+        units, lowest = _first_within_rounding(among_all.reshape(scores.shape), noise, k)
+    squared = np.square(lowest)
+    if is_far.any():
+        squared = np.where(is_far, np.maximum(norms + 2 * length * lowest, 0), squared)
+    return units, squared / 2 if terms.kind.metric.is_spherical else np.sqrt(squared)
+
+
+def _search_elementwise(
+    values: NDArray[np.float64],
+    norms: NDArray[np.float64],
+    known: NDArray[np.bool_] | None,
+    codebook: NDArray[np.float64],
+    terms: Terms,
+    k: int,
+) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    assert known is None
+    metric = terms.kind.metric
+    distances = all_distances(values, codebook, metric)
+    sizes, lowest = metric.total(metric.magnitude(np, values)), distances.min(axis=1)
+    noise = distance_noise(sizes, terms.extent, lowest, metric, codebook.shape[1])
+    return _first_within_rounding(distances, noise, k)
+
+
+def _first_within_rounding(
+    distances: NDArray[np.float64], noise: NDArray[np.float64], k: int
+) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    """Find the k closest units of each row by the tie rule, as `ties.first_within_rounding`."""
+    units, closest = np.empty((len(distances), k), np.int32), distances.min(axis=1)
+    lowest = closest
+    for place in range(k):
+        near = within_rounding(distances, lowest[:, None], noise[:, None])
+        units[:, place] = np.argmax(near, axis=1)
+        if place + 1 < k:
+            np.put_along_axis(distances, units[:, place, None], np.inf, axis=1)
+            lowest = distances.min(axis=1)
+    return units, closest
+
+
+def sum_exactly(
+    rows: DenseRows,
+    weights: NDArray[np.float64] | tf.Tensor,
+    units: NDArray[np.int32],
+    distances: NDArray[np.float64],
+    n_units: int,
+    has_missing: bool,
+) -> Statistics:
+    """Sum few dense rows by the first of their best-matching units (n, k)."""
+    weights, units = np.asarray(weights), units[:, 0].astype(np.int64)
+    values = np.asarray(rows.values, np.float64)
+    n_features = values.shape[1]
+    places = (units[:, None] * n_features + np.arange(n_features)).ravel()
+
+    def by_feature(values: NDArray) -> NDArray[np.float64]:
+        shares = (weights[:, None] * values).ravel()
+        sums = np.bincount(places, shares, n_units * n_features)
+        return sums.astype(np.float64).reshape(n_units, n_features)
+
+    error = np.sum(weights * distances)
+    if has_missing:
+        known = ~np.isnan(values)
+        return Statistics(by_feature(np.where(known, values, 0)), by_feature(known), error)
+    counts = np.bincount(units, weights, n_units).astype(np.float64)
+    return Statistics(by_feature(values), counts[:, None], error)
