@@ -13,7 +13,7 @@ tensorflow_core()
 
 from sklearn_tfsom._tf.loading import load  # noqa: E402
 from sklearn_tfsom._tf.scores import Kind, Terms  # noqa: E402
-from sklearn_tfsom._tf.search import nearest, tile_rows  # noqa: E402
+from sklearn_tfsom._tf.search import nearest, search_kind, tile_rows  # noqa: E402
 from sklearn_tfsom._tf.sparse import load_sparse  # noqa: E402
 
 
@@ -42,8 +42,9 @@ def search(
     scaling = Scaling.for_search(codebook, samples.dtype, row, is_sparse=is_sparse)
     scaled = scaling.transform(codebook)
     on_grid = scaled.reshape(*(shape or (len(scaled), 1)), -1)
+    kind = Kind(row, has_missing, is_pruned=True) if is_pruned else search_kind(samples, on_grid)
     terms = Terms(
-        kind=Kind(row, has_missing, is_pruned),
+        kind=kind,
         codebook=on_grid,
         center=scaled.mean(axis=0) if is_centered else np.zeros(scaled.shape[1]),
         extent=scaling.extent(scaled),

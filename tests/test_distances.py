@@ -84,7 +84,7 @@ def test_search(X, metric):
     for values, data in data_kinds(X, metric).values():
         distances = reference.distances(values, codebook, metric)
         order = np.argsort(distances, axis=1, kind="stable")
-        for options in ({}, {"n_tile": 33}, {"k": 3}, {"n_tile": 64, "is_compiled": True}):
+        for options in ({}, {"n_tile": 33}, {"k": 3}, {"n_tile": 64, "n_searched": 2**40}):
             units, nearest = search(data, codebook, metric=metric, **options)
             assert_array_equal(units, order[:, : units.shape[1]])
             assert_allclose(nearest, distances.min(axis=1), rtol=1e-4, atol=1e-4)

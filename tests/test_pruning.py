@@ -30,7 +30,7 @@ def in_blocks(X, codebook, shape, **options):
     options = {"shape": shape, "is_centered": True, "is_pruned": True} | options
     units = search(X, codebook, **options)[0][:, 0]
     if options.get("metric", "euclidean") == "euclidean":
-        assert_array_equal(search(X, codebook, is_compiled=True, **options)[0][:, 0], units)
+        assert_array_equal(search(X, codebook, n_searched=2**40, **options)[0][:, 0], units)
     return units
 
 

@@ -220,7 +220,8 @@ def _fill_elementwise(samples: Samples, scaling: Scaling, units: NDArray[np.floa
     """Fill in distances that are no product."""
     kind = Kind(samples.metric, samples.has_missing)
     n_tile = tile_rows(2 * len(units), samples.shape[1])
-    is_compiled = pays_to_compile(len(samples), len(units))
+    n_scores, program = len(samples) * units.size, (kind, n_tile, len(units))
+    is_compiled = pays_to_compile(n_scores, program)
     compiled_rows = tf.constant(n_tile if is_compiled else 0)
     codebook = tf.constant(units)
 

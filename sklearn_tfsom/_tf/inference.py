@@ -9,7 +9,6 @@ from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.scaling import OVERFLOW_MESSAGE, Scaling
 from sklearn_tfsom._data.tiles import map_tiles, row_slices
 from sklearn_tfsom._tf.loading import DenseRows, load
-from sklearn_tfsom._tf.runtime import pays_to_compile
 from sklearn_tfsom._tf.scores import Terms
 from sklearn_tfsom._tf.search import nearest, search_kind, tile_rows
 from sklearn_tfsom._tf.sparse import SparseRows, load_sparse
@@ -41,10 +40,9 @@ def nearest_units(samples: Samples, codebook: NDArray, k: int = 1) -> NDArray[np
     scaling = Scaling.for_search(flat, dtype, metric, is_sparse=samples.is_sparse)
     # Centered values are as exact as the samples only in float64.
     dtype = np.dtype(np.float64) if scaling.center.any() else dtype
-    is_compiled = pays_to_compile(n_samples, len(flat))
     scaled = scaling.transform(codebook)
     terms = Terms(
-        kind=search_kind(samples, codebook, is_compiled=is_compiled),
+        kind=search_kind(samples, codebook),
         codebook=scaled,
         center=scaled.mean(axis=(0, 1)),
         extent=scaling.extent(scaled.reshape(flat.shape)),
@@ -57,7 +55,7 @@ def nearest_units(samples: Samples, codebook: NDArray, k: int = 1) -> NDArray[np
             loaded = load_sparse(samples.take(rows), scaling.scale)
         else:
             loaded = load(samples, rows, scaling, dtype, in_threads=False, norms_dtype=dtype)
-        found = nearest(loaded, terms, k, is_compiled=is_compiled)
+        found = nearest(loaded, terms, k, n_searched=n_samples)
         units[rows] = found.units
         return bool(np.isfinite(found.distances).all())
 

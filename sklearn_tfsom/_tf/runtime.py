@@ -39,6 +39,7 @@ Graph = Callable[..., Any]
 _start_lock = threading.Lock()
 _stderr_lock = threading.Lock()  # two threads that redirect one descriptor would leave it so
 _trace_lock = threading.RLock()
+_compiled: set[tuple[object, ...]] = set()
 _core: Core | None = None
 _process: int | None = None
 
@@ -157,15 +158,24 @@ def traced_once(
     return locked
 
 
-def pays_to_compile(n_rows: int, n_units: int) -> bool:
-    """Return True if XLA is to compile the search of `n_rows` rows, counted over all epochs.
+def pays_to_compile(n_scores: int, program: tuple[object, ...]) -> bool:
+    """Return True if XLA is to compile a program for this many scores, or has compiled it before.
 
     If so, the compiler is made ready, since it writes startup messages of its own.
+
+    Parameters
+    ----------
+    n_scores : int
+        Scores that the program is going to compute, over all epochs.
+    program : tuple
+        What a compiled program depends on.
     """
-    if n_rows * n_units < MIN_COMPILED_SCORES:
-        return False
-    with _trace_lock:
-        _start_compiler()
+    if program not in _compiled:
+        if n_scores < MIN_COMPILED_SCORES:
+            return False
+        with _trace_lock:
+            _start_compiler()
+        _compiled.add(program)
     return True
 
 

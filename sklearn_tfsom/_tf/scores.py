@@ -38,7 +38,7 @@ class Kind(NamedTuple):
     metric: Metric
     has_missing: bool
     is_pruned: bool = False  # whether units are searched in blocks
-    n_fused: int = 0  # number of features, if their scores are computed where XLA compares them
+    n_fused: int = 0  # number of features, if XLA is to compute scores where it compares them
 
 
 class Terms(NamedTuple):

@@ -26,7 +26,7 @@ from sklearn_tfsom._tf.elementwise import elementwise_distances, elementwise_noi
 from sklearn_tfsom._tf.exact import search_exactly, sum_exactly
 from sklearn_tfsom._tf.loading import DenseRows, as_tensor
 from sklearn_tfsom._tf.pruning import search_blocks
-from sklearn_tfsom._tf.runtime import traced_once
+from sklearn_tfsom._tf.runtime import pays_to_compile, traced_once
 from sklearn_tfsom._tf.scores import (
     GRID_MATRIX,
     SCALAR,
@@ -74,7 +74,7 @@ def nearest(
     *,
     weights: NDArray[np.float64] | tf.Tensor | None = None,
     n_tile: int | None = None,
-    is_compiled: bool = False,
+    n_searched: int = 0,
 ) -> Nearest:
     """Find the k best-matching units of each row.
 
@@ -90,8 +90,9 @@ def nearest(
     n_tile : int, default=None
         Rows whose scores are computed at a time. By default `tile_rows`, or few rows in NumPy; no
         result depends on it.
-    is_compiled : bool, default=False
-        Whether XLA compiles the search in full tiles.
+    n_searched : int, default=0
+        Rows that are going to be searched in this way, over all calls and epochs. If they are
+        many, XLA compiles the search in full tiles.
 
     Returns
     -------
@@ -115,8 +116,7 @@ def nearest(
         sums = sum_exactly(rows, weights, units, distances, n_units, terms.kind.has_missing)
         return Nearest(units, distances, sums)
     n_tile = n_tile or tile_rows(n_units, n_features)
-    n_compared = n_units // BLOCK_UNITS if terms.kind.is_pruned else n_units
-    is_compiled = is_compiled and n_compared <= MAX_COMPILED_UNITS
+    is_compiled = _pays_to_compile(terms.kind, n_tile, n_searched, n_units, n_features)
     graph = _search_graph(terms.kind, tf.as_dtype(rows.values.dtype))
     *found, is_clear, sums, counts, error = graph(
         *map(as_tensor, (*rows, _NO_WEIGHTS if weights is None else weights)),
@@ -151,17 +151,29 @@ def tile_rows(n_units: int, n_features: int) -> int:
     return int(2 ** (rows.bit_length() - 1))
 
 
-def search_kind(samples: Samples, codebook: NDArray, *, is_compiled: bool = False) -> Kind:
+def search_kind(samples: Samples, codebook: NDArray) -> Kind:
     """Return the kind of search of samples in a codebook on its grid."""
     *sides, n_features = codebook.shape
     n_units, kind = int(np.prod(sides)), Kind(samples.metric, samples.has_missing)
     if samples.is_sparse or not samples.metric.is_product:
         return kind
     is_narrow = n_features <= MAX_FUSED_FEATURES and not samples.has_missing
-    if is_compiled and is_narrow and n_units <= MAX_FUSED_UNITS:
+    if is_narrow and n_units <= MAX_FUSED_UNITS:
         return kind._replace(n_fused=n_features)
     is_large = min(sides) >= MIN_PRUNED_SIDE and min(len(samples), n_units) >= MIN_PRUNED
     return kind._replace(is_pruned=is_large and n_features <= MAX_PRUNED_FEATURES)
+
+
+def _pays_to_compile(
+    kind: Kind, n_tile: int, n_searched: int, n_units: int, n_features: int
+) -> bool:
+    n_scores, n_compared = n_searched * n_units, n_units
+    if not kind.metric.is_product:
+        n_scores *= n_features  # each is as long as a score
+    elif kind.is_pruned:
+        n_compared //= BLOCK_UNITS
+    program = kind, n_tile, n_units
+    return n_compared <= MAX_COMPILED_UNITS and pays_to_compile(n_scores, program)
 
 
 def _with_unclear_rows(

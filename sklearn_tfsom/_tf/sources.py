@@ -20,7 +20,6 @@ from sklearn_tfsom._data.pieces import Piece, Pieces
 from sklearn_tfsom._data.scaling import Scaling
 from sklearn_tfsom._data.tiles import map_tiles, row_slices
 from sklearn_tfsom._tf.loading import DenseRows, aligned_copy, as_tensor, load
-from sklearn_tfsom._tf.runtime import pays_to_compile
 from sklearn_tfsom._tf.scores import Kind, Terms
 from sklearn_tfsom._tf.search import is_small, nearest, search_kind, tile_rows
 from sklearn_tfsom._tf.sparse import SparseRows, load_sparse
@@ -39,7 +38,7 @@ class Search(NamedTuple):
     scaling: Scaling
     weight_unit: float  # weights are divided by it, so that float32 can represent them
     n_tile: int | None  # rows of a tile; None for what suits the cache
-    is_compiled: bool = False
+    n_searched: int = 0  # rows, over all pieces and epochs
 
 
 class Source:
@@ -69,8 +68,7 @@ class Source:
             How often codebooks of this size are going to be searched, with this one.
         """
         n_units = int(np.prod(codebook.shape[:2]))
-        is_compiled = pays_to_compile(len(self.pieces.samples) * n_epochs, n_units)
-        search = self.search._replace(is_compiled=is_compiled)
+        search = self.search._replace(n_searched=len(self.pieces.samples) * n_epochs)
         # How samples are divided does not decide whether they are searched in NumPy.
         kind = Kind(self.pieces.samples.metric, self.pieces.samples.has_missing)
         is_few = is_small(self.pieces.n_samples, codebook, kind)
@@ -95,7 +93,7 @@ class LoadedSource(Source):
         ]
 
     def _reduce(self, codebook: NDArray[np.float64], search: Search) -> Statistics:
-        kind = search_kind(self.pieces.samples, codebook, is_compiled=search.is_compiled)
+        kind = search_kind(self.pieces.samples, codebook)
 
         def of_share(index: slice) -> Statistics:
             rows, weights, device = self._shares[index.start]
@@ -120,7 +118,7 @@ def make_source(pieces: Pieces, scaling: Scaling, n_tile: int | None = None) -> 
 def statistics_of(piece: Piece, codebook: NDArray[np.float64], search: Search) -> Statistics:
     """Search the samples of a piece and sum them up by best-matching unit."""
     rows, weights, _ = _load_share(Pieces(*piece), search, slice(None))
-    kind = search_kind(piece.samples, codebook, is_compiled=search.is_compiled)
+    kind = search_kind(piece.samples, codebook)
     return _sum_rows(rows, weights, codebook, kind, search)
 
 
@@ -144,7 +142,7 @@ def _sum_rows(
             terms,
             weights=weights[chunk],
             n_tile=search.n_tile,
-            is_compiled=search.is_compiled,
+            n_searched=search.n_searched,
         )
         assert found.statistics is not None
         return found.statistics
