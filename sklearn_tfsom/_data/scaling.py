@@ -84,8 +84,12 @@ class Scaling(NamedTuple):
         center, spread = _center_and_spread(codebook)
         is_far = np.abs(center) > _MAX_OFFSET * spread
         scaling = cls.of(np.where(is_far, center, 0), spread, dtype, metric, is_sparse=is_sparse)
-        is_safe = 1 / _SAFE_SCALE < scaling.scale < _SAFE_SCALE
-        return scaling._replace(scale=1.0) if is_safe else scaling
+        return scaling.without_scale()
+
+    def without_scale(self) -> Scaling:
+        """Leave out the scale where squares stay in the range of float32 without it."""
+        is_safe = 1 / _SAFE_SCALE < self.scale < _SAFE_SCALE
+        return self._replace(scale=1.0) if is_safe else self
 
     @property
     def is_identity(self) -> bool:

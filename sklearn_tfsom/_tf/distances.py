@@ -20,7 +20,7 @@ from sklearn_tfsom._tf.runtime import pays_to_compile, traced_once
 from sklearn_tfsom._tf.scores import MATRIX, Kind
 from sklearn_tfsom._tf.search import tile_rows
 from sklearn_tfsom._tf.sparse import load_sparse, sparse_product
-from sklearn_tfsom._tf.tuning import TILE_DIFFERENCES, TILE_DISTANCES
+from sklearn_tfsom._tf.tuning import MIN_DISTANCE_ROWS, TILE_DIFFERENCES, TILE_DISTANCES
 
 # Squared distances below this share of the squared norms have lost digits to cancellation and are
 # computed again from differences.
@@ -53,6 +53,7 @@ def distances_to_units(samples: Samples, codebook: NDArray) -> NDArray:
     """
     metric, dtype = samples.metric, samples.dtype
     scaling = Scaling.around(codebook, dtype, metric, is_sparse=samples.is_sparse)
+    scaling = scaling.without_scale()
     result = np.empty((len(samples), len(codebook)), dtype)
     units = scaling.transform(codebook)
     make_fill = _fill_products if metric.is_product else _fill_elementwise
@@ -68,7 +69,7 @@ def distances_to_units(samples: Samples, codebook: NDArray) -> NDArray:
 
     if metric.is_product:
         n_tile = TILE_DISTANCES // max(len(codebook), samples.shape[1] // 2)
-        n_tile = max(STACKED_ROWS, n_tile - n_tile % STACKED_ROWS)
+        n_tile = max(MIN_DISTANCE_ROWS, n_tile - n_tile % STACKED_ROWS)
     else:
         n_tile = tile_rows(2 * len(codebook), samples.shape[1])
     if not all(list(map_tiles(fill_tile, row_slices(len(samples), n_tile)))):

@@ -27,6 +27,7 @@ from sklearn_tfsom._tf.statistics import Statistics
 from sklearn_tfsom._tf.tuning import (
     CHUNK_ROWS,
     MAX_OUT_OF_CORE_FEATURES,
+    MIN_CHUNKED_SCORES,
     MIN_OUT_OF_CORE_VALUES,
     PIECE_VALUES,
 )
@@ -149,7 +150,8 @@ def _sum_rows(
 
     # Two chunks at a time, so that one sums up while the other is searched; of equal size.
     n_tile = search.n_tile or tile_rows(n_units, n_features)
-    n_chunks = 1 if n_rows <= CHUNK_ROWS else 2 * -(-n_rows // (2 * CHUNK_ROWS))
+    n_pairs = -(-n_rows // (2 * CHUNK_ROWS))
+    n_chunks = 1 if n_rows * n_units < MIN_CHUNKED_SCORES else 2 * n_pairs
     n_chunk = n_tile * -(-n_rows // (n_chunks * n_tile))
     found = _added(map_tiles(of_chunk, row_slices(n_rows, n_chunk)))
     return Statistics(*(part * search.weight_unit for part in found))

@@ -19,6 +19,10 @@ TILE_VALUES = 2**21
 
 # --- Chunks: tiles that are searched in one call and summed up together ---
 
+# Scores from which on rows are searched in two chunks at a time: in one, a search in blocks takes
+# 1.25 times as long.
+MIN_CHUNKED_SCORES = 2**23
+
 # Rows of a chunk: enough for sums of size (n_units, n_features) to cost little beside them. In
 # chunks of a quarter an epoch takes 1.4 times as long.
 CHUNK_ROWS = 2**16
@@ -96,6 +100,9 @@ MAX_RETURNED_VALUES = 2**22
 
 # Distances to all units that are computed at a time: 2 MiB of float32.
 TILE_DISTANCES = 2**19
+
+# Rows of such a tile, at least: with a quarter, distances to 12,000 units take 1.5 times as long.
+MIN_DISTANCE_ROWS = 128
 
 # Values whose differences to chosen units are computed at a time: 2 MiB.
 TILE_DIFFERENCES = 2**18
