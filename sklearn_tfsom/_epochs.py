@@ -56,16 +56,16 @@ def run_epochs(
 
 def run_stages(
     source: Source, state: TrainState, kernels: Kernels, stages: list[Stage]
-) -> list[Epoch]:
+) -> Iterator[Epoch]:
     """Run the epochs of some stages on one source, from a state on the grid of the first."""
-    epochs: list[Epoch] = []
     for index, stage in enumerate(stages):
         if index:
-            former, state = stages[index - 1], epochs[-1].state
+            former = stages[index - 1]
             grids = former.grid, stage.grid
             state = project(state, kernels, former.radii[-1], *grids, source.scaling)
-        epochs += run_epochs(source, state.codebook, kernels, stage.grid, stage.radii)
-    return epochs
+        for epoch in run_epochs(source, state.codebook, kernels, stage.grid, stage.radii):
+            yield epoch
+            state = epoch.state
 
 
 def learn(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -121,13 +122,17 @@ def _better(
     """
     core, pieces = tensorflow_core(), plan.subsamples.subsample(MAX_SAMPLES)
     source = core.make_source(pieces, scaling)
-    tried = [run_stages(source, start, kernels, stages) for start in (mirrored, own)]
+    n_values = own.codebook.size * sum(len(stage.radii) for stage in stages)
+    is_kept = pieces is plan.pieces and n_values <= _MAX_KEPT_VALUES
+    n_kept = None if is_kept else 1
+    tried = [
+        collections.deque(run_stages(source, start, kernels, stages), n_kept)
+        for start in (mirrored, own)
+    ]
     ends = [scaling.inverse_transform(epochs[-1].state.codebook) for epochs in tried]
     errors = [map_errors(pieces, codebook, plan.grid) for codebook in ends]
     chosen = 0 if is_better(errors[0], errors[1]) else 1
-    n_values = own.codebook.size * len(tried[chosen])
-    is_kept = pieces is plan.pieces and n_values <= _MAX_KEPT_VALUES
-    return (mirrored, own)[chosen], tried[chosen] if is_kept else []
+    return (mirrored, own)[chosen], list(tried[chosen]) if is_kept else []
 
 
 def _run_batches(

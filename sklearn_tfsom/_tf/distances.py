@@ -18,8 +18,8 @@ from sklearn_tfsom._tf.loading import as_tensor, load
 from sklearn_tfsom._tf.products import STACKED_ROWS, product
 from sklearn_tfsom._tf.runtime import pays_to_compile, traced_once
 from sklearn_tfsom._tf.scores import MATRIX, Kind
-from sklearn_tfsom._tf.search import tile_rows
-from sklearn_tfsom._tf.sparse import load_sparse, sparse_product
+from sklearn_tfsom._tf.search import compiled_gain, tile_rows
+from sklearn_tfsom._tf.sparse import load_sparse
 from sklearn_tfsom._tf.tuning import MIN_DISTANCE_ROWS, TILE_DIFFERENCES, TILE_DISTANCES
 
 # Squared distances below this share of the squared norms have lost digits to cancellation and are
@@ -68,7 +68,8 @@ def distances_to_units(samples: Samples, codebook: NDArray) -> NDArray:
         return bool(np.isfinite(result[rows].max(initial=0)))
 
     if metric.is_product:
-        n_tile = TILE_DISTANCES // max(len(codebook), samples.shape[1] // 2)
+        n_values = 1 if samples.is_sparse else samples.shape[1] // 2
+        n_tile = TILE_DISTANCES // max(len(codebook), n_values)
         n_tile = max(MIN_DISTANCE_ROWS, n_tile - n_tile % STACKED_ROWS)
     else:
         n_tile = tile_rows(2 * len(codebook), samples.shape[1])
@@ -158,12 +159,12 @@ def _fill_products(samples: Samples, scaling: Scaling, units: NDArray[np.float64
     factors = np.concatenate([-2 * units, np.ones((len(units), 1)), last], axis=1)
     factors = np.ascontiguousarray(factors.T.astype(dtype))
     share = _CANCELLATION[np.dtype(np.float64) if samples.is_sparse else dtype]
-    sparse_factors = tf.constant(units.T.copy()) if samples.is_sparse else None
+    columns = units.T.copy()
 
     def of_sparse(out: NDArray, rows: slice) -> tuple[NDArray, NDArray]:
         sparse = load_sparse(samples.take(rows), scaling.scale)
-        coordinates = sparse.coordinates(np.float64)
-        squared = sparse_product(*coordinates, sparse_factors).numpy() * -2
+        squared = sparse.products(columns)
+        squared *= -2
         squared += sparse.norms[:, None] + unit_norms
         out[:] = squared
         return out, sparse.norms
@@ -221,7 +222,8 @@ def _fill_elementwise(samples: Samples, scaling: Scaling, units: NDArray[np.floa
     """Fill in distances that are no product."""
     kind = Kind(samples.metric, samples.has_missing)
     n_tile = tile_rows(2 * len(units), samples.shape[1])
-    n_scores, program = len(samples) * units.size, (kind, n_tile, len(units))
+    n_scores = len(samples) * len(units) * compiled_gain(kind, samples.shape[1])
+    program = kind, n_tile, len(units)
     is_compiled = pays_to_compile(n_scores, program)
     compiled_rows = tf.constant(n_tile if is_compiled else 0)
     codebook = tf.constant(units)

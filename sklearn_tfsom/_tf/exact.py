@@ -40,13 +40,12 @@ def search_exactly(
         part = rows.take(chunk)
         dense = part.dense() if isinstance(part, SparseRows) else part
         values = np.asarray(dense.values, np.float64)
-        norms = np.asarray(dense.norms)
         known = ~np.isnan(values) if terms.kind.has_missing else None
         if known is not None:
             values = np.where(known, values, 0)
         # Far from the map values overflow; the distances tell.
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            units[chunk], distances[chunk] = search(values, norms, known, codebook, terms, k)
+            units[chunk], distances[chunk] = search(part, values, known, codebook, terms, k)
 
     n_chunk = max(1, EXACT_VALUES // max(len(codebook), n_features))
     list(map_tiles(of_chunk, row_slices(n_rows, n_chunk)))
@@ -54,8 +53,8 @@ def search_exactly(
 
 
 def _search_products(
+    rows: DenseRows | SparseRows,
     values: NDArray[np.float64],
-    norms: NDArray[np.float64],
     known: NDArray[np.bool_] | None,
     codebook: NDArray[np.float64],
     terms: Terms,
@@ -66,39 +65,29 @@ def _search_products(
     A difference from a sample that is far from the map is less exact than a score: there the
     distance less the norm of the sample decides, which is half a score divided by the norm.
     """
-    squares = np.square(codebook)
-    unit_norms = squares.sum(axis=1)
-    if known is None:
-        scores = product(values, -2 * codebook.T) + unit_norms
-    else:
-        factors = np.concatenate([-2 * codebook, squares], axis=1).T
-        scores = product(np.concatenate([values, known], axis=1), factors)
-    length, largest = np.sqrt(norms), float(np.sqrt(unit_norms.max()))
-    n_terms = codebook.shape[1] * (1 if known is None else 2)
+    norms = np.asarray(rows.norms)
+    scores, largest = _scores(rows, values, known, codebook)
     sizes = Sizes(
         has_missing=known is not None,
         n_features=codebook.shape[1],
-        n_terms=n_terms,
+        n_terms=codebook.shape[1] * (1 if known is None else 2),
         largest=largest,
         offset=0.0,
         far=FAR * largest,
         extent=terms.extent,
     )
+    length = np.sqrt(norms)
     bound = rounding_bound(length, np.minimum(length, sizes.far), sizes, 2.0**-53)
     kth = scores.min(axis=1) if k == 1 else np.partition(scores, k - 1, axis=1)[:, k - 1]
     candidates = np.flatnonzero(~(scores > (kth + bound)[:, None]))  # also where it is NaN
     row, unit = np.divmod(candidates, len(codebook))
-    distances = np.empty(len(row))
-    for some in row_slices(len(row), max(1, EXACT_VALUES // codebook.shape[1])):
-        mask = None if known is None else known[row[some]]
-        pairs = values[row[some]], codebook[unit[some]]
-        distances[some] = paired_distances(*pairs, _EUCLIDEAN, mask)
+    distances = _lengths(values, known, codebook, row, unit)
     noise, is_far = distance_noise(length, terms.extent, 0.0, _EUCLIDEAN, 0), length > sizes.far
     if is_far.any():
         of_scores = scores.ravel()[candidates] / (2 * length[row])
         distances = np.where(is_far[row], of_scores, distances)
         noise = np.where(is_far, bound / (2 * length), noise)
-    if len(row) == len(values):  # a single candidate each
+    if len(candidates) == len(values):  # one for each row
         units, lowest = unit[:, None].astype(np.int32), distances
     else:
         among_all = np.full(scores.size, np.inf)
@@ -110,9 +99,43 @@ def _search_products(
     return units, squared / 2 if terms.kind.metric.is_spherical else np.sqrt(squared)
 
 
-def _search_elementwise(
+def _scores(
+    rows: DenseRows | SparseRows,
     values: NDArray[np.float64],
-    norms: NDArray[np.float64],
+    known: NDArray[np.bool_] | None,
+    codebook: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], float]:
+    """Return the scores of all units, and the largest norm of a code vector."""
+    squares = np.square(codebook)
+    unit_norms = squares.sum(axis=1)
+    if isinstance(rows, SparseRows):
+        products = rows.products(codebook.T)
+    else:
+        products = product(values, codebook.T)
+    products *= -2
+    products += unit_norms if known is None else product(known.astype(np.float64), squares.T)
+    return products, float(np.sqrt(unit_norms.max()))
+
+
+def _lengths(
+    values: NDArray[np.float64],
+    known: NDArray[np.bool_] | None,
+    codebook: NDArray[np.float64],
+    row: NDArray[np.int64],
+    unit: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """Compute the lengths of the differences of pairs of a row and a unit, some at a time."""
+    lengths = np.empty(len(row))
+    for some in row_slices(len(row), max(1, EXACT_VALUES // codebook.shape[1])):
+        mask = None if known is None else known[row[some]]
+        pairs = values[row[some]], codebook[unit[some]]
+        lengths[some] = paired_distances(*pairs, _EUCLIDEAN, mask)
+    return lengths
+
+
+def _search_elementwise(
+    rows: DenseRows | SparseRows,
+    values: NDArray[np.float64],
     known: NDArray[np.bool_] | None,
     codebook: NDArray[np.float64],
     terms: Terms,

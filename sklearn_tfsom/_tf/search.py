@@ -164,16 +164,19 @@ def search_kind(samples: Samples, codebook: NDArray) -> Kind:
     return kind._replace(is_pruned=is_large and n_features <= MAX_PRUNED_FEATURES)
 
 
+def compiled_gain(kind: Kind, n_features: int) -> int:
+    """Return how much XLA gains for a score, compared with a score that is not fused."""
+    if not kind.metric.is_product:
+        return 2 * n_features
+    return 2 if kind.n_fused else 1
+
+
 def _pays_to_compile(
     kind: Kind, n_tile: int, n_searched: int, n_units: int, n_features: int
 ) -> bool:
-    n_scores, n_compared = n_searched * n_units, n_units
-    if not kind.metric.is_product:
-        n_scores *= n_features  # each is as long as a score
-    elif kind.is_pruned:
-        n_compared //= BLOCK_UNITS
-    program = kind, n_tile, n_units
-    return n_compared <= MAX_COMPILED_UNITS and pays_to_compile(n_scores, program)
+    n_scores = n_searched * n_units * compiled_gain(kind, n_features)
+    n_compared = n_units // BLOCK_UNITS if kind.is_pruned else n_units
+    return n_compared <= MAX_COMPILED_UNITS and pays_to_compile(n_scores, (kind, n_tile, n_units))
 
 
 def _with_unclear_rows(
@@ -316,7 +319,7 @@ def _search_sparse(
     numbers = float(rows.max_stored()), k
     for tile in row_slices(n_rows, n_tile):
         part = rows.take(tile)
-        found = graph(*part.coordinates(np.float32), part.norms, *values, *numbers)
+        found = graph(*part.coordinates(), part.norms, *values, *numbers)
         units[tile], distances[tile], is_clear[tile] = map(np.asarray, found)
     return units, distances, is_clear
 

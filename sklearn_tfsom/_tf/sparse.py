@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from sklearn_tfsom._data.samples import densified
 from sklearn_tfsom._data.scaling import OVERFLOW_MESSAGE
@@ -35,11 +35,16 @@ class SparseRows(NamedTuple):
         """Return the rows with their zeros, in float64."""
         return DenseRows(densified(self.matrix).astype(np.float64, copy=False), self.norms)
 
-    def coordinates(self, dtype: DTypeLike) -> tuple[NDArray, NDArray, NDArray]:
-        """Return the arguments of `sparse_product`, with values of a dtype."""
+    def coordinates(self) -> tuple[NDArray, NDArray, NDArray]:
+        """Return the arguments of `sparse_product`."""
         matrix = self.matrix
         index = np.stack([stored_rows(matrix), matrix.indices], axis=1, dtype=np.int64)
-        return index, matrix.data.astype(dtype), np.array(matrix.shape, np.int64)
+        return index, matrix.data.astype(np.float32), np.array(matrix.shape, np.int64)
+
+    def products(self, factors: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Multiply the rows with factors (n_features, n) in float64."""
+        products: NDArray[np.float64] = self.matrix.astype(np.float64, copy=False) @ factors
+        return products
 
     def paired_products(
         self, codebook: NDArray[np.float64], units: NDArray[np.int64]
@@ -71,7 +76,7 @@ class SparseRows(NamedTuple):
         return sums.reshape(n_units, n_features)
 
 
-# Specifications of `SparseRows.coordinates` in float32, as arguments of a graph: a CSR matrix of
+# Specifications of `SparseRows.coordinates`, as arguments of a graph: a CSR matrix of
 # TensorFlow cannot be one.
 COORDINATES_SPECS = (
     tf.TensorSpec([None, 2], tf.int64),

@@ -27,9 +27,9 @@ MIN_CHUNKED_SCORES = 2**23
 # chunks of a quarter an epoch takes 1.4 times as long.
 CHUNK_ROWS = 2**16
 
-# Values of a chunk that is loaded for prediction: 16 MiB of float32. Chunks are loaded and
+# Values of a chunk that is loaded for prediction: 32 MiB of float32. Chunks are loaded and
 # searched in turn: in two chunks a prediction takes 0.89 of the time in one.
-CHUNK_VALUES = 2**22
+CHUNK_VALUES = 2**23
 
 # Values that are scaled at a time, small enough for the cache: 1 MiB of float32.
 LOADED_VALUES = 2**18
@@ -48,7 +48,7 @@ MIN_OUT_OF_CORE_VALUES, MAX_OUT_OF_CORE_FEATURES = 2**25, 128
 # Scores from which on XLA compiles the search, over all epochs of a call: compiling takes about
 # as long as the compiled search then saves. An epoch of 100,000 x 64 and 400 units takes 0.85 of
 # the time.
-MIN_COMPILED_SCORES = 2**27
+MIN_COMPILED_SCORES = 2**28
 
 # Features up to which the compiled search computes scores where it compares them: a fifth of the
 # time at 3 features and 1,024 units; more from 16 features on.
@@ -56,7 +56,7 @@ MAX_FUSED_FEATURES = 8
 
 # Scores, and products of two numbers in them, up to which NumPy is faster than calling a graph:
 # predicting one row takes a third of the time, and a first fit needs no graph at all.
-MAX_SMALL_SCORES, MAX_SMALL_PRODUCTS = 2**17, 2**23
+MAX_SMALL_SCORES, MAX_SMALL_PRODUCTS = 2**17, 2**22
 
 # Values of an array in float64 that is made at a time for rows that are searched in NumPy: 2 MiB.
 EXACT_VALUES = 2**18
