@@ -35,7 +35,7 @@ class Blocks(NamedTuple):
 
 
 def make_blocks(
-    codebook: tf.Tensor, factors: tf.Tensor, bias: tf.Tensor, grid_shape: tf.Tensor
+    codebook: tf.Tensor, factors32: tf.Tensor, bias: tf.Tensor, grid_shape: tf.Tensor
 ) -> Blocks:
     """Divide the units of a grid into blocks.
 
@@ -43,7 +43,7 @@ def make_blocks(
     ----------
     codebook : Tensor of float64, shape (n_units, n_features)
         From the center of the terms on.
-    factors : Tensor of float64, shape (n_units, n_terms)
+    factors32 : Tensor of float32, shape (n_units, n_terms)
     bias : Tensor of float64, shape (n_units,)
     grid_shape : Tensor of int32, shape (2,)
         Number of rows and columns.
@@ -52,7 +52,7 @@ def make_blocks(
     units, order = _divide(*tf.unstack(grid_shape, 2))
     is_unit = units < n_units
     last, last_row = [[0, 1]], [[0, 1], [0, 0]]
-    all_factors32 = tf.cast(tf.pad(factors, last_row), tf.float32)
+    all_factors32 = tf.pad(factors32, last_row)
     all_bias32 = tf.cast(tf.pad(bias, last, constant_values=np.inf), tf.float32)
 
     vectors = tf.gather(tf.pad(codebook, last_row), units)
@@ -63,13 +63,11 @@ def make_blocks(
     from_middle = _squared_distances(vectors, tf.gather(codebook, middles))
     radii = tf.sqrt(tf.reduce_max(tf.where(is_unit, from_middle, 0), axis=1)) * _ROUND_UP
 
-    middle_factors, middle_bias = tf.gather(factors, middles), tf.gather(bias, middles)
+    middle_factors32, middle_bias = tf.gather(factors32, middles), tf.gather(bias, middles)
     n_blocks = tf.shape(middles)[0]
     n_layers, n_lanes = layout(n_blocks)
     padding = [0, n_layers * n_lanes - n_blocks]
-    reach_factors = tf.concat(
-        [middle_factors, -2 * radii[:, None], tf.ones_like(radii)[:, None]], axis=1
-    )
+    of_radii32 = tf.cast(tf.stack([-2 * radii, tf.ones_like(radii)], axis=1), tf.float32)
     middle_bias32 = tf.pad(tf.cast(middle_bias, tf.float32), [padding], constant_values=np.inf)
     units = tf.concat([units, tf.fill([1, BLOCK_UNITS], n_units)], axis=0)
     return Blocks(
@@ -77,9 +75,9 @@ def make_blocks(
         factors32=tf.reshape(tf.gather(all_factors32, units), [n_blocks + 1, -1]),
         bias32=tf.gather(all_bias32, units),
         order=order,
-        middle_factors32=tf.pad(tf.cast(middle_factors, tf.float32), [padding, [0, 0]]),
+        middle_factors32=tf.pad(middle_factors32, [padding, [0, 0]]),
         middle_bias32=tf.reshape(middle_bias32, [n_layers, n_lanes]),
-        reach_factors32=tf.transpose(tf.cast(reach_factors, tf.float32)),
+        reach_factors32=tf.transpose(tf.concat([middle_factors32, of_radii32], axis=1)),
         reach_bias32=tf.cast(middle_bias - tf.square(radii), tf.float32),
     )
 

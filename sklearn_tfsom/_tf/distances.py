@@ -15,12 +15,12 @@ from sklearn_tfsom._data.tiles import map_tiles, row_slices
 from sklearn_tfsom._distance import Metric, is_zero, paired_distances
 from sklearn_tfsom._tf.elementwise import elementwise_distances
 from sklearn_tfsom._tf.loading import as_tensor, load
-from sklearn_tfsom._tf.products import STACKED_ROWS, product
+from sklearn_tfsom._tf.products import product
 from sklearn_tfsom._tf.runtime import pays_to_compile, traced_once
 from sklearn_tfsom._tf.scores import MATRIX, Kind
 from sklearn_tfsom._tf.search import compiled_gain, tile_rows
 from sklearn_tfsom._tf.sparse import load_sparse
-from sklearn_tfsom._tf.tuning import MIN_DISTANCE_ROWS, TILE_DIFFERENCES, TILE_DISTANCES
+from sklearn_tfsom._tf.tuning import CACHED_VALUES, MIN_DISTANCE_ROWS, STACKED_ROWS, TILE_DISTANCES
 
 # Squared distances below this share of the squared norms have lost digits to cancellation and are
 # computed again from differences.
@@ -112,8 +112,8 @@ def distances_to_chosen(
             for place, chosen in enumerate(units[rows].T):
                 result[rows, place] = _to_chosen(samples, rows, scaling, scaled, chosen)
 
-    n_tile = max(1, TILE_DIFFERENCES // samples.shape[1])
-    tiles = samples.tiles(TILE_DIFFERENCES) if is_sparse else row_slices(len(samples), n_tile)
+    n_tile = max(1, CACHED_VALUES // samples.shape[1])
+    tiles = samples.tiles(CACHED_VALUES) if is_sparse else row_slices(len(samples), n_tile)
     list(map_tiles(fill, tiles))
     result /= scaling.distance_factor()
     if not np.isfinite(result).all():
@@ -207,7 +207,7 @@ def _again(
 ) -> NDArray[np.float64]:
     """Compute distances of pairs of a row of a tile and a unit from differences, in chunks."""
     distances = np.empty(len(row))
-    for chunk in row_slices(len(row), max(1, TILE_DIFFERENCES // units.shape[1])):
+    for chunk in row_slices(len(row), max(1, CACHED_VALUES // units.shape[1])):
         values = scaling.transform(samples.dense(rows.start + row[chunk]))
         known = ~np.isnan(values) if samples.has_missing else None
         distances[chunk] = paired_distances(values, units[unit[chunk]], samples.metric, known)

@@ -14,7 +14,7 @@ from sklearn_tfsom._tf.scores import Sizes, Terms, rounding_bound
 from sklearn_tfsom._tf.sparse import SparseRows
 from sklearn_tfsom._tf.statistics import Statistics
 from sklearn_tfsom._tf.ties import FAR, distance_noise, within_rounding
-from sklearn_tfsom._tf.tuning import EXACT_VALUES
+from sklearn_tfsom._tf.tuning import CACHED_VALUES
 
 # Distances of scaled samples under all metrics of products.
 _EUCLIDEAN = METRICS["euclidean"]
@@ -47,7 +47,7 @@ def search_exactly(
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             units[chunk], distances[chunk] = search(part, values, known, codebook, terms, k)
 
-    n_chunk = max(1, EXACT_VALUES // max(len(codebook), n_features))
+    n_chunk = max(1, CACHED_VALUES // max(len(codebook), n_features))
     list(map_tiles(of_chunk, row_slices(n_rows, n_chunk)))
     return units, distances
 
@@ -126,7 +126,7 @@ def _lengths(
 ) -> NDArray[np.float64]:
     """Compute the lengths of the differences of pairs of a row and a unit, some at a time."""
     lengths = np.empty(len(row))
-    for some in row_slices(len(row), max(1, EXACT_VALUES // codebook.shape[1])):
+    for some in row_slices(len(row), max(1, CACHED_VALUES // codebook.shape[1])):
         mask = None if known is None else known[row[some]]
         pairs = values[row[some]], codebook[unit[some]]
         lengths[some] = paired_distances(*pairs, _EUCLIDEAN, mask)

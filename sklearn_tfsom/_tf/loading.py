@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.scaling import Scaling
 from sklearn_tfsom._data.tiles import map_tiles, row_slices
-from sklearn_tfsom._tf.tuning import LOADED_VALUES
+from sklearn_tfsom._tf.tuning import CACHED_VALUES
 
 # TensorFlow uses memory as it is only where it is aligned to this many bytes.
 _ALIGNMENT = 64
@@ -100,7 +100,7 @@ def load(
                 squared = np.einsum("ij,ij->i", part, part, dtype=np.float64)
             norms[tile] = squared
 
-    tiles = row_slices(n_rows, max(1, LOADED_VALUES // n_features))
+    tiles = row_slices(n_rows, max(1, CACHED_VALUES // n_features))
     if in_threads:
         list(map_tiles(load_tile, tiles))
     else:

@@ -7,13 +7,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from sklearn_tfsom._data.tiles import row_slices
-
-# Rows of the small products that a product is made of, and products of two numbers in one of them,
-# up to which OpenBLAS takes no second thread.
-STACKED_ROWS, _SMALL_PRODUCT = 16, 2**18
-
-# Terms of a product from which on TensorFlow's is faster.
-_MANY_TERMS = {np.dtype(np.float32): 256, np.dtype(np.float64): 2048}
+from sklearn_tfsom._tf.tuning import MANY_TERMS, SMALL_PRODUCT, STACKED_ROWS
 
 
 def product(a: NDArray, b: NDArray, out: NDArray | None = None) -> NDArray:
@@ -24,13 +18,13 @@ def product(a: NDArray, b: NDArray, out: NDArray | None = None) -> NDArray:
     """
     (n_rows, n_terms), n_columns = a.shape, b.shape[1]
     out = np.empty((n_rows, n_columns), a.dtype) if out is None else out
-    if n_terms >= _MANY_TERMS[a.dtype]:
+    if n_terms >= MANY_TERMS[a.dtype.name]:
         out[:] = np.asarray(tf.matmul(a, b))
         return out
     n_stacked = n_rows - n_rows % STACKED_ROWS
     rows = a[:n_stacked].reshape(-1, STACKED_ROWS, n_terms)
     stack = out[:n_stacked].reshape(-1, STACKED_ROWS, n_columns)
-    step = max(8, _SMALL_PRODUCT // (STACKED_ROWS * n_terms) // 8 * 8)
+    step = max(8, SMALL_PRODUCT // (STACKED_ROWS * n_terms) // 8 * 8)
     for columns in row_slices(n_columns, step):
         np.matmul(rows, b[:, columns], out=stack[:, :, columns])
         if n_stacked < n_rows:

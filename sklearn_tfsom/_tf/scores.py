@@ -88,33 +88,35 @@ def make_operands(terms: Terms, n_terms: tf.Tensor | None = None) -> Operands:
     grid_shape, codebook = tf.shape(codebook)[:2], tf.reshape(codebook, [-1, n_features])
     around = codebook - center
     norms = tf.reduce_sum(tf.square(around), axis=1)
-    squares = tf.square(around) + 2 * around * center
-    factors, bias = -2 * around, tf.reduce_sum(squares, axis=1)
+    own_norms = norms + 2 * tf.linalg.matvec(around, center)  # less that of the center
+    factors32, bias = -2 * tf.cast(around, tf.float32), own_norms
     if kind.has_missing:
-        factors, bias = tf.concat([factors, squares], axis=1), tf.zeros_like(bias)
+        squares = tf.square(around) + 2 * around * center
+        factors32 = tf.concat([factors32, tf.cast(squares, tf.float32)], axis=1)
+        bias = tf.zeros_like(bias)
     if n_terms is None:
-        n_terms = tf.cast(tf.shape(factors)[1], tf.float64)
+        n_terms = tf.cast(tf.shape(factors32)[1], tf.float64)
     n_layers, n_lanes = layout(tf.size(bias), is_fused=kind.n_fused > 0)
     padding = [0, n_layers * n_lanes - tf.size(bias)]
-    factors32 = tf.transpose(tf.pad(tf.cast(factors, tf.float32), [padding, [0, 0]]))
     bias32 = tf.pad(tf.cast(bias, tf.float32), [padding], constant_values=np.inf)
+    offset = tf.norm(center)
     sizes = Sizes(
         has_missing=kind.has_missing,
         n_features=tf.cast(n_features, tf.float64),
         n_terms=n_terms,
         largest=tf.sqrt(tf.reduce_max(norms)),
-        offset=tf.norm(center),
-        far=FAR * tf.sqrt(tf.reduce_max(tf.reduce_sum(tf.square(codebook), axis=1))),
+        offset=offset,
+        far=FAR * tf.sqrt(tf.maximum(tf.reduce_max(own_norms) + offset**2, 0)),
         extent=extent,
     )
     return Operands(
         kind=kind,
         codebook=codebook,
         center=center,
-        factors32=factors32,
+        factors32=tf.transpose(tf.pad(factors32, [padding, [0, 0]])),
         bias32=tf.reshape(bias32, [n_layers, n_lanes]),
         sizes=sizes,
-        blocks=make_blocks(around, factors, bias, grid_shape) if kind.is_pruned else None,
+        blocks=make_blocks(around, factors32, bias, grid_shape) if kind.is_pruned else None,
     )
 
 

@@ -52,9 +52,7 @@ from sklearn_tfsom._tf.tuning import (
     MIN_PRUNED,
     MIN_PRUNED_SIDE,
     MIN_TILE_ROWS,
-    SPARSE_SCORES,
     TILE_SCORES,
-    TILE_VALUES,
 )
 
 _NO_WEIGHTS = np.empty(0)
@@ -103,7 +101,7 @@ def nearest(
     *shape, n_features = terms.codebook.shape
     n_rows, n_units = rows.norms.shape[0], int(np.prod(shape))
     if isinstance(rows, SparseRows):
-        found = _search_sparse(rows, terms, k, n_tile or max(1, SPARSE_SCORES // n_units))
+        found = _search_sparse(rows, terms, k, n_tile or max(1, TILE_SCORES // n_units))
         units, distances = _with_unclear_rows(rows, terms, k, *found)
         if weights is None:
             return Nearest(units, distances, None)
@@ -146,8 +144,8 @@ def is_small(n_rows: int, codebook: NDArray, kind: Kind) -> bool:
 
 def tile_rows(n_units: int, n_features: int) -> int:
     """Return the number of rows of a tile: a power of two."""
-    rows = min(max(TILE_SCORES // n_units, MIN_TILE_ROWS), MAX_TILE_ROWS)
-    rows = min(rows, max(MIN_TILE_ROWS, TILE_VALUES // n_features))
+    rows = TILE_SCORES // max(n_units, n_features)
+    rows = min(max(rows, MIN_TILE_ROWS), MAX_TILE_ROWS)
     return int(2 ** (rows.bit_length() - 1))
 
 

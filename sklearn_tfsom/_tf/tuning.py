@@ -5,17 +5,12 @@ Ratios were measured on two cores. None of these constants changes a result.
 
 # --- Tiles: rows whose scores are computed and searched at a time ---
 
-# Scores of a tile, float32: 8 MiB. Half or twice as many cost 5 and 15 % of an epoch.
+# Scores of a tile, and values of its rows: 8 MiB of float32. Half or twice as many cost 5 and 15 %
+# of an epoch.
 TILE_SCORES = 2**21
-
-# Scores of a tile of sparse rows: 16 MiB. In smaller tiles a codebook is prepared more often.
-SPARSE_SCORES = 2**22
 
 # Rows of a tile, whatever the number of units.
 MIN_TILE_ROWS, MAX_TILE_ROWS = 64, 8192
-
-# Values of the rows of a tile: 8 MiB of float32. Without the limit wide data take 5 % longer.
-TILE_VALUES = 2**21
 
 # --- Chunks: tiles that are searched in one call and summed up together ---
 
@@ -27,12 +22,9 @@ MIN_CHUNKED_SCORES = 2**23
 # chunks of a quarter an epoch takes 1.4 times as long.
 CHUNK_ROWS = 2**16
 
-# Values of a chunk that is loaded for prediction: 32 MiB of float32. Chunks are loaded and
+# Values of a chunk that is loaded for prediction: 20 MiB of float32. Chunks are loaded and
 # searched in turn: in two chunks a prediction takes 0.89 of the time in one.
-CHUNK_VALUES = 2**23
-
-# Values that are scaled at a time, small enough for the cache: 1 MiB of float32.
-LOADED_VALUES = 2**18
+CHUNK_VALUES = 5 * 2**20
 
 # --- Pieces: rows that are loaded at a time because there are too many to copy ---
 
@@ -48,7 +40,7 @@ MIN_OUT_OF_CORE_VALUES, MAX_OUT_OF_CORE_FEATURES = 2**25, 128
 # Scores from which on XLA compiles the search, over all epochs of a call: compiling takes about
 # as long as the compiled search then saves. An epoch of 100,000 x 64 and 400 units takes 0.85 of
 # the time.
-MIN_COMPILED_SCORES = 2**28
+MIN_COMPILED_SCORES = 2**27
 
 # Features up to which the compiled search computes scores where it compares them: a fifth of the
 # time at 3 features and 1,024 units; more from 16 features on.
@@ -57,9 +49,6 @@ MAX_FUSED_FEATURES = 8
 # Scores, and products of two numbers in them, up to which NumPy is faster than calling a graph:
 # predicting one row takes a third of the time, and a first fit needs no graph at all.
 MAX_SMALL_SCORES, MAX_SMALL_PRODUCTS = 2**17, 2**22
-
-# Values of an array in float64 that is made at a time for rows that are searched in NumPy: 2 MiB.
-EXACT_VALUES = 2**18
 
 # Features in one step of the loop over the features of an elementwise metric. Compiled by XLA,
 # four features a step take half of the time of one.
@@ -93,9 +82,6 @@ MIN_CSR_FEATURES = 32
 # Stored values of sparse rows that are summed up, or written out as dense rows, at a time.
 SPARSE_VALUES = 2**20
 
-# Values that the epochs of one graph may return: 32 MiB.
-MAX_RETURNED_VALUES = 2**22
-
 # --- Distances ---
 
 # Distances to all units that are computed at a time: 2 MiB of float32.
@@ -104,5 +90,14 @@ TILE_DISTANCES = 2**19
 # Rows of such a tile, at least: with a quarter, distances to 12,000 units take 1.5 times as long.
 MIN_DISTANCE_ROWS = 128
 
-# Values whose differences to chosen units are computed at a time: 2 MiB.
-TILE_DIFFERENCES = 2**18
+# --- Work in NumPy ---
+
+# Values of an array that is small enough for the cache, in float64: 2 MiB.
+CACHED_VALUES = 2**18
+
+# Rows of the small products that a product is made of, and products of two numbers in one of them,
+# up to which OpenBLAS takes no second thread.
+STACKED_ROWS, SMALL_PRODUCT = 16, 2**18
+
+# Terms of a product from which on that of TensorFlow is faster.
+MANY_TERMS = {"float32": 256, "float64": 2048}
