@@ -8,6 +8,8 @@ from searches import exact_units, map_with, search
 from sklearn_tfsom import TFSOM
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._distance import METRICS
+from sklearn_tfsom._tf.pruning import share_reached
+from sklearn_tfsom._tf.scores import Kind, Terms, make_operands
 
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
@@ -55,6 +57,20 @@ def test_units_are_the_closest(dtype, shape, noise, center):
     found = in_blocks(X, codebook, shape)
     assert_array_equal(found, by_differences(X, codebook))
     assert_array_equal(found, among_all(X, codebook))
+
+
+def test_blocks_are_left_out_where_samples_are_near_a_surface():
+    """And not where they fill all dimensions."""
+    rng = np.random.RandomState(0)
+    X, codebook = sheet((60, 60), 8, rng, noise=0.02)
+    for samples, vectors, least, most in (
+        (X, codebook, 0, 0.15),
+        (rng.normal(size=(3000, 8)), rng.normal(size=(3600, 8)), 0.9, 1),
+    ):
+        kind = Kind(METRICS["euclidean"], has_missing=False, is_pruned=True)
+        operands = make_operands(Terms(kind, vectors.reshape(60, 60, 8), np.zeros(8), 1.0))
+        norms = np.einsum("ij,ij->i", samples, samples)
+        assert least <= float(share_reached(samples, norms, operands, False)) <= most
 
 
 @pytest.mark.parametrize("gap", [1e-3, 1e-6, 1e-9, 1e-11])

@@ -13,14 +13,14 @@ and then all blocks are searched, in groups whose scores stay in the cache.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import tensorflow as tf
 
 from sklearn_tfsom._tf.argmin import Lowest, compiled_graph, lowest_of_layers
 from sklearn_tfsom._tf.blocks import BLOCK_UNITS, Blocks
-from sklearn_tfsom._tf.scores import Operands, as_factors32, known_values, rounding_bound32
+from sklearn_tfsom._tf.scores import Kind, Operands, as_factors32, known_values, rounding_bound32
 from sklearn_tfsom._tf.tiles import loop_tiles
 from sklearn_tfsom._tf.tuning import GROUP_BLOCKS, MAX_REACHED, PRUNED_TILE_ROWS
 
@@ -40,10 +40,31 @@ _FOUND = (
 _Find: TypeAlias = Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], Lowest]
 
 
+class _Rows(NamedTuple):
+    """Rows to search in blocks."""
+
+    values: tf.Tensor  # (n, n_features)
+    norms: tf.Tensor  # (n,) float64
+    bound: tf.Tensor  # (n,) float64: on the rounding of a score
+
+    def take(self, index: tf.Tensor) -> _Rows:
+        """Return some of the rows."""
+        return _Rows(*(tf.gather(part, index) for part in self))
+
+    def factors(self, kind: Kind) -> tf.Tensor:
+        """Return factors; zeros for rows whose products could exceed float32's range."""
+        is_safe = tf.math.is_finite(self.bound)[:, None]
+        return tf.where(is_safe, as_factors32(self.values, kind), tf.zeros([]))
+
+    def margin(self) -> tf.Tensor:
+        """Return the margin within which scores are not told apart, (n,) float32."""
+        return tf.cast(self.bound, tf.float32)
+
+
 def search_blocks(
     values: tf.Tensor, norms: tf.Tensor, operands: Operands, is_compiled: tf.Tensor
 ) -> Lowest:
-    """Find the lowest score of each row among all units, as `argmin.lowest` does.
+    """Find the lowest score of each row among all units, as `argmin.lowest_of_layers` does.
 
     Parameters
     ----------
@@ -54,58 +75,32 @@ def search_blocks(
     is_compiled : Tensor of bool, shape ()
         Whether XLA compiles the search among the scores of a tile.
     """
-    blocks, n_rows = operands.blocks, tf.shape(norms)[0]
+    blocks, n_rows = operands.blocks, tf.size(norms)
     assert blocks is not None
-    bound = rounding_bound32(norms, operands.sizes)
-    margin, is_safe = tf.cast(bound, tf.float32), tf.math.is_finite(bound)
-    find = _finder(is_compiled)
-
-    def tile_factors(index: tf.Tensor) -> tf.Tensor:
-        """Return rows as factors; zeros for those whose products could exceed float32's range."""
-        factors = as_factors32(tf.gather(values, index), operands.kind)
-        return tf.where(tf.gather(is_safe, index)[:, None], factors, tf.zeros([]))
-
-    def in_order(start: tf.Tensor, stop: tf.Tensor) -> tf.Tensor:
-        """Return the rows of a tile; the last tile is filled with the last row."""
-        return tf.minimum(tf.range(start, stop), n_rows - 1)
-
-    def closest_middles(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        middles = blocks.middle_factors32, blocks.middle_bias32
-        found = find(tile_factors(index), *middles, tf.zeros(PRUNED_TILE_ROWS))
-        # Meaningless where several are as close; rows are only sorted by it.
-        block = tf.minimum(found.units[:, 0], tf.size(blocks.order) - 1)
-        own_values, own_norms, own_bound = (
-            tf.gather(part, index) for part in (values, norms, bound)
-        )
-        return block, *_reach(own_values, own_norms, own_bound, found.score, operands)
-
-    def overlaps(factors: tf.Tensor, reach: tf.Tensor, rest: tf.Tensor) -> tf.Tensor:
-        """Return, for each row and block, a number that is at most 0 if the row reaches the block.
-
-        ``|x - m|^2 - (R + r)^2`` is one product, of ``(x, R, |x|^2 - R^2)`` with
-        ``(-2 m, -2 r, 1)``, and ``|m|^2 - r^2``.
-        """
-        factors = tf.concat([factors, reach[:, None], rest[:, None]], axis=1)
-        return tf.nn.bias_add(tf.matmul(factors, blocks.reach_factors32), blocks.reach_bias32)
-
-    n_tile = tf.constant(PRUNED_TILE_ROWS)
+    rows = _Rows(values, norms, rounding_bound32(norms, operands.sizes))
+    find, n_tile = _finder(is_compiled), tf.constant(PRUNED_TILE_ROWS)
     n_all = n_rows + -n_rows % PRUNED_TILE_ROWS
+
+    def tile(start: tf.Tensor, stop: tf.Tensor) -> _Rows:
+        """Return the rows of a tile; the last tile is filled with the last row."""
+        return rows.take(tf.minimum(tf.range(start, stop), n_rows - 1))
 
     def pruned() -> list[tf.Tensor]:
         specs = (tf.TensorSpec([None], tf.int32), _VECTOR32, _VECTOR32)
-        block, reach, rest = loop_tiles(
-            lambda *tile: closest_middles(in_order(*tile)), n_all, n_tile, specs
-        )
+
+        def closest(start: tf.Tensor, stop: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            return _closest_middle(tile(start, stop), operands, find)
+
+        block, *reach = loop_tiles(closest, n_all, n_tile, specs)
         order = tf.argsort(tf.gather(blocks.order, block))
 
         def search_tile(start: tf.Tensor, stop: tf.Tensor) -> Lowest:
             place = order[start:stop]
-            index = tf.minimum(place, n_rows - 1)
-            factors = tile_factors(index)
-            overlap = overlaps(factors, tf.gather(reach, place), tf.gather(rest, place))
+            part = rows.take(tf.minimum(place, n_rows - 1))
+            own_reach = [tf.gather(each, place) for each in reach]
+            overlap = _overlaps(part.factors(operands.kind), own_reach, blocks)
             chosen = tf.where(~(tf.reduce_min(overlap, axis=0) > 0))[:, 0]
-            margins = tf.gather(margin, index)
-            return _search_chosen(factors, margins, tf.cast(chosen, tf.int32), blocks, find)
+            return _search_chosen(part, tf.cast(chosen, tf.int32), operands, find)
 
         back = tf.math.invert_permutation(order)
         found = loop_tiles(search_tile, n_all, n_tile, _FOUND)
@@ -115,22 +110,55 @@ def search_blocks(
         all_blocks = tf.range(tf.size(blocks.order))
 
         def search_tile(start: tf.Tensor, stop: tf.Tensor) -> Lowest:
-            index = in_order(start, stop)
-            margins = tf.gather(margin, index)
-            return _search_chosen(tile_factors(index), margins, all_blocks, blocks, find)
+            return _search_chosen(tile(start, stop), all_blocks, operands, find)
 
         return loop_tiles(search_tile, n_all, n_tile, _FOUND)
 
-    step = tf.cast(n_rows / PRUNED_TILE_ROWS, tf.float64)
-    some = tf.cast(tf.range(PRUNED_TILE_ROWS, dtype=tf.float64) * step, tf.int32)
-    _, *reach = closest_middles(some)
-    n_reached = tf.reduce_sum(tf.cast(overlaps(tile_factors(some), *reach) <= 0, tf.float32))
-    n_safe = tf.reduce_sum(tf.cast(tf.gather(is_safe, some), tf.float32))
-    most = MAX_REACHED * n_safe * tf.cast(tf.size(blocks.order), tf.float32)
-    place, score, is_clear = (
-        part[:n_rows] for part in tf.cond(n_reached <= most, pruned, unpruned)
-    )
+    pays = share_reached(values, norms, operands, is_compiled) <= MAX_REACHED
+    place, score, is_clear = (part[:n_rows] for part in tf.cond(pays, pruned, unpruned))
     return Lowest(tf.gather(tf.reshape(blocks.units, [-1]), place), score, is_clear)
+
+
+def share_reached(
+    values: tf.Tensor, norms: tf.Tensor, operands: Operands, is_compiled: tf.Tensor
+) -> tf.Tensor:
+    """Return which share of the blocks single rows reach, () float32, from a tile of rows.
+
+    The parameters are those of `search_blocks`.
+    """
+    blocks = operands.blocks
+    assert blocks is not None
+    step = tf.cast(tf.size(norms) / PRUNED_TILE_ROWS, tf.float64)
+    some = tf.cast(tf.range(PRUNED_TILE_ROWS, dtype=tf.float64) * step, tf.int32)
+    rows = _Rows(values, norms, rounding_bound32(norms, operands.sizes)).take(some)
+    _, *reach = _closest_middle(rows, operands, _finder(is_compiled))
+    is_reached = _overlaps(rows.factors(operands.kind), reach, blocks) <= 0
+    n_reached = tf.math.count_nonzero(is_reached, dtype=tf.float32)
+    n_safe = tf.math.count_nonzero(tf.math.is_finite(rows.bound), dtype=tf.float32)
+    return tf.math.divide_no_nan(n_reached, n_safe * tf.cast(tf.size(blocks.order), tf.float32))
+
+
+def _closest_middle(
+    rows: _Rows, operands: Operands, find: _Find
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Return the block whose middle is closest, and what `_reach` tells of it."""
+    blocks = operands.blocks
+    assert blocks is not None
+    middles = blocks.middle_factors32, blocks.middle_bias32
+    found = find(rows.factors(operands.kind), *middles, tf.zeros(PRUNED_TILE_ROWS))
+    # Meaningless where several are as close; rows are only sorted by it.
+    block = tf.minimum(found.units[:, 0], tf.size(blocks.order) - 1)
+    return block, *_reach(rows, found.score, operands)
+
+
+def _overlaps(factors: tf.Tensor, reach: list[tf.Tensor], blocks: Blocks) -> tf.Tensor:
+    """Return, for each row and block, a number that is at most 0 if the row reaches the block.
+
+    ``|x - m|^2 - (R + r)^2`` is one product, of ``(x, R, |x|^2 - R^2)`` with ``(-2 m, -2 r, 1)``,
+    and ``|m|^2 - r^2``.
+    """
+    factors = tf.concat([factors, tf.stack(reach, axis=1)], axis=1)
+    return tf.nn.bias_add(tf.matmul(factors, blocks.reach_factors32), blocks.reach_bias32)
 
 
 def _finder(is_compiled: tf.Tensor) -> _Find:
@@ -151,14 +179,13 @@ def _finder(is_compiled: tf.Tensor) -> _Find:
     return find
 
 
-def _reach(
-    values: tf.Tensor, norms: tf.Tensor, bound: tf.Tensor, lowest: tf.Tensor, operands: Operands
-) -> tuple[tf.Tensor, tf.Tensor]:
+def _reach(rows: _Rows, lowest: tf.Tensor, operands: Operands) -> tuple[tf.Tensor, tf.Tensor]:
     """Return how far from each row units matter: the reach R, and ``|x|^2 - R^2``, float32.
 
     A unit whose float32 score may come within the margin of the best-matching unit's is closer
     than R. Where no float32 score is safe, no block is reached.
     """
+    values, norms, bound = rows
     from_center = known_values(tf.cast(values, tf.float64) - operands.center)
     # The scores of the middle, of the best-matching unit and of another one are each off by half
     # a bound, and are compared with a whole one: four bounds are enough.
@@ -175,10 +202,11 @@ def _reach(
     return tf.cast(reach, tf.float32), tf.cast(rest, tf.float32)
 
 
-def _search_chosen(
-    factors32: tf.Tensor, margin: tf.Tensor, chosen: tf.Tensor, blocks: Blocks, find: _Find
-) -> Lowest:
+def _search_chosen(rows: _Rows, chosen: tf.Tensor, operands: Operands, find: _Find) -> Lowest:
     """Search the rows of a tile among some blocks, group by group."""
+    blocks, margin = operands.blocks, rows.margin()
+    assert blocks is not None
+    factors32 = rows.factors(operands.kind)
     n_filling = -tf.size(chosen) % GROUP_BLOCKS
     chosen = tf.concat([chosen, tf.fill([n_filling], tf.size(blocks.order))], axis=0)
 
