@@ -796,7 +796,7 @@ class TFSOM(
         NotFittedError
             If the map or a scaler is not fitted.
         ValueError
-            If a scaler has other features than the map, or the map exceeds the range of float32.
+            If a scaler has other features than the map, or the map exceeds the range of `dtype`.
 
         Notes
         -----

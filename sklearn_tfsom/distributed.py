@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sklearn_tfsom._data.checks import are_counted, check_sample_weight, check_samples
 from sklearn_tfsom._data.pieces import Pieces
-from sklearn_tfsom._data.scaling import Scaling
+from sklearn_tfsom._data.scaling import OVERFLOW_MESSAGE, Scaling
 from sklearn_tfsom._distance import METRICS, Metric, as_codebook
 from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._map.neighborhood import Kernels
@@ -121,7 +121,11 @@ def unit_statistics(
     kind = {"dtype": samples.dtype, "metric": row, "is_sparse": samples.is_sparse}
     scaling = Scaling.around(codebook, **kind)
     scaled = scaling.transform(codebook)[:, None]  # a grid of one column
-    sums, counts, error = tensorflow_core().make_source(pieces, scaling).statistics(scaled)
+    extent = scaling.extent(scaled[:, 0])
+    source = tensorflow_core().make_source(pieces, scaling, extent=extent)
+    sums, counts, error = source.statistics(scaled)
+    if not np.isfinite(error):
+        raise ValueError(OVERFLOW_MESSAGE.format("float64"))
     return UnitStatistics(
         sums=sums / scaling.scale + counts * scaling.center,
         counts=counts,

@@ -41,8 +41,8 @@ class Lowest(NamedTuple):
 def layout(n_units: tf.Tensor, *, is_fused: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
     """Return how many layers and lanes to use for a number of units.
 
-    About as many layers as lanes, so that both levels are short; a few layers for
-    `fused_lowest`.
+    At most 32 layers as long as 32 times 512 units suffice, as XLA needs it; beyond that about as
+    many layers as lanes. A few layers for `fused_lowest`.
     """
     if is_fused:
         return tf.constant(_FUSED_LAYERS), _VECTOR * -(-n_units // (_FUSED_LAYERS * _VECTOR))
@@ -124,9 +124,9 @@ def fused_lowest(
 ) -> Lowest:
     """Find the lowest score of each row of few features without writing scores to memory.
 
-    A product of so few terms waits for the memory of its result. Written out layer by layer, under
-    XLA a score never leaves the register in which it is compared; those of the lane that is found
-    are computed again. At 3 features and 1,024 units this takes a fifth of the time.
+    A product of so few terms is limited by writing its result to memory. Written out layer by
+    layer, under XLA a score never leaves the register in which it is compared; those of the lane
+    that is found are computed again. At 3 features and 1,024 units this takes a fifth of the time.
 
     Parameters
     ----------

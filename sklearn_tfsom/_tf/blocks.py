@@ -17,6 +17,11 @@ BLOCK_UNITS = BLOCK_SIDE**2
 _ROUND_UP = 1 + 2.0**-20
 
 
+def n_blocks(n_rows: int, n_columns: int) -> int:
+    """Return the number of blocks of a grid."""
+    return -(-n_rows // BLOCK_SIDE) * -(-n_columns // BLOCK_SIDE)
+
+
 class Blocks(NamedTuple):
     """The units of a map in square blocks.
 
@@ -35,44 +40,44 @@ class Blocks(NamedTuple):
 
 
 def make_blocks(
-    codebook: tf.Tensor, factors32: tf.Tensor, bias: tf.Tensor, grid_shape: tf.Tensor
+    around: tf.Tensor, factors32: tf.Tensor, bias: tf.Tensor, grid_shape: tf.Tensor
 ) -> Blocks:
     """Divide the units of a grid into blocks.
 
     Parameters
     ----------
-    codebook : Tensor of float64, shape (n_units, n_features)
-        From the center of the terms on.
+    around : Tensor of float64, shape (n_units, n_features)
+        Measured from the center of the terms.
     factors32 : Tensor of float32, shape (n_units, n_terms)
     bias : Tensor of float64, shape (n_units,)
     grid_shape : Tensor of int32, shape (2,)
         Number of rows and columns.
     """
-    n_units = tf.shape(codebook)[0]
+    n_units = tf.shape(around)[0]
     units, order = _divide(*tf.unstack(grid_shape, 2))
     is_unit = units < n_units
     last, last_row = [[0, 1]], [[0, 1], [0, 0]]
     all_factors32 = tf.pad(factors32, last_row)
     all_bias32 = tf.cast(tf.pad(bias, last, constant_values=np.inf), tf.float32)
 
-    vectors = tf.gather(tf.pad(codebook, last_row), units)
-    number = tf.math.count_nonzero(is_unit, axis=1, dtype=tf.float64)[:, None]
-    mean = tf.reduce_sum(vectors, axis=1) / number
+    vectors = tf.gather(tf.pad(around, last_row), units)
+    sizes = tf.math.count_nonzero(is_unit, axis=1, dtype=tf.float64)[:, None]
+    mean = tf.reduce_sum(vectors, axis=1) / sizes
     from_mean = tf.where(is_unit, _squared_distances(vectors, mean), np.inf)
     middles = tf.gather(units, tf.argmin(from_mean, axis=1), batch_dims=1)
-    from_middle = _squared_distances(vectors, tf.gather(codebook, middles))
+    from_middle = _squared_distances(vectors, tf.gather(around, middles))
     radii = tf.sqrt(tf.reduce_max(tf.where(is_unit, from_middle, 0), axis=1)) * _ROUND_UP
 
     middle_factors32, middle_bias = tf.gather(factors32, middles), tf.gather(bias, middles)
-    n_blocks = tf.shape(middles)[0]
-    n_layers, n_lanes = layout(n_blocks)
-    padding = [0, n_layers * n_lanes - n_blocks]
+    number = tf.size(middles)
+    n_layers, n_lanes = layout(number)
+    padding = [0, n_layers * n_lanes - number]
     of_radii32 = tf.cast(tf.stack([-2 * radii, tf.ones_like(radii)], axis=1), tf.float32)
     middle_bias32 = tf.pad(tf.cast(middle_bias, tf.float32), [padding], constant_values=np.inf)
     units = tf.concat([units, tf.fill([1, BLOCK_UNITS], n_units)], axis=0)
     return Blocks(
         units=units,
-        factors32=tf.reshape(tf.gather(all_factors32, units), [n_blocks + 1, -1]),
+        factors32=tf.reshape(tf.gather(all_factors32, units), [number + 1, -1]),
         bias32=tf.gather(all_bias32, units),
         order=order,
         middle_factors32=tf.pad(middle_factors32, [padding, [0, 0]]),

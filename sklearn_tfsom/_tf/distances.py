@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.scaling import OVERFLOW_MESSAGE, Scaling
+from sklearn_tfsom._data.sparse import load_sparse
 from sklearn_tfsom._data.tiles import map_tiles, row_slices
 from sklearn_tfsom._distance import Metric, is_zero, paired_distances
 from sklearn_tfsom._tf.elementwise import elementwise_distances
@@ -18,8 +19,7 @@ from sklearn_tfsom._tf.loading import as_tensor, load
 from sklearn_tfsom._tf.products import product
 from sklearn_tfsom._tf.runtime import pays_to_compile, traced_once
 from sklearn_tfsom._tf.scores import MATRIX, Kind
-from sklearn_tfsom._tf.search import compiled_gain, tile_rows
-from sklearn_tfsom._tf.sparse import load_sparse
+from sklearn_tfsom._tf.search import tile_rows
 from sklearn_tfsom._tf.tuning import CACHED_VALUES, MIN_DISTANCE_ROWS, STACKED_ROWS, TILE_DISTANCES
 
 # Squared distances below this share of the squared norms have lost digits to cancellation and are
@@ -222,9 +222,7 @@ def _fill_elementwise(samples: Samples, scaling: Scaling, units: NDArray[np.floa
     """Fill in distances that are no product."""
     kind = Kind(samples.metric, samples.has_missing)
     n_tile = tile_rows(2 * len(units), samples.shape[1])
-    n_scores = len(samples) * len(units) * compiled_gain(kind, samples.shape[1])
-    program = kind, n_tile, len(units)
-    is_compiled = pays_to_compile(n_scores, program)
+    is_compiled = pays_to_compile(len(samples) * len(units), kind, units.shape, n_tile)
     compiled_rows = tf.constant(n_tile if is_compiled else 0)
     codebook = tf.constant(units)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from sklearn_tfsom._distance import Metric
 from sklearn_tfsom._tf.runtime import traced_once
 from sklearn_tfsom._tf.scores import MATRIX, Kind, Operands, known_values
 from sklearn_tfsom._tf.ties import distance_noise
@@ -49,7 +48,8 @@ def elementwise_noise(values: tf.Tensor, lowest: tf.Tensor, operands: Operands) 
 
 @traced_once
 def _graph(kind: Kind, is_compiled: bool) -> tf.types.experimental.PolymorphicFunction:
-    metric = kind.metric
+    metric, of_feature = kind.metric, kind.metric.term
+    assert of_feature is not None
 
     def distances(rows: tf.Tensor, codebook: tf.Tensor) -> tf.Tensor:
         n_rows, n_features = tf.unstack(tf.shape(rows))
@@ -61,7 +61,7 @@ def _graph(kind: Kind, is_compiled: bool) -> tf.types.experimental.PolymorphicFu
 
         def add_features(step: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             for place in range(FEATURES_PER_STEP):
-                term = _term(metric, x[step, place][:, None], w[step, place])
+                term = of_feature(tf, x[step, place][:, None], w[step, place])
                 term = known_values(term) if kind.has_missing else term
                 total = total + term if metric.reduction == "sum" else tf.maximum(total, term)
             return step + 1, total
@@ -76,8 +76,3 @@ def _graph(kind: Kind, is_compiled: bool) -> tf.types.experimental.PolymorphicFu
     return tf.function(
         distances, input_signature=[MATRIX, MATRIX], jit_compile=is_compiled, autograph=False
     )
-
-
-def _term(metric: Metric, x: tf.Tensor, w: tf.Tensor) -> tf.Tensor:
-    assert metric.term is not None
-    return metric.term(tf, x, w)

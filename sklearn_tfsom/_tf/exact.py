@@ -6,14 +6,14 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from sklearn_tfsom._data.sparse import SparseRows
 from sklearn_tfsom._data.tiles import map_tiles, row_slices
 from sklearn_tfsom._distance import METRICS, all_distances, paired_distances
 from sklearn_tfsom._tf.loading import DenseRows
 from sklearn_tfsom._tf.products import product
 from sklearn_tfsom._tf.scores import Sizes, Terms, rounding_bound
-from sklearn_tfsom._tf.sparse import SparseRows
 from sklearn_tfsom._tf.statistics import Statistics
-from sklearn_tfsom._tf.ties import FAR, distance_noise, within_rounding
+from sklearn_tfsom._tf.ties import FAR, distance_noise, first_within_rounding
 from sklearn_tfsom._tf.tuning import CACHED_VALUES
 
 # Distances of scaled samples under all metrics of products.
@@ -38,12 +38,12 @@ def search_exactly(
 
     def of_chunk(chunk: slice) -> None:
         part = rows.take(chunk)
-        dense = part.dense() if isinstance(part, SparseRows) else part
-        values = np.asarray(dense.values, np.float64)
+        dense = part.dense() if isinstance(part, SparseRows) else part.values
+        values = np.asarray(dense, np.float64)
         known = ~np.isnan(values) if terms.kind.has_missing else None
         if known is not None:
             values = np.where(known, values, 0)
-        # Far from the map values overflow; the distances tell.
+        # Far from the map values overflow; a distance that is not finite reports it.
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             units[chunk], distances[chunk] = search(part, values, known, codebook, terms, k)
 
@@ -60,10 +60,10 @@ def _search_products(
     terms: Terms,
     k: int,
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    """Scores choose candidates, and the distances of these, from differences, decide.
+    """Scores select candidates; distances computed from differences decide between them.
 
-    A difference from a sample that is far from the map is less exact than a score: there the
-    distance less the norm of the sample decides, which is half a score divided by the norm.
+    A difference from a sample that is far from the map is less exact than a score. There half a
+    score divided by the norm of the sample decides: nearly the distance less the norm.
     """
     norms = np.asarray(rows.norms)
     scores, largest = _scores(rows, values, known, codebook)
@@ -77,7 +77,7 @@ def _search_products(
         extent=terms.extent,
     )
     length = np.sqrt(norms)
-    bound = rounding_bound(length, np.minimum(length, sizes.far), sizes, 2.0**-53)
+    bound = rounding_bound(np, length, sizes, 2.0**-53)
     kth = scores.min(axis=1) if k == 1 else np.partition(scores, k - 1, axis=1)[:, k - 1]
     candidates = np.flatnonzero(~(scores > (kth + bound)[:, None]))  # also where it is NaN
     row, unit = np.divmod(candidates, len(codebook))
@@ -92,7 +92,7 @@ def _search_products(
     else:
         among_all = np.full(scores.size, np.inf)
         among_all[candidates] = distances
-        units, lowest = _first_within_rounding(among_all.reshape(scores.shape), noise, k)
+        units, lowest = first_within_rounding(among_all.reshape(scores.shape), noise, k)
     squared = np.square(lowest)
     if is_far.any():
         squared = np.where(is_far, np.maximum(norms + 2 * length * lowest, 0), squared)
@@ -141,27 +141,19 @@ def _search_elementwise(
     terms: Terms,
     k: int,
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    assert known is None
+    """All distances decide; the norms in `rows` tell nothing here."""
     metric = terms.kind.metric
-    distances = all_distances(values, codebook, metric)
+    if known is None:
+        distances = all_distances(values, codebook, metric)
+    else:
+        of_rows = (
+            paired_distances(values[n : n + 1], codebook, metric, known[n : n + 1])
+            for n in range(len(values))
+        )
+        distances = np.array(list(of_rows))
     sizes, lowest = metric.total(metric.magnitude(np, values)), distances.min(axis=1)
     noise = distance_noise(sizes, terms.extent, lowest, metric, codebook.shape[1])
-    return _first_within_rounding(distances, noise, k)
-
-
-def _first_within_rounding(
-    distances: NDArray[np.float64], noise: NDArray[np.float64], k: int
-) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    """Find the k closest units of each row by the tie rule, as `ties.first_within_rounding`."""
-    units, closest = np.empty((len(distances), k), np.int32), distances.min(axis=1)
-    lowest = closest
-    for place in range(k):
-        near = within_rounding(distances, lowest[:, None], noise[:, None])
-        units[:, place] = np.argmax(near, axis=1)
-        if place + 1 < k:
-            np.put_along_axis(distances, units[:, place, None], np.inf, axis=1)
-            lowest = distances.min(axis=1)
-    return units, closest
+    return first_within_rounding(distances, noise, k)
 
 
 def sum_exactly(
@@ -169,13 +161,13 @@ def sum_exactly(
     weights: NDArray[np.float64] | tf.Tensor,
     units: NDArray[np.int32],
     distances: NDArray[np.float64],
-    n_units: int,
-    has_missing: bool,
+    terms: Terms,
 ) -> Statistics:
     """Sum few dense rows by the first of their best-matching units (n, k)."""
     weights, units = np.asarray(weights), units[:, 0].astype(np.int64)
     values = np.asarray(rows.values, np.float64)
     n_features = values.shape[1]
+    n_units = terms.codebook.size // n_features
     places = (units[:, None] * n_features + np.arange(n_features)).ravel()
 
     def by_feature(values: NDArray) -> NDArray[np.float64]:
@@ -184,7 +176,7 @@ def sum_exactly(
         return sums.astype(np.float64).reshape(n_units, n_features)
 
     error = np.sum(weights * distances)
-    if has_missing:
+    if terms.kind.has_missing:
         known = ~np.isnan(values)
         return Statistics(by_feature(np.where(known, values, 0)), by_feature(known), error)
     counts = np.bincount(units, weights, n_units).astype(np.float64)

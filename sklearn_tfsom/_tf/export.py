@@ -58,7 +58,7 @@ def keras_model(
     Raises
     ------
     ValueError
-        If the map or the preprocessing exceeds the range of float32.
+        If the map or the preprocessing exceeds the range of `dtype`.
     """
     n_features = codebook.shape[1]
     scaling = Scaling(np.zeros(n_features), 1.0, metric)
@@ -71,7 +71,8 @@ def keras_model(
     if metric.is_spherical:
         rows, is_zero = _directions(rows, metric)
     else:
-        # ONNX's converter makes products of a choice, also NaN * 0, unless `isnan` chooses.
+        # The converter to ONNX makes products of `where`, and NaN * 0 stays NaN, unless the
+        # condition is `isnan`.
         is_missing = ops.isnan(samples)
         rows = ops.where(is_missing, 0.0, rows)
         is_known = ops.expand_dims(ops.cast(ops.logical_not(is_missing), dtype), 1)
@@ -111,9 +112,8 @@ def _scaled(samples: Any, preprocessing: Preprocessing, scaling: Scaling, dtype:
         origin = ((scaling.center - shift) / factor).astype(dtype)
         slope = (factor * scaling.scale).astype(dtype)
     if not (np.isfinite(origin).all() and np.isfinite(slope).all()):
-        raise ValueError(
-            "The map exceeds the range of float32. Pass dtype='float64', or rescale X."
-        )
+        advice = "Pass dtype='float64', or rescale X." if dtype == "float32" else "Rescale X."
+        raise ValueError(f"The map exceeds the range of {dtype}. {advice}")
 
     def transformed(values: NDArray) -> NDArray:
         return ((values * factor + shift - scaling.center) * scaling.scale).astype(dtype)

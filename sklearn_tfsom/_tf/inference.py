@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.scaling import OVERFLOW_MESSAGE, Scaling
+from sklearn_tfsom._data.sparse import SparseRows, load_sparse
 from sklearn_tfsom._data.tiles import map_tiles, row_slices
 from sklearn_tfsom._tf.loading import DenseRows, load
 from sklearn_tfsom._tf.scores import Terms
 from sklearn_tfsom._tf.search import nearest, search_kind, tile_rows
-from sklearn_tfsom._tf.sparse import SparseRows, load_sparse
 from sklearn_tfsom._tf.tuning import CHUNK_VALUES
 
 
@@ -61,7 +61,7 @@ def nearest_units(samples: Samples, codebook: NDArray, k: int = 1) -> NDArray[np
 
     n_tile = tile_rows(len(flat), n_features)
     n_chunk = n_tile * max(1, CHUNK_VALUES // (n_tile * n_features))
-    if n_samples > 2 * n_tile:  # at least two chunks, which are loaded and searched in turn
+    if n_samples > 2 * n_tile:  # at least two chunks: one loads while another is searched
         n_chunk = min(n_chunk, n_tile * -(-n_samples // (2 * n_tile)))
     is_sparse = samples.is_sparse
     chunks = samples.tiles(CHUNK_VALUES) if is_sparse else row_slices(n_samples, n_chunk)

@@ -1,4 +1,4 @@
-"""Dense samples, scaled, in memory that TensorFlow uses as it is."""
+"""Dense samples, scaled, in memory that TensorFlow uses without a copy."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def load(
     in_threads : bool, default=True
         False for a caller that runs in several threads itself.
     norms_dtype : dtype, default=float64
-        Precision of the norms, unless they exceed its range.
+        Precision of the squares in the norms, unless they exceed its range.
 
     Returns
     -------

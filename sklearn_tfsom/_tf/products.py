@@ -11,7 +11,7 @@ from sklearn_tfsom._tf.tuning import MANY_TERMS, SMALL_PRODUCT, STACKED_ROWS
 
 
 def product(a: NDArray, b: NDArray, out: NDArray | None = None) -> NDArray:
-    """Multiply matrices in the thread that calls, whatever the threads of BLAS.
+    """Multiply matrices without threads of BLAS; TensorFlow multiplies those of many terms.
 
     A stack of products too small for a second BLAS thread. A limit on these threads would be one
     of the whole process, on which the last digits of products in other threads depend.

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
     from sklearn_tfsom._tf.core import Core
+    from sklearn_tfsom._tf.scores import Kind
 
 # What TensorFlow writes to file descriptor 2 when it starts, before any setting can stop it:
 # informational lines, and on a machine without a GPU the message that there is none.
@@ -39,7 +40,7 @@ Graph = Callable[..., Any]
 _start_lock = threading.Lock()
 _stderr_lock = threading.Lock()  # two threads that redirect one descriptor would leave it so
 _trace_lock = threading.RLock()
-_compiled: set[tuple[object, ...]] = set()
+_compiled: set[tuple[Kind, tuple[int, ...], int]] = set()
 _core: Core | None = None
 _process: int | None = None
 
@@ -142,7 +143,8 @@ def traced_once(
 ) -> Callable[_P, Graph]:
     """Decorate a function that makes a graph, so that each kind is traced once, in any thread.
 
-    All dimensions in the signatures are None: one trace serves all shapes.
+    One trace serves all shapes: dimensions in signatures are None, but for the features of a fused
+    search.
     """
 
     @functools.cache
@@ -158,20 +160,25 @@ def traced_once(
     return locked
 
 
-def pays_to_compile(n_scores: int, program: tuple[object, ...]) -> bool:
-    """Return True if XLA is to compile a program for this many scores, or has compiled it before.
+def pays_to_compile(n_scores: int, kind: Kind, shape: tuple[int, ...], n_tile: int) -> bool:
+    """Return True if XLA is to compile a search, or has compiled it before in this process.
 
     If so, the compiler is made ready, since it writes startup messages of its own.
 
     Parameters
     ----------
     n_scores : int
-        Scores that the program is going to compute, over all epochs.
-    program : tuple
-        What a compiled program depends on.
+        Scores that are going to be computed, over all epochs.
+    kind : Kind
+    shape : tuple of int
+        Of the codebook.
+    n_tile : int
     """
+    program = kind, shape, n_tile
     if program not in _compiled:
-        if n_scores < MIN_COMPILED_SCORES:
+        # Fused scores gain twice as much, and so does each feature of an elementwise distance.
+        gain = (2 if kind.n_fused else 1) if kind.metric.is_product else 2 * shape[-1]
+        if gain * n_scores < MIN_COMPILED_SCORES:
             return False
         with _trace_lock:
             _start_compiler()

@@ -6,8 +6,8 @@ The score of a unit for a sample is its squared distance less what all units hav
 
 so one matrix product gives the scores of all units. Over the known features m of an incomplete
 sample it is ``m.w^2 - 2 x.w``, with 0 for missing values: the product of (x, m) with (-2 w, w^2).
-Where code vectors ``w = c + v`` lie around a center, ``v (v + 2 c) - 2 x.v`` is less by the same
-for all units, and rounded in proportion to their spread.
+Where code vectors ``w = c + v`` lie around a center c, ``v (v + 2 c) - 2 x.v`` differs from it by
+a constant for each sample, and its rounding error is proportional to the spread of the units.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Sizes(NamedTuple):
     has_missing: bool
     n_features: Any
     n_terms: Any  # terms of a product that are not 0, at most
-    largest: Any  # largest norm of a code vector, from the center on
+    largest: Any  # largest norm of a code vector, measured from the center
     offset: Any  # norm of the center
     far: Any  # samples with a larger norm are far from the map
     extent: Any
@@ -81,7 +81,7 @@ def make_operands(terms: Terms, n_terms: tf.Tensor | None = None) -> Operands:
     ----------
     terms : Terms
     n_terms : Tensor of float64, shape (), default=None
-        Largest number of values of a row that are not 0; by default the number of features.
+        Largest number of factors of a row that are not 0; by default the number of all.
     """
     kind, codebook, center, extent = terms
     n_features = tf.size(center)
@@ -145,7 +145,7 @@ def scores_float32(factors32: tf.Tensor, operands: Operands) -> tf.Tensor:
     )
 
 
-def rounding_bound(length: Any, near: Any, sizes: Sizes, unit_roundoff: float) -> Any:
+def rounding_bound(xp: Any, length: Any, sizes: Sizes, unit_roundoff: float) -> Any:
     """Bound the difference that rounding makes between two scores.
 
     A score ``|w|^2 - 2 x.w`` is off by at most ``(1.1 n + 8) u 2 |x| |w|`` for a product of n
@@ -155,14 +155,12 @@ def rounding_bound(length: Any, near: Any, sizes: Sizes, unit_roundoff: float) -
     ``2 |x| |w| + |w|^2``. Around a center c it is ``|v|`` in place of ``|w|``, and
     ``|v|^2 + 2 |v| |c|`` in place of ``|w|^2``.
 
-    Works for arrays of NumPy and TensorFlow.
-
     Parameters
     ----------
+    xp : module
+        NumPy or TensorFlow.
     length : array of float64, shape (n,)
         Norms of the rows.
-    near : array of float64, shape (n,)
-        The same, `sizes.far` at most.
     sizes : Sizes
     unit_roundoff : float
         2**-24 for float32, 2**-53 for float64.
@@ -175,12 +173,12 @@ def rounding_bound(length: Any, near: Any, sizes: Sizes, unit_roundoff: float) -
     of_product = length + biased / 2 if sizes.has_missing else length
     of_bias = (2 + 0.6 * sizes.n_features * (2.0**-53 / unit_roundoff)) * biased
     of_scores = (1.1 * sizes.n_terms + 8) * of_product + of_bias
-    of_points = NOISE * (near + sizes.extent)
+    of_points = NOISE * (xp.minimum(length, sizes.far) + sizes.extent)
     return 4 * unit_roundoff * sizes.largest * of_scores + 4 * (length + biased) * of_points
 
 
 def rounding_bound32(norms: tf.Tensor, sizes: Sizes) -> tf.Tensor:
-    """Bound it for float32; infinite where a score may exceed the range of float32.
+    """Return the bound for float32; infinite where a score may exceed the range of float32.
 
     Parameters
     ----------
@@ -190,5 +188,5 @@ def rounding_bound32(norms: tf.Tensor, sizes: Sizes) -> tf.Tensor:
     """
     length = tf.sqrt(norms)
     is_safe = sizes.n_terms * length * (1 + sizes.largest) < _SAFE_PRODUCT
-    bound = rounding_bound(length, tf.minimum(length, sizes.far), sizes, 2.0**-24)
+    bound = rounding_bound(tf, length, sizes, 2.0**-24)
     return tf.where(is_safe, bound, np.inf)

@@ -1,4 +1,4 @@
-"""Best-matching units: those of a float64 search, at the price of float32, tile by tile.
+"""Best-matching units: those of a float64 search, at the cost of a float32 one, tile by tile.
 
 `nearest` is the one way to find them. Scores are computed in float32, with a bound on their
 rounding. Rows for which more than one unit lies within the bound are searched again in float64, by
@@ -12,6 +12,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from sklearn_tfsom._data.samples import Samples
+from sklearn_tfsom._data.sparse import SparseRows
 from sklearn_tfsom._data.tiles import row_slices
 from sklearn_tfsom._tf.argmin import (
     MAX_COMPILED_UNITS,
@@ -21,7 +22,7 @@ from sklearn_tfsom._tf.argmin import (
     fused_graph,
     lowest_of_layers,
 )
-from sklearn_tfsom._tf.blocks import BLOCK_UNITS
+from sklearn_tfsom._tf.blocks import n_blocks
 from sklearn_tfsom._tf.elementwise import elementwise_distances, elementwise_noise
 from sklearn_tfsom._tf.exact import search_exactly, sum_exactly
 from sklearn_tfsom._tf.loading import DenseRows, as_tensor
@@ -39,9 +40,9 @@ from sklearn_tfsom._tf.scores import (
     rounding_bound32,
     scores_float32,
 )
-from sklearn_tfsom._tf.sparse import COORDINATES_SPECS, SparseRows, sparse_product
+from sklearn_tfsom._tf.sparse import COORDINATES_SPECS, coordinates, sparse_product
 from sklearn_tfsom._tf.statistics import Nearest, Statistics, sum_by_unit, sum_sparse_by_unit
-from sklearn_tfsom._tf.ties import first_within_rounding
+from sklearn_tfsom._tf.ties import within_rounding
 from sklearn_tfsom._tf.tiles import loop_tiles
 from sklearn_tfsom._tf.tuning import (
     MAX_FUSED_FEATURES,
@@ -84,10 +85,10 @@ def nearest(
     k : int, default=1
     weights : array of float64, shape (n,), default=None
         If given, rows are summed up by their closest unit as well: one graph does both, since
-        tracing a second one would take longer than many a fit.
+        tracing a second one would take longer than a short fit.
     n_tile : int, default=None
         Rows whose scores are computed at a time. By default `tile_rows`, or few rows in NumPy; no
-        result depends on it.
+        unit depends on it.
     n_searched : int, default=0
         Rows that are going to be searched in this way, over all calls and epochs. If they are
         many, XLA compiles the search in full tiles.
@@ -98,41 +99,13 @@ def nearest(
         Distances come from float32 scores, with their error, where these tell the unit. They are
         valid only if the center of `terms` is 0.
     """
-    *shape, n_features = terms.codebook.shape
-    n_rows, n_units = rows.norms.shape[0], int(np.prod(shape))
     if isinstance(rows, SparseRows):
-        found = _search_sparse(rows, terms, k, n_tile or max(1, TILE_SCORES // n_units))
-        units, distances = _with_unclear_rows(rows, terms, k, *found)
-        if weights is None:
-            return Nearest(units, distances, None)
-        sums = sum_sparse_by_unit(rows, weights, units[:, 0], distances, n_units)
-        return Nearest(units, distances, sums)
-    if n_tile is None and is_small(n_rows, terms.codebook, terms.kind):
+        return _nearest_sparse(rows, terms, k, weights, n_tile)
+    if n_tile is None and is_small(rows.norms.shape[0], terms.codebook, terms.kind):
         units, distances = search_exactly(rows, terms, k)
-        if weights is None:
-            return Nearest(units, distances, None)
-        sums = sum_exactly(rows, weights, units, distances, n_units, terms.kind.has_missing)
+        sums = None if weights is None else sum_exactly(rows, weights, units, distances, terms)
         return Nearest(units, distances, sums)
-    n_tile = n_tile or tile_rows(n_units, n_features)
-    is_compiled = _pays_to_compile(terms.kind, n_tile, n_searched, n_units, n_features)
-    graph = _search_graph(terms.kind, tf.as_dtype(rows.values.dtype))
-    *found, is_clear, sums, counts, error = graph(
-        *map(as_tensor, (*rows, _NO_WEIGHTS if weights is None else weights)),
-        *(np.asarray(part, np.float64) for part in terms[1:]),
-        np.array([k, n_tile, n_tile if is_compiled else 0], np.int32),
-    )
-    is_clear = np.asarray(is_clear)
-    units, distances = map(np.asarray, found)
-    units, distances = _with_unclear_rows(rows, terms, k, units, distances, is_clear)
-    if weights is None:
-        return Nearest(units, distances, None)
-    statistics = Statistics(*map(np.asarray, (sums, counts, error)))
-    unclear = np.flatnonzero(~is_clear)
-    if len(unclear):
-        own = np.asarray(weights)[unclear], units[unclear], distances[unclear]
-        again = sum_exactly(rows.take(unclear), *own, n_units, terms.kind.has_missing)
-        statistics = statistics.plus(again)
-    return Nearest(units, distances, statistics)
+    return _nearest_dense(rows, terms, k, weights, n_tile, n_searched)
 
 
 def is_small(n_rows: int, codebook: NDArray, kind: Kind) -> bool:
@@ -162,36 +135,69 @@ def search_kind(samples: Samples, codebook: NDArray) -> Kind:
     return kind._replace(is_pruned=is_large and n_features <= MAX_PRUNED_FEATURES)
 
 
-def compiled_gain(kind: Kind, n_features: int) -> int:
-    """Return how much XLA gains for a score, compared with a score that is not fused."""
-    if not kind.metric.is_product:
-        return 2 * n_features
-    return 2 if kind.n_fused else 1
-
-
-def _pays_to_compile(
-    kind: Kind, n_tile: int, n_searched: int, n_units: int, n_features: int
-) -> bool:
-    n_scores = n_searched * n_units * compiled_gain(kind, n_features)
-    n_compared = n_units // BLOCK_UNITS if kind.is_pruned else n_units
-    return n_compared <= MAX_COMPILED_UNITS and pays_to_compile(n_scores, (kind, n_tile, n_units))
-
-
-def _with_unclear_rows(
-    rows: DenseRows | SparseRows,
+def _nearest_dense(
+    rows: DenseRows,
     terms: Terms,
     k: int,
-    units: NDArray[np.int32],
-    distances: NDArray[np.float64],
-    is_clear: NDArray[np.bool_],
-) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    """Search the rows again that are not clear, in float64."""
+    weights: NDArray[np.float64] | tf.Tensor | None,
+    n_tile: int | None,
+    n_searched: int,
+) -> Nearest:
+    """Search dense rows in a graph, and those that it leaves unclear in float64."""
+    n_rows, n_columns, n_features = terms.codebook.shape
+    n_units, kind = n_rows * n_columns, terms.kind
+    n_tile = n_tile or tile_rows(n_units, n_features)
+    # XLA takes the minima of one unit for each row, and those of not too many units.
+    n_compared = n_blocks(n_rows, n_columns) if kind.is_pruned else n_units
+    is_compiled = (
+        (k == 1 or not kind.metric.is_product)
+        and n_compared <= MAX_COMPILED_UNITS
+        and pays_to_compile(n_searched * n_units, kind, terms.codebook.shape, n_tile)
+    )
+    units, distances, is_clear, *sums = map(
+        np.asarray,
+        _search_graph(kind, tf.as_dtype(rows.values.dtype))(
+            *map(as_tensor, (*rows, _NO_WEIGHTS if weights is None else weights)),
+            *(np.asarray(part, np.float64) for part in terms[1:]),
+            np.array([k, n_tile, n_tile if is_compiled else 0], np.int32),
+        ),
+    )
+    statistics = None if weights is None else Statistics(*sums)
     unclear = np.flatnonzero(~is_clear)
-    if not len(unclear):
-        return units, distances
-    units, distances = units.copy(), distances.copy()
-    units[unclear], distances[unclear] = search_exactly(rows.take(unclear), terms, k)
-    return units, distances
+    if len(unclear):
+        again = rows.take(unclear)
+        units, distances = units.copy(), distances.copy()
+        units[unclear], distances[unclear] = search_exactly(again, terms, k)
+        if weights is not None and statistics is not None:
+            own = np.asarray(weights)[unclear], units[unclear], distances[unclear]
+            statistics = statistics.plus(sum_exactly(again, *own, terms))
+    return Nearest(units, distances, statistics)
+
+
+def _nearest_sparse(
+    rows: SparseRows,
+    terms: Terms,
+    k: int,
+    weights: NDArray[np.float64] | None,
+    n_tile: int | None,
+) -> Nearest:
+    """Search sparse rows tile by tile, and those that are left unclear in float64."""
+    n_rows, n_units = len(rows.norms), terms.codebook.size // terms.codebook.shape[2]
+    units, distances = np.empty((n_rows, k), np.int32), np.empty(n_rows)
+    is_clear = np.empty(n_rows, dtype=bool)
+    graph, values = _sparse_graph(terms.kind), [np.asarray(p, np.float64) for p in terms[1:]]
+    numbers = float(rows.max_stored()), k
+    for tile in row_slices(n_rows, n_tile or max(1, TILE_SCORES // n_units)):
+        part = rows.take(tile)
+        found = graph(*coordinates(part), part.norms, *values, *numbers)
+        units[tile], distances[tile], is_clear[tile] = map(np.asarray, found)
+    unclear = np.flatnonzero(~is_clear)
+    if len(unclear):
+        units[unclear], distances[unclear] = search_exactly(rows.take(unclear), terms, k)
+    if weights is None:
+        return Nearest(units, distances, None)
+    sums = sum_sparse_by_unit(rows, weights, units[:, 0], distances, n_units)
+    return Nearest(units, distances, sums)
 
 
 @traced_once
@@ -276,15 +282,18 @@ def _search_tile(
 
 def _lowest(scores: tf.Tensor, bias: tf.Tensor, margin: tf.Tensor, k: tf.Tensor) -> Lowest:
     """Find the k lowest scores of each row, and whether their order is certain."""
+    return tf.cond(
+        tf.equal(k, 1),
+        lambda: lowest_of_layers(scores, bias, margin),
+        lambda: _several_lowest(scores, margin, k),
+    )
 
-    def several() -> Lowest:
-        found = tf.math.top_k(-scores, tf.minimum(k + 1, tf.shape(scores)[1]))
-        gaps = found.values[:, :-1] - found.values[:, 1:]
-        # Without a gap, of a single unit, the minimum is infinite.
-        is_clear = (tf.reduce_min(gaps, axis=1) > margin) & tf.math.is_finite(margin)
-        return Lowest(found.indices[:, :k], -found.values[:, 0], is_clear)
 
-    return tf.cond(tf.equal(k, 1), lambda: lowest_of_layers(scores, bias, margin), several)
+def _several_lowest(scores: tf.Tensor, margin: tf.Tensor, k: tf.Tensor) -> Lowest:
+    found = tf.math.top_k(-scores, tf.minimum(k + 1, tf.shape(scores)[1]))
+    gaps = found.values[:, :-1] - found.values[:, 1:]
+    is_clear = (tf.reduce_min(gaps, axis=1) > margin) & tf.math.is_finite(margin)
+    return Lowest(found.indices[:, :k], -found.values[:, 0], is_clear)
 
 
 def _as_found(lowest: Lowest, norms: tf.Tensor, kind: Kind) -> list[tf.Tensor]:
@@ -301,25 +310,20 @@ def _search_elementwise(
     """Search a tile among distances that are no product."""
     values = tf.cast(values, tf.float64)
     distances = elementwise_distances(values, operands.codebook, operands.kind, compiled_rows)
-    noise = elementwise_noise(values, tf.reduce_min(distances, axis=1), operands)
-    units, lowest = first_within_rounding(distances, noise, k)
-    return [units, lowest, tf.ones_like(lowest, tf.bool)]
+    lowest = tf.reduce_min(distances, axis=1)
+    noise = elementwise_noise(values, lowest, operands)
 
+    def one() -> list[tf.Tensor]:
+        near = within_rounding(distances, lowest[:, None], noise[:, None])
+        n_near = tf.math.count_nonzero(near, axis=1)
+        return [tf.argmin(distances, axis=1, output_type=tf.int32)[:, None], tf.equal(n_near, 1)]
 
-def _search_sparse(
-    rows: SparseRows, terms: Terms, k: int, n_tile: int
-) -> tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.bool_]]:
-    """Search sparse rows; return units (n, k), distances (n,) and whether these are certain."""
-    n_rows = len(rows.norms)
-    units, distances = np.empty((n_rows, k), np.int32), np.empty(n_rows)
-    is_clear = np.empty(n_rows, dtype=bool)
-    graph, values = _sparse_graph(terms.kind), [np.asarray(p, np.float64) for p in terms[1:]]
-    numbers = float(rows.max_stored()), k
-    for tile in row_slices(n_rows, n_tile):
-        part = rows.take(tile)
-        found = graph(*part.coordinates(), part.norms, *values, *numbers)
-        units[tile], distances[tile], is_clear[tile] = map(np.asarray, found)
-    return units, distances, is_clear
+    def several() -> list[tf.Tensor]:
+        units, _, is_clear = _several_lowest(distances, noise, k)
+        return [units, is_clear]
+
+    units, is_clear = tf.cond(tf.equal(k, 1), one, several)
+    return [units, lowest, is_clear]
 
 
 @traced_once

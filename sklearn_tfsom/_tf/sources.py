@@ -1,8 +1,8 @@
 """Samples to learn from: searched, and summed up by best-matching unit.
 
 Everything here is in the scaled space, with codebooks on their grid: (n_rows, n_columns,
-n_features). One reduction over the pieces of the samples is the rule (`Source`); samples in the
-memory of one process are scaled once (`LoadedSource`).
+n_features). A `Source` reduces over the pieces of the samples in each epoch; a `LoadedSource`
+scales the samples once and keeps them.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 
 from sklearn_tfsom._data.pieces import Piece, Pieces
 from sklearn_tfsom._data.scaling import Scaling
+from sklearn_tfsom._data.sparse import SparseRows, load_sparse
 from sklearn_tfsom._data.tiles import map_tiles, row_slices
 from sklearn_tfsom._tf.loading import DenseRows, aligned_copy, as_tensor, load
 from sklearn_tfsom._tf.scores import Kind, Terms
 from sklearn_tfsom._tf.search import is_small, nearest, search_kind, tile_rows
-from sklearn_tfsom._tf.sparse import SparseRows, load_sparse
 from sklearn_tfsom._tf.statistics import Statistics
 from sklearn_tfsom._tf.tuning import (
     CHUNK_ROWS,
@@ -38,8 +38,17 @@ class Search(NamedTuple):
 
     scaling: Scaling
     weight_unit: float  # weights are divided by it, so that float32 can represent them
-    n_tile: int | None  # rows of a tile; None for what suits the cache
-    n_searched: int = 0  # rows, over all pieces and epochs
+    extent: float  # see `Terms`
+    n_tile: int | None  # rows of a tile; None leaves it to `nearest`
+    n_searched: int = 0  # rows of this worker, over all pieces and epochs
+
+
+class Share(NamedTuple):
+    """Some of the samples, scaled."""
+
+    rows: DenseRows | SparseRows
+    weights: NDArray[np.float64] | tf.Tensor  # (n,) in weight units
+    device: str  # where they are, and are searched; empty for where TensorFlow puts them
 
 
 class Source:
@@ -51,13 +60,23 @@ class Source:
     scaling : Scaling
     n_tile : int, default=None
         Rows of a tile; by default what suits the cache.
+    extent : float, default=None
+        Size of the values that code vectors are rounded means of, by default those of a codebook
+        that is trained in this space.
     """
 
-    def __init__(self, pieces: Pieces, scaling: Scaling, n_tile: int | None = None) -> None:
+    def __init__(
+        self,
+        pieces: Pieces,
+        scaling: Scaling,
+        n_tile: int | None = None,
+        extent: float | None = None,
+    ) -> None:
         self.pieces, self.scaling = pieces, scaling
         largest = float(pieces.reduce(_largest_weight, combine=np.maximum))
         unit = float(np.ldexp(1.0, int(np.frexp(largest)[1]) - 1))
-        self.search = Search(scaling, unit, n_tile)
+        extent = scaling.training_extent() if extent is None else extent
+        self.search = Search(scaling, unit, extent, n_tile)
 
     def statistics(self, codebook: NDArray[np.float64], n_epochs: int = 1) -> Statistics:
         """Search all samples and sum them up by best-matching unit.
@@ -70,7 +89,7 @@ class Source:
         """
         n_units = int(np.prod(codebook.shape[:2]))
         search = self.search._replace(n_searched=len(self.pieces.samples) * n_epochs)
-        # How samples are divided does not decide whether they are searched in NumPy.
+        # The choice of NumPy depends on all samples, not on the size of a piece.
         kind = Kind(self.pieces.samples.metric, self.pieces.samples.has_missing)
         is_few = is_small(self.pieces.n_samples, codebook, kind)
         if not (search.n_tile or self.pieces.samples.is_sparse or is_few):
@@ -84,12 +103,12 @@ class Source:
 class LoadedSource(Source):
     """Samples to learn from, in the memory of one process: scaled once."""
 
-    def __init__(self, pieces: Pieces, scaling: Scaling, n_tile: int | None = None) -> None:
-        super().__init__(pieces, scaling, n_tile)
-        devices = pieces.workers.devices or ("",)
-        bounds = np.linspace(0, len(pieces.samples), len(devices) + 1).astype(int).tolist()
-        self._shares = [
-            _load_share(pieces, self.search, slice(start, stop), device)
+    @functools.cached_property
+    def _shares(self) -> list[Share]:
+        devices = self.pieces.workers.devices or ("",)
+        bounds = np.linspace(0, len(self.pieces.samples), len(devices) + 1).astype(int).tolist()
+        return [
+            _load_share(self.pieces, self.search, slice(start, stop), device)
             for start, stop, device in zip(bounds, bounds[1:], devices, strict=False)
         ]
 
@@ -97,54 +116,52 @@ class LoadedSource(Source):
         kind = search_kind(self.pieces.samples, codebook)
 
         def of_share(index: slice) -> Statistics:
-            rows, weights, device = self._shares[index.start]
-            with tf.device(device) if device else contextlib.nullcontext():
-                return _sum_rows(rows, weights, codebook, kind, search)
+            return _sum_rows(self._shares[index.start], codebook, kind, search)
 
-        shares = map_tiles(of_share, row_slices(len(self._shares), 1))
-        return self.pieces.combine(_added(shares))
+        shares = map_tiles(of_share, row_slices(len(self._shares), 1))  # each in a thread
+        return self.pieces.combine(_total(shares))
 
 
-def make_source(pieces: Pieces, scaling: Scaling, n_tile: int | None = None) -> Source:
+def make_source(
+    pieces: Pieces, scaling: Scaling, n_tile: int | None = None, extent: float | None = None
+) -> Source:
     """Make the source of some samples: loaded into memory, unless there are too many."""
     samples = pieces.samples
     n_features = samples.shape[1]
     is_large = samples.shape[0] * n_features >= MIN_OUT_OF_CORE_VALUES
     is_out_of_core = samples.is_on_disk or (is_large and n_features <= MAX_OUT_OF_CORE_FEATURES)
     is_loaded = samples.is_sparse or pieces.workers.devices or not is_out_of_core
-    kind = LoadedSource if is_loaded else Source
-    return kind(pieces, scaling, n_tile)
+    source_type = LoadedSource if is_loaded else Source
+    return source_type(pieces, scaling, n_tile, extent)
 
 
 def statistics_of(piece: Piece, codebook: NDArray[np.float64], search: Search) -> Statistics:
     """Search the samples of a piece and sum them up by best-matching unit."""
-    rows, weights, _ = _load_share(Pieces(*piece), search, slice(None))
-    kind = search_kind(piece.samples, codebook)
-    return _sum_rows(rows, weights, codebook, kind, search)
+    share = _load_share(Pieces(*piece), search, slice(None))
+    return _sum_rows(share, codebook, search_kind(piece.samples, codebook), search)
 
 
 def _sum_rows(
-    rows: DenseRows | SparseRows,
-    weights: NDArray[np.float64] | tf.Tensor,
-    codebook: NDArray[np.float64],
-    kind: Kind,
-    search: Search,
+    share: Share, codebook: NDArray[np.float64], kind: Kind, search: Search
 ) -> Statistics:
     """Search rows and sum them up by best-matching unit, in chunks of tiles."""
+    rows, weights, device = share
     *shape, n_features = codebook.shape
     n_rows, n_units = weights.shape[0], int(np.prod(shape))
     if not n_rows:
         return Statistics.nothing(n_units, n_features, kind.has_missing)
-    terms = Terms(kind, codebook, np.zeros(n_features), search.scaling.training_extent())
+    terms = Terms(kind, codebook, np.zeros(n_features), search.extent)
 
     def of_chunk(chunk: slice) -> Statistics:
-        found = nearest(
-            rows.take(chunk),
-            terms,
-            weights=weights[chunk],
-            n_tile=search.n_tile,
-            n_searched=search.n_searched,
-        )
+        # A device scope belongs to the thread.
+        with tf.device(device) if device else contextlib.nullcontext():
+            found = nearest(
+                rows.take(chunk),
+                terms,
+                weights=weights[chunk],
+                n_tile=search.n_tile,
+                n_searched=search.n_searched,
+            )
         assert found.statistics is not None
         return found.statistics
 
@@ -153,31 +170,28 @@ def _sum_rows(
     n_pairs = -(-n_rows // (2 * CHUNK_ROWS))
     n_chunks = 1 if n_rows * n_units < MIN_CHUNKED_SCORES else 2 * n_pairs
     n_chunk = n_tile * -(-n_rows // (n_chunks * n_tile))
-    found = _added(map_tiles(of_chunk, row_slices(n_rows, n_chunk)))
-    return Statistics(*(part * search.weight_unit for part in found))
+    total = _total(map_tiles(of_chunk, row_slices(n_rows, n_chunk)))
+    return Statistics(*(part * search.weight_unit for part in total))
 
 
 def _largest_weight(piece: Piece) -> NDArray[np.float64]:
     return piece.sample_weight.max(initial=0.0)
 
 
-def _load_share(
-    pieces: Pieces, search: Search, rows: slice, device: str = ""
-) -> tuple[DenseRows | SparseRows, NDArray[np.float64] | tf.Tensor, str]:
+def _load_share(pieces: Pieces, search: Search, rows: slice, device: str = "") -> Share:
     """Scale some of the samples; as tensors on a device if one is named."""
     samples, scaling = pieces.samples, search.scaling
     weights = aligned_copy(pieces.sample_weight[rows])
     weights /= search.weight_unit
     if samples.is_sparse:
-        return load_sparse(samples.take(rows), scaling.scale), weights, device
+        return Share(load_sparse(samples.take(rows), scaling.scale), weights, device)
     dense = load(samples, rows, scaling, samples.dtype)
     if not device:
-        return dense, weights, device
+        return Share(dense, weights, device)
     with tf.device(device):
-        on_device = (tf.identity(as_tensor(part)) for part in (*dense, weights))
-        values, norms, own_weights = on_device
-        return DenseRows(values, norms), own_weights, device
+        on_device = [tf.identity(as_tensor(part)) for part in (*dense, weights)]
+    return Share(DenseRows(*on_device[:2]), on_device[2], device)
 
 
-def _added(parts: Iterator[Statistics]) -> Statistics:
+def _total(parts: Iterator[Statistics]) -> Statistics:
     return functools.reduce(Statistics.plus, parts)

@@ -1,88 +1,26 @@
-"""Sparse samples: they are never centered and never written out as a whole."""
+"""Products of sparse rows within a graph, where a CSR matrix cannot be an argument."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from sklearn_tfsom._data.samples import densified
-from sklearn_tfsom._data.scaling import OVERFLOW_MESSAGE
-from sklearn_tfsom._data.tiles import row_slices
+from sklearn_tfsom._data.sparse import SparseRows
 from sklearn_tfsom._distance import stored_rows
-from sklearn_tfsom._tf.loading import DenseRows
-from sklearn_tfsom._tf.tuning import SPARSE_VALUES
 
-if TYPE_CHECKING:
-    from sklearn_tfsom._data.samples import Samples
-
-
-class SparseRows(NamedTuple):
-    """Scaled samples."""
-
-    matrix: Any  # CSR (n, n_features), of the samples' dtype
-    norms: NDArray[np.float64]  # (n,) squared
-
-    def take(self, rows: NDArray[np.int64] | slice) -> SparseRows:
-        """Return some of the rows."""
-        if isinstance(rows, slice) and rows == slice(0, len(self.norms)):
-            return self  # a slice of CSR would be a copy
-        return SparseRows(self.matrix[rows], self.norms[rows])
-
-    def dense(self) -> DenseRows:
-        """Return the rows with their zeros, in float64."""
-        return DenseRows(densified(self.matrix).astype(np.float64, copy=False), self.norms)
-
-    def coordinates(self) -> tuple[NDArray, NDArray, NDArray]:
-        """Return the arguments of `sparse_product`."""
-        matrix = self.matrix
-        index = np.stack([stored_rows(matrix), matrix.indices], axis=1, dtype=np.int64)
-        return index, matrix.data.astype(np.float32), np.array(matrix.shape, np.int64)
-
-    def products(self, factors: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Multiply the rows with factors (n_features, n) in float64."""
-        products: NDArray[np.float64] = self.matrix.astype(np.float64, copy=False) @ factors
-        return products
-
-    def paired_products(
-        self, codebook: NDArray[np.float64], units: NDArray[np.int64]
-    ) -> NDArray[np.float64]:
-        """Multiply each row with one of the code vectors (n_units, n_features)."""
-        each = stored_rows(self.matrix)
-        products = self.matrix.data * codebook[units[each], self.matrix.indices]
-        return np.bincount(each, products, minlength=len(units)).astype(np.float64, copy=False)
-
-    def max_stored(self) -> int:
-        """Return the largest number of stored values of a row, at least 1."""
-        return max(1, int(np.diff(self.matrix.indptr).max(initial=0)))
-
-    def sums_by_unit(
-        self, weights: NDArray[np.float64], units: NDArray[np.int32], n_units: int
-    ) -> NDArray[np.float64]:
-        """Sum the weighted rows of each unit, (n_units, n_features).
-
-        Counting places is twice as fast as a product with a sparse matrix of the units.
-        """
-        n_features = self.matrix.shape[1]
-        sums, firsts = np.zeros(n_units * n_features), units.astype(np.int64) * n_features
-        for chunk in _chunks(self.matrix.indptr):
-            part = self.matrix[chunk]
-            n_stored = np.diff(part.indptr)
-            places = np.repeat(firsts[chunk], n_stored) + part.indices
-            values = np.repeat(weights[chunk], n_stored) * part.data
-            sums += np.bincount(places, values, minlength=len(sums))
-        return sums.reshape(n_units, n_features)
-
-
-# Specifications of `SparseRows.coordinates`, as arguments of a graph: a CSR matrix of
-# TensorFlow cannot be one.
 COORDINATES_SPECS = (
     tf.TensorSpec([None, 2], tf.int64),
     tf.TensorSpec([None], tf.float32),
     tf.TensorSpec([2], tf.int64),
 )
+
+
+def coordinates(rows: SparseRows) -> tuple[NDArray, NDArray, NDArray]:
+    """Return index, values and shape of sparse rows: the first arguments of `sparse_product`."""
+    matrix = rows.matrix
+    index = np.stack([stored_rows(matrix), matrix.indices], axis=1, dtype=np.int64)
+    return index, matrix.data.astype(np.float32), np.array(matrix.shape, np.int64)
 
 
 def sparse_product(
@@ -93,30 +31,3 @@ def sparse_product(
         indices=index, values=values, dense_shape=shape
     )
     return tf.raw_ops.SparseMatrixMatMul(a=matrix, b=factors)
-
-
-def load_sparse(samples: Samples, scale: float) -> SparseRows:
-    """Scale sparse samples.
-
-    Raises
-    ------
-    ValueError
-        If squared norms exceed the range of float64.
-    """
-    matrix = samples[:].copy()
-    norms = np.empty(len(samples))
-    with np.errstate(over="ignore"):
-        matrix.data *= matrix.dtype.type(scale)
-        for rows in _chunks(matrix.indptr):
-            part = matrix[rows]
-            squares = part.data.astype(np.float64) ** 2
-            norms[rows] = np.bincount(stored_rows(part), squares, minlength=part.shape[0])
-    if not np.isfinite(norms).all():
-        raise ValueError(OVERFLOW_MESSAGE.format("float64"))
-    return SparseRows(matrix, norms)
-
-
-def _chunks(indptr: NDArray) -> list[slice]:
-    """Cut rows into chunks of about `SPARSE_VALUES` stored values."""
-    n_rows, n_stored = len(indptr) - 1, max(1, int(indptr[-1]))
-    return row_slices(n_rows, max(1, SPARSE_VALUES * n_rows // n_stored))

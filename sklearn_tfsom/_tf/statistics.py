@@ -8,8 +8,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from sklearn_tfsom._data.sparse import SparseRows
 from sklearn_tfsom._tf.scores import Kind, with_mask
-from sklearn_tfsom._tf.sparse import SparseRows
 from sklearn_tfsom._tf.tuning import MIN_CSR_FEATURES
 
 

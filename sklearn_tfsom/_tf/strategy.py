@@ -97,7 +97,9 @@ class AllReduce:
 _graphs: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
-def _sum_graph(strategy: tf.distribute.Strategy, wait: int) -> tf.types.experimental.Callable:
+def _sum_graph(
+    strategy: tf.distribute.Strategy, wait: int
+) -> tf.types.experimental.PolymorphicFunction:
     """Return the graph that sums a vector over all workers, one for each strategy and wait."""
     graphs = _graphs.setdefault(strategy, {})
     if wait not in graphs:

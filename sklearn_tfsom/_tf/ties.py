@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
+from numpy.typing import NDArray
 
 from sklearn_tfsom._distance import Metric
 
@@ -62,39 +62,30 @@ def within_rounding(distances: Any, lowest: Any, noise: Any) -> Any:
 
 
 def first_within_rounding(
-    distances: tf.Tensor, noise: tf.Tensor, k: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor]:
+    distances: NDArray[np.float64], noise: NDArray[np.float64], k: int
+) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
     """Find the k closest units of each row by the tie rule, one after the other.
 
     Parameters
     ----------
-    distances : Tensor of float64, shape (n, n_units)
-    noise : Tensor of float64, shape (n,)
-    k : Tensor of int32, shape ()
+    distances : ndarray of float64, shape (n, n_units)
+        Changed if k is above 1.
+    noise : ndarray of float64, shape (n,)
+    k : int
 
     Returns
     -------
-    units : Tensor of int32, shape (n, k)
-    lowest : Tensor of float64, shape (n,)
+    units : ndarray of int32, shape (n, k)
+    lowest : ndarray of float64, shape (n,)
         The distance to the closest unit.
     """
-    n_rows, n_units = tf.unstack(tf.shape(distances))
-
-    def find_next(place: tf.Tensor, distances: tf.Tensor, units: tf.Tensor) -> tuple:
-        lowest = tf.reduce_min(distances, axis=1, keepdims=True)
-        is_near = within_rounding(distances, lowest, noise[:, None])
-        first = tf.reduce_min(tf.where(is_near, tf.range(n_units), n_units - 1), axis=1)
-        taken = tf.stack([tf.range(n_rows), first], axis=1)
-        infinite = tf.fill([n_rows], tf.constant(np.inf, tf.float64))
-        distances = tf.tensor_scatter_nd_update(distances, taken, infinite)
-        return place + 1, distances, tf.concat([units, first[:, None]], axis=1)
-
-    start = tf.constant(0), distances, tf.zeros([n_rows, 0], tf.int32)
-    matrix = tf.TensorShape([None, None])
-    *_, units = tf.while_loop(
-        lambda place, *_: place < k,
-        find_next,
-        start,
-        shape_invariants=(tf.TensorShape([]), matrix, matrix),
-    )
-    return units, tf.reduce_min(distances, axis=1)
+    units, closest = np.empty((len(distances), k), np.int32), distances.min(axis=1)
+    lowest = closest
+    for place in range(k):
+        near = within_rounding(distances, lowest[:, None], noise[:, None])
+        units[:, place] = np.argmax(near, axis=1)
+        if place + 1 < k:
+            # NaN rather than infinity: a distance that overflows must not hide a unit taken.
+            np.put_along_axis(distances, units[:, place, None], np.nan, axis=1)
+            lowest = np.fmin.reduce(distances, axis=1)
+    return units, closest

@@ -1,6 +1,7 @@
-"""Constants that trade speed for memory, each with what it gains.
+"""Constants that trade speed for memory, each with its reason.
 
-Ratios were measured on two cores. None of these constants changes a result.
+Ratios were measured on two cores. None of these constants changes a best-matching unit; sums may
+differ in their last digits.
 """
 
 # --- Tiles: rows whose scores are computed and searched at a time ---
@@ -22,8 +23,8 @@ MIN_CHUNKED_SCORES = 2**23
 # chunks of a quarter an epoch takes 1.4 times as long.
 CHUNK_ROWS = 2**16
 
-# Values of a chunk that is loaded for prediction: 20 MiB of float32. Chunks are loaded and
-# searched in turn: in two chunks a prediction takes 0.89 of the time in one.
+# Values of a chunk that is loaded for prediction: 20 MiB of float32. One is loaded
+# while another is searched: in two chunks a prediction takes 0.89 of the time in one.
 CHUNK_VALUES = 5 * 2**20
 
 # --- Pieces: rows that are loaded at a time because there are too many to copy ---
@@ -78,9 +79,6 @@ MAX_REACHED = 0.35
 # Features from which on sums by unit are CSR products: half of the time at 784 features, more
 # than twice at 3.
 MIN_CSR_FEATURES = 32
-
-# Stored values of sparse rows that are summed up, or written out as dense rows, at a time.
-SPARSE_VALUES = 2**20
 
 # --- Distances ---
 
