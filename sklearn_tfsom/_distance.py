@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.distance import cdist
 
 # A function of an array library (NumPy, TensorFlow or keras.ops) and arrays of that library. The
-# names that these libraries share are abs, maximum, square, sqrt and where.
+# names that these libraries share are abs, maximum, square, sqrt, where and ones_like.
 Formula = Callable[..., Any]
 
 
@@ -42,9 +42,11 @@ class Metric:
         How the distance is computed: from a matrix product, or as the sum or the maximum over the
         features of `term`.
     term : callable, default=None
-        ``term(xp, x, w)`` for an elementwise metric, with an array library `xp`; 0 where x = w.
+        ``term(xp, x, w)`` for an elementwise metric, with an array library `xp`; 0 where x = w,
+        also where both are 0. NaN where a value is missing is left out by the search.
     magnitude : callable, default=abs
-        ``magnitude(xp, x)`` bounds the change of the term if x changes by one part of itself.
+        ``magnitude(xp, x)`` bounds how much a term changes if x changes by a small share of
+        itself, divided by that share: |x| for |x - w|, a constant for a quotient of values.
     direction : callable, default=None
         Maps dense rows to what their direction is taken of. Samples and code vectors are then unit
         vectors, and the distance is ``1 - cos``, half the squared distance of these.

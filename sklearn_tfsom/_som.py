@@ -106,7 +106,7 @@ class TFSOM(
 
     radius_end : float or "auto", default="auto"
         Radius of the last epochs, in lattice spacings. "auto" is 0.85 for the Gaussian; for the
-        others it is such that they reach the direct neighbors (1 to 2). A smaller radius gives a
+        others it is such that they reach the direct neighbors as well. A smaller radius gives a
         lower quantization error and a map with more folds.
 
     radius_decay : {"exponential", "linear"} or array-like of shape (max_iter,), \
@@ -221,8 +221,8 @@ class TFSOM(
     **Metrics.** Under "cosine" and "correlation" samples and code vectors are unit vectors, and
     the formula above is divided by its length, which minimizes the sum of ``h (1 - cos)`` as the
     mean does that of squared distances. Samples without a direction (zeros, or equal values)
-    take no part in training; their distance to every unit is 1. Under "manhattan" and "chebyshev"
-    code vectors are means as well, although these do not minimize the sum of these distances.
+    take no part in training; their distance to every unit is 1. Under the other metrics code
+    vectors are means, which minimize the sum of squared Euclidean distances only.
 
     **Missing values** (NaN) are allowed under most metrics. Distances are over the known features
     of a sample, and not scaled up for the others; s_j and n_j are sums over the known values of

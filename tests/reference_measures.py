@@ -22,7 +22,7 @@ from sklearn_tfsom import TFSOM, metrics
 
 LATTICES = ["hexagonal", "rectangular"]
 BOUNDARIES = ["planar", "cylindrical", "toroidal"]
-METRICS = ["euclidean", "manhattan", "chebyshev", "cosine", "correlation"]
+METRICS = list(reference.DISTANCES)
 MEASURES = [name for name in metrics.__all__ if not name.endswith("_scorer")]
 CLASSES = np.random.RandomState(4).randint(3, size=60)
 
@@ -100,14 +100,8 @@ def random_map(lattice="hexagonal", boundary="planar", shape=(4, 3), seed=1):
 
 def distance(x, w, metric):
     """Return the distance of two vectors over the known values of the first."""
-    if metric in ("cosine", "correlation"):
-        if metric == "correlation":
-            x, w = x - x.mean(), w - w.mean()
-        return 1 - x @ w / math.sqrt(x @ x) / math.sqrt(w @ w)
-    gaps = [abs(a - b) for a, b in zip(x, w, strict=True) if not math.isnan(a)]
-    return {"euclidean": math.hypot, "manhattan": lambda *g: sum(g), "chebyshev": max}[metric](
-        *gaps, *[0.0] * (len(gaps) < 2)
-    )
+    known = ~np.isnan(x)
+    return reference.DISTANCES[metric](x[known], w[known])
 
 
 def squared_distance(x, w, metric):

@@ -40,6 +40,11 @@ def close_figures():
     plt.close("all")
 
 
+def test_every_display_has_a_test_of_its_own():
+    texts = "".join(path.read_text() for path in Path(__file__).parent.glob("test_displays_*.py"))
+    assert [name for name in displays.__all__ if name not in texts] == []
+
+
 @pytest.fixture(scope="module")
 def som():
     return TFSOM((6, 5), max_iter=3, n_clusters=3).fit(X)

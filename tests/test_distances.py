@@ -79,6 +79,29 @@ def test_the_reference_equals_scipy(X, metric):
 
 
 @all_metrics
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_zeros_and_negative_values(metric, scale):
+    """Zeros that a sample shares with a code vector among them."""
+    rng = np.random.RandomState(0)
+    X, codebook = (scale * rng.randint(-2, 3, size=(n, 5)) for n in (200, 30))
+    X[:, 0] = codebook[:, 0] = 4 * scale  # every row has a direction
+    expected = reference.distances(X, codebook, metric)
+    som = map_with(codebook, metric=metric)
+    atol = 1e-7 * scale ** METRICS[metric].degree
+    assert_allclose(som.transform(X), expected, rtol=1e-9, atol=atol)
+    chosen = np.take_along_axis(expected, som.predict(X)[:, None], axis=1)
+    assert_allclose(chosen[:, 0], expected.min(axis=1), rtol=1e-9, atol=atol)
+
+
+@pytest.mark.parametrize("metric", ELEMENTWISE)
+def test_magnitude_bounds_the_change_of_a_term(metric):
+    rng, step, row = np.random.RandomState(0), 1e-6, METRICS[metric]
+    x, w = rng.normal(size=(2, 10_000)) * 10.0 ** rng.randint(-3, 4, size=(2, 10_000))
+    change = np.abs(row.term(np, x * (1 + step), w) - row.term(np, x, w))
+    assert (change <= 1.001 * step * row.magnitude(np, x) + 1e-13 * np.abs(x + w)).all()
+
+
+@all_metrics
 def test_search(X, metric):
     codebook = X[np.random.RandomState(0).permutation(200)[:30]] * 1.1
     for values, data in data_kinds(X, metric).values():
@@ -382,8 +405,9 @@ def test_correlation_needs_two_features():
 def test_missing_values_are_refused_by_metrics_of_directions(X, metric):
     gappy = np.where(np.eye(*X.shape), np.nan, X)
     som = TFSOM((4, 3), metric=metric).fit(X)
+    allowed = ", ".join(repr(name) for name, row in METRICS.items() if row.allows_missing)
     sentence = (
-        "^The 'metric' parameter of TFSOM must be one of 'euclidean', 'manhattan', 'chebyshev' "
+        f"^The 'metric' parameter of TFSOM must be one of {allowed} "
         rf"for X with missing values \(NaN\)\. Got '{metric}' instead\.$"
     )
     before = som.codebook_
@@ -431,7 +455,7 @@ def test_grid_search_over_metrics():
     pipeline = make_pipeline(TFSOM(6), KNeighborsClassifier())
     search = GridSearchCV(pipeline, {"tfsom__metric": list(METRICS)}, cv=2)
     search.fit(digits.data[:600], digits.target[:600])
-    assert search.cv_results_["mean_test_score"].min() > 0.6
+    assert search.cv_results_["mean_test_score"].min() > 0.5  # by chance 0.1
 
 
 @all_metrics

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import sklearn_tfsom
-from sklearn_tfsom import TFSOM, InvalidParameterError, distributed
+from sklearn_tfsom import TFSOM, InvalidParameterError, displays, distributed, metrics
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 BLOCK = re.compile(r"^\.\. (?:code-block:: python|plot::)\n((?:   .*\n|\n)+)", flags=re.MULTILINE)
@@ -79,8 +79,15 @@ def test_reference_lists_every_public_name(module):
 
 @pytest.mark.parametrize("parameter", ["metric", "neighborhood"])
 def test_docstring_lists_every_allowed_value(parameter):
-    missing = [name for name in allowed_values(parameter) if f'"{name}"' not in TFSOM.__doc__]
+    text = TFSOM.__doc__.split(f"\n    {parameter} : ")[1].split("\n\n")[0]
+    missing = [name for name in allowed_values(parameter) if f'"{name}"' not in text]
     assert missing == []
+
+
+def test_changelog_names_every_measure_and_display():
+    text = (DOCS.parent / "CHANGELOG.md").read_text()
+    names = [name for name in metrics.__all__ if not name.endswith("_scorer")]
+    assert [name for name in [*names, *displays.__all__] if f"`{name}`" not in text] == []
 
 
 def test_doc_link_of_the_estimator():

@@ -419,7 +419,7 @@ class TestGoodValues:
     def test_units_with_a_tiny_radius_learn_alone(self, neighborhood, radius):
         params = {**SMALL, "neighborhood": neighborhood}
         tiny = TFSOM(**params, radius_decay=[radius] * 3).fit(X)
-        alone = TFSOM(**params, radius_decay=[1e-3] * 3).fit(X)
+        alone = TFSOM(**params, radius_decay=[1e-9] * 3).fit(X)
         assert_array_equal(tiny.codebook_, alone.codebook_)
 
     @pytest.mark.parametrize("neighborhood", NEIGHBORHOODS)

@@ -146,7 +146,8 @@ def test_automatic_radii_decrease_and_reach_the_neighbors(X, name, max_iter, ini
     )
     assert (np.diff(radii) <= 0).all()
     direct = reference.NEIGHBORHOODS[name](1.0, radii[-1])
-    assert direct > 0 or (name == "mexican_hat" and direct == 0)
+    # As much as under the Gaussian, about; the Mexican hat is 0 at its radius.
+    assert 0.4 <= direct <= 1 or (name == "mexican_hat" and direct == 0)
 
 
 @pytest.mark.parametrize(

@@ -89,9 +89,9 @@ def explained_variance(
 
     Notes
     -----
-    Both sums are over the known values; the mean is computed for each feature. With the metrics
-    "manhattan" and "chebyshev" they contain the squares of these distances. With "cosine" and
-    "correlation" they contain ``1 - cos``, and the mean is the mean direction.
+    Both sums are over the known values; the mean is computed for each feature. They contain the
+    squares of the distances; with "cosine" and "correlation" they contain ``1 - cos``, and the
+    mean is the mean direction.
 
     Examples
     --------
