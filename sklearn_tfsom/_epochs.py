@@ -24,7 +24,7 @@ from sklearn_tfsom._map.smoothing import (
 if TYPE_CHECKING:
     from sklearn_tfsom._tf.sources import Source
 
-# A decayed weight below this is 0: floating point would not tell it from 0 for long.
+# Decayed weights below this are set to 0, before they become subnormal.
 _MIN_WEIGHT = 1e-200
 
 

@@ -17,7 +17,7 @@ from sklearn_tfsom._epochs import Epoch, learn, run_epochs, run_stages
 from sklearn_tfsom._map.mirror import MAX_SAMPLES, is_better
 from sklearn_tfsom._map.neighborhood import Kernels
 from sklearn_tfsom._map.schedules import PRIOR, Stage
-from sklearn_tfsom._map.smoothing import TrainState, project
+from sklearn_tfsom._map.smoothing import TrainState, project, root_mean_square_move
 from sklearn_tfsom._plan import TrainingPlan
 from sklearn_tfsom._tf.runtime import tensorflow_core
 
@@ -154,12 +154,11 @@ def _run_batches(
         for source, decay in zip(sources, decays, strict=True):
             state, error = learn(source, state, kernel, float(decay))
             errors.append(error)
-        squared_moves = np.sum((state.codebook - before) ** 2, axis=2)
         yield TrainedEpoch(
             n_epochs=n_epochs,
             radius=float(radius),
             quantization_error=float(np.average(errors, weights=weights)),
-            move=float(np.sqrt(np.mean(squared_moves))) / scaling.scale,
+            move=root_mean_square_move(state.codebook, before) / scaling.scale,
             stage=stage,
             state=state,
             following=state,

@@ -19,7 +19,6 @@ PARAMETERS = [
     {},
     {"grid_size": 2},
     {"grid_size": (1, 3), "boundary": "toroidal"},
-    {"grid_size": 10},
     {"grid_size": (5, 4), "boundary": "toroidal"},
     {"grid_size": (6, 5), "lattice": "rectangular", "boundary": "cylindrical"},
     {"lattice": "rectangular", "boundary": "toroidal", "neighborhood": "cut_gaussian"},

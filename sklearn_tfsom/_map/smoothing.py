@@ -20,7 +20,10 @@ _MIN_DIRECTION = 1e-12
 
 
 class TrainState(NamedTuple):
-    """A codebook and the statistics that made it."""
+    """A codebook and the statistics that made it.
+
+    After a projection the statistics are still those of the former grid.
+    """
 
     codebook: NDArray[np.float64]  # (n_rows, n_columns, n_features)
     sums: NDArray[np.float64]  # (n_units, n_features): weighted sum of each unit's samples
@@ -29,6 +32,8 @@ class TrainState(NamedTuple):
 
 def smooth(values: NDArray[np.float64], kernel: Kernel) -> NDArray[np.float64]:
     """Sum the values of all units, weighted by the neighborhood.
+
+    Rows of a separable kernel have a parity, because odd rows of a hexagonal lattice are shifted.
 
     Parameters
     ----------
@@ -40,7 +45,8 @@ def smooth(values: NDArray[np.float64], kernel: Kernel) -> NDArray[np.float64]:
     smoothed : ndarray of float64, shape (n_rows, n_columns, n_values)
     """
     if isinstance(kernel, BlockKernel):
-        blocks = (kernel.blocks[kinds] for kinds in kernel.kinds)  # of a row: (s, c, e)
+        # Of a row of the target: (source row, column, source column).
+        blocks = (kernel.blocks[kinds] for kinds in kernel.kinds)
         return np.stack([np.tensordot(block, values, ([0, 2], [0, 1])) for block in blocks])
     n_rows, n_columns = len(kernel.rows), kernel.columns.shape[2]
     n_values = n_columns * values.shape[2]

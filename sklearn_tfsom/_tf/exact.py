@@ -14,7 +14,7 @@ from sklearn_tfsom._tf.products import product
 from sklearn_tfsom._tf.scores import Sizes, Terms, rounding_bound
 from sklearn_tfsom._tf.statistics import Statistics
 from sklearn_tfsom._tf.ties import FAR, distance_noise, first_within_rounding
-from sklearn_tfsom._tf.tuning import CACHED_VALUES
+from sklearn_tfsom._tf.tuning import CACHED_VALUES, MAX_ALL_DIFFERENCES
 
 # Distances of scaled samples under all metrics of products.
 _EUCLIDEAN = METRICS["euclidean"]
@@ -60,29 +60,35 @@ def _search_products(
     terms: Terms,
     k: int,
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    """Scores select candidates; distances computed from differences decide between them.
+    """Scores select candidates, unless there are few; distances from differences decide.
 
     A difference from a sample that is far from the map is less exact than a score. There half a
     score divided by the norm of the sample decides: nearly the distance less the norm.
     """
-    norms = np.asarray(rows.norms)
-    scores, largest = _scores(rows, values, known, codebook)
+    norms, metric = np.asarray(rows.norms), terms.kind.metric
+    largest = float(np.sqrt(np.einsum("uf,uf->u", codebook, codebook).max()))
+    length, far = np.sqrt(norms), FAR * largest
+    noise, is_far = distance_noise(length, terms.extent, 0.0, _EUCLIDEAN, 0), length > far
+    is_few = len(values) * codebook.size <= MAX_ALL_DIFFERENCES
+    if is_few and known is None and not is_far.any():
+        distances = all_distances(values, codebook, _EUCLIDEAN)
+        units, lowest = first_within_rounding(distances, noise, k)
+        return units, lowest**2 / 2 if metric.is_spherical else lowest
+    scores = _scores(rows, values, known, codebook)
     sizes = Sizes(
         has_missing=known is not None,
         n_features=codebook.shape[1],
         n_terms=codebook.shape[1] * (1 if known is None else 2),
         largest=largest,
         offset=0.0,
-        far=FAR * largest,
+        far=far,
         extent=terms.extent,
     )
-    length = np.sqrt(norms)
     bound = rounding_bound(np, length, sizes, 2.0**-53)
     kth = scores.min(axis=1) if k == 1 else np.partition(scores, k - 1, axis=1)[:, k - 1]
     candidates = np.flatnonzero(~(scores > (kth + bound)[:, None]))  # also where it is NaN
     row, unit = np.divmod(candidates, len(codebook))
     distances = _lengths(values, known, codebook, row, unit)
-    noise, is_far = distance_noise(length, terms.extent, 0.0, _EUCLIDEAN, 0), length > sizes.far
     if is_far.any():
         of_scores = scores.ravel()[candidates] / (2 * length[row])
         distances = np.where(is_far[row], of_scores, distances)
@@ -96,7 +102,7 @@ def _search_products(
     squared = np.square(lowest)
     if is_far.any():
         squared = np.where(is_far, np.maximum(norms + 2 * length * lowest, 0), squared)
-    return units, squared / 2 if terms.kind.metric.is_spherical else np.sqrt(squared)
+    return units, squared / 2 if metric.is_spherical else np.sqrt(squared)
 
 
 def _scores(
@@ -104,17 +110,19 @@ def _scores(
     values: NDArray[np.float64],
     known: NDArray[np.bool_] | None,
     codebook: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], float]:
-    """Return the scores of all units, and the largest norm of a code vector."""
+) -> NDArray[np.float64]:
+    """Return the scores of all units, (n, n_units)."""
     squares = np.square(codebook)
-    unit_norms = squares.sum(axis=1)
     if isinstance(rows, SparseRows):
         products = rows.products(codebook.T)
     else:
         products = product(values, codebook.T)
     products *= -2
-    products += unit_norms if known is None else product(known.astype(np.float64), squares.T)
-    return products, float(np.sqrt(unit_norms.max()))
+    if known is None:
+        products += squares.sum(axis=1)
+    else:
+        products += product(known.astype(np.float64), squares.T)
+    return products
 
 
 def _lengths(

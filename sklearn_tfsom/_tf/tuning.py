@@ -23,8 +23,8 @@ MIN_CHUNKED_SCORES = 2**23
 # chunks of a quarter an epoch takes 1.4 times as long.
 CHUNK_ROWS = 2**16
 
-# Values of a chunk that is loaded for prediction: 20 MiB of float32. One is loaded
-# while another is searched: in two chunks a prediction takes 0.89 of the time in one.
+# Values of a chunk that is loaded for prediction: 20 MiB of float32. One is loaded while another
+# is searched: in two chunks a prediction takes 0.89 of the time in one.
 CHUNK_VALUES = 5 * 2**20
 
 # --- Pieces: rows that are loaded at a time because there are too many to copy ---
@@ -50,6 +50,10 @@ MAX_FUSED_FEATURES = 8
 # Scores, and products of two numbers in them, up to which NumPy is faster than calling a graph:
 # predicting one row takes a third of the time, and a first fit needs no graph at all.
 MAX_SMALL_SCORES, MAX_SMALL_PRODUCTS = 2**17, 2**22
+
+# Differences between rows and all units up to which computing them all is faster than choosing
+# candidates by scores: the search of one row takes half of the time.
+MAX_ALL_DIFFERENCES = 2**17
 
 # Features in one step of the loop over the features of an elementwise metric. Compiled by XLA,
 # four features a step take half of the time of one.
