@@ -91,7 +91,8 @@ def unit_statistics(
     Raises
     ------
     ValueError
-        If the samples, the weights, the codebook or the metric are not valid or do not fit.
+        If the samples, the weights, the codebook or the metric are not valid or do not fit, or if
+        squared distances exceed the range of float64.
 
     See Also
     --------

@@ -37,9 +37,9 @@ def fit(index, failure):
     """Fit, and print a report as JSON."""
     X = np.random.RandomState(index).normal(size=(1000, 8))
     som = TFSOM((6, 6), max_iter=40, tol=0)
-    if failure == "frozen":
-        number = signal.SIGSTOP if index == 1 else None
-        som.set_params(neighborhood=SignalingNeighborhood(number))
+    if failure in ("killed", "frozen"):
+        number = {"killed": signal.SIGKILL, "frozen": signal.SIGSTOP}[failure]
+        som.set_params(neighborhood=SignalingNeighborhood(number if index == 1 else None))
     elif failure == "batch_size":
         som.set_params(batch_size=64)
     elif index == 1:

@@ -455,7 +455,7 @@ def test_grid_search_over_metrics():
     pipeline = make_pipeline(TFSOM(6), KNeighborsClassifier())
     search = GridSearchCV(pipeline, {"tfsom__metric": list(METRICS)}, cv=2)
     search.fit(digits.data[:600], digits.target[:600])
-    assert search.cv_results_["mean_test_score"].min() > 0.5  # by chance 0.1
+    assert search.cv_results_["mean_test_score"].min() > 0.6
 
 
 @all_metrics

@@ -107,9 +107,9 @@ def get_reports(failures):
 
 
 class TestFailure:
-    def test_frozen_worker_raises_within_a_minute(self):
-        """So does one that is killed: see the tests of checkpoints."""
-        (report,) = get_reports(["frozen"])
+    @pytest.mark.parametrize("failure", ["killed", "frozen"])
+    def test_lost_worker_raises_within_a_minute(self, failure):
+        (report,) = get_reports([failure])
         assert report["error"].startswith("RuntimeError: A worker of this fit failed")
         assert report["seconds"] < 60
         assert report["attributes"] == []  # the estimator is unchanged

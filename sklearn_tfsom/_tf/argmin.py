@@ -156,7 +156,7 @@ def fused_lowest(
 
 @traced_once
 def compiled_graph() -> tf.types.experimental.PolymorphicFunction:
-    """Make the graph of `argmin.compiled_lowest`, which XLA compiles for each shape of a tile."""
+    """Make the graph of `compiled_lowest`, which XLA compiles for each shape of a tile."""
 
     def compiled(products: tf.Tensor, bias32: tf.Tensor, margin: tf.Tensor) -> list[tf.Tensor]:
         return list(compiled_lowest(products, bias32, margin))
@@ -167,7 +167,7 @@ def compiled_graph() -> tf.types.experimental.PolymorphicFunction:
 
 @traced_once
 def fused_graph(n_features: int) -> tf.types.experimental.PolymorphicFunction:
-    """Make the graph of `argmin.fused_lowest` for a number of features."""
+    """Make the graph of `fused_lowest` for a number of features."""
 
     def fused(
         rows: tf.Tensor, factors: tf.Tensor, bias32: tf.Tensor, margin: tf.Tensor

@@ -26,9 +26,6 @@ from sklearn_tfsom._tf.tuning import CACHED_VALUES, MIN_DISTANCE_ROWS, STACKED_R
 # computed again from differences.
 _CANCELLATION = {np.dtype(np.float32): 1e-2, np.dtype(np.float64): 1e-6}
 
-# Squares of values within this factor of 1 stay in the range of float64.
-_SAFE_SCALE = 2.0**300
-
 # Fills distances of a tile of samples, in the scaled space.
 _Fill: TypeAlias = Callable[[NDArray, slice], None]
 
@@ -101,9 +98,8 @@ def distances_to_chosen(
     """
     metric, is_sparse = samples.metric, samples.is_sparse
     scaling = Scaling.around(codebook, samples.dtype, metric, is_sparse=is_sparse)
-    # Differences need no center, and a scale only where squares could leave the range of float64.
-    scale = 1.0 if 1 / _SAFE_SCALE < scaling.scale < _SAFE_SCALE else scaling.scale
-    scaling = Scaling(np.zeros_like(scaling.center), scale, metric)
+    # Differences need no center.
+    scaling = scaling.without_scale()._replace(center=np.zeros_like(scaling.center))
     scaled = scaling.transform(codebook)
     result = np.empty(units.shape)
 
@@ -159,11 +155,10 @@ def _fill_products(samples: Samples, scaling: Scaling, units: NDArray[np.float64
     factors = np.concatenate([-2 * units, np.ones((len(units), 1)), last], axis=1)
     factors = np.ascontiguousarray(factors.T.astype(dtype))
     share = _CANCELLATION[np.dtype(np.float64) if samples.is_sparse else dtype]
-    columns = units.T.copy()
 
     def of_sparse(out: NDArray, rows: slice) -> tuple[NDArray, NDArray]:
         sparse = load_sparse(samples.take(rows), scaling.scale)
-        squared = sparse.products(columns)
+        squared = sparse.products(units.T)
         squared *= -2
         squared += sparse.norms[:, None] + unit_norms
         out[:] = squared

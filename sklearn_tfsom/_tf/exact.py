@@ -33,7 +33,6 @@ def search_exactly(
     """
     n_features = terms.codebook.shape[2]
     n_rows, codebook = rows.norms.shape[0], terms.codebook.reshape(-1, n_features)
-    search = _search_products if terms.kind.metric.is_product else _search_elementwise
     units, distances = np.empty((n_rows, k), np.int32), np.empty(n_rows)
 
     def of_chunk(chunk: slice) -> None:
@@ -45,7 +44,11 @@ def search_exactly(
             values = np.where(known, values, 0)
         # Far from the map values overflow; a distance that is not finite reports it.
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            units[chunk], distances[chunk] = search(part, values, known, codebook, terms, k)
+            if terms.kind.metric.is_product:
+                found = _search_products(part, values, known, codebook, terms, k)
+            else:
+                found = _search_elementwise(values, known, codebook, terms, k)
+        units[chunk], distances[chunk] = found
 
     n_chunk = max(1, CACHED_VALUES // max(len(codebook), n_features))
     list(map_tiles(of_chunk, row_slices(n_rows, n_chunk)))
@@ -142,14 +145,13 @@ def _lengths(
 
 
 def _search_elementwise(
-    rows: DenseRows | SparseRows,
     values: NDArray[np.float64],
     known: NDArray[np.bool_] | None,
     codebook: NDArray[np.float64],
     terms: Terms,
     k: int,
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    """All distances decide; the norms in `rows` tell nothing here."""
+    """All distances decide."""
     metric = terms.kind.metric
     if known is None:
         distances = all_distances(values, codebook, metric)

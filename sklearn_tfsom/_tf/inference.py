@@ -12,7 +12,7 @@ from sklearn_tfsom._data.tiles import map_tiles, row_slices
 from sklearn_tfsom._tf.loading import DenseRows, load
 from sklearn_tfsom._tf.scores import Terms
 from sklearn_tfsom._tf.search import nearest, search_kind, tile_rows
-from sklearn_tfsom._tf.tuning import CHUNK_ROWS, CHUNK_VALUES
+from sklearn_tfsom._tf.tuning import CHUNK_ROWS, PIECE_VALUES
 
 
 def nearest_units(samples: Samples, codebook: NDArray, k: int = 1) -> NDArray[np.int64]:
@@ -60,11 +60,11 @@ def nearest_units(samples: Samples, codebook: NDArray, k: int = 1) -> NDArray[np
         return bool(np.isfinite(found.distances).all())
 
     n_tile = tile_rows(len(flat), n_features)
-    n_chunk = min(CHUNK_ROWS, n_tile * max(1, CHUNK_VALUES // (n_tile * n_features)))
+    n_chunk = min(CHUNK_ROWS, n_tile * max(1, PIECE_VALUES // (n_tile * n_features)))
     if n_samples > 2 * n_tile:  # at least two chunks: one loads while another is searched
         n_chunk = min(n_chunk, n_tile * -(-n_samples // (2 * n_tile)))
     is_sparse = samples.is_sparse
-    chunks = samples.tiles(CHUNK_VALUES) if is_sparse else row_slices(n_samples, n_chunk)
+    chunks = samples.tiles(PIECE_VALUES) if is_sparse else row_slices(n_samples, n_chunk)
     if not all(list(map_tiles(search, chunks))):
         raise ValueError(OVERFLOW_MESSAGE.format("float64"))
     return units

@@ -42,7 +42,7 @@ class Kind(NamedTuple):
 
 
 class Terms(NamedTuple):
-    """What to search: code vectors in the scaled space; arrays, or tensors within a graph."""
+    """Code vectors to search, in the scaled space; arrays, or tensors within a graph."""
 
     kind: Kind
     codebook: NDArray[np.float64]  # (n_rows, n_columns, n_features), on the grid
@@ -51,7 +51,7 @@ class Terms(NamedTuple):
 
 
 class Sizes(NamedTuple):
-    """What the rounding of scores depends on: numbers, or tensors of float64 within a graph."""
+    """Sizes that bound the rounding of scores; numbers, or tensors of float64 within a graph."""
 
     has_missing: bool
     n_features: Any

@@ -90,7 +90,7 @@ class Source:
         n_units = int(np.prod(codebook.shape[:2]))
         search = self.search._replace(n_searched=len(self.pieces.samples) * n_epochs)
         # The choice of NumPy depends on all samples, not on the size of a piece.
-        kind = Kind(self.pieces.samples.metric, self.pieces.samples.has_missing)
+        kind = search_kind(self.pieces.samples, codebook)
         is_few = is_small(self.pieces.n_samples, codebook, kind)
         if not (search.n_tile or self.pieces.samples.is_sparse or is_few):
             search = search._replace(n_tile=tile_rows(n_units, codebook.shape[2]))

@@ -23,13 +23,10 @@ MIN_CHUNKED_SCORES = 2**23
 # chunks of a quarter an epoch takes 1.4 times as long.
 CHUNK_ROWS = 2**16
 
-# Values of a chunk that is loaded for prediction: 32 MiB of float32. With half, wide data take 1.2
-# times as long. One is loaded while another is searched.
-CHUNK_VALUES = 2**23
-
 # --- Pieces: rows that are loaded at a time because there are too many to copy ---
 
-# Values of a piece: 32 MiB of float32.
+# Values of a piece, and of a chunk that is loaded for prediction: 32 MiB of float32. With half,
+# predictions of wide data take 1.2 times as long.
 PIECE_VALUES = 2**23
 
 # From this many values on, data in memory are processed in pieces instead of copied: a fit of
