@@ -185,6 +185,12 @@ RADII = [3, 2, 1.5, 1, 1, 0.85]
 
 
 class TestUnitStatistics:
+    @pytest.mark.parametrize("X", [np.full((5, 3), 1e200), np.full((5, 3), 3e38, np.float32)])
+    def test_samples_too_far_from_the_codebook_are_refused(self, X):
+        codebook = np.random.RandomState(0).normal(size=(6, 3)) * 1e-12
+        with pytest.raises(ValueError, match="exceed the range of float64"):
+            unit_statistics(X, codebook)
+
     @pytest.mark.parametrize(
         ("X", "params"),
         [
