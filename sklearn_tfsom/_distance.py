@@ -206,11 +206,10 @@ def paired_distances(
     -------
     distances : ndarray of float64, shape (n,)
     """
-    rows = rows.astype(np.float64, copy=False)
     if metric.term is None:
-        terms = rows - others
+        terms = np.subtract(rows, others, dtype=np.float64)
     else:
-        terms = metric.term(np, rows, others)
+        terms = metric.term(np, rows.astype(np.float64, copy=False), others)
     if known is not None:
         np.copyto(terms, 0, where=~known)
     if not metric.is_product:

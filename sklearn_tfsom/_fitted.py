@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn_tfsom._assignment import Assignment, assign
 from sklearn_tfsom._data.moments import MAX_COVARIANCE_FEATURES
 from sklearn_tfsom._data.pieces import Pieces
-from sklearn_tfsom._data.tiles import blas_in_one_thread
+from sklearn_tfsom._data.tiles import tile_threads
 from sklearn_tfsom._map.clustering import cluster_units
 from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._map.imputation import covariance_around_units, residual_covariance
@@ -41,7 +41,7 @@ def set_fitted(
     """
     codebook, learned = trained_map(plan, epoch)
     codebook = pieces.workers.from_first(codebook).astype(pieces.samples.dtype)
-    with blas_in_one_thread:
+    with tile_threads:
         found = assign(pieces, codebook, plan.grid)
         units = learned or UnitMeans(codebook, found.hits[:, None])
         set_map(som, plan.grid, som.metric, codebook, units, found, history)

@@ -24,7 +24,7 @@ from sklearn_tfsom._compat import CallbackSupportMixin, with_callbacks
 from sklearn_tfsom._data.checks import check_sample_weight, check_samples, check_training_data
 from sklearn_tfsom._data.pieces import ALONE, Pieces, Workers
 from sklearn_tfsom._data.samples import Samples
-from sklearn_tfsom._data.tiles import blas_in_one_thread
+from sklearn_tfsom._data.tiles import tile_threads
 from sklearn_tfsom._distance import METRICS, metric_named
 from sklearn_tfsom._fitted import (
     set_fitted,
@@ -373,7 +373,7 @@ class TFSOM(
         workers = self._check_parameters()
         metric = metric_named(self.metric)
         pieces, counted = check_training_data(self, X, sample_weight, metric, workers)
-        with blas_in_one_thread:
+        with tile_threads:
             plan = make_plan(self, counted)
         callbacks = self._init_callback_context(max_subtasks=len(plan.radii))
         callbacks.call_on_fit_task_begin(estimator=self, X=X, y=y)

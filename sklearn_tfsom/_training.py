@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn_tfsom._assignment import map_errors
 from sklearn_tfsom._data.pieces import Pieces
 from sklearn_tfsom._data.scaling import Scaling
-from sklearn_tfsom._data.tiles import blas_in_one_thread
+from sklearn_tfsom._data.tiles import tile_threads
 from sklearn_tfsom._epochs import Epoch, learn, run_epochs, run_stages
 from sklearn_tfsom._map.mirror import MAX_SAMPLES, is_better
 from sklearn_tfsom._map.neighborhood import Kernels
@@ -69,7 +69,7 @@ def train(
         on_grid = codebook.reshape(*first.shape, -1)
         start = TrainState(on_grid, codebook * counts, counts)
     run = _run_stages if plan.batches is None else _run_batches
-    with blas_in_one_thread:
+    with tile_threads:
         yield from run(plan, scaling, kernels, n_done, start)
 
 

@@ -56,7 +56,7 @@ def search(
         rows = load(samples, slice(None), scaling, dtype)
     options = {"n_tile": tile_rows(*scaled.shape)} | options
     found = nearest(rows, terms, k, **options)
-    assert_array_equal(nearest(rows, terms, k).units, found.units)  # few rows: in NumPy
+    assert_array_equal(nearest(rows, terms, k).units, found.units)  # in NumPy
     return found.units, found.distances / scaling.distance_factor()
 
 

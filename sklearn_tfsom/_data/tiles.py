@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import collections
 import functools
 import os
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 import threadpoolctl
 
 _Result = TypeVar("_Result")
 
-# More threads than this wait for memory together.
-_MAX_THREADS = 4
+# More threads than four wait for memory together.
+_N_THREADS = min(4, os.cpu_count() or 1)
 
 
 def row_slices(n_rows: int, step: int) -> list[slice]:
@@ -25,41 +26,112 @@ def row_slices(n_rows: int, step: int) -> list[slice]:
 def map_tiles(function: Callable[[slice], _Result], tiles: list[slice]) -> Iterator[_Result]:
     """Call a function for all tiles in a few threads, and yield its results in their order.
 
-    NumPy's error state is not passed on: it belongs to each thread.
+    The thread that asks for the results works as well, so that a function may call `map_tiles`
+    itself. NumPy's error state is not passed on: it belongs to each thread.
     """
     if len(tiles) < 2:
-        yield from map(function, tiles)
+        with tile_threads:
+            yield from map(function, tiles)
         return
-    n_threads = min(_MAX_THREADS, len(tiles), os.cpu_count() or 1)
-    with ThreadPoolExecutor(n_threads) as pool:
-        yield from pool.map(function, tiles)
+    to_do = collections.deque(enumerate(tiles))
+    done: dict[int, _Result] = {}
+
+    def work(needed: int | None = None) -> None:
+        """Work until a result is there, or nothing is left to do."""
+        while needed not in done:
+            try:
+                index, tile = to_do.popleft()
+            except IndexError:
+                return
+            done[index] = function(tile)
+
+    with tile_threads:
+        submit = tile_threads.pool().submit
+        helpers = [submit(work) for _ in range(min(_N_THREADS, len(tiles)) - 1)]
+        try:
+            for index in range(len(tiles)):
+                work(index)
+                if index not in done:  # a helper works on it
+                    _finish(helpers)
+                yield done.pop(index)
+        finally:
+            to_do.clear()
+            _finish(helpers)
+
+
+def _finish(helpers: list[Future[None]]) -> None:
+    """Wait for what has begun, and raise what was raised there."""
+    for helper in [each for each in helpers if not each.cancel()]:
+        helper.result()
 
 
 class _BlasLimit:
-    """A limit of one BLAS thread that is lifted when the last of several threads leaves it."""
+    """A limit of one BLAS thread, which any thread may lift.
+
+    With OpenBLAS the limit is one of the process. threadpoolctl lets only the thread set and lift
+    it that was the first to do so, until this one gives up control; all others do nothing.
+    """
+
+    def __init__(self) -> None:
+        former = self._n_threads()
+        self._limit = _blas().limit(limits=1)
+        # False if there is nothing to limit, or somebody else's limit stands.
+        self._is_own = self._n_threads() != former
+
+    def lift(self) -> None:
+        """Set the former number of threads again."""
+        if self._is_own:
+            self._give_up_control()
+            self._limit.restore_original_limits()
+            self._give_up_control()
+
+    @staticmethod
+    def _n_threads() -> list[int]:
+        return [library.num_threads for library in _blas().lib_controllers]
+
+    @staticmethod
+    def _give_up_control() -> None:
+        for library in _blas().lib_controllers:
+            if hasattr(library, "clear_controlling_thread"):
+                library.clear_controlling_thread(force=True)
+
+
+class _TileThreads:
+    """A context that several threads may be in at a time; the last one to leave it ends it."""
 
     def __init__(self) -> None:
         self._lock, self._depth = threading.Lock(), 0
+        self._pool: ThreadPoolExecutor | None = None
 
     def __enter__(self) -> None:
         with self._lock:
             self._depth += 1
             if self._depth == 1:
-                self._limit = _threadpools().limit(limits=1, user_api="blas")
+                self._limit = _BlasLimit()
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
             self._depth -= 1
             if self._depth == 0:
-                self._limit.restore_original_limits()
+                self._limit.lift()
+                if self._pool is not None:
+                    self._pool.shutdown()
+                    self._pool = None
+
+    def pool(self) -> ThreadPoolExecutor:
+        """Return the threads, which are started as they are needed."""
+        with self._lock:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(_N_THREADS)
+            return self._pool
 
 
 @functools.cache
-def _threadpools() -> threadpoolctl.ThreadpoolController:
-    return threadpoolctl.ThreadpoolController()
+def _blas() -> threadpoolctl.ThreadpoolController:
+    return threadpoolctl.ThreadpoolController().select(user_api="blas")
 
 
-# A context in which NumPy's products run in the thread that calls. After each product BLAS threads
-# wait for more work for 0.1 s, spinning, and take the cores from the threads of `map_tiles` and of
-# TensorFlow.
-blas_in_one_thread = _BlasLimit()
+# A context in which the threads of `map_tiles` are kept, and NumPy's products run in the thread
+# that calls. After each product BLAS threads wait for more work for 0.1 s, spinning, and take the
+# cores from the threads of `map_tiles` and of TensorFlow.
+tile_threads = _TileThreads()

@@ -51,12 +51,13 @@ def smooth(values: NDArray[np.float64], kernel: Kernel) -> NDArray[np.float64]:
     n_rows, n_columns = len(kernel.rows), kernel.columns.shape[2]
     n_values = n_columns * values.shape[2]
     smoothed = np.empty((n_rows, n_values))
-    along = np.empty((len(values), n_columns, values.shape[2]))
-    for parity in range(min(2, n_rows)):
-        for source_parity in range(2):
-            columns = kernel.columns[parity, source_parity]
-            np.matmul(columns, values[source_parity::2], out=along[source_parity::2])
-        np.matmul(kernel.rows[parity::2], along.reshape(-1, n_values), out=smoothed[parity::2])
+    along = np.empty((len(values), 2 * n_columns, values.shape[2]))  # for both parities
+    for parity in range(2):
+        columns = kernel.columns[:, parity].reshape(2 * n_columns, -1)
+        np.matmul(columns, values[parity::2], out=along[parity::2])
+    along = along.reshape(len(values), 2, n_values)
+    for parity in range(2):
+        np.matmul(kernel.rows[parity::2], along[:, parity], out=smoothed[parity::2])
     return smoothed.reshape(n_rows, n_columns, -1)
 
 

@@ -16,11 +16,10 @@ from sklearn_tfsom._data.tiles import map_tiles, row_slices
 from sklearn_tfsom._distance import Metric, is_zero, paired_distances
 from sklearn_tfsom._tf.elementwise import elementwise_distances
 from sklearn_tfsom._tf.loading import as_tensor, load
-from sklearn_tfsom._tf.products import product
 from sklearn_tfsom._tf.runtime import pays_to_compile, traced_once
 from sklearn_tfsom._tf.scores import MATRIX, Kind
 from sklearn_tfsom._tf.search import tile_rows
-from sklearn_tfsom._tf.tuning import CACHED_VALUES, MIN_DISTANCE_ROWS, STACKED_ROWS, TILE_DISTANCES
+from sklearn_tfsom._tf.tuning import CACHED_VALUES, MANY_TERMS, MIN_DISTANCE_ROWS, TILE_DISTANCES
 
 # Squared distances below this share of the squared norms have lost digits to cancellation and are
 # computed again from differences.
@@ -67,7 +66,7 @@ def distances_to_units(samples: Samples, codebook: NDArray) -> NDArray:
     if metric.is_product:
         n_values = 1 if samples.is_sparse else samples.shape[1] // 2
         n_tile = TILE_DISTANCES // max(len(codebook), n_values)
-        n_tile = max(MIN_DISTANCE_ROWS, n_tile - n_tile % STACKED_ROWS)
+        n_tile = max(MIN_DISTANCE_ROWS, n_tile)
     else:
         n_tile = tile_rows(2 * len(codebook), samples.shape[1])
     if not all(list(map_tiles(fill_tile, row_slices(len(samples), n_tile)))):
@@ -175,7 +174,11 @@ def _fill_products(samples: Samples, scaling: Scaling, units: NDArray[np.float64
             terms[:, n_features + 1 :][is_missing] = 0
         norms = np.einsum("sf,sf->s", values, values, dtype=np.float64)
         terms[:, n_features] = norms
-        return product(terms, factors, out), norms
+        if dtype == np.float32 and terms.shape[1] >= MANY_TERMS:
+            out[:] = np.asarray(tf.matmul(terms, factors))
+        else:
+            np.matmul(terms, factors, out=out)
+        return out, norms
 
     def fill(out: NDArray, rows: slice) -> None:
         squared, norms = (of_sparse if samples.is_sparse else of_dense)(out, rows)

@@ -1,18 +1,15 @@
-"""Search in float64 and in NumPy: of few rows, and of rows that float32 cannot decide."""
+"""Search in float64 and in NumPy, of rows that float32 cannot decide."""
 
 from __future__ import annotations
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from sklearn_tfsom._data.sparse import SparseRows
 from sklearn_tfsom._data.tiles import map_tiles, row_slices
 from sklearn_tfsom._distance import METRICS, all_distances, paired_distances
 from sklearn_tfsom._tf.loading import DenseRows
-from sklearn_tfsom._tf.products import product
 from sklearn_tfsom._tf.scores import Sizes, Terms, rounding_bound
-from sklearn_tfsom._tf.statistics import Statistics
 from sklearn_tfsom._tf.ties import FAR, distance_noise, first_within_rounding
 from sklearn_tfsom._tf.tuning import CACHED_VALUES, MAX_ALL_DIFFERENCES
 
@@ -119,12 +116,12 @@ def _scores(
     if isinstance(rows, SparseRows):
         products = rows.products(codebook.T)
     else:
-        products = product(values, codebook.T)
+        products = values @ codebook.T
     products *= -2
     if known is None:
         products += squares.sum(axis=1)
     else:
-        products += product(known.astype(np.float64), squares.T)
+        products += known.astype(np.float64) @ squares.T
     return products
 
 
@@ -164,30 +161,3 @@ def _search_elementwise(
     sizes, lowest = metric.total(metric.magnitude(np, values)), distances.min(axis=1)
     noise = distance_noise(sizes, terms.extent, lowest, metric, codebook.shape[1])
     return first_within_rounding(distances, noise, k)
-
-
-def sum_exactly(
-    rows: DenseRows,
-    weights: NDArray[np.float64] | tf.Tensor,
-    units: NDArray[np.int32],
-    distances: NDArray[np.float64],
-    terms: Terms,
-) -> Statistics:
-    """Sum few dense rows by the first of their best-matching units (n, k)."""
-    weights, units = np.asarray(weights), units[:, 0].astype(np.int64)
-    values = np.asarray(rows.values, np.float64)
-    n_features = values.shape[1]
-    n_units = terms.codebook.size // n_features
-    places = (units[:, None] * n_features + np.arange(n_features)).ravel()
-
-    def by_feature(values: NDArray) -> NDArray[np.float64]:
-        shares = (weights[:, None] * values).ravel()
-        sums = np.bincount(places, shares, n_units * n_features)
-        return sums.astype(np.float64).reshape(n_units, n_features)
-
-    error = np.sum(weights * distances)
-    if terms.kind.has_missing:
-        known = ~np.isnan(values)
-        return Statistics(by_feature(np.where(known, values, 0)), by_feature(known), error)
-    counts = np.bincount(units, weights, n_units).astype(np.float64)
-    return Statistics(by_feature(values), counts[:, None], error)

@@ -11,7 +11,7 @@ from sklearn_tfsom._data.sparse import SparseRows, load_sparse
 from sklearn_tfsom._data.tiles import map_tiles, row_slices
 from sklearn_tfsom._tf.loading import DenseRows, load
 from sklearn_tfsom._tf.scores import Terms
-from sklearn_tfsom._tf.search import nearest, search_kind, tile_rows
+from sklearn_tfsom._tf.search import is_small, nearest, search_kind, tile_rows
 from sklearn_tfsom._tf.tuning import CHUNK_ROWS, PIECE_VALUES
 
 
@@ -41,12 +41,14 @@ def nearest_units(samples: Samples, codebook: NDArray, k: int = 1) -> NDArray[np
     # Centered values are as exact as the samples only in float64.
     dtype = np.dtype(np.float64) if scaling.center.any() else dtype
     scaled = scaling.transform(codebook)
+    kind = search_kind(samples, codebook)
     terms = Terms(
-        kind=search_kind(samples, codebook),
+        kind=kind,
         codebook=scaled,
         center=scaled.mean(axis=(0, 1)),
         extent=scaling.extent(scaled.reshape(flat.shape)),
     )
+    n_tile, in_numpy = tile_rows(len(flat), n_features), is_small(n_samples, codebook, kind)
     units = np.empty((n_samples, k), dtype=np.int64)
 
     def search(rows: slice) -> bool:
@@ -55,13 +57,14 @@ def nearest_units(samples: Samples, codebook: NDArray, k: int = 1) -> NDArray[np
             loaded = load_sparse(samples.take(rows), scaling.scale)
         else:
             loaded = load(samples, rows, scaling, dtype, in_threads=False, norms_dtype=dtype)
-        found = nearest(loaded, terms, k, n_searched=n_samples)
+        found = nearest(
+            loaded, terms, k, n_tile=None if in_numpy else n_tile, n_searched=n_samples
+        )
         units[rows] = found.units
         return bool(np.isfinite(found.distances).all())
 
-    n_tile = tile_rows(len(flat), n_features)
     n_chunk = min(CHUNK_ROWS, n_tile * max(1, PIECE_VALUES // (n_tile * n_features)))
-    if n_samples > 2 * n_tile:  # at least two chunks: one loads while another is searched
+    if not in_numpy and n_samples > 2 * n_tile:  # two chunks: one loads, one is searched
         n_chunk = min(n_chunk, n_tile * -(-n_samples // (2 * n_tile)))
     is_sparse = samples.is_sparse
     chunks = samples.tiles(PIECE_VALUES) if is_sparse else row_slices(n_samples, n_chunk)

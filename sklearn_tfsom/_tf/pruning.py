@@ -77,7 +77,7 @@ def search_blocks(
     """
     blocks, n_rows = operands.blocks, tf.size(norms)
     assert blocks is not None
-    rows = _Rows(values, norms, rounding_bound32(norms, operands.sizes))
+    rows = _Rows(values, norms, rounding_bound32(tf, norms, operands.sizes))
     find, n_tile = _finder(is_compiled), tf.constant(PRUNED_TILE_ROWS)
     n_all = n_rows + -n_rows % PRUNED_TILE_ROWS
 
@@ -130,7 +130,7 @@ def share_reached(
     assert blocks is not None
     step = tf.cast(tf.size(norms) / PRUNED_TILE_ROWS, tf.float64)
     some = tf.cast(tf.range(PRUNED_TILE_ROWS, dtype=tf.float64) * step, tf.int32)
-    rows = _Rows(values, norms, rounding_bound32(norms, operands.sizes)).take(some)
+    rows = _Rows(values, norms, rounding_bound32(tf, norms, operands.sizes)).take(some)
     _, *reach = _closest_middle(rows, operands, _finder(is_compiled))
     is_reached = ~(_overlaps(rows.factors(operands.kind), reach, blocks) > 0)
     n_reached = tf.math.count_nonzero(is_reached, dtype=tf.float32)

@@ -12,6 +12,8 @@ a constant for each sample, and its rounding error is proportional to the spread
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,15 +43,6 @@ class Kind(NamedTuple):
     n_fused: int = 0  # number of features, if XLA is to compute scores where it compares them
 
 
-class Terms(NamedTuple):
-    """Code vectors to search, in the scaled space; arrays, or tensors within a graph."""
-
-    kind: Kind
-    codebook: NDArray[np.float64]  # (n_rows, n_columns, n_features), on the grid
-    center: NDArray[np.float64]  # (n_features,): scores are computed around it
-    extent: float  # size of the values that code vectors are rounded means of
-
-
 class Sizes(NamedTuple):
     """Sizes that bound the rounding of scores; numbers, or tensors of float64 within a graph."""
 
@@ -60,6 +53,60 @@ class Sizes(NamedTuple):
     offset: Any  # norm of the center
     far: Any  # samples with a larger norm are far from the map
     extent: Any
+
+
+class Factors(NamedTuple):
+    """Code vectors as factors of the one product of arrays that gives all scores.
+
+    Rows (x, 1) have (-2 w, |w|^2) as factors; incomplete rows (x, m) have (-2 w, w^2).
+    """
+
+    values: NDArray[np.float32]  # (n_terms, n_units)
+    sizes: Sizes
+
+
+@dataclasses.dataclass(frozen=True)
+class Terms:
+    """Code vectors to search, in the scaled space; arrays, or tensors within a graph."""
+
+    kind: Kind
+    codebook: NDArray[np.float64]  # (n_rows, n_columns, n_features), on the grid
+    center: NDArray[np.float64]  # (n_features,): scores are computed around it
+    extent: float  # size of the values that code vectors are rounded means of
+
+    def of_graph(self) -> list[NDArray[np.float64]]:
+        """Return what a graph takes of the terms."""
+        return [np.asarray(part, np.float64) for part in (self.codebook, self.center, self.extent)]
+
+    @functools.cached_property
+    def factors(self) -> Factors:
+        """Factors of the scores in NumPy."""
+        with np.errstate(over="ignore", invalid="ignore"):  # no score of theirs is used
+            return self._factors()
+
+    def _factors(self) -> Factors:
+        n_features = len(self.center)
+        around = self.codebook.reshape(-1, n_features) - self.center
+        norms = np.einsum("uf,uf->u", around, around)
+        own_norms = norms + 2 * around @ self.center
+        n_terms = n_features + (n_features if self.kind.has_missing else 1)
+        values = np.empty((len(around), n_terms), np.float32)
+        np.multiply(around, -2, out=values[:, :n_features], casting="same_kind")
+        if self.kind.has_missing:
+            values[:, n_features:] = around * (around + 2 * self.center)
+        else:
+            values[:, n_features] = own_norms
+        offset = np.linalg.norm(self.center)
+        sizes = Sizes(
+            has_missing=True,  # the bias is a term of the product, as in a mask of known values
+            n_features=n_features,
+            n_terms=n_terms,
+            largest=np.sqrt(norms.max()),
+            offset=offset,
+            far=FAR * np.sqrt(max(own_norms.max() + offset**2, 0)),
+            extent=self.extent,
+        )
+        return Factors(values.T, sizes)
 
 
 class Operands(NamedTuple):
@@ -83,7 +130,7 @@ def make_operands(terms: Terms, n_terms: tf.Tensor | None = None) -> Operands:
     n_terms : Tensor of float64, shape (), default=None
         Largest number of factors of a row that are not 0; by default the number of all.
     """
-    kind, codebook, center, extent = terms
+    kind, codebook, center = terms.kind, terms.codebook, terms.center
     n_features = tf.size(center)
     grid_shape, codebook = tf.shape(codebook)[:2], tf.reshape(codebook, [-1, n_features])
     around = codebook - center
@@ -107,7 +154,7 @@ def make_operands(terms: Terms, n_terms: tf.Tensor | None = None) -> Operands:
         largest=tf.sqrt(tf.reduce_max(norms)),
         offset=offset,
         far=FAR * tf.sqrt(tf.maximum(tf.reduce_max(own_norms) + offset**2, 0)),
-        extent=extent,
+        extent=terms.extent,
     )
     return Operands(
         kind=kind,
@@ -177,16 +224,17 @@ def rounding_bound(xp: Any, length: Any, sizes: Sizes, unit_roundoff: float) -> 
     return 4 * unit_roundoff * sizes.largest * of_scores + 4 * (length + biased) * of_points
 
 
-def rounding_bound32(norms: tf.Tensor, sizes: Sizes) -> tf.Tensor:
+def rounding_bound32(xp: Any, norms: Any, sizes: Sizes) -> Any:
     """Return the bound for float32; infinite where a score may exceed the range of float32.
 
     Parameters
     ----------
-    norms : Tensor of float64, shape (n,)
+    xp : module
+        NumPy or TensorFlow.
+    norms : array of float64, shape (n,)
         Squared norms of the rows.
     sizes : Sizes
     """
-    length = tf.sqrt(norms)
+    length = xp.sqrt(norms)
     is_safe = sizes.n_terms * length * (1 + sizes.largest) < _SAFE_PRODUCT
-    bound = rounding_bound(tf, length, sizes, 2.0**-24)
-    return tf.where(is_safe, bound, np.inf)
+    return xp.where(is_safe, rounding_bound(xp, length, sizes, 2.0**-24), np.inf)

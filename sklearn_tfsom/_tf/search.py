@@ -24,7 +24,7 @@ from sklearn_tfsom._tf.argmin import (
 )
 from sklearn_tfsom._tf.blocks import n_blocks
 from sklearn_tfsom._tf.elementwise import elementwise_distances, elementwise_noise
-from sklearn_tfsom._tf.exact import search_exactly, sum_exactly
+from sklearn_tfsom._tf.exact import search_exactly
 from sklearn_tfsom._tf.loading import DenseRows, as_tensor
 from sklearn_tfsom._tf.pruning import search_blocks
 from sklearn_tfsom._tf.runtime import pays_to_compile, traced_once
@@ -40,13 +40,15 @@ from sklearn_tfsom._tf.scores import (
     rounding_bound32,
     scores_float32,
 )
+from sklearn_tfsom._tf.small import Found, search_small
 from sklearn_tfsom._tf.sparse import COORDINATES_SPECS, coordinates, sparse_product
-from sklearn_tfsom._tf.statistics import Nearest, Statistics, sum_by_unit, sum_sparse_by_unit
+from sklearn_tfsom._tf.statistics import Nearest, Statistics, sum_by_unit, sum_in_numpy
 from sklearn_tfsom._tf.ties import within_rounding
 from sklearn_tfsom._tf.tiles import loop_tiles
 from sklearn_tfsom._tf.tuning import (
     MAX_FUSED_FEATURES,
     MAX_PRUNED_FEATURES,
+    MAX_SMALL_DIFFERENCES,
     MAX_SMALL_PRODUCTS,
     MAX_SMALL_SCORES,
     MAX_TILE_ROWS,
@@ -87,8 +89,8 @@ def nearest(
         If given, rows are summed up by their closest unit as well: one graph does both, since
         tracing a second one would take longer than a short fit.
     n_tile : int, default=None
-        Rows whose scores are computed at a time. By default `tile_rows`, or few rows in NumPy; no
-        unit depends on it.
+        Rows whose scores a graph computes at a time; no unit depends on it. By default dense rows
+        are searched in NumPy.
     n_searched : int, default=0
         Rows that are going to be searched in this way, over all calls and epochs. If they are
         many, XLA compiles the search in full tiles.
@@ -99,20 +101,38 @@ def nearest(
         Distances come from float32 scores, with their error, where these tell the unit. They are
         valid only if the center of `terms` is 0.
     """
+    sums = None
     if isinstance(rows, SparseRows):
-        return _nearest_sparse(rows, terms, k, weights, n_tile)
-    if n_tile is None and is_small(rows.norms.shape[0], terms.codebook, terms.kind):
-        units, distances = search_exactly(rows, terms, k)
-        sums = None if weights is None else sum_exactly(rows, weights, units, distances, terms)
-        return Nearest(units, distances, sums)
-    return _nearest_dense(rows, terms, k, weights, n_tile, n_searched)
+        found = _search_sparse(rows, terms, k, n_tile)
+    elif n_tile is not None:
+        found, sums = _search_dense(rows, terms, k, weights, n_tile, n_searched)
+    elif terms.kind.metric.is_product:
+        found = search_small(rows, terms, k)
+    else:
+        found = Found(*search_exactly(rows, terms, k), np.full(len(rows.norms), True))
+    units, distances, is_clear = found
+    unclear = np.flatnonzero(~is_clear)
+    if len(unclear):
+        again = rows.take(unclear)
+        units, distances = units.copy(), distances.copy()
+        units[unclear], distances[unclear] = search_exactly(again, terms, k)
+    if weights is None:
+        return Nearest(units, distances, None)
+    if sums is None:
+        sums = sum_in_numpy(rows, weights, units[:, 0], distances, terms)
+    elif len(unclear):
+        own = np.asarray(weights)[unclear], units[unclear, 0], distances[unclear]
+        sums = sums.plus(sum_in_numpy(again, *own, terms))
+    return Nearest(units, distances, sums)
 
 
 def is_small(n_rows: int, codebook: NDArray, kind: Kind) -> bool:
     """Return True if there are so few rows and units that NumPy is faster than calling a graph."""
-    n_scores = n_rows * int(np.prod(codebook.shape[:2]))
-    is_few = n_scores <= MAX_SMALL_SCORES and n_rows * codebook.size <= MAX_SMALL_PRODUCTS
-    return is_few and (kind.metric.is_product or not kind.has_missing)
+    n_terms = n_rows * codebook.size
+    if not kind.metric.is_product:
+        return n_terms <= MAX_SMALL_DIFFERENCES and not kind.has_missing
+    n_scores = n_terms // codebook.shape[2]
+    return n_scores <= MAX_SMALL_SCORES and n_terms <= MAX_SMALL_PRODUCTS
 
 
 def tile_rows(n_units: int, n_features: int) -> int:
@@ -135,18 +155,17 @@ def search_kind(samples: Samples, codebook: NDArray) -> Kind:
     return kind._replace(is_pruned=is_large and n_features <= MAX_PRUNED_FEATURES)
 
 
-def _nearest_dense(
+def _search_dense(
     rows: DenseRows,
     terms: Terms,
     k: int,
     weights: NDArray[np.float64] | tf.Tensor | None,
-    n_tile: int | None,
+    n_tile: int,
     n_searched: int,
-) -> Nearest:
-    """Search dense rows in a graph, and those that it leaves unclear in float64."""
-    n_rows, n_columns, n_features = terms.codebook.shape
+) -> tuple[Found, Statistics | None]:
+    """Search dense rows in a graph, and sum up the clear ones if there are weights."""
+    n_rows, n_columns, _ = terms.codebook.shape
     n_units, kind = n_rows * n_columns, terms.kind
-    n_tile = n_tile or tile_rows(n_units, n_features)
     # XLA takes the minima of one unit for each row, and those of not too many units.
     n_compared = n_blocks(n_rows, n_columns) if kind.is_pruned else n_units
     is_compiled = (
@@ -158,46 +177,23 @@ def _nearest_dense(
         np.asarray,
         _search_graph(kind, tf.as_dtype(rows.values.dtype))(
             *map(as_tensor, (*rows, _NO_WEIGHTS if weights is None else weights)),
-            *(np.asarray(part, np.float64) for part in terms[1:]),
+            *terms.of_graph(),
             np.array([k, n_tile, n_tile if is_compiled else 0], np.int32),
         ),
     )
-    statistics = None if weights is None else Statistics(*sums)
-    unclear = np.flatnonzero(~is_clear)
-    if len(unclear):
-        again = rows.take(unclear)
-        units, distances = units.copy(), distances.copy()
-        units[unclear], distances[unclear] = search_exactly(again, terms, k)
-        if weights is not None and statistics is not None:
-            own = np.asarray(weights)[unclear], units[unclear], distances[unclear]
-            statistics = statistics.plus(sum_exactly(again, *own, terms))
-    return Nearest(units, distances, statistics)
+    return Found(units, distances, is_clear), None if weights is None else Statistics(*sums)
 
 
-def _nearest_sparse(
-    rows: SparseRows,
-    terms: Terms,
-    k: int,
-    weights: NDArray[np.float64] | None,
-    n_tile: int | None,
-) -> Nearest:
-    """Search sparse rows tile by tile, and those that are left unclear in float64."""
+def _search_sparse(rows: SparseRows, terms: Terms, k: int, n_tile: int | None) -> Found:
+    """Search sparse rows in a graph, tile by tile."""
     n_rows, n_units = len(rows.norms), terms.codebook.size // terms.codebook.shape[2]
-    units, distances = np.empty((n_rows, k), np.int32), np.empty(n_rows)
-    is_clear = np.empty(n_rows, dtype=bool)
-    graph, values = _sparse_graph(terms.kind), [np.asarray(p, np.float64) for p in terms[1:]]
+    found = Found.empty(n_rows, k)
+    graph, values = _sparse_graph(terms.kind), terms.of_graph()
     numbers = float(rows.max_stored()), k
     for tile in row_slices(n_rows, n_tile or max(1, TILE_SCORES // n_units)):
         part = rows.take(tile)
-        found = graph(*coordinates(part), part.norms, *values, *numbers)
-        units[tile], distances[tile], is_clear[tile] = map(np.asarray, found)
-    unclear = np.flatnonzero(~is_clear)
-    if len(unclear):
-        units[unclear], distances[unclear] = search_exactly(rows.take(unclear), terms, k)
-    if weights is None:
-        return Nearest(units, distances, None)
-    sums = sum_sparse_by_unit(rows, weights, units[:, 0], distances, n_units)
-    return Nearest(units, distances, sums)
+        found.put(tile, *graph(*coordinates(part), part.norms, *values, *numbers))
+    return found
 
 
 @traced_once
@@ -265,7 +261,7 @@ def _search_tile(
     if not kind.metric.is_product:
         return _search_elementwise(values, operands, k, compiled_rows)
     factors32 = as_factors32(values, kind)
-    margin = tf.cast(rounding_bound32(norms, operands.sizes), tf.float32)
+    margin = tf.cast(rounding_bound32(tf, norms, operands.sizes), tf.float32)
     given = operands.bias32, margin
 
     def plain() -> Lowest:
@@ -340,7 +336,7 @@ def _sparse_graph(kind: Kind) -> tf.types.experimental.PolymorphicFunction:
         k: tf.Tensor,
     ) -> list[tf.Tensor]:
         operands = make_operands(Terms(kind, codebook, center, extent), n_terms)
-        margin = tf.cast(rounding_bound32(norms, operands.sizes), tf.float32)
+        margin = tf.cast(rounding_bound32(tf, norms, operands.sizes), tf.float32)
         products = sparse_product(index, values, shape, operands.factors32)
         scores = tf.nn.bias_add(products, tf.reshape(operands.bias32, [-1]))
         return _as_found(_lowest(scores, operands.bias32, margin, k), norms, kind)

@@ -39,7 +39,7 @@ class Search(NamedTuple):
     scaling: Scaling
     weight_unit: float  # weights are divided by it, so that float32 can represent them
     extent: float  # see `Terms`
-    n_tile: int | None  # rows of a tile; None leaves it to `nearest`
+    n_tile: int | None  # rows of a tile of a graph; None for few rows, and for sparse ones
     n_searched: int = 0  # rows of this worker, over all pieces and epochs
 
 
@@ -87,13 +87,14 @@ class Source:
         n_epochs : int, default=1
             How often codebooks of this size are going to be searched, with this one.
         """
-        n_units = int(np.prod(codebook.shape[:2]))
         search = self.search._replace(n_searched=len(self.pieces.samples) * n_epochs)
-        # The choice of NumPy depends on all samples, not on the size of a piece.
+        # The choice depends on all samples, not on the size of a piece.
         kind = search_kind(self.pieces.samples, codebook)
-        is_few = is_small(self.pieces.n_samples, codebook, kind)
-        if not (search.n_tile or self.pieces.samples.is_sparse or is_few):
-            search = search._replace(n_tile=tile_rows(n_units, codebook.shape[2]))
+        in_numpy = is_small(self.pieces.n_samples, codebook, kind)
+        if search.n_tile is None and not in_numpy and not self.pieces.samples.is_sparse:
+            search = search._replace(
+                n_tile=tile_rows(int(np.prod(codebook.shape[:2])), codebook.shape[2])
+            )
         return self._reduce(codebook, search)
 
     def _reduce(self, codebook: NDArray[np.float64], search: Search) -> Statistics:
@@ -144,7 +145,7 @@ def statistics_of(piece: Piece, codebook: NDArray[np.float64], search: Search) -
 def _sum_rows(
     share: Share, codebook: NDArray[np.float64], kind: Kind, search: Search
 ) -> Statistics:
-    """Search rows and sum them up by best-matching unit, in chunks of tiles."""
+    """Search rows and sum them up by best-matching unit, in chunks."""
     rows, weights, device = share
     *shape, n_features = codebook.shape
     n_rows, n_units = weights.shape[0], int(np.prod(shape))
@@ -165,11 +166,13 @@ def _sum_rows(
         assert found.statistics is not None
         return found.statistics
 
-    # Two chunks at a time, so that one sums up while the other is searched; of equal size.
-    n_tile = search.n_tile or tile_rows(n_units, n_features)
-    n_pairs = -(-n_rows // (2 * CHUNK_ROWS))
-    n_chunks = 1 if n_rows * n_units < MIN_CHUNKED_SCORES else 2 * n_pairs
-    n_chunk = n_tile * -(-n_rows // (n_chunks * n_tile))
+    n_chunk = n_rows
+    if search.n_tile is not None or isinstance(rows, SparseRows):
+        # Two chunks at a time, so that one sums up while the other is searched; of equal size.
+        n_tile = search.n_tile or tile_rows(n_units, n_features)
+        n_pairs = -(-n_rows // (2 * CHUNK_ROWS))
+        n_chunks = 1 if n_rows * n_units < MIN_CHUNKED_SCORES else 2 * n_pairs
+        n_chunk = n_tile * -(-n_rows // (n_chunks * n_tile))
     total = _total(map_tiles(of_chunk, row_slices(n_rows, n_chunk)))
     return Statistics(*(part * search.weight_unit for part in total))
 

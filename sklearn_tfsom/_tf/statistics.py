@@ -9,8 +9,11 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from sklearn_tfsom._data.sparse import SparseRows
-from sklearn_tfsom._tf.scores import Kind, with_mask
-from sklearn_tfsom._tf.tuning import MIN_CSR_FEATURES
+from sklearn_tfsom._data.sums import sums_by_unit
+from sklearn_tfsom._data.tiles import row_slices
+from sklearn_tfsom._tf.loading import DenseRows
+from sklearn_tfsom._tf.scores import Kind, Terms, with_mask
+from sklearn_tfsom._tf.tuning import MIN_CSR_FEATURES, SUMMED_VALUES
 
 
 class Statistics(NamedTuple):
@@ -93,14 +96,27 @@ def sum_by_unit(
     return Statistics(sums, counts, tf.reduce_sum(weights * distances))
 
 
-def sum_sparse_by_unit(
-    rows: SparseRows,
-    weights: NDArray[np.float64],
+def sum_in_numpy(
+    rows: DenseRows | SparseRows,
+    weights: NDArray[np.float64] | tf.Tensor,
     units: NDArray[np.int32],
     distances: NDArray[np.float64],
-    n_units: int,
+    terms: Terms,
 ) -> Statistics:
-    """Sum sparse rows by best-matching unit."""
-    counts = np.bincount(units, weights, minlength=n_units)[:, None].astype(np.float64)
-    sums = rows.sums_by_unit(weights, units, n_units)
-    return Statistics(sums, counts, np.sum(weights * distances))
+    """Sum rows by the unit (n,) of each, in float64."""
+    weights, (n_rows, n_columns, n_features) = np.asarray(weights), terms.codebook.shape
+    n_units = n_rows * n_columns
+    total = Statistics.nothing(n_units, n_features, terms.kind.has_missing)
+    if isinstance(rows, SparseRows):
+        total.sums[:] = rows.sums_by_unit(weights, units, n_units)
+    else:
+        for some in row_slices(len(units), max(1, SUMMED_VALUES // n_features)):
+            values, by_unit = np.asarray(rows.values[some]), (weights[some], units[some], n_units)
+            if terms.kind.has_missing:
+                known = ~np.isnan(values)
+                values = np.where(known, values, 0)
+                total.counts[:] += sums_by_unit(known, *by_unit)
+            total.sums[:] += sums_by_unit(values, *by_unit)
+    if not terms.kind.has_missing:
+        total.counts[:, 0] = np.bincount(units, weights, n_units)
+    return total._replace(error=np.sum(weights * distances))

@@ -44,9 +44,14 @@ MIN_COMPILED_SCORES = 2**27
 # time at 3 features and 1,024 units; more from 16 features on.
 MAX_FUSED_FEATURES = 8
 
-# Scores, and products of two numbers in them, up to which NumPy is faster than calling a graph:
-# predicting one row takes a third of the time, and a first fit needs no graph at all.
-MAX_SMALL_SCORES, MAX_SMALL_PRODUCTS = 2**17, 2**22
+# Scores, and products of two numbers in them, up to which NumPy is faster than calling a graph.
+MAX_SMALL_SCORES, MAX_SMALL_PRODUCTS = 2**23, 2**29
+
+# The same of differences, where distances are no products.
+MAX_SMALL_DIFFERENCES = 2**22
+
+# Scores that two threads search faster than one.
+MIN_TWO_TILES = 2**17
 
 # Differences between rows and all units up to which computing them all is faster than choosing
 # candidates by scores: the search of one row takes half of the time.
@@ -81,6 +86,9 @@ MAX_REACHED = 0.35
 # than twice at 3.
 MIN_CSR_FEATURES = 32
 
+# Values that NumPy turns into float64 and sums up at a time: 4 MiB.
+SUMMED_VALUES = 2**19
+
 # --- Distances ---
 
 # Distances to all units that are computed at a time: 2 MiB of float32.
@@ -94,9 +102,5 @@ MIN_DISTANCE_ROWS = 128
 # Values of an array that is small enough for the cache, in float64: 2 MiB.
 CACHED_VALUES = 2**18
 
-# Rows of the small products that a product is made of, and products of two numbers in one of them,
-# up to which OpenBLAS takes no second thread.
-STACKED_ROWS, SMALL_PRODUCT = 16, 2**18
-
-# Terms of a product from which on that of TensorFlow is faster.
-MANY_TERMS = {"float32": 256, "float64": 2048}
+# Terms from which on TensorFlow's product of float32 is faster: 0.8 of the time.
+MANY_TERMS = 128
