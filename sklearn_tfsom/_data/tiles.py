@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import functools
 import os
 import threading
@@ -10,7 +11,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+import numpy as np
 import threadpoolctl
+from numpy.typing import NDArray
+
+# Products of two numbers in a product of matrices for which OpenBLAS takes no second thread.
+_MAX_UNTHREADED = 2**18
 
 _Result = TypeVar("_Result")
 
@@ -23,16 +29,31 @@ def row_slices(n_rows: int, step: int) -> list[slice]:
     return [slice(first, min(first + step, n_rows)) for first in range(0, n_rows, step)]
 
 
+def multiply(a: NDArray, b: NDArray, out: NDArray | None = None) -> NDArray:
+    """Multiply matrices in the thread that calls."""
+    is_small = a.size * b.shape[1] <= _MAX_UNTHREADED
+    with contextlib.nullcontext() if is_small else tile_threads:
+        product: NDArray = np.matmul(a, b, out=out)
+    return product
+
+
 def map_tiles(function: Callable[[slice], _Result], tiles: list[slice]) -> Iterator[_Result]:
     """Call a function for all tiles in a few threads, and yield its results in their order.
 
-    The thread that asks for the results works as well, so that a function may call `map_tiles`
-    itself. NumPy's error state is not passed on: it belongs to each thread.
+    Within `tile_threads` the thread that calls works as well, so that a function may call
+    `map_tiles` itself. NumPy's error state is not passed on: it belongs to each thread.
     """
     if len(tiles) < 2:
-        with tile_threads:
-            yield from map(function, tiles)
+        yield from map(function, tiles)
         return
+    with tile_threads as is_kept:
+        # Threads that have just been started may share a core with one that works, for a while.
+        map_all = _work_and_map if is_kept else tile_threads.pool().map
+        yield from map_all(function, tiles)
+
+
+def _work_and_map(function: Callable[[slice], _Result], tiles: list[slice]) -> Iterator[_Result]:
+    """Do the same in the thread that calls, too, while others help as far as they are free."""
     to_do = collections.deque(enumerate(tiles))
     done: dict[int, _Result] = {}
 
@@ -45,18 +66,17 @@ def map_tiles(function: Callable[[slice], _Result], tiles: list[slice]) -> Itera
                 return
             done[index] = function(tile)
 
-    with tile_threads:
-        submit = tile_threads.pool().submit
-        helpers = [submit(work) for _ in range(min(_N_THREADS, len(tiles)) - 1)]
-        try:
-            for index in range(len(tiles)):
-                work(index)
-                if index not in done:  # a helper works on it
-                    _finish(helpers)
-                yield done.pop(index)
-        finally:
-            to_do.clear()
-            _finish(helpers)
+    n_helpers = min(_N_THREADS, len(tiles)) - 1
+    helpers = [tile_threads.pool().submit(work) for _ in range(n_helpers)]
+    try:
+        for index in range(len(tiles)):
+            work(index)
+            if index not in done:  # a helper works on it
+                _finish(helpers)
+            yield done.pop(index)
+    finally:
+        to_do.clear()
+        _finish(helpers)
 
 
 def _finish(helpers: list[Future[None]]) -> None:
@@ -103,11 +123,13 @@ class _TileThreads:
         self._lock, self._depth = threading.Lock(), 0
         self._pool: ThreadPoolExecutor | None = None
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> bool:
+        """Return True if this thread or another one was in the context before."""
         with self._lock:
             self._depth += 1
             if self._depth == 1:
                 self._limit = _BlasLimit()
+            return self._depth > 1
 
     def __exit__(self, *_: object) -> None:
         with self._lock:

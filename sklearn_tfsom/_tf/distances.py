@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.scaling import OVERFLOW_MESSAGE, Scaling
 from sklearn_tfsom._data.sparse import load_sparse
-from sklearn_tfsom._data.tiles import map_tiles, row_slices
+from sklearn_tfsom._data.tiles import map_tiles, multiply, row_slices
 from sklearn_tfsom._distance import Metric, is_zero, paired_distances
 from sklearn_tfsom._tf.elementwise import elementwise_distances
 from sklearn_tfsom._tf.loading import as_tensor, load
@@ -177,7 +177,7 @@ def _fill_products(samples: Samples, scaling: Scaling, units: NDArray[np.float64
         if dtype == np.float32 and terms.shape[1] >= MANY_TERMS:
             out[:] = np.asarray(tf.matmul(terms, factors))
         else:
-            np.matmul(terms, factors, out=out)
+            multiply(terms, factors, out)
         return out, norms
 
     def fill(out: NDArray, rows: slice) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_tfsom._data.sparse import SparseRows
-from sklearn_tfsom._data.tiles import map_tiles, row_slices
+from sklearn_tfsom._data.tiles import map_tiles, multiply, row_slices
 from sklearn_tfsom._distance import METRICS, all_distances, paired_distances
 from sklearn_tfsom._tf.loading import DenseRows
 from sklearn_tfsom._tf.scores import Sizes, Terms, rounding_bound
@@ -116,12 +116,12 @@ def _scores(
     if isinstance(rows, SparseRows):
         products = rows.products(codebook.T)
     else:
-        products = values @ codebook.T
+        products = multiply(values, codebook.T)
     products *= -2
     if known is None:
         products += squares.sum(axis=1)
     else:
-        products += known.astype(np.float64) @ squares.T
+        products += multiply(known.astype(np.float64), squares.T)
     return products
 
 

@@ -48,7 +48,17 @@ def nearest_units(samples: Samples, codebook: NDArray, k: int = 1) -> NDArray[np
         center=scaled.mean(axis=(0, 1)),
         extent=scaling.extent(scaled.reshape(flat.shape)),
     )
-    n_tile, in_numpy = tile_rows(len(flat), n_features), is_small(n_samples, codebook, kind)
+    n_tile = None
+    if samples.is_sparse:
+        chunks = samples.tiles(PIECE_VALUES)
+    elif is_small(n_samples, codebook, kind):
+        chunks = row_slices(n_samples, max(1, PIECE_VALUES // (4 * n_features)))
+    else:
+        n_tile = tile_rows(len(flat), n_features)
+        n_chunk = min(CHUNK_ROWS, n_tile * max(1, PIECE_VALUES // (n_tile * n_features)))
+        if n_samples > 2 * n_tile:  # at least two chunks: one loads while another is searched
+            n_chunk = min(n_chunk, n_tile * -(-n_samples // (2 * n_tile)))
+        chunks = row_slices(n_samples, n_chunk)
     units = np.empty((n_samples, k), dtype=np.int64)
 
     def search(rows: slice) -> bool:
@@ -56,18 +66,13 @@ def nearest_units(samples: Samples, codebook: NDArray, k: int = 1) -> NDArray[np
         if samples.is_sparse:
             loaded = load_sparse(samples.take(rows), scaling.scale)
         else:
-            loaded = load(samples, rows, scaling, dtype, in_threads=False, norms_dtype=dtype)
-        found = nearest(
-            loaded, terms, k, n_tile=None if in_numpy else n_tile, n_searched=n_samples
-        )
+            loaded = load(
+                samples, rows, scaling, dtype, in_threads=len(chunks) == 1, norms_dtype=dtype
+            )
+        found = nearest(loaded, terms, k, n_tile=n_tile, n_searched=n_samples)
         units[rows] = found.units
         return bool(np.isfinite(found.distances).all())
 
-    n_chunk = min(CHUNK_ROWS, n_tile * max(1, PIECE_VALUES // (n_tile * n_features)))
-    if not in_numpy and n_samples > 2 * n_tile:  # two chunks: one loads, one is searched
-        n_chunk = min(n_chunk, n_tile * -(-n_samples // (2 * n_tile)))
-    is_sparse = samples.is_sparse
-    chunks = samples.tiles(PIECE_VALUES) if is_sparse else row_slices(n_samples, n_chunk)
     if not all(list(map_tiles(search, chunks))):
         raise ValueError(OVERFLOW_MESSAGE.format("float64"))
     return units

@@ -46,6 +46,7 @@ from sklearn_tfsom._tf.statistics import Nearest, Statistics, sum_by_unit, sum_i
 from sklearn_tfsom._tf.ties import within_rounding
 from sklearn_tfsom._tf.tiles import loop_tiles
 from sklearn_tfsom._tf.tuning import (
+    MAX_ALL_DIFFERENCES,
     MAX_FUSED_FEATURES,
     MAX_PRUNED_FEATURES,
     MAX_SMALL_DIFFERENCES,
@@ -101,12 +102,12 @@ def nearest(
         Distances come from float32 scores, with their error, where these tell the unit. They are
         valid only if the center of `terms` is 0.
     """
-    sums = None
+    sums, n_differences = None, rows.norms.shape[0] * terms.codebook.size
     if isinstance(rows, SparseRows):
         found = _search_sparse(rows, terms, k, n_tile)
     elif n_tile is not None:
         found, sums = _search_dense(rows, terms, k, weights, n_tile, n_searched)
-    elif terms.kind.metric.is_product:
+    elif terms.kind.metric.is_product and n_differences > MAX_ALL_DIFFERENCES:
         found = search_small(rows, terms, k)
     else:
         found = Found(*search_exactly(rows, terms, k), np.full(len(rows.norms), True))

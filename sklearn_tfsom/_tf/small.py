@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_tfsom._data.tiles import map_tiles, row_slices
+from sklearn_tfsom._data.tiles import map_tiles, multiply, row_slices
 from sklearn_tfsom._tf.loading import DenseRows
 from sklearn_tfsom._tf.scores import Terms, rounding_bound32
 from sklearn_tfsom._tf.tuning import MIN_TWO_TILES, TILE_DISTANCES
@@ -56,7 +56,7 @@ def _search_tile(rows: DenseRows, terms: Terms, k: int) -> Found:
         known = ~np.isnan(values) if terms.kind.has_missing else None
         if known is not None:
             of_rows[~np.tile(known, 2)] = 0
-        scores = of_rows @ factors
+        scores = multiply(of_rows, factors)
         margin = rounding_bound32(np, norms, sizes).astype(np.float32)
         is_clear, units, lowest = np.isfinite(margin), np.empty((n_rows, k), np.int32), []
         for place in range(min(k + 1, n_units)):

@@ -45,7 +45,7 @@ MIN_COMPILED_SCORES = 2**27
 MAX_FUSED_FEATURES = 8
 
 # Scores, and products of two numbers in them, up to which NumPy is faster than calling a graph.
-MAX_SMALL_SCORES, MAX_SMALL_PRODUCTS = 2**23, 2**29
+MAX_SMALL_SCORES, MAX_SMALL_PRODUCTS = 2**23, 2**28
 
 # The same of differences, where distances are no products.
 MAX_SMALL_DIFFERENCES = 2**22
