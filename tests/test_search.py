@@ -262,6 +262,21 @@ def test_units_beyond_the_range_of_float64_are_not_found():
     assert som.history_["quantization_error"][0] == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["dense", "incomplete", "float32"])
+def test_errors_of_small_data_are_exact(kind):
+    """Where code vectors equal samples, too: there a score has lost all digits."""
+    rng = np.random.RandomState(0)
+    X = rng.normal(size=(900, 6)) + 3
+    X = X.astype(np.float32) if kind == "float32" else X
+    start = X[:144].copy()
+    if kind == "incomplete":
+        X[144::3, 1] = np.nan
+    som = TFSOM((12, 12), init=start, max_iter=2).fit(X)
+    expected = np.sqrt(exact_squares(X, start).min(axis=1)).mean()
+    rel = 1e-7 if kind == "float32" else 1e-12  # scaled samples are rounded
+    assert som.history_["quantization_error"][0] == pytest.approx(float(expected), rel=rel)
+
+
 @DTYPES
 @pytest.mark.parametrize("offset", [0.0, 1e6])
 def test_single_samples_are_searched_like_many(dtype, offset):

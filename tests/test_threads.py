@@ -4,11 +4,14 @@
 module tests the other kinds of data and the other methods.
 """
 
+import threading
+
 import numpy as np
 import pytest
 from distributed_cases import DIGITS, remove_values
 from numpy.testing import assert_array_equal
 from scipy.sparse import csr_array
+from threadpoolctl import ThreadpoolController
 from threads import run_simultaneously
 
 from sklearn_tfsom import TFSOM
@@ -39,6 +42,21 @@ KINDS = {
 }
 
 
+def blas_threads():
+    controller = ThreadpoolController().select(user_api="blas")
+    return [library.num_threads for library in controller.lib_controllers]
+
+
+@pytest.mark.parametrize("n_fits", [1, 2, 8])
+def test_threads_are_given_back(n_fits):
+    """Whichever fit ends last: BLAS has as many threads as before, and none are left running."""
+    before = blas_threads(), threading.active_count()
+    fits = [lambda n=n: TFSOM(6, max_iter=1 + n).fit(DIGITS) for n in range(n_fits)]
+    for some in (fits, fits[::-1]):
+        run_simultaneously(some)
+        assert (blas_threads(), threading.active_count()) == before
+
+
 class TestSharedMap:
     @pytest.mark.parametrize("name", KINDS)
     def test_predict_transform_and_score(self, name):
@@ -53,10 +71,10 @@ class TestSharedMap:
 
     def test_small_and_large_inputs(self):
         """Small inputs are searched by NumPy, large ones by TensorFlow."""
-        som = TFSOM(6, max_iter=3, anomaly_score="u_height").fit(LARGE)
+        som = TFSOM(12, max_iter=3, anomaly_score="u_height").fit(LARGE)
 
         def query(number):
-            rows = LARGE[number : number + 10 ** (number % 5)]
+            rows = LARGE[number : number + 20 ** (number % 5)]
             heights = som.score_samples(rows)
             return som.predict(rows), som.transform(rows), heights, som.bmus(rows, n_bmus=2)
 
