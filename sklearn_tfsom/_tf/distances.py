@@ -220,7 +220,7 @@ def _fill_elementwise(samples: Samples, scaling: Scaling, units: NDArray[np.floa
     """Fill in distances that are no product."""
     kind = Kind(samples.metric, samples.has_missing)
     n_tile = tile_rows(2 * len(units), samples.shape[1])
-    is_compiled = pays_to_compile(len(samples) * len(units), kind, units.shape, n_tile)
+    is_compiled = pays_to_compile(len(samples) * len(units), kind, units.shape[1])
     compiled_rows = tf.constant(n_tile if is_compiled else 0)
     codebook = tf.constant(units)
 

@@ -30,9 +30,8 @@ def search_exactly(
     """
     n_features = terms.codebook.shape[2]
     n_rows, codebook = rows.norms.shape[0], terms.codebook.reshape(-1, n_features)
-    units, distances = np.empty((n_rows, k), np.int32), np.empty(n_rows)
 
-    def of_chunk(chunk: slice) -> None:
+    def of_chunk(chunk: slice) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
         part = rows.take(chunk)
         dense = part.dense() if isinstance(part, SparseRows) else part.values
         values = np.asarray(dense, np.float64)
@@ -42,14 +41,12 @@ def search_exactly(
         # Far from the map values overflow; a distance that is not finite reports it.
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             if terms.kind.metric.is_product:
-                found = _search_products(part, values, known, codebook, terms, k)
-            else:
-                found = _search_elementwise(values, known, codebook, terms, k)
-        units[chunk], distances[chunk] = found
+                return _search_products(part, values, known, codebook, terms, k)
+            return _search_elementwise(values, known, codebook, terms, k)
 
     n_chunk = max(1, CACHED_VALUES // max(len(codebook), n_features))
-    list(map_tiles(of_chunk, row_slices(n_rows, n_chunk)))
-    return units, distances
+    units, distances = zip(*map_tiles(of_chunk, row_slices(n_rows, n_chunk)), strict=True)
+    return np.concatenate(units), np.concatenate(distances)
 
 
 def _search_products(
@@ -114,10 +111,9 @@ def _scores(
     """Return the scores of all units, (n, n_units)."""
     squares = np.square(codebook)
     if isinstance(rows, SparseRows):
-        products = rows.products(codebook.T)
+        products = -2 * rows.products(codebook.T)
     else:
-        products = multiply(values, codebook.T)
-    products *= -2
+        products = multiply(values, -2 * codebook.T)
     if known is None:
         products += squares.sum(axis=1)
     else:

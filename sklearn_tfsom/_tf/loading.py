@@ -38,13 +38,6 @@ def aligned_empty(n_values: int, dtype: DTypeLike) -> NDArray:
     return store[first : first + n_bytes].view(dtype)
 
 
-def aligned_copy(values: NDArray) -> NDArray:
-    """Copy an array to memory that TensorFlow can use as it is."""
-    copy = aligned_empty(values.size, values.dtype)
-    copy[:] = values
-    return copy
-
-
 def as_tensor(values: NDArray | tf.Tensor) -> tf.Tensor:
     """Return an array as a tensor, which shares its memory if that is aligned.
 

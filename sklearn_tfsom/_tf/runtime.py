@@ -40,7 +40,6 @@ Graph = Callable[..., Any]
 _start_lock = threading.Lock()
 _stderr_lock = threading.Lock()  # two threads that redirect one descriptor would leave it so
 _trace_lock = threading.RLock()
-_compiled: set[tuple[Kind, tuple[int, ...], int]] = set()
 _core: Core | None = None
 _process: int | None = None
 
@@ -160,29 +159,17 @@ def traced_once(
     return locked
 
 
-def pays_to_compile(n_scores: int, kind: Kind, shape: tuple[int, ...], n_tile: int) -> bool:
-    """Return True if XLA is to compile a search, or has compiled it before in this process.
+def pays_to_compile(n_scores: int, kind: Kind, n_features: int) -> bool:
+    """Return True if XLA is to compile a search, for this number of scores over all epochs.
 
     If so, the compiler is made ready, since it writes startup messages of its own.
-
-    Parameters
-    ----------
-    n_scores : int
-        Scores that are going to be computed, over all epochs.
-    kind : Kind
-    shape : tuple of int
-        Of the codebook.
-    n_tile : int
     """
-    program = kind, shape, n_tile
-    if program not in _compiled:
-        # Fused scores gain twice as much, and so does each feature of an elementwise distance.
-        gain = (2 if kind.n_fused else 1) if kind.metric.is_product else 2 * shape[-1]
-        if gain * n_scores < MIN_COMPILED_SCORES:
-            return False
-        with _trace_lock:
-            _start_compiler()
-        _compiled.add(program)
+    # Fused scores gain twice as much, and so does each feature of an elementwise distance.
+    gain = (2 if kind.n_fused else 1) if kind.metric.is_product else 2 * n_features
+    if gain * n_scores < MIN_COMPILED_SCORES:
+        return False
+    with _trace_lock:
+        _start_compiler()
     return True
 
 

@@ -40,7 +40,7 @@ from sklearn_tfsom._tf.scores import (
     rounding_bound32,
     scores_float32,
 )
-from sklearn_tfsom._tf.small import Found, search_small
+from sklearn_tfsom._tf.small import Found, joined, search_small
 from sklearn_tfsom._tf.sparse import COORDINATES_SPECS, coordinates, sparse_product
 from sklearn_tfsom._tf.statistics import Nearest, Statistics, sum_by_unit, sum_in_numpy
 from sklearn_tfsom._tf.ties import within_rounding
@@ -165,14 +165,14 @@ def _search_dense(
     n_searched: int,
 ) -> tuple[Found, Statistics | None]:
     """Search dense rows in a graph, and sum up the clear ones if there are weights."""
-    n_rows, n_columns, _ = terms.codebook.shape
+    n_rows, n_columns, n_features = terms.codebook.shape
     n_units, kind = n_rows * n_columns, terms.kind
     # XLA takes the minima of one unit for each row, and those of not too many units.
     n_compared = n_blocks(n_rows, n_columns) if kind.is_pruned else n_units
     is_compiled = (
         (k == 1 or not kind.metric.is_product)
         and n_compared <= MAX_COMPILED_UNITS
-        and pays_to_compile(n_searched * n_units, kind, terms.codebook.shape, n_tile)
+        and pays_to_compile(n_searched * n_units, kind, n_features)
     )
     units, distances, is_clear, *sums = map(
         np.asarray,
@@ -187,14 +187,16 @@ def _search_dense(
 
 def _search_sparse(rows: SparseRows, terms: Terms, k: int, n_tile: int | None) -> Found:
     """Search sparse rows in a graph, tile by tile."""
-    n_rows, n_units = len(rows.norms), terms.codebook.size // terms.codebook.shape[2]
-    found = Found.empty(n_rows, k)
-    graph, values = _sparse_graph(terms.kind), terms.of_graph()
-    numbers = float(rows.max_stored()), k
-    for tile in row_slices(n_rows, n_tile or max(1, TILE_SCORES // n_units)):
+    n_units = terms.codebook.size // terms.codebook.shape[2]
+    graph, numbers = _sparse_graph(terms.kind), (float(rows.max_stored()), k)
+
+    def search_tile(tile: slice) -> Found:
         part = rows.take(tile)
-        found.put(tile, *graph(*coordinates(part), part.norms, *values, *numbers))
-    return found
+        found = graph(*coordinates(part), part.norms, *terms.of_graph(), *numbers)
+        return Found(*map(np.asarray, found))
+
+    tiles = row_slices(len(rows.norms), n_tile or max(1, TILE_SCORES // n_units))
+    return joined(map(search_tile, tiles))
 
 
 @traced_once

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -20,28 +21,19 @@ class Found(NamedTuple):
     distances: NDArray[np.float64]  # (n,) to the closest
     is_clear: NDArray[np.bool_]  # (n,): False where rounding could change the units
 
-    @classmethod
-    def empty(cls, n_rows: int, k: int) -> Found:
-        """Return room for what is found."""
-        return cls(np.empty((n_rows, k), np.int32), np.empty(n_rows), np.empty(n_rows, np.bool_))
 
-    def put(self, rows: slice, units: NDArray, distances: NDArray, is_clear: NDArray) -> None:
-        """Put in what is found of some rows."""
-        self.units[rows], self.distances[rows], self.is_clear[rows] = units, distances, is_clear
+def joined(parts: Iterable[Found]) -> Found:
+    """Return what is found of the rows of all parts."""
+    return Found(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 def search_small(rows: DenseRows, terms: Terms, k: int) -> Found:
     """Find the k best-matching units of rows among distances that are products, in tiles."""
     n_rows, (n_terms, n_units) = rows.norms.shape[0], terms.factors.values.shape
-    found = Found.empty(n_rows, k)
-
-    def of_tile(tile: slice) -> None:
-        found.put(tile, *_search_tile(rows.take(tile), terms, k))
-
     n_values = n_rows * max(n_units, 2 * n_terms)  # differences are float64
     n_tiles = max(-(-n_values // TILE_DISTANCES), 1 if n_values < MIN_TWO_TILES else 2)
-    list(map_tiles(of_tile, row_slices(n_rows, max(1, -(-n_rows // n_tiles)))))
-    return found
+    tiles = row_slices(n_rows, -(-n_rows // n_tiles))
+    return joined(map_tiles(lambda tile: _search_tile(rows.take(tile), terms, k), tiles))
 
 
 def _search_tile(rows: DenseRows, terms: Terms, k: int) -> Found:
@@ -53,9 +45,8 @@ def _search_tile(rows: DenseRows, terms: Terms, k: int) -> Found:
     with np.errstate(over="ignore", invalid="ignore"):
         of_rows = np.empty((n_rows, n_terms), np.float32)
         of_rows[:, :n_features], of_rows[:, n_features:] = values, 1
-        known = ~np.isnan(values) if terms.kind.has_missing else None
-        if known is not None:
-            of_rows[~np.tile(known, 2)] = 0
+        if terms.kind.has_missing:
+            of_rows[np.tile(np.isnan(values), 2)] = 0
         scores = multiply(of_rows, factors)
         margin = rounding_bound32(np, norms, sizes).astype(np.float32)
         is_clear, units, lowest = np.isfinite(margin), np.empty((n_rows, k), np.int32), []
@@ -71,8 +62,8 @@ def _search_tile(rows: DenseRows, terms: Terms, k: int) -> Found:
         # From differences: they are the same in any tile.
         differences = codebook.take(units[:, 0], axis=0)
         np.subtract(values, differences, out=differences)
-        if known is not None:
-            differences[~known] = 0
+        if terms.kind.has_missing:
+            differences[np.isnan(values)] = 0
         squared = np.einsum("ij,ij->i", differences, differences)
         distances = squared / 2 if terms.kind.metric.is_spherical else np.sqrt(squared)
     return Found(units, distances, is_clear)

@@ -20,7 +20,7 @@ from sklearn_tfsom._data.pieces import Piece, Pieces
 from sklearn_tfsom._data.scaling import Scaling
 from sklearn_tfsom._data.sparse import SparseRows, load_sparse
 from sklearn_tfsom._data.tiles import map_tiles, row_slices
-from sklearn_tfsom._tf.loading import DenseRows, aligned_copy, as_tensor, load
+from sklearn_tfsom._tf.loading import DenseRows, aligned_empty, as_tensor, load
 from sklearn_tfsom._tf.scores import Kind, Terms
 from sklearn_tfsom._tf.search import is_small, nearest, search_kind, tile_rows
 from sklearn_tfsom._tf.statistics import Statistics
@@ -184,8 +184,8 @@ def _largest_weight(piece: Piece) -> NDArray[np.float64]:
 def _load_share(pieces: Pieces, search: Search, rows: slice, device: str = "") -> Share:
     """Scale some of the samples; as tensors on a device if one is named."""
     samples, scaling = pieces.samples, search.scaling
-    weights = aligned_copy(pieces.sample_weight[rows])
-    weights /= search.weight_unit
+    own = pieces.sample_weight[rows]
+    weights = np.divide(own, search.weight_unit, out=aligned_empty(len(own), np.float64))
     if samples.is_sparse:
         return Share(load_sparse(samples.take(rows), scaling.scale), weights, device)
     dense = load(samples, rows, scaling, samples.dtype)
