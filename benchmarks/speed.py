@@ -38,6 +38,7 @@ SHAPES = [
     ((200_000, 3), (16, 16)),
     ((50_000, 32), (50, 40)),
 ]
+USUAL_SIZES = [2_000, 5_000, 10_000, 20_000, 50_000]  # samples of 32 features, on 20 x 20 units
 N_ROUNDS = 5
 PRODUCT_SIDE = 4096
 N_ITERATIONS = 10  # before the errors are computed
@@ -140,6 +141,38 @@ def compare(shape, grid_size, dtype, n_rounds, n_many):
     return time_row, error_row
 
 
+def compare_usual_sizes(n_rounds):
+    """Yield a row for each size and precision: an epoch and an iteration of k-means."""
+    for n_samples in USUAL_SIZES:
+        for dtype in ("float32", "float64"):
+            X = np.random.default_rng(0).normal(size=(n_samples, 32)).astype(dtype)
+            start = X[:400].copy()
+            fits = {
+                "epoch": functools.partial(fit_map, X, (20, 20), start),
+                "iteration": functools.partial(fit_kmeans, X, start),
+            }
+            n_calls = max(1, 20_000 // n_samples)
+            seconds = time_alternately(
+                {
+                    name: functools.partial(time_short_and_long_fit, fit, 2, 42, n_calls)
+                    for name, fit in fits.items()
+                },
+                n_rounds,
+            )
+            epoch, iteration = (median_and_minimum(seconds[name], 1e3) for name in fits)
+            yield {
+                "samples x features": format_shape(X.shape),
+                "units": 400,
+                "dtype": dtype,
+                "epoch (ms)": epoch[0],
+                "epoch, minimum (ms)": epoch[1],
+                "k-means iteration (ms)": iteration[0],
+                "k-means iteration, minimum (ms)": iteration[1],
+                "epoch / iteration": epoch[0] / iteration[0],
+                "epoch / iteration, minima": epoch[1] / iteration[1],
+            }
+
+
 def compare_single_samples(n_rounds):
     """Yield a row of times to predict a single sample for each precision."""
     X = np.random.default_rng(0).random((10_000, 64))
@@ -236,17 +269,21 @@ def main():
         f"{name} {geometric_mean([row[key] for row in time_rows]):.2f}"
         for name, key in RATIOS.items()
     )
+    usual_rows = list(compare_usual_sizes(n_rounds))
+    usual = geometric_mean([row["epoch / iteration"] for row in usual_rows])
     save_results(
         "speed",
         "Speed: epochs and iterations of k-means",
         {
             "Epoch, predict and transform": time_rows,
+            "Epochs of usual sizes": usual_rows,
             f"Errors after {N_ITERATIONS} epochs or iterations": error_rows,
             "Predict a single sample": list(compare_single_samples(n_rounds)),
             "Fits at the defaults": list(compare_default_fits(n_rounds)),
         },
         [
-            f"Times relative to k-means, geometric means: {means}.",
+            f"Times relative to k-means, geometric means: {means}; epoch of usual sizes "
+            f"{usual:.2f}.",
             f"Medians of {n_rounds} alternating rounds after a discarded one. An epoch is a "
             "search of the whole grid, sums and smoothing (Gaussian, radius 1, hexagonal); its "
             f"time is the difference between fits of {n_many} and of 2 epochs. k-means: Lloyd, "

@@ -1,0 +1,129 @@
+"""First fits and whole scripts, each in a fresh process, beside later fits."""
+
+import functools
+import json
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+from common import (
+    describe_data,
+    make_curved_data,
+    median_and_minimum,
+    parse_arguments,
+    save_results,
+    time_alternately,
+    time_call,
+)
+from sklearn.datasets import load_digits
+
+# name, (n_samples, n_features), grid_size, dtype
+CASES = [
+    ("digits", (1797, 64), "auto", "float64"),
+    ("curved manifold", (20_000, 32), 20, "float32"),
+    ("curved manifold", (50_000, 64), 20, "float32"),
+    ("curved manifold", (300_000, 64), 20, "float32"),
+    ("curved manifold", (200_000, 3), 16, "float64"),
+    ("curved manifold", (20_000, 784), 20, "float32"),
+]
+N_ROUNDS = 5
+N_FITS = 4
+
+# What a user's script does. Prints the seconds of each fit.
+SCRIPT = """
+import json, sys, time
+path, model, grid_size, n_units, n_fits = sys.argv[1], sys.argv[2], *map(json.loads, sys.argv[3:])
+import numpy as np
+X = np.load(path)
+if model == "TFSOM":
+    from sklearn_tfsom import TFSOM
+    model = TFSOM(grid_size)
+    if n_fits > 1:  # imports aside
+        import tensorflow
+else:
+    from sklearn.cluster import KMeans
+    model = KMeans(n_units, n_init=1, random_state=0)
+seconds = []
+for _ in range(n_fits):
+    start = time.perf_counter()
+    model.fit(X)
+    seconds.append(time.perf_counter() - start)
+print(json.dumps(seconds))
+"""
+TENSORFLOW = "import tensorflow; print()"
+
+
+def run(*arguments):
+    """Run a script in a process of its own, and return the line that it prints last."""
+    command = [sys.executable, "-c", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()[-1]
+
+
+def measure(case, n_rounds, folder):
+    """Return a row of times of one case."""
+    name, shape, grid_size, dtype = case
+    X = load_digits().data if name == "digits" else make_curved_data(*shape)
+    path = f"{folder}/samples.npy"
+    np.save(path, X.astype(dtype))
+    n_units = 208 if grid_size == "auto" else grid_size**2  # 208: what "auto" gives for digits
+    arguments = json.dumps(grid_size), n_units
+
+    def fits(model):
+        first, *later = json.loads(run(SCRIPT, path, model, *arguments, N_FITS))
+        return first, min(later)
+
+    def whole(model):
+        return time_call(lambda: run(SCRIPT, path, model, *arguments, 1))
+
+    seconds = time_alternately(
+        {
+            (task.__name__, model): functools.partial(task, model)
+            for task in (fits, whole)
+            for model in ("TFSOM", "KMeans")
+        },
+        n_rounds,
+    )
+    first, later = (median_and_minimum(column) for column in seconds["fits", "TFSOM"].T)
+    script = median_and_minimum(seconds["whole", "TFSOM"])
+    return {
+        "data": f"{describe_data(name, X)}, {dtype}",
+        "units": n_units,
+        "first fit (s)": first[0],
+        "later fit (s)": later[0],
+        "first fit - later fit (s)": first[0] - later[0],
+        "k-means, first fit (s)": median_and_minimum(seconds["fits", "KMeans"][:, 0])[0],
+        "whole script (s)": script[0],
+        "whole script, minimum (s)": script[1],
+        "k-means, whole script (s)": median_and_minimum(seconds["whole", "KMeans"])[0],
+    }
+
+
+def main():
+    """Run all cases."""
+    n_rounds = 2 if parse_arguments(__doc__).short else N_ROUNDS
+    imports = median_and_minimum(
+        time_alternately({"": lambda: time_call(lambda: run(TENSORFLOW))}, n_rounds)[""]
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        rows = [measure(case, n_rounds, folder) for case in CASES]
+    save_results(
+        "first_fits",
+        "First fits and whole scripts",
+        {"": rows},
+        [
+            f"Medians of {n_rounds} alternating rounds after a discarded one, each in a process "
+            "of its own. Fits are at the defaults: 20 epochs.",
+            f"First fit: imports aside; that of TensorFlow takes {imports[0]:.2g} s in a process "
+            f"of its own. Later fit: the fastest of {N_FITS - 1} in the same process.",
+            "Whole script: from the start of Python to its end, with all imports and reading the "
+            "samples from a file.",
+            "k-means: as many centers as units, one initialization by k-means++, until it "
+            "converges or for 300 iterations.",
+        ],
+    )
+
+
+if __name__ == "__main__":
+    main()
