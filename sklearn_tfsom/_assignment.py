@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from sklearn_tfsom._data.pieces import Piece, Pieces
 from sklearn_tfsom._map.grid import Grid
-from sklearn_tfsom._tf.runtime import tensorflow_core
+from sklearn_tfsom._search.distances import distances_to_chosen
+from sklearn_tfsom._search.inference import nearest_units
 
 # Values of a piece that is searched: 64 MiB of float32.
 _SEARCHED_VALUES = 2**24
@@ -43,9 +44,9 @@ def assign(pieces: Pieces, codebook: NDArray, grid: Grid) -> Assignment:
 def _assign_piece(
     piece: Piece, codebook: NDArray, total: float
 ) -> tuple[tuple[NDArray[np.float64], NDArray[np.float64]], NDArray[np.int64]]:
-    core, flat = tensorflow_core(), codebook.reshape(-1, codebook.shape[2])
-    units = core.nearest_units(piece.samples, codebook)
-    distances = core.distances_to_chosen(piece.samples, flat, units)[:, 0]
+    flat = codebook.reshape(-1, codebook.shape[2])
+    units = nearest_units(piece.samples, codebook)
+    distances = distances_to_chosen(piece.samples, flat, units)[:, 0]
     bmus, weights = units[:, 0], piece.sample_weight
     hits = np.bincount(bmus, weights, minlength=len(flat)).astype(np.float64)
     # Shares of the weight, so that no sum exceeds the range of float64.
@@ -67,9 +68,9 @@ def map_errors(pieces: Pieces, codebook: NDArray, grid: Grid) -> tuple[float, fl
 def _errors_of_piece(
     piece: Piece, codebook: NDArray, grid: Grid, total: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    core, shares = tensorflow_core(), piece.sample_weight / total
-    units = core.nearest_units(piece.samples, codebook, min(2, grid.n_units))
+    shares = piece.sample_weight / total
+    units = nearest_units(piece.samples, codebook, min(2, grid.n_units))
     flat = codebook.reshape(grid.n_units, -1)
-    distances = core.distances_to_chosen(piece.samples, flat, units[:, :1])[:, 0]
+    distances = distances_to_chosen(piece.samples, flat, units[:, :1])[:, 0]
     is_apart = grid.squared_distances(units[:, 0], units[:, -1]) > 1
     return np.einsum("s,s", distances, shares), np.einsum("s,s", is_apart * 1.0, shares)

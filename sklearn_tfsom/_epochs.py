@@ -6,7 +6,7 @@ Everything here is of the size of a codebook, in the scaled space.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,7 @@ from sklearn_tfsom._map.smoothing import (
     project,
     root_mean_square_move,
 )
-
-if TYPE_CHECKING:
-    from sklearn_tfsom._tf.sources import Source
+from sklearn_tfsom._search.sources import Source
 
 # Decayed weights below this are set to 0, before they become subnormal.
 _MIN_WEIGHT = 1e-200

@@ -38,8 +38,10 @@ from sklearn_tfsom._map.schedules import n_epochs_to_end
 from sklearn_tfsom._map.umatrix import u_heights
 from sklearn_tfsom._plan import RULES, make_plan
 from sklearn_tfsom._preprocessing import fold_scalers
+from sklearn_tfsom._search.distances import distances_to_chosen, distances_to_units
+from sklearn_tfsom._search.inference import nearest_units
 from sklearn_tfsom._stream import learn_stream
-from sklearn_tfsom._tf.runtime import is_started, tensorflow_core
+from sklearn_tfsom._tf.runtime import has_strategy, tensorflow_core
 from sklearn_tfsom._training import record, train
 
 
@@ -884,18 +886,17 @@ class TFSOM(
     def _nearest(self, samples: Samples, k: int = 1) -> NDArray[np.int64]:
         """Return the k best-matching units of checked samples, (n_samples, k)."""
         codebook = self.codebook_.reshape(*self.grid_shape_, -1)
-        return tensorflow_core().nearest_units(samples, codebook, k)
+        return nearest_units(samples, codebook, k)
 
     def _distances_to(self, samples: Samples, units: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the distances of checked samples to chosen units (n_samples, k)."""
-        return tensorflow_core().distances_to_chosen(samples, self.codebook_, units)
+        return distances_to_chosen(samples, self.codebook_, units)
 
     def _distances(self, samples: Samples) -> NDArray:
         """Return the distances of checked samples to all units, (n_samples, n_units)."""
-        return tensorflow_core().distances_to_units(samples, self.codebook_)
+        return distances_to_units(samples, self.codebook_)
 
 
 def _ambient_workers() -> Workers:
     """Return the workers of the `tf.distribute` strategy in whose scope this is called."""
-    # There is no strategy before TensorFlow has been imported.
-    return tensorflow_core().ambient_workers() if is_started() else ALONE
+    return tensorflow_core().ambient_workers() if has_strategy() else ALONE

@@ -21,7 +21,7 @@ from sklearn_tfsom._plan import (
     checked_neighborhood,
     stream_schedule,
 )
-from sklearn_tfsom._tf.runtime import tensorflow_core
+from sklearn_tfsom._search.sources import make_source
 from sklearn_tfsom._training import UnitMeans, unit_means
 
 
@@ -84,9 +84,7 @@ def learn_stream(som: Any, pieces: Pieces) -> Learned:
     batches = list(schedule.batches(counted.sample_weight, memory.seen))
     errors: list[float] = []
     for n_batches, batch in enumerate(batches, start=1):
-        source = tensorflow_core().make_source(
-            Pieces(counted.samples.take(batch.rows), batch.weights), scaling
-        )
+        source = make_source(Pieces(counted.samples.take(batch.rows), batch.weights), scaling)
         state, error = learn(source, state, kernels.kernel(batch.radius), batch.decay)
         errors.append(error)
         if som.verbose:

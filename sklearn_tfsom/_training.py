@@ -19,7 +19,7 @@ from sklearn_tfsom._map.neighborhood import Kernels
 from sklearn_tfsom._map.schedules import PRIOR, Stage
 from sklearn_tfsom._map.smoothing import TrainState, project, root_mean_square_move
 from sklearn_tfsom._plan import TrainingPlan
-from sklearn_tfsom._tf.runtime import tensorflow_core
+from sklearn_tfsom._search.sources import Source, make_source
 
 # Values of the codebooks of a trial that are kept to go on with: 8 MiB.
 _MAX_KEPT_VALUES = 2**20
@@ -76,14 +76,14 @@ def train(
 def _run_stages(
     plan: TrainingPlan, scaling: Scaling, kernels: Kernels, n_done: int, state: TrainState
 ) -> Iterator[TrainedEpoch]:
-    core, source = tensorflow_core(), None
+    source: Source | None = None
     ahead: list[Epoch] = []  # epochs to come, known from the trial of a mirror image
     stages = _remaining(plan.stages, n_done)
     for index, stage in enumerate(stages):
         pieces = plan.subsamples.subsample(stage.sample_size)
         if source is None or source.pieces is not pieces:
             source = None  # free the memory first
-            source = core.make_source(pieces, scaling)
+            source = make_source(pieces, scaling)
         n_epochs = len(stage.radii)
         known, ahead = ahead[:n_epochs], ahead[n_epochs:]
         epochs = known or run_epochs(source, state.codebook, kernels, stage.grid, stage.radii)
@@ -120,8 +120,8 @@ def _better(
 
     Its epochs are returned as well, if training can go on with them.
     """
-    core, pieces = tensorflow_core(), plan.subsamples.subsample(MAX_SAMPLES)
-    source = core.make_source(pieces, scaling)
+    pieces = plan.subsamples.subsample(MAX_SAMPLES)
+    source = make_source(pieces, scaling)
     n_values = own.codebook.size * sum(len(stage.radii) for stage in stages)
     is_kept = pieces is plan.pieces and n_values <= _MAX_KEPT_VALUES
     n_kept = None if is_kept else 1
@@ -139,13 +139,13 @@ def _run_batches(
     plan: TrainingPlan, scaling: Scaling, kernels: Kernels, n_done: int, state: TrainState
 ) -> Iterator[TrainedEpoch]:
     assert plan.batches is not None
-    core, samples, (stage,) = tensorflow_core(), plan.pieces.samples, plan.stages
+    samples, (stage,) = plan.pieces.samples, plan.stages
     weights = np.array([weights.sum() for _, weights in plan.batches.rows])
     decays = np.maximum(0, 1 - weights / plan.batches.memory)
 
     def load(batch: tuple[NDArray[np.int64], NDArray[np.float64]]) -> Any:
         rows, weights = batch
-        return core.make_source(Pieces(samples.take(rows), weights), scaling)
+        return make_source(Pieces(samples.take(rows), weights), scaling)
 
     loaded = None if samples.is_on_disk else [load(batch) for batch in plan.batches.rows]
     for n_epochs, radius in enumerate(stage.radii[n_done:], start=n_done + 1):

@@ -19,7 +19,7 @@ from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._map.neighborhood import Kernels
 from sklearn_tfsom._map.smoothing import move_codebook
 from sklearn_tfsom._plan import RULES, checked_neighborhood
-from sklearn_tfsom._tf.runtime import tensorflow_core
+from sklearn_tfsom._search.sources import make_source
 from sklearn_tfsom._validation import (
     check_value,
     numbers,
@@ -123,7 +123,7 @@ def unit_statistics(
     scaling = Scaling.around(codebook, **kind)
     scaled = scaling.transform(codebook)[:, None]  # a grid of one column
     extent = scaling.extent(scaled[:, 0])
-    source = tensorflow_core().make_source(pieces, scaling, extent=extent)
+    source = make_source(pieces, scaling, extent=extent)
     sums, counts, error = source.statistics(scaled)
     if not np.isfinite(error):
         raise ValueError(OVERFLOW_MESSAGE.format("float64"))

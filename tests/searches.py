@@ -4,17 +4,13 @@ import numpy as np
 from numpy.testing import assert_array_equal
 
 from sklearn_tfsom import TFSOM
+from sklearn_tfsom._data.dense import load
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.scaling import Scaling
 from sklearn_tfsom._data.sparse import load_sparse
 from sklearn_tfsom._distance import as_codebook, metric_named
-from sklearn_tfsom._tf.runtime import tensorflow_core
-
-tensorflow_core()
-
-from sklearn_tfsom._tf.loading import load  # noqa: E402
-from sklearn_tfsom._tf.scores import Kind, Terms  # noqa: E402
-from sklearn_tfsom._tf.search import nearest, search_kind, tile_rows  # noqa: E402
+from sklearn_tfsom._map.scores import Kind, Terms
+from sklearn_tfsom._search.nearest import nearest, search_kind, tile_rows
 
 
 def search(

@@ -30,6 +30,7 @@ from sklearn_tfsom import TFSOM
 
 X = np.random.RandomState(0).normal(size=(20000, 5))
 few = X[:300]
+stored = scipy.sparse.csr_array(np.maximum(few, 0))  # searched in TensorFlow however few
 wide = np.random.RandomState(1).normal(size=(4000, 64))
 
 def digest(*arrays):
@@ -54,7 +55,7 @@ kinds = {
     "wide": ({}, wide),
     "large": ({"grid_size": (24, 20), "max_iter": 3}, X),  # 20,000 x 480 scores
     "compiled loop": ({"metric": "manhattan", "max_iter": 8, "tol": 0}, X),
-    "sparse": ({}, scipy.sparse.csr_array(np.maximum(few, 0))),
+    "sparse": ({}, stored),
 }
 
 def fit_and_digest(parameters, X):
@@ -113,12 +114,16 @@ for som in (TFSOM(max_iter=0), TFSOM(init=np.zeros((3, 3)))):
         som.fit(few)
     except ValueError as error:
         messages.append(str(error))
+som = small_map(n_clusters=3).fit(few)
+som.predict(few), som.transform(few), som.score_samples(few), som.bmus(few, n_bmus=2)
+som = small_map().partial_fit(few)
+som = pickle.loads(pickle.dumps(small_map(metric="manhattan").fit(few)))
 heavy = [name for name in ("tensorflow", "keras", "matplotlib") if name in sys.modules]
 print(json.dumps([messages, heavy]))
 """
 
 
-def test_import_unpickling_and_invalid_parameters_do_not_import_tensorflow(
+def test_import_small_data_and_invalid_parameters_do_not_import_tensorflow(
     two_processes,
 ):
     pickled = two_processes[0].pickled
@@ -156,7 +161,7 @@ def write():
 
 writer = threading.Thread(target=write)
 writer.start()
-small_map().fit(few)
+small_map().fit(stored)
 is_done.set()
 writer.join()
 print(json.dumps([len(during), sum(during)]))
@@ -194,7 +199,7 @@ sys.meta_path.insert(0, Hook())
 messages = []
 for _ in range(2):
     try:
-        small_map().fit(few)
+        small_map().fit(stored)
     except ImportError as error:
         messages.append(str(error))
     os.write(2, b"after\\n")
@@ -202,7 +207,7 @@ is_restored = before == descriptors()
 sys.meta_path.pop(0)
 sys.stderr.close()
 os.close(2)
-print(json.dumps([messages, is_restored, small_map().fit(few).n_iter_]))
+print(json.dumps([messages, is_restored, small_map().fit(stored).n_iter_]))
 """
 
 
@@ -237,8 +242,9 @@ def state():
     }
 
 before = state()
-som = small_map(init="sample").fit(few)
-som.predict(few), som.transform(few), som.bmus(few, n_bmus=2), som.score(few)
+for data in (few, stored):
+    som = small_map(init="sample").fit(data)
+    som.predict(data), som.transform(data), som.bmus(data, n_bmus=2), som.score(data)
 after = state()
 print(json.dumps([name for name in before if before[name] != after[name]]))
 """
@@ -271,8 +277,8 @@ def run_in_child(function, limit=5):
     os.waitpid(child, 0)
     return result or "killed after the time limit"
 
-def fit():
-    return digest(small_map().fit(few).codebook_)
+def fit(data=stored):
+    return digest(small_map().fit(data).codebook_)
 
 before = run_in_child(fit, limit=60)
 starting = threading.Thread(target=fit)
@@ -282,17 +288,18 @@ while "tensorflow" not in sys.modules:  # its import takes another second or mor
 during = run_in_child(fit)
 starting.join()
 
-som = small_map().fit(few)
+som = small_map().fit(stored)
 after = {
-    method: run_in_child(lambda: str(getattr(som, method)(few)))
-    for method in ("fit", "predict", "transform", "bmus", "quantize", "score", "score_samples")
+    method: run_in_child(lambda: str(getattr(som, method)(stored)))
+    for method in ("fit", "predict", "bmus", "quantize", "score", "score_samples")
 }
 with multiprocessing.get_context("fork").Pool(1) as pool:
     try:
-        after["pool"] = str(pool.apply_async(som.predict, (few,)).get(timeout=10))
+        after["pool"] = str(pool.apply_async(som.predict, (stored,)).get(timeout=10))
     except Exception as error:
         after["pool"] = f"{type(error).__name__}: {error}"
-print(json.dumps([before, during, after, digest(som.codebook_)]))
+small = run_in_child(lambda: fit(few)), fit(few)
+print(json.dumps([before, during, after, digest(som.codebook_), small]))
 """
 FORK_ERROR = (
     "RuntimeError: TFSOM cannot run in a process that was forked after TensorFlow had started"
@@ -308,13 +315,13 @@ def forks():
 
 
 def test_child_forked_before_the_first_fit_works(forks):
-    (before, _, _, parent), err = forks
+    (before, _, _, parent, _), err = forks
     assert before == parent
     assert err == b""
 
 
 def test_child_forked_after_a_fit_raises(forks):
-    (_, _, after, _), _ = forks
+    (_, _, after, _, _), _ = forks
     for message in after.values():
         assert message.startswith(FORK_ERROR)
         assert "'loky'" in message
@@ -322,8 +329,14 @@ def test_child_forked_after_a_fit_raises(forks):
 
 
 def test_child_forked_while_tensorflow_starts_raises(forks):
-    (_, during, _, _), _ = forks
+    (_, during, _, _, _), _ = forks
     assert during.startswith("RuntimeError: TFSOM cannot run")
+
+
+def test_child_forked_after_a_fit_works_with_small_data(forks):
+    """They need no TensorFlow."""
+    (_, _, _, _, (child, parent)), _ = forks
+    assert child == parent
 
 
 # Workers
@@ -332,11 +345,11 @@ WORKERS = """
 import multiprocessing
 import joblib
 
-som = small_map().fit(few)  # starts TensorFlow in the parent
+som = small_map().fit(stored)  # starts TensorFlow in the parent
 methods = sorted({"spawn", "forkserver"} & set(multiprocessing.get_all_start_methods()))
 pools = [multiprocessing.get_context(name).Pool(1) for name in methods]
 submitted = [
-    (pool.apply_async(som.predict, (few,)), pool.apply_async(small_map().fit, (few,)))
+    (pool.apply_async(som.predict, (stored,)), pool.apply_async(small_map().fit, (stored,)))
     for pool in pools
 ]
 started = {
@@ -348,7 +361,7 @@ for pool in pools:
     pool.join()
 
 def fit_and_report():
-    som = small_map().fit(few)
+    som = small_map().fit(stored)
     import tensorflow as tf
     return {
         "process": os.getpid(),

@@ -8,8 +8,9 @@ from searches import exact_units, map_with, search
 from sklearn_tfsom import TFSOM
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._distance import METRICS
+from sklearn_tfsom._map.scores import Kind, Terms
+from sklearn_tfsom._tf.operands import make_operands
 from sklearn_tfsom._tf.pruning import share_reached
-from sklearn_tfsom._tf.scores import Kind, Terms, make_operands
 
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 

@@ -9,10 +9,11 @@ from scipy.sparse import csr_array
 from searches import exact_squares, exact_units, map_with, near_ties, search
 
 from sklearn_tfsom import TFSOM
+from sklearn_tfsom._data.dense import aligned_empty
 from sklearn_tfsom._distance import METRICS
-from sklearn_tfsom._tf.argmin import MAX_COMPILED_UNITS, MAX_FUSED_UNITS, layout
-from sklearn_tfsom._tf.loading import aligned_empty
-from sklearn_tfsom._tf.search import tile_rows
+from sklearn_tfsom._map.scores import MAX_COMPILED_UNITS, MAX_FUSED_UNITS
+from sklearn_tfsom._search.nearest import tile_rows
+from sklearn_tfsom._tf.argmin import layout
 
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 

@@ -27,7 +27,7 @@ from sklearn_tfsom._map.imputation import residual_covariance
 from sklearn_tfsom._map.initialization import initial_codebook
 from sklearn_tfsom._map.neighborhood import NEIGHBORHOODS, Kernels
 from sklearn_tfsom._plan import make_plan
-from sklearn_tfsom._tf.sources import LoadedSource, Source, make_source, statistics_of
+from sklearn_tfsom._search.sources import LoadedSource, Source, make_source, statistics_of
 from sklearn_tfsom._training import train, trained_map
 
 GRID = Grid(5, 4)

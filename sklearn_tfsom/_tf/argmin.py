@@ -14,20 +14,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from sklearn_tfsom._map.scores import FUSED_LAYERS, MAX_REDUCED, VECTOR_LENGTH
 from sklearn_tfsom._tf.runtime import traced_once
-
-# The number of lanes is a multiple of this, the length of a vector.
-_VECTOR = 16
-
-# XLA takes the minimum of at most this many numbers safely, see `compiled_lowest`.
-_MAX_REDUCED = 32
-
-# Layers of `fused_lowest`, which are written out one by one.
-_FUSED_LAYERS = 8
-
-# Units up to which all minima of a compiled and of a fused search are of so few numbers.
-MAX_COMPILED_UNITS = _MAX_REDUCED * _MAX_REDUCED * _VECTOR
-MAX_FUSED_UNITS = _FUSED_LAYERS * _MAX_REDUCED * _VECTOR
 
 
 class Lowest(NamedTuple):
@@ -45,10 +33,12 @@ def layout(n_units: tf.Tensor, *, is_fused: bool = False) -> tuple[tf.Tensor, tf
     many layers as lanes. A few layers for `fused_lowest`.
     """
     if is_fused:
-        return tf.constant(_FUSED_LAYERS), _VECTOR * -(-n_units // (_FUSED_LAYERS * _VECTOR))
-    n_vectors = tf.cast(tf.round(tf.sqrt(tf.cast(n_units, tf.float64)) / _VECTOR), tf.int32)
-    least = tf.minimum(-(-n_units // (_MAX_REDUCED * _VECTOR)), _MAX_REDUCED)
-    n_lanes = _VECTOR * tf.maximum(n_vectors, least)
+        return tf.constant(FUSED_LAYERS), VECTOR_LENGTH * -(
+            -n_units // (FUSED_LAYERS * VECTOR_LENGTH)
+        )
+    n_vectors = tf.cast(tf.round(tf.sqrt(tf.cast(n_units, tf.float64)) / VECTOR_LENGTH), tf.int32)
+    least = tf.minimum(-(-n_units // (MAX_REDUCED * VECTOR_LENGTH)), MAX_REDUCED)
+    n_lanes = VECTOR_LENGTH * tf.maximum(n_vectors, least)
     return -(-n_units // n_lanes), n_lanes
 
 
@@ -137,13 +127,13 @@ def fused_lowest(
     margin : Tensor of float32, shape (n,)
     """
     n_features = rows.shape[1]
-    factors = tf.reshape(factors, [n_features, _FUSED_LAYERS, -1])
+    factors = tf.reshape(factors, [n_features, FUSED_LAYERS, -1])
 
     def score(factors: list[tf.Tensor], bias: tf.Tensor) -> tf.Tensor:
         products = (rows[:, f, None] * factors[f] for f in range(n_features))
         return functools.reduce(tf.add, products) + bias
 
-    layers = (score(tf.unstack(factors[:, n]), bias[n]) for n in range(_FUSED_LAYERS))
+    layers = (score(tf.unstack(factors[:, n]), bias[n]) for n in range(FUSED_LAYERS))
     lane_lowest = functools.reduce(tf.minimum, layers)
     by_lane = [tf.transpose(each) for each in tf.unstack(factors)]
 
@@ -208,7 +198,7 @@ def _compiled_minimum(values: tf.Tensor) -> tf.Tensor:
 
     XLA takes the minimum of a row of float32 number by number, and that of integers by vectors.
     """
-    by_lane = tf.reduce_min(tf.reshape(values, [tf.shape(values)[0], -1, _VECTOR]), axis=1)
+    by_lane = tf.reduce_min(tf.reshape(values, [tf.shape(values)[0], -1, VECTOR_LENGTH]), axis=1)
     minimum = tf.reduce_min(_sortable(tf.bitcast(by_lane, tf.int32)), axis=1)
     return tf.bitcast(_sortable(minimum), tf.float32)
 

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from sklearn_tfsom._tf.argmin import layout
-from sklearn_tfsom._tf.tuning import BLOCK_SIDE
+from sklearn_tfsom._tuning import BLOCK_SIDE
 
 # Units of a block.
 BLOCK_UNITS = BLOCK_SIDE**2

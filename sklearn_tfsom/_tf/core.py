@@ -1,23 +1,28 @@
-"""The functions of `_tf` that the rest of the package calls; importing it imports TensorFlow."""
+"""The functions of `_tf` that use TensorFlow; importing this module imports it."""
 
 from __future__ import annotations
 
-from sklearn_tfsom._tf.distances import distances_to_chosen, distances_to_units
+import tensorflow as tf
+
+from sklearn_tfsom._tf.dense import search_dense
+from sklearn_tfsom._tf.elementwise import elementwise
 from sklearn_tfsom._tf.export import keras_model
-from sklearn_tfsom._tf.inference import nearest_units
-from sklearn_tfsom._tf.sources import make_source
+from sklearn_tfsom._tf.sparse import search_sparse
 from sklearn_tfsom._tf.strategy import ambient_workers
+from sklearn_tfsom._tf.tensors import place, tensor_product
 
 
 class Core:
     """Typed namespace that `runtime.tensorflow_core` returns once TensorFlow has started."""
 
     ambient_workers = staticmethod(ambient_workers)
-    distances_to_chosen = staticmethod(distances_to_chosen)
-    distances_to_units = staticmethod(distances_to_units)
+    device = staticmethod(tf.device)
+    elementwise = staticmethod(elementwise)
     keras_model = staticmethod(keras_model)
-    make_source = staticmethod(make_source)
-    nearest_units = staticmethod(nearest_units)
+    place = staticmethod(place)
+    search_dense = staticmethod(search_dense)
+    search_sparse = staticmethod(search_sparse)
+    tensor_product = staticmethod(tensor_product)
 
 
 CORE = Core()

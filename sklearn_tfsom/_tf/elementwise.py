@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
+from sklearn_tfsom._map.scores import Kind
+from sklearn_tfsom._map.ties import distance_noise
+from sklearn_tfsom._tf.operands import MATRIX, Operands, known_values
 from sklearn_tfsom._tf.runtime import traced_once
-from sklearn_tfsom._tf.scores import MATRIX, Kind, Operands, known_values
-from sklearn_tfsom._tf.ties import distance_noise
-from sklearn_tfsom._tf.tuning import FEATURES_PER_STEP
+from sklearn_tfsom._tf.tensors import as_tensor
+from sklearn_tfsom._tuning import FEATURES_PER_STEP
 
 
 def elementwise_distances(
@@ -35,6 +39,23 @@ def elementwise_distances(
         lambda: compiled(values, codebook),
         lambda: graph(values, codebook),
     )
+
+
+def elementwise(
+    values: NDArray[np.float64], codebook: NDArray[np.float64], kind: Kind, compiled_rows: int
+) -> NDArray[np.float64]:
+    """Compute the distances of rows to all units in a graph."""
+    found = _distances_graph(kind)(as_tensor(values), codebook, np.int32(compiled_rows))
+    return np.asarray(found)
+
+
+@traced_once
+def _distances_graph(kind: Kind) -> tf.types.experimental.PolymorphicFunction:
+    def distances(values: tf.Tensor, codebook: tf.Tensor, compiled_rows: tf.Tensor) -> tf.Tensor:
+        return elementwise_distances(values, codebook, kind, compiled_rows)
+
+    signature = [MATRIX, MATRIX, tf.TensorSpec([], tf.int32)]
+    return tf.function(distances, input_signature=signature, autograph=False)
 
 
 def elementwise_noise(values: tf.Tensor, lowest: tf.Tensor, operands: Operands) -> tf.Tensor:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from sklearn_tfsom._data.scaling import Scaling
 from sklearn_tfsom._distance import Metric
-from sklearn_tfsom._tf.ties import NOISE, within_rounding
+from sklearn_tfsom._map.ties import NOISE, within_rounding
 
 # Scaling of the scalers in front of a map: factor, shift, low, high.
 Preprocessing: TypeAlias = tuple[NDArray, NDArray, NDArray, NDArray]

@@ -18,11 +18,12 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import tensorflow as tf
 
+from sklearn_tfsom._map.scores import Kind, rounding_bound32
 from sklearn_tfsom._tf.argmin import Lowest, compiled_graph, lowest_of_layers
 from sklearn_tfsom._tf.blocks import BLOCK_UNITS, Blocks
-from sklearn_tfsom._tf.scores import Kind, Operands, as_factors32, known_values, rounding_bound32
+from sklearn_tfsom._tf.operands import Operands, as_factors32, known_values
 from sklearn_tfsom._tf.tiles import loop_tiles
-from sklearn_tfsom._tf.tuning import GROUP_BLOCKS, MAX_REACHED, PRUNED_TILE_ROWS
+from sklearn_tfsom._tuning import GROUP_BLOCKS, MAX_REACHED, PRUNED_TILE_ROWS
 
 _GROUP_UNITS, _GROUP_LAYERS = GROUP_BLOCKS * BLOCK_UNITS, 16
 

@@ -13,13 +13,13 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, ParamSpec
 
-from sklearn_tfsom._tf.tuning import MIN_COMPILED_SCORES
+from sklearn_tfsom._tuning import MIN_COMPILED_SCORES
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
+    from sklearn_tfsom._map.scores import Kind
     from sklearn_tfsom._tf.core import Core
-    from sklearn_tfsom._tf.scores import Kind
 
 # What TensorFlow writes to file descriptor 2 when it starts, before any setting can stop it:
 # informational lines, and on a machine without a GPU the message that there is none.
@@ -84,9 +84,10 @@ def _start() -> Core:
     return core.CORE
 
 
-def is_started() -> bool:
-    """Return True if something in this process has imported TensorFlow."""
-    return "tensorflow" in sys.modules
+def has_strategy() -> bool:
+    """Return True within the scope of a `tf.distribute` strategy; do not import TensorFlow."""
+    distribute = getattr(sys.modules.get("tensorflow"), "distribute", None)
+    return distribute is not None and bool(distribute.has_strategy())
 
 
 def _use_threads_of_joblib(threading_config: Any) -> None:

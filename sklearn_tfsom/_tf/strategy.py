@@ -36,8 +36,6 @@ def ambient_workers() -> Workers:
     ValueError
         If this package cannot train with a strategy of this kind.
     """
-    if not tf.distribute.has_strategy():
-        return ALONE
     strategy = tf.distribute.get_strategy()
     if isinstance(strategy, tf.distribute.OneDeviceStrategy):
         return ALONE  # its scope chooses the device

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from sklearn_tfsom._data.dense import DenseRows
 from sklearn_tfsom._data.sparse import SparseRows
 from sklearn_tfsom._data.tiles import map_tiles, multiply, row_slices
 from sklearn_tfsom._distance import METRICS, all_distances, paired_distances
-from sklearn_tfsom._tf.loading import DenseRows
-from sklearn_tfsom._tf.scores import Sizes, Terms, rounding_bound
-from sklearn_tfsom._tf.ties import FAR, distance_noise, first_within_rounding
-from sklearn_tfsom._tf.tuning import CACHED_VALUES, MAX_ALL_DIFFERENCES
+from sklearn_tfsom._map.scores import Sizes, Terms, rounding_bound
+from sklearn_tfsom._map.ties import FAR, distance_noise, first_within_rounding
+from sklearn_tfsom._tuning import CACHED_VALUES, MAX_ALL_DIFFERENCES
 
 # Distances of scaled samples under all metrics of products.
 _EUCLIDEAN = METRICS["euclidean"]

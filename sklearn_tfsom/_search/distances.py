@@ -6,20 +6,24 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
+from sklearn_tfsom._data.dense import load
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.scaling import OVERFLOW_MESSAGE, Scaling
 from sklearn_tfsom._data.sparse import load_sparse
 from sklearn_tfsom._data.tiles import map_tiles, multiply, row_slices
 from sklearn_tfsom._distance import Metric, is_zero, paired_distances
-from sklearn_tfsom._tf.elementwise import elementwise_distances
-from sklearn_tfsom._tf.loading import as_tensor, load
-from sklearn_tfsom._tf.runtime import pays_to_compile, traced_once
-from sklearn_tfsom._tf.scores import MATRIX, Kind
-from sklearn_tfsom._tf.search import tile_rows
-from sklearn_tfsom._tf.tuning import CACHED_VALUES, MANY_TERMS, MIN_DISTANCE_ROWS, TILE_DISTANCES
+from sklearn_tfsom._map.scores import Kind
+from sklearn_tfsom._search.nearest import tile_rows
+from sklearn_tfsom._tf.runtime import pays_to_compile, tensorflow_core
+from sklearn_tfsom._tuning import (
+    CACHED_VALUES,
+    MANY_TERMS,
+    MAX_SMALL_PRODUCTS,
+    MIN_DISTANCE_ROWS,
+    TILE_DISTANCES,
+)
 
 # Squared distances below this share of the squared norms have lost digits to cancellation and are
 # computed again from differences.
@@ -155,6 +159,9 @@ def _fill_products(samples: Samples, scaling: Scaling, units: NDArray[np.float64
     factors = np.ascontiguousarray(factors.T.astype(dtype))
     share = _CANCELLATION[np.dtype(np.float64) if samples.is_sparse else dtype]
 
+    is_large = len(samples) * factors.size > MAX_SMALL_PRODUCTS
+    in_tensorflow = is_large and dtype == np.float32 and len(factors) >= MANY_TERMS
+
     def of_sparse(out: NDArray, rows: slice) -> tuple[NDArray, NDArray]:
         sparse = load_sparse(samples.take(rows), scaling.scale)
         squared = sparse.products(units.T)
@@ -174,8 +181,8 @@ def _fill_products(samples: Samples, scaling: Scaling, units: NDArray[np.float64
             terms[:, n_features + 1 :][is_missing] = 0
         norms = np.einsum("sf,sf->s", values, values, dtype=np.float64)
         terms[:, n_features] = norms
-        if dtype == np.float32 and terms.shape[1] >= MANY_TERMS:
-            out[:] = np.asarray(tf.matmul(terms, factors))
+        if in_tensorflow:
+            out[:] = tensorflow_core().tensor_product(terms, factors)
         else:
             multiply(terms, factors, out)
         return out, norms
@@ -218,23 +225,12 @@ def _from_squares(squared: NDArray, metric: Metric) -> NDArray:
 
 def _fill_elementwise(samples: Samples, scaling: Scaling, units: NDArray[np.float64]) -> _Fill:
     """Fill in distances that are no product."""
-    kind = Kind(samples.metric, samples.has_missing)
+    core, kind = tensorflow_core(), Kind(samples.metric, samples.has_missing)
     n_tile = tile_rows(2 * len(units), samples.shape[1])
     is_compiled = pays_to_compile(len(samples) * len(units), kind, units.shape[1])
-    compiled_rows = tf.constant(n_tile if is_compiled else 0)
-    codebook = tf.constant(units)
 
     def fill(out: NDArray, rows: slice) -> None:
-        values = as_tensor(load(samples, rows, scaling, np.float64, in_threads=False).values)
-        out[:] = _elementwise_graph(kind)(values, codebook, compiled_rows).numpy()
+        values = load(samples, rows, scaling, np.float64, in_threads=False).values
+        out[:] = core.elementwise(values, units, kind, n_tile if is_compiled else 0)
 
     return fill
-
-
-@traced_once
-def _elementwise_graph(kind: Kind) -> tf.types.experimental.PolymorphicFunction:
-    def distances(values: tf.Tensor, codebook: tf.Tensor, compiled_rows: tf.Tensor) -> tf.Tensor:
-        return elementwise_distances(values, codebook, kind, compiled_rows)
-
-    signature = [MATRIX, MATRIX, tf.TensorSpec([], tf.int32)]
-    return tf.function(distances, input_signature=signature, autograph=False)

@@ -5,48 +5,36 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import DTypeLike, NDArray
 
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.scaling import Scaling
 from sklearn_tfsom._data.tiles import map_tiles, row_slices
-from sklearn_tfsom._tf.tuning import CACHED_VALUES
+from sklearn_tfsom._tuning import CACHED_VALUES
 
 # TensorFlow uses memory as it is only where it is aligned to this many bytes.
-_ALIGNMENT = 64
+ALIGNMENT = 64
 
 
 class DenseRows(NamedTuple):
     """Scaled samples: arrays, or tensors on a device."""
 
-    values: NDArray | tf.Tensor  # (n, n_features) float32 or float64; NaN where missing
-    norms: NDArray[np.float64] | tf.Tensor  # (n,) squared, over the known features
+    values: NDArray  # (n, n_features) float32 or float64; NaN where missing
+    norms: NDArray[np.float64]  # (n,) squared, over the known features
 
     def take(self, rows: NDArray[np.int64] | slice) -> DenseRows:
         """Return some of the rows."""
-        if isinstance(rows, slice) or isinstance(self.values, np.ndarray):
+        if isinstance(rows, slice):
             return DenseRows(self.values[rows], self.norms[rows])
-        return DenseRows(tf.gather(self.values, rows), tf.gather(self.norms, rows))
+        return DenseRows(np.asarray(self.values)[rows], np.asarray(self.norms)[rows])
 
 
 def aligned_empty(n_values: int, dtype: DTypeLike) -> NDArray:
     """Return uninitialized memory that TensorFlow can use as it is, (n_values,)."""
     n_bytes = n_values * np.dtype(dtype).itemsize
-    store = np.empty(n_bytes + _ALIGNMENT, dtype=np.uint8)
-    first = -store.ctypes.data % _ALIGNMENT
+    store = np.empty(n_bytes + ALIGNMENT, dtype=np.uint8)
+    first = -store.ctypes.data % ALIGNMENT
     return store[first : first + n_bytes].view(dtype)
-
-
-def as_tensor(values: NDArray | tf.Tensor) -> tf.Tensor:
-    """Return an array as a tensor, which shares its memory if that is aligned.
-
-    TensorFlow copies every array in one thread, except an aligned one that comes through DLPack
-    (which does not check it: an array that is not aligned aborts the process).
-    """
-    if isinstance(values, np.ndarray) and values.size and values.ctypes.data % _ALIGNMENT == 0:
-        return tf.experimental.dlpack.from_dlpack(values.__dlpack__())
-    return tf.convert_to_tensor(values)
 
 
 def load(

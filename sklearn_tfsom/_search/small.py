@@ -2,29 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
-
 import numpy as np
-from numpy.typing import NDArray
 
+from sklearn_tfsom._data.dense import DenseRows
+from sklearn_tfsom._data.statistics import Found, joined
 from sklearn_tfsom._data.tiles import map_tiles, multiply, row_slices
-from sklearn_tfsom._tf.loading import DenseRows
-from sklearn_tfsom._tf.scores import Terms, rounding_bound32
-from sklearn_tfsom._tf.tuning import MIN_TWO_TILES, TILE_DISTANCES
-
-
-class Found(NamedTuple):
-    """The closest units of some rows."""
-
-    units: NDArray[np.int32]  # (n, k), the closest first
-    distances: NDArray[np.float64]  # (n,) to the closest
-    is_clear: NDArray[np.bool_]  # (n,): False where rounding could change the units
-
-
-def joined(parts: Iterable[Found]) -> Found:
-    """Return what is found of the rows of all parts."""
-    return Found(*map(np.concatenate, zip(*parts, strict=True)))
+from sklearn_tfsom._map.scores import Terms, rounding_bound32
+from sklearn_tfsom._tuning import MIN_TWO_TILES, TILE_DISTANCES
 
 
 def search_small(rows: DenseRows, terms: Terms, k: int) -> Found:

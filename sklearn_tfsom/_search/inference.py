@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from sklearn_tfsom._data.dense import DenseRows, load
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.scaling import OVERFLOW_MESSAGE, Scaling
 from sklearn_tfsom._data.sparse import SparseRows, load_sparse
 from sklearn_tfsom._data.tiles import map_tiles, row_slices
-from sklearn_tfsom._tf.loading import DenseRows, load
-from sklearn_tfsom._tf.scores import Terms
-from sklearn_tfsom._tf.search import is_small, nearest, search_kind, tile_rows
-from sklearn_tfsom._tf.tuning import CHUNK_ROWS, PIECE_VALUES
+from sklearn_tfsom._map.scores import Terms
+from sklearn_tfsom._search.nearest import is_small, nearest, search_kind, tile_rows
+from sklearn_tfsom._tuning import CHUNK_ROWS, PIECE_VALUES
 
 
 def nearest_units(samples: Samples, codebook: NDArray, k: int = 1) -> NDArray[np.int64]:

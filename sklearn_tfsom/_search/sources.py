@@ -13,18 +13,18 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
+from sklearn_tfsom._data.dense import DenseRows, aligned_empty, load
 from sklearn_tfsom._data.pieces import Piece, Pieces
 from sklearn_tfsom._data.scaling import Scaling
 from sklearn_tfsom._data.sparse import SparseRows, load_sparse
+from sklearn_tfsom._data.statistics import Statistics
 from sklearn_tfsom._data.tiles import map_tiles, row_slices
-from sklearn_tfsom._tf.loading import DenseRows, aligned_empty, as_tensor, load
-from sklearn_tfsom._tf.scores import Kind, Terms
-from sklearn_tfsom._tf.search import is_small, nearest, search_kind, tile_rows
-from sklearn_tfsom._tf.statistics import Statistics
-from sklearn_tfsom._tf.tuning import (
+from sklearn_tfsom._map.scores import Kind, Terms
+from sklearn_tfsom._search.nearest import is_small, nearest, search_kind, tile_rows
+from sklearn_tfsom._tf.runtime import tensorflow_core
+from sklearn_tfsom._tuning import (
     CHUNK_ROWS,
     MAX_OUT_OF_CORE_FEATURES,
     MIN_CHUNKED_SCORES,
@@ -47,7 +47,7 @@ class Share(NamedTuple):
     """Some of the samples, scaled."""
 
     rows: DenseRows | SparseRows
-    weights: NDArray[np.float64] | tf.Tensor  # (n,) in weight units
+    weights: NDArray[np.float64]  # (n,) in weight units
     device: str  # where they are, and are searched; empty for where TensorFlow puts them
 
 
@@ -155,7 +155,7 @@ def _sum_rows(
 
     def of_chunk(chunk: slice) -> Statistics:
         # A device scope belongs to the thread.
-        with tf.device(device) if device else contextlib.nullcontext():
+        with tensorflow_core().device(device) if device else contextlib.nullcontext():
             found = nearest(
                 rows.take(chunk),
                 terms,
@@ -191,9 +191,8 @@ def _load_share(pieces: Pieces, search: Search, rows: slice, device: str = "") -
     dense = load(samples, rows, scaling, samples.dtype)
     if not device:
         return Share(dense, weights, device)
-    with tf.device(device):
-        on_device = [tf.identity(as_tensor(part)) for part in (*dense, weights)]
-    return Share(DenseRows(*on_device[:2]), on_device[2], device)
+    *rows_there, weights_there = tensorflow_core().place((*dense, weights), device)
+    return Share(DenseRows(*rows_there), weights_there, device)
 
 
 def _total(parts: Iterator[Statistics]) -> Statistics:

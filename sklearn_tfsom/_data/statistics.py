@@ -1,0 +1,48 @@
+"""What a search finds: units of rows, and statistics of samples, which add."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Statistics(NamedTuple):
+    """Sums over the samples that an epoch uses; tensors within a graph."""
+
+    sums: NDArray[np.float64]  # (n_units, n_features): weighted sum of the samples
+    counts: NDArray[np.float64]  # (n_units, 1): their weight; or by known feature
+    error: NDArray[np.float64]  # (): weighted sum of distances to the units
+
+    @classmethod
+    def nothing(cls, n_units: int, n_features: int, has_missing: bool) -> Statistics:
+        """Return the statistics of no samples."""
+        counts = np.zeros((n_units, n_features if has_missing else 1))
+        return cls(np.zeros((n_units, n_features)), counts, np.zeros(()))
+
+    def plus(self, other: Statistics) -> Statistics:
+        """Add the statistics of other samples."""
+        return Statistics(*(a + b for a, b in zip(self, other, strict=True)))
+
+
+class Nearest(NamedTuple):
+    """The best-matching units of some rows."""
+
+    units: NDArray[np.int32]  # (n, k), the closest first
+    distances: NDArray[np.float64]  # (n,) to the closest; not finite beyond the range of float64
+    statistics: Statistics | None  # if weights are given
+
+
+class Found(NamedTuple):
+    """The closest units of some rows."""
+
+    units: NDArray[np.int32]  # (n, k), the closest first
+    distances: NDArray[np.float64]  # (n,) to the closest
+    is_clear: NDArray[np.bool_]  # (n,): False where rounding could change the units
+
+
+def joined(parts: Iterable[Found]) -> Found:
+    """Return what is found of the rows of all parts."""
+    return Found(*map(np.concatenate, zip(*parts, strict=True)))

@@ -1,0 +1,1 @@
+"""Search for best-matching units, in NumPy or in TensorFlow."""

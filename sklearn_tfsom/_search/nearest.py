@@ -1,0 +1,149 @@
+"""Best-matching units: those of a float64 search, at the cost of a float32 one, tile by tile.
+
+`nearest` is the one way to find them. Scores are computed in float32, with a bound on their
+rounding. Rows for which more than one unit lies within the bound are searched again in float64, by
+the tie rule. Distances that are no product are computed in float64 at once.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sklearn_tfsom._data.dense import DenseRows
+from sklearn_tfsom._data.samples import Samples
+from sklearn_tfsom._data.sparse import SparseRows
+from sklearn_tfsom._data.statistics import Found, Nearest, Statistics
+from sklearn_tfsom._data.sums import sums_by_unit
+from sklearn_tfsom._data.tiles import row_slices
+from sklearn_tfsom._map.scores import MAX_FUSED_UNITS, Kind, Terms
+from sklearn_tfsom._search.exact import search_exactly
+from sklearn_tfsom._search.small import search_small
+from sklearn_tfsom._tf.runtime import tensorflow_core
+from sklearn_tfsom._tuning import (
+    MAX_ALL_DIFFERENCES,
+    MAX_FUSED_FEATURES,
+    MAX_PRUNED_FEATURES,
+    MAX_SMALL_DIFFERENCES,
+    MAX_SMALL_PRODUCTS,
+    MAX_SMALL_SCORES,
+    MAX_TILE_ROWS,
+    MIN_PRUNED,
+    MIN_PRUNED_SIDE,
+    MIN_TILE_ROWS,
+    SUMMED_VALUES,
+    TILE_SCORES,
+)
+
+
+def nearest(
+    rows: DenseRows | SparseRows,
+    terms: Terms,
+    k: int = 1,
+    *,
+    weights: NDArray[np.float64] | None = None,
+    n_tile: int | None = None,
+    n_searched: int = 0,
+) -> Nearest:
+    """Find the k best-matching units of each row.
+
+    Parameters
+    ----------
+    rows : DenseRows or SparseRows
+        Scaled as the codebook of `terms`.
+    terms : Terms
+    k : int, default=1
+    weights : array of float64, shape (n,), default=None
+        If given, rows are summed up by their closest unit as well: one graph does both, since
+        tracing a second one would take longer than a short fit.
+    n_tile : int, default=None
+        Rows whose scores a graph computes at a time; no unit depends on it. By default dense rows
+        are searched in NumPy.
+    n_searched : int, default=0
+        Rows that are going to be searched in this way, over all calls and epochs. If they are
+        many, XLA compiles the search in full tiles.
+
+    Returns
+    -------
+    found : Nearest
+        Distances come from float32 scores, with their error, where these tell the unit. They are
+        valid only if the center of `terms` is 0.
+    """
+    sums, n_differences = None, rows.norms.shape[0] * terms.codebook.size
+    if isinstance(rows, SparseRows):
+        found = tensorflow_core().search_sparse(rows, terms, k, n_tile)
+    elif n_tile is not None:
+        found, sums = tensorflow_core().search_dense(rows, terms, k, weights, n_tile, n_searched)
+    elif terms.kind.metric.is_product and n_differences > MAX_ALL_DIFFERENCES:
+        found = search_small(rows, terms, k)
+    else:
+        found = Found(*search_exactly(rows, terms, k), np.full(len(rows.norms), True))
+    units, distances, is_clear = found
+    unclear = np.flatnonzero(~is_clear)
+    if len(unclear):
+        again = rows.take(unclear)
+        units, distances = units.copy(), distances.copy()
+        units[unclear], distances[unclear] = search_exactly(again, terms, k)
+    if weights is None:
+        return Nearest(units, distances, None)
+    if sums is None:
+        sums = _sum_rows(rows, weights, units[:, 0], distances, terms)
+    elif len(unclear):
+        own = np.asarray(weights)[unclear], units[unclear, 0], distances[unclear]
+        sums = sums.plus(_sum_rows(again, *own, terms))
+    return Nearest(units, distances, sums)
+
+
+def is_small(n_rows: int, codebook: NDArray, kind: Kind) -> bool:
+    """Return True if there are so few rows and units that NumPy is faster than calling a graph."""
+    n_terms = n_rows * codebook.size
+    if not kind.metric.is_product:
+        return n_terms <= MAX_SMALL_DIFFERENCES and not kind.has_missing
+    n_scores = n_terms // codebook.shape[2]
+    return n_scores <= MAX_SMALL_SCORES and n_terms <= MAX_SMALL_PRODUCTS
+
+
+def tile_rows(n_units: int, n_features: int) -> int:
+    """Return the number of rows of a tile: a power of two."""
+    rows = TILE_SCORES // max(n_units, n_features)
+    rows = min(max(rows, MIN_TILE_ROWS), MAX_TILE_ROWS)
+    return int(2 ** (rows.bit_length() - 1))
+
+
+def search_kind(samples: Samples, codebook: NDArray) -> Kind:
+    """Return the kind of search of samples in a codebook on its grid."""
+    *sides, n_features = codebook.shape
+    n_units, kind = int(np.prod(sides)), Kind(samples.metric, samples.has_missing)
+    if samples.is_sparse or not samples.metric.is_product:
+        return kind
+    is_narrow = n_features <= MAX_FUSED_FEATURES and not samples.has_missing
+    if is_narrow and n_units <= MAX_FUSED_UNITS:
+        return kind._replace(n_fused=n_features)
+    is_large = min(sides) >= MIN_PRUNED_SIDE and min(len(samples), n_units) >= MIN_PRUNED
+    return kind._replace(is_pruned=is_large and n_features <= MAX_PRUNED_FEATURES)
+
+
+def _sum_rows(
+    rows: DenseRows | SparseRows,
+    weights: NDArray[np.float64],
+    units: NDArray[np.int32],
+    distances: NDArray[np.float64],
+    terms: Terms,
+) -> Statistics:
+    """Sum rows by the unit (n,) of each, in float64."""
+    weights, (n_rows, n_columns, n_features) = np.asarray(weights), terms.codebook.shape
+    n_units = n_rows * n_columns
+    total = Statistics.nothing(n_units, n_features, terms.kind.has_missing)
+    if isinstance(rows, SparseRows):
+        total.sums[:] = rows.sums_by_unit(weights, units, n_units)
+    else:
+        for some in row_slices(len(units), max(1, SUMMED_VALUES // n_features)):
+            values, by_unit = np.asarray(rows.values[some]), (weights[some], units[some], n_units)
+            if terms.kind.has_missing:
+                known = ~np.isnan(values)
+                values = np.where(known, values, 0)
+                total.counts[:] += sums_by_unit(known, *by_unit)
+            total.sums[:] += sums_by_unit(values, *by_unit)
+    if not terms.kind.has_missing:
+        total.counts[:, 0] = np.bincount(units, weights, n_units)
+    return total._replace(error=np.asarray(np.sum(weights * distances)))

@@ -1,0 +1,198 @@
+"""Search of dense rows in a graph, tile by tile, with the sums by best-matching unit."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from sklearn_tfsom._data.dense import DenseRows
+from sklearn_tfsom._data.statistics import Found, Statistics
+from sklearn_tfsom._map.scores import MAX_COMPILED_UNITS, Kind, Terms, rounding_bound32
+from sklearn_tfsom._map.ties import within_rounding
+from sklearn_tfsom._tf.argmin import (
+    Lowest,
+    compiled_graph,
+    fused_graph,
+    lowest_of_layers,
+)
+from sklearn_tfsom._tf.blocks import n_blocks
+from sklearn_tfsom._tf.elementwise import elementwise_distances, elementwise_noise
+from sklearn_tfsom._tf.operands import (
+    GRID_MATRIX,
+    SCALAR,
+    VECTOR,
+    Operands,
+    as_factors32,
+    make_operands,
+    scores_float32,
+)
+from sklearn_tfsom._tf.pruning import search_blocks
+from sklearn_tfsom._tf.runtime import pays_to_compile, traced_once
+from sklearn_tfsom._tf.sums import sum_by_unit
+from sklearn_tfsom._tf.tensors import as_tensor
+from sklearn_tfsom._tf.tiles import loop_tiles
+
+_NO_WEIGHTS = np.empty(0)
+
+# What a search of a tile returns: units, distances, and whether these are certain.
+_FOUND = (
+    tf.TensorSpec([None, None], tf.int32),
+    tf.TensorSpec([None], tf.float64),
+    tf.TensorSpec([None], tf.bool),
+)
+
+
+def search_dense(
+    rows: DenseRows,
+    terms: Terms,
+    k: int,
+    weights: NDArray[np.float64] | tf.Tensor | None,
+    n_tile: int,
+    n_searched: int,
+) -> tuple[Found, Statistics | None]:
+    """Search dense rows in a graph, and sum up the clear ones if there are weights."""
+    n_rows, n_columns, n_features = terms.codebook.shape
+    n_units, kind = n_rows * n_columns, terms.kind
+    # XLA takes the minima of one unit for each row, and those of not too many units.
+    n_compared = n_blocks(n_rows, n_columns) if kind.is_pruned else n_units
+    is_compiled = (
+        (k == 1 or not kind.metric.is_product)
+        and n_compared <= MAX_COMPILED_UNITS
+        and pays_to_compile(n_searched * n_units, kind, n_features)
+    )
+    units, distances, is_clear, *sums = map(
+        np.asarray,
+        _search_graph(kind, tf.as_dtype(rows.values.dtype))(
+            *map(as_tensor, (*rows, _NO_WEIGHTS if weights is None else weights)),
+            *terms.of_graph(),
+            np.array([k, n_tile, n_tile if is_compiled else 0], np.int32),
+        ),
+    )
+    return Found(units, distances, is_clear), None if weights is None else Statistics(*sums)
+
+
+@traced_once
+def _search_graph(kind: Kind, dtype: tf.DType) -> tf.types.experimental.PolymorphicFunction:
+    """Make the graph that searches dense rows, and sums up the clear ones by unit."""
+
+    def search(
+        values: tf.Tensor,
+        norms: tf.Tensor,
+        weights: tf.Tensor,
+        codebook: tf.Tensor,
+        center: tf.Tensor,
+        extent: tf.Tensor,
+        numbers: tf.Tensor,
+    ) -> list[tf.Tensor]:
+        k, n_tile, compiled_rows = tf.unstack(numbers, 3)
+        operands = make_operands(Terms(kind, codebook, center, extent))
+
+        def search_tile(start: tf.Tensor, stop: tf.Tensor) -> list[tf.Tensor]:
+            return _search_tile(values[start:stop], norms[start:stop], operands, k, compiled_rows)
+
+        def tiles() -> list[tf.Tensor]:
+            return loop_tiles(search_tile, tf.size(norms), n_tile, _FOUND)
+
+        def blocks() -> list[tf.Tensor]:
+            found = search_blocks(values, norms, operands, compiled_rows > 0)
+            return as_found(found, norms, kind)
+
+        found = tf.cond(tf.equal(k, 1), blocks, tiles) if kind.is_pruned else tiles()
+
+        def summed() -> list[tf.Tensor]:
+            units, distances, is_clear = found
+            # Zeros where a row is not clear: there a distance may not be finite.
+            return list(
+                sum_by_unit(
+                    values,
+                    tf.where(is_clear, weights, 0),
+                    tf.where(is_clear, units[:, 0], 0),
+                    tf.where(is_clear, distances, 0),
+                    tf.shape(operands.codebook)[0],
+                    kind,
+                )
+            )
+
+        def nothing() -> list[tf.Tensor]:
+            return [tf.zeros([0, 0], tf.float64)] * 2 + [tf.zeros([], tf.float64)]
+
+        return [*found, *tf.cond(tf.size(weights) > 0, summed, nothing)]
+
+    matrix = tf.TensorSpec([None, kind.n_fused or None], dtype)
+    signature = [matrix, VECTOR, VECTOR, GRID_MATRIX, VECTOR, SCALAR]
+    signature.append(tf.TensorSpec([3], tf.int32))
+    return tf.function(search, input_signature=signature, autograph=False)
+
+
+def _search_tile(
+    values: tf.Tensor,
+    norms: tf.Tensor,
+    operands: Operands,
+    k: tf.Tensor,
+    compiled_rows: tf.Tensor,
+) -> list[tf.Tensor]:
+    """Search a tile; return units (n, k), distances (n,) and whether these are certain (n,)."""
+    kind = operands.kind
+    if not kind.metric.is_product:
+        return _search_elementwise(values, operands, k, compiled_rows)
+    factors32 = as_factors32(values, kind)
+    margin = tf.cast(rounding_bound32(tf, norms, operands.sizes), tf.float32)
+    given = operands.bias32, margin
+
+    def plain() -> Lowest:
+        return lowest_scores(scores_float32(factors32, operands), *given, k)
+
+    def compiled() -> Lowest:
+        if kind.n_fused:
+            return Lowest(*fused_graph(kind.n_fused)(factors32, operands.factors32, *given))
+        return Lowest(*compiled_graph()(tf.matmul(factors32, operands.factors32), *given))
+
+    is_compiled = tf.equal(tf.size(norms), compiled_rows) & tf.equal(k, 1)
+    return as_found(tf.cond(is_compiled, compiled, plain), norms, kind)
+
+
+def lowest_scores(scores: tf.Tensor, bias: tf.Tensor, margin: tf.Tensor, k: tf.Tensor) -> Lowest:
+    """Find the k lowest scores of each row, and whether their order is certain."""
+    return tf.cond(
+        tf.equal(k, 1),
+        lambda: lowest_of_layers(scores, bias, margin),
+        lambda: _several_lowest(scores, margin, k),
+    )
+
+
+def _several_lowest(scores: tf.Tensor, margin: tf.Tensor, k: tf.Tensor) -> Lowest:
+    found = tf.math.top_k(-scores, tf.minimum(k + 1, tf.shape(scores)[1]))
+    gaps = found.values[:, :-1] - found.values[:, 1:]
+    is_clear = (tf.reduce_min(gaps, axis=1) > margin) & tf.math.is_finite(margin)
+    return Lowest(found.indices[:, :k], -found.values[:, 0], is_clear)
+
+
+def as_found(lowest: Lowest, norms: tf.Tensor, kind: Kind) -> list[tf.Tensor]:
+    """Turn the lowest scores into distances."""
+    squared = norms + tf.cast(lowest.score, tf.float64)
+    squared = tf.where(squared < 0, tf.zeros([], tf.float64), squared)  # NaN stays
+    distances = squared / 2 if kind.metric.is_spherical else tf.sqrt(squared)
+    return [lowest.units, distances, lowest.is_clear]
+
+
+def _search_elementwise(
+    values: tf.Tensor, operands: Operands, k: tf.Tensor, compiled_rows: tf.Tensor
+) -> list[tf.Tensor]:
+    """Search a tile among distances that are no product."""
+    values = tf.cast(values, tf.float64)
+    distances = elementwise_distances(values, operands.codebook, operands.kind, compiled_rows)
+    lowest = tf.reduce_min(distances, axis=1)
+    noise = elementwise_noise(values, lowest, operands)
+
+    def one() -> list[tf.Tensor]:
+        near = within_rounding(distances, lowest[:, None], noise[:, None])
+        n_near = tf.math.count_nonzero(near, axis=1)
+        return [tf.argmin(distances, axis=1, output_type=tf.int32)[:, None], tf.equal(n_near, 1)]
+
+    def several() -> list[tf.Tensor]:
+        units, _, is_clear = _several_lowest(distances, noise, k)
+        return [units, is_clear]
+
+    units, is_clear = tf.cond(tf.equal(k, 1), one, several)
+    return [units, lowest, is_clear]
