@@ -17,9 +17,6 @@ from sklearn_tfsom.displays import _base as base
 from sklearn_tfsom.displays import _drawing as drawing
 from sklearn_tfsom.displays._legends import marker_handle
 
-# Largest distance of a mark from its unit, in lattice spacings.
-_SPREAD = 0.33
-
 # Diameter of the marks, and the smallest one of a mark alone in its cell, in points.
 _MIN_SIZE, _MAX_SIZE, _MIN_SINGLE_SIZE = 2.5, 9.0, 4.5
 
@@ -196,10 +193,8 @@ class AnomalyMapDisplay(base.Display):
         title = f"Anomalies ({n_above:,} of {n_samples:,} samples above {self.threshold:.3g})"
         drawing.set_map_limits(ax, self.cells_, title=title)
         ax.title.set_wrap(True)  # in the figure of a narrow map
-        self.colorbar_ = None
-        if colorbar:
-            label = f"mean anomaly score ({self.distance_unit})"
-            self.colorbar_ = drawing.add_colorbar(ax, self.cells_, label, grid)
+        label = f"mean anomaly score ({self.distance_unit})"
+        self.colorbar_ = drawing.add_colorbar(ax, self.cells_, label, grid) if colorbar else None
         self.legend_ = self._add_legend(ax, has_empty=len(empty) > 0, grow_figure=is_new)
         self.marks_, self.missed_ = self._draw_marks(ax, is_above)
         self.ax_, self.figure_ = ax, ax.figure
@@ -210,10 +205,10 @@ class AnomalyMapDisplay(base.Display):
         is_anomaly = np.zeros_like(is_above) if self.truth is None else self.truth
         (shown,) = np.nonzero(is_above | is_anomaly)
         units = self.bmus[shown]
-        points = self.grid.positions()[units] + drawing.spread_in_cells(units, _SPREAD)
+        points = self.grid.positions()[units] + drawing.spread_in_cells(units)
         # Smaller in a cell with many marks, so that they do not cover each other.
         n_marks = np.bincount(units, minlength=self.grid.n_units)[units]
-        sizes = 0.8 * _SPREAD * np.sqrt(np.pi / np.maximum(4, n_marks))
+        sizes = 0.8 * drawing.SPREAD * np.sqrt(np.pi / np.maximum(4, n_marks))
         sizes = np.clip(drawing.points_per_spacing(ax) * sizes, _MIN_SIZE, _MAX_SIZE)
         areas = np.square(np.where(n_marks == 1, np.maximum(sizes, _MIN_SINGLE_SIZE), sizes))
         is_above, is_filled = is_above[shown], is_anomaly[shown][is_above[shown], None]

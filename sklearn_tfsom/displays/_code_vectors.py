@@ -261,8 +261,6 @@ def _draw_images(ax: Any, grid: Grid, images: NDArray[np.float64], **style: Any)
 
 def _draw_curves(ax: Any, grid: Grid, codebook: NDArray[np.float64], color: Any) -> Any:
     """Draw the code vectors as curves, as one collection."""
-    from matplotlib.collections import LineCollection
-
     if codebook.shape[1] == 1:  # a horizontal line
         codebook = np.repeat(codebook, 2, axis=1)
     low, value_range = codebook.min(), np.ptp(codebook)
@@ -273,7 +271,5 @@ def _draw_curves(ax: Any, grid: Grid, codebook: NDArray[np.float64], color: Any)
     curves = grid.positions()[:, None] + np.stack([x, -height * heights], axis=2)
     # Thinner with many features, so that the curve does not fill its cell.
     line_width = min(0.04, 1.5 / codebook.shape[1]) * drawing.points_per_spacing(ax)
-    line_width = np.clip(line_width, 0.3, 1.6)
-    return ax.add_collection(
-        LineCollection(curves, colors=[color], linewidths=line_width, joinstyle="round")
-    )
+    style = {"colors": [color], "linewidths": np.clip(line_width, 0.3, 1.6)}
+    return drawing.draw_lines(ax, curves, joinstyle="round", **style)

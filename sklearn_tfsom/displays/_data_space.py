@@ -205,9 +205,6 @@ class DataSpaceDisplay(base.Display):
 
         %(returns)s
         """
-        drawing.import_pyplot()
-        from matplotlib.collections import LineCollection
-
         points = np.concatenate([self.samples, self.units])
         ax = _new_axes(points, self.classes or ()) if ax is None else ax
         n_shown, n_units = len(self.samples), len(self.units)
@@ -226,14 +223,13 @@ class DataSpaceDisplay(base.Display):
             zorder=1,
         )
         units, others = grid_edges(self.grid, 6 if self.grid.is_hexagonal else 4)
-        self.net_ = ax.add_collection(
-            LineCollection(
-                list(self.units[np.column_stack([units, others])]),
-                colors=[net_color],
-                linewidths=min(1.1, max(0.3, 12 / n_units**0.5)),
-                alpha=0.6,
-                zorder=2,
-            )
+        self.net_ = drawing.draw_lines(
+            ax,
+            self.units[np.column_stack([units, others])],
+            colors=[net_color],
+            linewidths=min(1.1, max(0.3, 12 / n_units**0.5)),
+            alpha=0.6,
+            zorder=2,
         )
         size = min(14.0, 2000 / n_units)
         self.units_ = ax.scatter(

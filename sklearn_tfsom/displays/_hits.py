@@ -143,22 +143,17 @@ class HitMapDisplay(base.Display):
         self.outlines_.set_linewidth(min(0.4, 0.03 * drawing.approximate_spacing(ax, grid)))
         scales = np.sqrt(totals / largest) if largest > 0 else totals
         if hits.ndim == 1:
-            polygons = _scaled_cells(grid, scales)
+            positions, sizes = grid.positions()[scales > 0], 0.92 * scales[scales > 0]
+            self.marks_ = drawing.draw_cells(
+                ax, grid, positions=positions, size=sizes, facecolors=color, linewidths=0
+            )
         else:
-            polygons, codes = _pie_slices(grid, hits, 0.46 * scales)
-            color = drawing.class_colors(hits.shape[1])[codes]
-        self.marks_ = drawing.draw_polygons(ax, polygons, facecolors=color)
+            slices, codes = _pie_slices(grid, hits, 0.46 * scales)
+            colors = drawing.class_colors(hits.shape[1])[codes]
+            self.marks_ = drawing.draw_polygons(ax, slices, facecolors=colors)
         self.borders_ = drawing.draw_borders(ax, grid, self.cluster_labels, drawing.text_color())
         self.ax_, self.figure_ = ax, ax.figure
         return self
-
-
-def _scaled_cells(grid: Grid, scales: NDArray) -> list[NDArray]:
-    """Return the cells of units scaled about their centers, without those of scale 0."""
-    is_hit = scales > 0
-    sizes = 0.92 * scales[is_hit]
-    corners = drawing.cell_corners(grid)
-    return list(grid.positions()[is_hit, None] + sizes[:, None, None] * corners)
 
 
 def _pie_slices(

@@ -25,9 +25,6 @@ _BACKGROUNDS = ("u_matrix", "outlines")
 # Shades of the lowest and the highest U-matrix value: shares of the text color in the background.
 _SHADES = 0.06, 0.42
 
-# Largest distance of a dot from its unit, in lattice spacings.
-_SPREAD = 0.33
-
 # Largest diameter of a dot, in points.
 _MAX_DOT = 14.0
 
@@ -236,7 +233,7 @@ class TrajectoryDisplay(base.Display):
         codes = np.zeros(n_samples, dtype=np.int64) if self.groups is None else self.groups
         times = np.arange(n_samples) if self.times is None else as_numbers(self.times)
         visits = _find_visits(self.bmus, codes)
-        points = grid.positions()[visits.units] + drawing.spread_in_cells(visits.units, _SPREAD)
+        points = grid.positions()[visits.units] + drawing.spread_in_cells(visits.units)
         steps = np.flatnonzero(~visits.is_end)
         lines, targets = shortest_lines(grid, visits.units, points, steps)
         spacing = drawing.points_per_spacing(ax)
@@ -328,20 +325,17 @@ def _draw_lines(
     ax: Any, lines: list[NDArray], colors: NDArray, spacing: float, style: dict[str, Any]
 ) -> Any:
     """Draw lines in colors, shape (n_lines, 4), or in the colors of values, shape (n_lines,)."""
-    from matplotlib.collections import LineCollection
-
     style = {"array" if colors.ndim == 1 else "colors": colors} | style
     if colors.ndim == 1 and len(lines) > _MAX_OPAQUE_LINES:
         style["alpha"] = max(0.3, (_MAX_OPAQUE_LINES / len(lines)) ** 0.3)
-    return ax.add_collection(
-        LineCollection(
-            lines,
-            linewidths=_line_width(spacing),
-            capstyle="round",
-            rasterized=len(lines) > _MAX_VECTORS,
-            zorder=2,
-            **style,
-        )
+    return drawing.draw_lines(
+        ax,
+        lines,
+        linewidths=_line_width(spacing),
+        capstyle="round",
+        rasterized=len(lines) > _MAX_VECTORS,
+        zorder=2,
+        **style,
     )
 
 
@@ -356,7 +350,7 @@ def _draw_dots(
     """Draw a dot for each visit, with an area proportional to its number of samples."""
     # Small enough for the cell with the most visits.
     max_visits = np.bincount(visits.units).max()
-    size = spacing * min(0.09, 0.7 * _SPREAD * np.sqrt(np.pi / max_visits))
+    size = spacing * min(0.09, 0.7 * drawing.SPREAD * np.sqrt(np.pi / max_visits))
     size = max(_line_width(spacing), size)
     max_size = max(size, min(0.25 * spacing, _MAX_DOT))
     return ax.scatter(
