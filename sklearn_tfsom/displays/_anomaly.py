@@ -15,7 +15,7 @@ from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._validation import Rule
 from sklearn_tfsom.displays import _base as base
 from sklearn_tfsom.displays import _drawing as drawing
-from sklearn_tfsom.displays._legends import marker_handle
+from sklearn_tfsom.displays._legends import STYLE_BELOW, marker_handle
 
 # Diameter of the marks, and the smallest one of a mark alone in its cell, in points.
 _MIN_SIZE, _MAX_SIZE, _MIN_SINGLE_SIZE = 2.5, 9.0, 4.5
@@ -255,13 +255,4 @@ class AnomalyMapDisplay(base.Display):
         if grow_figure:
             n_rows = -(-len(handles) // n_columns)
             ax.figure.set_figheight(ax.figure.get_figheight() + 0.15 + 0.2 * n_rows)
-        return ax.legend(
-            handles=handles,
-            loc="upper center",
-            bbox_to_anchor=(0.5, 0.0),
-            ncols=n_columns,
-            frameon=False,
-            handlelength=1.0,
-            handleheight=1.0,
-            columnspacing=1.2,
-        )
+        return ax.legend(handles=handles, ncols=n_columns, columnspacing=1.2, **STYLE_BELOW)

@@ -241,9 +241,3 @@ def count_hits(
 def majority_classes(hits: NDArray) -> NDArray[np.int64]:
     """Return the most frequent class of each unit: the first of ties, -1 without hits."""
     return np.where(hits.any(axis=1), hits.argmax(axis=1), -1)
-
-
-def majority_names(hits: Hits) -> list[str]:
-    """Return the name of the most frequent class of each unit, "" without hits."""
-    names = [*(hits.classes or []), ""]
-    return [names[code] for code in majority_classes(hits.weights)]

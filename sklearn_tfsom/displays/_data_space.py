@@ -209,9 +209,8 @@ class DataSpaceDisplay(base.Display):
         ax = _new_axes(points, self.classes or ()) if ax is None else ax
         n_shown, n_units = len(self.samples), len(self.units)
         net_color = drawing.text_color() if net_color is None else net_color
-        palette = drawing.class_colors(len(self.classes or ()))
         if self.codes is not None and self.classes is not None:
-            color = palette[self.codes]
+            color = drawing.class_colors(len(self.classes))[self.codes]
         density = max(1.0, n_shown / 150)
         self.samples_ = ax.scatter(
             *self.samples.T,
@@ -242,10 +241,8 @@ class DataSpaceDisplay(base.Display):
         count = f" ({n_shown:,} of {n_samples:,} samples)" if n_shown < n_samples else ""
         x_name, y_name = self.axis_names
         ax.set(xlabel=x_name, ylabel=y_name, title=f"Map in data space{count}")
-        self.legend_ = None
-        if self.classes is not None:
-            # A square grid puts the legend beside the axes: there are ticks below.
-            self.legend_ = add_class_legend(ax, self.classes, palette, Grid(1, 1))
+        # A square grid puts the legend beside the axes: there are ticks below.
+        self.legend_ = add_class_legend(ax, self.classes, Grid(1, 1))
         labels = self.labels or {}
         labeled = self.samples[list(labels)]
         self.rings_ = ax.scatter(

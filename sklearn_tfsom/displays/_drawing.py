@@ -198,18 +198,10 @@ def draw_cell_texts(
 ) -> list[Any]:
     """Write texts into cells, black or white depending on the color of the cell.
 
-    All have the same font size, for which the longest fits into a cell. Nothing is drawn if that
-    size is too small to read. The axes must have their final limits.
-
-    Parameters
-    ----------
-    ax : matplotlib Axes
-    positions : ndarray of shape (n_cells, 2)
-    texts : sequence of str, of length n_cells
-        Texts, "" for none.
-    cell_colors : ndarray of shape (n_cells, 3 or 4)
-    size : float, default=1
-        Width of a cell.
+    Cells have `positions`, shape (n_cells, 2), `texts`, "" for none, `cell_colors`, shape
+    (n_cells, 3 or 4), and the width `size`. All texts have the same font size, for which the
+    longest fits into a cell. Nothing is drawn if that size is too small to read. The axes must
+    have their final limits.
     """
     if not any(texts):
         return []

@@ -136,10 +136,7 @@ class HitMapDisplay(base.Display):
         self.outlines_ = drawing.draw_outlines(ax, grid)
         number = f"{largest:,.0f}" if largest == round(largest) else f"{largest:.3g}"
         drawing.set_map_limits(ax, self.outlines_, title=f"Hits (at most {number} in a unit)")
-        self.legend_ = None
-        if self.classes is not None:
-            colors = drawing.class_colors(len(self.classes))
-            self.legend_ = add_class_legend(ax, self.classes, colors, grid, grow_figure=is_new)
+        self.legend_ = add_class_legend(ax, self.classes, grid, grow_figure=is_new)
         self.outlines_.set_linewidth(min(0.4, 0.03 * drawing.approximate_spacing(ax, grid)))
         scales = np.sqrt(totals / largest) if largest > 0 else totals
         if hits.ndim == 1:

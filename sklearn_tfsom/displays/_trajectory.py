@@ -249,10 +249,7 @@ class TrajectoryDisplay(base.Display):
                 marker_handle("start", "o", background, color),
                 marker_handle("end", "o", color, color),
             ]
-            colors = drawing.class_colors(len(names))
-            self.legend_ = add_class_legend(
-                ax, names, colors, grid, handles=handles, grow_figure=is_new
-            )
+            self.legend_ = add_class_legend(ax, names, grid, handles=handles, grow_figure=is_new)
         elif colorbar and times[0] < times[-1]:
             self.colorbar_ = add_time_colorbar(ax, self.visits_, self.times, grid)
         texts = [(visits.of_samples[index], text) for index, text in (self.labels or {}).items()]
@@ -272,8 +269,12 @@ class TrajectoryDisplay(base.Display):
         from matplotlib.colors import Normalize
 
         if self.group_names is not None:
-            palette = drawing.class_colors(len(self.group_names))
-            return _fading_colors(palette, visits.paths), {}
+            colors = drawing.class_colors(len(self.group_names))[visits.paths]
+            counts = np.bincount(visits.paths)
+            rank = np.arange(len(colors)) - (np.cumsum(counts) - counts)[visits.paths]
+            # The earlier a visit, the more transparent.
+            colors[:, 3] = 0.35 + 0.65 * rank / np.maximum(1, counts[visits.paths] - 1)
+            return colors, {}
         cmap = time_colormap(ax) if cmap is None else cmap
         style = {"cmap": cmap, "norm": Normalize(times.min(), times.max())}
         return times[visits.first_samples], style
@@ -375,12 +376,3 @@ def _draw_background(ax: Any, grid: Grid, values: NDArray | None) -> Any:
     shades = [background + share * (color - background) for share in _SHADES]
     cmap = LinearSegmentedColormap.from_list("shades", shades)
     return drawing.draw_cells(ax, grid, values, cmap=cmap, zorder=0.5)
-
-
-def _fading_colors(palette: NDArray, paths: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the color of each visit, more transparent for earlier ones, shape (n_visits, 4)."""
-    counts = np.bincount(paths, minlength=len(palette))
-    rank = np.arange(len(paths)) - (np.cumsum(counts) - counts)[paths]
-    colors = palette[paths]
-    colors[:, 3] = 0.35 + 0.65 * rank / np.maximum(1, counts[paths] - 1)
-    return colors

@@ -116,9 +116,10 @@ class UMatrixDisplay(base.Display):
         grid = base.fitted_grid(estimator)
         cls._check_samples(X, y)
         unit_labels = None
-        if X is not None and y is not None:
+        if X is not None:
             hits = base.count_hits(estimator, X, y)
-            unit_labels = base.majority_names(hits)
+            names = [*(hits.classes or []), ""]
+            unit_labels = [names[code] for code in base.majority_classes(hits.weights)]
         return cls(
             u_matrix(estimator, between=between),
             grid,
