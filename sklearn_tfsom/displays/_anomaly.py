@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import KW_ONLY, dataclass
-from numbers import Real
 from typing import Any, Self
 
 import numpy as np
@@ -12,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_consistent_length, column_or_1d
 
 from sklearn_tfsom._map.grid import Grid
-from sklearn_tfsom._validation import Rule
+from sklearn_tfsom._validation import NONE, Rule, real
 from sklearn_tfsom.displays import _base as base
 from sklearn_tfsom.displays import _drawing as drawing
 from sklearn_tfsom.displays._legends import STYLE_BELOW, marker_handle
@@ -31,16 +29,10 @@ _EMPTY_COLOR = (0.5, 0.5, 0.5, 0.35)
 _LEGEND_COLUMN = 1.3
 
 
-def _is_finite(value: Any) -> bool:
-    """Return True if a value is a finite number."""
-    is_number = isinstance(value, Real) and not isinstance(value, bool | np.bool_)
-    return is_number and math.isfinite(value)
-
-
+_FINITE = Rule("a finite float", real(-np.inf, closed=False).accepts)
 _QUANTILE = Rule(
-    "a float in the range [0.0, 1.0]", lambda value: _is_finite(value) and 0 <= value <= 1
+    "a float in the range [0.0, 1.0]", lambda value: _FINITE.accepts(value) and 0 <= value <= 1
 )
-_THRESHOLD = Rule("a finite float or None", lambda value: value is None or _is_finite(value))
 
 
 @base.documented
@@ -144,7 +136,7 @@ class AnomalyMapDisplay(base.Display):
         """
         grid = base.fitted_grid(estimator)
         scores = -estimator.score_samples(X)
-        cls._check_parameter("threshold", threshold, _THRESHOLD)
+        cls._check_parameter("threshold", threshold, _FINITE, NONE)
         cls._check_parameter("quantile", quantile, _QUANTILE)
         display = cls(
             scores,

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_tfsom._data.checks import check_sample_weight
 from sklearn_tfsom._distance import metric_named
 from sklearn_tfsom._map.grid import Grid, grid_of
-from sklearn_tfsom._validation import InvalidParameterError, Rule, integer
+from sklearn_tfsom._validation import Rule, check_value, integer, wrong_parameter
 
 DisplayClass = TypeVar("DisplayClass", bound="type[Display]")
 
@@ -99,22 +99,14 @@ class Display:
     plot: Any
 
     @classmethod
-    def _wrong_parameter(
-        cls, name: str, right: str, came: Any, *, method: str = "from_estimator"
-    ) -> InvalidParameterError:
-        """Return the error for a wrong parameter of a method, or of the class if it is ""."""
-        owner = f"{cls.__name__}.{method}" if method else cls.__name__
-        return InvalidParameterError(
-            f"The {name!r} parameter of {owner} must be {right}. Got {came} instead."
-        )
+    def _wrong_parameter(cls, name: str, right: str, came: str) -> ValueError:
+        """Return the error for a wrong parameter of `from_estimator`."""
+        return wrong_parameter(name, f"{cls.__name__}.from_estimator", right, came)
 
     @classmethod
-    def _check_parameter(
-        cls, name: str, value: Any, rule: Rule, *, method: str = "from_estimator"
-    ) -> None:
-        """Raise an error if a rule does not accept a parameter."""
-        if not rule.accepts(value):
-            raise cls._wrong_parameter(name, rule.says, repr(value), method=method)
+    def _check_parameter(cls, name: str, value: Any, *rules: Rule) -> None:
+        """Raise an error if no rule accepts a parameter of `from_estimator`."""
+        check_value(name, f"{cls.__name__}.from_estimator", value, rules)
 
     @classmethod
     def _check_samples(
@@ -155,9 +147,8 @@ class Display:
         n_axes = len(names)
         if len(axes) < n_axes or (len(axes) > n_axes and not allow_more):
             right = f"an array-like of {'at least ' * allow_more}{n_axes} Axes"
-            shown = f"{', '.join(names[:4])}{', ...' * (n_axes > 4)}"
-            came = f"{len(axes)} Axes"
-            raise cls._wrong_parameter("ax", f"{right}, for {shown}", came, method="plot")
+            right += f", for {', '.join(names[:4])}{', ...' * (n_axes > 4)}"
+            raise wrong_parameter("ax", f"{cls.__name__}.plot", right, f"{len(axes)} Axes")
         return axes[:n_axes]
 
     @classmethod

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_tfsom._map.grid import Grid
-from sklearn_tfsom._validation import InvalidParameterError, choice
+from sklearn_tfsom._validation import InvalidParameterError, check_value, choice, wrong_parameter
 from sklearn_tfsom.displays import _base as base
 from sklearn_tfsom.displays import _drawing as drawing
 
@@ -181,7 +181,7 @@ class CodeVectorsDisplay(base.Display):
 
     def _resolved_kind(self, codebook: NDArray) -> str:
         """Return the kind of picture, chosen if it is "auto"."""
-        self._check_parameter("kind", self.kind, choice(_KINDS), method="")
+        check_value("kind", self, self.kind, [choice(_KINDS)])
         n_features = codebook.shape[1]
         if self.kind == "auto":
             if self.image_shape is not None:
@@ -205,7 +205,7 @@ class CodeVectorsDisplay(base.Display):
                 "a tuple (height, width) or (height, width, 3) of ints whose product is the "
                 f"number of features, {n_features}"
             )
-            raise self._wrong_parameter("image_shape", right, repr(self.image_shape), method="")
+            raise wrong_parameter("image_shape", self, right, repr(self.image_shape))
         return codebook.reshape(-1, *shape)
 
     def _as_colors(self, values: NDArray) -> NDArray[np.float64]:
