@@ -28,7 +28,6 @@ _EMPTY_COLOR = (0.5, 0.5, 0.5, 0.35)
 # Width of a column of the legend, in inches.
 _LEGEND_COLUMN = 1.3
 
-
 _FINITE = Rule("a finite float", real(-np.inf, closed=False).accepts)
 _QUANTILE = Rule(
     "a float in the range [0.0, 1.0]", lambda value: _FINITE.accepts(value) and 0 <= value <= 1

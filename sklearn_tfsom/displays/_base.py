@@ -33,6 +33,8 @@ labels : dict of int to str or sequence of str of length n_samples, default=None
     Texts beside samples: a dict from sample indices, or one text per sample, "" for none.
 grid : Grid
     Lattice of the map.
+classes : sequence of str of length n_classes, default=None
+    Names of the classes, for the legend.
 cluster_labels : ndarray of shape (n_units,), default=None
     Cluster of each unit. Borders are drawn between clusters.
 distance_unit : str, default="data units"
@@ -49,6 +51,8 @@ ax_ : matplotlib Axes
     Axes of the plot.
 figure_ : matplotlib Figure
     Figure of the plot.
+cells_ : matplotlib PolyCollection
+    Cells of the units.
 borders_ : matplotlib LineCollection or None
     Borders between the clusters of a map with `n_clusters`, None without clusters.
 colorbar_ : matplotlib Colorbar or None

@@ -46,10 +46,7 @@ class ClassMapDisplay(base.Display):
 
     Attributes
     ----------
-    %(ax_, figure_)s
-
-    cells_ : matplotlib PolyCollection
-        Cells of the units.
+    %(ax_, figure_, cells_)s
 
     borders_ : matplotlib LineCollection
         Borders between classes, none beside empty units.
@@ -110,9 +107,7 @@ class ClassMapDisplay(base.Display):
         return display.plot(ax=ax, texts=texts, legend=legend)
 
     @classmethod
-    def _compute(
-        cls, estimator: Any, X: Any = None, y: Any = None, sample_weight: Any = None
-    ) -> Self:
+    def _compute(cls, estimator: Any, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Compute the values to draw."""
         grid = base.fitted_grid(estimator)
         cls._check_samples(X, y, sample_weight)

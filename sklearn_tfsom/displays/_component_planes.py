@@ -246,17 +246,16 @@ def _draw_plane(
     ax: Any, grid: Grid, values: NDArray, cmap: Any, limits: tuple[float, float]
 ) -> Any:
     """Draw a plane as one cell at many positions, which is fast for many planes."""
-    from matplotlib.collections import PolyCollection
     from matplotlib.transforms import AffineDeltaTransform
 
-    cells = PolyCollection(
+    return drawing.draw_polygons(
+        ax,
         [drawing.cell_corners(grid)],
         offsets=grid.positions(),
         offset_transform=AffineDeltaTransform(ax.transData),
         edgecolors="face",
         linewidths=0.3,
         cmap=cmap,
+        array=values,
+        clim=limits,
     )
-    cells.set_array(values)
-    cells.set_clim(*limits)
-    return ax.add_collection(cells, autolim=False)

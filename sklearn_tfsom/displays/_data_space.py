@@ -66,8 +66,7 @@ class DataSpaceDisplay(base.Display):
     codes : ndarray of int, shape (n_shown,), default=None
         Class of each sample, as an index of `classes`.
 
-    classes : sequence of str, default=None
-        Names of the classes, for the legend.
+    %(classes)s
 
     labels : dict of int to str, default=None
         Texts beside samples, by index in `samples`.

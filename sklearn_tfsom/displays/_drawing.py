@@ -16,11 +16,11 @@ from sklearn_tfsom._map.grid import Grid
 # Font sizes of texts in cells, in points. Smaller texts are not drawn.
 _MIN_FONT_SIZE, _MAX_FONT_SIZE = 6.0, 16.0
 
-# Largest distance of a mark from its unit, in lattice spacings.
-SPREAD = 0.33
-
 # Number of texts that are measured, the longest ones, to find the widest.
 _N_MEASURED_TEXTS = 50
+
+# Largest distance of a mark from its unit, in lattice spacings.
+SPREAD = 0.33
 
 # Ten class colors that people with color vision deficiencies can tell apart, from M. A. Petroff
 # (2021), "Accessible color sequences for data visualization".

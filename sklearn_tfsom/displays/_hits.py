@@ -32,12 +32,7 @@ class HitMapDisplay(base.Display):
     hits : ndarray of shape (n_units,) or (n_units, n_classes)
         Number, or total weight, of the samples of each unit, or of each class in each unit.
 
-    %(grid)s
-
-    classes : sequence of str of length n_classes, default=None
-        Names of the classes, for the legend.
-
-    %(cluster_labels)s
+    %(grid, classes, cluster_labels)s
 
     Attributes
     ----------
@@ -103,9 +98,7 @@ class HitMapDisplay(base.Display):
         return cls._compute(estimator, X, y, sample_weight).plot(ax=ax, color=color)
 
     @classmethod
-    def _compute(
-        cls, estimator: Any, X: Any = None, y: Any = None, sample_weight: Any = None
-    ) -> Self:
+    def _compute(cls, estimator: Any, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Compute the values to draw."""
         grid = base.fitted_grid(estimator)
         cls._check_samples(X, y, sample_weight, needs_y=False)

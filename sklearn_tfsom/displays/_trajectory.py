@@ -82,10 +82,7 @@ class TrajectoryDisplay(base.Display):
 
     Attributes
     ----------
-    %(ax_, figure_)s
-
-    cells_ : matplotlib PolyCollection
-        Cells of the units.
+    %(ax_, figure_, cells_)s
 
     path_ : matplotlib LineCollection
         One line for each step to another unit, two or three for a step across joined boundaries.
@@ -147,16 +144,13 @@ class TrajectoryDisplay(base.Display):
 
         Parameters
         ----------
-        %(estimator)s
-
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Samples, NaN for missing values. They must be ordered by time if `times` is None.
+        %(estimator, X)s
 
         y : None
             Ignored, present for API consistency.
 
         times : array-like of shape (n_samples,), default=None
-            Numbers or datetimes that order the samples.
+            Numbers or datetimes that order the samples, None if `X` is ordered by time.
 
         groups : array-like of shape (n_samples,), default=None
             Path of each sample. Each path has a color that fades toward its start.
