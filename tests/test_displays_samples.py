@@ -576,6 +576,6 @@ class TestAnomalies:
 def test_points_spread_in_a_cell(n):
     offsets = drawing.spread_in_cells(np.r_[np.full(n, 3), 1])
     assert_array_equal(offsets[-1], 0)
-    assert np.linalg.norm(offsets, axis=1).max() <= 0.3
+    assert np.linalg.norm(offsets, axis=1).max() <= drawing.SPREAD
     distances = np.linalg.norm(offsets[:n, None] - offsets[:n], axis=2)[~np.eye(n, dtype=bool)]
     assert n == 1 or distances.min() > 0.3 / np.sqrt(n)

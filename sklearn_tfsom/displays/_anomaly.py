@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import KW_ONLY, dataclass
-from numbers import Real
 from typing import Any, Self
 
 import numpy as np
@@ -12,13 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_consistent_length, column_or_1d
 
 from sklearn_tfsom._map.grid import Grid
-from sklearn_tfsom._validation import Rule
+from sklearn_tfsom._validation import NONE, Rule, real
 from sklearn_tfsom.displays import _base as base
 from sklearn_tfsom.displays import _drawing as drawing
-from sklearn_tfsom.displays._legends import marker_handle
-
-# Largest distance of a mark from its unit, in lattice spacings.
-_SPREAD = 0.33
+from sklearn_tfsom.displays._legends import STYLE_BELOW, marker_handle
 
 # Diameter of the marks, and the smallest one of a mark alone in its cell, in points.
 _MIN_SIZE, _MAX_SIZE, _MIN_SINGLE_SIZE = 2.5, 9.0, 4.5
@@ -33,17 +28,10 @@ _EMPTY_COLOR = (0.5, 0.5, 0.5, 0.35)
 # Width of a column of the legend, in inches.
 _LEGEND_COLUMN = 1.3
 
-
-def _is_finite(value: Any) -> bool:
-    """Return True if a value is a finite number."""
-    is_number = isinstance(value, Real) and not isinstance(value, bool | np.bool_)
-    return is_number and math.isfinite(value)
-
-
+_FINITE = Rule("a finite float", real(-np.inf, closed=False).accepts)
 _QUANTILE = Rule(
-    "a float in the range [0.0, 1.0]", lambda value: _is_finite(value) and 0 <= value <= 1
+    "a float in the range [0.0, 1.0]", lambda value: _FINITE.accepts(value) and 0 <= value <= 1
 )
-_THRESHOLD = Rule("a finite float or None", lambda value: value is None or _is_finite(value))
 
 
 @base.documented
@@ -147,7 +135,7 @@ class AnomalyMapDisplay(base.Display):
         """
         grid = base.fitted_grid(estimator)
         scores = -estimator.score_samples(X)
-        cls._check_parameter("threshold", threshold, _THRESHOLD)
+        cls._check_parameter("threshold", threshold, _FINITE, NONE)
         cls._check_parameter("quantile", quantile, _QUANTILE)
         display = cls(
             scores,
@@ -196,10 +184,8 @@ class AnomalyMapDisplay(base.Display):
         title = f"Anomalies ({n_above:,} of {n_samples:,} samples above {self.threshold:.3g})"
         drawing.set_map_limits(ax, self.cells_, title=title)
         ax.title.set_wrap(True)  # in the figure of a narrow map
-        self.colorbar_ = None
-        if colorbar:
-            label = f"mean anomaly score ({self.distance_unit})"
-            self.colorbar_ = drawing.add_colorbar(ax, self.cells_, label, grid)
+        label = f"mean anomaly score ({self.distance_unit})"
+        self.colorbar_ = drawing.add_colorbar(ax, self.cells_, label, grid) if colorbar else None
         self.legend_ = self._add_legend(ax, has_empty=len(empty) > 0, grow_figure=is_new)
         self.marks_, self.missed_ = self._draw_marks(ax, is_above)
         self.ax_, self.figure_ = ax, ax.figure
@@ -210,10 +196,10 @@ class AnomalyMapDisplay(base.Display):
         is_anomaly = np.zeros_like(is_above) if self.truth is None else self.truth
         (shown,) = np.nonzero(is_above | is_anomaly)
         units = self.bmus[shown]
-        points = self.grid.positions()[units] + drawing.spread_in_cells(units, _SPREAD)
+        points = self.grid.positions()[units] + drawing.spread_in_cells(units)
         # Smaller in a cell with many marks, so that they do not cover each other.
         n_marks = np.bincount(units, minlength=self.grid.n_units)[units]
-        sizes = 0.8 * _SPREAD * np.sqrt(np.pi / np.maximum(4, n_marks))
+        sizes = 0.8 * drawing.SPREAD * np.sqrt(np.pi / np.maximum(4, n_marks))
         sizes = np.clip(drawing.points_per_spacing(ax) * sizes, _MIN_SIZE, _MAX_SIZE)
         areas = np.square(np.where(n_marks == 1, np.maximum(sizes, _MIN_SINGLE_SIZE), sizes))
         is_above, is_filled = is_above[shown], is_anomaly[shown][is_above[shown], None]
@@ -260,13 +246,4 @@ class AnomalyMapDisplay(base.Display):
         if grow_figure:
             n_rows = -(-len(handles) // n_columns)
             ax.figure.set_figheight(ax.figure.get_figheight() + 0.15 + 0.2 * n_rows)
-        return ax.legend(
-            handles=handles,
-            loc="upper center",
-            bbox_to_anchor=(0.5, 0.0),
-            ncols=n_columns,
-            frameon=False,
-            handlelength=1.0,
-            handleheight=1.0,
-            columnspacing=1.2,
-        )
+        return ax.legend(handles=handles, ncols=n_columns, columnspacing=1.2, **STYLE_BELOW)

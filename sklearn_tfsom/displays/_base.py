@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_tfsom._data.checks import check_sample_weight
 from sklearn_tfsom._distance import metric_named
 from sklearn_tfsom._map.grid import Grid, grid_of
-from sklearn_tfsom._validation import InvalidParameterError, Rule, integer
+from sklearn_tfsom._validation import Rule, check_value, integer, wrong_parameter
 
 DisplayClass = TypeVar("DisplayClass", bound="type[Display]")
 
@@ -33,6 +33,8 @@ labels : dict of int to str or sequence of str of length n_samples, default=None
     Texts beside samples: a dict from sample indices, or one text per sample, "" for none.
 grid : Grid
     Lattice of the map.
+classes : sequence of str of length n_classes, default=None
+    Names of the classes, for the legend.
 cluster_labels : ndarray of shape (n_units,), default=None
     Cluster of each unit. Borders are drawn between clusters.
 distance_unit : str, default="data units"
@@ -49,6 +51,8 @@ ax_ : matplotlib Axes
     Axes of the plot.
 figure_ : matplotlib Figure
     Figure of the plot.
+cells_ : matplotlib PolyCollection
+    Cells of the units.
 borders_ : matplotlib LineCollection or None
     Borders between the clusters of a map with `n_clusters`, None without clusters.
 colorbar_ : matplotlib Colorbar or None
@@ -99,22 +103,14 @@ class Display:
     plot: Any
 
     @classmethod
-    def _wrong_parameter(
-        cls, name: str, right: str, came: Any, *, method: str = "from_estimator"
-    ) -> InvalidParameterError:
-        """Return the error for a wrong parameter of a method, or of the class if it is ""."""
-        owner = f"{cls.__name__}.{method}" if method else cls.__name__
-        return InvalidParameterError(
-            f"The {name!r} parameter of {owner} must be {right}. Got {came} instead."
-        )
+    def _wrong_parameter(cls, name: str, right: str, came: str) -> ValueError:
+        """Return the error for a wrong parameter of `from_estimator`."""
+        return wrong_parameter(name, f"{cls.__name__}.from_estimator", right, came)
 
     @classmethod
-    def _check_parameter(
-        cls, name: str, value: Any, rule: Rule, *, method: str = "from_estimator"
-    ) -> None:
-        """Raise an error if a rule does not accept a parameter."""
-        if not rule.accepts(value):
-            raise cls._wrong_parameter(name, rule.says, repr(value), method=method)
+    def _check_parameter(cls, name: str, value: Any, *rules: Rule) -> None:
+        """Raise an error if no rule accepts a parameter of `from_estimator`."""
+        check_value(name, f"{cls.__name__}.from_estimator", value, rules)
 
     @classmethod
     def _check_samples(
@@ -155,9 +151,8 @@ class Display:
         n_axes = len(names)
         if len(axes) < n_axes or (len(axes) > n_axes and not allow_more):
             right = f"an array-like of {'at least ' * allow_more}{n_axes} Axes"
-            shown = f"{', '.join(names[:4])}{', ...' * (n_axes > 4)}"
-            came = f"{len(axes)} Axes"
-            raise cls._wrong_parameter("ax", f"{right}, for {shown}", came, method="plot")
+            right += f", for {', '.join(names[:4])}{', ...' * (n_axes > 4)}"
+            raise wrong_parameter("ax", f"{cls.__name__}.plot", right, f"{len(axes)} Axes")
         return axes[:n_axes]
 
     @classmethod
@@ -241,9 +236,3 @@ def count_hits(
 def majority_classes(hits: NDArray) -> NDArray[np.int64]:
     """Return the most frequent class of each unit: the first of ties, -1 without hits."""
     return np.where(hits.any(axis=1), hits.argmax(axis=1), -1)
-
-
-def majority_names(hits: Hits) -> list[str]:
-    """Return the name of the most frequent class of each unit, "" without hits."""
-    names = [*(hits.classes or []), ""]
-    return [names[code] for code in majority_classes(hits.weights)]

@@ -46,10 +46,7 @@ class ClassMapDisplay(base.Display):
 
     Attributes
     ----------
-    %(ax_, figure_)s
-
-    cells_ : matplotlib PolyCollection
-        Cells of the units.
+    %(ax_, figure_, cells_)s
 
     borders_ : matplotlib LineCollection
         Borders between classes, none beside empty units.
@@ -110,9 +107,7 @@ class ClassMapDisplay(base.Display):
         return display.plot(ax=ax, texts=texts, legend=legend)
 
     @classmethod
-    def _compute(
-        cls, estimator: Any, X: Any = None, y: Any = None, sample_weight: Any = None
-    ) -> Self:
+    def _compute(cls, estimator: Any, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Compute the values to draw."""
         grid = base.fitted_grid(estimator)
         cls._check_samples(X, y, sample_weight)
@@ -154,8 +149,7 @@ class ClassMapDisplay(base.Display):
         ax = drawing.new_map_axes(grid) if is_new else ax
         background = ax.figure.figure.get_facecolor()
         is_empty = labels < 0
-        palette = drawing.class_colors(len(self.classes))
-        colors, is_mixed = palette[labels], False
+        colors, is_mixed = drawing.class_colors(len(self.classes))[labels], False
         if self.confidences is not None:
             colors = _blend(colors, self.confidences, len(self.classes), background)
             is_mixed = bool((self.confidences[~is_empty] < 1).any())
@@ -164,9 +158,8 @@ class ClassMapDisplay(base.Display):
         self.cells_ = drawing.draw_cells(ax, grid, facecolors=colors, edgecolors=edges)
         title = f"{self.name} (pale: mixed)" if is_mixed else self.name
         drawing.set_map_limits(ax, self.cells_, title=title)
-        self.legend_ = None
-        if legend:
-            self.legend_ = add_class_legend(ax, self.classes, palette, grid, grow_figure=is_new)
+        classes = self.classes if legend else None
+        self.legend_ = add_class_legend(ax, classes, grid, grow_figure=is_new)
         self.borders_ = drawing.draw_borders(ax, grid, labels, background)
         self.texts_ = []
         if texts:  # last, since the legend may change the scale of the map

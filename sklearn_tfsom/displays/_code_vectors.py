@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_tfsom._map.grid import Grid
-from sklearn_tfsom._validation import InvalidParameterError, choice
+from sklearn_tfsom._validation import InvalidParameterError, check_value, choice, wrong_parameter
 from sklearn_tfsom.displays import _base as base
 from sklearn_tfsom.displays import _drawing as drawing
 
@@ -181,7 +181,7 @@ class CodeVectorsDisplay(base.Display):
 
     def _resolved_kind(self, codebook: NDArray) -> str:
         """Return the kind of picture, chosen if it is "auto"."""
-        self._check_parameter("kind", self.kind, choice(_KINDS), method="")
+        check_value("kind", self, self.kind, [choice(_KINDS)])
         n_features = codebook.shape[1]
         if self.kind == "auto":
             if self.image_shape is not None:
@@ -205,7 +205,7 @@ class CodeVectorsDisplay(base.Display):
                 "a tuple (height, width) or (height, width, 3) of ints whose product is the "
                 f"number of features, {n_features}"
             )
-            raise self._wrong_parameter("image_shape", right, repr(self.image_shape), method="")
+            raise wrong_parameter("image_shape", self, right, repr(self.image_shape))
         return codebook.reshape(-1, *shape)
 
     def _as_colors(self, values: NDArray) -> NDArray[np.float64]:
@@ -261,8 +261,6 @@ def _draw_images(ax: Any, grid: Grid, images: NDArray[np.float64], **style: Any)
 
 def _draw_curves(ax: Any, grid: Grid, codebook: NDArray[np.float64], color: Any) -> Any:
     """Draw the code vectors as curves, as one collection."""
-    from matplotlib.collections import LineCollection
-
     if codebook.shape[1] == 1:  # a horizontal line
         codebook = np.repeat(codebook, 2, axis=1)
     low, value_range = codebook.min(), np.ptp(codebook)
@@ -273,7 +271,5 @@ def _draw_curves(ax: Any, grid: Grid, codebook: NDArray[np.float64], color: Any)
     curves = grid.positions()[:, None] + np.stack([x, -height * heights], axis=2)
     # Thinner with many features, so that the curve does not fill its cell.
     line_width = min(0.04, 1.5 / codebook.shape[1]) * drawing.points_per_spacing(ax)
-    line_width = np.clip(line_width, 0.3, 1.6)
-    return ax.add_collection(
-        LineCollection(curves, colors=[color], linewidths=line_width, joinstyle="round")
-    )
+    style = {"colors": [color], "linewidths": np.clip(line_width, 0.3, 1.6)}
+    return drawing.draw_lines(ax, curves, joinstyle="round", **style)

@@ -145,7 +145,8 @@ class ComponentPlanesDisplay(base.Display):
         elif len(names) <= max_planes:
             selected = np.arange(len(names))
         else:
-            selected = _largest_variances(codebook, max_planes)
+            variances = codebook.astype(np.float64).var(axis=0)
+            selected = np.sort(np.argsort(-variances, kind="stable")[:max_planes])
             title += f": the {len(selected)} of {len(names)} features that vary most"
         if put_similar_together:
             selected = selected[_similarity_order(codebook[:, selected])]
@@ -195,7 +196,7 @@ class ComponentPlanesDisplay(base.Display):
             limits = multiples.color_limits(planes if share_scale else values)
             cells = _draw_plane(axis, grid, values, cmap, limits)
             drawing.set_map_limits(axis, grid)
-            title = "\n".join(multiples.title_lines(names[k], multiples.axes_width(axis)))
+            title = "\n".join(multiples.title_lines(names[k], drawing.axes_size(axis)[0]))
             axis.set_title(title, fontsize=multiples.TITLE_SIZE, parse_math=False)
             self.cells_.append(cells)
             if self.cluster_labels is not None:
@@ -226,12 +227,6 @@ class ComponentPlanesDisplay(base.Display):
         return self
 
 
-def _largest_variances(codebook: NDArray, n_features: int) -> NDArray[np.int64]:
-    """Return the features with the largest variances across the map, in ascending order."""
-    variances = codebook.astype(np.float64).var(axis=0)
-    return np.sort(np.argsort(-variances, kind="stable")[:n_features])
-
-
 def _similarity_order(planes: NDArray) -> NDArray[np.int64]:
     """Return an order of planes in which neighbors are correlated, and constant ones are last."""
     deviations = planes - planes.astype(np.float64).mean(axis=0)
@@ -251,17 +246,16 @@ def _draw_plane(
     ax: Any, grid: Grid, values: NDArray, cmap: Any, limits: tuple[float, float]
 ) -> Any:
     """Draw a plane as one cell at many positions, which is fast for many planes."""
-    from matplotlib.collections import PolyCollection
     from matplotlib.transforms import AffineDeltaTransform
 
-    cells = PolyCollection(
+    return drawing.draw_polygons(
+        ax,
         [drawing.cell_corners(grid)],
         offsets=grid.positions(),
         offset_transform=AffineDeltaTransform(ax.transData),
         edgecolors="face",
         linewidths=0.3,
         cmap=cmap,
+        array=values,
+        clim=limits,
     )
-    cells.set_array(values)
-    cells.set_clim(*limits)
-    return ax.add_collection(cells, autolim=False)

@@ -66,8 +66,7 @@ class DataSpaceDisplay(base.Display):
     codes : ndarray of int, shape (n_shown,), default=None
         Class of each sample, as an index of `classes`.
 
-    classes : sequence of str, default=None
-        Names of the classes, for the legend.
+    %(classes)s
 
     labels : dict of int to str, default=None
         Texts beside samples, by index in `samples`.
@@ -205,16 +204,12 @@ class DataSpaceDisplay(base.Display):
 
         %(returns)s
         """
-        drawing.import_pyplot()
-        from matplotlib.collections import LineCollection
-
         points = np.concatenate([self.samples, self.units])
         ax = _new_axes(points, self.classes or ()) if ax is None else ax
         n_shown, n_units = len(self.samples), len(self.units)
         net_color = drawing.text_color() if net_color is None else net_color
-        palette = drawing.class_colors(len(self.classes or ()))
         if self.codes is not None and self.classes is not None:
-            color = palette[self.codes]
+            color = drawing.class_colors(len(self.classes))[self.codes]
         density = max(1.0, n_shown / 150)
         self.samples_ = ax.scatter(
             *self.samples.T,
@@ -226,14 +221,13 @@ class DataSpaceDisplay(base.Display):
             zorder=1,
         )
         units, others = grid_edges(self.grid, 6 if self.grid.is_hexagonal else 4)
-        self.net_ = ax.add_collection(
-            LineCollection(
-                list(self.units[np.column_stack([units, others])]),
-                colors=[net_color],
-                linewidths=min(1.1, max(0.3, 12 / n_units**0.5)),
-                alpha=0.6,
-                zorder=2,
-            )
+        self.net_ = drawing.draw_lines(
+            ax,
+            self.units[np.column_stack([units, others])],
+            colors=[net_color],
+            linewidths=min(1.1, max(0.3, 12 / n_units**0.5)),
+            alpha=0.6,
+            zorder=2,
         )
         size = min(14.0, 2000 / n_units)
         self.units_ = ax.scatter(
@@ -246,10 +240,8 @@ class DataSpaceDisplay(base.Display):
         count = f" ({n_shown:,} of {n_samples:,} samples)" if n_shown < n_samples else ""
         x_name, y_name = self.axis_names
         ax.set(xlabel=x_name, ylabel=y_name, title=f"Map in data space{count}")
-        self.legend_ = None
-        if self.classes is not None:
-            # A square grid puts the legend beside the axes: there are ticks below.
-            self.legend_ = add_class_legend(ax, self.classes, palette, Grid(1, 1))
+        # A square grid puts the legend beside the axes: there are ticks below.
+        self.legend_ = add_class_legend(ax, self.classes, Grid(1, 1))
         labels = self.labels or {}
         labeled = self.samples[list(labels)]
         self.rings_ = ax.scatter(

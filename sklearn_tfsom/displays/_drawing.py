@@ -5,7 +5,7 @@ Row 0 is at the top, as in a printed array. Lengths are in lattice spacings.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,9 @@ _MIN_FONT_SIZE, _MAX_FONT_SIZE = 6.0, 16.0
 
 # Number of texts that are measured, the longest ones, to find the widest.
 _N_MEASURED_TEXTS = 50
+
+# Largest distance of a mark from its unit, in lattice spacings.
+SPREAD = 0.33
 
 # Ten class colors that people with color vision deficiencies can tell apart, from M. A. Petroff
 # (2021), "Accessible color sequences for data visualization".
@@ -109,28 +112,37 @@ def draw_cells(
     values: ArrayLike | None = None,
     *,
     positions: NDArray | None = None,
-    size: float = 1.0,
+    size: ArrayLike = 1.0,
     **style: Any,
 ) -> Any:
     """Draw cells centered on `positions`, shape (n_cells, 2), as one collection.
 
     The positions are those of the units by default. `values`, shape (n_cells,), are shown as
-    colors, `size` is the width of a cell, and `style` contains properties of the collection.
+    colors, `size` is the width of all cells or of each, and `style` contains properties of the
+    collection.
     """
     centers = grid.positions() if positions is None else positions
     # Edges in the color of the cell: otherwise the background shines through between cells.
     style = {"edgecolors": "face", "linewidths": 0.3} | style
-    cells = draw_polygons(ax, list(centers[:, None] + size * cell_corners(grid)), **style)
+    corners = np.reshape(size, (-1, 1, 1)) * cell_corners(grid)
+    cells = draw_polygons(ax, centers[:, None] + corners, **style)
     if values is not None:
         cells.set_array(np.ravel(values))
     return cells
 
 
-def draw_polygons(ax: Any, polygons: list[NDArray], **style: Any) -> Any:
+def draw_polygons(ax: Any, polygons: Iterable[NDArray], **style: Any) -> Any:
     """Draw polygons as one collection."""
     from matplotlib.collections import PolyCollection
 
-    return ax.add_collection(PolyCollection(polygons, **({"linewidths": 0} | style)))
+    return ax.add_collection(PolyCollection(list(polygons), **({"linewidths": 0} | style)))
+
+
+def draw_lines(ax: Any, lines: Iterable[NDArray], **style: Any) -> Any:
+    """Draw lines as one collection."""
+    from matplotlib.collections import LineCollection
+
+    return ax.add_collection(LineCollection(list(lines), **style))
 
 
 def draw_outlines(ax: Any, grid: Grid) -> Any:
@@ -140,7 +152,7 @@ def draw_outlines(ax: Any, grid: Grid) -> Any:
     )
 
 
-def border_segments(grid: Grid, labels: NDArray) -> NDArray[np.float64]:
+def _border_segments(grid: Grid, labels: NDArray) -> NDArray[np.float64]:
     """Return the edges between cells of different labels, shape (n_edges, 2, 2).
 
     An edge at a joined boundary of the map appears on both sides. Units without a label, -1, have
@@ -171,15 +183,9 @@ def draw_borders(
     """
     if labels is None:
         return None
-    from matplotlib.collections import LineCollection
-
-    lines = LineCollection(
-        list(border_segments(grid, labels)),
-        colors=[color],
-        linewidths=min(np.clip(0.1 * approximate_spacing(ax, grid), 0.4, 2.0), max_width),
-        capstyle="round",
-    )
-    return ax.add_collection(lines)
+    width = min(np.clip(0.1 * approximate_spacing(ax, grid), 0.4, 2.0), max_width)
+    segments = _border_segments(grid, labels)
+    return draw_lines(ax, segments, colors=[color], linewidths=width, capstyle="round")
 
 
 def draw_cell_texts(
@@ -192,22 +198,16 @@ def draw_cell_texts(
 ) -> list[Any]:
     """Write texts into cells, black or white depending on the color of the cell.
 
-    All have the same font size, for which the longest fits into a cell. Nothing is drawn if that
-    size is too small to read. The axes must have their final limits.
-
-    Parameters
-    ----------
-    ax : matplotlib Axes
-    positions : ndarray of shape (n_cells, 2)
-    texts : sequence of str, of length n_cells
-        Texts, "" for none.
-    cell_colors : ndarray of shape (n_cells, 3 or 4)
-    size : float, default=1
-        Width of a cell.
+    Cells have `positions`, shape (n_cells, 2), `texts`, "" for none, `cell_colors`, shape
+    (n_cells, 3 or 4), and the width `size`. All texts have the same font size, for which the
+    longest fits into a cell. Nothing is drawn if that size is too small to read. The axes must
+    have their final limits.
     """
     if not any(texts):
         return []
-    width, height = _max_extent(ax, texts)
+    longest = sorted(set(texts), key=len)[-_N_MEASURED_TEXTS:]
+    sizes = [text_size(ax, text, fontsize=10, parse_math=False) for text in longest]
+    width, height = np.max(sizes, axis=0) / (ax.figure.dpi / 72) / 10  # in font sizes
     font_size = size * points_per_spacing(ax) * min(0.5, 0.8 / width, 0.75 / height)
     if font_size < _MIN_FONT_SIZE:
         return []
@@ -221,17 +221,12 @@ def draw_cell_texts(
     ]
 
 
-def _max_extent(ax: Any, texts: Sequence[str]) -> tuple[float, float]:
-    """Return the largest width and height of the texts, in font sizes."""
-    probe = ax.text(0, 0, "", fontsize=10, parse_math=False)
-    points_to_pixels = ax.figure.dpi / 72
-    extents = []
-    for text in sorted(set(texts), key=len)[-_N_MEASURED_TEXTS:]:
-        probe.set_text(text)
-        extents.append(probe.get_window_extent().size / points_to_pixels / 10)
+def text_size(ax: Any, text: str, **style: Any) -> NDArray[np.float64]:
+    """Return the width and height of a text in pixels."""
+    probe = ax.text(0, 0, text, **style)
+    size = probe.get_window_extent().size
     probe.remove()
-    width, height = np.max(extents, axis=0)
-    return float(width), float(height)
+    return size
 
 
 def contrasting_colors(colors: NDArray) -> list[str]:
@@ -240,10 +235,14 @@ def contrasting_colors(colors: NDArray) -> list[str]:
     return ["black" if light > 0.5 else "white" for light in lightness]
 
 
+def axes_size(ax: Any) -> NDArray[np.float64]:
+    """Return the width and height of axes in points, before the layout is run."""
+    return ax.get_position(original=True).size * ax.figure.bbox.size * 72 / ax.figure.dpi
+
+
 def approximate_spacing(ax: Any, grid: Grid) -> float:
     """Return the approximate size of a lattice spacing in points, before the layout is run."""
-    size = ax.get_position(original=True).size * ax.figure.bbox.size * 72 / ax.figure.dpi
-    return float(np.min(size / map_size(grid)))
+    return float(np.min(axes_size(ax) / map_size(grid)))
 
 
 def points_per_spacing(ax: Any) -> float:
@@ -297,11 +296,10 @@ def class_colors(n_classes: int) -> NDArray[np.float64]:
     return to_rgba_array(hsv_to_rgb(np.column_stack([index / n_classes, saturations, values])))
 
 
-def spread_in_cells(units: NDArray, radius: float = 0.3) -> NDArray[np.float64]:
+def spread_in_cells(units: NDArray) -> NDArray[np.float64]:
     """Return offsets from their `units` that keep points in one cell apart, shape (n_points, 2).
 
     A single point is at the center, up to five are on a ring, and more on a sunflower spiral.
-    `radius` is an upper bound of the lengths of the offsets.
     """
     counts = np.bincount(units)
     order = np.argsort(units, kind="stable")
@@ -312,4 +310,4 @@ def spread_in_cells(units: NDArray, radius: float = 0.3) -> NDArray[np.float64]:
     golden_angle = np.pi * (3 - np.sqrt(5))
     angles = np.where(is_ring, 2 * np.pi / n_points, golden_angle) * ranks
     lengths = np.where(is_ring, 0.65, np.sqrt((ranks + 0.5) / n_points)) * (n_points > 1)
-    return radius * lengths[:, None] * np.column_stack([np.cos(angles), np.sin(angles)])
+    return SPREAD * lengths[:, None] * np.column_stack([np.cos(angles), np.sin(angles)])

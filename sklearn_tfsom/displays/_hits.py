@@ -32,12 +32,7 @@ class HitMapDisplay(base.Display):
     hits : ndarray of shape (n_units,) or (n_units, n_classes)
         Number, or total weight, of the samples of each unit, or of each class in each unit.
 
-    %(grid)s
-
-    classes : sequence of str of length n_classes, default=None
-        Names of the classes, for the legend.
-
-    %(cluster_labels)s
+    %(grid, classes, cluster_labels)s
 
     Attributes
     ----------
@@ -103,9 +98,7 @@ class HitMapDisplay(base.Display):
         return cls._compute(estimator, X, y, sample_weight).plot(ax=ax, color=color)
 
     @classmethod
-    def _compute(
-        cls, estimator: Any, X: Any = None, y: Any = None, sample_weight: Any = None
-    ) -> Self:
+    def _compute(cls, estimator: Any, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Compute the values to draw."""
         grid = base.fitted_grid(estimator)
         cls._check_samples(X, y, sample_weight, needs_y=False)
@@ -136,29 +129,21 @@ class HitMapDisplay(base.Display):
         self.outlines_ = drawing.draw_outlines(ax, grid)
         number = f"{largest:,.0f}" if largest == round(largest) else f"{largest:.3g}"
         drawing.set_map_limits(ax, self.outlines_, title=f"Hits (at most {number} in a unit)")
-        self.legend_ = None
-        if self.classes is not None:
-            colors = drawing.class_colors(len(self.classes))
-            self.legend_ = add_class_legend(ax, self.classes, colors, grid, grow_figure=is_new)
+        self.legend_ = add_class_legend(ax, self.classes, grid, grow_figure=is_new)
         self.outlines_.set_linewidth(min(0.4, 0.03 * drawing.approximate_spacing(ax, grid)))
         scales = np.sqrt(totals / largest) if largest > 0 else totals
         if hits.ndim == 1:
-            polygons = _scaled_cells(grid, scales)
+            positions, sizes = grid.positions()[scales > 0], 0.92 * scales[scales > 0]
+            self.marks_ = drawing.draw_cells(
+                ax, grid, positions=positions, size=sizes, facecolors=color, linewidths=0
+            )
         else:
-            polygons, codes = _pie_slices(grid, hits, 0.46 * scales)
-            color = drawing.class_colors(hits.shape[1])[codes]
-        self.marks_ = drawing.draw_polygons(ax, polygons, facecolors=color)
+            slices, codes = _pie_slices(grid, hits, 0.46 * scales)
+            colors = drawing.class_colors(hits.shape[1])[codes]
+            self.marks_ = drawing.draw_polygons(ax, slices, facecolors=colors)
         self.borders_ = drawing.draw_borders(ax, grid, self.cluster_labels, drawing.text_color())
         self.ax_, self.figure_ = ax, ax.figure
         return self
-
-
-def _scaled_cells(grid: Grid, scales: NDArray) -> list[NDArray]:
-    """Return the cells of units scaled about their centers, without those of scale 0."""
-    is_hit = scales > 0
-    sizes = 0.92 * scales[is_hit]
-    corners = drawing.cell_corners(grid)
-    return list(grid.positions()[is_hit, None] + sizes[:, None, None] * corners)
 
 
 def _pie_slices(

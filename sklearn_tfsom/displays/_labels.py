@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_tfsom.displays._drawing import background_color, text_color
+from sklearn_tfsom.displays._drawing import background_color, text_color, text_size
 
 # Candidate directions of a text from its point, the best one first.
 _SIDES = np.array([(1, 1), (1, -1), (-1, 1), (-1, -1), (1, 0), (-1, 0), (0, 1), (0, -1)])
@@ -49,7 +49,8 @@ def place_labels(
     taken = np.empty((0, 4))
     artists = []
     for anchor, point, text in zip(anchors, points, texts, strict=True):
-        boxes = _candidate_boxes(point, _text_size(ax, text), points_to_pixels)
+        size = text_size(ax, text, fontsize="small")
+        boxes = _candidate_boxes(point, size, points_to_pixels)
         best = int(np.argmin(_costs(boxes, taken, points, others, frame)))
         taken = np.concatenate([taken, boxes[[best]]])
         gap, side = divmod(best, len(_SIDES))
@@ -81,14 +82,6 @@ def place_labels(
     return artists
 
 
-def _text_size(ax: Any, text: str) -> tuple[float, float]:
-    """Return the width and height of a text in pixels."""
-    probe = ax.text(0, 0, text, fontsize="small")
-    extent = probe.get_window_extent()
-    probe.remove()
-    return extent.width, extent.height
-
-
 def _offsets() -> NDArray[np.float64]:
     """Return the offsets of all candidate places in points, ordered by gap, then by side."""
     steps = _SIDES / np.maximum(1, np.linalg.norm(_SIDES, axis=1))[:, None]
@@ -96,12 +89,12 @@ def _offsets() -> NDArray[np.float64]:
 
 
 def _candidate_boxes(
-    point: NDArray, size: tuple[float, float], points_to_pixels: float
+    point: NDArray, size: NDArray, points_to_pixels: float
 ) -> NDArray[np.float64]:
     """Return the box of a text at each place, shape (n_places, 4): left, bottom, right, top."""
     sides = np.tile(_SIDES, (len(_GAPS), 1))
-    centers = point + _offsets() * points_to_pixels + sides * np.array(size) / 2
-    return np.column_stack([centers - np.array(size) / 2, centers + np.array(size) / 2])
+    centers = point + _offsets() * points_to_pixels + sides * size / 2
+    return np.column_stack([centers - size / 2, centers + size / 2])
 
 
 def _costs(

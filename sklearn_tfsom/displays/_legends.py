@@ -7,13 +7,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sklearn_tfsom._map.grid import Grid
-from sklearn_tfsom.displays._drawing import is_wide
+from sklearn_tfsom.displays._drawing import class_colors, is_wide
 
 # Maximum number of rows, of columns beside and below a map, and of letters per line.
 _MAX_ROWS, _MAX_COLUMNS_BESIDE, _MAX_COLUMNS_BELOW, _MAX_LETTERS = 16, 3, 6, 40
+
+# Properties of legends below and beside a map.
+_STYLE: dict[str, Any] = {"frameon": False, "handlelength": 1.0, "handleheight": 1.0}
+STYLE_BELOW = _STYLE | {"loc": "upper center", "bbox_to_anchor": (0.5, 0.0)}
+_STYLE_BESIDE = _STYLE | {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
 
 
 def legend_width(classes: Sequence[str]) -> float:
@@ -26,8 +30,7 @@ def legend_width(classes: Sequence[str]) -> float:
 
 def add_class_legend(
     ax: Any,
-    classes: Sequence[str],
-    colors: NDArray,
+    classes: Sequence[str] | None,
     grid: Grid,
     *,
     handles: Sequence[Any] = (),
@@ -35,32 +38,25 @@ def add_class_legend(
 ) -> Any:
     """Add a legend of classes beside the map, or below a wide one, in as many columns as fit.
 
-    Parameters
-    ----------
-    ax : matplotlib Axes
-    classes : sequence of str of length n_classes
-    colors : ndarray of shape (n_classes, 4)
-    grid : Grid
-    handles : sequence of matplotlib artists, default=()
-        More entries, after the classes.
-    grow_figure : bool, default=False
-        Whether to enlarge the figure by the legend. The axes must be those of `new_map_axes`.
+    `handles` are more entries, after the classes. `grow_figure` enlarges the figure by the legend,
+    which needs the axes of `new_map_axes`. Return None without classes.
     """
+    if classes is None:
+        return None
     from matplotlib.patches import Patch
 
     names = _shown_names(classes)
-    faces = [*colors[: len(names)]]
+    faces = [*class_colors(len(classes))[: len(names)]]
     if len(names) < len(classes):
         faces[-1] = "none"
     entries = [Patch(facecolor=face, linewidth=0) for face in faces] + list(handles)
     labels = names + [handle.get_label() for handle in handles]
-    style: dict[str, Any] = {"frameon": False, "handlelength": 1.0, "handleheight": 1.0}
     if is_wide(grid):
-        style |= {"loc": "upper center", "bbox_to_anchor": (0.5, 0.0)}
+        style = STYLE_BELOW
         n_columns = min(len(entries), _MAX_COLUMNS_BELOW)
         max_width = ax.figure.bbox.width if grow_figure else ax.bbox.width
     else:
-        style |= {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
+        style = _STYLE_BESIDE
         n_columns = -(-len(entries) // _MAX_ROWS)
         max_width = np.inf
     while True:

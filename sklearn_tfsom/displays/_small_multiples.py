@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,11 +64,6 @@ def choose_ticks(values: NDArray) -> tuple[NDArray, list[str]]:
 def _with_minus(text: str) -> str:
     """Replace hyphens by minus signs."""
     return text.replace("-", "\N{MINUS SIGN}")
-
-
-def axes_width(ax: Any) -> float:
-    """Return the width of axes in points, before the layout is run."""
-    return float(ax.get_position(original=True).width * ax.figure.bbox.width * 72 / ax.figure.dpi)
 
 
 def title_lines(name: str, width: float) -> list[str]:

@@ -113,11 +113,10 @@ class TrainingDisplay(base.Display):
 
         %(returns)s
         """
-        plt = drawing.import_pyplot()
         curves = self._curves()
         is_new = ax is None
         if is_new:
-            figure, ax = plt.subplots(
+            figure, ax = drawing.import_pyplot().subplots(
                 len(curves),
                 sharex=True,
                 figsize=(6.4, 1.3 + 1.5 * len(curves)),

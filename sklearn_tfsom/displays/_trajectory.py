@@ -25,9 +25,6 @@ _BACKGROUNDS = ("u_matrix", "outlines")
 # Shades of the lowest and the highest U-matrix value: shares of the text color in the background.
 _SHADES = 0.06, 0.42
 
-# Largest distance of a dot from its unit, in lattice spacings.
-_SPREAD = 0.33
-
 # Largest diameter of a dot, in points.
 _MAX_DOT = 14.0
 
@@ -85,10 +82,7 @@ class TrajectoryDisplay(base.Display):
 
     Attributes
     ----------
-    %(ax_, figure_)s
-
-    cells_ : matplotlib PolyCollection
-        Cells of the units.
+    %(ax_, figure_, cells_)s
 
     path_ : matplotlib LineCollection
         One line for each step to another unit, two or three for a step across joined boundaries.
@@ -150,16 +144,13 @@ class TrajectoryDisplay(base.Display):
 
         Parameters
         ----------
-        %(estimator)s
-
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Samples, NaN for missing values. They must be ordered by time if `times` is None.
+        %(estimator, X)s
 
         y : None
             Ignored, present for API consistency.
 
         times : array-like of shape (n_samples,), default=None
-            Numbers or datetimes that order the samples.
+            Numbers or datetimes that order the samples, None if `X` is ordered by time.
 
         groups : array-like of shape (n_samples,), default=None
             Path of each sample. Each path has a color that fades toward its start.
@@ -236,7 +227,7 @@ class TrajectoryDisplay(base.Display):
         codes = np.zeros(n_samples, dtype=np.int64) if self.groups is None else self.groups
         times = np.arange(n_samples) if self.times is None else as_numbers(self.times)
         visits = _find_visits(self.bmus, codes)
-        points = grid.positions()[visits.units] + drawing.spread_in_cells(visits.units, _SPREAD)
+        points = grid.positions()[visits.units] + drawing.spread_in_cells(visits.units)
         steps = np.flatnonzero(~visits.is_end)
         lines, targets = shortest_lines(grid, visits.units, points, steps)
         spacing = drawing.points_per_spacing(ax)
@@ -252,10 +243,7 @@ class TrajectoryDisplay(base.Display):
                 marker_handle("start", "o", background, color),
                 marker_handle("end", "o", color, color),
             ]
-            colors = drawing.class_colors(len(names))
-            self.legend_ = add_class_legend(
-                ax, names, colors, grid, handles=handles, grow_figure=is_new
-            )
+            self.legend_ = add_class_legend(ax, names, grid, handles=handles, grow_figure=is_new)
         elif colorbar and times[0] < times[-1]:
             self.colorbar_ = add_time_colorbar(ax, self.visits_, self.times, grid)
         texts = [(visits.of_samples[index], text) for index, text in (self.labels or {}).items()]
@@ -275,8 +263,12 @@ class TrajectoryDisplay(base.Display):
         from matplotlib.colors import Normalize
 
         if self.group_names is not None:
-            palette = drawing.class_colors(len(self.group_names))
-            return _fading_colors(palette, visits.paths), {}
+            colors = drawing.class_colors(len(self.group_names))[visits.paths]
+            counts = np.bincount(visits.paths)
+            rank = np.arange(len(colors)) - (np.cumsum(counts) - counts)[visits.paths]
+            # The earlier a visit, the more transparent.
+            colors[:, 3] = 0.35 + 0.65 * rank / np.maximum(1, counts[visits.paths] - 1)
+            return colors, {}
         cmap = time_colormap(ax) if cmap is None else cmap
         style = {"cmap": cmap, "norm": Normalize(times.min(), times.max())}
         return times[visits.first_samples], style
@@ -328,20 +320,17 @@ def _draw_lines(
     ax: Any, lines: list[NDArray], colors: NDArray, spacing: float, style: dict[str, Any]
 ) -> Any:
     """Draw lines in colors, shape (n_lines, 4), or in the colors of values, shape (n_lines,)."""
-    from matplotlib.collections import LineCollection
-
     style = {"array" if colors.ndim == 1 else "colors": colors} | style
     if colors.ndim == 1 and len(lines) > _MAX_OPAQUE_LINES:
         style["alpha"] = max(0.3, (_MAX_OPAQUE_LINES / len(lines)) ** 0.3)
-    return ax.add_collection(
-        LineCollection(
-            lines,
-            linewidths=_line_width(spacing),
-            capstyle="round",
-            rasterized=len(lines) > _MAX_VECTORS,
-            zorder=2,
-            **style,
-        )
+    return drawing.draw_lines(
+        ax,
+        lines,
+        linewidths=_line_width(spacing),
+        capstyle="round",
+        rasterized=len(lines) > _MAX_VECTORS,
+        zorder=2,
+        **style,
     )
 
 
@@ -356,7 +345,7 @@ def _draw_dots(
     """Draw a dot for each visit, with an area proportional to its number of samples."""
     # Small enough for the cell with the most visits.
     max_visits = np.bincount(visits.units).max()
-    size = spacing * min(0.09, 0.7 * _SPREAD * np.sqrt(np.pi / max_visits))
+    size = spacing * min(0.09, 0.7 * drawing.SPREAD * np.sqrt(np.pi / max_visits))
     size = max(_line_width(spacing), size)
     max_size = max(size, min(0.25 * spacing, _MAX_DOT))
     return ax.scatter(
@@ -381,12 +370,3 @@ def _draw_background(ax: Any, grid: Grid, values: NDArray | None) -> Any:
     shades = [background + share * (color - background) for share in _SHADES]
     cmap = LinearSegmentedColormap.from_list("shades", shades)
     return drawing.draw_cells(ax, grid, values, cmap=cmap, zorder=0.5)
-
-
-def _fading_colors(palette: NDArray, paths: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the color of each visit, more transparent for earlier ones, shape (n_visits, 4)."""
-    counts = np.bincount(paths, minlength=len(palette))
-    rank = np.arange(len(paths)) - (np.cumsum(counts) - counts)[paths]
-    colors = palette[paths]
-    colors[:, 3] = 0.35 + 0.65 * rank / np.maximum(1, counts[paths] - 1)
-    return colors

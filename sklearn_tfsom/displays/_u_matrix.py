@@ -116,9 +116,10 @@ class UMatrixDisplay(base.Display):
         grid = base.fitted_grid(estimator)
         cls._check_samples(X, y)
         unit_labels = None
-        if X is not None and y is not None:
+        if X is not None:
             hits = base.count_hits(estimator, X, y)
-            unit_labels = base.majority_names(hits)
+            names = [*(hits.classes or []), ""]
+            unit_labels = [names[code] for code in base.majority_classes(hits.weights)]
         return cls(
             u_matrix(estimator, between=between),
             grid,
@@ -152,10 +153,8 @@ class UMatrixDisplay(base.Display):
             ax, grid, self.values, positions=positions, size=size, cmap=cmap
         )
         drawing.set_map_limits(ax, self.cells_, title="U-matrix")
-        self.colorbar_ = None
-        if colorbar:
-            label = f"distance to neighbors ({self.distance_unit})"
-            self.colorbar_ = drawing.add_colorbar(ax, self.cells_, label, grid)
+        label = f"distance to neighbors ({self.distance_unit})"
+        self.colorbar_ = drawing.add_colorbar(ax, self.cells_, label, grid) if colorbar else None
         self.borders_ = drawing.draw_borders(ax, grid, self.cluster_labels, border_color)
         if self.borders_ is not None and positions is not None:
             segments = np.reshape(self.borders_.get_segments(), (-1, 2, 2))
