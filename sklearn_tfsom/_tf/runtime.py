@@ -87,7 +87,8 @@ def _start() -> Core:
 def has_strategy() -> bool:
     """Return True within the scope of a `tf.distribute` strategy; do not import TensorFlow."""
     distribute = getattr(sys.modules.get("tensorflow"), "distribute", None)
-    return distribute is not None and bool(distribute.has_strategy())
+    ask = getattr(distribute, "has_strategy", None)  # None while another thread imports it
+    return ask is not None and bool(ask())
 
 
 def _use_threads_of_joblib(threading_config: Any) -> None:
