@@ -118,6 +118,7 @@ som = small_map(n_clusters=3).fit(few)
 som.predict(few), som.transform(few), som.score_samples(few), som.bmus(few, n_bmus=2)
 som = small_map().partial_fit(few)
 som = pickle.loads(pickle.dumps(small_map(metric="manhattan").fit(few)))
+som.predict(few), som.transform(few)
 heavy = [name for name in ("tensorflow", "keras", "matplotlib") if name in sys.modules]
 print(json.dumps([messages, heavy]))
 """

@@ -13,9 +13,9 @@ from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.scaling import OVERFLOW_MESSAGE, Scaling
 from sklearn_tfsom._data.sparse import load_sparse
 from sklearn_tfsom._data.tiles import map_tiles, multiply, row_slices
-from sklearn_tfsom._distance import Metric, is_zero, paired_distances
+from sklearn_tfsom._distance import Metric, all_distances, is_zero, paired_distances
 from sklearn_tfsom._map.scores import Kind
-from sklearn_tfsom._search.nearest import tile_rows
+from sklearn_tfsom._search.nearest import is_small, tile_rows
 from sklearn_tfsom._tf.runtime import pays_to_compile, tensorflow_core
 from sklearn_tfsom._tuning import (
     CACHED_VALUES,
@@ -225,12 +225,20 @@ def _from_squares(squared: NDArray, metric: Metric) -> NDArray:
 
 def _fill_elementwise(samples: Samples, scaling: Scaling, units: NDArray[np.float64]) -> _Fill:
     """Fill in distances that are no product."""
-    core, kind = tensorflow_core(), Kind(samples.metric, samples.has_missing)
-    n_tile = tile_rows(2 * len(units), samples.shape[1])
+    kind = Kind(samples.metric, samples.has_missing)
+
+    def loaded(rows: slice) -> NDArray[np.float64]:
+        return load(samples, rows, scaling, np.float64, in_threads=False).values
+
+    def in_numpy(out: NDArray, rows: slice) -> None:
+        out[:] = all_distances(loaded(rows), units, samples.metric)
+
+    if is_small(len(samples), units, kind):
+        return in_numpy
+    core, n_tile = tensorflow_core(), tile_rows(2 * len(units), samples.shape[1])
     is_compiled = pays_to_compile(len(samples) * len(units), kind, units.shape[1])
 
-    def fill(out: NDArray, rows: slice) -> None:
-        values = load(samples, rows, scaling, np.float64, in_threads=False).values
-        out[:] = core.elementwise(values, units, kind, n_tile if is_compiled else 0)
+    def in_graph(out: NDArray, rows: slice) -> None:
+        out[:] = core.elementwise(loaded(rows), units, kind, n_tile if is_compiled else 0)
 
-    return fill
+    return in_graph

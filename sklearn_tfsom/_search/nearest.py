@@ -66,8 +66,8 @@ def nearest(
     Returns
     -------
     found : Nearest
-        Distances come from float32 scores, with their error, where these tell the unit. They are
-        valid only if the center of `terms` is 0.
+        Distances of a graph come from float32 scores, with their error, where these tell the unit;
+        they are valid only if the center of `terms` is 0. Those of NumPy are exact.
     """
     sums, n_differences = None, rows.norms.shape[0] * terms.codebook.size
     if isinstance(rows, SparseRows):
@@ -87,10 +87,10 @@ def nearest(
     if weights is None:
         return Nearest(units, distances, None)
     if sums is None:
-        sums = _sum_rows(rows, weights, units[:, 0], distances, terms)
+        sums = _sum_in_numpy(rows, weights, units[:, 0], distances, terms)
     elif len(unclear):
         own = np.asarray(weights)[unclear], units[unclear, 0], distances[unclear]
-        sums = sums.plus(_sum_rows(again, *own, terms))
+        sums = sums.plus(_sum_in_numpy(again, *own, terms))
     return Nearest(units, distances, sums)
 
 
@@ -123,7 +123,7 @@ def search_kind(samples: Samples, codebook: NDArray) -> Kind:
     return kind._replace(is_pruned=is_large and n_features <= MAX_PRUNED_FEATURES)
 
 
-def _sum_rows(
+def _sum_in_numpy(
     rows: DenseRows | SparseRows,
     weights: NDArray[np.float64],
     units: NDArray[np.int32],

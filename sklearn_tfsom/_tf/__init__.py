@@ -1,1 +1,1 @@
-"""The TensorFlow room: the only one that imports it, and only when it is first needed."""
+"""TensorFlow: graphs and what they need. Imported only when it is needed."""

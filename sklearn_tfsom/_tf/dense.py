@@ -35,6 +35,9 @@ from sklearn_tfsom._tf.tiles import loop_tiles
 
 _NO_WEIGHTS = np.empty(0)
 
+# Searches that XLA has compiled in this process.
+_compiled: set[tuple[Kind, tuple[int, ...], int]] = set()
+
 # What a search of a tile returns: units, distances, and whether these are certain.
 _FOUND = (
     tf.TensorSpec([None, None], tf.int32),
@@ -56,11 +59,14 @@ def search_dense(
     n_units, kind = n_rows * n_columns, terms.kind
     # XLA takes the minima of one unit for each row, and those of not too many units.
     n_compared = n_blocks(n_rows, n_columns) if kind.is_pruned else n_units
-    is_compiled = (
-        (k == 1 or not kind.metric.is_product)
-        and n_compared <= MAX_COMPILED_UNITS
-        and pays_to_compile(n_searched * n_units, kind, n_features)
-    )
+    can_compile = (k == 1 or not kind.metric.is_product) and n_compared <= MAX_COMPILED_UNITS
+    program = kind, terms.codebook.shape, n_tile
+    if can_compile and pays_to_compile(n_searched * n_units, kind, n_features):
+        _compiled.add(program)
+        is_compiled = True
+    else:
+        # A prediction uses what a fit has compiled; a fit takes the same time in any process.
+        is_compiled = can_compile and weights is None and n_searched > 0 and program in _compiled
     units, distances, is_clear, *sums = map(
         np.asarray,
         _search_graph(kind, tf.as_dtype(rows.values.dtype))(
