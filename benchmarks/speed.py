@@ -115,12 +115,7 @@ def compare(shape, grid_size, dtype, n_rounds, n_many):
     case = {"samples x features": format_shape(shape), "units": n_units, "dtype": dtype}
     time_row = {
         **case,
-        "epoch (ms)": epoch[0],
-        "epoch, minimum (ms)": epoch[1],
-        "k-means iteration (ms)": iteration[0],
-        "k-means iteration, minimum (ms)": iteration[1],
-        "epoch / iteration": epoch[0] / iteration[0],
-        "epoch / iteration, minima": epoch[1] / iteration[1],
+        **relate(epoch, iteration),
         "default epoch (ms)": times["default epoch"][0],
         "default epoch / iteration": times["default epoch"][0] / iteration[0],
         "mini-batch pass (ms)": times["pass"][0],
@@ -139,6 +134,18 @@ def compare(shape, grid_size, dtype, n_rounds, n_many):
         "topographic error, map": topographic_error(models["map"], X),
     }
     return time_row, error_row
+
+
+def relate(epoch, iteration):
+    """Return columns that compare an epoch with an iteration, each (median, minimum) in ms."""
+    return {
+        "epoch (ms)": epoch[0],
+        "epoch, minimum (ms)": epoch[1],
+        "k-means iteration (ms)": iteration[0],
+        "k-means iteration, minimum (ms)": iteration[1],
+        "epoch / iteration": epoch[0] / iteration[0],
+        "epoch / iteration, minima": epoch[1] / iteration[1],
+    }
 
 
 def compare_usual_sizes(n_rounds):
@@ -164,12 +171,7 @@ def compare_usual_sizes(n_rounds):
                 "samples x features": format_shape(X.shape),
                 "units": 400,
                 "dtype": dtype,
-                "epoch (ms)": epoch[0],
-                "epoch, minimum (ms)": epoch[1],
-                "k-means iteration (ms)": iteration[0],
-                "k-means iteration, minimum (ms)": iteration[1],
-                "epoch / iteration": epoch[0] / iteration[0],
-                "epoch / iteration, minima": epoch[1] / iteration[1],
+                **relate(epoch, iteration),
             }
 
 

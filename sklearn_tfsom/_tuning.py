@@ -44,13 +44,14 @@ MIN_COMPILED_SCORES = 2**27
 # time at 3 features and 1,024 units; more from 16 features on.
 MAX_FUSED_FEATURES = 8
 
-# Scores, and products of two numbers in them, up to which NumPy is faster than calling a graph.
+# Scores, and products of two numbers in them, up to which NumPy is faster than calling a graph: an
+# epoch of 2,000 x 32 and 400 units takes 0.6 of the time, of 50,000 x 32 1.15.
 MAX_SMALL_SCORES, MAX_SMALL_PRODUCTS = 2**23, 2**28
 
 # The same of differences, where distances are no products.
 MAX_SMALL_DIFFERENCES = 2**22
 
-# Scores that two threads search faster than one.
+# Scores from which on two threads search them: 2,000 x 400 take 0.85 of the time.
 MIN_TWO_TILES = 2**17
 
 # Differences between rows and all units up to which computing them all is faster than choosing

@@ -5,6 +5,7 @@ module tests the other kinds of data and the other methods.
 """
 
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from threadpoolctl import ThreadpoolController
 from threads import run_simultaneously
 
 from sklearn_tfsom import TFSOM
+from sklearn_tfsom._data.tiles import map_tiles, multiply, row_slices
 from sklearn_tfsom.distributed import unit_statistics
 
 N_THREADS = 16
@@ -49,12 +51,36 @@ def blas_threads():
 
 @pytest.mark.parametrize("n_fits", [1, 2, 8])
 def test_threads_are_given_back(n_fits):
-    """Whichever fit ends last: BLAS has as many threads as before, and none are left running."""
+    """After simultaneous fits there are as many threads as before, in BLAS and in Python."""
     before = blas_threads(), threading.active_count()
     fits = [lambda n=n: TFSOM(6, max_iter=1 + n).fit(DIGITS) for n in range(n_fits)]
     for some in (fits, fits[::-1]):
         run_simultaneously(some)
         assert (blas_threads(), threading.active_count()) == before
+
+
+def test_an_error_in_one_tile_does_not_stop_others_forever():
+    """The other tile multiplies matrices, and so limits BLAS, after the error."""
+    large, has_begun = np.ones((500, 500)), threading.Event()
+
+    def work(tile):
+        if tile.start == 0:
+            has_begun.wait()
+            raise ValueError("tile 0")
+        has_begun.set()
+        time.sleep(0.2)
+        multiply(large, large)
+
+    def call():
+        with pytest.raises(ValueError, match="tile 0"):
+            list(map_tiles(work, row_slices(2, 1)))
+
+    before = blas_threads()
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    thread.join(timeout=60)
+    assert not thread.is_alive()
+    assert blas_threads() == before
 
 
 class TestSharedMap:

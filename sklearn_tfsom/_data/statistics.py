@@ -1,4 +1,4 @@
-"""What a search finds: units of rows, and statistics of samples, which add."""
+"""Results of a search: units of the rows, and statistics by unit, which add."""
 
 from __future__ import annotations
 
@@ -44,5 +44,5 @@ class Found(NamedTuple):
 
 
 def joined(parts: Iterable[Found]) -> Found:
-    """Return what is found of the rows of all parts."""
+    """Concatenate the results of several tiles."""
     return Found(*map(np.concatenate, zip(*parts, strict=True)))

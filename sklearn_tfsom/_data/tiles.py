@@ -8,7 +8,7 @@ import functools
 import os
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 import numpy as np
@@ -53,7 +53,7 @@ def map_tiles(function: Callable[[slice], _Result], tiles: list[slice]) -> Itera
 
 
 def _work_and_map(function: Callable[[slice], _Result], tiles: list[slice]) -> Iterator[_Result]:
-    """Do the same in the thread that calls, too, while others help as far as they are free."""
+    """Call a function for all tiles in the thread that calls, and in others that are free."""
     to_do = collections.deque(enumerate(tiles))
     done: dict[int, _Result] = {}
 
@@ -81,7 +81,9 @@ def _work_and_map(function: Callable[[slice], _Result], tiles: list[slice]) -> I
 
 def _finish(helpers: list[Future[None]]) -> None:
     """Wait for what has begun, and raise what was raised there."""
-    for helper in [each for each in helpers if not each.cancel()]:
+    begun = [each for each in helpers if not each.cancel()]
+    wait(begun)
+    for helper in begun:
         helper.result()
 
 
@@ -132,13 +134,14 @@ class _TileThreads:
             return self._depth > 1
 
     def __exit__(self, *_: object) -> None:
+        pool = None
         with self._lock:
             self._depth -= 1
             if self._depth == 0:
                 self._limit.lift()
-                if self._pool is not None:
-                    self._pool.shutdown()
-                    self._pool = None
+                pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown()  # without the lock: after an error a tile may still run and need it
 
     def pool(self) -> ThreadPoolExecutor:
         """Return the threads, which are started as they are needed."""

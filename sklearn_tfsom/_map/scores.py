@@ -80,16 +80,13 @@ class Terms:
     extent: float  # size of the values that code vectors are rounded means of
 
     def of_graph(self) -> list[NDArray[np.float64]]:
-        """Return what a graph takes of the terms."""
+        """Return codebook, center and extent as arguments of a graph."""
         return [np.asarray(part, np.float64) for part in (self.codebook, self.center, self.extent)]
 
     @functools.cached_property
+    @np.errstate(over="ignore", invalid="ignore")  # no score of such code vectors is used
     def factors(self) -> Factors:
         """Factors of the scores in NumPy."""
-        with np.errstate(over="ignore", invalid="ignore"):  # no score of theirs is used
-            return self._factors()
-
-    def _factors(self) -> Factors:
         n_features = len(self.center)
         around = self.codebook.reshape(-1, n_features) - self.center
         norms = np.einsum("uf,uf->u", around, around)
