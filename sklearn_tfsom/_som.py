@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -35,11 +36,11 @@ from sklearn_tfsom._fitted import (
 from sklearn_tfsom._map.grid import grid_of
 from sklearn_tfsom._map.imputation import expected_values, variances_of
 from sklearn_tfsom._map.schedules import n_epochs_to_end
-from sklearn_tfsom._map.umatrix import u_heights
+from sklearn_tfsom._map.umatrix import anomaly_heights
 from sklearn_tfsom._plan import RULES, make_plan
-from sklearn_tfsom._preprocessing import fold_scalers
 from sklearn_tfsom._search.distances import distances_to_chosen, distances_to_units
 from sklearn_tfsom._search.inference import nearest_units
+from sklearn_tfsom._serving import keras_model
 from sklearn_tfsom._stream import learn_stream
 from sklearn_tfsom._tf.runtime import has_strategy, tensorflow_core
 from sklearn_tfsom._training import record, train
@@ -615,10 +616,7 @@ class TFSOM(
         valid.check_value("anomaly_score", self, self.anomaly_score, RULES["anomaly_score"])
         if self.anomaly_score == "distance":
             return -distances
-        grid = grid_of(self)
-        n_neighbors = 6 if grid.is_hexagonal else 4
-        heights = u_heights(grid, self.codebook_, metric_named(self._metric), n_neighbors)
-        return -(distances + heights[bmus]).astype(distances.dtype)
+        return -(distances + anomaly_heights(self)[bmus]).astype(distances.dtype)
 
     def bmus(self, X: ArrayLike, n_bmus: int = 1, return_distance: bool = False) -> Any:
         """Find the best-matching units of each sample.
@@ -761,7 +759,13 @@ class TFSOM(
             values[is_missing] = self.codebook_[bmus][is_missing]
         return values
 
-    def to_keras(self, *, preprocessing: Any = None, dtype: str = "float32") -> Any:
+    def to_keras(
+        self,
+        *,
+        preprocessing: Any = None,
+        outputs: Sequence[str] | None = None,
+        dtype: str = "float32",
+    ) -> Any:
         """Make a Keras model of the map, to serve it or to build it into another model.
 
         The model computes what `transform`, `bmus` and `predict` compute. It consists of Keras
@@ -832,13 +836,7 @@ class TFSOM(
         True
         """
         check_is_fitted(self)
-        valid.check_value("dtype", self, dtype, [valid.choice(["float32", "float64"])])
-        scaling = fold_scalers(preprocessing, self)
-        clusters = None if self.n_clusters is None else self.cluster_labels_
-        metric = metric_named(self._metric)
-        return tensorflow_core().keras_model(
-            self.codebook_, metric, scaling, self.unit_positions_, clusters, dtype
-        )
+        return keras_model(self, preprocessing, outputs, dtype)
 
     def __sklearn_tags__(self) -> Tags:
         """Return the tags of the estimator: values may be missing, float32 stays float32."""

@@ -105,3 +105,13 @@ CACHED_VALUES = 2**18
 
 # Terms from which on TensorFlow's product of float32 is faster: 0.8 of the time.
 MANY_TERMS = 128
+
+# --- Exported models ---
+
+# Code vectors around which an exported model computes distances: of 32, 64 and 128 the distances
+# of the worst of 8 sets are good to 4e-5, 3e-5 and 2e-5, those of the median set to 2e-6.
+N_REFERENCES = 64
+
+# Differences of a sample that an exported model computes at a time, and blocks of these at most,
+# each of which is written out in the model.
+EXPORTED_BLOCK, MAX_EXPORTED_BLOCKS = 2048, 64

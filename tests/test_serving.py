@@ -51,6 +51,7 @@ def assert_same_results(outputs, som, X, dtype="float32", scale=None):
     bmus = som.bmus(X)
     assert_array_equal(outputs["bmu"], bmus)
     assert_allclose(outputs["position"], som.unit_positions_[bmus], rtol=1e-6)
+    assert_allclose(outputs["score"], som.score_samples(X), rtol=0, atol=TOLERANCE[dtype] * scale)
     if som.n_clusters is not None:
         assert_array_equal(outputs["cluster_label"], som.predict(X))
 
@@ -69,6 +70,7 @@ def test_outputs_equal_the_estimator(X, metric, map_dtype, dtype):
         "distances": (dtype, (300, 20)),
         "bmu": ("int32", (300,)),
         "position": (dtype, (300, 2)),
+        "score": (dtype, (300,)),
         "cluster_label": ("int32", (300,)),
     }
 
@@ -227,7 +229,9 @@ def test_unsupported_preprocessing_raises(X, step):
     som = small_map().fit(X)
     start = (
         "The 'preprocessing' parameter of TFSOM must be a fitted StandardScaler, MinMaxScaler, "
-        "MaxAbsScaler or RobustScaler, a Pipeline of these or None. Got "
+        "MaxAbsScaler, RobustScaler, PowerTransformer, Normalizer, PCA, IncrementalPCA, "
+        "FunctionTransformer of None or numpy.log1p, feature selector of scikit-learn, "
+        "ColumnTransformer or Pipeline of these, or None. Got "
     )
     with pytest.raises(InvalidParameterError) as raised:
         som.to_keras(preprocessing=step)
@@ -242,7 +246,7 @@ def test_unfitted_or_mismatched_scalers_raise(X):
     som = small_map().fit(X)
     with pytest.raises(NotFittedError, match="StandardScaler"):
         som.to_keras(preprocessing=StandardScaler())
-    with pytest.raises(ValueError, match=r"the map's 5 features. Got MinMaxScaler with 3 instead"):
+    with pytest.raises(ValueError, match=r"the map's 5 features. Got MinMaxScaler that gives 3 instead"):
         som.to_keras(preprocessing=MinMaxScaler().fit(X[:, :3]))
 
 
@@ -392,7 +396,7 @@ def test_formats_equal_the_estimator_without_this_package(X, tmp_path, format_na
     assert done.returncode == 0, done.stderr.decode()
     for (*_, outputs), (som, scaled, dtype) in zip(tasks, expected, strict=True):
         with np.load(outputs) as loaded:
-            assert set(loaded) == {"distances", "bmu", "position", "cluster_label"}
+            assert set(loaded) == {"distances", "bmu", "position", "score", "cluster_label"}
             assert_same_results(loaded, som, scaled, dtype)
 
 

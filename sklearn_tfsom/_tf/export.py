@@ -7,7 +7,8 @@ operations exist in LiteRT and ONNX as well (`keras.ops.argmin` would use bit op
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -17,37 +18,42 @@ from numpy.typing import NDArray
 from sklearn_tfsom._data.scaling import Scaling
 from sklearn_tfsom._distance import Metric
 from sklearn_tfsom._map.ties import NOISE, within_rounding
-
-# Scaling of the scalers in front of a map: factor, shift, low, high.
-Preprocessing: TypeAlias = tuple[NDArray, NDArray, NDArray, NDArray]
+from sklearn_tfsom._tuning import EXPORTED_BLOCK, MAX_EXPORTED_BLOCKS, N_REFERENCES
 
 # Distances that should be equal differ by up to 4 units of roundoff, relative to the values that
 # they are computed from, for 1 to 3,000 features in float32. Twice that counts as equal.
 _ROUNDOFFS = 8
 
+# Units closest by products, between which differences decide.
+_N_CANDIDATES = 2
+
 
 def keras_model(
-    codebook: NDArray,
-    metric: Metric,
-    preprocessing: Preprocessing,
-    positions: NDArray[np.float64],
-    clusters: NDArray[np.int64] | None,
+    formulas: Sequence[Any],
+    n_features: int,
+    units: NDArray[np.float64],
+    scaling: Scaling,
+    tables: Mapping[str, NDArray],
+    outputs: Collection[str],
     dtype: str,
 ) -> keras.Model:
     """Make the model.
 
-    Distances come from the differences of samples and code vectors, under all metrics. A product
-    would be faster on large maps, but needs float64 where it cancels, which LiteRT lacks.
-
     Parameters
     ----------
-    codebook : ndarray of shape (n_units, n_features)
-    metric : Metric
-    preprocessing : tuple (factor, shift, low, high) of ndarrays of shape (n_features,)
-        The map gets ``clip(x, low, high) * factor + shift`` of a sample x.
-    positions : ndarray of float64, shape (n_units, 2)
-    clusters : ndarray of int64, shape (n_units,), or None
-        Cluster of each unit; None makes a model without this output.
+    formulas : sequence of Formula
+        What makes scaled rows of samples.
+    n_features : int
+        Of the samples.
+    units : ndarray of float64, shape (n_units, n_features)
+        Scaled code vectors.
+    scaling : Scaling
+        Of the code vectors; its metric is that of the distances.
+    tables : mapping of str to ndarray of shape (n_units, ...)
+        Outputs that depend on the best-matching unit only, and perhaps "height", which is part of
+        the score.
+    outputs : collection of str
+        Names of outputs.
     dtype : {"float32", "float64"}
         Type of the samples, of the computation and of the results.
 
@@ -60,68 +66,161 @@ def keras_model(
     ValueError
         If the map or the preprocessing exceeds the range of `dtype`.
     """
-    n_features = codebook.shape[1]
-    scaling = Scaling(np.zeros(n_features), 1.0, metric)
-    if not metric.is_spherical:
-        with np.errstate(over="ignore"):  # of float32; see `_scaled`
-            scaling = Scaling.around(codebook, dtype, metric)
     samples = keras.Input((n_features,), dtype=dtype, name="samples")
-    rows = _scaled(samples, preprocessing, scaling, dtype)
-    is_known = is_zero = None
+    rows = samples
+    for formula in formulas:
+        rows = formula.apply(ops, rows, dtype)
+    # All outputs are built; a model computes only those that it is made of.
+    results = _results(rows, units, scaling, tables, dtype)
+    model = keras.Model(samples, {name: results[name] for name in outputs})
+    model(np.zeros((1, n_features), dtype))  # Keras writes no ONNX file of an uncalled model
+    return model
+
+
+def _results(
+    rows: Any,
+    units: NDArray[np.float64],
+    scaling: Scaling,
+    tables: Mapping[str, NDArray],
+    dtype: str,
+) -> dict[str, Any]:
+    metric, is_missing = scaling.metric, None
     if metric.is_spherical:
         rows, is_zero = _directions(rows, metric)
     else:
         # The converter to ONNX makes products of `where`, and NaN * 0 stays NaN, unless the
         # condition is `isnan`.
-        is_missing = ops.isnan(samples)
+        is_missing = ops.isnan(rows)
         rows = ops.where(is_missing, 0.0, rows)
-        is_known = ops.expand_dims(ops.cast(ops.logical_not(is_missing), dtype), 1)
-    units = scaling.transform(codebook)
-    rows = ops.expand_dims(rows, 1)
-    lengths = _lengths(rows, units.astype(dtype), is_known, metric, dtype)
-    roundoff = _ROUNDOFFS * float(np.finfo(dtype).eps) / 2
-    sizes = _sizes(rows, metric, dtype)
-    lowest = ops.min(lengths, axis=1, keepdims=True)
-    noise = lowest * roundoff + sizes * (roundoff + NOISE) + NOISE * scaling.extent(units)
-    near = within_rounding(lengths, lowest, noise)
-    bmus = ops.argmax(ops.cast(near, "int32"), axis=1)  # the first one
-    if is_zero is None:
-        distances = lengths / scaling.distance_factor()
-    else:
-        distances = ops.where(is_zero, 1.0, ops.square(lengths) / 2)
-    outputs = {
-        "distances": distances,
-        "bmu": bmus,
-        "position": ops.take(positions.astype(dtype), bmus, axis=0),
-    }
-    if clusters is not None:
-        outputs["cluster_label"] = ops.take(clusters.astype(np.int32), bmus, axis=0)
-    model = keras.Model(samples, outputs)
-    model(np.zeros((1, n_features), dtype))  # Keras writes no ONNX file of an uncalled model
-    return model
+        is_missing = ops.cast(is_missing, dtype)
+    search = _search_products if metric.is_product else _search_elementwise
+    lengths, bmus, lowest = search(rows, is_missing, units, scaling, dtype)
+    if metric.is_spherical:
+        lengths, lowest = (
+            ops.where(is_zero, 1.0, ops.square(length) / 2) for length in (lengths, lowest)
+        )
+        bmus = ops.where(is_zero[:, 0], 0, bmus)
+    elif (factor := scaling.distance_factor()) != 1:
+        lengths, lowest = lengths / factor, lowest / factor
+    results = {name: ops.take(table, bmus, axis=0) for name, table in tables.items()}
+    score = -ops.squeeze(lowest, axis=1)
+    if "height" in results:
+        score = score - results["height"]
+    return {**results, "distances": lengths, "bmu": bmus, "score": score}
 
 
-def _scaled(samples: Any, preprocessing: Preprocessing, scaling: Scaling, dtype: str) -> Any:
-    """Apply preprocessing and scaling in one step.
+def _search_products(
+    rows: Any, is_missing: Any, units: NDArray[np.float64], scaling: Scaling, dtype: str
+) -> tuple[Any, Any, Any]:
+    """Search by products, decide by differences.
 
-    The value that is mapped to the center is subtracted first, rounded to the type of the samples:
-    so samples far from zero lose nothing. What the rounding leaves is added last.
+    Returns
+    -------
+    lengths : KerasTensor of shape (n, n_units)
+        Euclidean distances in the scaled space.
+    bmus : KerasTensor of int32, shape (n,)
+    lowest : KerasTensor of shape (n, 1)
+        The distance to the best-matching unit.
     """
-    factor, shift, low, high = preprocessing
-    with np.errstate(over="ignore"):
-        origin = ((scaling.center - shift) / factor).astype(dtype)
-        slope = (factor * scaling.scale).astype(dtype)
-    if not (np.isfinite(origin).all() and np.isfinite(slope).all()):
-        advice = "Pass dtype='float64', or rescale X." if dtype == "float32" else "Rescale X."
-        raise ValueError(f"The map exceeds the range of {dtype}. {advice}")
+    squared = _squared_distances(rows, is_missing, units, dtype)
+    candidates = ops.top_k(-squared, min(_N_CANDIDATES, len(units)))[1]
+    chosen = ops.take(units.astype(dtype), candidates, axis=0)  # (n, n_candidates, n_features)
+    differences = ops.expand_dims(rows, 1) - chosen
+    if is_missing is not None:
+        differences = differences * ops.expand_dims(1.0 - is_missing, 1)
+    exact = _length(ops.sum(ops.square(differences), axis=-1), dtype)
+    # Copies of a code vector count as the first of them, which may be no candidate.
+    _, first, copies = np.unique(units, axis=0, return_index=True, return_inverse=True)
+    if len(first) < len(units):
+        candidates = ops.take(first[copies.ravel()].astype(np.int32), candidates, axis=0)
+    lowest = _lowest(exact)
+    sizes = _length(ops.sum(ops.square(rows), axis=1, keepdims=True), dtype)
+    near = within_rounding(exact, lowest, _noise(lowest, sizes, scaling.extent(units), dtype))
+    near = ops.where(near, candidates, len(units) - 1)
+    bmus = ops.min(near, axis=1, keepdims=True, initial=len(units) - 1)
+    is_bmu = ops.equal(np.arange(len(units), dtype=np.int32), bmus)
+    lengths = ops.where(is_bmu, lowest, _length(squared, dtype))
+    return lengths, ops.squeeze(bmus, axis=1), lowest
 
-    def transformed(values: NDArray) -> NDArray:
-        return ((values * factor + shift - scaling.center) * scaling.scale).astype(dtype)
 
-    rows = (samples - origin) * slope + transformed(origin)
-    if np.isfinite(low).any():
-        rows = ops.minimum(ops.maximum(rows, transformed(low)), transformed(high))
-    return rows
+def _squared_distances(rows: Any, is_missing: Any, units: NDArray[np.float64], dtype: str) -> Any:
+    """Build squared distances as one product, around the closest of some reference vectors.
+
+    For a reference vector r close to a sample x::
+
+        |x - w|^2 = (x - r).(x + r) + |w - r|^2 - 2 (x - r).w
+
+    of which ``|w - r|^2`` comes from a table. So what cancels is about as large as the distance
+    from x to r times |w|, not as |x| |w|. Incomplete samples have no reference vector but 0:
+    ``|x|^2 + m.w^2 - 2 x.w`` over their known features m, with 0 for missing values.
+    """
+    references, table = _references(units)
+    nothing = len(references)
+    of_references = np.square(references).sum(axis=1)
+    closeness = ops.matmul(rows, (2 * references.T).astype(dtype)) - of_references.astype(dtype)
+    closest = ops.top_k(closeness, 1)[1]
+    if is_missing is not None:
+        is_incomplete = ops.max(is_missing, axis=1, keepdims=True, initial=0.0)
+        closest = ops.where(is_incomplete > 0, nothing, closest)
+    closest = ops.squeeze(closest, axis=1)
+    is_closest = ops.one_hot(closest, nothing, dtype=dtype)  # zeros for an incomplete sample
+    reference = ops.matmul(is_closest, references.astype(dtype))
+    differences = rows - reference
+    constant = ops.sum(differences * (rows + reference), axis=1, keepdims=True)
+    terms = [differences, constant, is_closest]
+    factors = [-2 * units.T, np.ones((1, len(units))), table]
+    if is_missing is not None:
+        terms.append(is_incomplete - is_missing)
+        factors.append(np.square(units).T)
+    return ops.matmul(ops.concatenate(terms, axis=1), np.concatenate(factors).astype(dtype))
+
+
+def _references(units: NDArray[np.float64]) -> tuple[NDArray, NDArray]:
+    """Choose code vectors, each the farthest from those before (Gonzalez 1985).
+
+    Returns
+    -------
+    references : ndarray of shape (n_references, n_features)
+    table : ndarray of shape (n_references, n_units)
+        Their squared distances to all units.
+    """
+    chosen: list[int] = []
+    table, closest = [], np.full(len(units), np.inf)
+    while len(chosen) < N_REFERENCES and closest.max() > 0:
+        chosen.append(int(closest.argmax()))
+        table.append(np.square(units - units[chosen[-1]]).sum(axis=1))
+        closest = np.minimum(closest, table[-1])
+    return units[chosen], np.array(table)
+
+
+def _search_elementwise(
+    rows: Any, is_missing: Any, units: NDArray[np.float64], scaling: Scaling, dtype: str
+) -> tuple[Any, Any, Any]:
+    """Search among distances that are no product, in blocks of units; see `_search_products`.
+
+    Memory is bounded by a block's differences: nothing that loops can be part of a saved model, so
+    blocks stand in it one after the other.
+    """
+    metric, (n_units, n_features) = scaling.metric, units.shape
+    assert metric.term is not None
+    n_block = max(1, EXPORTED_BLOCK // n_features, -(-n_units // MAX_EXPORTED_BLOCKS))
+    rows, is_known = ops.expand_dims(rows, 1), ops.expand_dims(1.0 - is_missing, 1)
+    blocks = []
+    for start in range(0, n_units, n_block):
+        terms = metric.term(ops, rows, units[start : start + n_block].astype(dtype)) * is_known
+        blocks.append(_reduced(terms, metric))
+    lengths = ops.concatenate(blocks, axis=1) if len(blocks) > 1 else blocks[0]
+    lowest = _lowest(lengths)
+    sizes = _reduced(metric.magnitude(ops, rows), metric)
+    near = within_rounding(lengths, lowest, _noise(lowest, sizes, scaling.extent(units), dtype))
+    bmus = ops.argmax(ops.cast(near, "int32"), axis=1)  # the first one
+    return lengths, bmus, lowest
+
+
+def _noise(lowest: Any, sizes: Any, extent: float, dtype: str) -> Any:
+    """Bound how rounding may change a distance, (n, 1); see `ties.distance_noise`."""
+    roundoff = _ROUNDOFFS * float(np.finfo(dtype).eps) / 2
+    return lowest * roundoff + (sizes * (roundoff + NOISE) + NOISE * extent)
 
 
 def _directions(rows: Any, metric: Metric) -> tuple[Any, Any]:
@@ -150,25 +249,23 @@ def _directions(rows: Any, metric: Metric) -> tuple[Any, Any]:
     return divided(rows, length), is_zero
 
 
-def _lengths(rows: Any, units: Any, is_known: Any, metric: Metric, dtype: str) -> Any:
-    """Compute distances over the last axis; Euclidean ones under a product metric."""
-    terms = rows - units if metric.term is None else metric.term(ops, rows, units)
-    terms = terms if is_known is None else terms * is_known  # (n, n_units, n_features)
-    return _reduced(terms, metric, dtype)
-
-
-def _sizes(rows: Any, metric: Metric, dtype: str) -> Any:
-    """Bound, in units of its rounding, how rounding of a row changes a distance."""
-    return _reduced(rows if metric.is_product else metric.magnitude(ops, rows), metric, dtype)
-
-
-def _reduced(terms: Any, metric: Metric, dtype: str) -> Any:
+def _reduced(terms: Any, metric: Metric) -> Any:
+    """Reduce the terms of an elementwise metric over the features."""
     if metric.reduction == "sum":
         return ops.sum(terms, axis=-1)
-    if metric.reduction == "max":
-        # Of a maximum over the last axis of three the converter to ONNX makes a pooling, which
-        # has no float64 there.
-        return -ops.min(-terms, axis=-1)
-    squared = ops.sum(ops.square(terms), axis=-1)
+    # Of a maximum over the last axis of three the converter to ONNX makes a pooling, which has no
+    # float64 there.
+    return -ops.min(-terms, axis=-1)
+
+
+def _lowest(values: Any) -> Any:
+    """Build the minimum of each row, (n, 1).
+
+    Given an initial value, `keras.ops` does not look whether there are any first.
+    """
+    return ops.min(values, axis=1, keepdims=True, initial=float("inf"))
+
+
+def _length(squared: Any, dtype: str) -> Any:
     # At 0 the square root has no slope, and a model in front of the map could not be trained.
     return ops.sqrt(ops.maximum(squared, float(np.finfo(dtype).tiny)))

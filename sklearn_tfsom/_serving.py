@@ -1,0 +1,60 @@
+"""A fitted map as a Keras model: what the model needs of the estimator."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from sklearn_tfsom import _validation as valid
+from sklearn_tfsom._data.scaling import Scaling
+from sklearn_tfsom._distance import metric_named
+from sklearn_tfsom._map.umatrix import anomaly_heights
+from sklearn_tfsom._plan import RULES
+from sklearn_tfsom._preprocessing import Affine, formulas_of, merged
+from sklearn_tfsom._tf.runtime import tensorflow_core
+
+OUTPUTS = ("distances", "bmu", "position", "score", "cluster_label")
+
+_NAMES = valid.Rule(
+    f"a tuple of different names among {OUTPUTS}",
+    lambda names: (
+        isinstance(names, tuple | list)
+        and 0 < len(names) == len({str(name) for name in names})
+        and all(isinstance(name, str) and name in OUTPUTS for name in names)
+    ),
+)
+
+
+def keras_model(som: Any, preprocessing: Any, outputs: Any, dtype: str) -> Any:
+    """Make the model of a fitted map; see `TFSOM.to_keras`."""
+    valid.check_value("dtype", som, dtype, [valid.choice(["float32", "float64"])])
+    valid.check_value("outputs", som, outputs, [_NAMES, valid.NONE])
+    valid.check_value("anomaly_score", som, som.anomaly_score, RULES["anomaly_score"])
+    has_clusters = som.n_clusters is not None
+    if outputs is None:
+        outputs = OUTPUTS if has_clusters else OUTPUTS[:-1]
+    elif "cluster_label" in outputs and not has_clusters:
+        right = "without 'cluster_label' for a map without clusters (n_clusters=None)"
+        raise valid.wrong_parameter("outputs", som, right, repr(outputs))
+    formulas, n_features = formulas_of(preprocessing, som)
+    metric, codebook = metric_named(som._metric), som.codebook_
+    scaling = Scaling(np.zeros(codebook.shape[1]), 1.0, metric)
+    if not metric.is_spherical:
+        with np.errstate(over="ignore"):  # of float32; see `Affine.apply`
+            scaling = Scaling.around(codebook, dtype, metric).without_scale()
+    of_map = Affine.of(codebook.shape[1], scaling.scale, -scaling.center * scaling.scale)
+    tables = {"position": som.unit_positions_.astype(dtype)}
+    if has_clusters:
+        tables["cluster_label"] = som.cluster_labels_.astype(np.int32)
+    if som.anomaly_score == "u_height":
+        tables["height"] = anomaly_heights(som).astype(dtype)
+    return tensorflow_core().keras_model(
+        merged([*formulas, of_map]),
+        n_features,
+        scaling.transform(codebook),
+        scaling,
+        tables,
+        outputs,
+        dtype,
+    )
