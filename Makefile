@@ -49,8 +49,8 @@ test-oldest: $(VENV)/.oldest
 
 .PHONY: bench
 bench: $(VENV)/.demo
-	for name in speed first_fits extremes scaling usefulness imputation sparse streams clustering \
-			anomaly; do \
+	for name in speed extremes scaling usefulness imputation sparse streams clustering \
+			anomaly serving; do \
 		$(BIN)/python benchmarks/$$name.py $(SET) || exit 1; done
 
 .PHONY: bench-full

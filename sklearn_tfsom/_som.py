@@ -768,22 +768,25 @@ class TFSOM(
     ) -> Any:
         """Make a Keras model of the map, to serve it or to build it into another model.
 
-        The model computes what `transform`, `bmus` and `predict` compute. It consists of Keras
-        operations, so that it loads where this package is not installed: from a ``.keras`` file,
-        and from a SavedModel, a LiteRT or an ONNX file written by its method `export`. Read more
-        in the :ref:`User Guide <guide_serving>`.
+        The model computes what `transform`, `bmus`, `predict` and `score_samples` compute. It
+        consists of Keras operations, so that it loads where this package is not installed: from a
+        ``.keras`` file, and from a SavedModel, a LiteRT or an ONNX file written by its method
+        `export`. Read more in the :ref:`User Guide <guide_serving>`.
 
         Parameters
         ----------
-        preprocessing : StandardScaler, MinMaxScaler, MaxAbsScaler, RobustScaler or Pipeline of \
-                these, default=None
-            Fitted scalers in front of the map, whose input becomes that of the model:
-            ``pipeline[-1].to_keras(preprocessing=pipeline[:-1])``.
+        preprocessing : transformer, Pipeline or None, default=None
+            Fitted steps in front of the map, whose input becomes that of the model:
+            ``pipeline[-1].to_keras(preprocessing=pipeline[:-1])``. They may be StandardScaler,
+            MinMaxScaler, MaxAbsScaler, RobustScaler, PowerTransformer, Normalizer, PCA,
+            IncrementalPCA, FunctionTransformer of None or `numpy.log1p`, the feature selectors of
+            scikit-learn, and ColumnTransformer and Pipeline of these.
+
+        outputs : tuple of str, default=None
+            Outputs of the model, of those below; all by default. It computes nothing else.
 
         dtype : {"float32", "float64"}, default="float32"
-            Type of the input, of the computation and of the output. In float32 distances are good
-            to about 1e-6 of the largest values, and of two units as close within that the first
-            one wins. LiteRT has no float64.
+            Type of the input, of the computation and of the output. LiteRT has no float64.
 
         Returns
         -------
@@ -793,25 +796,32 @@ class TFSOM(
             - "distances", shape (n, n_units): to all units, in data units;
             - "bmu", int32, shape (n,): index of the best-matching unit;
             - "position", shape (n, 2): its position, in lattice spacings;
+            - "score", shape (n,): the output of `score_samples`, for `anomaly_score` as it is now;
             - "cluster_label", int32, shape (n,): the output of `predict`; only with `n_clusters`.
 
         Raises
         ------
         InvalidParameterError
-            If `preprocessing` or `dtype` is not valid.
+            If `preprocessing`, `outputs` or `dtype` is not valid.
         NotFittedError
-            If the map or a scaler is not fitted.
+            If the map or a step is not fitted.
         ValueError
-            If a scaler has other features than the map, or the map exceeds the range of `dtype`.
+            If a step has other features than what is in front of it, or the last one other than
+            the map, or if the map exceeds the range of `dtype`.
 
         Notes
         -----
         The model has no weights: training a model around it leaves the map as it is, and layers in
         front of it are trained through "distances".
 
-        It needs memory for n * n_units * n_features values; `keras.Model.predict` passes it 32
-        samples at a time. `predict` converts NumPy arrays to float32: call a model in float64 as
-        ``model(X)``.
+        Distances are computed from a matrix product, those of the two closest units again from
+        differences. In float32 they are good to about 1e-5 of themselves and 1e-7 of a sample's
+        size, and of two units as close within 5e-7 of that size the first one wins.
+        Memory is that of a few arrays of the shape of "distances"; under "manhattan" and
+        "chebyshev" besides that of 2,048 differences of each sample.
+
+        `keras.Model.predict` passes the model 32 samples at a time, and converts NumPy arrays to
+        float32: call a model in float64 as ``model(X)``.
 
         Samples are not checked: a sample without any value is at distance 0 from all units, and
         under "cosine" and "correlation" missing values make distances NaN.
@@ -830,8 +840,10 @@ class TFSOM(
         >>> pipeline = pipeline.fit(X)
         >>> model = pipeline[-1].to_keras(preprocessing=pipeline[:-1])
         >>> answers = model.predict(X, verbose=0)
-        >>> {name: answer.shape for name, answer in sorted(answers.items())}
-        {'bmu': (150,), 'cluster_label': (150,), 'distances': (150, 40), 'position': (150, 2)}
+        >>> sorted(answers)
+        ['bmu', 'cluster_label', 'distances', 'position', 'score']
+        >>> answers["distances"].shape
+        (150, 40)
         >>> bool((answers["cluster_label"] == pipeline.predict(X)).all())
         True
         """

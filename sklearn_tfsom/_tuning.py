@@ -108,10 +108,15 @@ MANY_TERMS = 128
 
 # --- Exported models ---
 
-# Code vectors around which an exported model computes distances: of 32, 64 and 128 the distances
-# of the worst of 8 sets are good to 4e-5, 3e-5 and 2e-5, those of the median set to 2e-6.
-N_REFERENCES = 64
+# Terms of the product that an exported model computes distances by, as long as they leave room for
+# this many reference vectors. Of 32, 64 and 128 vectors the distances of the worst of 8 sets are
+# good to 4e-5, 3e-5 and 2e-5, those of the median set to 2e-6.
+EXPORTED_TERMS, MIN_REFERENCES = 192, 64
 
 # Differences of a sample that an exported model computes at a time, and blocks of these at most,
 # each of which is written out in the model.
 EXPORTED_BLOCK, MAX_EXPORTED_BLOCKS = 2048, 64
+
+# Features up to which an exported model computes Euclidean distances from differences. There it
+# takes as long as by products, and is exact also where only one or two features are known.
+MAX_DIFFERENCE_FEATURES = 4

@@ -7,10 +7,22 @@ import sys
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.compose import ColumnTransformer
+from sklearn.decomposition import PCA, IncrementalPCA
 from sklearn.exceptions import NotFittedError
+from sklearn.feature_selection import SelectKBest, VarianceThreshold
 from sklearn.impute import SimpleImputer
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
+from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    KBinsDiscretizer,
+    MaxAbsScaler,
+    MinMaxScaler,
+    Normalizer,
+    PowerTransformer,
+    RobustScaler,
+    StandardScaler,
+)
 
 from sklearn_tfsom import TFSOM, InvalidParameterError
 from sklearn_tfsom._distance import METRICS
@@ -76,7 +88,80 @@ def test_outputs_equal_the_estimator(X, metric, map_dtype, dtype):
 
 
 def test_cluster_labels_need_clusters(X):
-    assert "cluster_label" not in small_map(n_clusters=None).fit(X).to_keras().output
+    som = small_map(n_clusters=None).fit(X)
+    assert "cluster_label" not in som.to_keras().output
+    with pytest.raises(InvalidParameterError, match=r"'outputs' .* without 'cluster_label'"):
+        som.to_keras(outputs=["bmu", "cluster_label"])
+
+
+@pytest.mark.parametrize("anomaly_score", ["distance", "u_height"])
+@pytest.mark.parametrize("metric", METRICS)
+def test_score(X, metric, anomaly_score):
+    som = small_map(metric, anomaly_score=anomaly_score).fit(X)
+    outputs = get_outputs(som.to_keras(outputs=("score",), dtype="float64"), X)
+    assert_allclose(outputs["score"], som.score_samples(X), rtol=1e-9)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_chosen_outputs_are_those_of_all(X, metric):
+    som = small_map(metric).fit(X)
+    every = get_outputs(som.to_keras(), X)
+    for chosen in [("bmu", "cluster_label"), ["score"], ("distances", "position")]:
+        outputs = get_outputs(som.to_keras(outputs=chosen), X)
+        assert set(outputs) == set(chosen)
+        for name in chosen:
+            assert_allclose(outputs[name], every[name], rtol=1e-6)
+
+
+def test_outputs_that_are_not_chosen_are_not_computed(X):
+    som = small_map().fit(X)
+    whole, labels = (som.to_keras(outputs=outputs) for outputs in (None, ("cluster_label",)))
+    assert len(labels.operations) < len(whole.operations) - 5
+
+
+@pytest.mark.parametrize("outputs", ["bmu", (), ("bmu", "bmu"), ("bmus",), [1], {"bmu"}])
+def test_invalid_outputs_raise(X, outputs):
+    with pytest.raises(InvalidParameterError, match="'outputs' parameter of TFSOM must be a tup"):
+        small_map().fit(X).to_keras(outputs=outputs)
+
+
+# Precision
+
+
+def curved_samples(n_features):
+    """Samples on a curved sheet, whose neighboring units are close compared with its size."""
+    rng = np.random.RandomState(0)
+    sheet, slopes = rng.uniform(size=(1000, 3)), rng.normal(size=(3, n_features))
+    samples = np.sin(2 * sheet @ slopes) + 0.05 * rng.normal(size=(1000, n_features))
+    return samples.astype(np.float32)
+
+
+@pytest.mark.parametrize("n_features", [2, 4, 5, 20, 64])
+@pytest.mark.parametrize("metric", METRICS)
+def test_distances_are_good_to_1e_5_of_themselves(metric, n_features):
+    X = curved_samples(n_features)
+    som = TFSOM((20, 15), metric=metric, max_iter=8).fit(X)
+    outputs = get_outputs(som.to_keras(), X)
+    distances = som.transform(X.astype(np.float64))
+    atol = 1e-7 * np.abs(X).max()  # units are rounded to float32
+    assert_allclose(outputs["distances"], distances, rtol=1e-5, atol=atol)
+    closest = np.take_along_axis(distances, outputs["bmu"][:, None], axis=1)[:, 0]
+    assert_allclose(closest, distances.min(axis=1), rtol=2e-5, atol=atol)
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "manhattan"])
+def test_no_array_of_all_differences(metric):
+    import tensorflow as tf
+
+    X = curved_samples(40)
+    model = TFSOM((20, 15), metric=metric, max_iter=4).fit(X).to_keras()
+    graph = tf.function(model).get_concrete_function(tf.TensorSpec([100, 40], tf.float32)).graph
+    sizes = [
+        output.shape.num_elements() or 0
+        for operation in graph.get_operations()
+        for output in operation.outputs
+    ]
+    assert 100 * 300 <= max(sizes) <= 100 * 300 * 40 / 5
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -153,7 +238,7 @@ def test_batches_of_any_size(X, n_samples):
         assert_allclose(output, all_outputs[name][:n_samples], rtol=1e-6)
 
 
-# Scalers
+# Steps in front of the map
 
 SCALERS = {
     "standard": StandardScaler(),
@@ -187,6 +272,81 @@ def test_scalers_are_part_of_the_model(X, scaler, dtype):
     others = others.astype(np.float32).astype(np.float64)  # exact in float32
     scaled = others if SCALERS[scaler] is None else pipeline[:-1].transform(others)
     assert_same_results(get_outputs(model, others), pipeline[-1], scaled, dtype)
+
+
+LOG1P = FunctionTransformer(np.log1p)
+STEPS = {
+    "identity": FunctionTransformer(),
+    "log1p": LOG1P,
+    "log1p of values near 0": make_pipeline(MaxAbsScaler(), LOG1P, StandardScaler()),
+    "l1": Normalizer("l1"),
+    "l2": make_pipeline(StandardScaler(), Normalizer()),
+    "max": make_pipeline(StandardScaler(), Normalizer("max")),
+    "Yeo-Johnson": PowerTransformer(),
+    "Yeo-Johnson of both signs": make_pipeline(
+        StandardScaler(), PowerTransformer(standardize=False)
+    ),
+    "Box-Cox": PowerTransformer("box-cox"),
+    "PCA": make_pipeline(StandardScaler(), PCA(3)),
+    "PCA, whitened": PCA(3, whiten=True),
+    "PCA in batches": IncrementalPCA(4),
+    "selectors": make_pipeline(VarianceThreshold(), SelectKBest(k=3), StandardScaler()),
+    "columns": ColumnTransformer(
+        [
+            ("scaled", StandardScaler(), [0, 4]),
+            ("logarithm", make_pipeline(LOG1P, MinMaxScaler()), slice(2, 4)),
+            ("nothing", MinMaxScaler(), []),
+            ("dropped", "drop", [1]),
+        ],
+        remainder="passthrough",
+        transformer_weights={"scaled": -2.0},
+    ),
+    "columns in a pipeline": make_pipeline(
+        ColumnTransformer([("p", PCA(2), [0, 1, 2]), ("q", PowerTransformer(), [-1])]),
+        MinMaxScaler(),
+    ),
+    "columns by mask, with a rest": ColumnTransformer(
+        [("some", StandardScaler(), [True, False, True, False, False])], remainder=RobustScaler()
+    ),
+}
+
+
+@pytest.fixture(scope="module", name="positive")
+def positive_samples():
+    rng = np.random.RandomState(0)
+    values = np.exp(rng.normal(size=(300, 5))) * [1, 10, 1e-3, 5, 100]
+    return values.astype(np.float32).astype(np.float64)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("step", STEPS)
+def test_steps_are_part_of_the_model(positive, step, dtype):
+    pipeline = make_pipeline(STEPS[step], small_map())
+    pipeline.fit(positive, np.arange(300) % 2)
+    model = pipeline[-1].to_keras(preprocessing=pipeline[:-1], dtype=dtype)
+    before = pipeline[:-1].transform(positive)
+    assert_same_results(get_outputs(model, positive), pipeline[-1], before, dtype)
+
+
+@pytest.mark.parametrize("columns", [["c", "a"], "b", slice("b", "d"), slice(None, "c")])
+def test_columns_of_a_data_frame(positive, columns):
+    frame = pytest.importorskip("pandas").DataFrame(positive, columns=list("abcde"))
+    step = PCA(1) if columns != "b" else FunctionTransformer()
+    columns = [columns] if columns == "b" else columns
+    transformer = ColumnTransformer([("chosen", step, columns)], remainder=StandardScaler())
+    pipeline = make_pipeline(transformer, small_map()).fit(frame)
+    model = pipeline[-1].to_keras(preprocessing=pipeline[:-1], dtype="float64")
+    before = pipeline[:-1].transform(frame)
+    assert_same_results(get_outputs(model, positive), pipeline[-1], before, "float64")
+
+
+def test_missing_values_stay_missing_in_steps_that_allow_them(positive):
+    X = remove_values(positive)
+    X[:, 0] = positive[:, 0]
+    columns = ColumnTransformer([("power", PowerTransformer(), [0, 1, 2, 3])])
+    pipeline = make_pipeline(columns, MinMaxScaler(clip=True), small_map()).fit(X)
+    model = pipeline[-1].to_keras(preprocessing=pipeline[:-1])
+    assert_same_results(get_outputs(model, X), pipeline[-1], pipeline[:-1].transform(X))
 
 
 def test_max_abs_with_clipping(X):
@@ -224,8 +384,22 @@ class Standardizer(StandardScaler):
     """A subclass, which may compute something else than its parent."""
 
 
-@pytest.mark.parametrize("step", [SimpleImputer(), Standardizer(), "standard", 3, np.zeros(5)])
+UNKNOWN = [
+    SimpleImputer(),
+    Standardizer(),
+    KBinsDiscretizer(encode="ordinal", quantile_method="averaged_inverted_cdf"),
+    FunctionTransformer(np.sqrt),
+    FunctionTransformer(np.log1p, kw_args={"where": True}),
+    FeatureUnion([("scaled", StandardScaler())]),
+    "standard",
+    3,
+    np.zeros(5),
+]
+
+
+@pytest.mark.parametrize("step", UNKNOWN)
 def test_unsupported_preprocessing_raises(X, step):
+    X = np.abs(X)
     som = small_map().fit(X)
     start = (
         "The 'preprocessing' parameter of TFSOM must be a fitted StandardScaler, MinMaxScaler, "
@@ -235,19 +409,27 @@ def test_unsupported_preprocessing_raises(X, step):
     )
     with pytest.raises(InvalidParameterError) as raised:
         som.to_keras(preprocessing=step)
-    got = "an array of shape (5,) and" if isinstance(step, np.ndarray) else f"{step!r} instead."
+    got = "an array of shape (5,) and" if isinstance(step, np.ndarray) else repr(step)[:80]
     assert str(raised.value).startswith(start + got)
     if hasattr(step, "fit"):
         with pytest.raises(InvalidParameterError, match="'preprocessing'"):
             som.to_keras(preprocessing=make_pipeline(StandardScaler().fit(X), step.fit(X)))
+        columns = ColumnTransformer([("unknown", step, [0, 1, 2, 3, 4])]).fit(X)
+        with pytest.raises(InvalidParameterError, match="'preprocessing'"):
+            som.to_keras(preprocessing=columns)
 
 
 def test_unfitted_or_mismatched_scalers_raise(X):
     som = small_map().fit(X)
     with pytest.raises(NotFittedError, match="StandardScaler"):
         som.to_keras(preprocessing=StandardScaler())
-    with pytest.raises(ValueError, match=r"the map's 5 features. Got MinMaxScaler that gives 3 instead"):
+    with pytest.raises(
+        ValueError, match=r"the map's 5 features. Got MinMaxScaler that gives 3 instead"
+    ):
         som.to_keras(preprocessing=MinMaxScaler().fit(X[:, :3]))
+    steps = Pipeline([("pca", PCA(4).fit(X)), ("scaler", MinMaxScaler().fit(X))])
+    with pytest.raises(ValueError, match="Got MinMaxScaler for 5 features where there are 4"):
+        som.to_keras(preprocessing=steps)
 
 
 def test_map_out_of_float32_range_needs_float64(X):
@@ -369,10 +551,22 @@ def write(model, format_name, path):
 
 
 @pytest.mark.parametrize("format_name", SUFFIXES)
-def test_formats_equal_the_estimator_without_this_package(X, tmp_path, format_name):
+def test_formats_equal_the_estimator_without_this_package(X, positive, tmp_path, format_name):
     for package in REQUIRED_PACKAGES.get(format_name, []):
         pytest.importorskip(package)
     tasks, expected = [], []
+
+    def add(pipeline, samples, name, dtype):
+        path, data, outputs = (
+            str(tmp_path / f"{name}_{dtype}") + suffix
+            for suffix in (SUFFIXES[format_name], ".npy", ".npz")
+        )
+        model = pipeline[-1].to_keras(preprocessing=pipeline[:-1], dtype=dtype)
+        write(model, format_name, path)
+        np.save(data, samples.astype(dtype))
+        tasks.append((f"load_{format_name}", path, data, outputs))
+        expected.append((pipeline[-1], pipeline[:-1].transform(samples), dtype))
+
     for metric in METRICS:
         # Float64 for the metrics with the most operations.
         has_float64 = format_name != "litert" and metric in ("chebyshev", "correlation")
@@ -381,15 +575,11 @@ def test_formats_equal_the_estimator_without_this_package(X, tmp_path, format_na
         pipeline = make_pipeline(MinMaxScaler(clip=True), StandardScaler(), small_map(metric))
         pipeline.fit(samples[:200])  # the other samples are clipped
         for dtype in ["float32", "float64"] if has_float64 else ["float32"]:
-            stem = tmp_path / f"{metric}_{dtype}"
-            path, data, outputs = (
-                str(stem) + suffix for suffix in (SUFFIXES[format_name], ".npy", ".npz")
-            )
-            model = pipeline[-1].to_keras(preprocessing=pipeline[:-1], dtype=dtype)
-            write(model, format_name, path)
-            np.save(data, samples.astype(dtype))
-            tasks.append((f"load_{format_name}", path, data, outputs))
-            expected.append((pipeline[-1], pipeline[:-1].transform(samples), dtype))
+            add(pipeline, samples, metric, dtype)
+    for name in ("columns", "columns in a pipeline", "log1p of values near 0", "l2"):
+        add(make_pipeline(STEPS[name], small_map()).fit(positive), positive, name, "float32")
+    few = make_pipeline(PCA(2), small_map()).fit(positive)
+    add(few, positive, "few features", "float32")
     command = [sys.executable, "-c", READERS]
     stdin = json.dumps(tasks).encode()
     done = subprocess.run(command, input=stdin, capture_output=True, timeout=TIMEOUT, check=False)

@@ -7,7 +7,7 @@ operations exist in LiteRT and ONNX as well (`keras.ops.argmin` would use bit op
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -18,7 +18,13 @@ from numpy.typing import NDArray
 from sklearn_tfsom._data.scaling import Scaling
 from sklearn_tfsom._distance import Metric
 from sklearn_tfsom._map.ties import NOISE, within_rounding
-from sklearn_tfsom._tuning import EXPORTED_BLOCK, MAX_EXPORTED_BLOCKS, N_REFERENCES
+from sklearn_tfsom._tuning import (
+    EXPORTED_BLOCK,
+    EXPORTED_TERMS,
+    MAX_DIFFERENCE_FEATURES,
+    MAX_EXPORTED_BLOCKS,
+    MIN_REFERENCES,
+)
 
 # Distances that should be equal differ by up to 4 units of roundoff, relative to the values that
 # they are computed from, for 1 to 3,000 features in float32. Twice that counts as equal.
@@ -93,7 +99,9 @@ def _results(
         is_missing = ops.isnan(rows)
         rows = ops.where(is_missing, 0.0, rows)
         is_missing = ops.cast(is_missing, dtype)
-    search = _search_products if metric.is_product else _search_elementwise
+    has_few_features = units.shape[1] <= MAX_DIFFERENCE_FEATURES
+    is_by_product = metric.is_spherical or (metric.is_product and not has_few_features)
+    search = _search_products if is_by_product else _search_differences
     lengths, bmus, lowest = search(rows, is_missing, units, scaling, dtype)
     if metric.is_spherical:
         lengths, lowest = (
@@ -128,13 +136,13 @@ def _search_products(
     differences = ops.expand_dims(rows, 1) - chosen
     if is_missing is not None:
         differences = differences * ops.expand_dims(1.0 - is_missing, 1)
-    exact = _length(ops.sum(ops.square(differences), axis=-1), dtype)
+    exact = _reduced(differences, scaling.metric, dtype)
     # Copies of a code vector count as the first of them, which may be no candidate.
     _, first, copies = np.unique(units, axis=0, return_index=True, return_inverse=True)
     if len(first) < len(units):
         candidates = ops.take(first[copies.ravel()].astype(np.int32), candidates, axis=0)
     lowest = _lowest(exact)
-    sizes = _length(ops.sum(ops.square(rows), axis=1, keepdims=True), dtype)
+    sizes = ops.expand_dims(_reduced(rows, scaling.metric, dtype), 1)
     near = within_rounding(exact, lowest, _noise(lowest, sizes, scaling.extent(units), dtype))
     near = ops.where(near, candidates, len(units) - 1)
     bmus = ops.min(near, axis=1, keepdims=True, initial=len(units) - 1)
@@ -186,32 +194,38 @@ def _references(units: NDArray[np.float64]) -> tuple[NDArray, NDArray]:
     """
     chosen: list[int] = []
     table, closest = [], np.full(len(units), np.inf)
-    while len(chosen) < N_REFERENCES and closest.max() > 0:
+    n_references = max(MIN_REFERENCES, EXPORTED_TERMS - 2 * units.shape[1])
+    while len(chosen) < n_references and closest.max() > 0:
         chosen.append(int(closest.argmax()))
         table.append(np.square(units - units[chosen[-1]]).sum(axis=1))
         closest = np.minimum(closest, table[-1])
     return units[chosen], np.array(table)
 
 
-def _search_elementwise(
+def _search_differences(
     rows: Any, is_missing: Any, units: NDArray[np.float64], scaling: Scaling, dtype: str
 ) -> tuple[Any, Any, Any]:
-    """Search among distances that are no product, in blocks of units; see `_search_products`.
+    """Search among distances from differences, in blocks of units; see `_search_products`.
 
     Memory is bounded by a block's differences: nothing that loops can be part of a saved model, so
     blocks stand in it one after the other.
     """
     metric, (n_units, n_features) = scaling.metric, units.shape
-    assert metric.term is not None
     n_block = max(1, EXPORTED_BLOCK // n_features, -(-n_units // MAX_EXPORTED_BLOCKS))
-    rows, is_known = ops.expand_dims(rows, 1), ops.expand_dims(1.0 - is_missing, 1)
+    sizes = ops.expand_dims(_reduced(metric.magnitude(ops, rows), metric, dtype), 1)
+    # (n, n_features, n_units): along the many units arrays are processed faster.
+    rows, is_known = ops.expand_dims(rows, 2), ops.expand_dims(1.0 - is_missing, 2)
     blocks = []
     for start in range(0, n_units, n_block):
-        terms = metric.term(ops, rows, units[start : start + n_block].astype(dtype)) * is_known
-        blocks.append(_reduced(terms, metric))
+        block = units[start : start + n_block].T.astype(dtype)
+
+        def distances(rows: Any, is_known: Any, block: NDArray = block) -> Any:
+            terms = rows - block if metric.term is None else metric.term(ops, rows, block)
+            return _reduced(terms * is_known, metric, dtype, axis=1)
+
+        blocks.append(_at_once(distances, rows, is_known))
     lengths = ops.concatenate(blocks, axis=1) if len(blocks) > 1 else blocks[0]
     lowest = _lowest(lengths)
-    sizes = _reduced(metric.magnitude(ops, rows), metric)
     near = within_rounding(lengths, lowest, _noise(lowest, sizes, scaling.extent(units), dtype))
     bmus = ops.argmax(ops.cast(near, "int32"), axis=1)  # the first one
     return lengths, bmus, lowest
@@ -249,13 +263,25 @@ def _directions(rows: Any, metric: Metric) -> tuple[Any, Any]:
     return divided(rows, length), is_zero
 
 
-def _reduced(terms: Any, metric: Metric) -> Any:
-    """Reduce the terms of an elementwise metric over the features."""
+def _reduced(terms: Any, metric: Metric, dtype: str, axis: int = -1) -> Any:
+    """Reduce differences, or the terms of an elementwise metric, over the features."""
     if metric.reduction == "sum":
-        return ops.sum(terms, axis=-1)
-    # Of a maximum over the last axis of three the converter to ONNX makes a pooling, which has no
-    # float64 there.
-    return -ops.min(-terms, axis=-1)
+        return ops.sum(terms, axis=axis)
+    if metric.reduction == "max":
+        # Of a maximum over an axis of three the converter to ONNX makes a pooling, which has no
+        # float64 there.
+        return -ops.min(-terms, axis=axis)
+    return _length(ops.sum(ops.square(terms), axis=axis), dtype)
+
+
+def _at_once(function: Callable[..., Any], *values: Any) -> Any:
+    """Build a function as a model of its own.
+
+    All of its operations follow each other, and what they compute on the way is freed then. Keras
+    keeps the intermediate results of a model until its end, and orders operations by depth.
+    """
+    inputs = [keras.Input(value.shape[1:], dtype=value.dtype) for value in values]
+    return keras.Model(inputs, function(*inputs))(list(values))
 
 
 def _lowest(values: Any) -> Any:
