@@ -48,7 +48,7 @@ test-oldest: $(VENV)/.oldest
 	PYTHONPATH=$(OLDEST) $(PYTEST)
 
 .PHONY: bench
-bench: $(VENV)/.demo
+bench: $(VENV)/.test
 	for name in speed extremes scaling usefulness imputation sparse streams clustering \
 			anomaly serving; do \
 		$(BIN)/python benchmarks/$$name.py $(SET) || exit 1; done
@@ -61,6 +61,7 @@ bench-full:
 bench-libraries: $(VENV)/.libraries
 	$(LIBRARIES)/bin/python benchmarks/libraries.py
 	$(LIBRARIES)/bin/python benchmarks/quality.py
+	$(LIBRARIES)/bin/python benchmarks/first_fits.py $(SET)
 
 # It runs the examples; `make docs SPHINXOPTS="-D plot_gallery=0"` leaves that out.
 .PHONY: docs

@@ -7,6 +7,7 @@ import sys
 import tempfile
 
 import numpy as np
+from adapters import is_installed
 from common import (
     describe_data,
     make_curved_data,
@@ -24,6 +25,7 @@ CASES = [
     ("curved manifold", (20_000, 32), 20, "float32"),
     ("curved manifold", (50_000, 64), 20, "float32"),
     ("curved manifold", (300_000, 64), 20, "float32"),
+    ("curved manifold", (1_000_000, 64), 20, "float32"),
     ("curved manifold", (200_000, 3), 16, "float64"),
     ("curved manifold", (20_000, 784), 20, "float32"),
 ]
@@ -41,6 +43,10 @@ if model == "TFSOM":
     model = TFSOM(grid_size)
     if n_fits > 1:  # imports aside
         import tensorflow
+elif model == "fastersom":
+    from fastersom import SOM
+    side = int(n_units**0.5)
+    model = SOM(side, n_units // side, n_epochs=20, device="cpu")
 else:
     from sklearn.cluster import KMeans
     model = KMeans(n_units, max_iter=20, random_state=0)
@@ -77,12 +83,12 @@ def measure(case, n_rounds, folder):
     def time_script(model):
         return time_call(lambda: run(SCRIPT, path, model, *arguments, 1))
 
-    models = "TFSOM", "KMeans"
+    models = ["TFSOM", "KMeans", *(["fastersom"] if is_installed("fastersom") else [])]
     tasks = {model: functools.partial(time_script, model) for model in models}
     seconds = time_alternately({"fits": time_fits, **tasks}, n_rounds)
     first, later = (median_and_minimum(column) for column in seconds["fits"].T)
-    script, of_kmeans = (median_and_minimum(seconds[model]) for model in models)
-    return {
+    script, of_kmeans = (median_and_minimum(seconds[model]) for model in models[:2])
+    row = {
         "data": f"{describe_data(name, X)}, {dtype}",
         "units": n_units,
         "first fit (s)": first[0],
@@ -92,6 +98,9 @@ def measure(case, n_rounds, folder):
         "whole script, minimum (s)": script[1],
         "k-means, whole script (s)": of_kmeans[0],
     }
+    if len(models) > 2:
+        row["fastersom, whole script (s)"] = median_and_minimum(seconds[models[2]])[0]
+    return row
 
 
 def main():
@@ -113,7 +122,8 @@ def main():
             f"of its own. Later fit: the fastest of {N_FITS - 1} in the same process.",
             "Whole script: from the start of Python to its end, with all imports and reading the "
             "samples from a file.",
-            "k-means: as many centers as units, k-means++, at most 20 iterations.",
+            "k-means: as many centers as units, k-means++, at most 20 iterations. fastersom: 20 "
+            "epochs, else at its defaults.",
         ],
     )
 

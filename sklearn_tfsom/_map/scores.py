@@ -46,6 +46,7 @@ class Kind(NamedTuple):
     has_missing: bool
     is_pruned: bool = False  # whether units are searched in blocks
     n_fused: int = 0  # number of features, if XLA is to compute scores where it compares them
+    is_rough: bool = False  # whether products may round their factors to TF32
 
 
 class Sizes(NamedTuple):
@@ -58,6 +59,16 @@ class Sizes(NamedTuple):
     offset: Any  # norm of the center
     far: Any  # samples with a larger norm are far from the map
     extent: Any
+    is_rough: bool = False
+
+    def n_roundings(self, unit_roundoff: float) -> Any:
+        """Bound the rounding of a product relative to the norms of its factors, in roundoffs.
+
+        ``1.1 n + 8`` for n terms (Higham 2002, section 3.1), of which 2 are the rounding of both
+        factors. TF32 keeps 10 bits of these.
+        """
+        of_factor = 2.0**-11 / unit_roundoff if self.is_rough else 1.0
+        return 1.1 * self.n_terms + 6 + 2 * of_factor
 
 
 class Factors(NamedTuple):
@@ -114,9 +125,9 @@ class Terms:
 def rounding_bound(xp: Any, length: Any, sizes: Sizes, unit_roundoff: float) -> Any:
     """Bound the difference that rounding makes between two scores.
 
-    A score ``|w|^2 - 2 x.w`` is off by at most ``(1.1 n + 8) u 2 |x| |w|`` for a product of n
-    terms (Higham 2002, section 3.1, and the rounding of both factors) plus ``4 u |w|^2`` for the
-    bias and the last sum, of which the bias itself is a sum in float64. Two scores are off by
+    A score ``|w|^2 - 2 x.w`` is off by at most ``r u 2 |x| |w|`` for a product of r roundings, see
+    `Sizes.n_roundings`, plus ``4 u |w|^2`` for the bias and the last sum, of which the bias itself
+    is a sum in float64. Two scores are off by
     twice that, and by the noise of the points. For missing values the product is of
     ``2 |x| |w| + |w|^2``. Around a center c it is ``|v|`` in place of ``|w|``, and
     ``|v|^2 + 2 |v| |c|`` in place of ``|w|^2``.
@@ -138,7 +149,7 @@ def rounding_bound(xp: Any, length: Any, sizes: Sizes, unit_roundoff: float) -> 
     biased = sizes.largest + 2 * sizes.offset
     of_product = length + biased / 2 if sizes.has_missing else length
     of_bias = (2 + 0.6 * sizes.n_features * (2.0**-53 / unit_roundoff)) * biased
-    of_scores = (1.1 * sizes.n_terms + 8) * of_product + of_bias
+    of_scores = sizes.n_roundings(unit_roundoff) * of_product + of_bias
     of_points = NOISE * (xp.minimum(length, sizes.far) + sizes.extent)
     return 4 * unit_roundoff * sizes.largest * of_scores + 4 * (length + biased) * of_points
 

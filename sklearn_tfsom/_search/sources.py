@@ -48,7 +48,7 @@ class Share(NamedTuple):
 
     rows: DenseRows | SparseRows
     weights: NDArray[np.float64]  # (n,) in weight units
-    device: str  # where they are, and are searched; empty for where TensorFlow puts them
+    device: str  # where they are, and are searched; empty for the CPU
 
 
 class Source:
@@ -154,8 +154,8 @@ def _sum_rows(
     terms = Terms(kind, codebook, np.zeros(n_features), search.extent)
 
     def of_chunk(chunk: slice) -> Statistics:
-        # A device scope belongs to the thread.
-        with tensorflow_core().device(device) if device else contextlib.nullcontext():
+        # The device is that of a thread.
+        with tensorflow_core().on_device(device) if device else contextlib.nullcontext():
             found = nearest(
                 rows.take(chunk),
                 terms,

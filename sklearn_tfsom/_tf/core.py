@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import tensorflow as tf
-
 from sklearn_tfsom._tf.dense import search_dense
+from sklearn_tfsom._tf.devices import on_device
 from sklearn_tfsom._tf.elementwise import elementwise
 from sklearn_tfsom._tf.export import keras_model
 from sklearn_tfsom._tf.sparse import search_sparse
@@ -16,7 +15,7 @@ class Core:
     """Typed namespace that `runtime.tensorflow_core` returns once TensorFlow has started."""
 
     ambient_workers = staticmethod(ambient_workers)
-    device = staticmethod(tf.device)
+    on_device = staticmethod(on_device)
     elementwise = staticmethod(elementwise)
     keras_model = staticmethod(keras_model)
     place = staticmethod(place)

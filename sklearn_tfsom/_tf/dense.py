@@ -17,6 +17,7 @@ from sklearn_tfsom._tf.argmin import (
     lowest_of_layers,
 )
 from sklearn_tfsom._tf.blocks import n_blocks
+from sklearn_tfsom._tf.devices import device_scope, is_rough, on_cpus
 from sklearn_tfsom._tf.elementwise import elementwise_distances, elementwise_noise
 from sklearn_tfsom._tf.operands import (
     GRID_MATRIX,
@@ -57,9 +58,12 @@ def search_dense(
     """Search dense rows in a graph, and sum up the clear ones if there are weights."""
     n_rows, n_columns, n_features = terms.codebook.shape
     n_units, kind = n_rows * n_columns, terms.kind
+    if is_rough():  # a device without caches to prune for, and whose XLA has not been tried
+        kind = kind._replace(is_rough=True, is_pruned=False, n_fused=0)
     # XLA takes the minima of one unit for each row, and those of not too many units.
     n_compared = n_blocks(n_rows, n_columns) if kind.is_pruned else n_units
     can_compile = (k == 1 or not kind.metric.is_product) and n_compared <= MAX_COMPILED_UNITS
+    can_compile = can_compile and not kind.is_rough
     program = kind, terms.codebook.shape, n_tile
     if can_compile and pays_to_compile(n_searched * n_units, kind, n_features):
         _compiled.add(program)
@@ -67,14 +71,13 @@ def search_dense(
     else:
         # A prediction uses what a fit has compiled; a fit takes the same time in any process.
         is_compiled = can_compile and weights is None and n_searched > 0 and program in _compiled
-    units, distances, is_clear, *sums = map(
-        np.asarray,
-        _search_graph(kind, tf.as_dtype(rows.values.dtype))(
+    with device_scope():
+        parts = _search_graph(kind, tf.as_dtype(rows.values.dtype))(
             *map(as_tensor, (*rows, _NO_WEIGHTS if weights is None else weights)),
             *terms.of_graph(),
             np.array([k, n_tile, n_tile if is_compiled else 0], np.int32),
-        ),
-    )
+        )
+    units, distances, is_clear, *sums = map(np.asarray, parts)
     return Found(units, distances, is_clear), None if weights is None else Statistics(*sums)
 
 
@@ -128,6 +131,7 @@ def _search_graph(kind: Kind, dtype: tf.DType) -> tf.types.experimental.Polymorp
     matrix = tf.TensorSpec([None, kind.n_fused or None], dtype)
     signature = [matrix, VECTOR, VECTOR, GRID_MATRIX, VECTOR, SCALAR]
     signature.append(tf.TensorSpec([3], tf.int32))
+    search = search if kind.is_rough else on_cpus(search)
     return tf.function(search, input_signature=signature, autograph=False)
 
 
@@ -155,7 +159,8 @@ def _search_tile(
         return Lowest(*compiled_graph()(tf.matmul(factors32, operands.factors32), *given))
 
     is_compiled = tf.equal(tf.size(norms), compiled_rows) & tf.equal(k, 1)
-    return as_found(tf.cond(is_compiled, compiled, plain), norms, kind)
+    lowest = plain() if kind.is_rough else tf.cond(is_compiled, compiled, plain)
+    return as_found(lowest, norms, kind)
 
 
 def lowest_scores(scores: tf.Tensor, bias: tf.Tensor, margin: tf.Tensor, k: tf.Tensor) -> Lowest:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from sklearn_tfsom._map.scores import Kind
 from sklearn_tfsom._map.ties import distance_noise
+from sklearn_tfsom._tf.devices import device_scope, on_cpus
 from sklearn_tfsom._tf.operands import MATRIX, Operands, known_values
 from sklearn_tfsom._tf.runtime import traced_once
 from sklearn_tfsom._tf.tensors import as_tensor
@@ -33,6 +34,8 @@ def elementwise_distances(
     -------
     distances : Tensor of float64, shape (n, n_units)
     """
+    if kind.is_rough:
+        return _graph(kind, False)(values, codebook)
     graph, compiled = (_graph(kind, is_compiled) for is_compiled in (False, True))
     return tf.cond(
         tf.equal(tf.shape(values)[0], compiled_rows),
@@ -45,7 +48,8 @@ def elementwise(
     values: NDArray[np.float64], codebook: NDArray[np.float64], kind: Kind, compiled_rows: int
 ) -> NDArray[np.float64]:
     """Compute the distances of rows to all units in a graph."""
-    found = _distances_graph(kind)(as_tensor(values), codebook, np.int32(compiled_rows))
+    with device_scope():
+        found = _distances_graph(kind)(as_tensor(values), codebook, np.int32(compiled_rows))
     return np.asarray(found)
 
 
@@ -55,7 +59,7 @@ def _distances_graph(kind: Kind) -> tf.types.experimental.PolymorphicFunction:
         return elementwise_distances(values, codebook, kind, compiled_rows)
 
     signature = [MATRIX, MATRIX, tf.TensorSpec([], tf.int32)]
-    return tf.function(distances, input_signature=signature, autograph=False)
+    return tf.function(on_cpus(distances), input_signature=signature, autograph=False)
 
 
 def elementwise_noise(values: tf.Tensor, lowest: tf.Tensor, operands: Operands) -> tf.Tensor:
@@ -94,6 +98,7 @@ def _graph(kind: Kind, is_compiled: bool) -> tf.types.experimental.PolymorphicFu
             shape_invariants=(tf.TensorShape([]), tf.TensorShape([None, None])),
         )[1]
 
+    function = distances if kind.is_rough else on_cpus(distances)
     return tf.function(
-        distances, input_signature=[MATRIX, MATRIX], jit_compile=is_compiled, autograph=False
+        function, input_signature=[MATRIX, MATRIX], jit_compile=is_compiled, autograph=False
     )

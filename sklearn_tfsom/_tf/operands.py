@@ -64,6 +64,7 @@ def make_operands(terms: Terms, n_terms: tf.Tensor | None = None) -> Operands:
         offset=offset,
         far=FAR * tf.sqrt(tf.maximum(tf.reduce_max(own_norms) + offset**2, 0)),
         extent=terms.extent,
+        is_rough=kind.is_rough,
     )
     return Operands(
         kind=kind,

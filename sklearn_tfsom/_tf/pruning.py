@@ -196,7 +196,7 @@ def _reach(rows: _Rows, lowest: tf.Tensor, operands: Operands) -> tuple[tf.Tenso
     # 10 |v| (|x| + |c| + |v|): the reach is at most |x - c| + |v|, a radius at most 2 |v|.
     sizes = operands.sizes
     length = tf.sqrt(norms) + sizes.offset + sizes.largest
-    rounding = 16 * (1.1 * sizes.n_terms + 8) * 2.0**-24 * sizes.largest * length
+    rounding = 16 * sizes.n_roundings(2.0**-24) * 2.0**-24 * sizes.largest * length
     is_safe = tf.math.is_finite(bound)
     reach = tf.where(is_safe, tf.sqrt(squared), tf.zeros([], tf.float64))
     rest = tf.where(is_safe, -above_norm - rounding, _UNREACHABLE)

@@ -12,6 +12,7 @@ from sklearn_tfsom._data.tiles import row_slices
 from sklearn_tfsom._distance import stored_rows
 from sklearn_tfsom._map.scores import Kind, Terms, rounding_bound32
 from sklearn_tfsom._tf.dense import as_found, lowest_scores
+from sklearn_tfsom._tf.devices import device_scope, is_rough, on_cpus
 from sklearn_tfsom._tf.operands import GRID_MATRIX, SCALAR, VECTOR, make_operands
 from sklearn_tfsom._tf.runtime import traced_once
 from sklearn_tfsom._tuning import TILE_SCORES
@@ -43,11 +44,13 @@ def _product(
 def search_sparse(rows: SparseRows, terms: Terms, k: int, n_tile: int | None) -> Found:
     """Search sparse rows in a graph, tile by tile."""
     n_units = terms.codebook.size // terms.codebook.shape[2]
-    graph, numbers = _sparse_graph(terms.kind), (float(rows.max_stored()), k)
+    kind = terms.kind._replace(is_rough=is_rough())
+    graph, numbers = _sparse_graph(kind), (float(rows.max_stored()), k)
 
     def search_tile(tile: slice) -> Found:
         part = rows.take(tile)
-        found = graph(*_coordinates(part), part.norms, *terms.of_graph(), *numbers)
+        with device_scope():
+            found = graph(*_coordinates(part), part.norms, *terms.of_graph(), *numbers)
         return Found(*map(np.asarray, found))
 
     tiles = row_slices(len(rows.norms), n_tile or max(1, TILE_SCORES // n_units))
@@ -75,4 +78,5 @@ def _sparse_graph(kind: Kind) -> tf.types.experimental.PolymorphicFunction:
 
     signature = [*_COORDINATES_SPECS, VECTOR, GRID_MATRIX, VECTOR, SCALAR, SCALAR]
     signature.append(tf.TensorSpec([], tf.int32))
+    search = search if kind.is_rough else on_cpus(search)
     return tf.function(search, input_signature=signature, autograph=False)

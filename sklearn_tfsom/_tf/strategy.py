@@ -11,13 +11,20 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from sklearn_tfsom._data.pieces import ALONE, Workers
+from sklearn_tfsom._data.pieces import Workers
+from sklearn_tfsom._tf.devices import is_default
 
 # Seconds to wait for the other workers: at first, while they may still be reading their data, and
 # later. TensorFlow notices sooner that a worker has died; this is for one that lives on and does
 # not reach the all-reduce.
 _FIRST_WAIT = 600
 _WAIT = 50
+
+_STRATEGIES = (
+    tf.distribute.MirroredStrategy,
+    tf.distribute.MultiWorkerMirroredStrategy,
+    tf.distribute.OneDeviceStrategy,
+)
 
 _WORKER_ERRORS = (
     tf.errors.UnavailableError,
@@ -37,21 +44,17 @@ def ambient_workers() -> Workers:
         If this package cannot train with a strategy of this kind.
     """
     strategy = tf.distribute.get_strategy()
-    if isinstance(strategy, tf.distribute.OneDeviceStrategy):
-        return ALONE  # its scope chooses the device
-    if not isinstance(
-        strategy, tf.distribute.MirroredStrategy | tf.distribute.MultiWorkerMirroredStrategy
-    ):
+    if not isinstance(strategy, _STRATEGIES):
         raise ValueError(
             "TFSOM trains under MirroredStrategy, MultiWorkerMirroredStrategy and "
             f"OneDeviceStrategy. Got {type(strategy).__name__} instead."
         )
-    devices = strategy.extended.worker_devices
+    devices = tuple(strategy.extended.worker_devices)
     n_workers = strategy.num_replicas_in_sync // len(devices)
     return Workers(
         n_workers=n_workers,
         index=_index(strategy) if n_workers > 1 else 0,
-        devices=tuple(devices) if len(devices) > 1 else (),
+        devices=() if len(devices) == 1 and is_default(devices[0]) else devices,
         all_reduce=AllReduce(strategy) if n_workers > 1 else None,
     )
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from sklearn_tfsom._data.dense import ALIGNMENT
+from sklearn_tfsom._tf.devices import device_scope
 
 
 def as_tensor(values: NDArray | tf.Tensor) -> tf.Tensor:
@@ -30,4 +31,5 @@ def place(parts: Sequence[NDArray], device: str) -> list[tf.Tensor]:
 
 def tensor_product(a: NDArray, b: NDArray) -> NDArray:
     """Multiply matrices in TensorFlow."""
-    return np.asarray(tf.matmul(a, b))
+    with device_scope():
+        return np.asarray(tf.matmul(a, b))
