@@ -13,6 +13,7 @@ from common import (
     parse_arguments,
     run_in_new_process,
     save_results,
+    time_call,
     time_short_and_long_fit,
 )
 from sklearn.exceptions import ConvergenceWarning
@@ -20,11 +21,13 @@ from sklearn.exceptions import ConvergenceWarning
 # Two sizes have these values while the third one varies.
 BASE = {"n_samples": 20_000, "n_features": 32, "n_units": 400}
 POINTS = {
-    "n_samples": [1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000],
+    "n_samples": [2_000, 5_000, 10_000, 20_000, 100_000, 300_000, 1_000_000],
     "n_features": [3, 10, 30, 100, 300, 1_000, 2_000],
     "n_units": [25, 100, 400, 1_600, 6_400, 14_400, 40_000],
 }
-N_ROUNDS = 3
+N_ROUNDS = 5
+# Iterations between two fits: as many as take this long, from 4 to 40.
+SECONDS_BETWEEN = 0.4
 # k-means is skipped for more centers, because it takes too long.
 MAX_CENTERS = 6_400
 # Slopes are fitted to the last points, where constant costs are small.
@@ -57,9 +60,13 @@ def measure(model, n_samples, n_features, n_units, n_rounds):
 
     train(1, X[:100], 2, start[:4])
     mebibytes = measure_peak_memory(lambda: train(1))
-    # Short fits are repeated: a single one is dominated by noise.
-    n_calls = 1 + int(min(20, 1e9 / (n_samples * n_features * n_units)))
-    seconds = np.array([time_short_and_long_fit(train, 1, 5, n_calls) for _ in range(n_rounds)])
+    # Differences of short fits are dominated by noise.
+    train(5)
+    n_between = SECONDS_BETWEEN / (time_call(lambda: train(5)) / 5)
+    n_many, n_calls = 1 + min(max(4, int(n_between)), 40), 1 + min(int(n_between / 40), 10)
+    train(n_many)
+    rounds = [time_short_and_long_fit(train, 1, n_many, n_calls) for _ in range(n_rounds)]
+    seconds = np.array(rounds)
     codebook = get_codebook(train(4))
     return seconds, mebibytes, compute_errors(X, codebook).quantization_error
 
@@ -111,13 +118,13 @@ def draw(tables):
 
 
 def main():
-    """Run all axes; with --short every second point."""
+    """Run all axes; with --short every second point, but all numbers of samples."""
     short = parse_arguments(__doc__).short
-    n_rounds = 2 if short else N_ROUNDS
-    tables = {
-        axis: list(measure_axis(axis, points[::2] if short else points, n_rounds))
-        for axis, points in POINTS.items()
-    }
+    n_rounds = 3 if short else N_ROUNDS
+    tables = {}
+    for axis, points in POINTS.items():
+        chosen = points[::2] if short and axis != "n_samples" else points
+        tables[axis] = list(measure_axis(axis, chosen, n_rounds))
     slopes = (
         f"{axis}: "
         + ", ".join(
@@ -134,8 +141,9 @@ def main():
             + "; ".join(slopes)
             + ".",
             f"Uniform float32 data, random initial codebook, radius 1. Medians and minima of "
-            f"{n_rounds} differences between fits of five and of one epoch or iteration (k-means "
-            "may need fewer). Quantization errors after four.",
+            f"{n_rounds} differences between fits of one and of 5 to 41 epochs or iterations "
+            f"(k-means may need fewer), which take some {SECONDS_BETWEEN:g} s together. "
+            "Quantization errors after four.",
             "Memory: peak of the resident set during a fit of one epoch minus the resident set "
             "before it, after a small fit; includes compilation. Each point has its own process.",
             f"k-means: at most {MAX_CENTERS:,} centers.",

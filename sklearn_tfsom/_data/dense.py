@@ -21,12 +21,29 @@ class DenseRows(NamedTuple):
 
     values: NDArray  # (n, n_features) float32 or float64; NaN where missing
     norms: NDArray[np.float64]  # (n,) squared, over the known features
+    factors32: NDArray[np.float32] | None = None  # (n, n_terms), for products in NumPy
 
     def take(self, rows: NDArray[np.int64] | slice) -> DenseRows:
         """Return some of the rows."""
-        if isinstance(rows, slice):
-            return DenseRows(self.values[rows], self.norms[rows])
-        return DenseRows(np.asarray(self.values)[rows], np.asarray(self.norms)[rows])
+        if not isinstance(rows, slice):
+            return DenseRows(np.asarray(self.values)[rows], np.asarray(self.norms)[rows])
+        factors32 = None if self.factors32 is None else self.factors32[rows]
+        return DenseRows(self.values[rows], self.norms[rows], factors32)
+
+    def for_products(self, has_missing: bool) -> DenseRows:
+        """Return the rows with factors of the products that give scores in NumPy.
+
+        These are (x, 1); or (x, m) for incomplete rows with known features m, with 0 for missing
+        values.
+        """
+        values = np.asarray(self.values)
+        n_rows, n_features = values.shape
+        factors32 = np.ones((n_rows, n_features + (n_features if has_missing else 1)), np.float32)
+        with np.errstate(over="ignore"):  # far from the map; no score of such rows is used
+            factors32[:, :n_features] = values
+        if has_missing:
+            factors32[np.tile(np.isnan(values), 2)] = 0
+        return DenseRows(values, np.asarray(self.norms), factors32)
 
 
 def aligned_empty(n_values: int, dtype: DTypeLike) -> NDArray:

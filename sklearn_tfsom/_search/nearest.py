@@ -7,6 +7,8 @@ the tie rule. Distances that are no product are computed in float64 at once.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -67,7 +69,8 @@ def nearest(
     -------
     found : Nearest
         Distances of a graph come from float32 scores, with their error, where these tell the unit;
-        they are valid only if the center of `terms` is 0. Those of NumPy are exact.
+        they are valid only if the center of `terms` is 0. So do those of NumPy for float32 rows
+        that are summed up; all others are exact.
     """
     sums, n_differences = None, rows.norms.shape[0] * terms.codebook.size
     if isinstance(rows, SparseRows):
@@ -75,7 +78,8 @@ def nearest(
     elif n_tile is not None:
         found, sums = tensorflow_core().search_dense(rows, terms, k, weights, n_tile, n_searched)
     elif terms.kind.metric.is_product and n_differences > MAX_ALL_DIFFERENCES:
-        found = search_small(rows, terms, k)
+        is_exact = weights is None or rows.values.dtype != np.float32
+        found = search_small(rows, terms, k, is_exact=is_exact)
     else:
         found = Found(*search_exactly(rows, terms, k), np.full(len(rows.norms), True))
     units, distances, is_clear = found
@@ -113,7 +117,7 @@ def tile_rows(n_units: int, n_features: int) -> int:
 def search_kind(samples: Samples, codebook: NDArray) -> Kind:
     """Return the kind of search of samples in a codebook on its grid."""
     *sides, n_features = codebook.shape
-    n_units, kind = int(np.prod(sides)), Kind(samples.metric, samples.has_missing)
+    n_units, kind = math.prod(sides), Kind(samples.metric, samples.has_missing)
     if samples.is_sparse or not samples.metric.is_product:
         return kind
     is_narrow = n_features <= MAX_FUSED_FEATURES and not samples.has_missing

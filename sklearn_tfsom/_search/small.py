@@ -3,51 +3,71 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sklearn_tfsom._data.dense import DenseRows
-from sklearn_tfsom._data.statistics import Found, joined
+from sklearn_tfsom._data.statistics import Found
 from sklearn_tfsom._data.tiles import map_tiles, multiply, row_slices
 from sklearn_tfsom._map.scores import Terms, rounding_bound32
 from sklearn_tfsom._tuning import MIN_TWO_TILES, TILE_DISTANCES
 
 
-def search_small(rows: DenseRows, terms: Terms, k: int) -> Found:
-    """Find the k best-matching units of rows among distances that are products, in tiles."""
-    n_rows, (n_terms, n_units) = rows.norms.shape[0], terms.factors.values.shape
-    n_values = n_rows * max(n_units, 2 * n_terms)  # differences are float64
+def search_small(rows: DenseRows, terms: Terms, k: int, *, is_exact: bool) -> Found:
+    """Find the k best-matching units of rows among distances that are products, in tiles.
+
+    Distances come from differences if they are to be exact, else from float32 scores.
+    """
+    if rows.factors32 is None:
+        rows = rows.for_products(terms.kind.has_missing)
+    norms, (n_terms, n_units) = rows.norms, terms.factors.values.shape
+    n_values = len(norms) * max(n_units, 2 * n_terms)  # differences are float64
     n_tiles = max(-(-n_values // TILE_DISTANCES), 1 if n_values < MIN_TWO_TILES else 2)
-    tiles = row_slices(n_rows, -(-n_rows // n_tiles))
-    return joined(map_tiles(lambda tile: _search_tile(rows.take(tile), terms, k), tiles))
+    tiles = row_slices(len(norms), -(-len(norms) // n_tiles))
+    # Threads take turns in Python: a tile does nothing that can be done for all rows at once.
+    found = map_tiles(lambda tile: _search_tile(rows.take(tile), terms, k, is_exact), tiles)
+    units, lowest, squared = map(np.concatenate, zip(*found, strict=True))
+    margin = rounding_bound32(np, norms, terms.factors.sizes).astype(np.float32)
+    with np.errstate(invalid="ignore"):  # far from the map values overflow, and no row is clear
+        is_clear = np.isfinite(margin)
+        for place in range(lowest.shape[1] - 1):
+            is_clear &= lowest[:, place + 1] - lowest[:, place] > margin
+        if not is_exact:
+            squared = np.maximum(norms + lowest[:, 0], 0)
+    distances = squared / 2 if terms.kind.metric.is_spherical else np.sqrt(squared)
+    return Found(units, distances, is_clear)
 
 
-def _search_tile(rows: DenseRows, terms: Terms, k: int) -> Found:
-    """Take out the lowest scores one by one, and one more that tells whether they are clear."""
-    values, norms = map(np.asarray, rows)
-    (factors, sizes), codebook = terms.factors, terms.codebook.reshape(-1, values.shape[1])
-    (n_rows, n_features), (n_terms, n_units) = values.shape, factors.shape
-    # Far from the map values overflow; such rows are not clear.
+def _search_tile(
+    rows: DenseRows, terms: Terms, k: int, is_exact: bool
+) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float64]]:
+    """Take out the lowest scores one by one, and one more that tells whether they are clear.
+
+    Returns
+    -------
+    units : ndarray of int32, shape (n, k)
+    lowest : ndarray of float32, shape (n, k + 1), or (n, k) if there are no more units
+    squared : ndarray of float64, shape (n,), or (0,) unless `is_exact`
+        Squared distance to the closest unit, from differences: it is the same in any tile.
+    """
+    values, _, factors32 = rows
+    assert factors32 is not None
+    n_rows, n_units = len(values), terms.factors.values.shape[1]
+    n_lowest, starts = min(k + 1, n_units), np.arange(0, n_rows * n_units, n_units)
+    units, lowest = np.empty((n_rows, k), np.int32), np.empty((n_rows, n_lowest), np.float32)
     with np.errstate(over="ignore", invalid="ignore"):
-        of_rows = np.empty((n_rows, n_terms), np.float32)
-        of_rows[:, :n_features], of_rows[:, n_features:] = values, 1
-        if terms.kind.has_missing:
-            of_rows[np.tile(np.isnan(values), 2)] = 0
-        scores = multiply(of_rows, factors)
-        margin = rounding_bound32(np, norms, sizes).astype(np.float32)
-        is_clear, units, lowest = np.isfinite(margin), np.empty((n_rows, k), np.int32), []
-        for place in range(min(k + 1, n_units)):
+        scores = multiply(factors32, terms.factors.values)
+        for place in range(n_lowest):
             unit = scores.argmin(axis=1)
-            at = unit + np.arange(0, scores.size, n_units)
-            lowest.append(scores.ravel()[at])
-            if place:
-                is_clear &= lowest[-1] - lowest[-2] > margin
+            at = starts + unit
+            lowest[:, place] = scores.ravel()[at]
             if place < k:
                 units[:, place] = unit
+            if place + 1 < n_lowest:
                 scores.ravel()[at] = np.inf
-        # From differences: they are the same in any tile.
-        differences = codebook.take(units[:, 0], axis=0)
+        if not is_exact:
+            return units, lowest, np.empty(0)
+        differences = terms.codebook.reshape(n_units, -1).take(units[:, 0], axis=0)
         np.subtract(values, differences, out=differences)
         if terms.kind.has_missing:
             differences[np.isnan(values)] = 0
-        squared = np.einsum("ij,ij->i", differences, differences)
-        distances = squared / 2 if terms.kind.metric.is_spherical else np.sqrt(squared)
-    return Found(units, distances, is_clear)
+        return units, lowest, np.einsum("ij,ij->i", differences, differences)

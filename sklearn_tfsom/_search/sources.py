@@ -113,14 +113,27 @@ class LoadedSource(Source):
             for start, stop, device in zip(bounds, bounds[1:], devices, strict=False)
         ]
 
+    @functools.cached_property
+    def _shares_for_products(self) -> list[Share]:
+        """The same for products in NumPy."""
+        has_missing = self.pieces.samples.has_missing
+        return [
+            Share(rows.for_products(has_missing), weights, device)
+            for rows, weights, device in self._shares
+            if isinstance(rows, DenseRows)
+        ]
+
     def _reduce(self, codebook: NDArray[np.float64], search: Search) -> Statistics:
-        kind = search_kind(self.pieces.samples, codebook)
+        samples, kind = self.pieces.samples, search_kind(self.pieces.samples, codebook)
+        in_numpy = search.n_tile is None and not samples.is_sparse
+        is_prepared = in_numpy and samples.metric.is_product
+        shares = self._shares_for_products if is_prepared else self._shares
 
         def of_share(index: slice) -> Statistics:
-            return _sum_rows(self._shares[index.start], codebook, kind, search)
+            return _sum_rows(shares[index.start], codebook, kind, search)
 
-        shares = map_tiles(of_share, row_slices(len(self._shares), 1))  # each in a thread
-        return self.pieces.combine(_total(shares))
+        results = map_tiles(of_share, row_slices(len(shares), 1))  # each in a thread
+        return self.pieces.combine(_total(results))
 
 
 def make_source(
@@ -191,7 +204,8 @@ def _load_share(pieces: Pieces, search: Search, rows: slice, device: str = "") -
     dense = load(samples, rows, scaling, samples.dtype)
     if not device:
         return Share(dense, weights, device)
-    *rows_there, weights_there = tensorflow_core().place((*dense, weights), device)
+    parts = dense.values, dense.norms, weights
+    *rows_there, weights_there = tensorflow_core().place(parts, device)
     return Share(DenseRows(*rows_there), weights_there, device)
 
 

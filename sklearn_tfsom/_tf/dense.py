@@ -73,7 +73,8 @@ def search_dense(
         is_compiled = can_compile and weights is None and n_searched > 0 and program in _compiled
     with device_scope():
         parts = _search_graph(kind, tf.as_dtype(rows.values.dtype))(
-            *map(as_tensor, (*rows, _NO_WEIGHTS if weights is None else weights)),
+            *map(as_tensor, (rows.values, rows.norms)),
+            as_tensor(_NO_WEIGHTS if weights is None else weights),
             *terms.of_graph(),
             np.array([k, n_tile, n_tile if is_compiled else 0], np.int32),
         )
