@@ -85,7 +85,8 @@ def assert_same_epochs(epochs, others, tolerance):
     for one, other in zip(epochs, others, strict=True):
         for part, other_part in zip(one.state, other.state, strict=True):
             assert_allclose(part, other_part, rtol=tolerance, atol=tolerance)
-        assert one.error == pytest.approx(other.error, rel=1e-5)
+        # The start are samples: of a distance of 0, float32 scores give a root of their rounding.
+        assert one.error == pytest.approx(other.error, rel=5e-5)
         assert one.move == pytest.approx(other.move, rel=1e-5, abs=tolerance)
 
 

@@ -31,7 +31,7 @@ class DenseRows(NamedTuple):
         return DenseRows(self.values[rows], self.norms[rows], factors32)
 
     def for_products(self, has_missing: bool) -> DenseRows:
-        """Return the rows with factors of the products that give scores in NumPy.
+        """Return the rows in float64, with factors of the products that give scores in NumPy.
 
         These are (x, 1); or (x, m) for incomplete rows with known features m, with 0 for missing
         values.
@@ -43,7 +43,8 @@ class DenseRows(NamedTuple):
             factors32[:, :n_features] = values
         if has_missing:
             factors32[np.tile(np.isnan(values), 2)] = 0
-        return DenseRows(values, np.asarray(self.norms), factors32)
+        norms = np.asarray(self.norms)
+        return DenseRows(values.astype(np.float64, copy=False), norms, factors32)
 
 
 def aligned_empty(n_values: int, dtype: DTypeLike) -> NDArray:

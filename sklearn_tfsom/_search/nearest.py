@@ -69,8 +69,7 @@ def nearest(
     -------
     found : Nearest
         Distances of a graph come from float32 scores, with their error, where these tell the unit;
-        they are valid only if the center of `terms` is 0. So do those of NumPy for float32 rows
-        that are summed up; all others are exact.
+        they are valid only if the center of `terms` is 0. Those of NumPy are exact.
     """
     sums, n_differences = None, rows.norms.shape[0] * terms.codebook.size
     if isinstance(rows, SparseRows):
@@ -78,8 +77,7 @@ def nearest(
     elif n_tile is not None:
         found, sums = tensorflow_core().search_dense(rows, terms, k, weights, n_tile, n_searched)
     elif terms.kind.metric.is_product and n_differences > MAX_ALL_DIFFERENCES:
-        is_exact = weights is None or rows.values.dtype != np.float32
-        found = search_small(rows, terms, k, is_exact=is_exact)
+        found = search_small(rows, terms, k)
     else:
         found = Found(*search_exactly(rows, terms, k), np.full(len(rows.norms), True))
     units, distances, is_clear = found

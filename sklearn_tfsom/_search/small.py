@@ -12,11 +12,8 @@ from sklearn_tfsom._map.scores import Terms, rounding_bound32
 from sklearn_tfsom._tuning import MIN_TWO_TILES, TILE_DISTANCES
 
 
-def search_small(rows: DenseRows, terms: Terms, k: int, *, is_exact: bool) -> Found:
-    """Find the k best-matching units of rows among distances that are products, in tiles.
-
-    Distances come from differences if they are to be exact, else from float32 scores.
-    """
+def search_small(rows: DenseRows, terms: Terms, k: int) -> Found:
+    """Find the k best-matching units of rows among distances that are products, in tiles."""
     if rows.factors32 is None:
         rows = rows.for_products(terms.kind.has_missing)
     norms, (n_terms, n_units) = rows.norms, terms.factors.values.shape
@@ -24,21 +21,19 @@ def search_small(rows: DenseRows, terms: Terms, k: int, *, is_exact: bool) -> Fo
     n_tiles = max(-(-n_values // TILE_DISTANCES), 1 if n_values < MIN_TWO_TILES else 2)
     tiles = row_slices(len(norms), -(-len(norms) // n_tiles))
     # Threads take turns in Python: a tile does nothing that can be done for all rows at once.
-    found = map_tiles(lambda tile: _search_tile(rows.take(tile), terms, k, is_exact), tiles)
+    found = map_tiles(lambda tile: _search_tile(rows.take(tile), terms, k), tiles)
     units, lowest, squared = map(np.concatenate, zip(*found, strict=True))
     margin = rounding_bound32(np, norms, terms.factors.sizes).astype(np.float32)
     with np.errstate(invalid="ignore"):  # far from the map values overflow, and no row is clear
         is_clear = np.isfinite(margin)
         for place in range(lowest.shape[1] - 1):
             is_clear &= lowest[:, place + 1] - lowest[:, place] > margin
-        if not is_exact:
-            squared = np.maximum(norms + lowest[:, 0], 0)
     distances = squared / 2 if terms.kind.metric.is_spherical else np.sqrt(squared)
     return Found(units, distances, is_clear)
 
 
 def _search_tile(
-    rows: DenseRows, terms: Terms, k: int, is_exact: bool
+    rows: DenseRows, terms: Terms, k: int
 ) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float64]]:
     """Take out the lowest scores one by one, and one more that tells whether they are clear.
 
@@ -46,7 +41,7 @@ def _search_tile(
     -------
     units : ndarray of int32, shape (n, k)
     lowest : ndarray of float32, shape (n, k + 1), or (n, k) if there are no more units
-    squared : ndarray of float64, shape (n,), or (0,) unless `is_exact`
+    squared : ndarray of float64, shape (n,)
         Squared distance to the closest unit, from differences: it is the same in any tile.
     """
     values, _, factors32 = rows
@@ -64,8 +59,6 @@ def _search_tile(
                 units[:, place] = unit
             if place + 1 < n_lowest:
                 scores.ravel()[at] = np.inf
-        if not is_exact:
-            return units, lowest, np.empty(0)
         differences = terms.codebook.reshape(n_units, -1).take(units[:, 0], axis=0)
         np.subtract(values, differences, out=differences)
         if terms.kind.has_missing:

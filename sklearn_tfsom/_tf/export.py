@@ -100,8 +100,8 @@ def _results(
         rows = ops.where(is_missing, 0.0, rows)
         is_missing = ops.cast(is_missing, dtype)
     has_few_features = units.shape[1] <= MAX_DIFFERENCE_FEATURES
-    is_by_product = metric.is_spherical or (metric.is_product and not has_few_features)
-    search = _search_products if is_by_product else _search_differences
+    by_products = metric.is_product and not has_few_features
+    search = _search_products if by_products else _search_differences
     lengths, bmus, lowest = search(rows, is_missing, units, scaling, dtype)
     if metric.is_spherical:
         lengths, lowest = (
@@ -214,16 +214,18 @@ def _search_differences(
     n_block = max(1, EXPORTED_BLOCK // n_features, -(-n_units // MAX_EXPORTED_BLOCKS))
     sizes = ops.expand_dims(_reduced(metric.magnitude(ops, rows), metric, dtype), 1)
     # (n, n_features, n_units): along the many units arrays are processed faster.
-    rows, is_known = ops.expand_dims(rows, 2), ops.expand_dims(1.0 - is_missing, 2)
+    arrays = [rows] if is_missing is None else [rows, 1.0 - is_missing]
+    arrays = [ops.expand_dims(array, 2) for array in arrays]
     blocks = []
     for start in range(0, n_units, n_block):
         block = units[start : start + n_block].T.astype(dtype)
 
-        def distances(rows: Any, is_known: Any, block: NDArray = block) -> Any:
+        def distances(rows: Any, *is_known: Any, block: NDArray = block) -> Any:
             terms = rows - block if metric.term is None else metric.term(ops, rows, block)
-            return _reduced(terms * is_known, metric, dtype, axis=1)
+            terms = terms * is_known[0] if is_known else terms
+            return _reduced(terms, metric, dtype, axis=1)
 
-        blocks.append(_at_once(distances, rows, is_known))
+        blocks.append(_at_once(distances, *arrays))
     lengths = ops.concatenate(blocks, axis=1) if len(blocks) > 1 else blocks[0]
     lowest = _lowest(lengths)
     near = within_rounding(lengths, lowest, _noise(lowest, sizes, scaling.extent(units), dtype))
