@@ -28,7 +28,7 @@ CLAIMS = {
     ),
     "guide/machines": lambda names: np.allclose(names["codebook"], names["som"].codebook_),
     "guide/serving": lambda names: (
-        sorted(names["outputs"]) == ["bmu", "cluster_label", "distances", "position"]
+        sorted(names["outputs"]) == ["bmu", "cluster_label", "distances", "position", "score"]
     ),
     "from_kmeans": lambda names: names["is_equal"],
 }

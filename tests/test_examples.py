@@ -186,6 +186,7 @@ def test_example_without_file_name(monkeypatch, capsys):
     monkeypatch.chdir(EXAMPLES)
     monkeypatch.setattr(sys, "argv", ["plot_customers.py"])
     matplotlib.use("agg")
+    plt.close("all")
     code = (EXAMPLES / "plot_customers.py").read_text()
     exec(compile(code, "plot_customers.py", "exec"), {"__name__": "__main__"})
     assert len(plt.get_fignums()) == 1

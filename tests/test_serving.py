@@ -136,7 +136,7 @@ def curved_samples(n_features):
     return samples.astype(np.float32)
 
 
-@pytest.mark.parametrize("n_features", [2, 4, 5, 20, 64])
+@pytest.mark.parametrize("n_features", [2, 5, 64])
 @pytest.mark.parametrize("metric", METRICS)
 def test_distances_are_good_to_1e_5_of_themselves(metric, n_features):
     X = curved_samples(n_features)

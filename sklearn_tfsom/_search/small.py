@@ -14,9 +14,7 @@ from sklearn_tfsom._tuning import MIN_TWO_TILES, TILE_DISTANCES
 
 def search_small(rows: DenseRows, terms: Terms, k: int) -> Found:
     """Find the k best-matching units of rows among distances that are products, in tiles."""
-    if rows.factors32 is None:
-        rows = rows.for_products(terms.kind.has_missing)
-    norms, (n_terms, n_units) = rows.norms, terms.factors.values.shape
+    norms, (n_terms, n_units) = np.asarray(rows.norms), terms.factors.values.shape
     n_values = len(norms) * max(n_units, 2 * n_terms)  # differences are float64
     n_tiles = max(-(-n_values // TILE_DISTANCES), 1 if n_values < MIN_TWO_TILES else 2)
     tiles = row_slices(len(norms), -(-len(norms) // n_tiles))
@@ -44,6 +42,8 @@ def _search_tile(
     squared : ndarray of float64, shape (n,)
         Squared distance to the closest unit, from differences: it is the same in any tile.
     """
+    if rows.factors32 is None:
+        rows = rows.for_products(terms.kind.has_missing)
     values, _, factors32 = rows
     assert factors32 is not None
     n_rows, n_units = len(values), terms.factors.values.shape[1]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -30,6 +31,7 @@ from sklearn_tfsom._tuning import (
     MIN_CHUNKED_SCORES,
     MIN_OUT_OF_CORE_VALUES,
     PIECE_VALUES,
+    PREPARED_VALUES,
 )
 
 
@@ -126,7 +128,9 @@ class LoadedSource(Source):
     def _reduce(self, codebook: NDArray[np.float64], search: Search) -> Statistics:
         samples, kind = self.pieces.samples, search_kind(self.pieces.samples, codebook)
         in_numpy = search.n_tile is None and not samples.is_sparse
-        is_prepared = in_numpy and samples.metric.is_product
+        is_prepared = (
+            in_numpy and samples.metric.is_product and math.prod(samples.shape) <= PREPARED_VALUES
+        )
         shares = self._shares_for_products if is_prepared else self._shares
 
         def of_share(index: slice) -> Statistics:
