@@ -387,7 +387,7 @@ class Standardizer(StandardScaler):
 UNKNOWN = [
     SimpleImputer(),
     Standardizer(),
-    KBinsDiscretizer(encode="ordinal", quantile_method="averaged_inverted_cdf"),
+    KBinsDiscretizer(encode="ordinal", strategy="uniform"),
     FunctionTransformer(np.sqrt),
     FunctionTransformer(np.log1p, kw_args={"where": True}),
     FeatureUnion([("scaled", StandardScaler())]),
