@@ -145,8 +145,8 @@ def main():
             f"(k-means may need fewer), which take some {SECONDS_BETWEEN:g} s together. "
             "Quantization errors after four.",
             "Memory: peak of the resident set during a fit of one epoch minus the resident set "
-            "before it, after a small fit; includes compilation and, where it is needed, TensorFlow's "
-            "import. Each point has its own process.",
+            "before it, after a small fit; includes compilation and, where it is needed, "
+            "TensorFlow's import. Each point has its own process.",
             f"k-means: at most {MAX_CENTERS:,} centers.",
         ],
         figure=draw(tables),
