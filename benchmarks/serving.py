@@ -33,7 +33,7 @@ FORMATS = {"SavedModel": "tf_saved_model", "ONNX Runtime": "onnx", "LiteRT": "li
 def load_keras(path):
     """Return the model of a Keras file, called as it is."""
     import_tensorflow()
-    import keras  # noqa: TID251
+    import keras  # noqa: TID251  # the loaded model is measured without the package
 
     return keras.models.load_model(path)
 

@@ -27,7 +27,7 @@ from sklearn_tfsom import _validation as valid
 
 
 class Formula(Protocol):
-    """What a step makes of samples."""
+    """Formula of a step, built from `keras.ops`."""
 
     def apply(self, ops: Any, values: Any, dtype: str) -> Any:
         """Build the formula from the functions of `keras.ops`.
@@ -52,7 +52,7 @@ class Formula(Protocol):
 
 
 class _OfEachFeature:
-    """What all formulas have in common that leave the number of features as it is."""
+    """Base of the formulas that leave the number of features as it is."""
 
     def n_given(self, n_features: int) -> int:
         """Return the number of features of the result."""

@@ -107,16 +107,15 @@ def test_ties_go_to_the_lowest_index(n_features, rounding):
 def test_tile_size_does_not_change_the_result(dtype, metric):
     rng = np.random.RandomState(5)
     X = rng.uniform(0.1, 3, size=(500, 6)).astype(dtype)
-    codebook = X[rng.permutation(500)[:30]].astype(np.float64)
+    # Apart from the samples: of a distance of 0, float32 scores give a root of their rounding.
+    codebook = X[rng.permutation(500)[:30]].astype(np.float64) + 0.5
     codebook[20:] = codebook[:10]
     for k in (1, 3):
         units, distances = search(X, codebook, k, metric=metric)
         for n_tile in (1, 7, 64, 499, 500, 10_000):
             others, far = search(X, codebook, k, metric=metric, n_tile=n_tile)
             assert_array_equal(others, units)
-            # Squared distances, as scores, have the digits of float32; 1 - cos is one.
-            degree = 1 if METRICS[metric].is_spherical else 2
-            assert_allclose(far**degree, distances**degree, rtol=1e-5, atol=1e-5)
+            assert_allclose(far, distances, rtol=1e-5, atol=1e-6)
 
 
 @DTYPES

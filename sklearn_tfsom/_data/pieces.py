@@ -44,8 +44,7 @@ class Workers:
     index : int, default=0
         Which of them this is.
     devices : tuple of str, default=()
-        Names of the devices that share the samples of this one; empty if there is nothing to
-        share.
+        Names of the devices that share the samples of this one; empty for the CPU alone.
     all_reduce : callable, default=None
         Sums a vector over all workers, so that each gets the same bits.
     """

@@ -127,10 +127,9 @@ def rounding_bound(xp: Any, length: Any, sizes: Sizes, unit_roundoff: float) -> 
 
     A score ``|w|^2 - 2 x.w`` is off by at most ``r u 2 |x| |w|`` for a product of r roundings, see
     `Sizes.n_roundings`, plus ``4 u |w|^2`` for the bias and the last sum, of which the bias itself
-    is a sum in float64. Two scores are off by
-    twice that, and by the noise of the points. For missing values the product is of
-    ``2 |x| |w| + |w|^2``. Around a center c it is ``|v|`` in place of ``|w|``, and
-    ``|v|^2 + 2 |v| |c|`` in place of ``|w|^2``.
+    is a sum in float64. Two scores are off by twice that, and by the noise of the points. For
+    missing values the product is of ``2 |x| |w| + |w|^2``. Around a center c it is ``|v|`` in
+    place of ``|w|``, and ``|v|^2 + 2 |v| |c|`` in place of ``|w|^2``.
 
     Parameters
     ----------

@@ -11,12 +11,11 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import Any
 
 import tensorflow as tf
 
 _DEFAULT = "/device:CPU:0"
-_Function = TypeVar("_Function", bound=Callable)
 
 _of_thread = threading.local()
 
@@ -47,17 +46,17 @@ def is_rough() -> bool:
     return tf.DeviceSpec.from_string(_name()).device_type != "CPU"
 
 
-def on_cpus(function: _Function) -> _Function:
+def on_cpus(function: Callable[..., Any]) -> Callable[..., Any]:
     """Decorate the function of a graph, so that all its operations run on CPUs.
 
     Without it TensorFlow may place some on a GPU, even if the graph is called on a CPU.
     """
 
-    def pinned(*args: tf.Tensor) -> list[tf.Tensor]:
+    def pinned(*args: tf.Tensor) -> Any:
         with tf.device("/device:CPU:*"):
             return function(*args)
 
-    return pinned  # type: ignore[return-value]
+    return pinned
 
 
 def _name() -> str:
