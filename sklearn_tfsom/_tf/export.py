@@ -130,8 +130,8 @@ def _search_products(
     lowest : KerasTensor of shape (n, 1)
         The distance to the best-matching unit.
     """
-    squared = _squared_distances(rows, is_missing, units, dtype)
-    candidates = ops.top_k(-squared, min(_N_CANDIDATES, len(units)))[1]
+    closeness = _closeness(rows, is_missing, units, dtype)
+    candidates = ops.top_k(closeness, min(_N_CANDIDATES, len(units)))[1]
     chosen = ops.take(units.astype(dtype), candidates, axis=0)  # (n, n_candidates, n_features)
     differences = ops.expand_dims(rows, 1) - chosen
     if is_missing is not None:
@@ -147,26 +147,29 @@ def _search_products(
     near = ops.where(near, candidates, len(units) - 1)
     bmus = ops.min(near, axis=1, keepdims=True, initial=len(units) - 1)
     is_bmu = ops.equal(np.arange(len(units), dtype=np.int32), bmus)
-    lengths = ops.where(is_bmu, lowest, _length(squared, dtype))
+    lengths = ops.where(is_bmu, lowest, ops.sqrt(ops.absolute(closeness)))
     return lengths, ops.squeeze(bmus, axis=1), lowest
 
 
-def _squared_distances(rows: Any, is_missing: Any, units: NDArray[np.float64], dtype: str) -> Any:
-    """Build squared distances as one product, around the closest of some reference vectors.
+def _closeness(rows: Any, is_missing: Any, units: NDArray[np.float64], dtype: str) -> Any:
+    """Build negative squared distances as one product, around the closest of some references.
 
     For a reference vector r close to a sample x::
 
-        |x - w|^2 = (x - r).(x + r) + |w - r|^2 - 2 (x - r).w
+        -|x - w|^2 = 2 (x - r).w - (x - r).(x + r) - |w - r|^2
 
     of which ``|w - r|^2`` comes from a table. So what cancels is about as large as the distance
     from x to r times |w|, not as |x| |w|. Incomplete samples have no reference vector but 0:
-    ``|x|^2 + m.w^2 - 2 x.w`` over their known features m, with 0 for missing values.
+    ``2 x.w - |x|^2 - m.w^2`` over their known features m, with 0 for missing values.
+
+    It is not 0 where a complete sample equals a reference vector: there the square root has no
+    slope, and a model in front of the map could not be trained.
     """
     references, table = _references(units)
     nothing = len(references)
     of_references = np.square(references).sum(axis=1)
-    closeness = ops.matmul(rows, (2 * references.T).astype(dtype)) - of_references.astype(dtype)
-    closest = ops.top_k(closeness, 1)[1]
+    scores = ops.matmul(rows, (2 * references.T).astype(dtype)) - of_references.astype(dtype)
+    closest = ops.top_k(scores, 1)[1]
     if is_missing is not None:
         is_incomplete = ops.max(is_missing, axis=1, keepdims=True, initial=0.0)
         closest = ops.where(is_incomplete > 0, nothing, closest)
@@ -176,10 +179,10 @@ def _squared_distances(rows: Any, is_missing: Any, units: NDArray[np.float64], d
     differences = rows - reference
     constant = ops.sum(differences * (rows + reference), axis=1, keepdims=True)
     terms = [differences, constant, is_closest]
-    factors = [-2 * units.T, np.ones((1, len(units))), table]
+    factors = [2 * units.T, np.full((1, len(units)), -1.0), -table - float(np.finfo(dtype).tiny)]
     if is_missing is not None:
         terms.append(is_incomplete - is_missing)
-        factors.append(np.square(units).T)
+        factors.append(-np.square(units).T)
     return ops.matmul(ops.concatenate(terms, axis=1), np.concatenate(factors).astype(dtype))
 
 
@@ -295,5 +298,5 @@ def _lowest(values: Any) -> Any:
 
 
 def _length(squared: Any, dtype: str) -> Any:
-    # At 0 the square root has no slope, and a model in front of the map could not be trained.
+    # At 0 the square root has no slope; see `_closeness`.
     return ops.sqrt(ops.maximum(squared, float(np.finfo(dtype).tiny)))
