@@ -27,6 +27,7 @@ help:
 	@echo "make demo         map handwritten digits and compare with k-means"
 	@echo "make test         run the tests"
 	@echo "make test-oldest  run the tests with the oldest supported scikit-learn"
+	@echo "make test-engines  run the tests with clusters of Dask, Ray and Spark"
 	@echo "make bench        compare with k-means, into benchmarks/results (minutes)"
 	@echo "make bench-full   the same with all points and rounds"
 	@echo "make bench-libraries  compare with other libraries, in an environment of their own"
@@ -46,6 +47,12 @@ test: $(VENV)/.test
 .PHONY: test-oldest
 test-oldest: $(VENV)/.oldest
 	PYTHONPATH=$(OLDEST) $(PYTEST)
+
+# Clusters of Dask, Ray and Spark on this machine; Spark needs Java.
+.PHONY: test-engines
+test-engines: $(VENV)/.engines
+	for name in clusters_dask ray spark; do \
+		$(BIN)/python -m pytest tests/engine_$$name.py || exit 1; done
 
 .PHONY: bench
 bench: $(VENV)/.test
@@ -96,7 +103,7 @@ $(VENV)/.demo: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable ".[plot]"
 	@touch $@
 
-$(VENV)/.test $(VENV)/.lint $(VENV)/.docs: $(VENV)/.%: pyproject.toml $(VENV)/.demo
+$(VENV)/.test $(VENV)/.lint $(VENV)/.docs $(VENV)/.engines: $(VENV)/.%: pyproject.toml $(VENV)/.demo
 	$(BIN)/python -m pip install --quiet --group $*
 	@touch $@
 

@@ -1,11 +1,11 @@
 """
-Training with Dask
-==================
+A training loop of your own, with Dask
+======================================
 
-If the samples are distributed over the workers of an engine such as Dask, a map can be trained
-with two functions: `sklearn_tfsom.distributed.unit_statistics` computes the sums of each unit for
-one partition of the data, and `sklearn_tfsom.distributed.update_codebook` updates the codebook
-with the total of all partitions. Only these sums are sent between processes; their size does not
+`sklearn_tfsom.dask.fit` trains a map on a collection of Dask. This is how to write such a loop for
+any engine, with two functions: `sklearn_tfsom.distributed.unit_statistics` computes the sums of
+each unit for one partition of the data, and `sklearn_tfsom.distributed.update_codebook` updates
+the codebook with the total of all partitions. Only these sums are sent between processes; their size does not
 depend on the number of samples.
 
 Dask workers can be separate processes or threads. They must not be forked from a process that has
@@ -40,6 +40,8 @@ def main():
         partitions = client.scatter(np.array_split(X, 7))
         codebook = train(client, partitions, initial)
     som = TFSOM(GRID.shape, init=initial, radius_decay=RADII, max_iter=len(RADII), tol=0).fit(X)
+    trained = TFSOM.from_codebook(codebook, grid_size=GRID.shape, X=X)
+    print(f"quantization error: {trained.quantization_error_:.3f}")
     difference = np.abs(codebook - som.codebook_).max()
     print(f"largest difference from the codebook of one process: {difference:.1e}")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ class Assignment(NamedTuple):
 
     hits: NDArray[np.float64]  # (n_units,) total weight of each unit's samples, of all workers
     error: float  # weighted mean distance to them, of all workers
-    bmus: NDArray[np.int64]  # (n_samples,), of this worker
+    bmus: Any  # (n_samples,) int64, of this worker; distant ones are not fetched
 
 
 def assign(pieces: Pieces, codebook: NDArray, grid: Grid) -> Assignment:

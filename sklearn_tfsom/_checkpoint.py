@@ -161,22 +161,9 @@ def _fingerprint(som: Any, plan: TrainingPlan) -> str:
     add(__version__, plan.grid, plan.radii, plan.codebook)
     for stage in plan.stages:
         add(*stage)
-    add(str(plan.pieces.samples.dtype), plan.pieces.workers.gather(_checksum(plan)))
+    # Mean and covariance would not do: samples mirrored at their mean have the same.
+    add(str(plan.pieces.samples.dtype), plan.pieces.workers.gather(plan.pieces.checksum()))
     if not isinstance(plan.neighborhood, str):
         from_corner = plan.grid.squared_distances(0, np.arange(plan.grid.n_units))
         add(*(plan.neighborhood(from_corner, float(radius)) for radius in plan.radii))
     return digest.hexdigest()
-
-
-def _checksum(plan: TrainingPlan) -> int:
-    """Return a hash of the samples and weights of this worker, an int that float64 can represent.
-
-    Mean and covariance would not do: samples mirrored at their mean have the same.
-    """
-    samples = plan.pieces.samples
-    digest = hashlib.blake2b(plan.pieces.sample_weight.tobytes(), digest_size=6)
-    for rows in samples.tiles():
-        tile = samples[rows]
-        for part in (tile.data, tile.indices, tile.indptr) if samples.is_sparse else (tile,):
-            digest.update(part.tobytes())
-    return int.from_bytes(digest.digest())

@@ -40,12 +40,13 @@ def run_epochs(
     kernels: Kernels,
     grid: Grid,
     radii: NDArray[np.float64],
+    n_done: int = 0,
 ) -> Iterator[Epoch]:
-    """Run an epoch for each radius, on one grid."""
+    """Run an epoch for each radius, on one grid, after some others."""
     scaling = source.scaling
-    for radius in radii:
-        former = codebook
-        sums, counts, error = source.statistics(codebook, n_epochs=len(radii))
+    for number, radius in enumerate(radii, start=n_done + 1):
+        former, name = codebook, f"epoch_{number}"
+        sums, counts, error = source.statistics(codebook, n_epochs=len(radii), name=name)
         kernel = kernels.kernel(float(radius), grid, grid)
         codebook = move_codebook(former, sums, counts, kernel, scaling)
         move = root_mean_square_move(codebook, former) / scaling.scale

@@ -65,7 +65,10 @@ def set_map(
     means = np.where(units.counts > 0, units.means, codebook).astype(codebook.dtype)
     som.codebook_ = codebook
     som.cluster_labels_ = _cluster(som, codebook, means, found.hits)
-    som.labels_ = som.cluster_labels_[found.bmus]
+    if isinstance(found.bmus, np.ndarray):
+        som.labels_ = som.cluster_labels_[found.bmus]
+    else:  # the samples lie elsewhere, and so would their labels
+        vars(som).pop("labels_", None)
     som.grid_shape_ = grid.shape
     som.unit_positions_ = grid.positions()
     som.hits_ = found.hits
@@ -76,6 +79,35 @@ def set_map(
     som._metric, som._neighborhood = metric, som.neighborhood
     # What `partial_fit` goes on from.
     som._unit_means, som._unit_counts = means, units.counts
+
+
+def set_codebook(som: Any, grid: Grid, codebook: NDArray, pieces: Pieces | None) -> Any:
+    """Set the fitted attributes of a map that was trained elsewhere, and return the estimator.
+
+    Parameters
+    ----------
+    som : TFSOM
+    grid : Grid
+    codebook : ndarray of shape (n_units, n_features)
+    pieces : Pieces or None
+        Samples for hits, labels and errors. Without any, each unit counts as one sample.
+    """
+    if pieces is None:
+        found = Assignment(np.ones(grid.n_units), np.nan, None)
+    else:
+        with tile_threads:
+            found = assign(pieces, codebook, grid)
+    units = UnitMeans(codebook, found.hits[:, None])
+    set_map(
+        som, grid, som.metric, codebook, units, found, {"radius": [], "quantization_error": []}
+    )
+    som.quantization_error_ = found.error
+    som.n_samples_seen_ = float(found.hits.sum())
+    som._is_from_stream = False
+    som._residuals = None
+    if pieces is not None and _keeps_residuals(pieces) and not pieces.samples.is_sparse:
+        som._residuals = residual_covariance(pieces, codebook, found.bmus)
+    return som
 
 
 def _cluster(
@@ -94,7 +126,7 @@ def _residuals_around_units(
     pieces: Pieces,
     codebook: NDArray,
     learned: tuple[NDArray, NDArray] | None,
-    bmus: NDArray[np.int64],
+    bmus: Any,
 ) -> NDArray[np.float64] | None:
     """Compute the covariance of the samples around their units, for `impute`.
 
@@ -110,22 +142,27 @@ def _residuals_around_units(
     learned : tuple (means, counts) or None
         Of each unit's samples, if all samples were searched in the last epoch.
     bmus : ndarray of int64, shape (n_samples,)
+        Of the samples; of distant ones what `Pieces.rows_of` returns.
 
     Returns
     -------
     residuals : ndarray of float64, shape (n_features, n_features), or None
         None where it is not kept: for many features, or metrics other than the Euclidean.
     """
-    samples = pieces.samples
-    if samples.metric.name != "euclidean" or samples.shape[1] > MAX_COVARIANCE_FEATURES:
+    if not _keeps_residuals(pieces):
         return None
     if plan.moments.covariance is not None and plan.batches is None and learned is not None:
         residuals = covariance_around_units(plan.moments, codebook, *learned)
-    elif samples.is_sparse:
+    elif pieces.samples.is_sparse:
         return None
     else:
         residuals = residual_covariance(pieces, codebook, bmus)
     return residuals if np.isfinite(residuals).all() else None  # weights may be close to 0
+
+
+def _keeps_residuals(pieces: Pieces) -> bool:
+    samples = pieces.samples
+    return samples.metric.name == "euclidean" and samples.shape[1] <= MAX_COVARIANCE_FEATURES
 
 
 def warn_of_few_clusters(som: Any, stacklevel: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zlib
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,6 +27,7 @@ from sklearn_tfsom._map.schedules import (
     memory_of_batches,
     radius_schedule,
 )
+from sklearn_tfsom._version import __version__
 
 FEATURES = ("distances", "coordinates", "activations")
 ANOMALY_SCORES = ("distance", "u_height")
@@ -57,6 +59,15 @@ RULES = {
 
 # Samples of weight 1 that are dealt out to mini-batches, at most.
 _MAX_DEALT = 2**24
+
+
+NO_BATCHES = valid.NONE._replace(says="None for the data of an engine")
+
+# Parameters of which those of the first worker count.
+_OF_FIRST_WORKER = ("checkpoint_dir", "random_state", "verbose")
+
+# Squared grid distances and radii at which functions of two workers are compared.
+_COMPARED_DISTANCES, _COMPARED_RADII = np.arange(0, 26) / 2, (0.85, 2.0)
 
 
 class Batches(NamedTuple):
@@ -107,7 +118,7 @@ def make_plan(som: Any, pieces: Pieces) -> TrainingPlan:
     """
     moments = compute_moments(pieces, 2 if _needs_directions(som) else 0)
     grid = _grid(som, pieces.total_weight, moments)
-    _check_sizes(som, pieces.n_samples, pieces.total_weight, pieces.workers.are_several)
+    _check_sizes(som, pieces)
     radii, neighborhood = _radii(som, grid), checked_neighborhood(som, som.neighborhood)
     batches = None
     if som.batch_size is not None and som.batch_size < pieces.total_weight:
@@ -169,12 +180,38 @@ def begin_stream(som: Any, pieces: Pieces) -> StreamStart:
     return StreamStart(grid, codebook, moments)
 
 
+def checksums(som: Any) -> dict[str, float]:
+    """Return numbers that must be the same on all workers: of the parameters and of the version.
+
+    Equal values have equal numbers, whatever their types: 8 and ``np.int64(8)``, lists and tuples,
+    and functions with equal values.
+    """
+    values = {
+        f"parameter {name!r}": _plain(value)
+        for name, value in som.get_params(deep=False).items()
+        if name not in _OF_FIRST_WORKER
+    }
+    values["version of sklearn_tfsom"] = __version__
+    return {name: float(zlib.crc32(repr(value).encode())) for name, value in values.items()}
+
+
+def _plain(value: Any) -> Any:
+    """Return what `repr` shows alike for equal values of a parameter."""
+    if callable(value):
+        return [np.asarray(value(_COMPARED_DISTANCES, r)).tolist() for r in _COMPARED_RADII]
+    if value is None or isinstance(value, str):
+        return value
+    array = np.asarray(value)
+    return array.astype(np.float64).tolist() if array.dtype.kind in "biuf" else repr(value)
+
+
 def _needs_directions(som: Any) -> bool:
     return isinstance(som.grid_size, str) or _starts_from_pca(som)
 
 
-def _check_sizes(som: Any, n_samples: int, total_weight: float, are_several: bool) -> None:
+def _check_sizes(som: Any, pieces: Pieces) -> None:
     """Check parameters against the number of samples."""
+    n_samples, total_weight = pieces.n_samples, pieces.total_weight
     if n_samples < n_clusters_wanted(som):
         raise ValueError(
             f"n_samples={n_samples} must be at least n_clusters={som.n_clusters}, counting "
@@ -182,7 +219,7 @@ def _check_sizes(som: Any, n_samples: int, total_weight: float, are_several: boo
         )
     if som.batch_size is None or som.batch_size >= total_weight:
         return
-    if are_several:
+    if pieces.workers.are_several:
         raise valid.wrong_parameter(
             "batch_size", som, "None where several workers fit a map", str(som.batch_size)
         )
@@ -259,22 +296,53 @@ def _checked_init(som: Any, grid: Grid, n_features: int) -> str | NDArray[np.flo
     """Return the name of a start, or the user's codebook, checked for this grid."""
     if isinstance(som.init, str):
         return som.init
-    codebook = np.array(som.init, dtype=np.float64)
     right = (grid.n_units, n_features)
-    if codebook.shape != right:
+    if np.shape(som.init) != right:
         raise valid.wrong_parameter(
-            "init", som, f"of shape (n_units, n_features), {right}", f"shape {codebook.shape}"
+            "init", som, f"of shape (n_units, n_features), {right}", f"shape {np.shape(som.init)}"
         )
+    return _with_directions("init", som, np.array(som.init, dtype=np.float64))
+
+
+def _with_directions(name: str, som: Any, codebook: NDArray) -> NDArray[np.float64]:
+    """Return code vectors as a map has them: as directions where these are compared."""
     metric = METRICS[som.metric]
     codebook = as_codebook(codebook, metric)
     if metric.is_spherical and is_zero(codebook).any():
         raise valid.wrong_parameter(
-            "init",
+            name,
             som,
             f"code vectors that have a direction under metric={som.metric!r}",
             f"code vector {np.argmax(is_zero(codebook))}, which has none,",
         )
     return codebook
+
+
+def checked_codebook(som: Any, codebook: Any) -> tuple[Grid, NDArray]:
+    """Check a codebook that a map is to have, and return it with the grid of its units.
+
+    Raises
+    ------
+    InvalidParameterError
+        If it does not fit the parameters of the map.
+    """
+    valid.check_parameters(som, RULES)
+    valid.check_value("grid_size", som, som.grid_size, [valid.integer(1), valid.PAIR])
+    valid.check_value("codebook", som, codebook, [valid.numbers("(n_units, n_features)", 2)])
+    n_rows, n_columns = np.broadcast_to(som.grid_size, 2).tolist()
+    grid = Grid(n_rows, n_columns, som.lattice, som.boundary)
+    check_n_clusters(som, grid)
+    array = np.asarray(codebook)
+    if len(array) != grid.n_units:
+        raise valid.wrong_parameter(
+            "codebook",
+            som,
+            f"of shape (n_units, n_features), with {grid.n_units} units on a map of "
+            f"{n_rows}x{n_columns}",
+            f"shape {array.shape}",
+        )
+    dtype = np.float32 if array.dtype == np.float32 else np.float64
+    return grid, _with_directions("codebook", som, array.astype(np.float64)).astype(dtype)
 
 
 def _radii(som: Any, grid: Grid) -> NDArray[np.float64]:

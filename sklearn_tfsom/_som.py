@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,18 +15,25 @@ from sklearn.base import (
     TransformerMixin,
 )
 from sklearn.utils import Tags
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_tfsom import _validation as valid
 from sklearn_tfsom._assignment import assign
 from sklearn_tfsom._checkpoint import Checkpoint
 from sklearn_tfsom._compat import CallbackSupportMixin, with_callbacks
-from sklearn_tfsom._data.checks import check_sample_weight, check_samples, check_training_data
+from sklearn_tfsom._data.checks import (
+    check_sample_weight,
+    check_samples,
+    check_training_data,
+    known_error,
+)
+from sklearn_tfsom._data.partitions import Engine, check_partitions
 from sklearn_tfsom._data.pieces import ALONE, Pieces, Workers
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.tiles import tile_threads
 from sklearn_tfsom._distance import METRICS, metric_named
 from sklearn_tfsom._fitted import (
+    set_codebook,
     set_fitted,
     set_map,
     warn_of_few_clusters,
@@ -37,7 +43,7 @@ from sklearn_tfsom._map.grid import grid_of
 from sklearn_tfsom._map.imputation import expected_values, variances_of
 from sklearn_tfsom._map.schedules import n_epochs_to_end
 from sklearn_tfsom._map.umatrix import anomaly_heights
-from sklearn_tfsom._plan import RULES, make_plan
+from sklearn_tfsom._plan import NO_BATCHES, RULES, checked_codebook, checksums, make_plan
 from sklearn_tfsom._search.distances import distances_to_chosen, distances_to_units
 from sklearn_tfsom._search.inference import nearest_units
 from sklearn_tfsom._serving import keras_model
@@ -376,6 +382,94 @@ class TFSOM(
         workers = self._check_parameters()
         metric = metric_named(self.metric)
         pieces, counted = check_training_data(self, X, sample_weight, metric, workers)
+        return self._fit_pieces(pieces, counted, X, y)
+
+    @classmethod
+    def from_codebook(
+        cls,
+        codebook: ArrayLike,
+        *,
+        grid_size: Any,
+        X: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        **parameters: Any,
+    ) -> TFSOM:
+        """Make a fitted map of a codebook that was trained elsewhere.
+
+        Read more in the :ref:`User Guide <guide_from_codebook>`.
+
+        Parameters
+        ----------
+        codebook : array-like of shape (n_units, n_features)
+            Code vectors of the units, row by row; with the names of the features if it is a data
+            frame. float32 stays float32.
+
+        grid_size : int or tuple (n_rows, n_columns)
+            Size of the grid.
+
+        X : {array-like, sparse matrix} of shape (n_samples, n_features), default=None
+            Samples that `hits_`, `labels_` and `quantization_error_` are computed of.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each sample of `X`; None is 1 for each.
+
+        **parameters
+            Other parameters of the map: `lattice`, `boundary`, `neighborhood` and `metric` that it
+            was trained with, `n_clusters`, `features`.
+
+        Returns
+        -------
+        som : TFSOM
+            A map as after `fit`, with an empty history. Without `X` it has no `labels_`, each unit
+            counts as one sample, and `quantization_error_`, which the features "activations" need,
+            is NaN.
+
+        Raises
+        ------
+        InvalidParameterError
+            If a parameter is not valid, or the codebook does not fit the grid.
+        ValueError
+            If `X` or the weights are not valid, or have other features.
+
+        Examples
+        --------
+        A map again, from what is left of another one:
+
+        >>> from sklearn.datasets import load_iris
+        >>> from sklearn_tfsom import TFSOM
+        >>> X = load_iris().data
+        >>> codebook = TFSOM((8, 5)).fit(X).codebook_
+        >>> som = TFSOM.from_codebook(codebook, grid_size=(8, 5), X=X)
+        >>> som.transform(X).shape, float(som.hits_.sum())
+        ((150, 40), 150.0)
+        """
+        som = cls(grid_size, **parameters)
+        grid, array = checked_codebook(som, codebook)
+        pieces = None
+        if X is None:
+            if sample_weight is not None:
+                raise ValueError("sample_weight is of X. Got sample_weight without X.")
+            validate_data(som, codebook, skip_check_array=hasattr(codebook, "columns"))
+        else:
+            pieces, _ = check_training_data(som, X, sample_weight, metric_named(som.metric))
+            if som.n_features_in_ != array.shape[1]:
+                raise ValueError(
+                    f"X must have as many features as codebook, {array.shape[1]}. Got "
+                    f"{som.n_features_in_} instead."
+                )
+        return set_codebook(som, grid, array, pieces)
+
+    @valid.unchanged_on_error
+    @with_callbacks
+    def _fit_partitions(self, engine: Engine) -> TFSOM:
+        """Train the map on the partitions of an engine, as `fit` on all of their samples."""
+        valid.check_parameters(self, RULES)
+        valid.check_value("batch_size", self, self.batch_size, [NO_BATCHES])
+        pieces, counted = check_partitions(self, engine, metric_named(self.metric))
+        return self._fit_pieces(pieces, counted, engine.features, None)
+
+    def _fit_pieces(self, pieces: Pieces, counted: Pieces, X: Any, y: Any) -> TFSOM:
+        """Train the map on checked samples, of which some are counted; see `fit`."""
         with tile_threads:
             plan = make_plan(self, counted)
         callbacks = self._init_callback_context(max_subtasks=len(plan.radii))
@@ -396,14 +490,14 @@ class TFSOM(
                 ),
             )
             has_settled = epoch.move <= self.tol * plan.moments.spread
-            is_stopped, has_settled = workers.sum([is_stopped, has_settled]) > 0
+            is_stopped, has_settled = pieces.workers.sum([is_stopped, has_settled]) > 0
             if is_stopped or (epoch.n_epochs >= n_falling and has_settled):
                 break
             checkpoint.write(history, epoch.following)
         set_fitted(self, plan, pieces, epoch, history)
-        warn_of_few_clusters(self, stacklevel=5)  # the line that called fit
+        warn_of_few_clusters(self, stacklevel=6)  # the line that called fit
         if not has_settled:
-            warn_of_unsettled_map(self, plan, epoch, stacklevel=5)
+            warn_of_unsettled_map(self, plan, epoch, stacklevel=6)
         checkpoint.remove()
         callbacks.call_on_fit_task_end(
             estimator=self, X=X, y=y, reconstruction_attributes=lambda: {}
@@ -555,7 +649,7 @@ class TFSOM(
         distances = self._distances(samples)
         if self.features == "distances":
             return distances
-        width = max(self.quantization_error_, float(np.finfo(samples.dtype).tiny))
+        width = max(known_error(self), float(np.finfo(samples.dtype).tiny))
         with np.errstate(over="ignore"):  # far away the activation is 0
             return np.exp(-np.square(distances / samples.dtype.type(width)) / 2)
 
@@ -871,17 +965,8 @@ class TFSOM(
         with workers.raising_together():
             valid.check_parameters(self, RULES)
         if workers.are_several:
-            workers.check_same({"parameters": self._checksum()})
+            workers.check_same(checksums(self))
         return workers
-
-    def _checksum(self) -> float:
-        """Return a number for the parameters that must be the same on all workers."""
-        parameters = {
-            name: value if value is None or isinstance(value, str | int | float | tuple) else "..."
-            for name, value in self.get_params(deep=False).items()
-            if name not in ("checkpoint_dir", "random_state", "verbose")  # only the first worker's
-        }
-        return zlib.crc32(repr(sorted(parameters.items())).encode())
 
     def _check_data(self, X: Any) -> Samples:
         """Check samples for a fitted map."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -99,7 +100,10 @@ def learn_stream(som: Any, pieces: Pieces) -> Learned:
     for batch, share in zip(batches, left_of_each, strict=True):
         left[rows[batch.rows]] += share * batch.weights
     batch_weights = np.array([batch.weight for batch in batches])
-    remembered = [memory.hits.sum() * left_of_all, *(left_of_each * batch_weights)]
+    known = memory.hits.sum() * left_of_all
+    if math.isnan(memory.error):  # of a codebook without samples
+        known, memory = 0.0, memory._replace(error=0.0)
+    remembered = [known, *(left_of_each * batch_weights)]
     codebook = scaling.inverse_transform(state.codebook.reshape(memory.grid.n_units, -1))
     is_begun = hasattr(som, "codebook_")
     dtype = np.result_type(memory.codebook, samples.dtype) if is_begun else samples.dtype

@@ -86,7 +86,8 @@ def _run_stages(
             source = make_source(pieces, scaling)
         n_epochs = len(stage.radii)
         known, ahead = ahead[:n_epochs], ahead[n_epochs:]
-        epochs = known or run_epochs(source, state.codebook, kernels, stage.grid, stage.radii)
+        start = source, state.codebook, kernels, stage.grid, stage.radii
+        epochs = known or run_epochs(*start, n_done)
         for place, (radius, epoch) in enumerate(zip(stage.radii, epochs, strict=True), start=1):
             state = epoch.state
             if place == n_epochs and index + 1 < len(stages):

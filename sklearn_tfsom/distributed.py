@@ -1,7 +1,8 @@
-"""The statistics of an epoch in public: for engines that map a function over parts of the data.
+"""The statistics of an epoch in public: for training loops of your own.
 
-Under a `tf.distribute` strategy `fit` needs none of this. Elsewhere these two functions make an
-epoch: `unit_statistics` of each part of the data, their sum, and one `update_codebook`.
+Under a `tf.distribute` strategy, and with the modules for Dask, Ray and Spark, `fit` needs none of
+this. Elsewhere these two functions make an epoch: `unit_statistics` of each part of the data,
+their sum, and one `update_codebook`.
 """
 
 from __future__ import annotations
@@ -182,15 +183,16 @@ def update_codebook(
     Three epochs, as ``TFSOM((5, 4), init=start, radius_decay=[2, 1, 0.85])`` runs them:
 
     >>> from sklearn.datasets import load_iris
-    >>> from sklearn_tfsom import Grid
+    >>> from sklearn_tfsom import TFSOM, Grid
     >>> from sklearn_tfsom.distributed import unit_statistics, update_codebook
     >>> X = load_iris().data
     >>> pieces, codebook = [X[:60], X[60:]], X[::7][:20]
     >>> for radius in [2, 1, 0.85]:
     ...     statistics = sum(unit_statistics(piece, codebook) for piece in pieces)
     ...     codebook = update_codebook(codebook, statistics, Grid(5, 4), radius)
-    >>> codebook.shape
-    (20, 4)
+    >>> som = TFSOM.from_codebook(codebook, grid_size=(5, 4), X=X)
+    >>> som.labels_.shape
+    (150,)
     """
     owner = "update_codebook"
     row = _checked_metric(owner, metric)

@@ -178,7 +178,7 @@ class TestKill:
         out, err = finish(first)
         finish(second)
         assert out.startswith("[TFSOM] epoch 1/20")
-        assert "RuntimeError: A worker of this fit failed" in err
+        assert "RuntimeError: Worker 1 of this fit failed" in err
         (checkpoint,) = (tmp_path / "checkpoints").iterdir()
         n_saved = count_epochs(checkpoint)
         # The second worker may have sent its sums of the next epoch before it is killed.

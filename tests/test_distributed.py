@@ -110,7 +110,7 @@ class TestFailure:
     @pytest.mark.parametrize("failure", ["killed", "frozen"])
     def test_lost_worker_raises_within_a_minute(self, failure):
         (report,) = get_reports([failure])
-        assert report["error"].startswith("RuntimeError: A worker of this fit failed")
+        assert report["error"].startswith("RuntimeError: Worker 1 of this fit failed")
         assert report["seconds"] < 60
         assert report["attributes"] == []  # the estimator is unchanged
 

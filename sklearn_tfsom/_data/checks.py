@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sklearn.utils import assert_all_finite, check_array
 from sklearn.utils.validation import validate_data
 
+from sklearn_tfsom._data.foreign import FileArray, opened, refuse_collection
 from sklearn_tfsom._data.pieces import ALONE, Piece, Pieces, Workers
 from sklearn_tfsom._data.samples import Samples, is_memory_map
 from sklearn_tfsom._data.tiles import map_tiles, row_slices
@@ -53,8 +54,9 @@ def check_training_data(
         If samples or weights are not valid, on any worker.
     """
     with workers.raising_together():
-        samples = check_samples(owner, X, metric, reset=True)
-        weights = check_sample_weight(sample_weight, len(samples))
+        n_least = 0 if workers.are_several else 1  # a worker may have none
+        samples = check_samples(owner, X, metric, reset=True, min_samples=n_least)
+        weights = check_sample_weight(sample_weight, len(samples), are_all=False)
     if workers.are_several:
         workers.check_same(
             {
@@ -67,17 +69,31 @@ def check_training_data(
         has_missing = workers.any(samples.has_missing)
         samples = Samples(samples.values, metric, has_missing=has_missing)
     pieces = Pieces(samples, weights, workers)
+    check_total(pieces.total_weight)
     counted = pieces.take_where(are_counted(pieces))
-    if not counted.n_samples:
-        raise ValueError(
-            f"X contains no sample of positive weight that has a direction under "
-            f"metric={metric.name!r}: all its values are equal, or 0."
-        )
-    check_features_known(counted)
+    check_counted(counted)
     return pieces, counted
 
 
-def check_samples(owner: Any, X: Any, metric: Metric, *, reset: bool = False) -> Samples:
+def check_counted(pieces: Pieces) -> None:
+    """Check the samples that take part.
+
+    Raises
+    ------
+    ValueError
+        If there are none, or if a feature has no known value.
+    """
+    if not pieces.n_samples:
+        raise ValueError(
+            f"X contains no sample of positive weight that has a direction under "
+            f"metric={pieces.samples.metric.name!r}: all its values are equal, or 0."
+        )
+    check_features_known(pieces)
+
+
+def check_samples(
+    owner: Any, X: Any, metric: Metric, *, reset: bool = False, min_samples: int = 1
+) -> Samples:
     """Check samples for a metric.
 
     Parameters
@@ -88,6 +104,7 @@ def check_samples(owner: Any, X: Any, metric: Metric, *, reset: bool = False) ->
     metric : Metric
     reset : bool, default=False
         Whether the estimator takes the number and names of features from X.
+    min_samples : int, default=1
 
     Returns
     -------
@@ -100,6 +117,19 @@ def check_samples(owner: Any, X: Any, metric: Metric, *, reset: bool = False) ->
         are not allowed: in sparse data, under a metric that compares whole samples, or in all
         features of a sample.
     """
+    X = check_form(owner, X, metric, reset=reset, min_samples=min_samples)
+    return Samples(X, metric, has_missing=check_values(X, owner, metric))
+
+
+def check_form(
+    owner: Any, X: Any, metric: Metric, *, reset: bool = False, min_samples: int = 1
+) -> Any:
+    """Check all but the values of samples; return an array, or a CSR matrix or array.
+
+    See `check_samples`.
+    """
+    refuse_collection(X)
+    X = opened(X)
     if scipy.sparse.issparse(X) and not metric.allows_sparse:
         names = names_where(lambda metric: metric.allows_sparse)
         raise wrong_parameter("metric", owner, f"one of {names} for sparse X", repr(metric.name))
@@ -109,8 +139,12 @@ def check_samples(owner: Any, X: Any, metric: Metric, *, reset: bool = False) ->
         "accept_sparse": "csr" if metric.allows_sparse else False,
         "dtype": None if stays else [np.float64, np.float32],
         "ensure_all_finite": False,
+        "ensure_min_samples": min_samples,
     }
-    if isinstance(owner, str):
+    if isinstance(X, FileArray):
+        if not isinstance(owner, str):
+            validate_data(owner, X, reset=reset, skip_check_array=True)
+    elif isinstance(owner, str):
         X = check_array(X, input_name="X", estimator=owner, **options)
     else:
         X = validate_data(owner, X, reset=reset, **options)
@@ -122,11 +156,14 @@ def check_samples(owner: Any, X: Any, metric: Metric, *, reset: bool = False) ->
     if scipy.sparse.issparse(X) and not X.has_canonical_format:
         X = X.copy()
         X.sum_duplicates()
-    return Samples(X, metric, has_missing=_check_values(X, owner, metric))
+    return X
 
 
-def _check_values(X: Any, owner: Any, metric: Metric) -> bool:
-    """Check values tile by tile for infinity; return whether some are missing."""
+def check_values(X: Any, owner: Any, metric: Metric) -> bool:
+    """Check values tile by tile for infinity; return whether some are missing.
+
+    See `check_samples`.
+    """
     is_sparse = scipy.sparse.issparse(X)
     values = X.data[:, None] if is_sparse else X
     has_missing = False
@@ -190,25 +227,41 @@ def _known_features(piece: Piece) -> NDArray[np.float64]:
     return (~np.isnan(piece.samples[:])).any(axis=0).astype(np.float64)
 
 
-def are_counted(pieces: Pieces) -> NDArray[np.bool_]:
-    """Return for each sample of this worker whether it takes part in training."""
-    is_counted: NDArray[np.bool_] = pieces.sample_weight / pieces.total_weight > 0
+def are_counted(pieces: Pieces, total_weight: float | None = None) -> NDArray[np.bool_]:
+    """Return for each sample of this worker whether it takes part in training.
+
+    Parameters
+    ----------
+    pieces : Pieces
+    total_weight : float, default=None
+        Weight of all samples, if these are some of them.
+    """
+    total = pieces.total_weight if total_weight is None else total_weight
+    is_counted: NDArray[np.bool_] = pieces.sample_weight / (total or 1) > 0
     if pieces.samples.metric.is_spherical:
-        _, has_direction = pieces.reduce_with_rows(_have_direction)
-        is_counted = is_counted & has_direction
+        is_counted = is_counted & pieces.rows_of(_have_direction)
     return is_counted
 
 
-def _have_direction(piece: Piece) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    return np.zeros(1), ~is_zero(piece.samples[:])
+def _have_direction(piece: Piece) -> NDArray[np.bool_]:
+    return ~is_zero(piece.samples[:])
 
 
 def _checksum(names: Any) -> int:
     return zlib.crc32(repr(names if names is None else list(names)).encode())
 
 
-def check_sample_weight(sample_weight: Any, n_samples: int) -> NDArray[np.float64]:
+def check_sample_weight(
+    sample_weight: Any, n_samples: int, *, are_all: bool = True
+) -> NDArray[np.float64]:
     """Check sample weights; None means 1 for each.
+
+    Parameters
+    ----------
+    sample_weight : array-like of shape (n_samples,) or None
+    n_samples : int
+    are_all : bool, default=True
+        Whether they are the weights of all samples of a fit, of which one must be positive.
 
     Raises
     ------
@@ -241,8 +294,37 @@ def check_sample_weight(sample_weight: Any, n_samples: int) -> NDArray[np.float6
         raise ValueError(
             "sample_weight contains values too large to sum. Divide it by its largest value."
         )
-    if not weights.any():
+    if are_all:
+        check_total(weights.sum())
+    return weights
+
+
+def check_total(total_weight: float) -> None:
+    """Check that samples weigh something.
+
+    Raises
+    ------
+    ValueError
+        If they do not.
+    """
+    if not total_weight > 0:
         raise ValueError(
             "sample_weight must contain a positive weight. Got all weights zero instead."
         )
-    return weights
+
+
+def known_error(som: Any) -> float:
+    """Return the quantization error of a map.
+
+    Raises
+    ------
+    ValueError
+        If it is not known.
+    """
+    error: float = som.quantization_error_
+    if math.isnan(error):
+        raise ValueError(
+            "The map's quantization error is not known, which this needs. Pass samples as X to "
+            "from_codebook."
+        )
+    return error

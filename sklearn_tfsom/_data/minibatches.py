@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_tfsom._data.moments import centered
-from sklearn_tfsom._data.pieces import Pieces
+from sklearn_tfsom._data.pieces import Piece, Pieces
 
 
 class Order(NamedTuple):
@@ -34,16 +34,21 @@ def order_by_projection(
     Missing values count as the mean. Equal samples follow each other, so that a sample of weight k
     stands where k samples would. This needs two numbers for each sample of all workers.
     """
-    random_state, samples = random_state or np.random.RandomState(0), pieces.samples
-    projection = pieces.workers.from_first(random_state.normal(size=samples.shape[1]))
-    along = np.zeros(len(samples))
-    for rows in samples.tiles():
-        tile = samples[rows]
-        along[rows] = (tile if samples.is_sparse else centered(tile, mean)) @ projection
-    along, own = pieces.concatenate(along)
-    weights, _ = pieces.concatenate(pieces.sample_weight)
+    random_state = random_state or np.random.RandomState(0)
+    projection = pieces.workers.from_first(random_state.normal(size=pieces.samples.shape[1]))
+    numbers, own = pieces.gather_rows(_projected, mean, projection)
+    along, weights = numbers.T
     order = np.argsort(along, kind="stable")
     return Order(order, np.cumsum(weights[order]), own)
+
+
+def _projected(
+    piece: Piece, mean: NDArray[np.float64], projection: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return projection and weight of each sample, (n, 2)."""
+    tile = piece.samples[:]
+    along = (tile if piece.samples.is_sparse else centered(tile, mean)) @ projection
+    return np.column_stack([along, piece.sample_weight])
 
 
 def deal_minibatches(

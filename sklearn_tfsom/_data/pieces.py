@@ -2,14 +2,15 @@
 
 Statistics add. So everything that `fit` needs of the samples is ``pieces.reduce(function, ...)``:
 a function of one piece, applied to every piece, and its results combined. Pieces are tiles of an
-array, a memory map or a CSR matrix here, and the samples of several workers; an engine like Dask
-can implement the same method over its partitions.
+array, a memory map or a CSR matrix here, and the samples of several workers; `Partitions`
+implements the same methods over the partitions of an engine.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -97,12 +98,13 @@ class Workers:
         try:
             yield
         except Exception:
-            self.any(True)
+            self.gather(1.0)
             raise
-        if self.any(False):
+        (failed,) = np.nonzero(self.gather(0.0))
+        if len(failed):
             raise ValueError(
-                "Another worker of this fit refused its parameters or its samples. See the error "
-                "that it raised."
+                f"Worker {failed[0]} of this fit refused its parameters or its samples. See the "
+                "error that it raised."
             )
 
     def check_same(self, facts: Mapping[str, float]) -> None:
@@ -115,8 +117,12 @@ class Workers:
         """
         each = self.gather(list(facts.values()))
         for name, values in zip(facts, each.T, strict=True):
-            if np.ptp(values):
-                raise ValueError(f"All workers of a fit must have the same {name}.")
+            (others,) = np.nonzero(values != values[0])
+            if len(others):
+                raise ValueError(
+                    f"All workers of a fit must have the same {name}. That of worker {others[0]} "
+                    "is not that of worker 0."
+                )
 
 
 ALONE = Workers()
@@ -133,6 +139,9 @@ class Pieces:
     workers : Workers, default=ALONE
     """
 
+    # Whether the samples lie in other processes, which read them in each pass.
+    are_distant = False
+
     def __init__(
         self, samples: Samples, sample_weight: NDArray[np.float64], workers: Workers = ALONE
     ) -> None:
@@ -144,8 +153,9 @@ class Pieces:
         function: Callable[..., Any],
         *arguments: Any,
         combine: Combine = np.add,
-        rows: NDArray | None = None,
+        rows: Any = None,
         piece_values: int = _PIECE_VALUES,
+        name: str = "",
     ) -> Any:
         """Apply a function to each piece and combine the results.
 
@@ -159,11 +169,13 @@ class Pieces:
         combine : callable, default=np.add
             Combines two arrays of one shape into one; associative.
         rows : ndarray of shape (n_samples,), default=None
-            One value for each sample, from `reduce_with_rows`. The function gets those of its
-            piece as its second argument.
+            One value for each sample, from `rows_of` or `reduce_with_rows`. The function gets
+            those of its piece as its second argument.
         piece_values : int, default=2**18
             Values of a piece, about. Pieces of up to 2**20 values are worked on in several
             threads; larger ones one after the other, by functions with threads of their own.
+        name : str, default=""
+            What an engine calls this pass; by default the name of the function.
 
         Returns
         -------
@@ -176,12 +188,30 @@ class Pieces:
 
         results = self._map(of_tile, piece_values)
         return self.combine(
-            functools.reduce(lambda a, b: _combined(combine, a, b), results), combine
+            functools.reduce(lambda a, b: combined(combine, a, b), results), combine
         )
+
+    def rows_of(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Compute a value for each sample.
+
+        Parameters
+        ----------
+        function : callable
+            ``function(piece, *arguments)`` returns one value for each sample of the piece.
+        *arguments
+
+        Returns
+        -------
+        rows : ndarray of shape (n_samples,)
+            Values for the samples of this worker. Those of distant samples are not computed before
+            they are used.
+        """
+        found = self._map(lambda tile: function(self._piece(tile), *arguments), _PIECE_VALUES)
+        return np.concatenate(list(found))
 
     def reduce_with_rows(
         self, function: Callable[..., Any], *arguments: Any, piece_values: int = _PIECE_VALUES
-    ) -> tuple[Any, NDArray]:
+    ) -> tuple[Any, Any]:
         """Apply a function to each piece, add up the results, and keep a value for each sample.
 
         Parameters
@@ -196,13 +226,13 @@ class Pieces:
         -------
         result : tuple of ndarray of float64
         rows : ndarray of shape (n_samples,)
-            Values for the samples of this worker, where they are.
+            Values for the samples of this worker; see `rows_of`.
         """
         kept: list[NDArray] = []
 
         def added(total: Any, found: tuple[Any, NDArray]) -> Any:
             kept.append(found[1])
-            return found[0] if total is None else _combined(np.add, total, found[0])
+            return found[0] if total is None else combined(np.add, total, found[0])
 
         found = self._map(lambda tile: function(self._piece(tile), *arguments), piece_values)
         result = functools.reduce(added, found, None)
@@ -215,7 +245,7 @@ class Pieces:
         return map(function, tiles)
 
     def select(
-        self, function: Callable[..., Any], *arguments: Any, rows: NDArray
+        self, function: Callable[..., Any], *arguments: Any, rows: Any
     ) -> tuple[Pieces, NDArray[np.float64]]:
         """Return the samples that a function chooses; those of equal keys become one.
 
@@ -231,16 +261,21 @@ class Pieces:
         Returns
         -------
         pieces : Pieces
-            The chosen samples, each with the weight of all that are equal to it.
+            The chosen samples, each with the weight of all that are equal to it. They lie here,
+            also if all samples do not.
         keys : ndarray of float64, shape (n_chosen, n_keys)
         """
         chosen, keys = function(Piece(self.samples, self.sample_weight), rows, *arguments)
+        return self.take(chosen).merged(keys)
+
+    def merged(self, keys: NDArray[np.float64]) -> tuple[Pieces, NDArray[np.float64]]:
+        """Make samples of equal keys one, with the weight of all; see `select`."""
         _, first, group = np.unique(keys[:, 0], return_index=True, return_inverse=True)
-        weights = np.bincount(group, self.sample_weight[chosen], minlength=len(first))
+        weights = np.bincount(group, self.sample_weight, minlength=len(first))
         in_order = np.argsort(first)  # that of the samples
         first = first[in_order]
-        selected = self.samples.take(chosen[first])
-        return Pieces(selected, weights[in_order].astype(np.float64), self.workers), keys[first]
+        different = self.samples.take(first)
+        return Pieces(different, weights[in_order].astype(np.float64), self.workers), keys[first]
 
     def combine(self, result: Any, combine: Combine = np.add) -> Any:
         """Combine results of all workers, each of which has one."""
@@ -259,23 +294,57 @@ class Pieces:
         ]
         return _as_tuple(result, shaped) if isinstance(result, tuple) else shaped[0]
 
-    def concatenate(self, values: NDArray[np.float64]) -> tuple[NDArray[np.float64], slice]:
-        """Append one number for each sample to those of the other workers.
+    def gather_rows(
+        self, function: Callable[..., Any], *arguments: Any
+    ) -> tuple[NDArray[np.float64], slice]:
+        """Compute numbers for each sample, of all workers: this takes memory for all of them.
+
+        Parameters
+        ----------
+        function : callable
+            As for `rows_of`, with an array of shape (n, n_numbers) for the samples of a piece.
+        *arguments
 
         Returns
         -------
-        joined : ndarray of float64
+        joined : ndarray of float64, shape (n_samples, n_numbers)
         own : slice
             Where those of this worker are.
         """
+        values = self.rows_of(function, *arguments)
         lengths = self.workers.gather(len(values)).astype(np.int64)
         start = int(lengths[: self.workers.index].sum())
         own = slice(start, start + len(values))
         if not self.workers.are_several:
             return values, own
-        joined = np.zeros(lengths.sum())
+        joined = np.zeros((lengths.sum(), values.shape[1]))
         joined[own] = values
         return self.workers.sum(joined), own
+
+    def dense_rows(self, rows: NDArray[np.int64], own: slice) -> NDArray[np.float64]:
+        """Return some of the samples of all workers as a dense array, the same on each.
+
+        Parameters
+        ----------
+        rows : ndarray of int64, shape (n,)
+            Numbers among the samples of all workers, in the order of `gather_rows`.
+        own : slice
+            The numbers of the samples of this worker.
+        """
+        is_own = (own.start <= rows) & (rows < own.stop)
+        dense = np.zeros((len(rows), self.samples.shape[1]))
+        dense[is_own] = self.samples.dense(rows[is_own] - own.start)
+        return self.workers.sum(dense)
+
+    def checksum(self) -> int:
+        """Return a hash of the samples and weights of this worker that a float can represent."""
+        samples = self.samples
+        digest = hashlib.blake2b(self.sample_weight.tobytes(), digest_size=6)
+        for rows in samples.tiles():
+            tile = samples[rows]
+            for part in (tile.data, tile.indices, tile.indptr) if samples.is_sparse else (tile,):
+                digest.update(part.tobytes())
+        return int.from_bytes(digest.digest())
 
     @property
     def total_weight(self) -> float:
@@ -287,12 +356,21 @@ class Pieces:
         """Number of all samples."""
         return int(self._totals()[1])
 
+    def largest_weight(self) -> float:
+        """Return the largest weight of all samples."""
+        return float(self.reduce(_largest_weight, combine=np.maximum))
+
     def _totals(self) -> tuple[float, float]:
         # Not a cached property: its lock would be held while other workers are waited for.
         if self._known_totals is None:
             weight, number = self.workers.sum([self.sample_weight.sum(), len(self.samples)])
             self._known_totals = float(weight), float(number)
         return self._known_totals
+
+    @property
+    def n_searched_here(self) -> int:
+        """Number of samples that one process searches in a pass, about."""
+        return len(self.samples)
 
     @property
     def own(self) -> Pieces:
@@ -313,7 +391,12 @@ class Pieces:
         return Piece(self.samples.take(rows), self.sample_weight[rows])
 
 
-def _combined(combine: Combine, first: Any, second: Any) -> Any:
+def _largest_weight(piece: Piece) -> NDArray[np.float64]:
+    return piece.sample_weight.max(initial=0.0)
+
+
+def combined(combine: Combine, first: Any, second: Any) -> Any:
+    """Combine two results of a function of pieces, arrays or tuples of arrays."""
     if isinstance(first, tuple):
         parts = [combine(a, b) for a, b in zip(first, second, strict=True)]
         return _as_tuple(first, parts)

@@ -8,16 +8,14 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
+from sklearn_tfsom._data.foreign import MIN_BYTES_ON_DISK, FileArray
 from sklearn_tfsom._data.tiles import row_slices
 from sklearn_tfsom._distance import Metric, as_directions, stored_rows
 
 # Values of a tile.
 _TILE_VALUES = 2**20
-
-# A memory map of at least this many bytes is read tile by tile in each epoch and never copied.
-_MIN_BYTES_ON_DISK = 2**26
 
 
 class Samples:
@@ -70,7 +68,7 @@ class Samples:
 
     def raw(self, rows: slice) -> Any:
         """Return a tile of the data as they were given."""
-        if self._rows is None and rows == slice(None):
+        if self._rows is None and rows == slice(None) and not isinstance(self._X, FileArray):
             return self._X  # a slice of a CSR matrix would be a copy
         return self._X[rows if self._rows is None else self._rows[rows]]
 
@@ -96,11 +94,46 @@ class Samples:
         per_row = self._X.nnz // max(1, self._X.shape[0]) if self.is_sparse else self.shape[1]
         return row_slices(len(self), max(1, n_values // max(1, per_row)))
 
+    @property
+    def _n_bytes(self) -> int:
+        return len(self) * self.shape[1] * self._X.dtype.itemsize
+
     @functools.cached_property
     def is_on_disk(self) -> bool:
         """Whether this is a large memory map, which must not be copied."""
-        size = len(self) * self.shape[1] * self._X.dtype.itemsize
-        return not self.is_sparse and size >= _MIN_BYTES_ON_DISK and is_memory_map(self._X)
+        if self.is_sparse or self._n_bytes < MIN_BYTES_ON_DISK:
+            return False
+        return isinstance(self._X, FileArray) or is_memory_map(self._X)
+
+
+class DistantSamples(Samples):
+    """What is known here of samples that lie in other processes.
+
+    Parameters
+    ----------
+    shape : tuple (n_samples, n_features)
+    dtype : dtype
+    metric : Metric
+    has_missing, is_sparse : bool
+    """
+
+    is_on_disk = False
+
+    def __init__(
+        self,
+        shape: tuple[int, int],
+        dtype: DTypeLike,
+        metric: Metric,
+        *,
+        has_missing: bool,
+        is_sparse: bool,
+    ) -> None:
+        self.metric, self.has_missing, self.is_sparse = metric, has_missing, is_sparse
+        self.shape, self.dtype = shape, np.dtype(dtype)
+
+    def raw(self, rows: slice) -> Any:
+        """Raise: there are no values here."""
+        raise TypeError("Samples of other processes are read there only.")
 
 
 def is_memory_map(X: Any) -> bool:

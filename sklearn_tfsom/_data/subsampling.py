@@ -49,7 +49,7 @@ class Subsamples:
         sizes = sorted(size for size in set(sizes) if size < pieces.n_samples)
         if not sizes:
             return
-        _, bits = pieces.reduce_with_rows(_hash)
+        bits = pieces.rows_of(_hashed)
         whole: dict[str, Any] = {"rows": bits, "piece_values": _WHOLE}
         bin_weights = pieces.reduce(_bin_weights, pieces.total_weight, **whole)
         n_filled = np.count_nonzero(bin_weights)
@@ -85,10 +85,6 @@ class Subsamples:
         part = self._largest.take(rows)
         probability = np.minimum(threshold * preference[rows], 1)
         return Pieces(part.samples, part.sample_weight / probability, part.workers)
-
-
-def _hash(piece: Piece) -> tuple[NDArray[np.float64], NDArray[np.uint64]]:
-    return np.zeros(1), _hashed(piece)
 
 
 def _numbers(

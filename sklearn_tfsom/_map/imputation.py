@@ -112,11 +112,13 @@ def variances_of(
 ) -> NDArray[np.float64]:
     """Return variances around the units, (n_features,), proportional to those of the codebook.
 
-    In units of the codebook's size.
+    In units of the codebook's size; 0 where the error is not known (NaN).
     """
     shares, unit = hits / hits.sum(), _unit(codebook)
     variances = shares @ ((codebook - shares @ codebook) / unit) ** 2
     total = variances.sum()
+    if np.isnan(quantization_error):
+        return np.zeros_like(variances)
     return variances * ((quantization_error / unit) ** 2 / total) if total > 0 else variances
 
 

@@ -113,11 +113,8 @@ def _drawn_codebook(
     start = workers.from_first(random_state.uniform())
     at = (np.arange(grid.n_units) + start) / grid.n_units * reached[-1]
     drawn = order[np.minimum(np.searchsorted(reached, at, side="right"), len(order) - 1)]
-    is_own = (own.start <= drawn) & (drawn < own.stop)
-    codebook = np.zeros((grid.n_units, n_features))
-    rows = pieces.samples.dense(drawn[is_own] - own.start)
-    codebook[is_own] = np.where(np.isnan(rows), moments.mean, rows)
-    return workers.sum(codebook)
+    codebook = pieces.dense_rows(drawn, own)
+    return np.where(np.isnan(codebook), moments.mean, codebook)
 
 
 def _plane_coordinates(grid: Grid) -> NDArray[np.float64]:

@@ -75,12 +75,13 @@ class Source:
         extent: float | None = None,
     ) -> None:
         self.pieces, self.scaling = pieces, scaling
-        largest = float(pieces.reduce(_largest_weight, combine=np.maximum))
-        unit = float(np.ldexp(1.0, int(np.frexp(largest)[1]) - 1))
+        unit = float(np.ldexp(1.0, int(np.frexp(pieces.largest_weight())[1]) - 1))
         extent = scaling.training_extent() if extent is None else extent
         self.search = Search(scaling, unit, extent, n_tile)
 
-    def statistics(self, codebook: NDArray[np.float64], n_epochs: int = 1) -> Statistics:
+    def statistics(
+        self, codebook: NDArray[np.float64], n_epochs: int = 1, name: str = ""
+    ) -> Statistics:
         """Search all samples and sum them up by best-matching unit.
 
         Parameters
@@ -88,8 +89,10 @@ class Source:
         codebook : ndarray of float64, shape (n_rows, n_columns, n_features)
         n_epochs : int, default=1
             How often codebooks of this size are going to be searched, with this one.
+        name : str, default=""
+            What an engine calls this pass over the samples.
         """
-        search = self.search._replace(n_searched=len(self.pieces.samples) * n_epochs)
+        search = self.search._replace(n_searched=self.pieces.n_searched_here * n_epochs)
         # The choice depends on all samples, not on the size of a piece.
         kind = search_kind(self.pieces.samples, codebook)
         in_numpy = is_small(self.pieces.n_samples, codebook, kind)
@@ -97,10 +100,12 @@ class Source:
             search = search._replace(
                 n_tile=tile_rows(int(np.prod(codebook.shape[:2])), codebook.shape[2])
             )
-        return self._reduce(codebook, search)
+        return self._reduce(codebook, search, name)
 
-    def _reduce(self, codebook: NDArray[np.float64], search: Search) -> Statistics:
-        return self.pieces.reduce(statistics_of, codebook, search, piece_values=PIECE_VALUES)
+    def _reduce(self, codebook: NDArray[np.float64], search: Search, name: str) -> Statistics:
+        return self.pieces.reduce(
+            statistics_of, codebook, search, piece_values=PIECE_VALUES, name=name
+        )
 
 
 class LoadedSource(Source):
@@ -125,7 +130,7 @@ class LoadedSource(Source):
             if isinstance(rows, DenseRows)
         ]
 
-    def _reduce(self, codebook: NDArray[np.float64], search: Search) -> Statistics:
+    def _reduce(self, codebook: NDArray[np.float64], search: Search, name: str) -> Statistics:
         samples, kind = self.pieces.samples, search_kind(self.pieces.samples, codebook)
         in_numpy = search.n_tile is None and not samples.is_sparse
         is_prepared = (
@@ -149,7 +154,7 @@ def make_source(
     is_large = samples.shape[0] * n_features >= MIN_OUT_OF_CORE_VALUES
     is_out_of_core = samples.is_on_disk or (is_large and n_features <= MAX_OUT_OF_CORE_FEATURES)
     is_loaded = samples.is_sparse or pieces.workers.devices or not is_out_of_core
-    source_type = LoadedSource if is_loaded else Source
+    source_type = LoadedSource if is_loaded and not pieces.are_distant else Source
     return source_type(pieces, scaling, n_tile, extent)
 
 
@@ -192,10 +197,6 @@ def _sum_rows(
         n_chunk = n_tile * -(-n_rows // (n_chunks * n_tile))
     total = _total(map_tiles(of_chunk, row_slices(n_rows, n_chunk)))
     return Statistics(*(part * search.weight_unit for part in total))
-
-
-def _largest_weight(piece: Piece) -> NDArray[np.float64]:
-    return piece.sample_weight.max(initial=0.0)
 
 
 def _load_share(pieces: Pieces, search: Search, rows: slice, device: str = "") -> Share:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 import time
 import weakref
 
@@ -86,13 +87,21 @@ class AllReduce:
         try:
             total: NDArray = _sum_graph(self._strategy, wait)(tf.constant(values)).numpy()
         except _WORKER_ERRORS as error:
+            waited = time.monotonic() - began
             raise RuntimeError(
-                f"A worker of this fit failed, or did not reach the all-reduce within {wait} s. "
-                "TensorFlow cannot continue with the workers that are left. Start all workers "
-                "again; with checkpoint_dir training continues where it was."
+                f"{_named_in(error)} of this fit failed, or did not reach the all-reduce in "
+                f"{wait} s; this one has waited for {waited:.0f} s. TensorFlow cannot continue "
+                "with the workers that are left. Start all workers again; with checkpoint_dir "
+                "training continues where it was."
             ) from error
         self._since = time.monotonic()
         return total
+
+
+def _named_in(error: Exception) -> str:
+    """Return the worker that TensorFlow's error names."""
+    found = re.search(r"/job:worker/replica:\d+/task:(\d+)", str(error))
+    return f"Worker {found[1]}" if found else "A worker"
 
 
 _graphs: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()

@@ -99,7 +99,10 @@ def check_n_nearest(owner: str, n_neighbors: Any, total_weight: float) -> int:
 def check_radius(owner: str, radius: Any, estimator: FittedMap) -> float:
     """Return the radius: by default that of the last epoch."""
     if radius is None:
-        return float(estimator.history_["radius"][-1])
+        radii = estimator.history_["radius"]
+        if not len(radii):
+            raise ValueError(f"{owner} needs radius: the map was not trained by fit.")
+        return float(radii[-1])
     check_value("radius", owner, radius, [real(0, closed=False)])
     return float(radius)
 

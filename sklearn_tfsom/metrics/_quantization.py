@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import gammaln, logsumexp
 
+from sklearn_tfsom._data.checks import known_error
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._distance import METRICS, as_codebook, paired_distances, squared_costs
 from sklearn_tfsom._validation import wrong_parameter
@@ -187,7 +188,7 @@ def log_likelihood(
     if estimator._metric != "euclidean":
         right = "'euclidean' for log_likelihood"
         raise wrong_parameter("metric", estimator, right, repr(estimator._metric))
-    deviation = _deviation(estimator.codebook_, estimator.quantization_error_)
+    deviation = _deviation(estimator.codebook_, known_error(estimator))
     log_probabilities = np.log(estimator.hits_ + _PSEUDO_HITS)
     log_probabilities -= logsumexp(log_probabilities)
     log_normalization = math.log(math.sqrt(2 * math.pi) * deviation)  # of each known value

@@ -1,0 +1,386 @@
+"""The samples of a fit in the partitions of an engine: its workers read them in each pass.
+
+The plan and the loop over the epochs run in the driver. `Pieces.reduce` sends a function and its
+arguments, of the size of a codebook, to all partitions, and gets back what they add up to. Only
+what `select` chooses comes to the driver.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import scipy.sparse
+from numpy.typing import NDArray
+from sklearn.utils.validation import validate_data
+
+from sklearn_tfsom._data.checks import (
+    are_counted,
+    check_counted,
+    check_form,
+    check_sample_weight,
+    check_total,
+    check_values,
+)
+from sklearn_tfsom._data.pieces import Combine, Piece, Pieces, combined
+from sklearn_tfsom._data.samples import DistantSamples, Samples
+from sklearn_tfsom._distance import Metric, metric_named
+
+# Samples that are so few that the driver trains on them by itself.
+_MAX_FETCHED = 2**12
+
+_OWNER = "TFSOM"
+
+
+class Engine(Protocol):
+    """Calls functions for the partitions of a collection; each may be called more than once.
+
+    Functions get the samples of a partition (array, CSR matrix or data frame) and their weights
+    (None for 1 each). A partition may be passed in several parts.
+    """
+
+    features: Any  # an array or a data frame, perhaps empty, with the number and names of features
+    n_workers: int  # processes that work at a time, about
+
+    def reduce(
+        self,
+        function: Callable[[Any, Any], Any],
+        combine: Callable[[Any, Any], Any],
+        name: str,
+    ) -> Any:
+        """Combine the results for all partitions; None if there are none."""
+
+    def collect(self, function: Callable[[Any, Any], Any], name: str) -> list[Any]:
+        """Return the results for all partitions, in any order."""
+
+
+class Facts(NamedTuple):
+    """What a pass over the partitions tells of their samples."""
+
+    error: Exception | None
+    dtype: str
+    is_sparse: bool
+    has_missing: bool
+    n_samples: int  # all, and those that take part
+    n_counted: int
+    weight: float
+    counted_weight: float
+    largest_weight: float
+
+    def plus(self, other: Facts) -> Facts:
+        """Return the facts of both."""
+        if self.error is not None or other.error is not None:
+            return self if self.error is not None else other
+        if not (self.n_samples and other.n_samples):
+            return self if self.n_samples else other
+        if self.is_sparse != other.is_sparse:
+            error = ValueError("All partitions must be sparse, or none. Got some of each.")
+            return self._replace(error=error)
+        return Facts(
+            error=None,
+            dtype=str(np.promote_types(self.dtype, other.dtype)),
+            is_sparse=self.is_sparse,
+            has_missing=self.has_missing or other.has_missing,
+            n_samples=self.n_samples + other.n_samples,
+            n_counted=self.n_counted + other.n_counted,
+            weight=self.weight + other.weight,
+            counted_weight=self.counted_weight + other.counted_weight,
+            largest_weight=max(self.largest_weight, other.largest_weight),
+        )
+
+
+class Reader(NamedTuple):
+    """Makes samples of a partition, in the process that works on it."""
+
+    metric: str
+    dtype: str
+    n_features: int
+    is_sparse: bool
+    has_missing: bool
+    total_weight: float
+    is_counted: bool  # whether to read only samples that take part
+
+    def read(self, X: Any, sample_weight: Any) -> Pieces:
+        """Return the samples of a partition as the only ones of a fit."""
+        metric = metric_named(self.metric)
+        if X.shape[0]:
+            X = check_form(_OWNER, X, metric).astype(self.dtype, copy=False)
+        else:
+            X = np.empty((0, self.n_features), self.dtype)
+            X = scipy.sparse.csr_array(X) if self.is_sparse else X
+        weights = check_sample_weight(sample_weight, X.shape[0], are_all=False)
+        pieces = Pieces(Samples(X, metric, has_missing=self.has_missing), weights)
+        if not self.is_counted:
+            return pieces
+        return pieces.take_where(are_counted(pieces, self.total_weight))
+
+
+class _Rows(NamedTuple):
+    """Values of distant samples, computed where and when they are used."""
+
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    has_result: bool = False  # whether the function returns something else before them
+
+    def of(self, pieces: Pieces) -> NDArray:
+        """Compute the values for samples that lie here."""
+        if self.has_result:
+            return pieces.reduce_with_rows(self.function, *self.arguments)[1]
+        return pieces.rows_of(self.function, *self.arguments)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """A function of the samples of a partition as `Pieces`."""
+
+    reader: Reader
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+
+    def __call__(self, X: Any, sample_weight: Any) -> Any:
+        return self.function(self.reader.read(X, sample_weight), *self.arguments)
+
+
+class Partitions(Pieces):
+    """The samples of a fit in the partitions of an engine.
+
+    Parameters
+    ----------
+    engine : Engine
+    reader : Reader
+    facts : Facts
+    """
+
+    are_distant = True
+
+    def __init__(self, engine: Engine, reader: Reader, facts: Facts) -> None:
+        n_samples = facts.n_counted if reader.is_counted else facts.n_samples
+        samples = DistantSamples(
+            (n_samples, reader.n_features),
+            reader.dtype,
+            metric_named(reader.metric),
+            has_missing=reader.has_missing,
+            is_sparse=reader.is_sparse,
+        )
+        super().__init__(samples, np.zeros(0))
+        self._engine, self._reader, self._facts = engine, reader, facts
+        self._gathered: tuple[_Rows, NDArray] | None = None
+
+    def counted(self) -> Pieces:
+        """Return the samples that take part; if they are few they are fetched."""
+        pieces = Partitions(self._engine, self._reader._replace(is_counted=True), self._facts)
+        if self._facts.n_counted > _MAX_FETCHED:
+            return pieces
+        parts = pieces._engine.collect(_Task(pieces._reader, _contents, ()), "fetch")
+        return pieces._joined(*map(list, zip(*parts, strict=True)))
+
+    def reduce(
+        self,
+        function: Callable[..., Any],
+        *arguments: Any,
+        combine: Combine = np.add,
+        rows: Any = None,
+        name: str = "",
+        **sizes: Any,
+    ) -> Any:
+        """Apply a function to the pieces of all partitions and combine the results."""
+        task = _Task(self._reader, _reduced, (function, arguments, combine, rows, sizes))
+        name = name or function.__name__.strip("_")
+        return self._engine.reduce(task, functools.partial(combined, combine), name)
+
+    def rows_of(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Say how to compute a value for each sample."""
+        return _Rows(function, arguments)
+
+    def reduce_with_rows(
+        self, function: Callable[..., Any], *arguments: Any, **sizes: int
+    ) -> tuple[Any, Any]:
+        """Apply a function to the pieces of all partitions; keep how to compute the rows."""
+        task = _Task(self._reader, _reduced_with_rows, (function, arguments, sizes))
+        combine = functools.partial(combined, np.add)
+        result = self._engine.reduce(task, combine, function.__name__.strip("_"))
+        return result, _Rows(function, arguments, has_result=True)
+
+    def select(
+        self, function: Callable[..., Any], *arguments: Any, rows: Any
+    ) -> tuple[Pieces, NDArray[np.float64]]:
+        """Fetch the samples that a function chooses; those of equal keys become one."""
+        task = _Task(self._reader, _selected, (function, arguments, rows))
+        parts = self._engine.collect(task, function.__name__.strip("_"))
+        values, weights, keys = map(list, zip(*parts, strict=True))
+        return self._joined(values, weights).merged(np.concatenate(keys))
+
+    def gather_rows(
+        self, function: Callable[..., Any], *arguments: Any
+    ) -> tuple[NDArray[np.float64], slice]:
+        """Fetch numbers for each sample."""
+        task = _Task(self._reader, _values, (function, arguments))
+        parts = self._engine.collect(task, function.__name__.strip("_"))
+        joined = np.concatenate(parts)
+        self._gathered = _Rows(function, arguments), joined
+        return joined, slice(0, len(joined))
+
+    def dense_rows(self, rows: NDArray[np.int64], own: slice) -> NDArray[np.float64]:
+        """Fetch some of the samples, known by the first of the numbers gathered last."""
+        assert self._gathered is not None
+        how, numbers = self._gathered
+        wanted = numbers[rows, 0]
+        chosen, keys = self.select(_having, np.unique(wanted), rows=how)
+        in_order = np.argsort(keys[:, 0])
+        places = in_order[np.searchsorted(keys[in_order, 0], wanted)]
+        return chosen.samples.dense(places)
+
+    def checksum(self) -> int:
+        """Return a hash of the samples and weights that a float can represent."""
+        parts = self._engine.collect(_Task(self._reader, Pieces.checksum, ()), "checksum")
+        digest = hashlib.blake2b(repr(sorted(parts)).encode(), digest_size=6)
+        return int.from_bytes(digest.digest())
+
+    def largest_weight(self) -> float:
+        """Return the largest weight of all samples."""
+        return self._facts.largest_weight
+
+    @property
+    def n_searched_here(self) -> int:
+        """Number of samples that one process searches in a pass, about."""
+        return len(self.samples) // max(1, self._engine.n_workers)
+
+    @property
+    def own(self) -> Pieces:
+        """All samples: there are no other workers with a fit of their own."""
+        return self
+
+    def _totals(self) -> tuple[float, float]:
+        facts = self._facts
+        if self._reader.is_counted:
+            return facts.counted_weight, facts.n_counted
+        return facts.weight, facts.n_samples
+
+    def _joined(self, values: list[Any], weights: list[NDArray[np.float64]]) -> Pieces:
+        """Return samples that have been fetched."""
+        join = functools.partial(scipy.sparse.vstack, format="csr")
+        X = (join if self.samples.is_sparse else np.concatenate)(values)
+        samples = Samples(X, self.samples.metric, has_missing=self.samples.has_missing)
+        return Pieces(samples, np.concatenate(weights))
+
+
+def check_partitions(owner: Any, engine: Engine, metric: Metric) -> tuple[Pieces, Pieces]:
+    """Check samples and weights that a map is to learn from; see `check_training_data`.
+
+    Parameters
+    ----------
+    owner : TFSOM
+        Takes the number and names of features.
+    engine : Engine
+    metric : Metric
+
+    Returns
+    -------
+    pieces, counted : Pieces
+
+    Raises
+    ------
+    ValueError
+        If samples or weights are not valid.
+    """
+    n_features = validate_data(owner, engine.features, skip_check_array=True).shape[1]
+    look = functools.partial(_look, metric=metric.name, n_features=n_features)
+    facts: Facts | None = engine.reduce(look, Facts.plus, "check")
+    if facts is None or (facts.error is None and not facts.n_samples):
+        raise ValueError(
+            "X must have at least one sample. Got no sample in any partition instead."
+        )
+    if facts.error is not None:
+        raise type(facts.error)(f"In a partition of X: {facts.error}") from facts.error
+    check_total(facts.weight)
+    reader = Reader(
+        metric=metric.name,
+        dtype=facts.dtype,
+        n_features=n_features,
+        is_sparse=facts.is_sparse,
+        has_missing=facts.has_missing,
+        total_weight=facts.weight,
+        is_counted=False,
+    )
+    pieces = Partitions(engine, reader, facts)
+    counted = pieces.counted()
+    check_counted(counted)
+    return pieces, counted
+
+
+def _look(X: Any, sample_weight: Any, metric: str, n_features: int) -> Facts:
+    """Check the samples of a partition; report an error instead of raising it."""
+    nothing = Facts(None, "float32", False, False, 0, 0, 0.0, 0.0, 0.0)
+    if not X.shape[0]:
+        return nothing
+    try:
+        if X.shape[1] != n_features:
+            raise ValueError(f"X must have {n_features} features. Got {X.shape[1]} instead.")
+        row = metric_named(metric)
+        X = check_form(_OWNER, X, row)
+        samples = Samples(X, row, has_missing=check_values(X, _OWNER, row))
+        weights = check_sample_weight(sample_weight, len(samples), are_all=False)
+    except ValueError as error:
+        return nothing._replace(error=error)
+    is_counted = are_counted(Pieces(samples, weights))
+    return Facts(
+        error=None,
+        dtype=str(samples.dtype),
+        is_sparse=samples.is_sparse,
+        has_missing=samples.has_missing,
+        n_samples=len(samples),
+        n_counted=int(np.count_nonzero(is_counted)),
+        weight=float(weights.sum()),
+        counted_weight=float(weights.sum(where=is_counted)),
+        largest_weight=float(weights.max(where=is_counted, initial=0)),
+    )
+
+
+def _reduced(
+    pieces: Pieces,
+    function: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    combine: Combine,
+    rows: _Rows | None,
+    sizes: dict[str, Any],
+) -> Any:
+    own = None if rows is None else rows.of(pieces)
+    return pieces.reduce(function, *arguments, combine=combine, rows=own, **sizes)
+
+
+def _reduced_with_rows(
+    pieces: Pieces,
+    function: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    sizes: dict[str, Any],
+) -> Any:
+    return pieces.reduce_with_rows(function, *arguments, **sizes)[0]
+
+
+def _selected(
+    pieces: Pieces, function: Callable[..., Any], arguments: tuple[Any, ...], rows: _Rows
+) -> tuple[Any, NDArray[np.float64], NDArray[np.float64]]:
+    chosen, keys = pieces.select(function, *arguments, rows=rows.of(pieces))
+    return chosen.samples.values, chosen.sample_weight, keys
+
+
+def _values(
+    pieces: Pieces, function: Callable[..., Any], arguments: tuple[Any, ...]
+) -> NDArray[np.float64]:
+    return pieces.rows_of(function, *arguments)
+
+
+def _contents(pieces: Pieces) -> tuple[Any, NDArray[np.float64]]:
+    return pieces.samples.values, pieces.sample_weight
+
+
+def _having(
+    piece: Piece, numbers: NDArray[np.float64], wanted: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Choose the samples whose first number is one of some."""
+    (rows,) = np.nonzero(np.isin(numbers[:, 0], wanted))
+    return rows, numbers[rows]

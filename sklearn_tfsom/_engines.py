@@ -1,0 +1,89 @@
+"""What the modules for Dask, Ray and Spark have in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sklearn_tfsom._som import TFSOM
+
+
+def check_map(som: Any) -> TFSOM:
+    """Return a map.
+
+    Raises
+    ------
+    TypeError
+        If it is something else.
+    """
+    if not isinstance(som, TFSOM):
+        raise TypeError(f"som must be a TFSOM. Got {type(som).__name__} instead.")
+    return som
+
+
+def split_frame(frame: Any, weight_name: str | None) -> tuple[Any, Any]:
+    """Return the features of a data frame, and the column that weighs the samples or None.
+
+    Raises
+    ------
+    ValueError
+        If there is no such column.
+    """
+    if weight_name is None:
+        return frame, None
+    if weight_name not in frame.columns:
+        raise ValueError(
+            f"sample_weight must name a column of the data, one of {list(frame.columns)}. Got "
+            f"{weight_name!r} instead."
+        )
+    return frame.drop(columns=weight_name), frame[weight_name]
+
+
+def features_of(frame: Any) -> Any:
+    """Return the features in a data frame: all columns, or a single one of arrays."""
+    if frame.shape[1] == 1 and len(frame):
+        column = frame.iloc[:, 0]
+        if isinstance(column.iloc[0], np.ndarray | list | tuple):
+            rows = np.stack([np.asarray(row) for row in column])
+            return rows if rows.dtype == np.float32 else rows.astype(np.float64)
+    return frame
+
+
+def features_for(som: TFSOM, frame: Any) -> Any:
+    """Return the features of a fitted map: the columns of their names, if they have names."""
+    names = getattr(som, "feature_names_in_", None)
+    return features_of(frame) if names is None else frame[list(names)]
+
+
+def output_name(method: str, som: TFSOM) -> str:
+    """Return the name of a column of predictions, or of features."""
+    return "prediction" if method == "predict" else som.features
+
+
+def output_dtype(method: str, dtypes: Any) -> np.dtype:
+    """Return the dtype of predictions, or of features made of columns of some dtypes."""
+    if method == "predict":
+        return np.dtype(np.int64)
+    return np.dtype(np.float32 if all(dtype == np.float32 for dtype in dtypes) else np.float64)
+
+
+def apply_to_rows(X: Any, som: TFSOM, method: str) -> NDArray:
+    """Call a method of a fitted map for the samples of a partition, of which there may be none."""
+    if X.shape[0]:
+        return np.asarray(getattr(som, method)(X))
+    if method == "predict":
+        return np.empty(0, np.int64)
+    dtypes = [X.dtype] if hasattr(X, "dtype") else X.dtypes
+    return np.empty((0, len(som.get_feature_names_out())), output_dtype(method, dtypes))
+
+
+def apply_to_frame(frame: Any, som: TFSOM, method: str) -> Any:
+    """Do the same with a data frame: a series or a data frame with its index."""
+    import pandas as pd
+
+    values = apply_to_rows(frame, som, method)
+    if method == "predict":
+        return pd.Series(values, index=frame.index)
+    return pd.DataFrame(values, index=frame.index, columns=som.get_feature_names_out())

@@ -1,0 +1,161 @@
+"""Maps of data in Ray: an ordinary fitted `TFSOM`, and lazy predictions.
+
+Install the extra ``sklearn-tfsom[ray]``.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pandas as pd
+import ray.data
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_tfsom._engines import (
+    apply_to_rows,
+    check_map,
+    features_for,
+    features_of,
+    output_name,
+    split_frame,
+)
+from sklearn_tfsom._som import TFSOM
+
+__all__ = ["fit", "predict", "transform"]
+
+
+def fit(som: TFSOM, data: Any, sample_weight: str | None = None) -> TFSOM:
+    """Train a map on a dataset of Ray, as `TFSOM.fit` on an array of all samples.
+
+    The workers search the samples and sum them up, in one pass over the blocks for each epoch;
+    what they send has the size of a codebook. Only the subset that coarse-to-fine training begins
+    with comes to the driver. Read more in the :ref:`User Guide <guide_engines>`.
+
+    Parameters
+    ----------
+    som : TFSOM
+        The map to train. `batch_size` must be None.
+
+    data : ray.data.Dataset
+        Columns of numbers, each a feature, or one column of arrays; null or NaN where a value is
+        missing. Each pass reads it again: call its method ``materialize`` before if it fits into
+        the object store.
+
+    sample_weight : str, default=None
+        Name of the column that has the weight of each sample, which then is no feature.
+
+    Returns
+    -------
+    som : TFSOM
+        The fitted map, which needs Ray no more. It has no `labels_`, which would be
+        as long as the data: call `predict`.
+
+    Raises
+    ------
+    InvalidParameterError
+        If a parameter of the map is not valid. The map stays as it was.
+    ValueError
+        If the data or the weights are not valid, see `TFSOM.fit`.
+    TypeError
+        If `data` is not a dataset of Ray.
+    """
+    return check_map(som)._fit_partitions(_Engine(_checked(data), sample_weight))
+
+
+def predict(som: TFSOM, data: Any) -> Any:
+    """Find the cluster of each sample, lazily.
+
+    Parameters
+    ----------
+    som : TFSOM
+        A fitted map.
+
+    data : ray.data.Dataset
+        As for `fit`. Of its columns those that the map was fitted on are used, or all if it was
+        fitted on data without names.
+
+    Returns
+    -------
+    predicted : ray.data.Dataset
+        `data` with a column "prediction" of int64, as from `TFSOM.predict`.
+    """
+    return _lazily("predict", som, data)
+
+
+def transform(som: TFSOM, data: Any) -> Any:
+    """Transform samples into the features that the map's `features` parameter names, lazily.
+
+    Parameters
+    ----------
+    som : TFSOM
+        A fitted map.
+
+    data : ray.data.Dataset
+        As for `predict`.
+
+    Returns
+    -------
+    transformed : ray.data.Dataset
+        `data` with a column of arrays, as from `TFSOM.transform`, named like the features:
+        "distances", "coordinates" or "activations".
+    """
+    return _lazily("transform", som, data)
+
+
+class _Engine:
+    """The blocks of a dataset; see `_data.partitions.Engine`."""
+
+    def __init__(self, data: Any, weight_name: str | None) -> None:
+        self._data, self._weight_name = data, weight_name
+        first = split_frame(data.limit(1).to_pandas(), weight_name)[0]
+        self.features = features_of(first)
+        self.n_workers = max(1, sum(node["Alive"] for node in ray.nodes()))
+
+    def reduce(
+        self,
+        function: Callable[[Any, Any], Any],
+        combine: Callable[[Any, Any], Any],
+        name: str,
+    ) -> Any:
+        """Combine the results for all blocks, as they come."""
+        total = None
+        for result in self._results(function, name):
+            total = result if total is None else combine(total, result)
+        return total
+
+    def collect(self, function: Callable[[Any, Any], Any], name: str) -> list[Any]:
+        """Return the results for all blocks."""
+        return list(self._results(function, name))
+
+    def _results(self, function: Callable[[Any, Any], Any], name: str) -> Iterator[Any]:
+        weight_name = self._weight_name
+
+        def of_block(block: pd.DataFrame) -> pd.DataFrame:
+            frame, weights = split_frame(block, weight_name)
+            result = function(features_of(frame), weights)
+            return pd.DataFrame({"result": [pickle.dumps(result)]})
+
+        of_block.__name__ = f"tfsom_{name}"  # what the dashboard shows
+        results = self._data.map_batches(of_block, batch_size=None, batch_format="pandas")
+        return (pickle.loads(row["result"]) for row in results.iter_rows())
+
+
+def _checked(data: Any) -> Any:
+    if not isinstance(data, ray.data.Dataset):
+        raise TypeError(f"data must be a ray.data.Dataset. Got {type(data).__name__} instead.")
+    return data
+
+
+def _lazily(method: str, som: TFSOM, data: Any) -> Any:
+    check_is_fitted(check_map(som))
+    column = output_name(method, som)
+
+    def of_block(block: pd.DataFrame) -> pd.DataFrame:
+        X = features_for(som, block)
+        values = apply_to_rows(X, som, method)
+        return block.assign(**{column: values if values.ndim == 1 else list(values)})
+
+    of_block.__name__ = f"tfsom_{method}"
+    return _checked(data).map_batches(of_block, batch_size=None, batch_format="pandas")

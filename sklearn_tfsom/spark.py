@@ -1,0 +1,204 @@
+"""Maps of data in Spark: an ordinary fitted `TFSOM`, and lazy predictions.
+
+Install the extra ``sklearn-tfsom[spark]``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pandas as pd
+from pyspark.sql import DataFrame, functions, types
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_tfsom._engines import (
+    apply_to_rows,
+    check_map,
+    features_for,
+    features_of,
+    output_name,
+    split_frame,
+)
+from sklearn_tfsom._som import TFSOM
+
+__all__ = ["fit", "predict", "transform"]
+
+
+def fit(som: TFSOM, data: Any, sample_weight: str | None = None) -> TFSOM:
+    """Train a map on a data frame of Spark, as `TFSOM.fit` on an array of all samples.
+
+    The executors search the samples and sum them up, in one pass over the partitions for each
+    epoch; what they send has the size of a codebook. Only the subset that coarse-to-fine training
+    begins with comes to the driver. Read more in the :ref:`User Guide <guide_engines>`.
+
+    Parameters
+    ----------
+    som : TFSOM
+        The map to train. `batch_size` must be None.
+
+    data : pyspark.sql.DataFrame
+        Columns of numbers, each a feature, or one column of arrays or vectors; null or NaN where a
+        value is missing. Each pass computes it again: call its method ``cache`` before if it fits
+        into the memory of the executors.
+
+    sample_weight : str, default=None
+        Name of the column that has the weight of each sample, which then is no feature.
+
+    Returns
+    -------
+    som : TFSOM
+        The fitted map, which needs Spark no more. It has no `labels_`, which would be
+        as long as the data: call `predict`.
+
+    Raises
+    ------
+    InvalidParameterError
+        If a parameter of the map is not valid. The map stays as it was.
+    ValueError
+        If the data or the weights are not valid, see `TFSOM.fit`.
+    TypeError
+        If `data` is not a data frame of Spark.
+    """
+    return check_map(som)._fit_partitions(_Engine(_checked(data), sample_weight))
+
+
+def predict(som: TFSOM, data: Any) -> Any:
+    """Find the cluster of each sample, lazily.
+
+    Parameters
+    ----------
+    som : TFSOM
+        A fitted map.
+
+    data : pyspark.sql.DataFrame
+        As for `fit`. Of its columns those that the map was fitted on are used, or all if it was
+        fitted on data without names.
+
+    Returns
+    -------
+    predicted : pyspark.sql.DataFrame
+        `data` with a column "prediction" of long, as from `TFSOM.predict`.
+    """
+    return _lazily("predict", som, data)
+
+
+def transform(som: TFSOM, data: Any) -> Any:
+    """Transform samples into the features that the map's `features` parameter names, lazily.
+
+    Parameters
+    ----------
+    som : TFSOM
+        A fitted map.
+
+    data : pyspark.sql.DataFrame
+        As for `predict`.
+
+    Returns
+    -------
+    transformed : pyspark.sql.DataFrame
+        `data` with a column of arrays of double, as from `TFSOM.transform`, named like the
+        features: "distances", "coordinates" or "activations".
+    """
+    return _lazily("transform", som, data)
+
+
+class _Engine:
+    """The partitions of a data frame; see `_data.partitions.Engine`."""
+
+    def __init__(self, data: Any, weight_name: str | None) -> None:
+        self._data, self._weight_name = _without_vectors(data), weight_name
+        first = self._data.limit(1).toPandas()
+        self.features = features_of(split_frame(first, weight_name)[0])
+        self._context = data.sparkSession.sparkContext
+        self.n_workers = max(1, self._context.defaultParallelism)
+
+    def reduce(
+        self,
+        function: Callable[[Any, Any], Any],
+        combine: Callable[[Any, Any], Any],
+        name: str,
+    ) -> Any:
+        """Combine the results for all partitions, on the executors."""
+
+        def fold(total: Any, result: Any) -> Any:
+            if total is None or result is None:
+                return result if total is None else total
+            return combine(total, result)
+
+        with self._named(name):
+            return self._results(function).treeAggregate(None, fold, fold)
+
+    def collect(self, function: Callable[[Any, Any], Any], name: str) -> list[Any]:
+        """Return the results for all partitions."""
+        with self._named(name):
+            return self._results(function).collect()
+
+    def _results(self, function: Callable[[Any, Any], Any]) -> Any:
+        weight_name = self._weight_name
+
+        def of_partition(batches: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+            for batch in batches:
+                frame, weights = split_frame(batch, weight_name)
+                result = function(features_of(frame), weights)
+                yield pd.DataFrame({"result": [pickle.dumps(result)]})
+
+        results = self._data.mapInPandas(of_partition, "result binary")
+        return results.rdd.map(lambda row: pickle.loads(row.result))
+
+    @contextlib.contextmanager
+    def _named(self, name: str) -> Iterator[None]:
+        """Name the jobs of a pass, as Spark's page shows them."""
+        key = "spark.job.description"
+        former = self._context.getLocalProperty(key)
+        self._context.setLocalProperty(key, f"TFSOM: {name.replace('_', ' ')}")
+        try:
+            yield
+        finally:
+            self._context.setLocalProperty(key, former)
+
+
+def _checked(data: Any) -> Any:
+    if isinstance(data, DataFrame) and hasattr(data.sparkSession, "sparkContext"):
+        return data
+    raise TypeError(
+        "data must be a pyspark.sql.DataFrame of a classic session, not of Spark Connect. Got "
+        f"{type(data).__name__} instead."
+    )
+
+
+def _without_vectors(data: Any) -> Any:
+    """Turn columns of vectors into columns of arrays."""
+    return data.select(*(_as_column(field) for field in data.schema.fields))
+
+
+def _as_column(field: types.StructField) -> Any:
+    if field.dataType.typeName() != "vectorudt":
+        return functions.col(f"`{field.name}`")
+    from pyspark.ml.functions import vector_to_array
+
+    return vector_to_array(functions.col(f"`{field.name}`")).alias(field.name)
+
+
+def _lazily(method: str, som: TFSOM, data: Any) -> Any:
+    check_is_fitted(check_map(som))
+    names = getattr(som, "feature_names_in_", data.columns)
+    fields = [_checked(data).schema[name] for name in names]
+    number = types.FloatType() if all(_is_float32(field.dataType) for field in fields) else None
+    of_rows = types.ArrayType(number or types.DoubleType())
+
+    @functions.pandas_udf(types.LongType() if method == "predict" else of_rows)  # type: ignore[call-overload]
+    def apply(frame: pd.DataFrame) -> pd.Series:
+        values = apply_to_rows(features_for(som, frame), som, method)
+        return pd.Series(values if values.ndim == 1 else list(values))
+
+    columns = functions.struct(*(_as_column(field) for field in fields))
+    return data.withColumn(output_name(method, som), apply(columns))
+
+
+def _is_float32(kind: types.DataType) -> bool:
+    return isinstance(
+        kind.elementType if isinstance(kind, types.ArrayType) else kind, types.FloatType
+    )

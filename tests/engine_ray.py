@@ -1,0 +1,137 @@
+"""Maps of Ray's datasets are those of one process. `make test-engines` runs this."""
+
+import itertools
+import os
+import pickle
+import signal
+import threading
+import time
+
+import engines
+import numpy as np
+import pandas as pd
+import pytest
+import ray
+from numpy.testing import assert_array_equal
+
+from sklearn_tfsom import TFSOM
+from sklearn_tfsom.ray import fit, predict, transform
+
+NAMES = list("abcde")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster():
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+def dataset(frame):
+    """Divide rows unevenly; some blocks are empty."""
+    ends = [*engines.boundaries(len(frame)), len(frame)]
+    return ray.data.from_pandas([frame[first:last] for first, last in itertools.pairwise(ends)])
+
+
+@pytest.mark.parametrize("case", engines.CASES)
+def test_equals_one_process(case):
+    parameters, kind = engines.CASES[case]
+    X, weights = engines.samples_of(kind)
+    frame = pd.DataFrame(X, columns=NAMES)
+    data = dataset(frame.assign(w=weights))
+    expected = TFSOM(**parameters).fit(frame, sample_weight=weights)
+    som = fit(TFSOM(**parameters), data, "w")
+    engines.check_equal(som, expected, 1e-5 if kind == "float32" else 1e-8)
+    assert_array_equal(som.feature_names_in_, NAMES)
+    predicted, transformed = predict(som, data).to_pandas(), transform(som, data).to_pandas()
+    assert list(predicted.columns) == [*NAMES, "w", "prediction"]
+    for frame in (predicted, transformed):  # rows may come in any order
+        frame.sort_values(["b", "c", "d"], inplace=True)
+    features = np.stack(list(transformed["distances"]))
+    engines.check_predictions(som, predicted[NAMES], predicted["prediction"].to_numpy(), features)
+
+
+def test_column_of_arrays():
+    X, _ = engines.samples_of("dense")
+    data = ray.data.from_numpy(X).repartition(4)
+    som = fit(TFSOM(7), data)
+    engines.check_equal(som, TFSOM(7).fit(X))
+    predicted = predict(som, data).to_pandas()
+    assert_array_equal(predicted["prediction"], som.predict(np.stack(list(predicted["data"]))))
+
+
+def test_predictions_are_lazy_and_the_map_travels_without_tensorflow():
+    X, _ = engines.samples_of("dense")
+    calls = []
+
+    def recorded(batch):
+        calls.append(1)
+        return batch
+
+    data = dataset(pd.DataFrame(X, columns=NAMES)).map_batches(recorded)
+    som = fit(TFSOM(4), dataset(pd.DataFrame(X, columns=NAMES)))
+    predict(som, data)
+    assert not calls
+    assert b"tensorflow" not in pickle.dumps(som)
+
+
+def kill_a_worker(after):
+    """Kill one of the processes of Ray that map batches, some time after now."""
+
+    def kill():
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{pid}/cmdline") as file:
+                    if file.read().startswith("ray::Map"):
+                        os.kill(int(pid), signal.SIGKILL)
+                        killed.append(pid)
+                        return
+            except OSError:
+                continue
+
+    killed = []
+    timer = threading.Timer(after, kill)
+    timer.start()
+    return killed
+
+
+def slowly(batch):
+    time.sleep(0.05)
+    return batch
+
+
+def test_killed_worker():
+    X, _ = engines.samples_of("dense")
+    frame = pd.DataFrame(X, columns=NAMES)
+    parameters = {"grid_size": 7, "coarse_to_fine": False, "max_iter": 4, "tol": 0}
+    killed = kill_a_worker(after=5)
+    data = ray.data.from_pandas([frame[n::20] for n in range(20)]).map_batches(slowly)
+    som = fit(TFSOM(**parameters), data)
+    assert killed
+    engines.check_equal(som, TFSOM(**parameters).fit(frame))
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda data: fit(3, data), TypeError, "som must be a TFSOM. Got int"),
+        (lambda data: fit(TFSOM(2), np.eye(3)), TypeError, r"ray.data.Dataset. Got ndarray"),
+        (lambda data: fit(TFSOM(2), data, "v"), ValueError, r"must name a column.*Got 'v'"),
+        (lambda data: fit(TFSOM(2, batch_size=2), data), ValueError, "'batch_size'"),
+        (
+            lambda data: fit(TFSOM(2), data.filter(lambda row: False)),
+            ValueError,
+            "at least one sample",
+        ),
+        (
+            lambda data: fit(TFSOM(2), data.map_batches(lambda batch: {"a": batch["a"] * np.inf})),
+            ValueError,
+            "In a partition of X: .*infinity",
+        ),
+        (TFSOM(2).fit, TypeError, r"collection of Ray.*sklearn_tfsom.ray.fit\(som, X\)"),
+    ],
+)
+def test_invalid(call, error, message):
+    data = ray.data.from_pandas(pd.DataFrame({"a": np.arange(1, 9.0), "b": np.arange(8)}))
+    with pytest.raises(error, match=message):
+        call(data)

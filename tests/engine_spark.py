@@ -1,0 +1,96 @@
+"""Maps of Spark's data frames are those of one process. `make test-engines` runs this."""
+
+import os
+import sys
+
+import engines
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_array_equal
+
+os.environ["PYSPARK_PYTHON"] = sys.executable
+
+from pyspark.ml.feature import VectorAssembler
+from pyspark.sql import SparkSession, functions
+
+from sklearn_tfsom import TFSOM
+from sklearn_tfsom.spark import fit, predict, transform
+
+NAMES = list("abcde")
+
+# "PySpark does not yet fully support pandas >= 3.0.0": what is used here works.
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::ResourceWarning")
+
+
+@pytest.fixture(scope="module")
+def spark():
+    builder = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false")
+    session = builder.getOrCreate()
+    session.sparkContext.setLogLevel("ERROR")
+    yield session
+    session.stop()
+
+
+def uneven(spark, frame):
+    """Return a data frame with partitions of different sizes, most of them empty."""
+    return spark.createDataFrame(frame).repartition(5, functions.col("a") > 4)
+
+
+@pytest.mark.parametrize("case", engines.CASES)
+def test_equals_one_process(spark, case):
+    parameters, kind = engines.CASES[case]
+    X, weights = engines.samples_of(kind)
+    frame = pd.DataFrame(X, columns=NAMES)
+    data = uneven(spark, frame.assign(w=weights))
+    expected = TFSOM(**parameters).fit(frame, sample_weight=weights)
+    som = fit(TFSOM(**parameters), data, "w")
+    engines.check_equal(som, expected, 1e-5 if kind == "float32" else 1e-8)
+    assert_array_equal(som.feature_names_in_, NAMES)
+    predicted = transform(som, predict(som, data))
+    assert predicted.columns == [*NAMES, "w", "prediction", "distances"]
+    predicted = predicted.toPandas()
+    features = np.stack(list(predicted["distances"])).astype(X.dtype)
+    engines.check_predictions(som, predicted[NAMES], predicted["prediction"].to_numpy(), features)
+
+
+@pytest.mark.parametrize("kind", ["array", "vector"])
+def test_one_column(spark, kind):
+    X, _ = engines.samples_of("dense")
+    data = spark.createDataFrame(pd.DataFrame(X, columns=NAMES))
+    if kind == "array":
+        data = data.select(functions.array(*NAMES).alias("x"))
+    else:
+        data = VectorAssembler(inputCols=NAMES, outputCol="x").transform(data).select("x")
+    som = fit(TFSOM(7), data)
+    engines.check_equal(som, TFSOM(7).fit(X))
+    assert_array_equal(np.bincount(predict(som, data).toPandas()["prediction"]), som.hits_)
+
+
+def test_nulls_are_missing_values(spark):
+    rows = [(1.0, None), (2.0, 5.0), (None, 7.0), (3.0, 8.0)] * 3
+    data = spark.createDataFrame(rows, "a double, b double")
+    expected = TFSOM(2).fit(np.array(rows, dtype=float))
+    engines.check_equal(fit(TFSOM(2), data), expected)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda data: fit(3, data), TypeError, "som must be a TFSOM. Got int"),
+        (lambda data: fit(TFSOM(2), np.eye(3)), TypeError, r"pyspark.sql.DataFrame.*Got ndarray"),
+        (lambda data: fit(TFSOM(2), data, "v"), ValueError, r"must name a column.*Got 'v'"),
+        (lambda data: fit(TFSOM(2, batch_size=2), data), ValueError, "'batch_size'"),
+        (lambda data: fit(TFSOM(2), data.where("a < 0")), ValueError, "at least one sample"),
+        (
+            lambda data: fit(TFSOM(2), data.selectExpr("a * double('infinity') as a")),
+            ValueError,
+            "In a partition of X: .*infinity",
+        ),
+        (TFSOM(2).fit, TypeError, r"collection of Spark.*sklearn_tfsom.spark.fit\(som, X\)"),
+    ],
+)
+def test_invalid(spark, call, error, message):
+    data = spark.createDataFrame(pd.DataFrame({"a": np.arange(1, 9.0), "b": np.arange(8)}))
+    with pytest.raises(error, match=message):
+        call(data)

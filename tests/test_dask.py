@@ -1,0 +1,250 @@
+"""Maps of Dask's collections are those of one process; predictions are lazy."""
+
+import pickle
+import subprocess
+import sys
+
+import dask
+import dask.array as da
+import dask.dataframe as dd
+import engines
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.sparse import csr_array
+
+import sklearn_tfsom.dask
+from sklearn_tfsom import TFSOM
+from sklearn_tfsom.dask import fit, predict, transform
+
+NAMES = ["length", "width", "wave", "area", "square"]
+
+
+@pytest.fixture(autouse=True)
+def few_threads():
+    """Tests run beside each other."""
+    with dask.config.set(scheduler="threads", num_workers=2):
+        yield
+
+
+def chunked(X):
+    """Divide samples unevenly; some partitions are empty."""
+    ends = [*engines.boundaries(len(X)), len(X)]
+    chunks = tuple(np.diff(ends).tolist())
+    return da.from_array(X, chunks=(chunks, *((X.shape[1],) if X.ndim == 2 else ())))
+
+
+@pytest.mark.parametrize("case", engines.CASES)
+def test_equals_one_process(case):
+    parameters, kind = engines.CASES[case]
+    X, weights = engines.samples_of(kind)
+    expected = TFSOM(**parameters).fit(X, sample_weight=weights)
+    som = fit(TFSOM(**parameters), chunked(X), weights)
+    engines.check_equal(som, expected, 1e-5 if kind == "float32" else 1e-8)
+    labels, features = predict(som, chunked(X)), transform(som, chunked(X))
+    assert labels.chunks == features.chunks[:1] == chunked(X).chunks[:1]
+    assert labels.dtype == np.int64
+    engines.check_predictions(som, X, labels.compute(), features.compute())
+
+
+def test_columns_in_chunks():
+    X, _ = engines.samples_of("dense")
+    split = da.from_array(X, chunks=(700, 2))
+    engines.check_equal(fit(TFSOM(6), split), TFSOM(6).fit(X))
+    assert_array_equal(predict(fit(TFSOM(6), split), split), TFSOM(6).fit(X).predict(X))
+
+
+def test_sparse_chunks():
+    X, weights = engines.samples_of("dense")
+    X[X < 2.5] = 0
+    sparse = chunked(X).map_blocks(csr_array)
+    expected = TFSOM(7).fit(csr_array(X), sample_weight=weights)
+    som = fit(TFSOM(7), sparse, da.from_array(weights, chunks=999))
+    assert_allclose(som.codebook_, expected.codebook_, 1e-8, 1e-8)
+    assert_allclose(som.hits_, expected.hits_)
+    assert som._residuals is None if expected._residuals is None else True
+    assert_array_equal(predict(som, sparse), expected.predict(csr_array(X)))
+
+
+@pytest.mark.parametrize("weighted_by", ["name", "series", None])
+def test_data_frames(weighted_by):
+    X, weights = engines.samples_of("missing")
+    frame = pd.DataFrame(X, columns=NAMES, index=np.arange(len(X)) * 3 + 5)
+    given = dd.from_pandas(frame.assign(w=weights) if weighted_by == "name" else frame, 4)
+    sample_weight = {"name": "w", "series": dd.from_pandas(frame.assign(w=weights), 4)["w"]}
+    som = fit(TFSOM(7, n_clusters=3), given, sample_weight.get(weighted_by))
+    expected = TFSOM(7, n_clusters=3).fit(frame, sample_weight=weights if weighted_by else None)
+    engines.check_equal(som, expected)
+    assert_array_equal(som.feature_names_in_, NAMES)
+    features = given[NAMES]
+    labels, distances = predict(som, features), transform(som, features)
+    assert labels.npartitions == distances.npartitions == given.npartitions
+    assert list(distances.columns) == list(som.get_feature_names_out())
+    assert_array_equal(labels.compute().index, frame.index)
+    assert_array_equal(distances.compute().index, frame.index)
+    engines.check_predictions(som, frame, labels.compute(), distances.compute().to_numpy())
+
+
+def test_partitions_of_unknown_length():
+    X, _ = engines.samples_of("dense")
+    frame = dd.from_pandas(pd.DataFrame(X, columns=NAMES), 5)
+    of_frame = frame[frame["length"] > 100].to_dask_array()  # nothing is left
+    with pytest.raises(ValueError, match="at least one sample"):
+        fit(TFSOM(4), of_frame)
+    left = frame[frame["length"] > 3]
+    som = fit(TFSOM(5), left.to_dask_array())
+    engines.check_equal(som, TFSOM(5).fit(X[X[:, 0] > 3]))
+    assert_array_equal(predict(som, left.to_dask_array()), som.predict(X[X[:, 0] > 3]))
+
+
+def test_checkpoint(tmp_path):
+    X, weights = engines.samples_of("dense")
+    calls = []
+
+    class StopError(Exception):
+        pass
+
+    class Failing(TFSOM):
+        """A map whose fit fails in an epoch."""
+
+    som = Failing(8, coarse_to_fine=False, checkpoint_dir=tmp_path, tol=0, max_iter=6)
+    original = sklearn_tfsom._som.record
+
+    def record(*arguments):
+        original(*arguments)
+        calls.append(1)
+        if len(calls) == 4:
+            raise StopError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sklearn_tfsom._som, "record", record)
+        with pytest.raises(StopError):
+            fit(som, chunked(X), weights)
+    assert not hasattr(som, "codebook_")
+    assert len(list(tmp_path.iterdir())) == 1
+    continued = fit(TFSOM(**som.get_params()), chunked(X), weights)
+    assert not list(tmp_path.iterdir())
+    parameters = {**som.get_params(), "checkpoint_dir": None}
+    engines.check_equal(continued, TFSOM(**parameters).fit(X, sample_weight=weights))
+
+
+def test_verbose(capsys):
+    X, _ = engines.samples_of("dense")
+    fit(TFSOM(5, verbose=1, max_iter=2), chunked(X))
+    assert capsys.readouterr().out.count("[TFSOM] epoch") == 2
+
+
+def test_names_of_tasks():
+    X, _ = engines.samples_of("dense")
+    seen = set()
+
+    class Names(dask.callbacks.Callback):
+        def _start_state(self, graph, state):
+            seen.update(dask.utils.key_split(key) for key in graph)
+
+    with Names():
+        fit(TFSOM(5, max_iter=3, coarse_to_fine=False, tol=0), chunked(X))
+    assert {"tfsom_check", "tfsom_epoch_1", "tfsom_epoch_3"} <= seen
+
+
+def test_rows_stay_on_the_workers():
+    """No result that reaches the client has as many rows as there are samples."""
+    X, _ = engines.samples_of("dense")
+    X = np.tile(X, (10, 6)) + np.random.default_rng(0).normal(size=(60_000, 30))
+    largest = 0
+    original = dask.compute
+
+    def compute(*arguments):
+        nonlocal largest
+        results = original(*arguments)
+        largest = max(largest, len(pickle.dumps(results)))
+        return results
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sklearn_tfsom.dask.dask, "compute", compute)
+        fit(TFSOM(6, max_iter=3), da.from_array(X, chunks=(9000, 30)))
+    assert 0 < largest < X.nbytes / 3
+
+
+def test_fitted_map_needs_no_engine():
+    X, _ = engines.samples_of("dense")
+    som = fit(TFSOM(5), chunked(X))
+    code = (
+        "import pickle, sys; som = pickle.load(open(sys.argv[1], 'rb'));"
+        "assert 'dask' not in sys.modules and 'tensorflow' not in sys.modules;"
+        "print(som.codebook_.shape)"
+    )
+    from tempfile import NamedTemporaryFile
+
+    with NamedTemporaryFile() as file:
+        file.write(pickle.dumps(som))
+        file.flush()
+        done = subprocess.run([sys.executable, "-c", code, file.name], capture_output=True)
+    assert done.stdout.split() == [b"(25,", b"5)"], done.stderr
+
+
+ARRAY = da.from_array(np.arange(60.0).reshape(20, 3) % 7, chunks=(6, 3))
+INVALID = [
+    ("som", lambda: fit(3, ARRAY), TypeError, "som must be a TFSOM. Got int"),
+    ("array", lambda: fit(TFSOM(2), np.eye(3)), TypeError, "data must be a dask.*Got ndarray"),
+    (
+        "1-d",
+        lambda: fit(TFSOM(2), ARRAY[:, 0]),
+        TypeError,
+        "data must be a dask.array.Array of two",
+    ),
+    ("parameter", lambda: fit(TFSOM(0), ARRAY), ValueError, "grid_size"),
+    (
+        "batches",
+        lambda: fit(TFSOM(2, batch_size=4), ARRAY),
+        ValueError,
+        "'batch_size'.* None for",
+    ),
+    (
+        "infinite",
+        lambda: fit(TFSOM(2), da.where(ARRAY > 5, np.inf, ARRAY)),
+        ValueError,
+        "In a partition of X: .*infinity",
+    ),
+    (
+        "empty row",
+        lambda: fit(
+            TFSOM(2), da.where(ARRAY > 5, np.nan, ARRAY) * np.array([np.nan, 1, 1]) * np.nan
+        ),
+        ValueError,
+        "missing .NaN. in all features",
+    ),
+    ("length", lambda: fit(TFSOM(2), ARRAY, np.ones(3)), ValueError, "20 samples.*shape .3,."),
+    ("negative", lambda: fit(TFSOM(2), ARRAY, -np.ones(20)), ValueError, "negative"),
+    ("zero", lambda: fit(TFSOM(2), ARRAY, np.zeros(20)), ValueError, "positive weight"),
+    ("clusters", lambda: fit(TFSOM(6, n_clusters=30), ARRAY), ValueError, "n_clusters"),
+    (
+        "column",
+        lambda: fit(TFSOM(2), dd.from_pandas(pd.DataFrame({"a": [1.0, 2]}), 1), "b"),
+        ValueError,
+        "sample_weight must name a column of the data, one of \\['a'\\]. Got 'b'",
+    ),
+    (
+        "features",
+        lambda: predict(TFSOM(2).fit(np.eye(4)), ARRAY).compute(),
+        ValueError,
+        "features",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"), [row[1:] for row in INVALID], ids=[row[0] for row in INVALID]
+)
+def test_invalid(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_collections_are_refused():
+    for X in (ARRAY, dd.from_pandas(pd.DataFrame({"a": [1.0, 2]}), 1)):
+        with pytest.raises(
+            TypeError, match=r"collection of Dask.*sklearn_tfsom.dask.fit\(som, X\)"
+        ):
+            TFSOM(2).fit(X)

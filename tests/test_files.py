@@ -1,0 +1,125 @@
+"""Arrays in files of HDF5 and Zarr are read in tiles; streams and collections are refused."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from sklearn_tfsom import TFSOM
+from sklearn_tfsom._data import foreign
+
+h5py = pytest.importorskip("h5py")
+
+
+def samples():
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(5000, 6)) @ rng.normal(size=(6, 6))
+
+
+class Recording:
+    """An array in a file that records how many rows are read at a time."""
+
+    def __init__(self, array):
+        self._array, self.shape, self.dtype, self.most = array, array.shape, array.dtype, 0
+
+    def __getitem__(self, rows):
+        read = self._array[rows]
+        self.most = max(self.most, len(read))
+        return read
+
+
+Recording.__module__ = "h5py"
+
+
+@pytest.fixture
+def large_files(monkeypatch):
+    """Take any array in a file as a large one."""
+    for module in ("foreign", "samples"):
+        monkeypatch.setattr(f"sklearn_tfsom._data.{module}.MIN_BYTES_ON_DISK", 1)
+
+
+def stored(kind, path, X):
+    if kind == "h5py":
+        return h5py.File(path / "samples.h5", "w").create_dataset("X", data=X, chunks=(512, 6))
+    zarr = pytest.importorskip("zarr")
+    array = zarr.create_array(path / "samples.zarr", shape=X.shape, chunks=(512, 6), dtype=X.dtype)
+    array[:] = X
+    return array
+
+
+@pytest.mark.parametrize("kind", ["h5py", "zarr"])
+@pytest.mark.parametrize("dtype", ["f8", "f4", "i2", ">f8"])
+def test_equals_arrays(kind, dtype, tmp_path, large_files):
+    X = (samples() * 20).astype(dtype)
+    array = stored(kind, tmp_path, X)
+    weights = np.arange(len(X)) % 3
+    som = TFSOM(8).fit(array, sample_weight=weights)
+    expected = TFSOM(8).fit(X, sample_weight=weights)
+    tolerance = 1e-4 if dtype == "f4" else 1e-9
+    np.testing.assert_allclose(som.codebook_, expected.codebook_, tolerance, tolerance)
+    assert som.codebook_.dtype == expected.codebook_.dtype
+    assert_array_equal(som.predict(array), som.predict(X))
+    assert_array_equal(som.transform(array), som.transform(X))
+    assert_array_equal(som.impute(array), X.astype(som.codebook_.dtype))
+
+
+def test_missing_values_and_means(tmp_path, large_files):
+    X = samples()
+    X[::9, 2] = np.nan
+    array = stored("h5py", tmp_path, X)
+    som, expected = (
+        TFSOM(6, init="sample", random_state=0),
+        TFSOM(6, init="sample", random_state=0),
+    )
+    np.testing.assert_allclose(som.fit(array).codebook_, expected.fit(X).codebook_, 1e-9, 1e-9)
+
+
+def test_large_arrays_are_read_in_tiles():
+    X = np.random.default_rng(0).normal(size=(300_000, 64)).astype(np.float32)
+    array = Recording(X)
+    TFSOM(4, max_iter=2).fit(array)
+    assert 0 < array.most * X.shape[1] <= 2**24 < X.size
+
+
+def test_small_arrays_are_read_once(tmp_path):
+    X = samples()
+    array = stored("h5py", tmp_path, X)
+    assert_array_equal(TFSOM(5).fit(array).codebook_, TFSOM(5).fit(X).codebook_)
+
+
+def test_rows_in_any_order(tmp_path):
+    X = samples()
+    array = foreign.FileArray(stored("h5py", tmp_path, X))
+    rows = np.array([4999, 3, 3, 700, 0, 4, 2000])
+    assert_array_equal(array[rows], X[rows])
+    assert array[rows[:0]].shape == (0, 6)
+
+
+@pytest.mark.parametrize("dtype", ["S3", "c16"])
+def test_wrong_kinds(dtype, tmp_path, large_files):
+    array = h5py.File(tmp_path / "x.h5", "w").create_dataset("X", shape=(5, 2), dtype=dtype)
+    with pytest.raises(
+        ValueError, match=r"X must be a two-dimensional array of real numbers. Got"
+    ):
+        TFSOM(2).fit(array)
+
+
+def test_streams_are_refused():
+    tensorflow = pytest.importorskip("tensorflow")
+    pieces = tensorflow.data.Dataset.from_tensor_slices(np.eye(4)).batch(2)
+    for X in (pieces, (row for row in np.eye(4)), iter(np.eye(4)), map(abs, [1])):
+        for call in (TFSOM(2).fit, TFSOM(2).fit(np.eye(4)).predict):
+            with pytest.raises(TypeError, match=r"piece by piece.*partial_fit"):
+                call(X)
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        ("ray.data.dataset", "Ray.*sklearn_tfsom.ray.fit"),
+        ("pyspark.sql.dataframe", "Spark.*sklearn_tfsom.spark.fit"),
+    ],
+)
+def test_collections_are_refused(module, message):
+    collection = type("Collection", (), {"__module__": module})()
+    with pytest.raises(TypeError, match=message):
+        TFSOM(2).fit(collection)

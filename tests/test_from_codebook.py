@@ -1,0 +1,137 @@
+"""Maps of codebooks that were trained elsewhere."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.sparse import csr_array
+from sklearn.datasets import load_iris
+
+from sklearn_tfsom import TFSOM
+from sklearn_tfsom.displays import HitMapDisplay, TrainingDisplay, UMatrixDisplay
+from sklearn_tfsom.metrics import log_likelihood, quantization_error, topographic_product
+
+X = load_iris().data
+NAMES = load_iris().feature_names
+
+
+@pytest.fixture(scope="module")
+def trained():
+    return TFSOM((8, 5), n_clusters=3).fit(X)
+
+
+def test_with_samples(trained):
+    weights = np.random.default_rng(0).uniform(0, 2, size=len(X))
+    som = TFSOM.from_codebook(
+        trained.codebook_, grid_size=(8, 5), X=X, sample_weight=weights, n_clusters=3
+    )
+    assert_array_equal(som.codebook_, trained.codebook_)
+    assert_array_equal(som.labels_, som.predict(X))
+    assert_allclose(som.hits_, np.bincount(trained.bmus(X), weights, minlength=40))
+    distances = trained.bmus(X, return_distance=True)[0]
+    assert_allclose(som.quantization_error_, np.average(distances, weights=weights))
+    assert_allclose(som.n_samples_seen_, weights.sum())
+    assert som.n_iter_ == 0
+    assert som.n_features_in_ == 4
+
+
+@pytest.mark.parametrize("has_samples", [True, False])
+def test_everything_works(trained, has_samples):
+    som = TFSOM.from_codebook(
+        trained.codebook_, grid_size=(8, 5), X=X if has_samples else None, n_clusters=3
+    )
+    assert_array_equal(som.transform(X), trained.transform(X))
+    assert_array_equal(som.bmus(X), trained.bmus(X))
+    assert set(som.predict(X)) == {0, 1, 2}
+    assert_allclose(som.score(X), trained.score(X))
+    assert_allclose(som.score_samples(X), trained.score_samples(X))
+    assert_allclose(quantization_error(som, X), quantization_error(trained, X))
+    assert_allclose(topographic_product(som), topographic_product(trained))
+    UMatrixDisplay.from_estimator(som)
+    HitMapDisplay.from_estimator(som, X)
+    HitMapDisplay.from_estimator(som)
+    TrainingDisplay.from_estimator(som)
+    incomplete = X[:5].copy()
+    incomplete[:, 1] = np.nan
+    assert np.abs(som.impute(incomplete) - X[:5]).max() < 1
+    answers = som.to_keras()(X.astype(np.float32))
+    assert_array_equal(np.asarray(answers["cluster_label"]), som.predict(X.astype(np.float32)))
+    assert hasattr(som, "labels_") == has_samples
+    later = som.partial_fit(X)
+    assert np.isfinite(later.quantization_error_)
+    assert_array_equal(later.labels_, later.predict(X))
+
+
+def test_errors_that_need_samples(trained):
+    som = TFSOM.from_codebook(trained.codebook_, grid_size=(8, 5), features="activations")
+    assert np.isnan(som.quantization_error_)
+    for call in (som.transform, lambda X: log_likelihood(som, X)):
+        with pytest.raises(ValueError, match="Pass samples as X to from_codebook"):
+            call(X)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "manhattan"])
+def test_metrics(metric):
+    trained = TFSOM((6, 4), metric=metric).fit(X)
+    scaled = trained.codebook_ * 3 if metric == "cosine" else trained.codebook_
+    som = TFSOM.from_codebook(scaled, grid_size=(6, 4), metric=metric, X=X)
+    assert_allclose(som.transform(X), trained.transform(X), atol=1e-12)
+
+
+def test_precision_and_names(trained):
+    frame = pd.DataFrame(trained.codebook_.astype(np.float32), columns=NAMES)
+    som = TFSOM.from_codebook(frame, grid_size=(8, 5))
+    assert som.codebook_.dtype == np.float32
+    assert_array_equal(som.feature_names_in_, NAMES)
+    som = TFSOM.from_codebook(
+        trained.codebook_, grid_size=(8, 5), X=pd.DataFrame(X, columns=NAMES)
+    )
+    assert_array_equal(som.feature_names_in_, NAMES)
+
+
+def test_sparse_samples():
+    sparse = csr_array(np.where(X > 3, X, 0))
+    trained = TFSOM(4).fit(sparse)
+    som = TFSOM.from_codebook(trained.codebook_, grid_size=4, X=sparse)
+    assert_array_equal(som.labels_, trained.labels_)
+    assert_array_equal(som.hits_, trained.hits_)
+
+
+CODEBOOK = X[:40]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"grid_size": "auto"}, "'grid_size' parameter of TFSOM must be an int.* Got 'auto'"),
+        (
+            {"grid_size": (3, 5)},
+            r"'codebook'.* with 15 units on a map of 3x5. Got shape \(40, 4\)",
+        ),
+        ({"codebook": X[0]}, "'codebook'.* finite numbers"),
+        ({"codebook": np.full((40, 4), np.nan)}, "'codebook'.* finite numbers"),
+        ({"metric": "cosine", "codebook": np.zeros((40, 4))}, "'codebook'.* have a direction"),
+        ({"lattice": "square"}, "'lattice'"),
+        ({"n_clusters": 41}, "'n_clusters'.* at most the number of units"),
+        ({"X": X[:, :3]}, "X must have as many features as codebook, 4. Got 3"),
+        ({"X": X, "sample_weight": [1]}, "sample_weight must have one value"),
+        ({"sample_weight": [1]}, "sample_weight is of X. Got sample_weight without X"),
+    ],
+)
+def test_invalid(parameters, message):
+    arguments = {"codebook": CODEBOOK, "grid_size": (8, 5), **parameters}
+    with pytest.raises(ValueError, match=message):
+        TFSOM.from_codebook(arguments.pop("codebook"), **arguments)
+
+
+def test_minisom_and_toolbox():
+    """The recipes of the guide give the units of these libraries their neighbors."""
+    weights = np.arange(6 * 4 * 2).reshape(6, 4, 2) / 7  # of MiniSom(6, 4, 2)
+    rectangular = TFSOM.from_codebook(
+        weights.reshape(-1, 2), grid_size=(6, 4), lattice="rectangular"
+    )
+    assert_array_equal(rectangular.codebook_[2 * 4 + 3], weights[2, 3])
+    toolbox = np.arange(12).reshape(12, 1) / 1.0  # unit 1 + row + column * n_rows
+    by_rows = toolbox.reshape(4, 3, 1).swapaxes(0, 1).reshape(12, 1)  # msize [3 4]
+    som = TFSOM.from_codebook(by_rows, grid_size=(3, 4))
+    assert som.codebook_[1 * 4 + 2, 0] == 1 + 2 * 3
