@@ -5,8 +5,8 @@ A training loop of your own, with Dask
 `sklearn_tfsom.dask.fit` trains a map on a collection of Dask. This is how to write such a loop for
 any engine, with two functions: `sklearn_tfsom.distributed.unit_statistics` computes the sums of
 each unit for one partition of the data, and `sklearn_tfsom.distributed.update_codebook` updates
-the codebook with the total of all partitions. Only these sums are sent between processes; their size does not
-depend on the number of samples.
+the codebook with the total of all partitions. Only these sums are sent between processes; their
+size does not depend on the number of samples.
 
 Dask workers can be separate processes or threads. They must not be forked from a process that has
 already used TensorFlow; in this case an error is raised.

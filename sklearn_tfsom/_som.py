@@ -964,8 +964,9 @@ class TFSOM(
         workers = _ambient_workers()
         with workers.raising_together():
             valid.check_parameters(self, RULES)
+            numbers = checksums(self) if workers.are_several else {}
         if workers.are_several:
-            workers.check_same(checksums(self))
+            workers.check_same(numbers)
         return workers
 
     def _check_data(self, X: Any) -> Samples:

@@ -44,12 +44,17 @@ MIN_COMPILED_SCORES = 2**27
 # time at 3 features and 1,024 units; more from 16 features on.
 MAX_FUSED_FEATURES = 8
 
-# Scores, and products of two numbers in them, up to which NumPy is faster than calling a graph: an
-# epoch of 2,000 x 32 and 400 units takes 0.6 of the time, of 50,000 x 32 1.15.
-MAX_SMALL_SCORES, MAX_SMALL_PRODUCTS = 2**23, 2**28
+# Scores, and differences where distances are no products, up to which NumPy searches, over all
+# epochs of a call. Importing TensorFlow and tracing a graph take 2 to 10 s; later an epoch of
+# 50,000 x 64 and 400 units takes 0.8 of the time in NumPy with AVX2, of 50,000 x 32 1.15 with
+# AVX-512, of 200,000 x 3 1.3.
+MAX_NUMPY_SCORES, MAX_NUMPY_DIFFERENCES = 2**31, 2**33
 
-# The same of differences, where distances are no products.
-MAX_SMALL_DIFFERENCES = 2**22
+# The same of maps of which a graph leaves most blocks of units out.
+MAX_NUMPY_PRUNED = 2**28
+
+# Products of two numbers up to which NumPy computes distances to all units, in one call.
+MAX_NUMPY_PRODUCTS = 2**36
 
 # Values that are kept in the form that the search in NumPy takes, once for all epochs: 8 MiB in
 # float64. An epoch of 10,000 x 32 takes 0.9 of the time.

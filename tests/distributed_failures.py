@@ -37,6 +37,10 @@ def fit(index, failure):
     """Fit, and print a report as JSON."""
     X = np.random.RandomState(index).normal(size=(1000, 8))
     som = TFSOM((6, 6), max_iter=40, tol=0)
+    if failure == "init":
+        som.set_params(init=np.zeros((36, 8)))
+    elif failure == "neighborhood":
+        som.set_params(neighborhood=lambda squared, radius: np.exp(-squared / 2 / radius**2))
     if failure in ("killed", "frozen"):
         number = {"killed": signal.SIGKILL, "frozen": signal.SIGSTOP}[failure]
         som.set_params(neighborhood=SignalingNeighborhood(number if index == 1 else None))
@@ -53,6 +57,14 @@ def fit(index, failure):
             X = X.astype(np.float32)
         elif failure == "parameters":
             som.set_params(radius_end=0.7)
+        elif failure == "init":
+            som.set_params(init=np.ones((36, 8)))
+        elif failure == "neighborhood":
+            som.set_params(neighborhood=lambda squared, radius: np.exp(-squared / radius**2))
+        elif failure == "equal":  # to other types of the same parameters
+            som.set_params(grid_size=[np.int64(6), 6], max_iter=np.int64(40), tol=0.0)
+        elif failure == "empty":
+            X = X[:0]
     start, error = time.monotonic(), "none"
     try:
         som.fit(X)

@@ -117,24 +117,31 @@ class TestFailure:
     def test_error_of_one_worker_is_raised_by_all(self):
         """The last fit, without a failure, succeeds: the workers are still synchronized."""
         other = (
-            "ValueError: Another worker of this fit refused its parameters or its samples. "
+            "ValueError: Worker 1 of this fit refused its parameters or its samples. "
             "See the error that it raised."
         )
+        which = " That of worker 1 is not that of worker 0."
         same = "ValueError: All workers of a fit must have the same "
         expected = {
             "unreadable": other,
             "samples": other,
-            "features": f"{same}number of features.",
-            "precision": f"{same}precision.",
-            "parameters": f"{same}parameters.",
+            "features": f"{same}number of features.{which}",
+            "precision": f"{same}precision.{which}",
+            "parameters": f"{same}parameter 'radius_end'.{which}",
+            "init": f"{same}parameter 'init'.{which}",
+            "neighborhood": f"{same}parameter 'neighborhood'.{which}",
+            "equal": "none",
+            "empty": "none",
             "batch_size": "InvalidParameterError: The 'batch_size' parameter of TFSOM must be "
             "None where several workers fit a map. Got 64 instead.",
             "none": "none",
         }
         reports = get_reports(list(expected))
         assert [report["error"] for report in reports] == list(expected.values())
-        assert all(report["attributes"] == [] for report in reports[:-1])
-        assert "codebook_" in reports[-1]["attributes"]
+        assert all(
+            ("codebook_" in report["attributes"]) == (report["error"] == "none")
+            for report in reports
+        )
 
 
 DEVICES = """

@@ -239,6 +239,28 @@ def test_an_empty_piece_changes_no_reduction(monkeypatch):
     assert reduced_functions() == reduced
 
 
+SMALL, PRUNED = (7, 6), (66, 64)
+SEARCHED = [(kind, SMALL) for kind in KINDS if kind != "sparse"]
+SEARCHED += [(kind, PRUNED) for kind in ("dense", "float32", "cosine")]
+
+
+@pytest.mark.parametrize(("kind", "grid_size"), SEARCHED)
+def test_fits_in_graphs_and_in_numpy_are_equal(kind, grid_size, monkeypatch):
+    X = samples_of(kind, n_samples=4500 if grid_size == PRUNED else 900).values
+    metric = kind if kind in METRICS else "euclidean"
+    parameters = {"grid_size": grid_size, "metric": metric, "max_iter": 3, "coarse_to_fine": False}
+    in_numpy = TFSOM(**parameters).fit(X)
+    for name in ("SCORES", "DIFFERENCES", "PRUNED"):
+        monkeypatch.setattr(f"sklearn_tfsom._search.nearest.MAX_NUMPY_{name}", 0)
+    in_graph = TFSOM(**parameters).fit(X)
+    rtol = 1e-5 if kind == "float32" else 1e-9
+    assert_allclose(in_graph.codebook_, in_numpy.codebook_, rtol, rtol)
+    assert_array_equal(in_graph.labels_, in_numpy.labels_)
+    assert_array_equal(in_graph.bmus(X, n_bmus=3), in_numpy.bmus(X, n_bmus=3))
+    errors = (som.history_["quantization_error"] for som in (in_graph, in_numpy))
+    assert_allclose(*errors, rtol=1e-6)
+
+
 def thread_workers(index, barrier, slots):
     """Return a worker of a fit whose workers are threads of this process."""
 

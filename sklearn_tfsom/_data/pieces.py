@@ -60,6 +60,11 @@ class Workers:
         """Whether there are others."""
         return self.n_workers > 1
 
+    @property
+    def has_accelerators(self) -> bool:
+        """Whether the samples of this one lie on devices that are no CPUs."""
+        return any("CPU" not in device.upper() for device in self.devices)
+
     def sum(self, values: ArrayLike) -> NDArray[np.float64]:
         """Sum arrays of one shape over all workers; each gets the same bits."""
         values = np.asarray(values, dtype=np.float64)

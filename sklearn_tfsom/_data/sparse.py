@@ -37,6 +37,12 @@ class SparseRows(NamedTuple):
         products: NDArray[np.float64] = self.matrix.astype(np.float64, copy=False) @ factors
         return products
 
+    def scores32(self, factors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Multiply the rows, with a 1 appended to each, with factors (n_features + 1, n)."""
+        scores: NDArray[np.float32] = self.matrix.astype(np.float32, copy=False) @ factors[:-1]
+        scores += factors[-1]
+        return scores
+
     def paired_products(
         self, codebook: NDArray[np.float64], units: NDArray[np.int64]
     ) -> NDArray[np.float64]:

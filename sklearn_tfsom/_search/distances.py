@@ -15,12 +15,12 @@ from sklearn_tfsom._data.sparse import load_sparse
 from sklearn_tfsom._data.tiles import map_tiles, multiply, row_slices
 from sklearn_tfsom._distance import Metric, all_distances, is_zero, paired_distances
 from sklearn_tfsom._map.scores import Kind
-from sklearn_tfsom._search.nearest import is_small, tile_rows
+from sklearn_tfsom._search.nearest import suits_numpy, tile_rows
 from sklearn_tfsom._tf.runtime import pays_to_compile, tensorflow_core
 from sklearn_tfsom._tuning import (
     CACHED_VALUES,
     MANY_TERMS,
-    MAX_SMALL_PRODUCTS,
+    MAX_NUMPY_PRODUCTS,
     MIN_DISTANCE_ROWS,
     TILE_DISTANCES,
 )
@@ -159,7 +159,7 @@ def _fill_products(samples: Samples, scaling: Scaling, units: NDArray[np.float64
     factors = np.ascontiguousarray(factors.T.astype(dtype))
     share = _CANCELLATION[np.dtype(np.float64) if samples.is_sparse else dtype]
 
-    is_large = len(samples) * factors.size > MAX_SMALL_PRODUCTS
+    is_large = len(samples) * factors.size > MAX_NUMPY_PRODUCTS
     in_tensorflow = is_large and dtype == np.float32 and len(factors) >= MANY_TERMS
 
     def of_sparse(out: NDArray, rows: slice) -> tuple[NDArray, NDArray]:
@@ -233,7 +233,7 @@ def _fill_elementwise(samples: Samples, scaling: Scaling, units: NDArray[np.floa
     def in_numpy(out: NDArray, rows: slice) -> None:
         out[:] = all_distances(loaded(rows), units, samples.metric)
 
-    if is_small(len(samples), units, kind):
+    if suits_numpy(len(samples), units, kind):
         return in_numpy
     core, n_tile = tensorflow_core(), tile_rows(2 * len(units), samples.shape[1])
     is_compiled = pays_to_compile(len(samples) * len(units), kind, units.shape[1])

@@ -11,7 +11,7 @@ from sklearn_tfsom._data.scaling import OVERFLOW_MESSAGE, Scaling
 from sklearn_tfsom._data.sparse import SparseRows, load_sparse
 from sklearn_tfsom._data.tiles import map_tiles, row_slices
 from sklearn_tfsom._map.scores import Terms
-from sklearn_tfsom._search.nearest import is_small, nearest, search_kind, tile_rows
+from sklearn_tfsom._search.nearest import nearest, search_kind, suits_numpy, tile_rows
 from sklearn_tfsom._tuning import CHUNK_ROWS, PIECE_VALUES
 
 
@@ -51,7 +51,7 @@ def nearest_units(samples: Samples, codebook: NDArray, k: int = 1) -> NDArray[np
     n_tile = None
     if samples.is_sparse:
         chunks = samples.tiles(PIECE_VALUES)
-    elif is_small(n_samples, codebook, kind):
+    elif suits_numpy(n_samples, codebook, kind):
         chunks = row_slices(n_samples, max(1, PIECE_VALUES // (4 * n_features)))
     else:
         n_tile = tile_rows(len(flat), n_features)

@@ -20,15 +20,15 @@ from sklearn_tfsom._data.sums import sums_by_unit
 from sklearn_tfsom._data.tiles import row_slices
 from sklearn_tfsom._map.scores import MAX_FUSED_UNITS, Kind, Terms
 from sklearn_tfsom._search.exact import search_exactly
-from sklearn_tfsom._search.small import search_small
+from sklearn_tfsom._search.products import search_products
 from sklearn_tfsom._tf.runtime import tensorflow_core
 from sklearn_tfsom._tuning import (
     MAX_ALL_DIFFERENCES,
     MAX_FUSED_FEATURES,
+    MAX_NUMPY_DIFFERENCES,
+    MAX_NUMPY_PRUNED,
+    MAX_NUMPY_SCORES,
     MAX_PRUNED_FEATURES,
-    MAX_SMALL_DIFFERENCES,
-    MAX_SMALL_PRODUCTS,
-    MAX_SMALL_SCORES,
     MAX_TILE_ROWS,
     MIN_PRUNED,
     MIN_PRUNED_SIDE,
@@ -59,8 +59,8 @@ def nearest(
         If given, rows are summed up by their closest unit as well: one graph does both, since
         tracing a second one would take longer than a short fit.
     n_tile : int, default=None
-        Rows whose scores a graph computes at a time; no unit depends on it. By default dense rows
-        are searched in NumPy.
+        Rows whose scores a graph computes at a time; no unit depends on it. By default rows are
+        searched in NumPy, as sparse ones are always.
     n_searched : int, default=0
         Rows that are going to be searched in this way, over all calls and epochs. If they are
         many, XLA compiles the search in full tiles.
@@ -72,12 +72,10 @@ def nearest(
         they are valid only if the center of `terms` is 0. Those of NumPy are exact.
     """
     sums, n_differences = None, rows.norms.shape[0] * terms.codebook.size
-    if isinstance(rows, SparseRows):
-        found = tensorflow_core().search_sparse(rows, terms, k, n_tile)
-    elif n_tile is not None:
+    if n_tile is not None and isinstance(rows, DenseRows):
         found, sums = tensorflow_core().search_dense(rows, terms, k, weights, n_tile, n_searched)
     elif terms.kind.metric.is_product and n_differences > MAX_ALL_DIFFERENCES:
-        found = search_small(rows, terms, k)
+        found = search_products(rows, terms, k)
     else:
         found = Found(*search_exactly(rows, terms, k), np.full(len(rows.norms), True))
     units, distances, is_clear = found
@@ -96,13 +94,21 @@ def nearest(
     return Nearest(units, distances, sums)
 
 
-def is_small(n_rows: int, codebook: NDArray, kind: Kind) -> bool:
-    """Return True if there are so few rows and units that NumPy is faster than calling a graph."""
-    n_terms = n_rows * codebook.size
+def suits_numpy(n_searched: int, codebook: NDArray, kind: Kind) -> bool:
+    """Return True if NumPy takes less time than a graph, with what it takes to make one.
+
+    Parameters
+    ----------
+    n_searched : int
+        Rows to search, over all calls and epochs to come.
+    codebook : ndarray of shape (..., n_features)
+    kind : Kind
+    """
+    n_differences = n_searched * codebook.size
     if not kind.metric.is_product:
-        return n_terms <= MAX_SMALL_DIFFERENCES and not kind.has_missing
-    n_scores = n_terms // codebook.shape[2]
-    return n_scores <= MAX_SMALL_SCORES and n_terms <= MAX_SMALL_PRODUCTS
+        return n_differences <= MAX_NUMPY_DIFFERENCES and not kind.has_missing
+    most = MAX_NUMPY_PRUNED if kind.is_pruned else MAX_NUMPY_SCORES
+    return n_differences // codebook.shape[-1] <= most
 
 
 def tile_rows(n_units: int, n_features: int) -> int:

@@ -23,7 +23,7 @@ from sklearn_tfsom._data.sparse import SparseRows, load_sparse
 from sklearn_tfsom._data.statistics import Statistics
 from sklearn_tfsom._data.tiles import map_tiles, row_slices
 from sklearn_tfsom._map.scores import Kind, Terms
-from sklearn_tfsom._search.nearest import is_small, nearest, search_kind, tile_rows
+from sklearn_tfsom._search.nearest import nearest, search_kind, suits_numpy, tile_rows
 from sklearn_tfsom._tf.runtime import tensorflow_core
 from sklearn_tfsom._tuning import (
     CHUNK_ROWS,
@@ -92,11 +92,14 @@ class Source:
         name : str, default=""
             What an engine calls this pass over the samples.
         """
-        search = self.search._replace(n_searched=self.pieces.n_searched_here * n_epochs)
-        # The choice depends on all samples, not on the size of a piece.
-        kind = search_kind(self.pieces.samples, codebook)
-        in_numpy = is_small(self.pieces.n_samples, codebook, kind)
-        if search.n_tile is None and not in_numpy and not self.pieces.samples.is_sparse:
+        pieces, n_searched = self.pieces, self.pieces.n_searched_here * n_epochs
+        search = self.search._replace(n_searched=n_searched)
+        kind = search_kind(pieces.samples, codebook)
+        in_numpy = suits_numpy(n_searched, codebook, kind) or pieces.samples.is_sparse
+        # Each process of an engine would import TensorFlow, half a gigabyte.
+        is_light = kind.metric.is_product and not kind.is_pruned
+        in_numpy = in_numpy or (pieces.are_distant and is_light)
+        if search.n_tile is None and (pieces.workers.has_accelerators or not in_numpy):
             search = search._replace(
                 n_tile=tile_rows(int(np.prod(codebook.shape[:2])), codebook.shape[2])
             )

@@ -1,4 +1,4 @@
-"""Search in NumPy of so few rows that calling a graph would take longer."""
+"""Search in NumPy among distances that are products: in float32, with a bound on the rounding."""
 
 from __future__ import annotations
 
@@ -6,22 +6,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_tfsom._data.dense import DenseRows
+from sklearn_tfsom._data.sparse import SparseRows
 from sklearn_tfsom._data.statistics import Found
 from sklearn_tfsom._data.tiles import map_tiles, multiply, row_slices
-from sklearn_tfsom._map.scores import Terms, rounding_bound32
+from sklearn_tfsom._map.scores import Factors, Terms, rounding_bound32
 from sklearn_tfsom._tuning import MIN_TWO_TILES, TILE_DISTANCES
 
 
-def search_small(rows: DenseRows, terms: Terms, k: int) -> Found:
+def search_products(rows: DenseRows | SparseRows, terms: Terms, k: int) -> Found:
     """Find the k best-matching units of rows among distances that are products, in tiles."""
     norms, (n_terms, n_units) = np.asarray(rows.norms), terms.factors.values.shape
     n_values = len(norms) * max(n_units, 2 * n_terms)  # differences are float64
+    factors = terms.factors
+    if isinstance(rows, SparseRows):
+        n_values = len(norms) * n_units
+        sizes = factors.sizes._replace(n_terms=rows.max_stored() + 1)
+        factors = Factors(np.ascontiguousarray(factors.values), sizes)
     n_tiles = max(-(-n_values // TILE_DISTANCES), 1 if n_values < MIN_TWO_TILES else 2)
     tiles = row_slices(len(norms), -(-len(norms) // n_tiles))
     # Threads take turns in Python: a tile does nothing that can be done for all rows at once.
-    found = map_tiles(lambda tile: _search_tile(rows.take(tile), terms, k), tiles)
+    found = map_tiles(lambda tile: _search_tile(rows.take(tile), terms, factors, k), tiles)
     units, lowest, squared = map(np.concatenate, zip(*found, strict=True))
-    margin = rounding_bound32(np, norms, terms.factors.sizes).astype(np.float32)
+    margin = rounding_bound32(np, norms, factors.sizes).astype(np.float32)
     with np.errstate(invalid="ignore"):  # far from the map values overflow, and no row is clear
         is_clear = np.isfinite(margin)
         for place in range(lowest.shape[1] - 1):
@@ -31,7 +37,7 @@ def search_small(rows: DenseRows, terms: Terms, k: int) -> Found:
 
 
 def _search_tile(
-    rows: DenseRows, terms: Terms, k: int
+    rows: DenseRows | SparseRows, terms: Terms, factors: Factors, k: int
 ) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float64]]:
     """Take out the lowest scores one by one, and one more that tells whether they are clear.
 
@@ -40,17 +46,19 @@ def _search_tile(
     units : ndarray of int32, shape (n, k)
     lowest : ndarray of float32, shape (n, k + 1), or (n, k) if there are no more units
     squared : ndarray of float64, shape (n,)
-        Squared distance to the closest unit, from differences: it is the same in any tile.
+        Squared distance to the closest unit.
     """
-    if rows.factors32 is None:
+    if isinstance(rows, DenseRows) and rows.factors32 is None:
         rows = rows.for_products(terms.kind.has_missing)
-    values, _, factors32 = rows
-    assert factors32 is not None
-    n_rows, n_units = len(values), terms.factors.values.shape[1]
+    n_rows, n_units = rows.norms.shape[0], factors.values.shape[1]
     n_lowest, starts = min(k + 1, n_units), np.arange(0, n_rows * n_units, n_units)
     units, lowest = np.empty((n_rows, k), np.int32), np.empty((n_rows, n_lowest), np.float32)
     with np.errstate(over="ignore", invalid="ignore"):
-        scores = multiply(factors32, terms.factors.values)
+        if isinstance(rows, SparseRows):
+            scores = rows.scores32(factors.values)
+        else:
+            assert rows.factors32 is not None
+            scores = multiply(rows.factors32, factors.values)
         for place in range(n_lowest):
             unit = scores.argmin(axis=1)
             at = starts + unit
@@ -59,8 +67,20 @@ def _search_tile(
                 units[:, place] = unit
             if place + 1 < n_lowest:
                 scores.ravel()[at] = np.inf
-        differences = terms.codebook.reshape(n_units, -1).take(units[:, 0], axis=0)
-        np.subtract(values, differences, out=differences)
-        if terms.kind.has_missing:
-            differences[np.isnan(values)] = 0
-        return units, lowest, np.einsum("ij,ij->i", differences, differences)
+        return units, lowest, _squared_distances(rows, units[:, 0], lowest[:, 0], terms)
+
+
+def _squared_distances(
+    rows: DenseRows | SparseRows,
+    units: NDArray[np.int32],
+    scores: NDArray[np.float32],
+    terms: Terms,
+) -> NDArray[np.float64]:
+    """Compute the squared distance of each row to a unit; of sparse rows from float32 scores."""
+    if isinstance(rows, SparseRows):
+        return np.maximum(rows.norms + scores, 0)
+    differences = terms.codebook.reshape(-1, terms.codebook.shape[2]).take(units, axis=0)
+    np.subtract(rows.values, differences, out=differences)
+    if terms.kind.has_missing:
+        differences[np.isnan(rows.values)] = 0
+    return np.einsum("ij,ij->i", differences, differences)
