@@ -19,8 +19,8 @@ from sklearn_tfsom.spark import fit, predict, transform
 
 NAMES = list("abcde")
 
-# "PySpark does not yet fully support pandas >= 3.0.0": what is used here works.
-pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::ResourceWarning")
+# PySpark says in many ways that it does not yet support pandas 3; what is used here works.
+pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,8 @@ def test_equals_one_process(spark, case):
     assert predicted.columns == [*NAMES, "w", "prediction", "distances"]
     predicted = predicted.toPandas()
     features = np.stack(list(predicted["distances"])).astype(X.dtype)
-    engines.check_predictions(som, predicted[NAMES], predicted["prediction"].to_numpy(), features)
+    X = predicted[NAMES].astype(X.dtype)
+    engines.check_predictions(som, X, predicted["prediction"].to_numpy(), features)
 
 
 @pytest.mark.parametrize("kind", ["array", "vector"])
