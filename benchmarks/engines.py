@@ -1,0 +1,175 @@
+"""An epoch on the engines of `sklearn_tfsom.dask`, `ray` and `spark`, beside one process.
+
+Engines have their workers on this machine, one for each core, and keep the samples in memory.
+"""
+
+import contextlib
+import importlib
+import importlib.util
+import os
+import pickle
+import sys
+
+import numpy as np
+from common import parse_arguments, save_results, time_call
+
+from sklearn_tfsom import TFSOM
+
+N_SAMPLES, N_SHORT, N_FEATURES, GRID_SIZE = 3_000_000, 300_000, 100, 20
+N_PARTITIONS = 16
+MACHINES, CORES, ROWS, BANDWIDTH = 100, 16, 10**10, 10e9 / 8  # of the model; 10 Gbit/s
+N_CORES = os.cpu_count() or 1
+
+
+def make_block(number, n_rows):
+    """Return the samples of a partition."""
+    return np.random.default_rng(number).normal(size=(n_rows, N_FEATURES))
+
+
+@contextlib.contextmanager
+def dask_data(n_rows):
+    """Yield a Dask array in the memory of the workers of a local cluster."""
+    import dask.array as da
+    from distributed import Client, LocalCluster, wait
+
+    with (
+        LocalCluster(n_workers=N_CORES, threads_per_worker=1, dashboard_address=None) as cluster,
+        Client(cluster),
+    ):
+        chunks = ((n_rows,) * N_PARTITIONS, (N_FEATURES,))
+        data = da.map_blocks(
+            lambda block_info: make_block(block_info[None]["chunk-location"][0], n_rows),
+            chunks=chunks,
+            dtype=np.float64,
+            meta=np.empty((0, 0)),
+        ).persist()
+        wait(data)
+        yield data
+
+
+@contextlib.contextmanager
+def ray_data(n_rows):
+    """Yield a dataset in the object store of a local Ray."""
+    import ray
+
+    ray.init(num_cpus=N_CORES, include_dashboard=False, log_to_driver=False)
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    blocks = [make_block(number, n_rows) for number in range(N_PARTITIONS)]
+    yield ray.data.from_numpy(blocks).materialize()
+    ray.shutdown()
+
+
+@contextlib.contextmanager
+def spark_data(n_rows):
+    """Yield a cached data frame of a local Spark."""
+    os.environ["PYSPARK_PYTHON"] = sys.executable
+    from pyspark.sql import SparkSession, functions
+
+    builder = SparkSession.builder.master(f"local[{N_CORES}]")
+    builder = builder.config("spark.ui.enabled", "false").config("spark.driver.memory", "8g")
+    session = builder.getOrCreate()
+    columns = [functions.randn(number).alias(f"f{number}") for number in range(N_FEATURES)]
+    rows = session.range(0, n_rows * N_PARTITIONS, 1, N_PARTITIONS)
+    array = rows.select(functions.array(*columns).alias("x")).cache()
+    array.count()
+    yield array
+    session.stop()
+
+
+ENGINES = {"Dask": dask_data, "Ray": ray_data, "Spark": spark_data}
+PACKAGES = {"Dask": "distributed", "Ray": "ray", "Spark": "pyspark"}
+
+
+def time_epoch(fit, start):
+    """Return the time of a full epoch: a fit of five less one of two, the first fit left out."""
+
+    def fit_epochs(max_iter):
+        parameters = {"init": start, "coarse_to_fine": False, "tol": 0, "max_iter": max_iter}
+        som = TFSOM(GRID_SIZE, radius_decay=np.ones(max_iter), **parameters)
+        return time_call(lambda: fit(som))
+
+    fit_epochs(2)
+    return (fit_epochs(5) - fit_epochs(2)) / 3
+
+
+def time_epoch_alone(n_rows, start):
+    """Return the time of a full epoch in this process."""
+    X = np.concatenate([make_block(number, n_rows) for number in range(N_PARTITIONS)])
+    return time_epoch(lambda som: som.fit(X), start)
+
+
+def count_bytes(module, data, start):
+    """Return the size of an epoch's function with its arguments, and of its result."""
+    sizes = {}
+
+    class Engine(module._Engine):
+        def reduce(self, function, combine, name):
+            result = super().reduce(function, combine, name)
+            sizes[name] = len(pickle.dumps(function)), len(pickle.dumps(result))
+            return result
+
+    TFSOM(GRID_SIZE, init=start, coarse_to_fine=False, max_iter=1)._fit_partitions(
+        Engine(data, None)
+    )
+    return sizes["epoch_1"]
+
+
+def main():
+    """Run all engines that are installed."""
+    n_samples = N_SHORT if parse_arguments(__doc__).short else N_SAMPLES
+    n_rows = n_samples // N_PARTITIONS
+    installed = [name for name in ENGINES if importlib.util.find_spec(PACKAGES[name])]
+    start = make_block(-1 % 2**32, GRID_SIZE**2) * 0.5
+    alone = time_epoch_alone(n_rows, start)
+    rows = [{"engine": "one process", "epoch (s)": alone, "ratio": 1.0, "sent (MB)": 0.0}]
+    for name, make_data in ENGINES.items():
+        if name not in installed:
+            continue
+        module = importlib.import_module(f"sklearn_tfsom.{name.lower()}")
+        with make_data(n_rows) as data:
+            sent, returned = count_bytes(module, data, start)
+            epoch = time_epoch(lambda som, data=data, fit=module.fit: fit(som, data), start)
+        moved = (sent + returned) * N_PARTITIONS / 1e6
+        rows.append(
+            {"engine": name, "epoch (s)": epoch, "ratio": epoch / alone, "sent (MB)": moved}
+        )
+    per_row = alone / n_samples * N_CORES  # on one core
+    model = []
+    for row in rows[1:]:
+        overhead = max(0.0, row["epoch (s)"] - alone)
+        computing = ROWS * per_row / (MACHINES * CORES)
+        # Each core has a partition; a tree of width 8 combines results.
+        depth = np.ceil(np.log(MACHINES * CORES) / np.log(8))
+        bytes_each = row["sent (MB)"] * 1e6 / N_PARTITIONS
+        moving = bytes_each * CORES / BANDWIDTH + 8 * depth * bytes_each / BANDWIDTH
+        model.append(
+            {
+                "engine": row["engine"],
+                "computing (s)": computing,
+                "overhead as here (s)": overhead,
+                "moving (s)": moving,
+                "epoch (s)": computing + overhead + moving,
+            }
+        )
+    save_results(
+        "engines",
+        "Engines",
+        {
+            f"{n_samples:,} x {N_FEATURES} in float64, {GRID_SIZE}x{GRID_SIZE} units": rows,
+            f"Model: {ROWS:.0e} x {N_FEATURES} on {MACHINES} machines of {CORES} cores": model,
+        },
+        [
+            f"An epoch: a fit of five less a fit of two epochs. {N_PARTITIONS} partitions, one "
+            "worker for each core, samples in the memory of the engine.",
+            "Sent: an epoch's function with its arguments and its result, for all partitions; an "
+            "engine may send less, because it sends the function to each worker once.",
+            "The model computes with the time of one core for a row, takes the engine's overhead "
+            "as it is here, and moves the codebook to each core of a machine and the results up a "
+            "tree of width 8, at 10 Gbit/s. It leaves out that the slowest machine decides.",
+        ],
+        packages=[PACKAGES[name] for name in installed],
+    )
+
+
+if __name__ == "__main__":
+    main()
