@@ -56,7 +56,7 @@ test-engines: $(VENV)/.engines
 
 .PHONY: bench
 bench: $(VENV)/.test
-	for name in speed extremes scaling usefulness imputation sparse streams clustering \
+	for name in speed extremes scaling usefulness imputation sparse_samples streams clustering \
 			anomaly serving; do \
 		$(BIN)/python benchmarks/$$name.py $(SET) || exit 1; done
 

@@ -41,7 +41,7 @@ exclude_patterns = [
     "scorers.rst",
     "gallery_header.rst",
 ]
-autodoc_mock_imports = ["ray", "pyspark"]
+autodoc_mock_imports = ["dask", "distributed", "ray", "pyspark"]
 autosummary_generate = ["api", "displays", "measures"]
 templates_path = ["_templates"]
 default_role = "py:obj"
