@@ -17,6 +17,9 @@ LIBRARIES_PYTHON ?= $(or $(call find,12,14),$(PYTHON))
 # Tests run in as many processes as there are cores, but four at most: each takes 1.5 GiB.
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
+# Files of `make test-oldest`; empty for all.
+OLDEST_TESTS ?=
+
 # Of the benchmarks; empty for all points and rounds.
 SET ?= --short
 
@@ -46,7 +49,7 @@ test: $(VENV)/.test
 # The same environment with the oldest scikit-learn laid in front.
 .PHONY: test-oldest
 test-oldest: $(VENV)/.oldest
-	PYTHONPATH=$(OLDEST) $(PYTEST)
+	PYTHONPATH=$(OLDEST) $(PYTEST) $(OLDEST_TESTS)
 
 # Clusters of Dask, Ray and Spark on this machine; Spark needs Java.
 .PHONY: test-engines
