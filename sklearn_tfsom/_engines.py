@@ -1,4 +1,4 @@
-"""What the modules for Dask, Ray and Spark have in common."""
+"""Shared functions of the modules for Dask, Ray and Spark."""
 
 from __future__ import annotations
 

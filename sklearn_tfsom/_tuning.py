@@ -46,8 +46,8 @@ MAX_FUSED_FEATURES = 8
 
 # Scores, and differences where distances are no products, up to which NumPy searches, over all
 # epochs of a call. Importing TensorFlow and tracing a graph take 2 to 10 s; later an epoch of
-# 50,000 x 64 and 400 units takes 0.8 of the time in NumPy with AVX2, of 50,000 x 32 1.15 with
-# AVX-512, of 200,000 x 3 1.3.
+# 50,000 x 64 and 400 units takes 0.9 of the time in NumPy with AVX2, of 200,000 x 3 1.4, and of
+# 50,000 x 32 1.15 with AVX-512.
 MAX_NUMPY_SCORES, MAX_NUMPY_DIFFERENCES = 2**31, 2**33
 
 # The same of maps of which a graph leaves most blocks of units out.

@@ -1,4 +1,4 @@
-"""What the maps of all engines must do: equal those of one process, in every way but `labels_`."""
+"""Checks for the maps of all engines: they equal those of one process, but for `labels_`."""
 
 import numpy as np
 from numpy.testing import assert_allclose, assert_array_equal

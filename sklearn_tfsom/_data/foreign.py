@@ -14,6 +14,10 @@ MIN_BYTES_ON_DISK = 2**26
 _ENGINES = {"dask": "Dask", "ray": "Ray", "pyspark": "Spark"}
 _FILES = ("h5py", "zarr")
 
+# Rows that are farther apart are read one by one. So at most this many times the rows that are
+# wanted are read at a time.
+_NEAR = 4
+
 
 class FileArray:
     """A large array in a file of HDF5 or Zarr: tiles are read as they are indexed.
@@ -49,10 +53,6 @@ class FileArray:
         return read[place]
 
 
-# Rows that are read though nobody wants them, between two that are wanted, at most.
-_NEAR = 64
-
-
 def opened(X: Any) -> Any:
     """Return an array in a file as something that is read in tiles, or read it if it is small.
 
@@ -61,7 +61,7 @@ def opened(X: Any) -> Any:
     Raises
     ------
     ValueError
-        If it is not two-dimensional, or empty, or not of real numbers.
+        If it is not two-dimensional, or not of real numbers.
     """
     if _library(X) not in _FILES or not hasattr(X, "shape") or not hasattr(X, "dtype"):
         return X

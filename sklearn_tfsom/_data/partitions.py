@@ -59,7 +59,7 @@ class Engine(Protocol):
 
 
 class Facts(NamedTuple):
-    """What a pass over the partitions tells of their samples."""
+    """Facts about the samples of some partitions."""
 
     error: Exception | None
     dtype: str
@@ -193,7 +193,7 @@ class Partitions(Pieces):
         return self._engine.reduce(task, functools.partial(combined, combine), name)
 
     def rows_of(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Say how to compute a value for each sample."""
+        """Keep the function that computes a value for each sample, to call it where it is used."""
         return _Rows(function, arguments)
 
     def reduce_with_rows(

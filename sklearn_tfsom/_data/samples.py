@@ -107,7 +107,7 @@ class Samples:
 
 
 class DistantSamples(Samples):
-    """What is known here of samples that lie in other processes.
+    """Facts about samples that lie in other processes.
 
     Parameters
     ----------
