@@ -9,6 +9,7 @@ import importlib.util
 import os
 import pickle
 import sys
+import time
 
 import numpy as np
 from common import parse_arguments, save_results, time_call
@@ -16,7 +17,7 @@ from common import parse_arguments, save_results, time_call
 from sklearn_tfsom import TFSOM
 
 N_SAMPLES, N_SHORT, N_FEATURES, GRID_SIZE = 3_000_000, 300_000, 100, 20
-N_PARTITIONS = 16
+N_PARTITIONS, N_EPOCHS = 16, 4
 MACHINES, CORES, ROWS, BANDWIDTH = 100, 16, 10**10, 10e9 / 8  # of the model; 10 Gbit/s
 N_CORES = os.cpu_count() or 1
 
@@ -80,38 +81,37 @@ ENGINES = {"Dask": dask_data, "Ray": ray_data, "Spark": spark_data}
 PACKAGES = {"Dask": "distributed", "Ray": "ray", "Spark": "pyspark"}
 
 
-def time_epoch(fit, start):
-    """Return the time of a full epoch: a fit of five less one of two, the first fit left out."""
-
-    def fit_epochs(max_iter):
-        parameters = {"init": start, "coarse_to_fine": False, "tol": 0, "max_iter": max_iter}
-        som = TFSOM(GRID_SIZE, radius_decay=np.ones(max_iter), **parameters)
-        return time_call(lambda: fit(som))
-
-    fit_epochs(2)
-    return (fit_epochs(5) - fit_epochs(2)) / 3
+def full_epochs(start, max_iter=N_EPOCHS):
+    """Return an unfitted map that searches all units in each of its epochs."""
+    parameters = {"init": start, "coarse_to_fine": False, "tol": 0, "max_iter": max_iter}
+    return TFSOM(GRID_SIZE, radius_decay=np.ones(max_iter), **parameters)
 
 
 def time_epoch_alone(n_rows, start):
-    """Return the time of a full epoch in this process."""
+    """Return the time of a full epoch in this process: a fit less one of a single epoch."""
     X = np.concatenate([make_block(number, n_rows) for number in range(N_PARTITIONS)])
-    return time_epoch(lambda som: som.fit(X), start)
+    full_epochs(start, 1).fit(X)
+    single, whole = (
+        time_call(lambda n=n: full_epochs(start, n).fit(X)) for n in (1, N_EPOCHS + 1)
+    )
+    return (whole - single) / N_EPOCHS
 
 
-def count_bytes(module, data, start):
-    """Return the size of an epoch's function with its arguments, and of its result."""
-    sizes = {}
+def measure_engine(module, data, start):
+    """Return the time of a full epoch, and the bytes of its function and of its result."""
+    times, sizes = [], []
 
     class Engine(module._Engine):
         def reduce(self, function, combine, name):
+            started = time.perf_counter()
             result = super().reduce(function, combine, name)
-            sizes[name] = len(pickle.dumps(function)), len(pickle.dumps(result))
+            if name.startswith("epoch"):
+                times.append(time.perf_counter() - started)
+                sizes.append(len(pickle.dumps(function)) + len(pickle.dumps(result)))
             return result
 
-    TFSOM(GRID_SIZE, init=start, coarse_to_fine=False, max_iter=1)._fit_partitions(
-        Engine(data, None)
-    )
-    return sizes["epoch_1"]
+    full_epochs(start)._fit_partitions(Engine(data, None))
+    return float(np.median(times[1:])), max(sizes)
 
 
 def main():
@@ -121,17 +121,16 @@ def main():
     installed = [name for name in ENGINES if importlib.util.find_spec(PACKAGES[name])]
     start = make_block(-1 % 2**32, GRID_SIZE**2) * 0.5
     alone = time_epoch_alone(n_rows, start)
-    rows = [{"engine": "one process", "epoch (s)": alone, "ratio": 1.0, "sent (MB)": 0.0}]
+    rows = [{"engine": "one process", "epoch (s)": alone, "ratio": 1.0, "moved (MB)": 0.0}]
     for name, make_data in ENGINES.items():
         if name not in installed:
             continue
         module = importlib.import_module(f"sklearn_tfsom.{name.lower()}")
         with make_data(n_rows) as data:
-            sent, returned = count_bytes(module, data, start)
-            epoch = time_epoch(lambda som, data=data, fit=module.fit: fit(som, data), start)
-        moved = (sent + returned) * N_PARTITIONS / 1e6
+            epoch, n_bytes = measure_engine(module, data, start)
+        moved = n_bytes * N_PARTITIONS / 1e6
         rows.append(
-            {"engine": name, "epoch (s)": epoch, "ratio": epoch / alone, "sent (MB)": moved}
+            {"engine": name, "epoch (s)": epoch, "ratio": epoch / alone, "moved (MB)": moved}
         )
     per_row = alone / n_samples * N_CORES  # on one core
     model = []
@@ -140,7 +139,7 @@ def main():
         computing = ROWS * per_row / (MACHINES * CORES)
         # Each core has a partition; a tree of width 8 combines results.
         depth = np.ceil(np.log(MACHINES * CORES) / np.log(8))
-        bytes_each = row["sent (MB)"] * 1e6 / N_PARTITIONS
+        bytes_each = row["moved (MB)"] * 1e6 / N_PARTITIONS
         moving = bytes_each * CORES / BANDWIDTH + 8 * depth * bytes_each / BANDWIDTH
         model.append(
             {
@@ -159,9 +158,9 @@ def main():
             f"Model: {ROWS:.0e} x {N_FEATURES} on {MACHINES} machines of {CORES} cores": model,
         },
         [
-            f"An epoch: a fit of five less a fit of two epochs. {N_PARTITIONS} partitions, one "
-            "worker for each core, samples in the memory of the engine.",
-            "Sent: an epoch's function with its arguments and its result, for all partitions; an "
+            f"An epoch: the median of {N_EPOCHS - 1} after the first. {N_PARTITIONS} partitions, "
+            "one worker for each core, samples in the memory of the engine.",
+            "Moved: an epoch's function with its arguments and its result, for all partitions; an "
             "engine may send less, because it sends the function to each worker once.",
             "The model computes with the time of one core for a row, takes the engine's overhead "
             "as it is here, and moves the codebook to each core of a machine and the results up a "

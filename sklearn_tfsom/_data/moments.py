@@ -64,14 +64,12 @@ def compute_moments(pieces: Pieces, n_directions: int = 2) -> Moments:
     samples, total = pieces.samples, pieces.total_weight
     n_features = samples.shape[1]
     with np.errstate(over="ignore", invalid="ignore"):
-        # From a value of the data on, sums are of small numbers, wherever the data lie.
-        origin = np.zeros(n_features)
-        if not samples.is_sparse:
-            origin = pieces.reduce(_first_known, combine=_first_of)
+        low, high = feature_ranges(pieces)
+        largest = float(np.max(high - low))
+        # From the lowest value on, sums are of small numbers, wherever the data lie.
+        origin = np.zeros(n_features) if samples.is_sparse else low
         offset, known = pieces.reduce(_sums, origin, total)
         mean = origin + offset / known
-        low, negative_high = pieces.reduce(_ranges, combine=np.fmin)
-        largest = float(np.max(-negative_high - low))
     if largest == 0 or not math.isfinite(largest):
         return _without_directions(mean, largest)
     # In units of about the largest range no square exceeds the range of float64.
@@ -118,23 +116,6 @@ def centered(tile: NDArray, origin: NDArray[np.float64]) -> NDArray[np.float64]:
     np.subtract(differences, origin, out=differences)
     differences[np.isnan(differences)] = 0
     return differences
-
-
-def _first_known(piece: Piece) -> NDArray[np.float64]:
-    """Return the first known value of each feature, NaN where there is none."""
-    samples = piece.samples
-    if not len(samples):
-        return np.full(samples.shape[1], np.nan)
-    first = samples[:1][0].astype(np.float64)
-    missing = np.flatnonzero(np.isnan(first))
-    if len(missing):
-        tile = samples[:][:, missing]
-        first[missing] = tile[np.argmax(~np.isnan(tile), axis=0), np.arange(len(missing))]
-    return first
-
-
-def _first_of(first: NDArray, second: NDArray) -> NDArray:
-    return np.where(np.isnan(first), second, first)
 
 
 def _sums(piece: Piece, origin: NDArray, total: float) -> tuple[NDArray, NDArray]:
