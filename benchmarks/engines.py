@@ -114,6 +114,21 @@ def measure_engine(module, data, start):
     return float(np.median(times[1:])), max(sizes)
 
 
+def model_of_cluster(row, n_samples):
+    """Return what an epoch would take on many machines, from a row of an engine here."""
+    rows_of_core = ROWS / (MACHINES * CORES)
+    working = row["epoch (s)"] * rows_of_core / (n_samples / N_CORES)
+    # Each core has a partition; a tree of width 8 combines results.
+    depth = np.ceil(np.log(MACHINES * CORES) / np.log(8))
+    moving = row["moved (MB)"] * 1e6 / N_PARTITIONS * (CORES + 8 * depth) / BANDWIDTH
+    return {
+        "engine": row["engine"],
+        "working (s)": working,
+        "moving (s)": moving,
+        "epoch (s)": working + moving,
+    }
+
+
 def main():
     """Run all engines that are installed."""
     n_samples = N_SHORT if parse_arguments(__doc__).short else N_SAMPLES
@@ -132,39 +147,23 @@ def main():
         rows.append(
             {"engine": name, "epoch (s)": epoch, "ratio": epoch / alone, "moved (MB)": moved}
         )
-    per_row = alone / n_samples * N_CORES  # on one core
-    model = []
-    for row in rows[1:]:
-        overhead = max(0.0, row["epoch (s)"] - alone)
-        computing = ROWS * per_row / (MACHINES * CORES)
-        # Each core has a partition; a tree of width 8 combines results.
-        depth = np.ceil(np.log(MACHINES * CORES) / np.log(8))
-        bytes_each = row["moved (MB)"] * 1e6 / N_PARTITIONS
-        moving = bytes_each * CORES / BANDWIDTH + 8 * depth * bytes_each / BANDWIDTH
-        model.append(
-            {
-                "engine": row["engine"],
-                "computing (s)": computing,
-                "overhead as here (s)": overhead,
-                "moving (s)": moving,
-                "epoch (s)": computing + overhead + moving,
-            }
-        )
     save_results(
         "engines",
         "Engines",
         {
             f"{n_samples:,} x {N_FEATURES} in float64, {GRID_SIZE}x{GRID_SIZE} units": rows,
-            f"Model: {ROWS:.0e} x {N_FEATURES} on {MACHINES} machines of {CORES} cores": model,
+            f"Model: {ROWS:.0e} x {N_FEATURES} on {MACHINES} machines of {CORES} cores": [
+                model_of_cluster(row, n_samples) for row in rows[1:]
+            ],
         },
         [
             f"An epoch: the median of {N_EPOCHS - 1} after the first. {N_PARTITIONS} partitions, "
             "one worker for each core, samples in the memory of the engine.",
             "Moved: an epoch's function with its arguments and its result, for all partitions; an "
             "engine may send less, because it sends the function to each worker once.",
-            "The model computes with the time of one core for a row, takes the engine's overhead "
-            "as it is here, and moves the codebook to each core of a machine and the results up a "
-            "tree of width 8, at 10 Gbit/s. It leaves out that the slowest machine decides.",
+            "The model takes the engine's time as here for the rows of a core, with what it takes "
+            "for a task, moves the codebook to each core of a machine and the results up a tree "
+            "of width 8, at 10 Gbit/s. It leaves out that the slowest machine decides.",
         ],
         packages=[PACKAGES[name] for name in installed],
     )

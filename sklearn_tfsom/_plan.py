@@ -13,6 +13,7 @@ from sklearn.utils import check_random_state
 from sklearn_tfsom import _validation as valid
 from sklearn_tfsom._data.minibatches import deal_minibatches, order_by_projection
 from sklearn_tfsom._data.moments import Moments, compute_moments
+from sklearn_tfsom._data.outliers import with_typical_directions
 from sklearn_tfsom._data.pieces import Pieces
 from sklearn_tfsom._data.subsampling import Subsamples
 from sklearn_tfsom._distance import METRICS, as_codebook, is_zero
@@ -116,7 +117,7 @@ def make_plan(som: Any, pieces: Pieces) -> TrainingPlan:
     ValueError
         If there are fewer samples than clusters, or values are too large.
     """
-    moments = compute_moments(pieces, 2 if _needs_directions(som) else 0)
+    moments = _moments(som, pieces)
     grid = _grid(som, pieces.total_weight, moments)
     _check_sizes(som, pieces)
     radii, neighborhood = _radii(som, grid), checked_neighborhood(som, som.neighborhood)
@@ -172,7 +173,7 @@ def begin_stream(som: Any, pieces: Pieces) -> StreamStart:
     InvalidParameterError, ValueError
         As `make_plan`, but there may be fewer samples than clusters.
     """
-    moments = compute_moments(pieces, 2 if _needs_directions(som) else 0)
+    moments = _moments(som, pieces)
     grid = _grid(som, pieces.total_weight, moments)
     init = _checked_init(som, grid, pieces.samples.shape[1])
     random_state = check_random_state(som.random_state)
@@ -205,8 +206,11 @@ def _plain(value: Any) -> Any:
     return array.astype(np.float64).tolist() if array.dtype.kind in "biuf" else repr(value)
 
 
-def _needs_directions(som: Any) -> bool:
-    return isinstance(som.grid_size, str) or _starts_from_pca(som)
+def _moments(som: Any, pieces: Pieces) -> Moments:
+    """Compute moments; directions where the size or the start of the map depends on them."""
+    if isinstance(som.grid_size, str) or _starts_from_pca(som):
+        return with_typical_directions(compute_moments(pieces), pieces)
+    return compute_moments(pieces, n_directions=0)
 
 
 def _check_sizes(som: Any, pieces: Pieces) -> None:

@@ -115,6 +115,20 @@ def test_killed_worker():
     engines.check_equal(som, TFSOM(**parameters).fit(frame))
 
 
+def test_operators_are_named_by_epoch(monkeypatch):
+    seen, map_batches = [], ray.data.Dataset.map_batches
+
+    def recorded(data, function, **options):
+        mapped = map_batches(data, function, **options)
+        seen.append(mapped._logical_plan.dag.name)
+        return mapped
+
+    monkeypatch.setattr(ray.data.Dataset, "map_batches", recorded)
+    frame = pd.DataFrame(engines.samples_of("dense")[0], columns=NAMES)
+    fit(TFSOM(4, max_iter=3, coarse_to_fine=False), dataset(frame))
+    assert {"MapBatches(tfsom_check)", "MapBatches(tfsom_epoch_3)"} <= set(seen)
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [

@@ -75,6 +75,16 @@ def test_nulls_are_missing_values(spark):
     engines.check_equal(fit(TFSOM(2), data), expected)
 
 
+def test_jobs_are_described_by_epoch(spark):
+    frame = pd.DataFrame(engines.samples_of("dense")[0], columns=NAMES)
+    fit(TFSOM(4, max_iter=3, coarse_to_fine=False), uneven(spark, frame))
+    jobs = spark.sparkContext._jsc.sc().statusStore().jobsList(None)
+    described = [jobs.apply(place).description() for place in range(jobs.size())]
+    seen = {name.get() for name in described if name.isDefined()}
+    assert {"TFSOM: check", "TFSOM: epoch 1", "TFSOM: epoch 3"} <= seen
+    assert spark.sparkContext.getLocalProperty("spark.job.description") is None
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [

@@ -19,6 +19,7 @@ CASES = {
     "missing": ({"n_clusters": 4}, "missing"),
     "cosine": ({"metric": "cosine", "grid_size": 7}, "dense"),
     "manhattan": ({"metric": "manhattan", "grid_size": 6}, "dense"),
+    "outliers": ({"max_iter": 3}, "outliers"),
     "sample": ({"init": "sample", "random_state": 3, "grid_size": 6}, "dense"),
     "not coarse": ({"coarse_to_fine": False, "tol": 1e-2, "grid_size": 8}, "dense"),
 }
@@ -36,6 +37,8 @@ def samples_of(kind):
     if kind == "missing":
         X[rng.uniform(size=X.shape) < 0.1] = np.nan
         X[:, 0] = along[:, 0]
+    if kind == "outliers":
+        X[[2101, 3502]] = [[2e2], [-3e2]]
     weights = rng.uniform(0, 3, size=n_samples)
     weights[::7] = 0
     return X, weights

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.sparse import csr_array
 from sklearn.decomposition import PCA
 
 from sklearn_tfsom import TFSOM
+from sklearn_tfsom.metrics import topographic_error
 
 
 def zero(squared_distances, radius):
@@ -76,13 +78,73 @@ def test_principal_plane_of_degenerate_data():
     [
         (np.zeros((100, 3)), "rectangular", (7, 7)),
         (np.zeros((1, 3)), "rectangular", (3, 2)),
-        # Without a second direction, both are treated as equally long.
-        (np.outer(np.arange(400.0), [1, 2, 2]), "hexagonal", (11, 9)),
+        (np.outer(np.arange(400.0), [1, 2, 2]), "hexagonal", (100, 1)),
+        (np.arange(500.0)[:, None], "rectangular", (110, 1)),
     ],
-    ids=["constant", "single sample", "line"],
+    ids=["constant", "single sample", "line", "one feature"],
 )
-def test_automatic_size_of_degenerate_data_is_square(X, lattice, expected):
+def test_automatic_size_of_degenerate_data(X, lattice, expected):
     assert TFSOM(lattice=lattice, max_iter=1).fit(X).grid_shape_ == expected
+
+
+def test_automatic_size_of_thin_data_has_two_columns():
+    rng = np.random.RandomState(0)
+    line = np.outer(rng.normal(size=500) * 10, rng.normal(size=10))
+    X = line + rng.normal(size=line.shape) * 0.1
+    som = TFSOM().fit(X)
+    square = TFSOM((11, 10)).fit(X)
+    assert som.grid_shape_ == (55, 2)
+    assert som.quantization_error_ < square.quantization_error_
+    assert topographic_error(som, X) < topographic_error(square, X) / 3
+    sheet = rng.normal(size=(500, 2))
+    widths = [TFSOM(max_iter=1).fit(sheet * [r, 1]).grid_shape_[1] for r in np.geomspace(1, 1e4)]
+    assert widths[0] == 9
+    assert widths[-1] == 2
+    assert np.isin(np.diff(widths), [-1, 0]).all()
+
+
+def with_outliers(rng, kind, scale):
+    """Return 5,000 samples of a sheet, some of them far away, and their weights."""
+    X = rng.normal(size=(5000, 4)) * [3, 2, 0.1, 0.1] + 7
+    weights = rng.randint(1, 3, size=5000).astype(float)
+    if kind == "two directions":
+        X[[5, 4000]] += np.eye(4)[2:] * scale
+    else:
+        X[[5, 4000, 4998]] += scale
+    weights[:6] = 2
+    if kind == "missing":
+        X[rng.uniform(size=X.shape) < 0.05] = np.nan
+        X[5] = scale
+    return csr_array(X) if kind == "sparse" else X, weights
+
+
+@pytest.mark.parametrize("kind", ["dense", "sparse", "missing", "two directions"])
+@pytest.mark.parametrize("scale", [1e3, 1e12])
+def test_few_outliers_decide_on_no_size(kind, scale):
+    X, weights = with_outliers(np.random.RandomState(0), kind, scale)
+    typical, _ = with_outliers(np.random.RandomState(0), kind, 0.0)
+    som = TFSOM(max_iter=1).fit(X, sample_weight=weights)
+    expected = TFSOM(max_iter=1).fit(typical, sample_weight=weights)
+    assert som.grid_shape_ == expected.grid_shape_
+    repeated = np.repeat(np.arange(5000), weights.astype(int))
+    assert TFSOM(max_iter=1).fit(X[repeated]).grid_shape_ == expected.grid_shape_
+
+
+def test_few_outliers_among_more_features_than_a_covariance_has():
+    X, _ = with_outliers(np.random.RandomState(0), "dense", 1e3)
+    typical, _ = with_outliers(np.random.RandomState(0), "dense", 0.0)
+    X, typical = (np.hstack([Y, np.zeros((5000, 1030))]) for Y in (X, typical))
+    shapes = [TFSOM(max_iter=1).fit(Y).grid_shape_ for Y in (X, typical)]
+    assert shapes[0] == shapes[1]
+
+
+def test_outliers_do_not_tilt_the_start():
+    X, _ = with_outliers(np.random.RandomState(0), "dense", 1e6)
+    without = np.delete(X, [5, 4000, 4998], axis=0)
+    _, deviations, directions = get_principal_plane(X)
+    _, expected_deviations, expected = get_principal_plane(without)
+    assert_allclose(deviations, expected_deviations, rtol=1e-9)
+    assert_allclose(directions, expected, atol=1e-9)
 
 
 @pytest.mark.parametrize("lattice", ["hexagonal", "rectangular"])

@@ -36,6 +36,7 @@ class Moments(NamedTuple):
     deviations: NDArray[np.float64]  # (2,) standard deviations along the directions (ddof = 0)
     directions: NDArray[np.float64]  # (2, n_features) unit eigenvectors of the covariance
     covariance: NDArray[np.float64] | None  # divided by spread^2; of complete data, not too wide
+    reach: NDArray[np.float64]  # (n_features,) largest distance of a known value to the mean
 
 
 def compute_moments(pieces: Pieces, n_directions: int = 2) -> Moments:
@@ -70,8 +71,9 @@ def compute_moments(pieces: Pieces, n_directions: int = 2) -> Moments:
         origin = np.zeros(n_features) if samples.is_sparse else low
         offset, known = pieces.reduce(_sums, origin, total)
         mean = origin + offset / known
+        reach = np.maximum(high - mean, mean - low)
     if largest == 0 or not math.isfinite(largest):
-        return _without_directions(mean, largest)
+        return _without_directions(mean, largest, reach)
     # In units of about the largest range no square exceeds the range of float64.
     unit = math.ldexp(1.0, math.frexp(largest)[1] - 1)
     arguments = mean, unit, total
@@ -80,10 +82,10 @@ def compute_moments(pieces: Pieces, n_directions: int = 2) -> Moments:
         variances = pieces.reduce(_variances, *arguments)
         spread = _spread(variances, known, unit)
         if not n_directions:
-            return _without_directions(mean, spread)
+            return _without_directions(mean, spread, reach)
         root = np.sqrt(known)
         deviations, found = _lanczos(pieces, variances, (*arguments, root))
-        return _with_directions(mean, spread, deviations * unit, found)
+        return _with_directions(mean, spread, reach, deviations * unit, found)
 
     n_values = min(_PRODUCT_ROWS * n_features, _PRODUCT_VALUES)
     scatter, both = pieces.reduce(_scatter, *arguments, piece_values=n_values)
@@ -95,7 +97,7 @@ def compute_moments(pieces: Pieces, n_directions: int = 2) -> Moments:
     )
     # Every worker has the same scatter; eigenvectors could differ by rounding between machines.
     deviations, found = map(pieces.workers.from_first, (deviations, found))
-    moments = _with_directions(mean, spread, deviations * unit, found)
+    moments = _with_directions(mean, spread, reach, deviations * unit, found)
     if samples.has_missing or spread == 0:
         return moments
     return moments._replace(covariance=scatter * (unit / spread) ** 2)
@@ -247,11 +249,12 @@ def _spread(variances: NDArray[np.float64], known: NDArray[np.float64], unit: fl
 def _with_directions(
     mean: NDArray[np.float64],
     spread: float,
+    reach: NDArray[np.float64],
     deviations: NDArray[np.float64],
     vectors: NDArray[np.float64],
 ) -> Moments:
     """Give eigenvectors unit length and a sign, and drop those that are rounding."""
-    moments = _without_directions(mean, spread)
+    moments = _without_directions(mean, spread, reach)
     for place, (deviation, vector) in enumerate(zip(deviations, vectors, strict=True)):
         if deviation <= _MIN_DEVIATION * deviations[0]:
             break
@@ -262,5 +265,7 @@ def _with_directions(
     return moments
 
 
-def _without_directions(mean: NDArray[np.float64], spread: float) -> Moments:
-    return Moments(mean, spread, np.zeros(2), np.zeros((2, len(mean))), None)
+def _without_directions(
+    mean: NDArray[np.float64], spread: float, reach: NDArray[np.float64]
+) -> Moments:
+    return Moments(mean, spread, np.zeros(2), np.zeros((2, len(mean))), None, reach)

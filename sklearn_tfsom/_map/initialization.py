@@ -17,9 +17,10 @@ INITS = ("pca", "sample", "random")
 
 
 def automatic_shape(n_samples: float, deviations: NDArray, lattice: str) -> tuple[int, int]:
-    """Choose the map's size as SOM Toolbox does: about ``5 sqrt(n)`` units.
+    """Choose the map's size: about ``5 sqrt(n)`` units, as SOM Toolbox does.
 
-    The sides are as the standard deviations along the two largest principal components.
+    The sides are as the standard deviations along the two largest principal components. Where
+    the second one is too small for that, the map has two columns; one for samples on a line.
 
     Parameters
     ----------
@@ -41,11 +42,15 @@ def automatic_shape(n_samples: float, deviations: NDArray, lattice: str) -> tupl
     about = math.ceil(5 * math.sqrt(n_samples))
     side = _round(math.sqrt(about))
     n_units = side * _round(about / side)
-    first, second = deviations
-    is_degenerate = first == 0 or second * math.sqrt(n_units) < first
-    ratio = 1.0 if is_degenerate else first / second
     stretch = math.sqrt(0.75) if lattice == "hexagonal" else 1.0
-    n_columns = max(1, min(n_units, _round(math.sqrt(n_units / ratio * stretch))))
+    first, second = deviations
+    if first > 0 and second == 0:
+        return n_units, 1
+    ratio = first / second if first > 0 else 1.0
+    # Here SOM Toolbox makes a square map, which would be crumpled.
+    is_thin = second * math.sqrt(n_units) < first
+    n_columns = _round(math.sqrt(n_units / ratio * stretch))
+    n_columns = max(2 if is_thin else 1, min(n_units, n_columns))
     return _round(n_units / n_columns), n_columns
 
 

@@ -1,0 +1,149 @@
+"""Main directions of data in which a few samples outweigh all others.
+
+One sample far away can be most of a variance: then it would decide on the size of a map and on
+its start. It is left out there, and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sklearn_tfsom._data.moments import Moments, centered, compute_moments
+from sklearn_tfsom._data.pieces import Piece, Pieces, Workers
+from sklearn_tfsom._data.samples import Samples
+
+# Few samples that are such a share of the variance along a main direction are left out. So none
+# that stays can change a ratio of deviations by more than a seventh, and no size jumps.
+_LARGE_SHARE = 0.25
+
+# They are one in so many samples, and at most ten. Among fewer than 100 samples one can be a
+# quarter of a variance by chance.
+_SAMPLES_PER_OUTLIER, _MAX_OUTLIERS, _MIN_SAMPLES = 1000, 10, 100
+
+# Behind an outlier there may be others.
+_MAX_ROUNDS = 3
+
+# Shares that differ by less, relatively, are of equal samples.
+_EQUAL = 1e-6
+
+
+class Cut(NamedTuple):
+    """Samples whose share of the variance along a direction is above a limit."""
+
+    mean: NDArray[np.float64]  # (n_features,)
+    axes: NDArray[np.float64]  # (2, n_features): squared products are shares
+    limit: float
+
+
+def with_typical_directions(moments: Moments, pieces: Pieces) -> Moments:
+    """Replace main directions that a few outliers make by those of the other samples.
+
+    Parameters
+    ----------
+    moments : Moments
+        Of all samples.
+    pieces : Pieces
+
+    Returns
+    -------
+    moments : Moments
+        With other `deviations` and `directions`, or as they were.
+    """
+    if pieces.total_weight < _MIN_SAMPLES:
+        return moments
+    cuts: tuple[Cut, ...] = ()
+    found, total, typical = moments, pieces.total_weight, pieces
+    for _ in range(_MAX_ROUNDS):
+        cut, n_outliers = _next_cut(found, total, typical)
+        if cut is None:
+            break
+        cuts, total = (*cuts, cut), total - n_outliers
+        typical = _TypicalPieces(pieces, cuts, total)
+        found = compute_moments(typical)
+    return moments._replace(deviations=found.deviations, directions=found.directions)
+
+
+class _TypicalPieces:
+    """Samples without outliers, as far as moments need them."""
+
+    def __init__(self, pieces: Pieces, cuts: tuple[Cut, ...], total_weight: float) -> None:
+        self._pieces, self._cuts, self.total_weight = pieces, cuts, total_weight
+
+    @property
+    def samples(self) -> Samples:
+        return self._pieces.samples
+
+    @property
+    def workers(self) -> Workers:
+        return self._pieces.workers
+
+    def reduce(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        return self._pieces.reduce(_of_typical, function, self._cuts, *arguments, **options)
+
+
+def _of_typical(
+    piece: Piece, function: Callable[..., Any], cuts: tuple[Cut, ...], *arguments: Any
+) -> Any:
+    """Call a function for a piece without its outliers."""
+    is_outlier = np.zeros(len(piece.samples), dtype=bool)
+    for cut in cuts:
+        is_outlier |= _shares(piece, cut.mean, cut.axes).max(axis=1) > cut.limit
+    if is_outlier.any():
+        (rows,) = np.nonzero(~is_outlier)
+        piece = Piece(piece.samples.take(rows), piece.sample_weight[rows])
+    return function(piece, *arguments)
+
+
+def _next_cut(moments: Moments, total: float, pieces: Any) -> tuple[Cut | None, float]:
+    """Find outliers along the main directions, up to the widest gap; return their weight, too."""
+    deviations = np.where(moments.deviations > 0, moments.deviations, np.inf)
+    axes = moments.directions / (deviations * np.sqrt(total))[:, None]
+    if not np.isfinite(axes).all():
+        return None, 0.0
+    # No sample is farther along a direction than the highest and lowest values allow.
+    if (np.abs(axes) @ moments.reach).max() ** 2 * _MAX_OUTLIERS < _LARGE_SHARE:
+        return None, 0.0
+    n_most = int(min(max(total // _SAMPLES_PER_OUTLIER, 1), _MAX_OUTLIERS))
+    largest = pieces.reduce(_largest, moments.mean, axes, n_most + 1, combine=_largest_of)
+    largest = largest.reshape(-1, 4)
+    best, gap = 0, 1 / (1 - _EQUAL)
+    for n in range(1, n_most + 1):
+        weights = largest[:n, 1]
+        is_large = (weights @ largest[:n, 2:]).max() >= _LARGE_SHARE
+        if is_large and weights.sum() <= n_most and largest[n - 1, 0] > gap * largest[n, 0]:
+            best, gap = n, largest[n - 1, 0] / max(largest[n, 0], np.finfo(float).tiny)
+    if not best:
+        return None, 0.0
+    limit = largest[best - 1 : best + 1, 0].mean()
+    return Cut(moments.mean, axes, limit), float(largest[:best, 1].sum())
+
+
+def _shares(
+    piece: Piece, mean: NDArray[np.float64], axes: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the share of a sample of weight 1 in the variance along each direction: (n, 2)."""
+    tile = piece.samples[:]
+    if piece.samples.is_sparse:
+        return (tile @ axes.T - axes @ mean) ** 2
+    return (centered(tile, mean) @ axes.T) ** 2
+
+
+def _largest(
+    piece: Piece, mean: NDArray[np.float64], axes: NDArray[np.float64], n_wanted: int
+) -> NDArray[np.float64]:
+    """Return the samples of the largest shares: largest share, weight, and both shares."""
+    shares = _shares(piece, mean, axes)
+    rows = np.column_stack([shares.max(axis=1), piece.sample_weight, shares])
+    nothing = np.zeros((n_wanted, 4))
+    return _largest_of(nothing, rows)
+
+
+def _largest_of(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the rows of the largest shares in two lists, as many as the first one has."""
+    rows = np.concatenate([first.reshape(-1, 4), second.reshape(-1, 4)])
+    largest = np.argsort(-rows[:, 0], kind="stable")[: first.size // 4]
+    return rows[largest].reshape(first.shape)
