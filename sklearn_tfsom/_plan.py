@@ -88,6 +88,7 @@ class TrainingPlan(NamedTuple):
     neighborhood: str | Formula
     radii: NDArray[np.float64]  # (max_iter,)
     stages: list[Stage]
+    is_radius_free: bool  # whether another radius to start from may be tried
     codebook: NDArray[np.float64]  # (n_units, n_features): the start, on the first stage's grid
     batches: Batches | None
 
@@ -133,7 +134,7 @@ def make_plan(som: Any, pieces: Pieces) -> TrainingPlan:
         radii,
         is_coarse_to_fine=is_coarse_to_fine and is_separable(grid, neighborhood),
         is_radius_given=not isinstance(som.radius_decay, str),
-        can_mirror=METRICS[som.metric].is_product,
+        can_compare=METRICS[som.metric].is_product,
     )
     subsamples = Subsamples(pieces, schedule.sizes())
     stages = schedule.stages(subsamples.worthwhile())
@@ -152,6 +153,7 @@ def make_plan(som: Any, pieces: Pieces) -> TrainingPlan:
         neighborhood=neighborhood,
         radii=radii,
         stages=stages,
+        is_radius_free=isinstance(som.radius_start, str),
         codebook=codebook,
         batches=batches,
     )

@@ -1,4 +1,4 @@
-"""Runs a training plan: stages of epochs, mini-batches, and the choice of a mirror image."""
+"""Runs a training plan: stages of epochs, mini-batches, and the choice between several maps."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from sklearn_tfsom._data.pieces import Pieces
 from sklearn_tfsom._data.scaling import Scaling
 from sklearn_tfsom._data.tiles import tile_threads
 from sklearn_tfsom._epochs import Epoch, learn, run_epochs, run_stages
-from sklearn_tfsom._map.mirror import MAX_SAMPLES, is_better
+from sklearn_tfsom._map.candidates import MAX_SAMPLES, is_better
 from sklearn_tfsom._map.neighborhood import Kernels
-from sklearn_tfsom._map.schedules import PRIOR, Stage
+from sklearn_tfsom._map.schedules import PRIOR, Stage, widened
 from sklearn_tfsom._map.smoothing import TrainState, project, root_mean_square_move
 from sklearn_tfsom._plan import TrainingPlan
 from sklearn_tfsom._search.sources import Source, make_source
@@ -64,20 +64,23 @@ def train(
     scaling = _scaling(plan)
     kernels = Kernels(plan.grid, plan.neighborhood)
     if start is None:
-        first = plan.stages[0].grid
-        codebook, counts = scaling.transform(plan.codebook), np.full((first.n_units, 1), PRIOR)
-        on_grid = codebook.reshape(*first.shape, -1)
-        start = TrainState(on_grid, codebook * counts, counts)
+        start = _start(plan, scaling)
     run = _run_stages if plan.batches is None else _run_batches
     with tile_threads:
         yield from run(plan, scaling, kernels, n_done, start)
+
+
+def _start(plan: TrainingPlan, scaling: Scaling) -> TrainState:
+    first = plan.stages[0].grid
+    codebook, counts = scaling.transform(plan.codebook), np.full((first.n_units, 1), PRIOR)
+    return TrainState(codebook.reshape(*first.shape, -1), codebook * counts, counts)
 
 
 def _run_stages(
     plan: TrainingPlan, scaling: Scaling, kernels: Kernels, n_done: int, state: TrainState
 ) -> Iterator[TrainedEpoch]:
     source: Source | None = None
-    ahead: list[Epoch] = []  # epochs to come, known from the trial of a mirror image
+    ahead: list[Epoch] = []  # epochs to come, known from the choice between maps
     stages = _remaining(plan.stages, n_done)
     for index, stage in enumerate(stages):
         pieces = plan.subsamples.subsample(stage.sample_size)
@@ -92,11 +95,12 @@ def _run_stages(
             state = epoch.state
             if place == n_epochs and index + 1 < len(stages):
                 following = stages[index + 1 :]
-                step = kernels, radius, stage.grid, following[0].grid, scaling
-                state = project(epoch.state, *step)
-                if stage.tries_mirror:
-                    mirrored = project(epoch.state, *step, is_mirrored=True)
-                    state, ahead = _better(plan, scaling, kernels, following, mirrored, state)
+                if stage.tries_others:
+                    step = stage, following
+                    state, ahead = _best_of_several(plan, scaling, kernels, epoch.state, *step)
+                else:
+                    grids = stage.grid, following[0].grid
+                    state = project(epoch.state, kernels, radius, *grids, scaling)
             n_done += 1
             yield TrainedEpoch(
                 n_epochs=n_done,
@@ -109,31 +113,50 @@ def _run_stages(
             )
 
 
-def _better(
+def _best_of_several(
     plan: TrainingPlan,
     scaling: Scaling,
     kernels: Kernels,
-    stages: list[Stage],
-    mirrored: TrainState,
     own: TrainState,
+    stage: Stage,
+    following: list[Stage],
 ) -> tuple[TrainState, list[Epoch]]:
-    """Train two starts to the end on a subsample, and return the one with the better map.
+    """Train several maps to the end on a subsample; return where the best one goes on.
 
     Its epochs are returned as well, if training can go on with them.
     """
     pieces = plan.subsamples.subsample(MAX_SAMPLES)
     source = make_source(pieces, scaling)
-    n_values = own.codebook.size * sum(len(stage.radii) for stage in stages)
+    step = kernels, float(stage.radii[-1]), stage.grid, following[0].grid, scaling
+    n_values = plan.grid.n_units * own.codebook.shape[2] * sum(len(s.radii) for s in following)
     is_kept = pieces is plan.pieces and n_values <= _MAX_KEPT_VALUES
-    n_kept = None if is_kept else 1
-    tried = [
-        collections.deque(run_stages(source, start, kernels, stages), n_kept)
-        for start in (mirrored, own)
-    ]
-    ends = [scaling.inverse_transform(epochs[-1].state.codebook) for epochs in tried]
-    errors = [map_errors(pieces, codebook, plan.grid) for codebook in ends]
-    chosen = 0 if is_better(errors[0], errors[1]) else 1
-    return (mirrored, own)[chosen], list(tried[chosen]) if is_kept else []
+
+    def trained(state: TrainState, *, is_mirrored: bool = False) -> _Candidate:
+        start = project(state, *step, is_mirrored=is_mirrored)
+        epochs = run_stages(source, start, kernels, following)
+        kept = collections.deque(epochs, None if is_kept else 1)
+        codebook = scaling.inverse_transform(kept[-1].state.codebook)
+        return _Candidate(state, start, kept, map_errors(pieces, codebook, plan.grid))
+
+    best = trained(own)
+    if plan.is_radius_free:
+        *_, last = run_stages(source, _start(plan, scaling), kernels, widened(plan.stages))
+        best = _better(trained(last.state), best)
+    best = _better(trained(best.before, is_mirrored=True), best)
+    return best.start, list(best.epochs) if is_kept else []
+
+
+class _Candidate(NamedTuple):
+    """A map that has been trained to the end."""
+
+    before: TrainState  # on the grid on which the maps are compared
+    start: TrainState  # on the next grid
+    epochs: collections.deque[Epoch]
+    errors: tuple[float, float]
+
+
+def _better(other: _Candidate, own: _Candidate) -> _Candidate:
+    return other if is_better(other.errors, own.errors) else own
 
 
 def _run_batches(

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sklearn_tfsom._map.candidates import MAX_SAMPLES, WIDER, epoch_to_compare_after
 from sklearn_tfsom._map.grid import Grid
-from sklearn_tfsom._map.mirror import MAX_SAMPLES, epoch_to_mirror_after
 from sklearn_tfsom._map.neighborhood import NEIGHBORHOODS, neighborhood_of
 
 RADIUS_DECAYS = ("exponential", "linear")
@@ -122,7 +122,7 @@ class Stage(NamedTuple):
     grid: Grid
     sample_size: int | None  # of the subsample; None for all samples
     radii: NDArray[np.float64]  # (n_epochs,)
-    tries_mirror: bool = False  # whether the map is compared with its mirror image at the end
+    tries_others: bool = False  # whether the map is compared with others at the end
 
 
 class EpochSchedule(NamedTuple):
@@ -131,7 +131,7 @@ class EpochSchedule(NamedTuple):
     radii: NDArray[np.float64]
     grids: list[Grid]
     subsample_sizes: list[int | None]  # None for all samples
-    mirrored_after: int | None  # epoch after which the map is mirrored, from 1 on
+    compared_after: int | None  # epoch after which the map is compared with others, from 1 on
 
     @classmethod
     def of(
@@ -141,22 +141,22 @@ class EpochSchedule(NamedTuple):
         *,
         is_coarse_to_fine: bool,
         is_radius_given: bool,
-        can_mirror: bool,
+        can_compare: bool,
     ) -> EpochSchedule:
         """Make the schedule of a map for the radii of its epochs."""
         n_epochs = len(radii)
         if not is_coarse_to_fine:
             return cls(radii, [grid] * n_epochs, [None] * n_epochs, None)
         grids = grid_schedule(grid, radii)
-        mirrored_after = None
-        if can_mirror and not is_radius_given:
-            mirrored_after = epoch_to_mirror_after(grid, n_epochs)
-        return cls(radii, grids, subsample_schedule(grids, radii), mirrored_after)
+        compared_after = None
+        if can_compare and not is_radius_given:
+            compared_after = epoch_to_compare_after(grid, n_epochs)
+        return cls(radii, grids, subsample_schedule(grids, radii), compared_after)
 
     def sizes(self) -> list[int]:
         """Return all sizes of subsamples that may be needed."""
         sizes = [size for size in self.subsample_sizes if size is not None]
-        return sizes if self.mirrored_after is None else [*sizes, MAX_SAMPLES]
+        return sizes if self.compared_after is None else [*sizes, MAX_SAMPLES]
 
     def stages(self, worthwhile: set[int]) -> list[Stage]:
         """Return the stages, on subsamples of sizes that are worthwhile."""
@@ -164,12 +164,24 @@ class EpochSchedule(NamedTuple):
         kinds = list(zip(self.grids, sizes, strict=True))
         stages, first = [], 0
         for epoch in range(1, len(self.radii) + 1):
-            is_last, is_mirrored = epoch == len(self.radii), epoch == self.mirrored_after
-            if is_last or is_mirrored or kinds[epoch] != kinds[first]:
-                is_tried = is_mirrored and not is_last
-                stages.append(Stage(*kinds[first], self.radii[first:epoch], is_tried))
+            is_last, is_compared = epoch == len(self.radii), epoch == self.compared_after
+            if is_last or is_compared or kinds[epoch] != kinds[first]:
+                tries_others = is_compared and not is_last
+                stages.append(Stage(*kinds[first], self.radii[first:epoch], tries_others))
                 first = epoch
         return stages
+
+
+def widened(stages: list[Stage]) -> list[Stage]:
+    """Return the stages before the map is compared with others, from a wider radius on."""
+    (last,) = (place for place, stage in enumerate(stages) if stage.tries_others)
+    lengths = [len(stage.radii) for stage in stages[: last + 1]]
+    factors = np.geomspace(WIDER, 1, sum(lengths))
+    parts = np.split(factors, np.cumsum(lengths)[:-1])
+    return [
+        stage._replace(radii=stage.radii * part)
+        for stage, part in zip(stages, parts, strict=False)
+    ]
 
 
 def grid_schedule(grid: Grid, radii: NDArray[np.float64]) -> list[Grid]:

@@ -1,0 +1,55 @@
+"""Choice between several maps of the same samples, after the last epochs of each.
+
+A map that folds while its radius is wide stays folded. Which folds it gets depends on accidents
+of the start: on the arbitrary sign of a principal direction (a hexagonal grid with its shifted
+rows is not the same in the mirror), and on the radius. So while the radius still falls, the map is
+compared with one that began with a wider radius, and the better of these with its mirror image.
+All are trained to the end on a subsample.
+
+Chosen on half of 54 sets, with three versions of each that lack 5 % of the samples; of the other
+half 91 of 108 maps were as good as SOM Toolbox's in both errors, 84 without the wider radius, at a
+quantization error of 0.904 of the Toolbox's and a topographic error 0.0125 below it.
+"""
+
+from __future__ import annotations
+
+import math
+
+from sklearn_tfsom._map.grid import Grid
+
+# Different samples that both maps are trained on, and units up to which the choice costs little.
+MAX_SAMPLES = 4000
+_MAX_UNITS = 1024
+
+# The other map begins with so many times the radius. (1.5, 2, 3: 94, 96, 94 of the 108 maps of the
+# half that was chosen on, 88 without it.)
+WIDER = 2.0
+
+# Share of the epochs after which maps are compared. (0.4, 0.55, 0.6, 0.65, 0.7, 0.8: 27, 29, 28,
+# 26, 27, 27 of the 30 maps; the topographic error is lowest at 0.6.)
+_WHEN = 0.6
+
+# A topographic error of 0.01 counts as much as 2 % of the quantization error. (From 2 to 10 all
+# choices were the same.) Another map must be better by more than rounding, or else rounding would
+# choose where samples are their own mirror image.
+_WEIGHT_OF_FOLDS, _MARGIN = 2.0, 1e-3
+
+
+def epoch_to_compare_after(grid: Grid, n_epochs: int) -> int | None:
+    """Return the epoch (from 1) after which the map is compared; None where it is not.
+
+    Other grids are their own mirror images: rectangular ones, those that are joined to themselves,
+    and those of a single row.
+    """
+    is_its_own = not grid.is_hexagonal or grid.boundary != "planar" or min(grid.shape) == 1
+    epoch = int(_WHEN * n_epochs)
+    return epoch if grid.n_units <= _MAX_UNITS and not is_its_own and epoch > 0 else None
+
+
+def is_better(other: tuple[float, float], own: tuple[float, float]) -> bool:
+    """Return True if another map is better, by quantization and topographic error."""
+    return _badness(*other) < _badness(*own) - _MARGIN
+
+
+def _badness(quantization_error: float, topographic_error: float) -> float:
+    return math.log(max(quantization_error, 1e-300)) + _WEIGHT_OF_FOLDS * topographic_error
