@@ -13,11 +13,12 @@ from sklearn_tfsom._assignment import Assignment, assign
 from sklearn_tfsom._data.moments import MAX_COVARIANCE_FEATURES
 from sklearn_tfsom._data.pieces import Pieces
 from sklearn_tfsom._data.tiles import tile_threads
-from sklearn_tfsom._map.clustering import cluster_units
+from sklearn_tfsom._map.clustering import N_POINTS, Points, cluster_units
 from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._map.imputation import covariance_around_units, residual_covariance
 from sklearn_tfsom._map.schedules import n_epochs_to_end
 from sklearn_tfsom._plan import TrainingPlan, n_clusters_wanted
+from sklearn_tfsom._representatives import representatives
 from sklearn_tfsom._training import TrainedEpoch, UnitMeans, trained_map
 
 
@@ -44,7 +45,7 @@ def set_fitted(
     with tile_threads:
         found = assign(pieces, codebook, plan.grid)
         units = learned or UnitMeans(codebook, found.hits[:, None])
-        set_map(som, plan.grid, som.metric, codebook, units, found, history)
+        set_map(som, plan.grid, som.metric, codebook, units, found, history, plan.pieces)
         som.quantization_error_ = found.error
         som.n_samples_seen_ = plan.pieces.total_weight
         som._is_from_stream = False
@@ -60,11 +61,15 @@ def set_map(
     units: UnitMeans,
     found: Assignment,
     history: dict[str, list[float]],
+    pieces: Pieces | None = None,
 ) -> None:
-    """Set the attributes that `fit` and `partial_fit` have in common."""
+    """Set the attributes that `fit` and `partial_fit` have in common.
+
+    Clusters are those of the samples, if they are given; else those of the units.
+    """
     means = np.where(units.counts > 0, units.means, codebook).astype(codebook.dtype)
     som.codebook_ = codebook
-    som.cluster_labels_ = _cluster(som, codebook, means, found.hits)
+    som.cluster_labels_ = _cluster(som, means, found.hits, pieces)
     if isinstance(found.bmus, np.ndarray):
         som.labels_ = som.cluster_labels_[found.bmus]
     else:  # the samples lie elsewhere, and so would their labels
@@ -111,14 +116,19 @@ def set_codebook(som: Any, grid: Grid, codebook: NDArray, pieces: Pieces | None)
 
 
 def _cluster(
-    som: Any, codebook: NDArray, unit_means: NDArray, hits: NDArray[np.float64]
+    som: Any, unit_means: NDArray, hits: NDArray[np.float64], pieces: Pieces | None
 ) -> NDArray[np.int64]:
     """Return the cluster of each unit: itself where `n_clusters` is None."""
     if som.n_clusters is None:
-        return np.arange(len(codebook))
-    n_hit = int(np.count_nonzero(hits))
-    n_clusters = min(n_clusters_wanted(som), n_hit) or "auto"
-    return cluster_units(codebook, unit_means, hits, n_clusters)
+        return np.arange(len(unit_means))
+    (hit,) = np.nonzero(hits)
+    n_clusters = min(n_clusters_wanted(som), len(hit)) or "auto"
+    points = None
+    if pieces is not None and len(hit) < N_POINTS:
+        points = representatives(pieces, N_POINTS)
+    if points is None or len(points.weights) < len(hit):
+        points = Points(unit_means[hit], hits[hit])
+    return cluster_units(points, unit_means, n_clusters)
 
 
 def _residuals_around_units(

@@ -1,22 +1,27 @@
 """Clusters of units equal those of a slow implementation, and find clusters of any shape."""
 
+import warnings
+
 import numpy as np
 import pytest
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse.csgraph import minimum_spanning_tree
 from scipy.spatial.distance import pdist, squareform
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_iris, make_blobs, make_circles, make_moons
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
+from sklearn.mixture import GaussianMixture
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_tfsom import TFSOM
-from sklearn_tfsom._map.clustering import cluster_units
+from sklearn_tfsom._map.clustering import Points, cluster_units
+from sklearn_tfsom._map.mixtures import fit_mixture, gaussian_clusters
 
 
 def cluster(codebook, hits, n_clusters):
-    return cluster_units(codebook, codebook, hits, n_clusters)
+    hit = hits > 0
+    return cluster_units(Points(codebook[hit], hits[hit]), codebook, n_clusters)
 
 
 def slow_ways(points, power, n_nearest):
@@ -74,19 +79,24 @@ def greedy_merges(squared, weights):
 
 
 def slow_clusters(points, hits, n_clusters):
-    """Clusters by the power whose last merge done is cheapest beside the first one refused.
+    """Clusters of the power that agrees best with the others, of those that leave no outlier.
 
-    Of the powers that leave no outlier. None if all of them do.
+    None if all of them do.
     """
     n, least = len(points), 0.5 * hits.sum() / len(points)
-    best_ratio, best = 0, None
-    for power in (2, 3, 4, 6):
-        merges = greedy_merges(slow_ways(points, power, 10), hits)
-        ratio = merges[n - n_clusters][0] / merges[n - n_clusters - 1][0]
-        groups = merges[n - n_clusters - 1][1]
-        if ratio > best_ratio and min(hits[group].sum() for group in groups) >= least:
-            best_ratio, best = ratio, {frozenset(group) for group in groups}
-    return best
+    tried, kept = [], []
+    for power in (2, 3, 4, 5, 6):
+        groups = greedy_merges(slow_ways(points, power, 10), hits)[n - n_clusters - 1][1]
+        labels = np.empty(n, dtype=int)
+        for label, group in enumerate(groups):
+            labels[group] = label
+        tried.append(labels)
+        if min(hits[group].sum() for group in groups) >= least:
+            kept.append(labels)
+    if not kept:
+        return None
+    best = max(kept, key=lambda own: sum(adjusted_rand_score(own, other) for other in tried))
+    return {frozenset(np.flatnonzero(best == label).tolist()) for label in range(n_clusters)}
 
 
 def has_clear_gap(points, n_clusters):
@@ -100,7 +110,8 @@ def test_clusters_equal_those_of_a_slow_implementation(n_clusters):
     n_compared = 0
     for seed in range(6):
         rng = np.random.RandomState(seed)
-        points, hits = rng.normal(size=(25, 2)), rng.randint(1, 9, size=25)
+        # Too few points for mixtures of Gaussians.
+        points, hits = rng.normal(size=(19, 2)), rng.randint(1, 9, size=19)
         expected = slow_clusters(points, hits, n_clusters)
         if expected is None or has_clear_gap(points, n_clusters):
             continue
@@ -121,6 +132,72 @@ def test_more_than_1000_units_are_merged_before():
     assert adjusted_rand_score(labels, truth) > 0.95
     close = cluster(np.repeat(codebook[::2], 2, axis=0), np.ones(1040), 5)
     assert_array_equal(close[::2], close[1::2])
+
+
+@pytest.mark.parametrize("is_common", [False, True])
+def test_mixtures_equal_those_of_scikit_learn(is_common):
+    X, y = overlapping_clouds(np.random.RandomState(0))
+    X, y = X[::8], y[::8]
+    kind = "tied" if is_common else "full"
+    start = np.array([X[y == label].mean(axis=0) for label in (0, 1)])
+    expected = GaussianMixture(
+        2,
+        covariance_type=kind,
+        means_init=start,
+        reg_covar=1e-3 * X.var(axis=0).mean(),
+        tol=0,
+        max_iter=300,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # tol=0 is never reached
+        expected.fit(X)
+    found = fit_mixture(X, np.ones(len(X)), np.eye(2)[y], 300, is_common=is_common)
+    assert_allclose(found.means, expected.means_, atol=0.05)
+    assert_allclose(np.exp(found.log_shares), expected.weights_, atol=0.02)
+    agreement = found.log_densities(X).argmax(axis=1) == expected.predict(X)
+    assert agreement.mean() > 0.98
+
+
+def test_mixtures_count_weights_as_repetitions():
+    rng = np.random.RandomState(0)
+    X, counts = rng.normal(size=(60, 3)), rng.randint(1, 4, size=60)
+    shares = rng.uniform(size=(60, 3))
+    shares /= shares.sum(axis=1, keepdims=True)
+    weighted = fit_mixture(X, counts * 1.0, shares, 20, is_common=False)
+    rows = np.repeat(np.arange(60), counts)
+    repeated = fit_mixture(X[rows], np.ones(len(rows)), shares[rows], 20, is_common=False)
+    for own, other in zip(weighted, repeated, strict=True):
+        assert_allclose(own, other, rtol=1e-8, atol=1e-10)
+
+
+def test_gaussians_are_found_and_other_shapes_are_left():
+    X, y = overlapping_clouds(np.random.RandomState(0))
+    X, y = X[::8], y[::8]
+    labels = gaussian_clusters(X, np.ones(len(X)), [(X[:, 0] > 1).astype(int)], 1.0)
+    assert adjusted_rand_score(y, labels) > 0.8
+    X, y = make_moons(500, noise=0.05, random_state=0)
+    assert gaussian_clusters(X, np.ones(len(X)), [y], 1.0) is None
+
+
+@pytest.mark.parametrize("n_samples", [400, 2000])
+def test_neither_order_nor_duplicates_matter(n_samples):
+    """Beyond 600 different samples those that stand for all are chosen by their values."""
+    X, _ = make_blobs(n_samples, centers=5, cluster_std=2.0, random_state=3)
+    som = TFSOM((8, 7), n_clusters=5).fit(X)
+    order = np.random.RandomState(0).permutation(n_samples)
+    shuffled = TFSOM((8, 7), n_clusters=5).fit(X[order])
+    assert_array_equal(shuffled.labels_, som.labels_[order])
+    twice = TFSOM((8, 7), n_clusters=5).fit(np.repeat(X, 2, axis=0))
+    assert_array_equal(twice.labels_[::2], som.labels_)
+
+
+def test_more_clusters_than_units_are_close_to():
+    """Every cluster gets a unit, even where another one is closer to each."""
+    rng = np.random.RandomState(0)
+    X = np.vstack([rng.normal(size=(300, 2)), rng.normal(size=(5, 2)) * 0.01 + 6])
+    for n_clusters in (2, 3, 4):
+        som = TFSOM(2, n_clusters=n_clusters).fit(X)
+        assert_array_equal(np.unique(som.cluster_labels_), np.arange(n_clusters))
 
 
 def test_clear_gaps_separate_clusters():

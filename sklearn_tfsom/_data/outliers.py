@@ -56,7 +56,8 @@ def with_typical_directions(moments: Moments, pieces: Pieces) -> Moments:
     if pieces.total_weight < _MIN_SAMPLES:
         return moments
     cuts: tuple[Cut, ...] = ()
-    found, total, typical = moments, pieces.total_weight, pieces
+    found, total = moments, pieces.total_weight
+    typical: Any = pieces
     for _ in range(_MAX_ROUNDS):
         cut, n_outliers = _next_cut(found, total, typical)
         if cut is None:

@@ -87,6 +87,33 @@ class Subsamples:
         return Pieces(part.samples, part.sample_weight / probability, part.workers)
 
 
+def few_different(pieces: Pieces, size: int) -> tuple[Pieces, bool]:
+    """Return different samples, at most `size` of all workers, each with the weight it stands for.
+
+    Returns
+    -------
+    part : Pieces
+    is_all : bool
+        Whether these are all different values.
+    """
+    subsamples = Subsamples(pieces, [size])
+    part = subsamples.subsample(size)
+    if part is not pieces:
+        return part, False
+    bits = pieces.rows_of(_hashed)
+    if pieces.are_distant:
+        return pieces.select(_all, rows=bits)[0], True
+    return pieces.merged(_keys(bits))[0], True
+
+
+def _all(piece: Piece, bits: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    return np.arange(len(bits)), _keys(bits)
+
+
+def _keys(bits: NDArray[np.uint64]) -> NDArray[np.float64]:
+    return (bits >> np.uint64(11)).astype(np.float64)[:, None]
+
+
 def _numbers(
     bits: NDArray[np.uint64], preference: NDArray
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

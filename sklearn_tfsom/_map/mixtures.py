@@ -1,0 +1,199 @@
+"""Gaussian clusters: whether a mixture of Gaussians describes some points, and their clusters.
+
+Where clusters are Gaussians that overlap, no gap parts them, and the mixture model is the better
+judge. It is asked only where it describes the data as well as a density without a model does:
+both are fitted on four fifths of the points and compared on the others.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.distance import cdist
+
+# Densities are compared along so many principal components: in more dimensions neither is good.
+# (5: adjusted Rand index 0.85 on the half of the sets that was chosen on; 10: 0.81, 20: 0.83.)
+_N_COMPONENTS = 5
+
+_N_FOLDS = 5
+
+# Share of the mean variance that is added to each variance.
+_RIDGE = 1e-3
+
+# A mixture of the training points begins with that of all points; it needs few steps. Steps end
+# where the mean logarithm of the density hardly grows.
+_MAX_ITER, _MAX_ITER_OF_FOLD, _LEAST_GAIN = 30, 5, 1e-4
+
+# A mixture must be better by this much in the mean logarithm of the density, each time that a
+# place stands for twice as many samples: few places blur a density without a model.
+_LEAST_ADVANTAGE = 0.03
+
+# Bandwidths of the density without a model: at each point the distance to so many neighbors,
+# times a factor. The best one counts.
+_NEIGHBORS, _FACTORS = (3, 6, 12), (0.5, 0.8, 1.2)
+
+
+class Mixture(NamedTuple):
+    """Gaussian components."""
+
+    means: NDArray[np.float64]  # (k, n_features)
+    factors: NDArray[np.float64]  # (k, n_features, n_features), inverses of Cholesky factors
+    log_shares: NDArray[np.float64]  # (k,)
+
+    def log_densities(self, places: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the logarithm of each component's density, with its share: (n, k)."""
+        n_components, n_features = self.means.shape
+        flat = self.factors.reshape(-1, n_features)
+        turned = (places @ flat.T).reshape(len(places), n_components, n_features)
+        turned -= np.matmul(self.factors, self.means[:, :, None])[:, :, 0]
+        log_sizes = np.log(np.diagonal(self.factors, axis1=1, axis2=2)).sum(axis=1)
+        constant = self.log_shares + log_sizes - n_features / 2 * math.log(2 * math.pi)
+        return constant - np.square(turned).sum(axis=2) / 2
+
+
+def gaussian_clusters(
+    places: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    starts: list[NDArray[np.int64]],
+    per_place: float,
+) -> NDArray[np.int64] | None:
+    """Return the clusters of a mixture of Gaussians, if it describes the points.
+
+    Parameters
+    ----------
+    places : ndarray of shape (n, n_features)
+    weights : ndarray of shape (n,)
+    starts : list of ndarray of int64, shape (n,)
+        Labels from 0 on, from which expectation maximization begins; of the mixtures with full
+        covariances and with one common covariance the one that describes held-out points best
+        counts.
+    per_place : float
+        Samples that a place stands for, on average.
+
+    Returns
+    -------
+    labels : ndarray of int64, shape (n,), or None
+    """
+    places = _principal_components(places, weights)
+    folds = list(_folds(len(places)))
+    if not folds:
+        return None
+    least = _density_without_model(places, weights, folds)
+    best, labels = -np.inf, None
+    for start in starts:
+        for is_common in (False, True):
+            shares = np.eye(int(start.max()) + 1)[start]
+            mixture = fit_mixture(places, weights, shares, _MAX_ITER, is_common=is_common)
+            log_densities = mixture.log_densities(places)
+            shares = np.exp(log_densities - _log_sum(log_densities)[:, None])
+            held_out = 0.0
+            for train, test in folds:
+                part = places[train], weights[train], shares[train]
+                others = fit_mixture(*part, _MAX_ITER_OF_FOLD, is_common=is_common)
+                held_out += float(weights[test] @ _log_sum(others.log_densities(places[test])))
+            if held_out > best:
+                best, labels = held_out, log_densities.argmax(axis=1)
+    advantage = _LEAST_ADVANTAGE * math.log2(max(1.0, per_place))
+    return labels if best >= least + advantage * weights.sum() else None
+
+
+def fit_mixture(
+    places: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    shares: NDArray[np.float64],
+    max_iter: int,
+    *,
+    is_common: bool,
+) -> Mixture:
+    """Fit Gaussians by expectation maximization, from each component's share of the points."""
+    center = np.average(places, axis=0, weights=weights)
+    spread = np.average((places - center) ** 2, axis=0, weights=weights).mean()
+    ridge = (_RIDGE * spread or 1.0) * np.eye(places.shape[1])
+    products = (places[:, :, None] * places[:, None, :]).reshape(len(places), -1)
+    former = -np.inf
+    for _ in range(max_iter):
+        mixture = _from_shares(
+            places, products, shares * weights[:, None], ridge, is_common=is_common
+        )
+        log_densities = mixture.log_densities(places)
+        log_density = _log_sum(log_densities)
+        shares = np.exp(log_densities - log_density[:, None])
+        reached = float(np.average(log_density, weights=weights))
+        if reached - former < _LEAST_GAIN:
+            break
+        former = reached
+    return mixture
+
+
+def _from_shares(
+    places: NDArray[np.float64],
+    products: NDArray[np.float64],
+    shares: NDArray[np.float64],
+    ridge: NDArray[np.float64],
+    *,
+    is_common: bool,
+) -> Mixture:
+    totals = np.maximum(shares.sum(axis=0), 1e-9 * shares.sum())
+    means = shares.T @ places / totals[:, None]
+    squares = (shares.T @ products).reshape(-1, *ridge.shape) / totals[:, None, None]
+    covariances = squares - means[:, :, None] * means[:, None, :]
+    if is_common:
+        covariances[:] = np.average(covariances, axis=0, weights=totals)
+    factors = np.linalg.inv(np.linalg.cholesky(covariances + ridge))
+    return Mixture(means, factors, np.log(totals / totals.sum()))
+
+
+def _log_sum(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the logarithm of the sum of exponentials of each row."""
+    largest = values.max(axis=1)
+    return largest + np.log(np.exp(values - largest[:, None]).sum(axis=1))
+
+
+def _density_without_model(
+    places: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    folds: list[tuple[NDArray[np.int64], NDArray[np.int64]]],
+) -> float:
+    """Return the logarithm of the density of held-out points, from Gaussians at the others.
+
+    The one at a point is as wide as the neighborhood of the point (Breiman, Meisel and Purcell
+    1977: Variable kernel estimates of multivariate densities. Technometrics 19).
+    """
+    n_features = places.shape[1]
+    smallest = 1e-6 * max(float(np.ptp(places, axis=0).max()), np.finfo(float).tiny)
+    reached = np.zeros((len(_NEIGHBORS), len(_FACTORS)))
+    for train, test in folds:
+        among = np.sort(cdist(places[train], places[train]), axis=1)
+        squared = cdist(places[test], places[train], "sqeuclidean")
+        shares = weights[train] / weights[train].sum()
+        for i, n_neighbors in enumerate(_NEIGHBORS):
+            for j, factor in enumerate(_FACTORS):
+                width = factor * among[:, min(n_neighbors, len(train) - 1)] + smallest
+                exponents = -squared / (2 * width**2) - n_features * np.log(width)
+                log_density = _log_sum(exponents + np.log(shares))
+                log_density -= n_features / 2 * math.log(2 * math.pi)
+                reached[i, j] += weights[test] @ log_density
+    return float(reached.max())
+
+
+def _principal_components(
+    places: NDArray[np.float64], weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the coordinates along the main directions in which the points spread."""
+    centered = places - np.average(places, axis=0, weights=weights)
+    _, sizes, directions = np.linalg.svd(centered * np.sqrt(weights)[:, None], full_matrices=False)
+    n_kept = max(1, min(_N_COMPONENTS, int(np.count_nonzero(sizes > 1e-6 * sizes[0]))))
+    return centered @ directions[:n_kept].T
+
+
+def _folds(n: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Divide points into those for training and the others; none where they are few."""
+    if n < 4 * _N_FOLDS:
+        return
+    fold = np.random.RandomState(0).permutation(n) % _N_FOLDS
+    for number in range(_N_FOLDS):
+        yield np.flatnonzero(fold != number), np.flatnonzero(fold == number)

@@ -1,0 +1,64 @@
+"""Few places that stand for all samples: what two-level clustering merges."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sklearn_tfsom._data.pieces import Piece, Pieces
+from sklearn_tfsom._data.subsampling import few_different
+from sklearn_tfsom._data.sums import sums_by_unit
+from sklearn_tfsom._map.clustering import Points
+from sklearn_tfsom._search.inference import nearest_units
+
+# Values of a piece that is searched: 64 MiB of float32.
+_SEARCHED_VALUES = 2**24
+
+
+def representatives(pieces: Pieces, n_points: int) -> Points | None:
+    """Choose places by a random subsample of the values, and gather the samples around them.
+
+    Neither the order of the samples nor repetition in place of weights changes them.
+
+    Parameters
+    ----------
+    pieces : Pieces
+        All samples.
+    n_points : int
+        At most.
+
+    Returns
+    -------
+    points : Points or None
+        Means of the samples that are closest to each chosen one, and their weights; the different
+        samples themselves where there are no more. None for sparse and incomplete samples.
+    """
+    if pieces.samples.is_sparse or pieces.samples.has_missing:
+        return None
+    chosen, is_all = few_different(pieces, n_points)
+    rows, _ = chosen.gather_rows(_places_and_weights)
+    rows = rows[rows[:, -1] > 0]
+    places, same = np.unique(rows[:, :-1], axis=0, return_inverse=True)
+    if is_all or len(places) < 2:
+        return Points(places, np.bincount(same.ravel(), rows[:, -1]).astype(np.float64))
+    total = pieces.total_weight
+    sums, shares = pieces.reduce(_gather, places, total, piece_values=_SEARCHED_VALUES)
+    (hit,) = np.nonzero(shares)
+    return Points(sums[hit] / shares[hit, None], shares[hit] * total)
+
+
+def _places_and_weights(piece: Piece) -> NDArray[np.float64]:
+    return np.column_stack([piece.samples[:].astype(np.float64), piece.sample_weight])
+
+
+def _gather(
+    piece: Piece, places: NDArray[np.float64], total: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Sum the samples closest to each place, as shares of the weight; and the shares."""
+    if not len(piece.samples):
+        return np.zeros(places.shape), np.zeros(len(places))
+    closest = nearest_units(piece.samples, places[None])[:, 0].astype(np.int32)
+    shares = piece.sample_weight / total
+    values = piece.samples[:].astype(np.float64)
+    sums = sums_by_unit(values, shares, closest, len(places))
+    return sums, np.bincount(closest, shares, minlength=len(places)).astype(np.float64)
