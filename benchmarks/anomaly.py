@@ -1,21 +1,18 @@
-"""Anomaly detection compared with scikit-learn's detectors: area under the ROC curve."""
+"""Anomaly detection compared with scikit-learn's detectors: ROC-AUC and average precision."""
 
 import numpy as np
-from common import describe_data, parse_arguments, save_results, time_call
+from common import describe_data, parse_arguments, save_results
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.ensemble import IsolationForest
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.neighbors import LocalOutlierFactor
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_tfsom import TFSOM
 
-REFERENCE_SETS = {
-    "breastw": "adbench_breastw",
-    "thyroid": "adbench_thyroid",
-    "cardio": "adbench_cardio",
-}
+MEASURES = ("area under the ROC curve", "average precision")
+MODES = {"Anomalies among the training samples": False, "Trained on normal samples": True}
 N_MALIGNANT, N_OF_DIGIT = 40, 20
 DIGITS = (0, 1, 4, 8)
 N_NEIGHBORS = 35
@@ -61,12 +58,18 @@ def make_loaders(reference):
         "breast cancer": load_tumors,
         **{f"digits, anomaly {digit}": make_digits_loader(digit) for digit in DIGITS},
     }
-    if reference is not None:
-        loaders |= {
-            name: make_reference_loader(reference / "data" / f"{file}.npz")
-            for name, file in REFERENCE_SETS.items()
-        }
-    return loaders
+    return loaders | {
+        name: make_reference_loader(path) for name, path in reference_paths(reference)
+    }
+
+
+def reference_paths(reference):
+    """Return names and paths of the reference sets, in the order in which they are halved."""
+    if reference is None:
+        return []
+    paths = [*(reference / "data").glob("adbench_*.npz"), *(reference / "anomalies").glob("*.npz")]
+    paths.sort(key=lambda path: path.name)
+    return [(path.stem.removeprefix("adbench_"), path) for path in paths]
 
 
 def standardize(name, train, test):
@@ -77,7 +80,7 @@ def standardize(name, train, test):
     return scaler.transform(train), scaler.transform(test)
 
 
-def compute_areas(train, test, is_anomaly, seed):
+def measure(train, test, is_anomaly, seed):
     """Train all detectors and score the test samples.
 
     Parameters
@@ -91,21 +94,13 @@ def compute_areas(train, test, is_anomaly, seed):
 
     Returns
     -------
-    areas : dict of str to float
-        Area under the ROC curve for each detector.
-    seconds : float
-        Time to fit the map and to score the test samples.
+    values : dict of str to ndarray of shape (2,)
+        Area under the ROC curve and average precision for each detector.
     """
-    som = TFSOM()
-    scores = {}
-
-    def fit_and_score():
-        som.fit(train)
-        scores["TFSOM"] = som.score_samples(test)
-
-    seconds = time_call(fit_and_score)
-    som_by_height = TFSOM(anomaly_score="u_height").fit(train)
-    scores["TFSOM, u_height"] = som_by_height.score_samples(test)
+    som = TFSOM().fit(train)
+    scores = {"TFSOM": som.score_samples(test)}
+    for name in ("u_height", "distance"):
+        scores[f"TFSOM, {name}"] = som.set_params(anomaly_score=name).score_samples(test)
     scores["IsolationForest"] = IsolationForest(random_state=seed).fit(train).score_samples(test)
     # With novelty=False a sample is not its own neighbor.
     novelty = test is not train
@@ -113,17 +108,18 @@ def compute_areas(train, test, is_anomaly, seed):
     scores["LocalOutlierFactor"] = (
         detector.score_samples(test) if novelty else detector.negative_outlier_factor_
     )
-    n_units = len(som.codebook_)
-    for n_centers, label in ((n_units, "n_units"), (N_FEW_CENTERS, N_FEW_CENTERS)):
-        kmeans = KMeans(n_centers, n_init=1, random_state=seed).fit(train)
-        scores[f"k-means, {label} centers"] = -kmeans.transform(test).min(axis=1)
+    kmeans = KMeans(N_FEW_CENTERS, n_init=1, random_state=seed).fit(train)
+    scores[f"k-means, {N_FEW_CENTERS} centers"] = -kmeans.transform(test).min(axis=1)
     return {
-        label: float(roc_auc_score(is_anomaly, -score)) for label, score in scores.items()
-    }, seconds
+        label: np.array(
+            [roc_auc_score(is_anomaly, -score), average_precision_score(is_anomaly, -score)]
+        )
+        for label, score in scores.items()
+    }
 
 
 def compare(name, load, n_seeds, *, is_novelty_detection):
-    """Return a row of the results on one set: means over the seeds.
+    """Return rows of both measures on one set: means over the seeds.
 
     Parameters
     ----------
@@ -143,26 +139,23 @@ def compare(name, load, n_seeds, *, is_novelty_detection):
         if is_novelty_detection:
             is_train = ~is_anomaly & (rng.permutation(len(X)) % 2 == 0)
             train, test = standardize(name, X[is_train], X[~is_train])
-            results.append(compute_areas(train, test, is_anomaly[~is_train], seed))
+            results.append(measure(train, test, is_anomaly[~is_train], seed))
         else:
             train, _ = standardize(name, X, X)
-            results.append(compute_areas(train, train, is_anomaly, seed))
-    return {
-        "data": describe_data(name, X),
-        "anomalies": int(is_anomaly.sum()),
-        **{
-            label: float(np.mean([areas[label] for areas, _ in results]))
-            for label in results[0][0]
-        },
-        "time of TFSOM (s)": float(np.median([seconds for _, seconds in results])),
-    }
+            results.append(measure(train, train, is_anomaly, seed))
+    means = {label: np.mean([values[label] for values in results], axis=0) for label in results[0]}
+    facts = {"data": describe_data(name, X), "anomalies": int(is_anomaly.sum())}
+    return [
+        facts | {label: float(values[which]) for label, values in means.items()}
+        for which in range(len(MEASURES))
+    ]
 
 
-def summarize(rows):
-    """Return a row of means over the sets; all sets of digits count as one."""
+def summarize(heading, rows):
+    """Return a row of means over sets; all sets of digits count as one."""
     weights = [1 / len(DIGITS) if row["data"].startswith("digits") else 1 for row in rows]
     return {
-        "data": "mean (digits count as one set)",
+        "data": heading,
         "anomalies": "",
         **{
             label: float(np.average([row[label] for row in rows], weights=weights))
@@ -175,30 +168,38 @@ def main():
     """Run all sets; with --short fewer seeds."""
     arguments = parse_arguments(__doc__, has_reference=True)
     n_seeds = 3 if arguments.short else 10
-    headings = {"Anomalies among the training samples": False, "Trained on normal samples": True}
+    loaders = make_loaders(arguments.reference)
+    held_back = {name for name, _ in reference_paths(arguments.reference)[1::2]}
     tables = {}
-    for heading, is_novelty_detection in headings.items():
-        rows = [
-            compare(name, load, n_seeds, is_novelty_detection=is_novelty_detection)
-            for name, load in make_loaders(arguments.reference).items()
-        ]
-        tables[heading] = [*rows, summarize(rows)]
+    for heading, is_novelty_detection in MODES.items():
+        rows = {
+            name: compare(name, load, n_seeds, is_novelty_detection=is_novelty_detection)
+            for name, load in loaders.items()
+        }
+        for which, label in enumerate(MEASURES):
+            chosen_on = [row[which] for name, row in rows.items() if name not in held_back]
+            others = [row[which] for name, row in rows.items() if name in held_back]
+            table = [*chosen_on, summarize("mean of these (digits count as one)", chosen_on)]
+            if others:
+                table += [*others, summarize("mean of these, held back", others)]
+            tables[f"{heading}: {label}"] = table
     notes = [
-        'TFSOM: default parameters, and anomaly_score="u_height". IsolationForest: default '
-        f"parameters. LocalOutlierFactor: {N_NEIGHBORS} neighbors. k-means: distance to the "
-        f"closest center, with as many centers as the map has units and with {N_FEW_CENTERS}; "
-        "one initialization.",
+        'TFSOM: default parameters, and with anomaly_score="u_height" and "distance". '
+        f"IsolationForest: default parameters. LocalOutlierFactor: {N_NEIGHBORS} neighbors. "
+        f"k-means: distance to the closest of {N_FEW_CENTERS} centers; one initialization.",
+        "Held back: every second reference set by the name of its file; neither the scores nor "
+        "the default were chosen on them.",
         f"Means over {n_seeds} seeds of the drawn samples, the split, the isolation forest and "
         "k-means. Standardized by the training samples, except digits.",
         f"Breast cancer: all benign tumors and {N_MALIGNANT} randomly drawn malignant ones. "
         f"Digits: all images of the other nine digits and {N_OF_DIGIT} randomly drawn images of "
         "the named one.",
-        "First table: all samples are used for training and are scored. Second table: half of "
-        "the normal samples are used for training; the other half and all anomalies are scored.",
+        "Anomalies among the training samples: all are used for training and are scored. Trained "
+        "on normal samples: half of them; the other half and all anomalies are scored.",
     ]
     if arguments.reference is None:
-        notes.append(f"{', '.join(REFERENCE_SETS)} are omitted: they need --reference.")
-    save_results("anomaly", "Anomaly detection: area under the ROC curve", tables, notes)
+        notes.append("Reference sets are omitted: they need --reference.")
+    save_results("anomaly", "Anomaly detection", tables, notes)
 
 
 if __name__ == "__main__":

@@ -33,8 +33,8 @@ N_CONTAMINATING = 40
 X, y = load_breast_cancer(return_X_y=True)
 is_malignant = y == 0
 detectors = {
-    "map": lambda seed: TFSOM(),
-    "map, u_height": lambda seed: TFSOM(anomaly_score="u_height"),
+    "map": lambda seed: TFSOM(anomaly_score="distance"),
+    "map, isolation": lambda seed: TFSOM(),
     "IsolationForest": lambda seed: IsolationForest(random_state=seed),
     "LocalOutlierFactor": lambda seed: LocalOutlierFactor(novelty=True),
 }
@@ -49,9 +49,9 @@ def anomaly_scores(name, seed, train):
 
 # %%
 # All detectors use their default parameters, except novelty detection for LocalOutlierFactor.
-# "u_height" is an alternative score of the map, which adds the distance of the unit to its
-# neighbors. It is intended for training data that contain anomalies. The last column therefore
-# shows the result if 40 malignant tumors are part of the training data.
+# "isolation", the default score of the map, adds the distance of the unit to the nearest units
+# that hold a tenth of the samples. It is intended for training data that contain anomalies. The
+# last column therefore shows the result if 40 malignant tumors are part of the training data.
 TFSOM(2).fit(X)  # the first fit initializes TensorFlow
 measures = {name: [] for name in detectors}
 grid = np.linspace(0, 1, 201)  # false positive rates of the ROC curves
@@ -123,7 +123,7 @@ left.set(
 )
 left.legend(loc="lower right")
 scaled = StandardScaler().fit(X[train]).transform(X)
-som = TFSOM().fit(scaled[train])
+som = TFSOM(anomaly_score="distance").fit(scaled[train])
 threshold = np.quantile(-som.score_samples(scaled[validation]), 1 - FALSE_POSITIVE_RATE)
 AnomalyMapDisplay.from_estimator(
     som, scaled[test], is_malignant[test], threshold=threshold, ax=right
@@ -131,9 +131,9 @@ AnomalyMapDisplay.from_estimator(
 _ = right.set_title(f"Tumors on the map; threshold {threshold:.1f}", fontsize="large")
 
 # %%
-# **When not to use a map:** if only a score is needed. IsolationForest has a slightly higher
-# ROC AUC on these data, does not require scaled features, and is least affected by anomalies in
-# the training data. In addition to a score, the map shows which anomalies are similar to each
+# **When not to use a map:** if only a score is needed and all training data are normal.
+# IsolationForest then has a slightly higher ROC AUC on these data, and does not require scaled
+# features. In addition to a score, the map shows which anomalies are similar to each
 # other, and which normal samples are similar to them.
 
 # %%

@@ -17,6 +17,7 @@ from sklearn_tfsom._data.outliers import with_typical_directions
 from sklearn_tfsom._data.pieces import Pieces
 from sklearn_tfsom._data.subsampling import Subsamples
 from sklearn_tfsom._distance import METRICS, as_codebook, is_zero
+from sklearn_tfsom._map.anomaly import ANOMALY_SCORES
 from sklearn_tfsom._map.grid import BOUNDARIES, LATTICES, Grid
 from sklearn_tfsom._map.initialization import INITS, automatic_shape, initial_codebook
 from sklearn_tfsom._map.neighborhood import NEIGHBORHOODS, Formula, is_separable
@@ -31,7 +32,6 @@ from sklearn_tfsom._map.schedules import (
 from sklearn_tfsom._version import __version__
 
 FEATURES = ("distances", "coordinates", "activations")
-ANOMALY_SCORES = ("distance", "u_height")
 
 _AUTO = valid.choice(["auto"])
 _RADIUS = [valid.real(0, closed=False), _AUTO]

@@ -9,7 +9,7 @@ import numpy as np
 from sklearn_tfsom import _validation as valid
 from sklearn_tfsom._data.scaling import Scaling
 from sklearn_tfsom._distance import metric_named
-from sklearn_tfsom._map.umatrix import anomaly_heights
+from sklearn_tfsom._map.anomaly import anomaly_score
 from sklearn_tfsom._plan import RULES
 from sklearn_tfsom._preprocessing import Affine, formulas_of, merged
 from sklearn_tfsom._tf.runtime import tensorflow_core
@@ -47,8 +47,9 @@ def keras_model(som: Any, preprocessing: Any, outputs: Any, dtype: str) -> Any:
     tables = {"position": som.unit_positions_.astype(dtype)}
     if has_clusters:
         tables["cluster_label"] = som.cluster_labels_.astype(np.int32)
-    if som.anomaly_score == "u_height":
-        tables["height"] = anomaly_heights(som).astype(dtype)
+    score = anomaly_score(som, np.arange(len(codebook)))
+    if score.heights is not None:
+        tables["height"] = score.heights.astype(dtype)
     return tensorflow_core().keras_model(
         merged([*formulas, of_map]),
         n_features,
@@ -57,4 +58,5 @@ def keras_model(som: Any, preprocessing: Any, outputs: Any, dtype: str) -> Any:
         tables,
         outputs,
         dtype,
+        score.factor,
     )

@@ -39,10 +39,10 @@ from sklearn_tfsom._fitted import (
     warn_of_few_clusters,
     warn_of_unsettled_map,
 )
+from sklearn_tfsom._map.anomaly import anomaly_score
 from sklearn_tfsom._map.grid import grid_of
 from sklearn_tfsom._map.imputation import expected_values, variances_of
 from sklearn_tfsom._map.schedules import n_epochs_to_end
-from sklearn_tfsom._map.umatrix import anomaly_heights
 from sklearn_tfsom._plan import NO_BATCHES, RULES, checked_codebook, checksums, make_plan
 from sklearn_tfsom._search.distances import distances_to_chosen, distances_to_units
 from sklearn_tfsom._search.inference import nearest_units
@@ -139,18 +139,21 @@ class TFSOM(
         of twenty if there are 10,000 samples or more.
 
     n_clusters : int, "auto" or None, default=None
-        Number of clusters into which units are merged after training [4]_. None makes every unit
-        a cluster. "auto" chooses the number, from 2 to 20, whose clusters are separated best.
+        Number of clusters that are looked for after training, and to which units then belong
+        [4]_. None makes every unit a cluster. "auto" chooses the number, from 2 to 20, whose
+        clusters are separated best.
 
     features : {"distances", "coordinates", "activations"}, default="distances"
         Output of `transform`: the distances to all units, in data units; the position of the
         best-matching unit, in lattice spacings; or activations ``exp(-d^2 / 2q^2)`` of all units,
         for the distance d and the quantization error q of the training data.
 
-    anomaly_score : {"distance", "u_height"}, default="distance"
-        Output of `score_samples`: minus the distance to the best-matching unit; or that minus
-        the height of the unit on the U-matrix, its mean distance to its neighbors. The latter
-        finds anomalies in the training data, for which the map has units of their own.
+    anomaly_score : {"isolation", "u_height", "distance"}, default="isolation"
+        Output of `score_samples`. "distance": minus the distance to the best-matching unit, for
+        maps of normal samples only. "u_height": that minus the height of the unit on the U-matrix,
+        its mean distance to its neighbors. "isolation": a fourth of that distance and the mean
+        distance of the unit to the nearest units that hold a tenth of the samples, with a minus.
+        The last two find anomalies in the training data, for which the map has units of their own.
 
     compute_topographic_error : bool, default=False
         Whether `history_` contains the topographic error after each epoch. It takes a search of
@@ -301,7 +304,7 @@ class TFSOM(
         batch_size: Any = None,
         n_clusters: Any = None,
         features: str = "distances",
-        anomaly_score: str = "distance",
+        anomaly_score: str = "isolation",
         compute_topographic_error: bool = False,
         checkpoint_dir: Any = None,
         random_state: Any = None,
@@ -708,9 +711,9 @@ class TFSOM(
         """
         distances, bmus = self.bmus(X, return_distance=True)
         valid.check_value("anomaly_score", self, self.anomaly_score, RULES["anomaly_score"])
-        if self.anomaly_score == "distance":
-            return -distances
-        return -(distances + anomaly_heights(self)[bmus]).astype(distances.dtype)
+        factor, heights = anomaly_score(self, bmus)
+        scores = -factor * distances
+        return scores if heights is None else (scores - heights).astype(distances.dtype)
 
     def bmus(self, X: ArrayLike, n_bmus: int = 1, return_distance: bool = False) -> Any:
         """Find the best-matching units of each sample.

@@ -449,7 +449,7 @@ class TestTrajectory:
 
 
 class TestAnomalies:
-    @pytest.mark.parametrize("score", ["distance", "u_height"])
+    @pytest.mark.parametrize("score", ["isolation", "distance", "u_height"])
     def test_cells_show_the_mean_score_of_their_samples(self, som, score):
         som = copy.deepcopy(som).set_params(anomaly_score=score)
         display = AnomalyMapDisplay.from_estimator(som, X)

@@ -50,7 +50,7 @@ RIGHT = {
     "batch_size": f"{INT} or None",
     "n_clusters": f"{INT}, a str among {{'auto'}} or None",
     "features": "a str among {'distances', 'coordinates', 'activations'}",
-    "anomaly_score": one_of(["distance", "u_height"]),
+    "anomaly_score": one_of(["isolation", "u_height", "distance"]),
     "random_state": "an int in the range [0, 2**32 - 1], an instance of "
     "'numpy.random.RandomState' or None",
     "verbose": "an int in the range [0, inf) or a bool",

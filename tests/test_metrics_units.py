@@ -110,17 +110,35 @@ def test_invalid_parameters(params, right):
 @pytest.mark.parametrize("metric", ["euclidean", "cosine", "chebyshev"])
 def test_anomaly_score_u_height_adds_the_u_matrix(metric):
     X = np.random.RandomState(0).normal(size=(80, 3))
-    som = TFSOM((4, 3), metric=metric).fit(X)
+    som = TFSOM((4, 3), metric=metric, anomaly_score="distance").fit(X)
     expected = som.score_samples(X) - u_matrix(som).ravel()[som.bmus(X)]
     som.set_params(anomaly_score="u_height")
     assert_allclose(som.score_samples(X), expected)
 
 
-def test_anomaly_score_u_height_detects_anomalies_in_the_training_data():
+@pytest.mark.parametrize("metric", ["euclidean", "cosine", "chebyshev"])
+def test_anomaly_score_isolation_is_the_distance_to_a_tenth_of_the_samples(metric):
+    """As if each unit were repeated for each of its samples."""
+    X = np.random.RandomState(0).normal(size=(80, 3))
+    counts = np.random.RandomState(1).randint(0, 4, size=80) * 10
+    som = TFSOM((4, 3), metric=metric).fit(X, sample_weight=counts)
+    distances, bmus = som.bmus(X, return_distance=True)
+    repeated = np.repeat(np.arange(12), som.hits_.astype(int))
+    between = som.set_params(features="distances").transform(som.codebook_)[:, repeated]
+    n_near = counts.sum() // 10
+    assert n_near * 10 == counts.sum()
+    expected = np.sort(between, axis=1)[bmus, :n_near].mean(axis=1) + distances / 4
+    assert_allclose(som.score_samples(X), -expected, rtol=1e-6, atol=1e-12)
+
+
+def test_anomaly_scores_detect_anomalies_in_the_training_data():
     rng = np.random.RandomState(0)
     X = np.vstack([rng.normal(size=(500, 4)), rng.normal(size=(10, 4)) * 0.1 + 6])
     y = np.arange(510) >= 500
     som = TFSOM().fit(X)
-    by_distance = roc_auc_score(y, -som.score_samples(X))
-    by_u_height = roc_auc_score(y, -som.set_params(anomaly_score="u_height").score_samples(X))
-    assert by_u_height > max(0.95, by_distance)
+    areas = {
+        name: roc_auc_score(y, -som.set_params(anomaly_score=name).score_samples(X))
+        for name in ("isolation", "u_height", "distance")
+    }
+    assert areas["isolation"] > 0.99
+    assert areas["u_height"] > max(0.95, areas["distance"])

@@ -94,7 +94,7 @@ def test_cluster_labels_need_clusters(X):
         som.to_keras(outputs=["bmu", "cluster_label"])
 
 
-@pytest.mark.parametrize("anomaly_score", ["distance", "u_height"])
+@pytest.mark.parametrize("anomaly_score", ["isolation", "distance", "u_height"])
 @pytest.mark.parametrize("metric", METRICS)
 def test_score(X, metric, anomaly_score):
     som = small_map(metric, anomaly_score=anomaly_score).fit(X)

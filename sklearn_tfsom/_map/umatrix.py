@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_tfsom._distance import Metric, metric_named, paired_distances
-from sklearn_tfsom._map.grid import Grid, grid_of
+from sklearn_tfsom._distance import Metric, paired_distances
+from sklearn_tfsom._map.grid import Grid
 
 
 def gaps_to_neighbors(
@@ -38,10 +36,3 @@ def u_heights(
     gaps = gaps_to_neighbors(grid, codebook, metric, n_neighbors)
     gaps[np.isnan(gaps).all(axis=1)] = 0
     return np.nanmean(gaps, axis=1) if average == "mean" else np.nanmedian(gaps, axis=1)
-
-
-def anomaly_heights(estimator: Any) -> NDArray[np.float64]:
-    """Return the height of each unit of a fitted map that `anomaly_score="u_height"` means."""
-    grid = grid_of(estimator)
-    n_neighbors = 6 if grid.is_hexagonal else 4
-    return u_heights(grid, estimator.codebook_, metric_named(estimator._metric), n_neighbors)

@@ -42,6 +42,7 @@ def keras_model(
     tables: Mapping[str, NDArray],
     outputs: Collection[str],
     dtype: str,
+    factor: float,
 ) -> keras.Model:
     """Make the model.
 
@@ -62,6 +63,8 @@ def keras_model(
         Names of outputs.
     dtype : {"float32", "float64"}
         Type of the samples, of the computation and of the results.
+    factor : float
+        The score is minus the distance to the unit times this, minus the height.
 
     Returns
     -------
@@ -77,7 +80,7 @@ def keras_model(
     for formula in formulas:
         rows = formula.apply(ops, rows, dtype)
     # All outputs are built; a model computes only those that it is made of.
-    results = _results(rows, units, scaling, tables, dtype)
+    results = _results(rows, units, scaling, tables, dtype, factor)
     model = keras.Model(samples, {name: results[name] for name in outputs})
     model(np.zeros((1, n_features), dtype))  # Keras writes no ONNX file of an uncalled model
     return model
@@ -89,6 +92,7 @@ def _results(
     scaling: Scaling,
     tables: Mapping[str, NDArray],
     dtype: str,
+    factor: float,
 ) -> dict[str, Any]:
     metric, is_missing = scaling.metric, None
     if metric.is_spherical:
@@ -108,10 +112,10 @@ def _results(
             ops.where(is_zero, 1.0, ops.square(length) / 2) for length in (lengths, lowest)
         )
         bmus = ops.where(is_zero[:, 0], 0, bmus)
-    elif (factor := scaling.distance_factor()) != 1:
-        lengths, lowest = lengths / factor, lowest / factor
+    elif (scale := scaling.distance_factor()) != 1:
+        lengths, lowest = lengths / scale, lowest / scale
     results = {name: ops.take(table, bmus, axis=0) for name, table in tables.items()}
-    score = -ops.squeeze(lowest, axis=1)
+    score = -factor * ops.squeeze(lowest, axis=1)
     if "height" in results:
         score = score - results["height"]
     return {**results, "distances": lengths, "bmu": bmus, "score": score}

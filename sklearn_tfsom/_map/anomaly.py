@@ -1,0 +1,79 @@
+"""Anomaly scores: how far a sample lies from its unit, and the unit from the others."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sklearn_tfsom._data.tiles import row_slices
+from sklearn_tfsom._distance import Metric, all_distances, metric_named
+from sklearn_tfsom._map.grid import grid_of
+from sklearn_tfsom._map.umatrix import u_heights
+
+ANOMALY_SCORES = ("isolation", "u_height", "distance")
+
+# Isolation: units that hold this share of the samples count as near, and the distance of a sample
+# to its own unit counts this much. Area under the ROC curve and average precision on the half of
+# 17 sets that was chosen on, for shares of 0.05, 0.1, 0.2: 0.71 and 0.41, 0.74 and 0.43, 0.73 and
+# 0.44; for factors of 0, 0.25, 0.5, 1 at 0.1: 0.73 and 0.46, 0.74 and 0.43, 0.73 and 0.41, 0.71
+# and 0.38 (isolation forest: 0.70 and 0.38). On the other half 0.87 and 0.44 (0.88 and 0.45).
+_NEAR_SHARE, _FACTOR = 0.1, 0.25
+
+# Distances between units that are computed at a time: 32 MiB.
+_MAX_DISTANCES = 2**22
+
+
+class AnomalyScore(NamedTuple):
+    """A score by ``factor * distance to the unit + height of the unit``."""
+
+    factor: float
+    heights: NDArray[np.float64] | None  # (n,); None for 0
+
+
+def anomaly_score(estimator: Any, units: NDArray[np.int64]) -> AnomalyScore:
+    """Return what `anomaly_score` of a fitted map means for some of its units."""
+    metric = metric_named(estimator._metric)
+    codebook = estimator.codebook_.astype(np.float64)
+    if estimator.anomaly_score == "distance":
+        return AnomalyScore(1.0, None)
+    if estimator.anomaly_score == "u_height":
+        grid = grid_of(estimator)
+        n_neighbors = 6 if grid.is_hexagonal else 4
+        return AnomalyScore(1.0, u_heights(grid, codebook, metric, n_neighbors)[units])
+    different, place = np.unique(units, return_inverse=True)
+    heights = isolation(codebook, estimator.hits_, metric, different)
+    return AnomalyScore(_FACTOR, heights[place])
+
+
+def isolation(
+    codebook: NDArray[np.float64],
+    hits: NDArray[np.float64],
+    metric: Metric,
+    units: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """Return the mean distance of units to the nearest units that hold a tenth of the samples.
+
+    Parameters
+    ----------
+    codebook : ndarray of shape (n_units, n_features)
+    hits : ndarray of shape (n_units,)
+    metric : Metric
+    units : ndarray of int, shape (n,)
+        The units that are asked for. A unit counts among those near it.
+
+    Returns
+    -------
+    distances : ndarray of float64, shape (n,)
+    """
+    shares = hits / hits.sum()
+    found = np.empty(len(units))
+    for rows in row_slices(len(units), max(1, _MAX_DISTANCES // len(codebook))):
+        distances = all_distances(codebook[units[rows]], codebook, metric)
+        order = np.argsort(distances, axis=1, kind="stable")
+        nearer = np.cumsum(shares[order], axis=1) - shares[order]
+        counted = np.clip(_NEAR_SHARE - nearer, 0, shares[order])
+        distances = np.take_along_axis(distances, order, axis=1)
+        found[rows] = np.average(distances, axis=1, weights=counted)
+    return found
