@@ -21,6 +21,9 @@ from sklearn_tfsom._plan import TrainingPlan, n_clusters_wanted
 from sklearn_tfsom._representatives import representatives
 from sklearn_tfsom._training import TrainedEpoch, UnitMeans, trained_map
 
+# Different samples that a unit stands for where units are clustered, for want of a count.
+_PER_UNIT = 16.0
+
 
 def set_fitted(
     som: Any,
@@ -127,7 +130,7 @@ def _cluster(
     if pieces is not None and len(hit) < N_POINTS:
         points = representatives(pieces, N_POINTS)
     if points is None or len(points.weights) < len(hit):
-        points = Points(unit_means[hit], hits[hit])
+        points = Points(unit_means[hit], hits[hit], _PER_UNIT)
     return cluster_units(points, unit_means, n_clusters)
 
 

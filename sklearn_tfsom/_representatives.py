@@ -35,16 +35,17 @@ def representatives(pieces: Pieces, n_points: int) -> Points | None:
     """
     if pieces.samples.is_sparse or pieces.samples.has_missing:
         return None
-    chosen, is_all = few_different(pieces, n_points)
+    chosen, share = few_different(pieces, n_points)
     rows, _ = chosen.gather_rows(_places_and_weights)
     rows = rows[rows[:, -1] > 0]
     places, same = np.unique(rows[:, :-1], axis=0, return_inverse=True)
-    if is_all or len(places) < 2:
-        return Points(places, np.bincount(same.ravel(), rows[:, -1]).astype(np.float64))
+    if share == 1 or len(places) < 2:
+        weights = np.bincount(same.ravel(), rows[:, -1]).astype(np.float64)
+        return Points(places, weights, per_place=1.0)
     total = pieces.total_weight
     sums, shares = pieces.reduce(_gather, places, total, piece_values=_SEARCHED_VALUES)
     (hit,) = np.nonzero(shares)
-    return Points(sums[hit] / shares[hit, None], shares[hit] * total)
+    return Points(sums[hit] / shares[hit, None], shares[hit] * total, per_place=1 / share)
 
 
 def _places_and_weights(piece: Piece) -> NDArray[np.float64]:

@@ -332,8 +332,12 @@ class TFSOM(
         self.verbose = verbose
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore a saved map; parameters that its version did not have get their defaults."""
-        super().__setstate__({**TFSOM().get_params(deep=False), **state})
+        """Restore a saved map; parameters that its version did not have get their defaults.
+
+        Before `anomaly_score` there was one score only, the distance.
+        """
+        defaults = TFSOM(anomaly_score="distance").get_params(deep=False)
+        super().__setstate__({**defaults, **state})
 
     @valid.unchanged_on_error
     @with_callbacks

@@ -3,6 +3,7 @@
 The samples are positive: so every metric is defined for them.
 """
 
+import copy
 import math
 
 import numpy as np
@@ -253,7 +254,8 @@ def test_every_method_measures_in_the_metric(X, metric, dtype):
             assert_array_equal(bmus, order[:, :3])
             assert_array_equal(som.predict(data), order[:, 0])
             assert_array_equal(som.quantize(data), som.codebook_[order[:, 0]])
-        assert_allclose(som.score_samples(data), -sorted_distances[:, 0], **tolerance)
+        by_distance = copy.copy(som).set_params(anomaly_score="distance")
+        assert_allclose(by_distance.score_samples(data), -sorted_distances[:, 0], **tolerance)
         error = sorted_distances[:, 0].mean()
         assert som.score(data) == pytest.approx(-error, rel=1e-4)
         assert quantization_error(som, data) == pytest.approx(error, rel=1e-4)
@@ -350,7 +352,7 @@ def test_samples_without_direction_have_distance_1(X, metric, scale):
     nothing = np.zeros(5) if metric == "cosine" else np.full(5, 0.1 * scale)
     data = np.insert(X * scale, [0, 7, 90], nothing, axis=0)
     where = np.array([0, 8, 92])
-    som = TFSOM((4, 3), metric=metric).fit(data)
+    som = TFSOM((4, 3), metric=metric, anomaly_score="distance").fit(data)
     # They take no part in training, have the same distance from all units, as in scikit-learn,
     # and their best-matching unit is the first one.
     assert_allclose(som.codebook_, TFSOM((4, 3), metric=metric).fit(X * scale).codebook_)

@@ -165,7 +165,7 @@ def test_labels_equal_predictions(blobs, dtype):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_features_and_scores_agree_with_the_distances(blobs, dtype):
     X = blobs.astype(dtype)
-    som = TFSOM((5, 4)).fit(X)
+    som = TFSOM((5, 4), anomaly_score="distance").fit(X)
     distances = som.transform(X)
     bmus = som.bmus(X)
     rtol = 1e-5 if dtype == np.float32 else 1e-12

@@ -54,7 +54,7 @@ def test_saved_map_gives_the_saved_results(path, load):
 
 
 def test_new_parameters_of_a_saved_map_have_their_defaults(blobs):
-    som = TFSOM((4, 3), max_iter=3, metric="manhattan").fit(blobs)
+    som = TFSOM((4, 3), max_iter=3, metric="manhattan", anomaly_score="distance").fit(blobs)
     state = dict(som.__getstate__())
     del state["coarse_to_fine"], state["features"], state["anomaly_score"]
     older = TFSOM.__new__(TFSOM)

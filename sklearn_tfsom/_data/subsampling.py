@@ -72,6 +72,10 @@ class Subsamples:
         thresholds = self._thresholds.items()
         return {size for size, threshold in thresholds if threshold <= _MAX_SHARE}
 
+    def share(self, size: int) -> float:
+        """Return the share of the different samples that a subsample has, about."""
+        return min(1.0, self._thresholds.get(size, 1.0))
+
     def subsample(self, size: int | None) -> Pieces:
         """Return a subsample; all samples for None, or where there are no more than `size`.
 
@@ -87,23 +91,23 @@ class Subsamples:
         return Pieces(part.samples, part.sample_weight / probability, part.workers)
 
 
-def few_different(pieces: Pieces, size: int) -> tuple[Pieces, bool]:
+def few_different(pieces: Pieces, size: int) -> tuple[Pieces, float]:
     """Return different samples, at most `size` of all workers, each with the weight it stands for.
 
     Returns
     -------
     part : Pieces
-    is_all : bool
-        Whether these are all different values.
+    share : float
+        Of all different values, about; 1 if these are all.
     """
     subsamples = Subsamples(pieces, [size])
     part = subsamples.subsample(size)
     if part is not pieces:
-        return part, False
+        return part, subsamples.share(size)
     bits = pieces.rows_of(_hashed)
     if pieces.are_distant:
-        return pieces.select(_all, rows=bits)[0], True
-    return pieces.merged(_keys(bits))[0], True
+        return pieces.select(_all, rows=bits)[0], 1.0
+    return pieces.merged(_keys(bits))[0], 1.0
 
 
 def _all(piece: Piece, bits: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

@@ -68,6 +68,7 @@ class Points(NamedTuple):
 
     places: NDArray[np.float64]  # (n, n_features), means of samples
     weights: NDArray[np.float64]  # (n,) total weight of these samples
+    per_place: float = 1.0  # different samples that a place stands for, about
 
 
 def cluster_units(points: Points, units: NDArray, n_clusters: int | str) -> NDArray[np.int64]:
@@ -97,9 +98,8 @@ def cluster_units(points: Points, units: NDArray, n_clusters: int | str) -> NDAr
     if len(places) > _MAX_POINTS:
         group = _cut(_ward_of_points(Points(places, weights)), len(places), _MAX_POINTS)
     least = _LEAST_UNITS * weights.sum() / len(units)
-    gathered = _gathered(Points(places, weights), group)
-    per_place = float(points.weights.sum() / len(gathered.weights))
-    labels = _labels(gathered, n_clusters, least, per_place)[group]
+    gathered = _gathered(Points(places, weights, points.per_place), group)
+    labels = _labels(gathered, n_clusters, least)[group]
     found = _of_units(places, labels, units)
     _, first, label = np.unique(found, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(first))[label]
@@ -126,32 +126,28 @@ class _Merge(NamedTuple):
 
 def _gathered(points: Points, group: NDArray[np.int64]) -> Points:
     """Gather places into groups."""
-    places, weights = points
+    places, weights, per_place = points
     total = np.bincount(group, weights).astype(np.float64)
     gather = csr_array((weights / total[group], (group, np.arange(len(group)))))
-    return Points(gather @ places, total)
+    return Points(gather @ places, total, per_place * len(group) / len(total))
 
 
-def _labels(
-    points: Points, n_clusters: int | str, least: float, per_place: float
-) -> NDArray[np.int64]:
+def _labels(points: Points, n_clusters: int | str, least: float) -> NDArray[np.int64]:
     n = len(points.weights)
     if n <= 2 or n_clusters == 1 or n_clusters == n:
         is_one = n == 1 or n_clusters in (1, "auto")
         return np.zeros(n, dtype=np.int64) if is_one else np.arange(n)
     if isinstance(n_clusters, str):
-        best = _found(points, least, per_place)
+        best = _found(points, least)
     else:
-        best = _asked_for(points, n_clusters, least, per_place)
+        best = _asked_for(points, n_clusters, least)
     if best is None:  # outliers, each of which would be a cluster: plain Ward keeps with the many
         n_clusters = 2 if isinstance(n_clusters, str) else n_clusters
         best = _cut(_ward_of_points(points), n, n_clusters)
     return best
 
 
-def _asked_for(
-    points: Points, n_clusters: int, least: float, per_place: float
-) -> NDArray[np.int64] | None:
+def _asked_for(points: Points, n_clusters: int, least: float) -> NDArray[np.int64] | None:
     """Return as many clusters as are asked for; None if there would be outliers."""
     n, (lengths, tree) = len(points.weights), _tree(points)
     clear = _clearly_parted(tree, [n_clusters], points.weights, least)
@@ -160,14 +156,14 @@ def _asked_for(
     merges = _merges_along_ways(points, lengths, tree)
     trees = [_ward_of_points(points), *(merges[power] for power in _START_POWERS)]
     starts = [_cut(tree, n, n_clusters) for tree in trees]
-    best = gaussian_clusters(points.places, points.weights, starts, per_place)
+    best = gaussian_clusters(points.places, points.weights, starts, points.per_place)
     if best is not None and len(np.unique(best)) == n_clusters:
         return best
     tried = [_cut(tree, n, n_clusters) for tree in merges.values()]
     return _most_alike(tried, points.weights, least)
 
 
-def _found(points: Points, least: float, per_place: float) -> NDArray[np.int64] | None:
+def _found(points: Points, least: float) -> NDArray[np.int64] | None:
     """Return the clusters that are parted most clearly, and clear ones within them.
 
     One cluster, if nothing is parted clearly and one Gaussian describes the data.
@@ -177,7 +173,8 @@ def _found(points: Points, least: float, per_place: float) -> NDArray[np.int64] 
         return None
     if ratio < _DOUBTFUL_RATIO:
         one = np.zeros(len(labels), dtype=np.int64)
-        if gaussian_clusters(points.places, points.weights, [one], per_place) is not None:
+        only = gaussian_clusters(points.places, points.weights, [one], points.per_place)
+        if only is not None:
             return one
     return _parted_again(points, labels, least, _MAX_DEPTH)
 
