@@ -15,6 +15,7 @@ CASES = {
     "default": ({}, "dense"),
     "few samples": ({}, "few"),
     "clusters and errors": ({"n_clusters": "auto", "compute_topographic_error": True}, "dense"),
+    "clusters": ({"n_clusters": 4, "grid_size": (9, 7)}, "dense"),
     "float32": ({"grid_size": (9, 7)}, "float32"),
     "missing": ({"n_clusters": 4}, "missing"),
     "cosine": ({"metric": "cosine", "grid_size": 7}, "dense"),
