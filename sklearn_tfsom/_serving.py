@@ -49,7 +49,8 @@ def keras_model(som: Any, preprocessing: Any, outputs: Any, dtype: str) -> Any:
         tables["cluster_label"] = som.cluster_labels_.astype(np.int32)
     score = anomaly_score(som, np.arange(len(codebook)))
     if score.heights is not None:
-        tables["height"] = score.heights.astype(dtype)
+        with np.errstate(over="ignore"):  # of float32: refused with the units
+            tables["height"] = score.heights.astype(dtype)
     return tensorflow_core().keras_model(
         merged([*formulas, of_map]),
         n_features,

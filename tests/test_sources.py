@@ -14,6 +14,7 @@ from scipy.sparse import csr_array
 import sklearn_tfsom
 from sklearn_tfsom import TFSOM
 from sklearn_tfsom._assignment import assign, map_errors
+from sklearn_tfsom._data import outliers, subsampling
 from sklearn_tfsom._data.checks import are_counted, check_features_known
 from sklearn_tfsom._data.moments import compute_moments
 from sklearn_tfsom._data.pieces import Piece, Pieces, Workers
@@ -27,6 +28,7 @@ from sklearn_tfsom._map.imputation import residual_covariance
 from sklearn_tfsom._map.initialization import initial_codebook
 from sklearn_tfsom._map.neighborhood import NEIGHBORHOODS, Kernels
 from sklearn_tfsom._plan import make_plan
+from sklearn_tfsom._representatives import representatives
 from sklearn_tfsom._search.sources import LoadedSource, Source, make_source, statistics_of
 from sklearn_tfsom._training import train, trained_map
 
@@ -232,6 +234,11 @@ def test_an_empty_piece_changes_no_reduction(monkeypatch):
             if not pieces.samples.is_sparse and metric.name == "euclidean":
                 residual_covariance(pieces, start, found.bmus)
             Subsamples(pieces, [10, 20]).subsample(20)
+            pieces.select(subsampling._all, rows=pieces.rows_of(subsampling._hashed))
+            representatives(pieces, 20)
+            outliers._next_cut(moments, pieces.total_weight, pieces)
+            cut = outliers.Cut(moments.mean, moments.directions, np.inf)
+            compute_moments(outliers._TypicalPieces(pieces, (cut,), pieces.total_weight))
             source = Source(pieces, scaling_of(pieces))
             source.statistics(start_of(pieces, scaling_of(pieces)))
             som = TFSOM((3, 4), metric=metric.name, max_iter=2)
