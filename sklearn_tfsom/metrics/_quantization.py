@@ -212,6 +212,7 @@ def _mean(samples: Samples, shares: NDArray[np.float64]) -> NDArray[np.float64]:
             sums += tile.T @ share
             known += share.sum()
         else:
+            tile = np.ascontiguousarray(tile)  # so that sums round alike for any memory layout
             is_known = ~np.isnan(tile)
             sums += share @ np.where(is_known, tile, 0)
             known += share @ is_known
@@ -229,6 +230,7 @@ def _squared_distances_to_mean(
             return 1 - product
         squares = np.asarray(tile.multiply(tile).sum(axis=1), dtype=np.float64).ravel()
         return squares - 2 * product + mean @ mean
+    tile = np.ascontiguousarray(tile)
     tile = np.where(np.isnan(tile), mean, tile)
     squared = squared_costs(paired_distances(mean[None], tile, samples.metric), samples.metric)
     if samples.metric.is_spherical:
