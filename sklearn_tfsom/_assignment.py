@@ -13,7 +13,7 @@ from sklearn_tfsom._search.distances import distances_to_chosen
 from sklearn_tfsom._search.inference import nearest_units
 
 # Values of a piece that is searched: 64 MiB of float32.
-_SEARCHED_VALUES = 2**24
+SEARCHED_VALUES = 2**24
 
 
 class Assignment(NamedTuple):
@@ -36,7 +36,7 @@ def assign(pieces: Pieces, codebook: NDArray, grid: Grid) -> Assignment:
     """
     on_grid = codebook.reshape(*grid.shape, -1)
     (hits, error), bmus = pieces.reduce_with_rows(
-        _assign_piece, on_grid, pieces.total_weight, piece_values=_SEARCHED_VALUES
+        _assign_piece, on_grid, pieces.total_weight, piece_values=SEARCHED_VALUES
     )
     return Assignment(hits, float(error), bmus)
 
@@ -60,7 +60,7 @@ def map_errors(pieces: Pieces, codebook: NDArray, grid: Grid) -> tuple[float, fl
         codebook.reshape(*grid.shape, -1),
         grid,
         pieces.total_weight,
-        piece_values=_SEARCHED_VALUES,
+        piece_values=SEARCHED_VALUES,
     )
     return float(quantization), float(topographic)
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from sklearn_tfsom._assignment import SEARCHED_VALUES
 from sklearn_tfsom._data.pieces import Piece, Pieces
 from sklearn_tfsom._data.subsampling import few_different
 from sklearn_tfsom._data.sums import sums_by_unit
 from sklearn_tfsom._map.clustering import Points
 from sklearn_tfsom._search.inference import nearest_units
-
-# Values of a piece that is searched: 64 MiB of float32.
-_SEARCHED_VALUES = 2**24
 
 
 def representatives(pieces: Pieces, n_points: int) -> Points | None:
@@ -43,7 +41,7 @@ def representatives(pieces: Pieces, n_points: int) -> Points | None:
         weights = np.bincount(same.ravel(), rows[:, -1]).astype(np.float64)
         return Points(places, weights, per_place=1.0)
     total = pieces.total_weight
-    sums, shares = pieces.reduce(_gather, places, total, piece_values=_SEARCHED_VALUES)
+    sums, shares = pieces.reduce(_gather, places, total, piece_values=SEARCHED_VALUES)
     (hit,) = np.nonzero(shares)
     return Points(sums[hit] / shares[hit, None], shares[hit] * total, per_place=1 / share)
 

@@ -79,7 +79,7 @@ def greedy_merges(squared, weights):
 
 
 def slow_clusters(points, hits, n_clusters):
-    """Clusters of the power that agrees best with the others, of those that leave no outlier.
+    """Clusters of the power that agrees best with all, among powers that leave no outlier.
 
     None if all of them do.
     """

@@ -21,7 +21,7 @@ from sklearn_tfsom._map.grid import Grid
 MAX_SAMPLES = 4000
 _MAX_UNITS = 1024
 
-# The other map begins with so many times the radius. (1.5, 2, 3: 94, 96, 94 of the 108 maps of the
+# The other map begins with twice the radius. (1.5, 2, 3 times: 94, 96, 94 of the 108 maps of the
 # half that was chosen on, 88 without it.)
 WIDER = 2.0
 
