@@ -170,7 +170,7 @@ def class_scatter_index(
     >>> X, y = load_iris(return_X_y=True)
     >>> som = TFSOM(grid_size=(8, 5)).fit(X)
     >>> round(class_scatter_index(som, X, y), 2)
-    1.33
+    1.67
     """
     grid = fitted_grid(estimator)
     n_neighbors = check_n_neighbors("class_scatter_index", n_neighbors, grid)
