@@ -13,16 +13,13 @@ from sklearn_tfsom._assignment import Assignment, assign
 from sklearn_tfsom._data.moments import MAX_COVARIANCE_FEATURES
 from sklearn_tfsom._data.pieces import Pieces
 from sklearn_tfsom._data.tiles import tile_threads
-from sklearn_tfsom._map.clustering import N_POINTS, Points, cluster_units
+from sklearn_tfsom._map.clustering import cluster_units
 from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._map.imputation import covariance_around_units, residual_covariance
 from sklearn_tfsom._map.schedules import n_epochs_to_end
 from sklearn_tfsom._plan import TrainingPlan, n_clusters_wanted
-from sklearn_tfsom._representatives import representatives
+from sklearn_tfsom._representatives import points_to_merge
 from sklearn_tfsom._training import TrainedEpoch, UnitMeans, trained_map
-
-# Different samples that a unit stands for where units are clustered, for want of a count.
-_PER_UNIT = 16.0
 
 
 def set_fitted(
@@ -126,12 +123,7 @@ def _cluster(
         return np.arange(len(unit_means))
     (hit,) = np.nonzero(hits)
     n_clusters = min(n_clusters_wanted(som), len(hit)) or "auto"
-    points = None
-    if pieces is not None and len(hit) < N_POINTS:
-        points = representatives(pieces, N_POINTS)
-    if points is None or len(points.weights) < len(hit):
-        points = Points(unit_means[hit], hits[hit], _PER_UNIT)
-    return cluster_units(points, unit_means, n_clusters)
+    return cluster_units(points_to_merge(pieces, unit_means, hits), unit_means, n_clusters)
 
 
 def _residuals_around_units(

@@ -9,8 +9,33 @@ from sklearn_tfsom._assignment import SEARCHED_VALUES
 from sklearn_tfsom._data.pieces import Piece, Pieces
 from sklearn_tfsom._data.subsampling import few_different
 from sklearn_tfsom._data.sums import sums_by_unit
-from sklearn_tfsom._map.clustering import Points
+from sklearn_tfsom._map.clustering import N_POINTS, Points
 from sklearn_tfsom._search.inference import nearest_units
+
+# Different samples that a unit stands for where units are clustered, for want of a count.
+_PER_UNIT = 16.0
+
+
+def points_to_merge(
+    pieces: Pieces | None, unit_means: NDArray, hits: NDArray[np.float64]
+) -> Points:
+    """Return what stands for the samples: places finer than the units, or the units that are hit.
+
+    Parameters
+    ----------
+    pieces : Pieces or None
+        All samples, if they are at hand.
+    unit_means : ndarray of shape (n_units, n_features)
+        Mean of each unit's samples.
+    hits : ndarray of float64, shape (n_units,)
+        Total weight of each unit's samples.
+    """
+    (hit,) = np.nonzero(hits)
+    if pieces is not None and len(hit) < N_POINTS:
+        points = representatives(pieces, N_POINTS)
+        if points is not None and len(points.weights) >= len(hit):
+            return points
+    return Points(unit_means[hit], hits[hit], _PER_UNIT)
 
 
 def representatives(pieces: Pieces, n_points: int) -> Points | None:

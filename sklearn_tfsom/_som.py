@@ -40,10 +40,12 @@ from sklearn_tfsom._fitted import (
     warn_of_unsettled_map,
 )
 from sklearn_tfsom._map.anomaly import anomaly_score
+from sklearn_tfsom._map.clustering import Points
 from sklearn_tfsom._map.grid import grid_of
 from sklearn_tfsom._map.imputation import expected_values, variances_of
 from sklearn_tfsom._map.schedules import n_epochs_to_end
 from sklearn_tfsom._plan import NO_BATCHES, RULES, checked_codebook, checksums, make_plan
+from sklearn_tfsom._representatives import points_to_merge
 from sklearn_tfsom._search.distances import distances_to_chosen, distances_to_units
 from sklearn_tfsom._search.inference import nearest_units
 from sklearn_tfsom._serving import keras_model
@@ -985,6 +987,17 @@ class TFSOM(
         """Return the keys of the history."""
         names = ["radius", "quantization_error"]
         return [*names, "topographic_error"] if self.compute_topographic_error else names
+
+    def _points_to_merge(
+        self, samples: Samples | None = None, sample_weight: NDArray | None = None
+    ) -> Points:
+        """Return what stands for samples in two-level clustering; for the units without any."""
+        if samples is None:
+            return points_to_merge(None, self._unit_means, self.hits_)
+        pieces = Pieces(samples, sample_weight)
+        units = self._nearest(samples)[:, 0]
+        hits = np.bincount(units, sample_weight, minlength=len(self.codebook_))
+        return points_to_merge(pieces, self._unit_means, hits)
 
     def _nearest(self, samples: Samples, k: int = 1) -> NDArray[np.int64]:
         """Return the k best-matching units of checked samples, (n_samples, k)."""

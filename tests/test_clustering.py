@@ -14,9 +14,10 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.mixture import GaussianMixture
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_tfsom import TFSOM
+from sklearn_tfsom import TFSOM, InvalidParameterError
 from sklearn_tfsom._map.clustering import Points, cluster_units
-from sklearn_tfsom._map.mixtures import fit_mixture, gaussian_clusters
+from sklearn_tfsom._map.mixtures import HeldOut, fit_mixture
+from sklearn_tfsom.metrics import separation_curve
 
 
 def cluster(codebook, hits, n_clusters):
@@ -85,7 +86,7 @@ def slow_clusters(points, hits, n_clusters):
     """
     n, least = len(points), 0.5 * hits.sum() / len(points)
     tried, kept = [], []
-    for power in (2, 3, 4, 5, 6):
+    for power in (2, 4, 6):
         groups = greedy_merges(slow_ways(points, power, 10), hits)[n - n_clusters - 1][1]
         labels = np.empty(n, dtype=int)
         for label, group in enumerate(groups):
@@ -173,10 +174,13 @@ def test_mixtures_count_weights_as_repetitions():
 def test_gaussians_are_found_and_other_shapes_are_left():
     X, y = overlapping_clouds(np.random.RandomState(0))
     X, y = X[::8], y[::8]
-    labels = gaussian_clusters(X, np.ones(len(X)), [(X[:, 0] > 1).astype(int)], 1.0)
+    held_out = HeldOut(X, np.ones(len(X)), 1.0)
+    log_density, labels = held_out.best([(X[:, 0] > 1).astype(int)])
+    assert held_out.is_described(log_density)
     assert adjusted_rand_score(y, labels) > 0.8
     X, y = make_moons(500, noise=0.05, random_state=0)
-    assert gaussian_clusters(X, np.ones(len(X)), [y], 1.0) is None
+    held_out = HeldOut(X, np.ones(len(X)), 1.0)
+    assert not held_out.is_described(held_out.best([y])[0])
 
 
 @pytest.mark.parametrize("n_samples", [400, 2000])
@@ -347,3 +351,83 @@ def test_shapes_of_clusters_are_found(make, least):
     X = StandardScaler().fit_transform(X)
     k = len(np.unique(y))
     assert adjusted_rand_score(y, TFSOM(n_clusters=k).fit_predict(X)) >= least
+
+
+NO_CLUSTERS = {
+    "square": lambda rng: rng.uniform(size=(800, 2)),
+    "few in a square": lambda rng: rng.uniform(size=(200, 2)),
+    "cube": lambda rng: rng.uniform(size=(800, 3)),
+    "six dimensions": lambda rng: rng.uniform(size=(800, 6)),
+    "segment": lambda rng: rng.uniform(size=(500, 1)),
+    "Gaussian": lambda rng: rng.normal(size=(800, 2)),
+    "Gaussian of 20 dimensions": lambda rng: rng.normal(size=(800, 20)),
+    "sheared Gaussian": lambda rng: rng.normal(size=(800, 3)) @ rng.normal(size=(3, 3)),
+}
+
+
+@pytest.mark.parametrize("make", NO_CLUSTERS.values(), ids=NO_CLUSTERS)
+def test_auto_finds_one_cluster_where_there_are_none(make):
+    X = make(np.random.RandomState(1))
+    assert_array_equal(TFSOM(n_clusters="auto").fit_predict(X), np.zeros(len(X)))
+
+
+def test_auto_finds_many_gaussians_and_those_that_touch():
+    rng = np.random.RandomState(0)
+    centers = np.stack(np.meshgrid(np.arange(5), np.arange(4)), axis=-1).reshape(20, 2)
+    X, y = make_blobs(3000, centers=5.0 * centers, cluster_std=0.9, random_state=rng)
+    assert adjusted_rand_score(y, TFSOM(n_clusters="auto").fit_predict(X)) > 0.9
+    X, y = overlapping_clouds(rng)
+    assert adjusted_rand_score(y, TFSOM(n_clusters="auto").fit_predict(X)) > 0.8
+
+
+class TestSeparationCurve:
+    def test_equals_ratios_of_a_slow_implementation(self):
+        rng = np.random.RandomState(0)
+        points = rng.normal(size=(19, 2)) + 3 * rng.randint(3, size=(19, 1))
+        som = TFSOM(3).fit(points)
+        numbers, ratios = separation_curve(som, points, max_clusters=6)
+        assert_array_equal(numbers, [2, 3, 4, 5, 6])
+        costs = [
+            [cost for cost, _ in greedy_merges(slow_ways(points, power, 10), np.ones(19))]
+            for power in (2, 4, 6)
+        ]
+        for k, ratio in zip(numbers, ratios, strict=True):
+            of_powers = [sorted(cost)[-(k - 1)] / sorted(cost)[-k] for cost in costs]
+            assert np.isinf(ratio) or np.isnan(ratio) or np.isclose(ratio, of_powers).any()
+        assert np.isfinite(ratios).sum() >= 2
+
+    def test_weights_are_repetitions_and_order_does_not_matter(self):
+        rng = np.random.RandomState(0)
+        X, counts = make_blobs(150, centers=4, random_state=0)[0], rng.randint(0, 4, size=150)
+        som = TFSOM((5, 4)).fit(X)
+        _, weighted = separation_curve(som, X, counts)
+        repeated = rng.permutation(np.repeat(X, counts, axis=0))
+        assert_allclose(separation_curve(som, repeated)[1], weighted, rtol=1e-7)
+        assert_allclose(separation_curve(som, X * 1.0, 3 * counts)[1], weighted, rtol=1e-7)
+
+    def test_wide_gaps_are_infinite_and_outliers_have_none(self):
+        X = np.vstack([np.random.RandomState(0).uniform(size=(60, 2)), [[30.0, 0]]])
+        som = TFSOM((3, 3)).fit(X)
+        assert np.isnan(separation_curve(som, X)[1][0])  # one sample apart is an outlier
+        two = np.vstack([X[:60], X[:60] + 30])
+        _, ratios = separation_curve(TFSOM((3, 3)).fit(two), two)
+        assert np.isinf(ratios[0])
+
+    @pytest.mark.parametrize("max_clusters", [1, 2.5, "auto", None, True])
+    def test_invalid_max_clusters(self, max_clusters):
+        som = TFSOM(3, max_iter=2).fit(load_iris().data)
+        with pytest.raises(InvalidParameterError, match="max_clusters"):
+            separation_curve(som, load_iris().data, max_clusters=max_clusters)
+
+    def test_without_samples(self):
+        som = TFSOM((6, 5)).fit(load_iris().data)
+        numbers, ratios = separation_curve(som)
+        assert numbers[ratios[:10].argmax()] == 2
+        assert (ratios[:10] >= 1).all()
+        with pytest.raises(ValueError, match="needs X if sample_weight"):
+            separation_curve(som, sample_weight=np.ones(150))
+
+    def test_one_sample_has_no_numbers(self):
+        som = TFSOM(2).fit([[1.0, 2.0]])
+        numbers, ratios = separation_curve(som, [[1.0, 2.0]])
+        assert len(numbers) == len(ratios) == 0

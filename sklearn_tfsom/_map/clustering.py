@@ -28,10 +28,10 @@ from scipy.sparse.csgraph import connected_components, dijkstra, minimum_spannin
 from scipy.spatial.distance import cdist
 from sklearn.metrics import adjusted_rand_score
 
-from sklearn_tfsom._map.mixtures import gaussian_clusters
+from sklearn_tfsom._map.mixtures import HeldOut
 
 # What a step may cost; and from the clusters of which a mixture of Gaussians begins.
-_POWERS, _START_POWERS = (2, 3, 4, 5, 6), (3, 4)
+_POWERS, _START_POWER = (2, 4, 6), 4
 
 # Ways lead over the ten nearest places, and over the minimum spanning tree; 7 and 15 are alike.
 _N_NEAREST = 10
@@ -47,8 +47,13 @@ _MOST_CLUSTERS = 20
 # that was chosen on: on each half one more number was right than without parting again.)
 _CLEAR_RATIO, _LEAST_PLACES, _MAX_DEPTH = 5.0, 30, 2
 
-# Below this ratio of costs the data may be one cluster: 24 sets without any reached 2.9.
+# Below this ratio of costs the data may be one cluster of many dimensions: of 24 sets without
+# clusters none reached it.
 _DOUBTFUL_RATIO = 3.0
+
+# The smallest mixture counts whose logarithm of the likelihood is this close to the best one's.
+# It is believed where the ways find its clusters, too: adjusted Rand index, and ratio of costs.
+_ALIKE_LIKELIHOOD, _ALIKE, _LEAST_RATIO = 3.0, 0.9, 2.0
 
 # A cluster weighs at least this many average units; else it is an outlier.
 _LEAST_UNITS = 0.5
@@ -88,21 +93,67 @@ def cluster_units(points: Points, units: NDArray, n_clusters: int | str) -> NDAr
     labels : ndarray of int64, shape (n_units,)
         From 0 on, in the order in which clusters first appear among the units.
     """
+    points, units = _normalized(points, units)
+    gathered, group = _gathered(points)
+    labels = _labels(gathered, n_clusters, _least_weight(points, len(units)))[group]
+    found = _of_units(points.places, labels, units)
+    _, first, label = np.unique(found, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[label]
+
+
+def separations(points: Points, n_units: int, most: int) -> NDArray[np.float64]:
+    """Compute how clearly the points are parted into 2, 3, ... clusters.
+
+    Returns
+    -------
+    ratios : ndarray of float64, shape (n_ratios,), at most most - 1
+        Of the cheapest merge that is refused to the dearest that is done, the largest of those of
+        all powers; inf where wide gaps part the clusters, NaN where one would be an outlier.
+    """
+    points, _ = _normalized(points, points.places)
+    points, _ = _gathered(points)
+    least = _least_weight(points, n_units)
+    numbers = range(2, min(most, len(points.weights) - 1) + 1)
+    if not numbers:
+        return np.empty(0)
+    lengths, tree = _tree(points)
+    merges = _merges_along_ways(points, lengths, tree)
+    ratios = np.full(len(numbers), np.nan)
+    for i, k in enumerate(numbers):
+        if _clearly_parted(tree, [k], points.weights, least) is not None:
+            ratios[i] = np.inf
+            continue
+        ratio, labels = _parted_into(k, merges, points.weights, least)
+        if labels is not None:
+            ratios[i] = ratio
+    return ratios
+
+
+def _normalized(points: Points, units: NDArray) -> tuple[Points, NDArray[np.float64]]:
+    """Return points and units around the mean of the points, in one scale; weights up to 1."""
     places, units = points.places.astype(np.float64), units.astype(np.float64)
     center = places.mean(axis=0)
     places, units = places - center, units - center
     scale = np.abs(places).max() or np.abs(units).max() or 1.0
-    places, units = places / scale, units / scale
     weights = points.weights / points.weights.max()
-    group = np.arange(len(places))
-    if len(places) > _MAX_POINTS:
-        group = _cut(_ward_of_points(Points(places, weights)), len(places), _MAX_POINTS)
-    least = _LEAST_UNITS * weights.sum() / len(units)
-    gathered = _gathered(Points(places, weights, points.per_place), group)
-    labels = _labels(gathered, n_clusters, least)[group]
-    found = _of_units(places, labels, units)
-    _, first, label = np.unique(found, return_index=True, return_inverse=True)
-    return np.argsort(np.argsort(first))[label]
+    return Points(places / scale, weights, points.per_place), units / scale
+
+
+def _gathered(points: Points) -> tuple[Points, NDArray[np.int64]]:
+    """Gather many points into fewer groups, and return the group of each point."""
+    places, weights, per_place = points
+    n = len(weights)
+    if n <= _MAX_POINTS:
+        return points, np.arange(n)
+    group = _cut(_ward_of_points(points), n, _MAX_POINTS)
+    total = np.bincount(group, weights).astype(np.float64)
+    gather = csr_array((weights / total[group], (group, np.arange(n))))
+    return Points(gather @ places, total, per_place * n / len(total)), group
+
+
+def _least_weight(points: Points, n_units: int) -> float:
+    """Return the weight below which a cluster is an outlier."""
+    return float(_LEAST_UNITS * points.weights.sum() / n_units)
 
 
 def _of_units(
@@ -122,14 +173,6 @@ class _Merge(NamedTuple):
     cost: float
     kept: int
     gone: int
-
-
-def _gathered(points: Points, group: NDArray[np.int64]) -> Points:
-    """Gather places into groups."""
-    places, weights, per_place = points
-    total = np.bincount(group, weights).astype(np.float64)
-    gather = csr_array((weights / total[group], (group, np.arange(len(group)))))
-    return Points(gather @ places, total, per_place * len(group) / len(total))
 
 
 def _labels(points: Points, n_clusters: int | str, least: float) -> NDArray[np.int64]:
@@ -154,10 +197,11 @@ def _asked_for(points: Points, n_clusters: int, least: float) -> NDArray[np.int6
     if clear is not None:
         return clear
     merges = _merges_along_ways(points, lengths, tree)
-    trees = [_ward_of_points(points), *(merges[power] for power in _START_POWERS)]
+    trees = [_ward_of_points(points), merges[_START_POWER]]
     starts = [_cut(tree, n, n_clusters) for tree in trees]
-    best = gaussian_clusters(points.places, points.weights, starts, points.per_place)
-    if best is not None and len(np.unique(best)) == n_clusters:
+    held_out = HeldOut(*points)
+    log_density, best = held_out.best(starts)
+    if held_out.is_described(log_density) and len(np.unique(best)) == n_clusters:
         return best
     tried = [_cut(tree, n, n_clusters) for tree in merges.values()]
     return _most_alike(tried, points.weights, least)
@@ -166,17 +210,57 @@ def _asked_for(points: Points, n_clusters: int, least: float) -> NDArray[np.int6
 def _found(points: Points, least: float) -> NDArray[np.int64] | None:
     """Return the clusters that are parted most clearly, and clear ones within them.
 
-    One cluster, if nothing is parted clearly and one Gaussian describes the data.
+    Those of a mixture of Gaussians instead, if it describes the data and has no more clusters, or
+    one more where they are not parted clearly, or those that the ways find for its number. One,
+    if the data are evenly spread.
     """
-    ratio, labels = _parted(points, _MOST_CLUSTERS, least)
+    ratio, labels, merges = _parted(points, _MOST_CLUSTERS, least)
     if labels is None:
         return None
-    if ratio < _DOUBTFUL_RATIO:
-        one = np.zeros(len(labels), dtype=np.int64)
-        only = gaussian_clusters(points.places, points.weights, [one], points.per_place)
-        if only is not None:
-            return one
+    if merges:
+        mixed = _mixed(points, merges[_START_POWER], is_doubtful=ratio < _DOUBTFUL_RATIO)
+        most = labels.max() + (ratio < _CLEAR_RATIO)
+        if mixed is not None and (
+            mixed.max() <= most or _is_alike(mixed, merges, points.weights, least)
+        ):
+            return mixed
     return _parted_again(points, labels, least, _MAX_DEPTH)
+
+
+def _mixed(points: Points, start: list[_Merge], *, is_doubtful: bool) -> NDArray[np.int64] | None:
+    """Return the clusters of the smallest mixture that describes held-out places well, if any.
+
+    One cluster where a uniform density does so better. Mixtures begin with the clusters that are
+    left after so many merges.
+    """
+    n, held_out = len(points.weights), HeldOut(*points)
+    tried = []
+    for k in range(1, min(_MOST_CLUSTERS, n - 1) + 1):
+        log_density, labels = held_out.best([_cut(start, n, k)], are_common=(False,))
+        if len(np.unique(labels)) == k:
+            tried.append((log_density, labels))
+    most = max(log_density for log_density, _ in tried)
+    if (is_doubtful or held_out.is_flat) and held_out.is_uniform(most):
+        return np.zeros(n, dtype=np.int64)
+    if not held_out.is_described(most):
+        return None
+    return next(labels for reached, labels in tried if reached >= most - _ALIKE_LIKELIHOOD / n)
+
+
+def _is_alike(
+    mixed: NDArray[np.int64],
+    merges: dict[int, list[_Merge]],
+    weights: NDArray[np.float64],
+    least: float,
+) -> bool:
+    """Return True if a mixture has about the clusters that the ways part for its number.
+
+    A mixture that only covers clusters of other shapes cuts them elsewhere.
+    """
+    ratio, parted = _parted_into(int(mixed.max()) + 1, merges, weights, least)
+    if parted is None or ratio < _LEAST_RATIO:
+        return False
+    return bool(adjusted_rand_score(mixed, parted) >= _ALIKE)
 
 
 def _parted_again(
@@ -192,7 +276,7 @@ def _parted_again(
         if len(inside) < _LEAST_PLACES or most < 2:
             continue
         part = Points(points.places[inside], points.weights[inside])
-        ratio, found = _parted(part, most, least)
+        ratio, found, _ = _parted(part, most, least)
         if found is not None and ratio >= _CLEAR_RATIO:
             found = _parted_again(part, found, least, depth - 1)
             if found.max() < most:
@@ -201,15 +285,17 @@ def _parted_again(
     return labels
 
 
-def _parted(points: Points, most: int, least: float) -> tuple[float, NDArray[np.int64] | None]:
-    """Return the clusters that are parted most clearly, no more than `most`, and their ratio."""
+def _parted(
+    points: Points, most: int, least: float
+) -> tuple[float, NDArray[np.int64] | None, dict[int, list[_Merge]]]:
+    """Return the ratio and clusters parted most clearly, no more than `most`, and all merges."""
     lengths, tree = _tree(points)
     asked = range(min(most, len(lengths) - 1), 1, -1)
     clear = _clearly_parted(tree, asked, points.weights, least)
     if clear is not None:
-        return np.inf, clear
+        return np.inf, clear, {}
     merges = _merges_along_ways(points, lengths, tree)
-    return _most_clearly_parted(merges, asked, points.weights, least)
+    return *_most_clearly_parted(merges, asked, points.weights, least), merges
 
 
 def _tree(points: Points) -> tuple[NDArray[np.float64], csr_array]:
@@ -241,18 +327,28 @@ def _most_clearly_parted(
     least: float,
 ) -> tuple[float, NDArray[np.int64] | None]:
     """Return the clusters with the largest ratio of costs, and it; None if all have an outlier."""
-    n = len(weights)
     best_ratio, best = 0.0, None
-    for done in merges.values():
-        costs = np.array([merge.cost for merge in reversed(done)])
-        costs = np.maximum(costs, np.finfo(float).tiny)
-        for k in asked:
-            ratio = costs[k - 2] / costs[k - 1]
-            if ratio > best_ratio:
-                labels = _cut(done, n, k)
-                if np.bincount(labels, weights).min() >= least:
-                    best_ratio, best = ratio, labels
+    for k in asked:
+        ratio, labels = _parted_into(k, merges, weights, least)
+        if labels is not None and ratio > best_ratio:
+            best_ratio, best = ratio, labels
     return best_ratio, best
+
+
+def _parted_into(
+    k: int, merges: dict[int, list[_Merge]], weights: NDArray[np.float64], least: float
+) -> tuple[float, NDArray[np.int64] | None]:
+    """Return the largest ratio of costs for so many clusters, and these; None for outliers."""
+    ratios = []
+    for done in merges.values():
+        refused, dearest = done[1 - k].cost, done[-k].cost
+        smallest = np.finfo(float).tiny
+        ratios.append((max(refused, smallest) / max(dearest, smallest), done))
+    for ratio, done in sorted(ratios, key=lambda pair: -pair[0]):
+        labels = _cut(done, len(weights), k)
+        if np.bincount(labels, weights).min() >= least:
+            return ratio, labels
+    return 0.0, None
 
 
 def _clearly_parted(

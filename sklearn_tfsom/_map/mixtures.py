@@ -7,12 +7,14 @@ both are fitted on four fifths of the points and compared on the others.
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import ConvexHull
 from scipy.spatial.distance import cdist
 
 # Densities are compared along five principal components: in more dimensions neither is good.
@@ -31,6 +33,9 @@ _MAX_ITER, _MAX_ITER_OF_FOLD, _LEAST_GAIN = 30, 5, 1e-4
 # A mixture must be better by this much in the mean logarithm of the density, each time that a
 # place stands for twice as many samples: few places blur a density without a model.
 _LEAST_ADVANTAGE = 0.03
+
+# A uniform density is better by this much, or the data count as clusters.
+_CLEAR_DENSITY = 0.02
 
 # Bandwidths of the density without a model: the distance of each point to its 3rd, 6th or 12th
 # neighbor, times a factor. The best one counts.
@@ -55,50 +60,92 @@ class Mixture(NamedTuple):
         return constant - np.square(turned).sum(axis=2) / 2
 
 
-def gaussian_clusters(
-    places: NDArray[np.float64],
-    weights: NDArray[np.float64],
-    starts: list[NDArray[np.int64]],
-    per_place: float,
-) -> NDArray[np.int64] | None:
-    """Return the clusters of a mixture of Gaussians, if it describes the points.
+class HeldOut:
+    """How well mixtures of Gaussians describe held-out places.
 
     Parameters
     ----------
     places : ndarray of shape (n, n_features)
     weights : ndarray of shape (n,)
-    starts : list of ndarray of int64, shape (n,)
-        Labels from 0 on, from which expectation maximization begins; of the mixtures with full
-        covariances and with one common covariance the one that describes held-out points best
-        counts.
     per_place : float
         Samples that a place stands for, on average.
-
-    Returns
-    -------
-    labels : ndarray of int64, shape (n,), or None
     """
-    places = _principal_components(places, weights)
-    folds = list(_folds(len(places)))
-    if not folds:
-        return None
-    least = _density_without_model(places, weights, folds)
-    best, labels = -np.inf, None
-    for start in starts:
-        for is_common in (False, True):
-            shares = np.eye(int(start.max()) + 1)[start]
-            mixture = fit_mixture(places, weights, shares, _MAX_ITER, is_common=is_common)
-            log_densities = mixture.log_densities(places)
-            shares = np.exp(log_densities - _log_sum(log_densities)[:, None])
-            held_out = 0.0
-            for train, test in folds:
-                part = places[train], weights[train], shares[train]
-                others = fit_mixture(*part, _MAX_ITER_OF_FOLD, is_common=is_common)
-                held_out += float(weights[test] @ _log_sum(others.log_densities(places[test])))
-            if held_out > best:
-                best, labels = held_out, log_densities.argmax(axis=1)
-    advantage = _LEAST_ADVANTAGE * math.log2(max(1.0, per_place))
-    return labels if best >= least + advantage * weights.sum() else None
+
+    def __init__(
+        self, places: NDArray[np.float64], weights: NDArray[np.float64], per_place: float
+    ) -> None:
+        self._places = _principal_components(places, weights)
+        self._weights = weights / weights.sum()
+        self._folds = list(_folds(len(places)))
+        advantage = _LEAST_ADVANTAGE * math.log2(max(1.0, per_place))
+        self._least = advantage + _density_without_model(self._places, self._weights, self._folds)
+
+    def best(
+        self, starts: Iterable[NDArray[np.int64]], are_common: Iterable[bool] = (False, True)
+    ) -> tuple[float, NDArray[np.int64]]:
+        """Return the mean logarithm of the density of held-out places, and clusters.
+
+        Parameters
+        ----------
+        starts : iterable of ndarray of int64, shape (n,)
+            Labels from 0 on, from which expectation maximization begins; the mixture that
+            describes held-out places best counts.
+        are_common : iterable of bool
+            Whether the components have one covariance.
+        """
+        best, labels = -np.inf, np.zeros(len(self._places), dtype=np.int64)
+        for start, is_common in itertools.product(starts, are_common):
+            reached, found = self._describe(start, is_common=is_common)
+            if reached > best:
+                best, labels = reached, found
+        return best, labels
+
+    def _describe(
+        self, start: NDArray[np.int64], *, is_common: bool
+    ) -> tuple[float, NDArray[np.int64]]:
+        places, weights = self._places, self._weights
+        shares = np.eye(int(start.max()) + 1)[start]
+        mixture = fit_mixture(places, weights, shares, _MAX_ITER, is_common=is_common)
+        log_densities = mixture.log_densities(places)
+        shares = np.exp(log_densities - _log_sum(log_densities)[:, None])
+        held_out = 0.0
+        for train, test in self._folds:
+            part = places[train], weights[train], shares[train]
+            others = fit_mixture(*part, _MAX_ITER_OF_FOLD, is_common=is_common)
+            held_out += float(weights[test] @ _log_sum(others.log_densities(places[test])))
+        return held_out, log_densities.argmax(axis=1)
+
+    def is_described(self, log_density: float) -> bool:
+        """Return True if a density without a model is not better than this one."""
+        return bool(self._folds) and log_density >= self._least
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether the places lie in a plane or on a line, where a hull is known well."""
+        return self._places.shape[1] <= 2
+
+    def is_uniform(self, log_density: float) -> bool:
+        """Return True if a uniform density describes held-out places better than any other.
+
+        It is that on the convex hull: of new places about as many lie outside as there are
+        vertices (Efron 1965: The convex hull of a random set of points. Biometrika 52).
+
+        Parameters
+        ----------
+        log_density : float
+            Of the best mixture.
+        """
+        places = self._places
+        if places.shape[1] == 1:
+            volume, n_vertices = float(np.ptp(places)), 2
+        else:
+            hull = ConvexHull(places, qhull_options="QJ")  # joggled: places may lie on a grid
+            volume, n_vertices = hull.volume, len(hull.vertices)
+        share_inside = 1 - n_vertices / len(places)
+        if not self._folds or share_inside <= 0:
+            return False
+        uniform = math.log(share_inside / volume)
+        return self.is_described(uniform) and uniform > log_density + _CLEAR_DENSITY
 
 
 def fit_mixture(

@@ -7,6 +7,7 @@ from sklearn_tfsom.displays._component_planes import ComponentPlanesDisplay
 from sklearn_tfsom.displays._data_space import DataSpaceDisplay
 from sklearn_tfsom.displays._hits import HitMapDisplay
 from sklearn_tfsom.displays._overview import MapOverviewDisplay
+from sklearn_tfsom.displays._separation import SeparationCurveDisplay
 from sklearn_tfsom.displays._training import TrainingDisplay
 from sklearn_tfsom.displays._trajectory import TrajectoryDisplay
 from sklearn_tfsom.displays._u_matrix import UMatrixDisplay
@@ -19,6 +20,7 @@ __all__ = [
     "DataSpaceDisplay",
     "HitMapDisplay",
     "MapOverviewDisplay",
+    "SeparationCurveDisplay",
     "TrainingDisplay",
     "TrajectoryDisplay",
     "UMatrixDisplay",

@@ -10,6 +10,7 @@ from sklearn_tfsom.metrics._classes import (
     purity,
     purity_scorer,
 )
+from sklearn_tfsom.metrics._clusters import separation_curve
 from sklearn_tfsom.metrics._energy import (
     distortion,
     heskes_energy,
@@ -75,6 +76,7 @@ __all__ = [
     "purity",
     "purity_scorer",
     "quantization_error",
+    "separation_curve",
     "topographic_error",
     "topographic_function",
     "topographic_product",

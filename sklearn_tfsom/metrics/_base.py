@@ -15,6 +15,7 @@ from sklearn_tfsom._data.checks import check_sample_weight
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.tiles import row_slices
 from sklearn_tfsom._distance import Metric, metric_named
+from sklearn_tfsom._map.clustering import Points
 from sklearn_tfsom._map.grid import Grid, grid_of
 from sklearn_tfsom._map.neighborhood import Kernels, SeparableKernel
 from sklearn_tfsom._plan import checked_neighborhood
@@ -48,6 +49,10 @@ class FittedMap(Protocol):
     def _nearest(self, samples: Samples, k: int = 1) -> NDArray[np.int64]: ...
 
     def _distances_to(self, samples: Samples, units: NDArray[np.int64]) -> NDArray[np.float64]: ...
+
+    def _points_to_merge(
+        self, samples: Samples | None = None, sample_weight: NDArray | None = None
+    ) -> Points: ...
 
     def _distances(self, samples: Samples) -> NDArray: ...
 

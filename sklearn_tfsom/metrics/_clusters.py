@@ -1,0 +1,98 @@
+"""How clearly data part into clusters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sklearn_tfsom._map.clustering import separations
+from sklearn_tfsom._validation import check_value, integer
+from sklearn_tfsom.metrics._base import FittedMap, check_samples, fitted_grid
+
+
+def separation_curve(
+    estimator: FittedMap,
+    X: ArrayLike | None = None,
+    sample_weight: Any = None,
+    *,
+    max_clusters: int = 20,
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Compute how clearly the data part into two, three and more clusters.
+
+    Ward's method merges places step by step, each step dearer than the one before. Clusters are
+    clear where the merge that is refused costs much more than the last one that is done [1]_.
+    ``n_clusters="auto"`` looks for the largest ratio: below 3 the data may have no clusters, and
+    from 5 on the number is plain.
+
+    Read more in the :ref:`User Guide <guide_clustering>`.
+
+    Parameters
+    ----------
+    estimator : TFSOM
+        Fitted map.
+
+    X : {array-like, sparse matrix} of shape (n_samples, n_features), default=None
+        Samples, NaN for missing values. None for the units of the map in place of samples.
+
+    sample_weight : array-like of shape (n_samples,), default=None
+        Weight of each sample, None for 1. Needs `X`.
+
+    max_clusters : int, default=20
+        Largest number of clusters, at least 2.
+
+    Returns
+    -------
+    n_clusters : ndarray of int64, shape (n_numbers,)
+        From 2 on, fewer than the different samples.
+
+    separations : ndarray of float64, shape (n_numbers,)
+        For each number the ratio of the cheapest merge that is refused to the dearest that is
+        done, 1 or more. inf where gaps between the clusters are twice as wide as any inside of
+        them. NaN where a cluster would be an outlier, of less than half an average unit's weight.
+
+    Raises
+    ------
+    ValueError
+        If `sample_weight` is given without `X`.
+
+    InvalidParameterError
+        If `max_clusters` is not valid.
+
+    See Also
+    --------
+    sklearn_tfsom.displays.SeparationCurveDisplay : Draw it.
+
+    Notes
+    -----
+    ``n_clusters="auto"`` can find another number than that of the largest ratio: clusters that
+    part again, the components of a mixture of Gaussians, or one cluster for evenly spread data.
+
+    References
+    ----------
+    .. [1] Vesanto, Alhoniemi (2000): Clustering of the self-organizing map. IEEE Transactions on
+       Neural Networks 11(3), 586-600.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_blobs
+    >>> from sklearn_tfsom import TFSOM
+    >>> from sklearn_tfsom.metrics import separation_curve
+    >>> X, _ = make_blobs(300, centers=[(0, 0), (6, 0), (0, 6)], random_state=0)
+    >>> n_clusters, separations = separation_curve(TFSOM().fit(X), X, max_clusters=5)
+    >>> n_clusters, separations.round(1)
+    (array([2, 3, 4, 5]), array([ 1.7, 23.3,  1.5,  1.1]))
+    """
+    owner = "separation_curve"
+    grid = fitted_grid(estimator)
+    check_value("max_clusters", owner, max_clusters, [integer(2)])
+    if X is None:
+        if sample_weight is not None:
+            raise ValueError(f"{owner} needs X if sample_weight is given. Got X=None instead.")
+        points = estimator._points_to_merge()
+    else:
+        samples, weights = check_samples(estimator, X, sample_weight)
+        points = estimator._points_to_merge(samples, weights)
+    ratios = separations(points, grid.n_units, max_clusters)
+    return np.arange(2, 2 + len(ratios)), ratios
