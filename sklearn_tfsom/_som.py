@@ -988,15 +988,11 @@ class TFSOM(
         names = ["radius", "quantization_error"]
         return [*names, "topographic_error"] if self.compute_topographic_error else names
 
-    def _points_to_merge(
-        self, samples: Samples | None = None, sample_weight: NDArray | None = None
-    ) -> Points:
+    def _points_to_merge(self, pieces: Pieces | None = None) -> Points:
         """Return what stands for samples in two-level clustering; for the units without any."""
-        if samples is None:
+        if pieces is None:
             return points_to_merge(None, self._unit_means, self.hits_)
-        pieces = Pieces(samples, sample_weight)
-        units = self._nearest(samples)[:, 0]
-        hits = np.bincount(units, sample_weight, minlength=len(self.codebook_))
+        hits = assign(pieces, self.codebook_, grid_of(self)).hits
         return points_to_merge(pieces, self._unit_means, hits)
 
     def _nearest(self, samples: Samples, k: int = 1) -> NDArray[np.int64]:

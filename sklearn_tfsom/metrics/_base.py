@@ -12,6 +12,7 @@ from scipy.sparse.csgraph import dijkstra
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_tfsom._data.checks import check_sample_weight
+from sklearn_tfsom._data.pieces import Pieces
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.tiles import row_slices
 from sklearn_tfsom._distance import Metric, metric_named
@@ -50,9 +51,7 @@ class FittedMap(Protocol):
 
     def _distances_to(self, samples: Samples, units: NDArray[np.int64]) -> NDArray[np.float64]: ...
 
-    def _points_to_merge(
-        self, samples: Samples | None = None, sample_weight: NDArray | None = None
-    ) -> Points: ...
+    def _points_to_merge(self, pieces: Pieces | None = None) -> Points: ...
 
     def _distances(self, samples: Samples) -> NDArray: ...
 

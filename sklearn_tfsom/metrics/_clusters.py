@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sklearn_tfsom._data.pieces import Pieces
 from sklearn_tfsom._map.clustering import separations
 from sklearn_tfsom._validation import check_value, integer
 from sklearn_tfsom.metrics._base import FittedMap, check_samples, fitted_grid
@@ -93,6 +94,6 @@ def separation_curve(
         points = estimator._points_to_merge()
     else:
         samples, weights = check_samples(estimator, X, sample_weight)
-        points = estimator._points_to_merge(samples, weights)
+        points = estimator._points_to_merge(Pieces(samples, weights))
     ratios = separations(points, grid.n_units, max_clusters)
     return np.arange(2, 2 + len(ratios)), ratios
