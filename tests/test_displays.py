@@ -70,7 +70,9 @@ def parameters_of(method):
 
 def reads(kind, name):
     """Return True if a display uses the data argument `name`, "X" or "y"."""
-    return "Ignored" not in sections(kind.from_estimator.__doc__)["Parameters"][name]
+    parameters = sections(kind.from_estimator.__doc__)["Parameters"]
+    name = "values" if name == "y" and "values" in parameters else name
+    return "Ignored" not in parameters[name]
 
 
 def axes_of(display):
@@ -94,8 +96,11 @@ class TestSignatures:
         """As in scikit-learn: estimator and data first, all else keyword-only."""
         first, *others = parameters_of(kind.from_estimator).values()
         assert inspect.ismethod(kind.from_estimator) and first.name == "estimator"
-        assert [parameter.name for parameter in others[:2]] == ["X", "y"]
-        assert others[1].default is None
+        names = [parameter.name for parameter in others[:2]]
+        if kind is displays.UnitValuesDisplay:  # no classes, and nothing to draw without values
+            assert names == ["X", "values"]
+        else:
+            assert names == ["X", "y"] and others[1].default is None
         assert {parameter.kind for parameter in others[2:]} == {inspect.Parameter.KEYWORD_ONLY}
 
     def test_plot(self, kind):

@@ -264,10 +264,10 @@ class TestLegends:
 
     @pytest.mark.parametrize("kind", MAPS)
     def test_first_classes_of_many_are_shown(self, kind):
-        display = kind.from_estimator(fitted(), X, np.arange(150))
+        display = kind.from_estimator(fitted(), X, [f"{k:03d}" for k in range(150)])
         shown = legend_texts(display.legend_)
         assert len(shown) == 48
-        assert shown[:-1] == [str(k) for k in range(47)] and shown[-1] == "and 103 more"
+        assert shown[:-1] == [f"{k:03d}" for k in range(47)] and shown[-1] == "and 103 more"
         assert legend_colors(display.legend_)[-1, 3] == 0
 
     def test_long_names_are_truncated(self):

@@ -85,7 +85,7 @@ class TestClasses:
         [
             (np.zeros(59, dtype=int), "inconsistent numbers of samples"),
             (np.zeros((60, 2), dtype=int), "y should be a 1d array"),
-            (np.linspace(0, 1, 60), "Unknown label type: continuous"),
+            (np.linspace(0, 1, 60), "needs classes in y. Got 60 different numbers with fractions"),
             (np.r_[np.zeros(59), np.nan], "Input y contains NaN"),
         ],
         ids=["short", "2-d", "continuous", "nan"],

@@ -51,8 +51,8 @@ _CLEAR_RATIO, _LEAST_PLACES, _MAX_DEPTH = 5.0, 30, 2
 # clusters none reached it.
 _DOUBTFUL_RATIO = 3.0
 
-# The smallest mixture counts whose logarithm of the likelihood is this close to the best one's.
-# It is believed where the ways find its clusters, too: adjusted Rand index, and ratio of costs.
+# Mixtures count whose logarithm of the likelihood is this close to the best one's. Large ones are
+# believed where the ways find their clusters, too: adjusted Rand index, and ratio of costs.
 _ALIKE_LIKELIHOOD, _ALIKE, _LEAST_RATIO = 3.0, 0.9, 2.0
 
 # A cluster weighs at least this many average units; else it is an outlier.
@@ -218,17 +218,20 @@ def _found(points: Points, least: float) -> NDArray[np.int64] | None:
     if labels is None:
         return None
     if merges:
-        mixed = _mixed(points, merges[_START_POWER], is_doubtful=ratio < _DOUBTFUL_RATIO)
+        mixtures = _mixtures(points, merges[_START_POWER], is_doubtful=ratio < _DOUBTFUL_RATIO)
         most = labels.max() + (ratio < _CLEAR_RATIO)
-        if mixed is not None and (
-            mixed.max() <= most or _is_alike(mixed, merges, points.weights, least)
-        ):
-            return mixed
+        if mixtures and mixtures[0].max() <= most:
+            return mixtures[0]
+        for mixed in mixtures:
+            if _is_alike(mixed, merges, points.weights, least):
+                return mixed
     return _parted_again(points, labels, least, _MAX_DEPTH)
 
 
-def _mixed(points: Points, start: list[_Merge], *, is_doubtful: bool) -> NDArray[np.int64] | None:
-    """Return the clusters of the smallest mixture that describes held-out places well, if any.
+def _mixtures(
+    points: Points, start: list[_Merge], *, is_doubtful: bool
+) -> list[NDArray[np.int64]]:
+    """Return the clusters of all mixtures that describe held-out places well, the smallest first.
 
     One cluster where a uniform density does so better. Mixtures begin with the clusters that are
     left after so many merges.
@@ -241,10 +244,10 @@ def _mixed(points: Points, start: list[_Merge], *, is_doubtful: bool) -> NDArray
             tried.append((log_density, labels))
     most = max(log_density for log_density, _ in tried)
     if (is_doubtful or held_out.is_flat) and held_out.is_uniform(most):
-        return np.zeros(n, dtype=np.int64)
+        return [np.zeros(n, dtype=np.int64)]
     if not held_out.is_described(most):
-        return None
-    return next(labels for reached, labels in tried if reached >= most - _ALIKE_LIKELIHOOD / n)
+        return []
+    return [labels for reached, labels in tried if reached >= most - _ALIKE_LIKELIHOOD / n]
 
 
 def _is_alike(

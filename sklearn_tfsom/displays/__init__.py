@@ -11,6 +11,7 @@ from sklearn_tfsom.displays._separation import SeparationCurveDisplay
 from sklearn_tfsom.displays._training import TrainingDisplay
 from sklearn_tfsom.displays._trajectory import TrajectoryDisplay
 from sklearn_tfsom.displays._u_matrix import UMatrixDisplay
+from sklearn_tfsom.displays._unit_values import UnitValuesDisplay
 
 __all__ = [
     "AnomalyMapDisplay",
@@ -24,4 +25,5 @@ __all__ = [
     "TrainingDisplay",
     "TrajectoryDisplay",
     "UMatrixDisplay",
+    "UnitValuesDisplay",
 ]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_consistent_length, column_or_1d
 
-from sklearn_tfsom._map.grid import Grid
+from sklearn_tfsom._map.grid import Grid, grid_of
 from sklearn_tfsom._validation import NONE, Rule, real
 from sklearn_tfsom.displays import _base as base
 from sklearn_tfsom.displays import _drawing as drawing
@@ -133,17 +133,18 @@ class AnomalyMapDisplay(base.Display):
 
         %(returns)s
         """
-        grid = base.fitted_grid(estimator)
-        scores = -estimator.score_samples(X)
+        fitted, X = cls._unwrap(estimator, X)
+        som = fitted.som
+        scores = -som.score_samples(X)
         cls._check_parameter("threshold", threshold, _FINITE, NONE)
         cls._check_parameter("quantile", quantile, _QUANTILE)
         display = cls(
             scores,
-            estimator.bmus(X),
-            grid,
+            som.bmus(X),
+            grid_of(som),
             threshold=float(np.quantile(scores, quantile) if threshold is None else threshold),
             truth=None if y is None else cls._check_truth(y, scores),
-            distance_unit=base.distance_unit(estimator),
+            distance_unit=base.distance_unit(fitted),
         )
         return display.plot(ax=ax, cmap=cmap, colorbar=colorbar)
 

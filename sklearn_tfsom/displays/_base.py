@@ -9,20 +9,19 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_consistent_length, column_or_1d
-from sklearn.utils.validation import check_is_fitted
 
+from sklearn_tfsom._classes import classes_of
 from sklearn_tfsom._data.checks import check_sample_weight
 from sklearn_tfsom._distance import metric_named
-from sklearn_tfsom._map.grid import Grid, grid_of
+from sklearn_tfsom._pipelines import Unwrapped, unwrapped
 from sklearn_tfsom._validation import Rule, check_value, integer, wrong_parameter
 
 DisplayClass = TypeVar("DisplayClass", bound="type[Display]")
 
 # Descriptions for `documented`, by name.
 _DESCRIPTIONS = """
-estimator : TFSOM
-    Fitted map.
+estimator : TFSOM or Pipeline
+    Fitted map, or a fitted pipeline that ends in one; the pipeline may be frozen.
 X : {array-like, sparse matrix} of shape (n_samples, n_features)
     Samples, NaN for missing values.
 X, y : None
@@ -103,6 +102,12 @@ class Display:
     plot: Any
 
     @classmethod
+    def _unwrap(cls, estimator: Any, X: Any = None) -> tuple[Unwrapped, Any]:
+        """Return the map, with the steps in front of it, and samples as it takes them."""
+        fitted = unwrapped(estimator, f"{cls.__name__}.from_estimator")
+        return fitted, None if X is None else fitted.prepare(X)
+
+    @classmethod
     def _wrong_parameter(cls, name: str, right: str, came: str) -> ValueError:
         """Return the error for a wrong parameter of `from_estimator`."""
         return wrong_parameter(name, f"{cls.__name__}.from_estimator", right, came)
@@ -179,37 +184,18 @@ class Display:
         return {key: str(text) for key, text in pairs if text is not None and str(text)}
 
 
-def fitted_grid(estimator: Any) -> Grid:
-    """Return the grid of a map, which must be fitted."""
-    check_is_fitted(estimator)
-    return grid_of(estimator)
-
-
 def cluster_labels(estimator: Any) -> NDArray[np.int64] | None:
     """Return the cluster of each unit, None if the map has no clusters."""
     return None if estimator.n_clusters is None else estimator.cluster_labels_
 
 
-def feature_names(estimator: Any) -> list[str]:
-    """Return the names of the features: those of the data, or "feature 0" and so on."""
-    names = getattr(estimator, "feature_names_in_", None)
-    if names is None:
-        return [f"feature {k}" for k in range(estimator.n_features_in_)]
-    return [str(name) for name in names]
-
-
-def distance_unit(estimator: Any) -> str:
+def distance_unit(fitted: Unwrapped) -> str:
     """Return the unit of the distances, for an axis label."""
-    metric = metric_named(estimator._metric)
-    return "data units" if metric.has_data_units else f"{metric.name} distance"
-
-
-def check_classes(y: ArrayLike, X: ArrayLike) -> tuple[list[str], NDArray[np.int64]]:
-    """Return the sorted class names, and the index of each sample's class in them."""
-    labels = column_or_1d(y)
-    check_consistent_length(X, labels)
-    classes, codes = np.unique(labels, return_inverse=True)
-    return [str(name) for name in classes], codes
+    metric = metric_named(fitted.som._metric)
+    if not metric.has_data_units:
+        return f"{metric.name} distance"
+    names = dict.fromkeys(type(step).__name__ for step in fitted.steps)
+    return f"units after {', '.join(names)}" if names else "data units"
 
 
 class Hits(NamedTuple):
@@ -220,17 +206,22 @@ class Hits(NamedTuple):
 
 
 def count_hits(
-    estimator: Any, X: ArrayLike, y: ArrayLike | None = None, sample_weight: Any = None
+    estimator: Any,
+    X: ArrayLike,
+    y: ArrayLike | None = None,
+    sample_weight: Any = None,
+    *,
+    owner: str = "",
 ) -> Hits:
     """Return the total weight of the samples in each unit, or of each class in each unit."""
     bmus, n_units = estimator.bmus(X).astype(np.int64), len(estimator.codebook_)
     weights = check_sample_weight(sample_weight, len(bmus))
     if y is None:
         return Hits(np.bincount(bmus, weights, minlength=n_units), None)
-    classes, codes = check_classes(y, X)
-    cells = bmus * len(classes) + codes
-    hits = np.bincount(cells, weights, minlength=n_units * len(classes))
-    return Hits(hits.reshape(n_units, len(classes)), classes)
+    classes = classes_of(y, len(bmus), owner)
+    cells = bmus * len(classes.labels) + classes.codes
+    hits = np.bincount(cells, weights, minlength=n_units * len(classes.labels))
+    return Hits(hits.reshape(n_units, -1), classes.names)
 
 
 def majority_classes(hits: NDArray) -> NDArray[np.int64]:

@@ -9,7 +9,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sklearn_tfsom._map.grid import Grid
+from sklearn_tfsom._map.grid import Grid, grid_of
+from sklearn_tfsom._pipelines import Unwrapped
 from sklearn_tfsom.displays import _base as base
 from sklearn_tfsom.displays import _drawing as drawing
 from sklearn_tfsom.displays._legends import add_class_legend
@@ -103,16 +104,17 @@ class ClassMapDisplay(base.Display):
 
         %(returns)s
         """
-        display = cls._compute(estimator, X, y, sample_weight)
+        fitted, X = cls._unwrap(estimator, X)
+        display = cls._compute(fitted, X, y, sample_weight)
         return display.plot(ax=ax, texts=texts, legend=legend)
 
     @classmethod
-    def _compute(cls, estimator: Any, X: Any, y: Any, sample_weight: Any = None) -> Self:
+    def _compute(cls, fitted: Unwrapped, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Compute the values to draw."""
-        grid = base.fitted_grid(estimator)
+        grid = grid_of(fitted.som)
         cls._check_samples(X, y, sample_weight)
         if X is None:
-            labels = base.cluster_labels(estimator)
+            labels = base.cluster_labels(fitted.som)
             if labels is None:
                 raise ValueError(
                     f"{cls.__name__}.from_estimator shows the clusters of the map without X and "
@@ -120,7 +122,7 @@ class ClassMapDisplay(base.Display):
                 )
             names = [str(k) for k in range(labels.max() + 1)]
             return cls(labels, grid, classes=names, name="Clusters")
-        hits = base.count_hits(estimator, X, y, sample_weight)
+        hits = base.count_hits(fitted.som, X, y, sample_weight, owner=cls.__name__)
         totals = hits.weights.sum(axis=1)
         return cls(
             base.majority_classes(hits.weights),

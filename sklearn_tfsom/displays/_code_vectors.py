@@ -9,7 +9,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_tfsom._map.grid import Grid
+from sklearn_tfsom._map.grid import Grid, grid_of
+from sklearn_tfsom._pipelines import in_original_units
 from sklearn_tfsom._validation import InvalidParameterError, check_value, choice, wrong_parameter
 from sklearn_tfsom.displays import _base as base
 from sklearn_tfsom.displays import _drawing as drawing
@@ -50,6 +51,10 @@ class CodeVectorsDisplay(base.Display):
 
     %(cluster_labels)s
 
+    unit : str, default="data units"
+        Unit of the values: of the original columns, or "after" and the steps of a pipeline that
+        have no inverse.
+
     Attributes
     ----------
     %(ax_, figure_)s
@@ -86,6 +91,7 @@ class CodeVectorsDisplay(base.Display):
     kind: str = "auto"
     image_shape: tuple[int, ...] | None = None
     cluster_labels: NDArray | None = None
+    unit: str = "data units"
 
     @classmethod
     def from_estimator(
@@ -120,13 +126,15 @@ class CodeVectorsDisplay(base.Display):
 
         %(returns)s
         """
-        grid = base.fitted_grid(estimator)
+        fitted, _ = cls._unwrap(estimator)
+        columns = in_original_units(fitted)
         display = cls(
-            estimator.codebook_,
-            grid,
+            columns.values,
+            grid_of(fitted.som),
             kind=kind,
             image_shape=image_shape,
-            cluster_labels=base.cluster_labels(estimator),
+            cluster_labels=base.cluster_labels(fitted.som),
+            unit=columns.unit,
         )
         return display.plot(ax=ax, cmap=cmap, color=color, border_color=border_color)
 
@@ -157,6 +165,8 @@ class CodeVectorsDisplay(base.Display):
         """
         grid, codebook = self.grid, np.asarray(self.codebook, dtype=np.float64)
         kind, title = self._resolved_kind(codebook), "Code vectors"
+        if self.unit != "data units":
+            title += f" {self.unit}"
         images = self._as_images(codebook) if kind == "image" else codebook
         has_colors = kind == "color" or images.ndim == 4
         low, high = float(codebook.min()), float(codebook.max())

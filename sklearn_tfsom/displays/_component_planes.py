@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
-from sklearn_tfsom._map.grid import Grid
+from sklearn_tfsom._map.grid import Grid, grid_of
+from sklearn_tfsom._pipelines import Unwrapped, in_original_units
 from sklearn_tfsom.displays import _base as base
 from sklearn_tfsom.displays import _drawing as drawing
 from sklearn_tfsom.displays import _small_multiples as multiples
@@ -46,6 +47,10 @@ class ComponentPlanesDisplay(base.Display):
         Title of a new figure.
 
     %(cluster_labels)s
+
+    unit : str, default="data units"
+        Unit of the values: of the original columns, or "after" and the steps of a pipeline that
+        have no inverse.
 
     Attributes
     ----------
@@ -85,6 +90,7 @@ class ComponentPlanesDisplay(base.Display):
     _: KW_ONLY
     title: str = "Component planes"
     cluster_labels: NDArray | None = None
+    unit: str = "data units"
 
     @classmethod
     def from_estimator(
@@ -124,22 +130,21 @@ class ComponentPlanesDisplay(base.Display):
         .. [1] Bar-Joseph, Gifford, Jaakkola (2001): Fast optimal leaf ordering for hierarchical
            clustering. Bioinformatics 17, S22-S29.
         """
-        display = cls._compute(estimator, features, put_similar_together)
+        display = cls._compute(cls._unwrap(estimator)[0], features, put_similar_together)
         style = {"cmap": cmap, "border_color": border_color, "colorbar": colorbar}
         return display.plot(ax=ax, share_scale=share_scale, **style)
 
     @classmethod
     def _compute(
         cls,
-        estimator: Any,
+        fitted: Unwrapped,
         features: Any = None,
         put_similar_together: bool = False,
         max_planes: int = _MAX_PLANES,
     ) -> Self:
         """Select the values to draw."""
-        grid = base.fitted_grid(estimator)
-        names, codebook = base.feature_names(estimator), estimator.codebook_
-        title = "Component planes"
+        codebook, names, unit = in_original_units(fitted)
+        title = "Component planes" if unit == "data units" else f"Component planes {unit}"
         if features is not None:
             selected = np.array(cls._check_features(features, names))
         elif len(names) <= max_planes:
@@ -152,10 +157,11 @@ class ComponentPlanesDisplay(base.Display):
             selected = selected[_similarity_order(codebook[:, selected])]
         return cls(
             codebook[:, selected],
-            grid,
+            grid_of(fitted.som),
             [names[k] for k in selected],
             title=title,
-            cluster_labels=base.cluster_labels(estimator),
+            cluster_labels=base.cluster_labels(fitted.som),
+            unit=unit,
         )
 
     def plot(
@@ -193,8 +199,8 @@ class ComponentPlanesDisplay(base.Display):
         self.figure_ = self.axes_[0].figure
         self.cells_, self.borders_, self.colorbars_ = [], [], []
         for k, (axis, values) in enumerate(zip(self.axes_, planes.T, strict=True)):
-            limits = multiples.color_limits(planes if share_scale else values)
-            cells = _draw_plane(axis, grid, values, cmap, limits)
+            low, high, extend = multiples.color_limits(planes if share_scale else values)
+            cells = _draw_plane(axis, grid, values, cmap, (low, high))
             drawing.set_map_limits(axis, grid)
             title = "\n".join(multiples.title_lines(names[k], drawing.axes_size(axis)[0]))
             axis.set_title(title, fontsize=multiples.TITLE_SIZE, parse_math=False)
@@ -205,7 +211,7 @@ class ComponentPlanesDisplay(base.Display):
                 )
                 self.borders_.append(borders)
             if has_own_bars:
-                bar = drawing.add_colorbar(axis, cells, "", grid)
+                bar = drawing.add_colorbar(axis, cells, "", grid, extend=extend)
                 bar.set_ticks(ticks[k][0], labels=ticks[k][1])
                 bar.ax.tick_params(labelsize=multiples.TICK_SIZE, length=2, pad=2)
                 self.colorbars_.append(bar)
@@ -213,10 +219,11 @@ class ComponentPlanesDisplay(base.Display):
             bar = self.figure_.colorbar(
                 self.cells_[0],
                 ax=list(self.axes_),
-                label="data units",
+                label=self.unit,
                 fraction=multiples.BAR_FRACTION,
                 pad=multiples.BAR_PAD,
                 aspect=40,
+                extend=extend,
             )
             bar.outline.set_visible(False)
             self.colorbars_ = [bar]

@@ -9,12 +9,14 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sklearn_tfsom._classes import classes_of
 from sklearn_tfsom._data.moments import Moments, centered, compute_moments
 from sklearn_tfsom._data.pieces import Pieces
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.tiles import row_slices
 from sklearn_tfsom._distance import Metric
-from sklearn_tfsom._map.grid import Grid
+from sklearn_tfsom._map.grid import Grid, grid_of
+from sklearn_tfsom._pipelines import names_of
 from sklearn_tfsom._validation import integer
 from sklearn_tfsom.displays import _base as base
 from sklearn_tfsom.displays import _drawing as drawing
@@ -156,12 +158,15 @@ class DataSpaceDisplay(base.Display):
 
         %(returns)s
         """
-        grid = base.fitted_grid(estimator)
-        samples = estimator._check_data(X)
+        fitted, prepared = cls._unwrap(estimator, X)
+        samples = fitted.som._check_data(prepared)
+        names = names_of(fitted.som, samples.shape[1])
         cls._check_parameter("max_samples", max_samples, integer(1))
         texts = cls._check_labels(labels, len(samples))
-        classes, codes = (None, None) if y is None else base.check_classes(y, X)
-        names = base.feature_names(estimator)
+        classes, codes = None, None
+        if y is not None:
+            found = classes_of(y, len(samples), cls.__name__)
+            classes, codes = found.names, found.codes
         if len(names) == 1:
             raise ValueError(
                 f"{cls.__name__}.from_estimator needs at least 2 features. Got n_features = 1 "
@@ -179,8 +184,8 @@ class DataSpaceDisplay(base.Display):
         index = {int(row): k for k, row in enumerate(rows)}
         display = cls(
             points,
-            _project(estimator.codebook_.astype(np.float64), plane),
-            grid,
+            _project(fitted.som.codebook_.astype(np.float64), plane),
+            grid_of(fitted.som),
             axis_names=plane.axis_names,
             codes=None if codes is None else codes[rows],
             classes=classes,

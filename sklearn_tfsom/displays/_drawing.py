@@ -19,6 +19,9 @@ _MIN_FONT_SIZE, _MAX_FONT_SIZE = 6.0, 16.0
 # Number of texts that are measured, the longest ones, to find the widest.
 _N_MEASURED_TEXTS = 50
 
+# Reach of a color scale beyond the quartiles, in their distance.
+_WHISKERS = 3.0
+
 # Largest distance of a mark from its unit, in lattice spacings.
 SPREAD = 0.33
 
@@ -76,6 +79,27 @@ def is_wide(grid: Grid) -> bool:
     """Return True if color bars and legends belong below the map rather than beside it."""
     width, height = map_size(grid)
     return width > 2.5 * height
+
+
+def robust_limits(values: ArrayLike) -> tuple[float, float, str]:
+    """Return limits of a color scale that outliers do not stretch, and how a color bar extends.
+
+    As the whiskers of a box plot, they are the outermost values within three times the distance
+    of the quartiles from these.
+    """
+    known = np.asarray(values, dtype=np.float64)
+    known = known[np.isfinite(known)]
+    if not len(known):
+        return 0.0, 1.0, "neither"
+    low, high = float(known.min()), float(known.max())
+    first, third = np.quantile(known, [0.25, 0.75])
+    reach = _WHISKERS * (third - first)
+    if reach <= 0:
+        return low, high, "neither"
+    inside = known[(known >= first - reach) & (known <= third + reach)]
+    below, above = inside.min() > low, inside.max() < high
+    extend = {(0, 0): "neither", (1, 0): "min", (0, 1): "max", (1, 1): "both"}[below, above]
+    return float(inside.min()), float(inside.max()), extend
 
 
 def new_map_axes(grid: Grid, *, margin: float = 0.3) -> Any:
@@ -252,13 +276,16 @@ def points_per_spacing(ax: Any) -> float:
     return float(abs(right - left) * 72 / ax.figure.dpi)
 
 
-def add_colorbar(ax: Any, mappable: Any, label: str, grid: Grid) -> Any:
+def add_colorbar(
+    ax: Any, mappable: Any, label: str, grid: Grid, *, extend: str = "neither"
+) -> Any:
     """Add a color bar as long as the side of the map, below a wide map and beside any other."""
     from matplotlib.transforms import Bbox
 
     is_below = is_wide(grid)
     location = "bottom" if is_below else "right"
-    bar = ax.figure.colorbar(mappable, ax=ax, location=location, label=label, pad=0.03, aspect=30)
+    style = {"pad": 0.03, "aspect": 30, "extend": extend}
+    bar = ax.figure.colorbar(mappable, ax=ax, location=location, label=label, **style)
     bar.outline.set_visible(False)
     if not is_below:
         ax.set_anchor("C")  # the locator below moves the color bar to the map

@@ -9,7 +9,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sklearn_tfsom._map.grid import Grid
+from sklearn_tfsom._map.grid import Grid, grid_of
+from sklearn_tfsom._pipelines import Unwrapped
 from sklearn_tfsom.displays import _base as base
 from sklearn_tfsom.displays import _drawing as drawing
 from sklearn_tfsom.displays._legends import add_class_legend
@@ -95,18 +96,19 @@ class HitMapDisplay(base.Display):
 
         %(returns)s
         """
-        return cls._compute(estimator, X, y, sample_weight).plot(ax=ax, color=color)
+        fitted, X = cls._unwrap(estimator, X)
+        return cls._compute(fitted, X, y, sample_weight).plot(ax=ax, color=color)
 
     @classmethod
-    def _compute(cls, estimator: Any, X: Any, y: Any, sample_weight: Any = None) -> Self:
+    def _compute(cls, fitted: Unwrapped, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Compute the values to draw."""
-        grid = base.fitted_grid(estimator)
+        som, grid = fitted.som, grid_of(fitted.som)
         cls._check_samples(X, y, sample_weight, needs_y=False)
         if X is None:
-            hits = base.Hits(estimator.hits_, None)
+            hits = base.Hits(som.hits_, None)
         else:
-            hits = base.count_hits(estimator, X, y, sample_weight)
-        clusters = base.cluster_labels(estimator)
+            hits = base.count_hits(som, X, y, sample_weight, owner=cls.__name__)
+        clusters = base.cluster_labels(som)
         return cls(hits.weights, grid, classes=hits.classes, cluster_labels=clusters)
 
     def plot(self, *, ax: Any = None, color: Any = "C0") -> Self:

@@ -119,17 +119,17 @@ class MapOverviewDisplay(base.Display):
         %(returns)s
         """
         cls._check_parameter("n_planes", n_planes, integer(1))
-        base.fitted_grid(estimator)
+        fitted, X = cls._unwrap(estimator, X)
         cls._check_samples(X, y, needs_y=False)
         classes = None
-        if y is not None or base.cluster_labels(estimator) is not None:
+        if y is not None or base.cluster_labels(fitted.som) is not None:
             samples = None if y is None else X
-            classes = ClassMapDisplay._compute(estimator, samples, y)
+            classes = ClassMapDisplay._compute(fitted, samples, y)
         display = cls(
-            UMatrixDisplay._compute(estimator),
-            HitMapDisplay._compute(estimator, X, y),
-            TrainingDisplay._compute(estimator),
-            ComponentPlanesDisplay._compute(estimator, max_planes=n_planes),
+            UMatrixDisplay._compute(fitted),
+            HitMapDisplay._compute(fitted, X, y),
+            TrainingDisplay._compute(fitted),
+            ComponentPlanesDisplay._compute(fitted, max_planes=n_planes),
             classes,
         )
         return display.plot(cmap=cmap)

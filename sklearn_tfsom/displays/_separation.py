@@ -101,7 +101,7 @@ class SeparationCurveDisplay(base.Display):
         numbers, separations = separation_curve(
             estimator, X, sample_weight, max_clusters=max_clusters
         )
-        labels = base.cluster_labels(estimator)
+        labels = base.cluster_labels(cls._unwrap(estimator)[0].som)
         found = None if labels is None else len(np.unique(labels))
         return cls(numbers, separations, n_clusters_found=found).plot(ax=ax, color=color)
 

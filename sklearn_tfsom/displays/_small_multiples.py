@@ -10,7 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_tfsom._map.grid import Grid
-from sklearn_tfsom.displays._drawing import import_pyplot, is_wide, map_size
+from sklearn_tfsom.displays._drawing import (
+    import_pyplot,
+    is_wide,
+    map_size,
+    robust_limits,
+)
 
 # Width and height of a figure in inches, larger if the planes would be too small.
 _FIGURE_SIZE = np.array([10.0, 6.0])
@@ -33,11 +38,16 @@ def is_constant(plane: NDArray) -> bool:
     return bool(np.ptp(plane) <= 8 * np.finfo(plane.dtype).eps * np.abs(plane).max())
 
 
-def color_limits(values: NDArray) -> tuple[float, float]:
-    """Return the limits of the color scale, centered on the value of a constant plane."""
-    low, high = float(values.min()), float(values.max())
-    margin = (abs(low) or 1.0) if is_constant(values) else 0.0
-    return low - margin, high + margin
+def color_limits(values: NDArray) -> tuple[float, float, str]:
+    """Return the limits of the color scale, and how its bar extends.
+
+    Outliers do not stretch it; it is centered on the value of a constant plane.
+    """
+    if is_constant(values):
+        low, high = float(values.min()), float(values.max())
+        margin = abs(low) or 1.0
+        return low - margin, high + margin, "neither"
+    return robust_limits(values)
 
 
 def choose_ticks(values: NDArray) -> tuple[NDArray, list[str]]:
@@ -46,7 +56,7 @@ def choose_ticks(values: NDArray) -> tuple[NDArray, list[str]]:
 
     if is_constant(values):
         return values[:1], [_with_minus(f"{values[0]:.6g}")]
-    low, high = color_limits(values)
+    low, high, _ = color_limits(values)
     locator = MaxNLocator(nbins=3, steps=[1, 2, 2.5, 5, 10])
     ticks = np.asarray(locator.tick_values(low, high))
     step = ticks[1] - ticks[0]

@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from sklearn_tfsom._pipelines import Unwrapped
 from sklearn_tfsom.displays import _base as base
 from sklearn_tfsom.displays import _drawing as drawing
 
@@ -79,16 +80,15 @@ class TrainingDisplay(base.Display):
 
         %(returns)s
         """
-        return cls._compute(estimator).plot(ax=ax, color=color)
+        return cls._compute(cls._unwrap(estimator)[0]).plot(ax=ax, color=color)
 
     @classmethod
-    def _compute(cls, estimator: Any) -> Self:
+    def _compute(cls, fitted: Unwrapped) -> Self:
         """Collect the values to draw."""
-        base.fitted_grid(estimator)
         return cls(
-            estimator.history_,
-            step="mini-batch" if estimator._is_from_stream else "epoch",
-            distance_unit=base.distance_unit(estimator),
+            fitted.som.history_,
+            step="mini-batch" if fitted.som._is_from_stream else "epoch",
+            distance_unit=base.distance_unit(fitted),
         )
 
     @property

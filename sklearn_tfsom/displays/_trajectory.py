@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_consistent_length
 
-from sklearn_tfsom._map.grid import Grid
+from sklearn_tfsom._classes import classes_of
+from sklearn_tfsom._map.grid import Grid, grid_of
 from sklearn_tfsom._validation import choice
 from sklearn_tfsom.displays import _base as base
 from sklearn_tfsom.displays import _drawing as drawing
@@ -164,11 +165,14 @@ class TrajectoryDisplay(base.Display):
 
         %(returns)s
         """
-        grid = base.fitted_grid(estimator)
-        bmus = estimator.bmus(X)
+        (_, som), X = cls._unwrap(estimator, X)
+        bmus = som.bmus(X)
         cls._check_parameter("background", background, choice(_BACKGROUNDS))
         texts = cls._check_labels(labels, len(bmus))
-        names, codes = (None, None) if groups is None else base.check_classes(groups, X)
+        names, codes = None, None
+        if groups is not None:
+            classes = classes_of(groups, len(bmus), cls.__name__)
+            names, codes = classes.names, classes.codes
         if times is not None:
             times = cls._check_times(times, X)
             order = np.argsort(times, kind="stable")
@@ -178,12 +182,12 @@ class TrajectoryDisplay(base.Display):
             texts = {int(rank[index]): text for index, text in texts.items()}
         display = cls(
             bmus,
-            grid,
+            grid_of(som),
             times=times,
             groups=codes,
             group_names=names,
             labels=texts,
-            values=u_matrix(estimator) if background == "u_matrix" else None,
+            values=u_matrix(som) if background == "u_matrix" else None,
         )
         return display.plot(ax=ax, cmap=cmap, colorbar=colorbar)
 

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import cKDTree
 
-from sklearn_tfsom._map.grid import Grid
+from sklearn_tfsom._map.grid import Grid, grid_of
+from sklearn_tfsom._pipelines import Unwrapped
 from sklearn_tfsom.displays import _base as base
 from sklearn_tfsom.displays import _drawing as drawing
 from sklearn_tfsom.metrics import u_matrix
@@ -107,25 +108,28 @@ class UMatrixDisplay(base.Display):
 
         %(returns)s
         """
-        display = cls._compute(estimator, X, y, between)
+        fitted, X = cls._unwrap(estimator, X)
+        display = cls._compute(fitted, X, y, between)
         return display.plot(ax=ax, cmap=cmap, border_color=border_color, colorbar=colorbar)
 
     @classmethod
-    def _compute(cls, estimator: Any, X: Any = None, y: Any = None, between: bool = False) -> Self:
+    def _compute(
+        cls, fitted: Unwrapped, X: Any = None, y: Any = None, between: bool = False
+    ) -> Self:
         """Compute the values to draw."""
-        grid = base.fitted_grid(estimator)
+        som, grid = fitted.som, grid_of(fitted.som)
         cls._check_samples(X, y)
         unit_labels = None
         if X is not None:
-            hits = base.count_hits(estimator, X, y)
+            hits = base.count_hits(som, X, y, owner=cls.__name__)
             names = [*(hits.classes or []), ""]
             unit_labels = [names[code] for code in base.majority_classes(hits.weights)]
         return cls(
-            u_matrix(estimator, between=between),
+            u_matrix(som, between=between),
             grid,
             unit_labels=unit_labels,
-            cluster_labels=base.cluster_labels(estimator),
-            distance_unit=base.distance_unit(estimator),
+            cluster_labels=base.cluster_labels(som),
+            distance_unit=base.distance_unit(fitted),
         )
 
     def plot(
@@ -152,9 +156,13 @@ class UMatrixDisplay(base.Display):
         self.cells_ = drawing.draw_cells(
             ax, grid, self.values, positions=positions, size=size, cmap=cmap
         )
+        low, high, extend = drawing.robust_limits(self.values)
+        self.cells_.set_clim(low, high)
         drawing.set_map_limits(ax, self.cells_, title="U-matrix")
         label = f"distance to neighbors ({self.distance_unit})"
-        self.colorbar_ = drawing.add_colorbar(ax, self.cells_, label, grid) if colorbar else None
+        self.colorbar_ = None
+        if colorbar:
+            self.colorbar_ = drawing.add_colorbar(ax, self.cells_, label, grid, extend=extend)
         self.borders_ = drawing.draw_borders(ax, grid, self.cluster_labels, border_color)
         if self.borders_ is not None and positions is not None:
             segments = np.reshape(self.borders_.get_segments(), (-1, 2, 2))

@@ -1,6 +1,7 @@
 """Quality measures of a fitted map, and scorers for model selection."""
 
 from sklearn_tfsom.metrics._classes import (
+    class_counts,
     class_entropy,
     class_scatter_index,
     neg_class_entropy_scorer,
@@ -49,6 +50,7 @@ from sklearn_tfsom.metrics._units import hit_histogram, u_matrix
 __all__ = [
     "c_measure",
     "c_measure_scorer",
+    "class_counts",
     "class_entropy",
     "class_scatter_index",
     "combined_error",

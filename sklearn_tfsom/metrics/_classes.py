@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse.csgraph import connected_components
-from sklearn.utils import assert_all_finite, check_consistent_length, column_or_1d
-from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils import assert_all_finite, column_or_1d
 
+from sklearn_tfsom._classes import classes_of
 from sklearn_tfsom._data.checks import check_sample_weight
+from sklearn_tfsom._pipelines import takes_pipelines
 from sklearn_tfsom.metrics._base import (
     FittedMap,
     check_n_neighbors,
@@ -19,6 +20,7 @@ from sklearn_tfsom.metrics._base import (
 from sklearn_tfsom.metrics._scorers import Scorer
 
 
+@takes_pipelines
 def purity(
     estimator: FittedMap, X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None
 ) -> float:
@@ -31,8 +33,8 @@ def purity(
 
     Parameters
     ----------
-    estimator : TFSOM
-        Fitted map.
+    estimator : TFSOM or Pipeline
+        Fitted map, or a fitted pipeline that ends in one.
 
     X : {array-like, sparse matrix} of shape (n_samples, n_features)
         Samples, NaN for missing values.
@@ -59,10 +61,11 @@ def purity(
     >>> round(purity(som, X, y), 2)
     0.97
     """
-    shares = _class_shares(estimator, X, y, sample_weight)
+    shares = _class_shares("purity", estimator, X, y, sample_weight)
     return float(shares.max(axis=1).sum())
 
 
+@takes_pipelines
 def class_entropy(
     estimator: FittedMap, X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None
 ) -> float:
@@ -75,8 +78,8 @@ def class_entropy(
 
     Parameters
     ----------
-    estimator : TFSOM
-        Fitted map.
+    estimator : TFSOM or Pipeline
+        Fitted map, or a fitted pipeline that ends in one.
 
     X : {array-like, sparse matrix} of shape (n_samples, n_features)
         Samples, NaN for missing values.
@@ -104,10 +107,11 @@ def class_entropy(
     >>> round(class_entropy(som, X, y), 2)
     0.06
     """
-    shares = _class_shares(estimator, X, y, sample_weight)
+    shares = _class_shares("class_entropy", estimator, X, y, sample_weight)
     return max(_entropy(shares) - _entropy(shares.sum(axis=1)), 0.0)
 
 
+@takes_pipelines
 def class_scatter_index(
     estimator: FittedMap,
     X: ArrayLike,
@@ -125,8 +129,8 @@ def class_scatter_index(
 
     Parameters
     ----------
-    estimator : TFSOM
-        Fitted map.
+    estimator : TFSOM or Pipeline
+        Fitted map, or a fitted pipeline that ends in one.
 
     X : {array-like, sparse matrix} of shape (n_samples, n_features)
         Samples, NaN for missing values.
@@ -175,7 +179,7 @@ def class_scatter_index(
     grid = fitted_grid(estimator)
     n_neighbors = check_n_neighbors("class_scatter_index", n_neighbors, grid)
     units, others = grid_edges(grid, n_neighbors)
-    has_class = _class_shares(estimator, X, y, sample_weight) > 0
+    has_class = _class_shares("class_scatter_index", estimator, X, y, sample_weight) > 0
     n_regions = 0
     for has in has_class.T:
         is_edge = has[units] & has[others]
@@ -186,6 +190,7 @@ def class_scatter_index(
     return n_regions / has_class.shape[1]
 
 
+@takes_pipelines
 def normalized_mutual_information(
     estimator: FittedMap, X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None
 ) -> float:
@@ -198,8 +203,8 @@ def normalized_mutual_information(
 
     Parameters
     ----------
-    estimator : TFSOM
-        Fitted map.
+    estimator : TFSOM or Pipeline
+        Fitted map, or a fitted pipeline that ends in one.
 
     X : {array-like, sparse matrix} of shape (n_samples, n_features)
         Samples, NaN for missing values.
@@ -231,7 +236,7 @@ def normalized_mutual_information(
     >>> round(normalized_mutual_information(som, X, y), 2)
     0.47
     """
-    shares = _class_shares(estimator, X, y, sample_weight)
+    shares = _class_shares("normalized_mutual_information", estimator, X, y, sample_weight)
     unit_shares, class_shares = shares.sum(axis=1), shares.sum(axis=0)
     if np.count_nonzero(unit_shares) == np.count_nonzero(class_shares) == 1:
         return 1.0
@@ -239,8 +244,71 @@ def normalized_mutual_information(
     return min(max(2 * (entropies - _entropy(shares)) / entropies, 0.0), 1.0)
 
 
+@takes_pipelines
+def class_counts(
+    estimator: FittedMap, X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None
+) -> tuple[NDArray, NDArray[np.float64]]:
+    """Count the samples of each class in each unit.
+
+    Read more in the :ref:`User Guide <guide_hits>`.
+
+    Parameters
+    ----------
+    estimator : TFSOM or Pipeline
+        Fitted map, or a fitted pipeline that ends in one.
+
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        Samples, NaN for missing values.
+
+    y : array-like of shape (n_samples,)
+        Classes of the samples: numbers, texts or categories of pandas, in any mix. None, NaN and
+        NA count as one class, "missing".
+
+    sample_weight : array-like of shape (n_samples,), default=None
+        Weight of each sample, None for 1.
+
+    Returns
+    -------
+    classes : ndarray of shape (n_classes,)
+        Numbers first, then texts, each sorted; categories in their order; "missing" last.
+
+    counts : ndarray of float64, shape (n_units, n_classes)
+        Number, or total weight, of the samples.
+
+    Raises
+    ------
+    ValueError
+        If `y` is continuous.
+
+    See Also
+    --------
+    hit_histogram : Samples of all classes.
+    sklearn_tfsom.displays.UnitValuesDisplay : Means and other statistics of numbers by unit.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn_tfsom import TFSOM
+    >>> from sklearn_tfsom.metrics import class_counts
+    >>> iris = load_iris()
+    >>> som = TFSOM(grid_size=(8, 5)).fit(iris.data)
+    >>> classes, counts = class_counts(som, iris.data, iris.target_names[iris.target])
+    >>> classes, counts.shape
+    (array(['setosa', 'versicolor', 'virginica'], dtype='<U10'), (40, 3))
+    >>> counts.sum(axis=0)
+    array([50., 50., 50.])
+    """
+    grid = fitted_grid(estimator)
+    bmus = estimator.bmus(X)
+    labels, codes = classes_of(y, len(bmus), "class_counts")
+    weights = check_sample_weight(sample_weight, len(bmus))
+    cells = bmus * len(labels) + codes
+    counts = np.bincount(cells, weights, minlength=grid.n_units * len(labels))
+    return labels, counts.reshape(grid.n_units, len(labels)).astype(np.float64)
+
+
 def _class_shares(
-    estimator: FittedMap, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None
+    owner: str, estimator: FittedMap, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None
 ) -> NDArray[np.float64]:
     """Return the share of the samples of each unit and class, shape (n_units, n_classes).
 
@@ -248,12 +316,9 @@ def _class_shares(
     """
     grid = fitted_grid(estimator)
     bmus = estimator.bmus(X)
-    labels = column_or_1d(y)
-    assert_all_finite(labels, input_name="y")
-    check_classification_targets(labels)
-    check_consistent_length(bmus, labels)
+    assert_all_finite(column_or_1d(y), input_name="y")
+    classes, codes = classes_of(y, len(bmus), owner)
     weights = check_sample_weight(sample_weight, len(bmus))
-    classes, codes = np.unique(labels, return_inverse=True)
     cells = bmus * len(classes) + codes
     totals = np.bincount(cells, weights, minlength=grid.n_units * len(classes))
     shares = totals.reshape(grid.n_units, len(classes)) / weights.sum()

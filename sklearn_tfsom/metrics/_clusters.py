@@ -9,10 +9,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from sklearn_tfsom._data.pieces import Pieces
 from sklearn_tfsom._map.clustering import separations
+from sklearn_tfsom._pipelines import takes_pipelines
 from sklearn_tfsom._validation import check_value, integer
 from sklearn_tfsom.metrics._base import FittedMap, check_samples, fitted_grid
 
 
+@takes_pipelines
 def separation_curve(
     estimator: FittedMap,
     X: ArrayLike | None = None,
@@ -31,8 +33,8 @@ def separation_curve(
 
     Parameters
     ----------
-    estimator : TFSOM
-        Fitted map.
+    estimator : TFSOM or Pipeline
+        Fitted map, or a fitted pipeline that ends in one.
 
     X : {array-like, sparse matrix} of shape (n_samples, n_features), default=None
         Samples, NaN for missing values. None for the units of the map in place of samples.

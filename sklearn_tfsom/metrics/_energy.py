@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sklearn_tfsom._distance import squared_costs
+from sklearn_tfsom._pipelines import takes_pipelines
 from sklearn_tfsom.metrics._base import (
     FittedMap,
     check_radius,
@@ -17,6 +18,7 @@ from sklearn_tfsom.metrics._base import (
 from sklearn_tfsom.metrics._scorers import Scorer
 
 
+@takes_pipelines
 def distortion(
     estimator: FittedMap,
     X: ArrayLike,
@@ -34,8 +36,9 @@ def distortion(
 
     Parameters
     ----------
-    estimator : TFSOM
-        Fitted map. The neighborhood h is that of the training.
+    estimator : TFSOM or Pipeline
+        Fitted map, or a fitted pipeline that ends in one. The neighborhood h is that of the
+        training.
 
     X : {array-like, sparse matrix} of shape (n_samples, n_features)
         Samples, NaN for missing values.
@@ -91,6 +94,7 @@ def distortion(
     return total
 
 
+@takes_pipelines
 def heskes_energy(
     estimator: FittedMap,
     X: ArrayLike,
@@ -109,8 +113,9 @@ def heskes_energy(
 
     Parameters
     ----------
-    estimator : TFSOM
-        Fitted map. The neighborhood h is that of the training.
+    estimator : TFSOM or Pipeline
+        Fitted map, or a fitted pipeline that ends in one. The neighborhood h is that of the
+        training.
 
     X : {array-like, sparse matrix} of shape (n_samples, n_features)
         Samples, NaN for missing values.

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._distance import all_distances
 from sklearn_tfsom._map.grid import Grid, grid_of
+from sklearn_tfsom._pipelines import takes_pipelines
 from sklearn_tfsom.metrics._base import FittedMap, check_n_nearest, check_samples, row_tiles
 from sklearn_tfsom.metrics._ranks import Ranks, ranks
 from sklearn_tfsom.metrics._scorers import Scorer
@@ -23,6 +24,7 @@ from sklearn_tfsom.metrics._scorers import Scorer
 _ARRAYS = 8
 
 
+@takes_pipelines
 def trustworthiness(
     estimator: FittedMap,
     X: ArrayLike,
@@ -39,8 +41,8 @@ def trustworthiness(
 
     Parameters
     ----------
-    estimator : TFSOM
-        Fitted map.
+    estimator : TFSOM or Pipeline
+        Fitted map, or a fitted pipeline that ends in one.
 
     X : {array-like, sparse matrix} of shape (n_samples, n_features)
         Samples without missing values.
@@ -102,6 +104,7 @@ def trustworthiness(
     return _preserved_neighbors(points, lambda on_map, in_data: (on_map, in_data), k)
 
 
+@takes_pipelines
 def neighborhood_preservation(
     estimator: FittedMap,
     X: ArrayLike,
@@ -118,8 +121,8 @@ def neighborhood_preservation(
 
     Parameters
     ----------
-    estimator : TFSOM
-        Fitted map.
+    estimator : TFSOM or Pipeline
+        Fitted map, or a fitted pipeline that ends in one.
 
     X : {array-like, sparse matrix} of shape (n_samples, n_features)
         Samples without missing values.
@@ -177,6 +180,7 @@ def neighborhood_preservation(
     return _preserved_neighbors(points, lambda on_map, in_data: (in_data, on_map), k)
 
 
+@takes_pipelines
 def c_measure(
     estimator: FittedMap, X: ArrayLike, *, sample_weight: ArrayLike | None = None
 ) -> float:
@@ -189,8 +193,8 @@ def c_measure(
 
     Parameters
     ----------
-    estimator : TFSOM
-        Fitted map.
+    estimator : TFSOM or Pipeline
+        Fitted map, or a fitted pipeline that ends in one.
 
     X : {array-like, sparse matrix} of shape (n_samples, n_features)
         Samples without missing values.
@@ -241,6 +245,7 @@ def c_measure(
     return min(sums.products / largest, 1.0) if largest > 0 else 0.0
 
 
+@takes_pipelines
 def kruskal_shepard_error(
     estimator: FittedMap, X: ArrayLike, *, sample_weight: ArrayLike | None = None
 ) -> float:
@@ -253,8 +258,8 @@ def kruskal_shepard_error(
 
     Parameters
     ----------
-    estimator : TFSOM
-        Fitted map.
+    estimator : TFSOM or Pipeline
+        Fitted map, or a fitted pipeline that ends in one.
 
     X : {array-like, sparse matrix} of shape (n_samples, n_features)
         Samples without missing values.

@@ -12,6 +12,7 @@ from scipy.special import gammaln, logsumexp
 from sklearn_tfsom._data.checks import known_error
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._distance import METRICS, as_codebook, paired_distances, squared_costs
+from sklearn_tfsom._pipelines import takes_pipelines
 from sklearn_tfsom._validation import wrong_parameter
 from sklearn_tfsom.metrics._base import FittedMap, check_samples, distance_tiles
 from sklearn_tfsom.metrics._scorers import Scorer
@@ -20,6 +21,7 @@ from sklearn_tfsom.metrics._scorers import Scorer
 _PSEUDO_HITS = 1.0
 
 
+@takes_pipelines
 def quantization_error(
     estimator: FittedMap, X: ArrayLike, *, sample_weight: ArrayLike | None = None
 ) -> float:
@@ -32,8 +34,8 @@ def quantization_error(
 
     Parameters
     ----------
-    estimator : TFSOM
-        Fitted map.
+    estimator : TFSOM or Pipeline
+        Fitted map, or a fitted pipeline that ends in one.
 
     X : {array-like, sparse matrix} of shape (n_samples, n_features)
         Samples, NaN for missing values.
@@ -60,6 +62,7 @@ def quantization_error(
     return -estimator.score(X, sample_weight=sample_weight)
 
 
+@takes_pipelines
 def explained_variance(
     estimator: FittedMap, X: ArrayLike, *, sample_weight: ArrayLike | None = None
 ) -> float:
@@ -72,8 +75,8 @@ def explained_variance(
 
     Parameters
     ----------
-    estimator : TFSOM
-        Fitted map.
+    estimator : TFSOM or Pipeline
+        Fitted map, or a fitted pipeline that ends in one.
 
     X : {array-like, sparse matrix} of shape (n_samples, n_features)
         Samples, NaN for missing values.
@@ -123,6 +126,7 @@ def explained_variance(
     return float(residual <= rounding_error)
 
 
+@takes_pipelines
 def log_likelihood(
     estimator: FittedMap, X: ArrayLike, *, sample_weight: ArrayLike | None = None
 ) -> float:

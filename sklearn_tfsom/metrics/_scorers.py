@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Any
 
 from numpy.typing import ArrayLike
-from sklearn.pipeline import Pipeline
 from sklearn.utils.metadata_routing import MetadataRequest
 
 
@@ -67,10 +66,6 @@ class Scorer:
         """
         if "y" in self._arguments and y is None:
             raise ValueError(f"{self!r} needs the classes of the samples. Got y=None instead.")
-        if isinstance(estimator, Pipeline):
-            if len(estimator) > 1:
-                X = estimator[:-1].transform(X)
-            estimator = estimator[-1]
         arguments = {"X": X, "y": y, "sample_weight": sample_weight}
         value = self._measure(estimator, **{name: arguments[name] for name in self._arguments})
         return self._sign * (abs(value) if self._absolute else value)

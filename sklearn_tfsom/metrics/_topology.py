@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sklearn_tfsom._data.checks import check_sample_weight
 from sklearn_tfsom._distance import all_distances, paired_distances
+from sklearn_tfsom._pipelines import takes_pipelines
 from sklearn_tfsom.metrics._base import (
     FittedMap,
     check_n_neighbors,
@@ -21,6 +22,7 @@ from sklearn_tfsom.metrics._ranks import sort_with_tie_means
 from sklearn_tfsom.metrics._scorers import Scorer
 
 
+@takes_pipelines
 def topographic_error(
     estimator: FittedMap,
     X: ArrayLike,
@@ -36,8 +38,8 @@ def topographic_error(
 
     Parameters
     ----------
-    estimator : TFSOM
-        Fitted map.
+    estimator : TFSOM or Pipeline
+        Fitted map, or a fitted pipeline that ends in one.
 
     X : {array-like, sparse matrix} of shape (n_samples, n_features)
         Samples, NaN for missing values.
@@ -81,6 +83,7 @@ def topographic_error(
     return float(np.average(is_error.astype(np.float64), weights=weights))
 
 
+@takes_pipelines
 def combined_error(
     estimator: FittedMap,
     X: ArrayLike,
@@ -98,8 +101,8 @@ def combined_error(
 
     Parameters
     ----------
-    estimator : TFSOM
-        Fitted map.
+    estimator : TFSOM or Pipeline
+        Fitted map, or a fitted pipeline that ends in one.
 
     X : {array-like, sparse matrix} of shape (n_samples, n_features)
         Samples, NaN for missing values.
@@ -155,6 +158,7 @@ def combined_error(
     return float(np.average(lengths, weights=weights))
 
 
+@takes_pipelines
 def topographic_product(estimator: FittedMap) -> float:
     """Compute the topographic product: the agreement of neighbors on the grid and in data space.
 
@@ -166,8 +170,8 @@ def topographic_product(estimator: FittedMap) -> float:
 
     Parameters
     ----------
-    estimator : TFSOM
-        Fitted map.
+    estimator : TFSOM or Pipeline
+        Fitted map, or a fitted pipeline that ends in one.
 
     Returns
     -------
@@ -226,6 +230,7 @@ def topographic_product(estimator: FittedMap) -> float:
     return total / max(n_terms, 1)
 
 
+@takes_pipelines
 def topographic_function(
     estimator: FittedMap, X: ArrayLike, *, sample_weight: ArrayLike | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -240,8 +245,8 @@ def topographic_function(
 
     Parameters
     ----------
-    estimator : TFSOM
-        Fitted map.
+    estimator : TFSOM or Pipeline
+        Fitted map, or a fitted pipeline that ends in one.
 
     X : {array-like, sparse matrix} of shape (n_samples, n_features)
         Samples, NaN for missing values.

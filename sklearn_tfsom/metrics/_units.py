@@ -14,10 +14,12 @@ from sklearn_tfsom._data.checks import check_sample_weight
 from sklearn_tfsom._distance import paired_distances
 from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._map.umatrix import u_heights
+from sklearn_tfsom._pipelines import takes_pipelines
 from sklearn_tfsom._validation import BOOLEAN, check_value, choice
 from sklearn_tfsom.metrics._base import FittedMap, check_n_neighbors, fitted_grid, metric_of
 
 
+@takes_pipelines
 def u_matrix(
     estimator: FittedMap,
     *,
@@ -33,8 +35,8 @@ def u_matrix(
 
     Parameters
     ----------
-    estimator : TFSOM
-        Fitted map.
+    estimator : TFSOM or Pipeline
+        Fitted map, or a fitted pipeline that ends in one.
 
     n_neighbors : {4, 6, 8}, default=None
         Number of neighbors of a unit: 6 on a hexagonal lattice, 4 (default) or 8 on a rectangular
@@ -107,6 +109,7 @@ def u_matrix(
     return _with_cells_between(values, grid, distances)
 
 
+@takes_pipelines
 def hit_histogram(
     estimator: FittedMap, X: ArrayLike, *, sample_weight: ArrayLike | None = None
 ) -> NDArray[np.float64]:
@@ -116,8 +119,8 @@ def hit_histogram(
 
     Parameters
     ----------
-    estimator : TFSOM
-        Fitted map.
+    estimator : TFSOM or Pipeline
+        Fitted map, or a fitted pipeline that ends in one.
 
     X : {array-like, sparse matrix} of shape (n_samples, n_features)
         Samples, NaN for missing values.

@@ -1,0 +1,243 @@
+"""Any variable on a map: its mean, or another statistic, in each unit."""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import check_consistent_length, column_or_1d
+
+from sklearn_tfsom._data.checks import check_sample_weight
+from sklearn_tfsom._map.grid import Grid, grid_of
+from sklearn_tfsom._validation import choice
+from sklearn_tfsom.displays import _base as base
+from sklearn_tfsom.displays import _drawing as drawing
+from sklearn_tfsom.displays._legends import STYLE_BELOW
+
+_STATISTICS = ("mean", "median", "std", "count", "share")
+
+# Color of cells without samples.
+_EMPTY_COLOR = (0.5, 0.5, 0.5, 0.35)
+
+
+@base.documented
+@dataclass(eq=False, repr=False)
+class UnitValuesDisplay(base.Display):
+    """Values on the map: a statistic of any variable over the samples of each unit.
+
+    The variable may be a target, or a feature that the map was not trained with. Units without
+    samples are gray. Create it with `from_estimator`.
+
+    Read more in the :ref:`User Guide <guide_unit_values>`.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_units,)
+        Value of each unit, NaN for none.
+
+    %(grid)s
+
+    label : str, default="value"
+        Label of the color bar.
+
+    title : str, default="Values"
+        Title of the plot.
+
+    %(cluster_labels)s
+
+    Attributes
+    ----------
+    %(ax_, figure_, cells_, borders_, colorbar_, legend_)s
+
+    See Also
+    --------
+    ComponentPlanesDisplay : Features of the code vectors.
+    ClassMapDisplay : Classes instead of numbers.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn_tfsom import TFSOM
+    >>> from sklearn_tfsom.displays import UnitValuesDisplay
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> som = TFSOM(grid_size=(8, 5)).fit(X)
+    >>> display = UnitValuesDisplay.from_estimator(som, X, y, statistic="median")
+    >>> display.label, display.values.shape
+    ('median', (40,))
+    """
+
+    values: NDArray[np.float64]
+    grid: Grid
+    _: KW_ONLY
+    label: str = "value"
+    title: str = "Values"
+    cluster_labels: NDArray | None = None
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: ArrayLike,
+        values: ArrayLike,
+        *,
+        statistic: str = "mean",
+        sample_weight: ArrayLike | None = None,
+        ax: Any = None,
+        cmap: Any = "viridis",
+        border_color: Any = "white",
+        colorbar: bool = True,
+    ) -> Self:
+        """Compute and draw a statistic of a variable in each unit of a fitted map.
+
+        Parameters
+        ----------
+        %(estimator, X)s
+
+        values : array-like of shape (n_samples,)
+            The variable: numbers, NaN, None or NA for missing ones, which are left out. Booleans,
+            or 0 and 1, for "share".
+
+        statistic : {"mean", "median", "std", "count", "share"}, default="mean"
+            Statistic of the values of each unit's samples; "count" is the weight of those that
+            are known, "share" the share of True among them.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each sample, None for 1.
+
+        %(plot_parameters)s
+
+        %(returns)s
+        """
+        cls._check_parameter("statistic", statistic, choice(_STATISTICS))
+        fitted, X = cls._unwrap(estimator, X)
+        bmus = fitted.som.bmus(X)
+        numbers = cls._check_values(values, bmus, statistic)
+        weights = check_sample_weight(sample_weight, len(bmus))
+        name = getattr(values, "name", None)
+        grid = grid_of(fitted.som)
+        display = cls(
+            _by_unit(numbers, bmus, weights, statistic, grid.n_units),
+            grid,
+            label=statistic if name is None else f"{statistic} of {name}",
+            title="Values" if name is None else str(name),
+            cluster_labels=base.cluster_labels(fitted.som),
+        )
+        return display.plot(ax=ax, cmap=cmap, border_color=border_color, colorbar=colorbar)
+
+    @classmethod
+    def _check_values(cls, values: Any, bmus: NDArray, statistic: str) -> NDArray[np.float64]:
+        """Return the values as numbers, NaN for missing ones."""
+        right = "an array-like of numbers, or of booleans for statistic='share'"
+        given = column_or_1d(np.asarray(values))
+        check_consistent_length(bmus, given)
+        if given.dtype.kind not in "biuf":
+            try:
+                numbers = [_number(value) for value in given.tolist()]
+            except (TypeError, ValueError):
+                raise cls._wrong_parameter("values", right, _first_text(given)) from None
+            given = np.array(numbers)
+        given = given.astype(np.float64)
+        known = given[~np.isnan(given)]
+        if not np.isfinite(known).all():
+            raise cls._wrong_parameter("values", f"{right}, none of them infinite", "inf")
+        if statistic == "share" and not np.isin(known, [0, 1]).all():
+            wrong = known[~np.isin(known, [0, 1])][0]
+            raise cls._wrong_parameter("values", "booleans, or 0 and 1, for a share", f"{wrong:g}")
+        return given
+
+    def plot(
+        self,
+        *,
+        ax: Any = None,
+        cmap: Any = "viridis",
+        border_color: Any = "white",
+        colorbar: bool = True,
+    ) -> Self:
+        """Draw the values.
+
+        Parameters
+        ----------
+        %(ax, cmap, border_color, colorbar)s
+
+        %(returns)s
+        """
+        from matplotlib.patches import Patch
+
+        grid, values = self.grid, np.asarray(self.values, dtype=np.float64)
+        ax = drawing.new_map_axes(grid, margin=1.4) if ax is None else ax
+        is_empty = np.isnan(values)
+        self.cells_ = drawing.draw_cells(ax, grid, np.ma.masked_array(values, is_empty), cmap=cmap)
+        low, high, extend = drawing.robust_limits(values)
+        colors = self.cells_.get_cmap().with_extremes(bad=_EMPTY_COLOR)
+        self.cells_.set(cmap=colors, clim=(low, high))
+        drawing.set_map_limits(ax, self.cells_, title=self.title)
+        self.colorbar_ = None
+        if colorbar:
+            self.colorbar_ = drawing.add_colorbar(ax, self.cells_, self.label, grid, extend=extend)
+        self.legend_ = None
+        if is_empty.any():
+            entry = Patch(facecolor=_EMPTY_COLOR, linewidth=0, label="no samples")
+            self.legend_ = ax.legend(handles=[entry], **STYLE_BELOW)
+        self.borders_ = drawing.draw_borders(ax, grid, self.cluster_labels, border_color)
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
+
+
+def _number(value: Any) -> float:
+    """Return a number, NaN for None and NA."""
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return np.nan
+    if isinstance(value, str):
+        raise TypeError
+    return float(value)
+
+
+def _first_text(values: NDArray) -> str:
+    """Return the first value that is no number, for an error."""
+    return next((repr(v) for v in values.tolist() if isinstance(v, str)), repr(values[0]))
+
+
+def _by_unit(
+    values: NDArray[np.float64],
+    bmus: NDArray,
+    weights: NDArray[np.float64],
+    statistic: str,
+    n_units: int,
+) -> NDArray[np.float64]:
+    """Compute a statistic of the known values of each unit, NaN without any."""
+    is_counted = ~np.isnan(values) & (weights > 0)
+    values, bmus, weights = values[is_counted], bmus[is_counted], weights[is_counted]
+    totals = np.bincount(bmus, weights, minlength=n_units).astype(np.float64)
+    if statistic == "count":
+        return np.where(totals > 0, totals, np.nan)
+    if statistic == "median":
+        return _medians(values, bmus, weights, totals)
+    with np.errstate(invalid="ignore"):
+        means = np.bincount(bmus, weights * values, minlength=n_units) / totals
+        if statistic != "std":
+            return means
+        squares = np.bincount(bmus, weights * (values - means[bmus]) ** 2, minlength=n_units)
+        return np.sqrt(squares / totals)
+
+
+def _medians(
+    values: NDArray[np.float64],
+    bmus: NDArray,
+    weights: NDArray[np.float64],
+    totals: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Compute the median of each unit; a weight of 2 counts as two values."""
+    medians = np.full(len(totals), np.nan)
+    order = np.lexsort([values, bmus])
+    values, bmus, weights = values[order], bmus[order], weights[order]
+    starts = np.searchsorted(bmus, np.arange(len(totals) + 1))
+    for unit in np.flatnonzero(totals):
+        part = slice(starts[unit], starts[unit + 1])
+        reached = np.cumsum(weights[part])
+        half = reached[-1] / 2
+        below = np.searchsorted(reached, half * (1 - 1e-12))
+        above = np.searchsorted(reached, half * (1 + 1e-12), side="right")
+        medians[unit] = (values[part][below] + values[part][above]) / 2
+    return medians

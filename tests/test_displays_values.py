@@ -1,0 +1,124 @@
+"""Statistics of any variable by unit, and separation curves."""
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from pictures import assert_texts_fit_and_do_not_overlap
+from sklearn.datasets import load_diabetes, make_blobs
+
+matplotlib.use("agg")
+
+import matplotlib.pyplot as plt
+
+from sklearn_tfsom import TFSOM, InvalidParameterError
+from sklearn_tfsom.displays import HitMapDisplay, SeparationCurveDisplay, UnitValuesDisplay
+
+X, TARGET = load_diabetes(return_X_y=True)
+STATISTICS = {
+    "mean": np.mean,
+    "median": np.median,
+    "std": np.std,
+    "count": len,
+    "share": np.mean,
+}
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    plt.close("all")
+    yield
+    plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def som():
+    return TFSOM((12, 10), max_iter=5).fit(X)
+
+
+@pytest.mark.parametrize("statistic", STATISTICS)
+def test_statistics_equal_those_of_numpy(som, statistic):
+    values = TARGET > 150 if statistic == "share" else TARGET
+    display = UnitValuesDisplay.from_estimator(som, X, values, statistic=statistic)
+    bmus = som.bmus(X)
+    for unit, value in enumerate(display.values):
+        own = values[bmus == unit]
+        if len(own):
+            assert value == pytest.approx(STATISTICS[statistic](own), rel=1e-12)
+        else:
+            assert np.isnan(value)
+    assert np.isnan(display.values).any()
+
+
+@pytest.mark.parametrize("statistic", ["mean", "median", "std", "count"])
+def test_weights_are_repetitions(som, statistic):
+    counts = np.random.RandomState(0).randint(0, 4, size=len(X))
+    style = {"statistic": statistic}
+    weighted = UnitValuesDisplay.from_estimator(som, X, TARGET, sample_weight=counts, **style)
+    rows = np.repeat(np.arange(len(X)), counts)
+    repeated = UnitValuesDisplay.from_estimator(som, X[rows], TARGET[rows], **style)
+    assert_allclose(weighted.values, repeated.values, rtol=1e-12)
+
+
+def test_missing_values_are_left_out(som):
+    values = TARGET.astype(object)
+    values[::3] = None
+    values[1::3] = pd.NA
+    display = UnitValuesDisplay.from_estimator(som, X, values)
+    known = UnitValuesDisplay.from_estimator(som, X[2::3], TARGET[2::3])
+    assert_array_equal(display.values, known.values)
+    nullable = pd.Series(values).astype("Float64")
+    assert_array_equal(UnitValuesDisplay.from_estimator(som, X, nullable).values, known.values)
+
+
+def test_units_without_samples_are_gray_and_named(som):
+    display = UnitValuesDisplay.from_estimator(som, X, pd.Series(TARGET, name="progression"))
+    colors = display.cells_.to_rgba(display.cells_.get_array())
+    assert_array_equal(np.isnan(display.values), np.isclose(colors, (0.5, 0.5, 0.5, 0.35)).all(1))
+    assert [text.get_text() for text in display.legend_.get_texts()] == ["no samples"]
+    assert display.ax_.get_title() == "progression"
+    assert display.colorbar_.ax.get_ylabel() == "mean of progression"
+    assert_texts_fit_and_do_not_overlap(display.figure_)
+
+
+@pytest.mark.parametrize(
+    ("values", "params", "match"),
+    [
+        (["a"] * len(X), {}, "'values' parameter .* numbers, .* Got 'a' instead"),
+        (TARGET, {"statistic": "share"}, "booleans, or 0 and 1, for a share"),
+        (TARGET, {"statistic": "max"}, "'statistic' parameter"),
+        (np.full(len(X), np.inf), {}, "none of them infinite"),
+    ],
+)
+def test_invalid_values(som, values, params, match):
+    with pytest.raises(InvalidParameterError, match=match):
+        UnitValuesDisplay.from_estimator(som, X, values, **params)
+    assert plt.get_fignums() == []
+
+
+def test_a_regression_target_is_not_a_class(som):
+    with pytest.raises(ValueError, match="Got 214 different numbers: UnitValuesDisplay shows"):
+        HitMapDisplay.from_estimator(som, X, TARGET)
+
+
+class TestSeparationCurveDisplay:
+    def test_bars_are_the_ratios(self):
+        X, _ = make_blobs(400, centers=3, cluster_std=1.5, random_state=1)
+        som = TFSOM(n_clusters=3).fit(X)
+        display = SeparationCurveDisplay.from_estimator(som, X, max_clusters=8)
+        heights = [bar.get_y() + bar.get_height() for bar in display.bars_]
+        is_finite = np.isfinite(display.separations)
+        assert_allclose(np.array(heights)[is_finite], display.separations[is_finite])
+        assert display.n_clusters_found == 3
+        assert display.ax_.get_yscale() == "log"
+        assert_texts_fit_and_do_not_overlap(display.figure_)
+
+    def test_wide_gaps_reach_the_end(self):
+        X, _ = make_blobs(200, centers=[(0, 0), (50, 50)], random_state=0)
+        display = SeparationCurveDisplay.from_estimator(TFSOM().fit(X), X)
+        bar = display.bars_[0]
+        assert np.isinf(display.separations[0]) and bar.get_hatch() == "//"
+        assert bar.get_y() + bar.get_height() == pytest.approx(display.ax_.get_ylim()[1])
+        texts = [text.get_text() for text in display.legend_.get_texts()]
+        assert texts == ["plain", "doubtful below", "wide gaps"]

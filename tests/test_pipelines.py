@@ -1,0 +1,194 @@
+"""Displays, measures and scorers of pipelines equal those of the map on prepared samples."""
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.compose import make_column_transformer
+from sklearn.datasets import load_wine
+from sklearn.decomposition import PCA
+from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import (
+    MinMaxScaler,
+    Normalizer,
+    OneHotEncoder,
+    PowerTransformer,
+    StandardScaler,
+)
+
+matplotlib.use("agg")
+
+import matplotlib.pyplot as plt
+
+from sklearn_tfsom import TFSOM, displays, metrics
+
+X, y = load_wine(return_X_y=True, as_frame=True)
+NAMES = list(X.columns)
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    plt.close("all")
+    yield
+    plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def pipeline():
+    return make_pipeline(StandardScaler(), TFSOM((7, 5), n_clusters=3)).fit(X)
+
+
+WRAPPED = {
+    "pipeline": lambda pipeline: pipeline,
+    "frozen": FrozenEstimator,
+    "nested": lambda pipeline: make_pipeline("passthrough", pipeline),
+    "frozen map": lambda pipeline: make_pipeline(pipeline[0], FrozenEstimator(pipeline[-1])),
+}
+
+
+@pytest.mark.parametrize("wrap", WRAPPED.values(), ids=WRAPPED)
+@pytest.mark.parametrize("name", displays.__all__)
+def test_displays_take_pipelines(name, wrap, pipeline):
+    kind = getattr(displays, name)
+    own = kind.from_estimator(wrap(pipeline), X, y == 0)
+    of_map = kind.from_estimator(pipeline[-1], pipeline[:-1].transform(X), y == 0)
+    for key, value in vars(of_map).items():
+        is_in_units = key in ("codebook", "planes", "samples", "units", "names", "axis_names")
+        if isinstance(value, np.ndarray) and value.dtype.kind in "fib" and not is_in_units:
+            assert_allclose(getattr(own, key), value, err_msg=key)
+
+
+@pytest.mark.parametrize("name", metrics.__all__)
+def test_measures_and_scorers_take_pipelines(name, pipeline):
+    measure = getattr(metrics, name)
+    takes_y = name.removeprefix("neg_").removesuffix("_scorer") in (
+        *("purity", "class_entropy", "class_scatter_index", "class_counts"),
+        "normalized_mutual_information",
+    )
+    takes_x = "topographic_product" not in name and name != "u_matrix"
+    takes_x = takes_x or name.endswith("scorer")
+    own = [X] * takes_x + [y] * takes_y
+    prepared = [pipeline[:-1].transform(X)] * takes_x + [y] * takes_y
+    expected = measure(pipeline[-1], *prepared)
+    assert_array_equal(measure(pipeline, *own), expected) if not isinstance(expected, tuple) else [
+        assert_array_equal(a, b) for a, b in zip(measure(pipeline, *own), expected, strict=True)
+    ]
+
+
+def test_best_estimator_of_a_search():
+    search = GridSearchCV(
+        make_pipeline(StandardScaler(), TFSOM(max_iter=3)), {"tfsom__grid_size": [3]}
+    )
+    search.fit(X)
+    display = displays.ComponentPlanesDisplay.from_estimator(search)
+    assert display.names == NAMES
+
+
+STEPS = {
+    "scaler": [StandardScaler()],
+    "two scalers": [MinMaxScaler(), StandardScaler()],
+    "power": [PowerTransformer(), StandardScaler()],
+    "rotation": [StandardScaler(), PCA()],
+}
+
+
+@pytest.mark.parametrize("steps", STEPS.values(), ids=STEPS)
+def test_planes_and_code_vectors_are_in_original_units(steps):
+    pipeline = make_pipeline(*steps, TFSOM((6, 5))).fit(X)
+    display = displays.ComponentPlanesDisplay.from_estimator(pipeline)
+    assert display.names == NAMES and display.title == "Component planes"
+    turned = pipeline[-1].codebook_
+    for step in reversed(pipeline[:-1]):
+        turned = step.inverse_transform(turned)
+    assert_allclose(display.planes, turned)
+    assert_allclose(displays.CodeVectorsDisplay.from_estimator(pipeline).codebook, turned)
+    # Code vectors of a settled map are means of samples that are close to each other.
+    assert_allclose(turned.mean(axis=0), X.mean(), rtol=0.2)
+
+
+def test_step_without_an_inverse_is_named():
+    pipeline = make_pipeline(Normalizer(), StandardScaler(), TFSOM((6, 5))).fit(X)
+    display = displays.ComponentPlanesDisplay.from_estimator(pipeline)
+    assert display.title == "Component planes after Normalizer" and display.names == NAMES
+    assert_allclose(display.planes, pipeline[1].inverse_transform(pipeline[-1].codebook_))
+    title = displays.CodeVectorsDisplay.from_estimator(pipeline).ax_.get_title()
+    assert title.startswith("Code vectors after Normalizer")
+
+
+def test_columns_of_a_column_transformer():
+    data = X.assign(color=np.where(y == 0, "red", "white"))
+    columns = make_column_transformer(
+        (StandardScaler(), NAMES[:3]),
+        (OneHotEncoder(), ["color"]),
+        (make_pipeline(MinMaxScaler(), StandardScaler()), [5, 4]),
+        (Normalizer(), NAMES[7:9]),
+        ("passthrough", [NAMES[10]]),
+        remainder="drop",
+    )
+    pipeline = make_pipeline(columns, TFSOM((5, 4))).fit(data)
+    display = displays.ComponentPlanesDisplay.from_estimator(pipeline)
+    one_hot = ["onehotencoder__color_red", "onehotencoder__color_white"]
+    normalized = [f"normalizer__{name}" for name in NAMES[7:9]]
+    expected = [*NAMES[:3], *one_hot, NAMES[5], NAMES[4], *normalized, NAMES[10]]
+    assert display.names == expected
+    assert display.title == "Component planes after OneHotEncoder, Normalizer"
+    hits = pipeline[-1].hits_
+    means = hits @ display.planes / hits.sum()
+    original = [name for name in expected if name in NAMES]
+    index = [expected.index(name) for name in original]
+    assert_allclose(means[index], X[original].mean(), rtol=0.05)
+
+
+def test_scaled_distances_say_so(pipeline):
+    display = displays.UMatrixDisplay.from_estimator(pipeline)
+    assert display.colorbar_.ax.get_ylabel() == (
+        "distance to neighbors (units after StandardScaler)"
+    )
+
+
+def test_what_is_no_map_is_refused():
+    scaler = make_pipeline(StandardScaler()).fit(X)
+    with pytest.raises(TypeError, match=r"UMatrixDisplay.from_estimator needs a TFSOM, or a Pipe"):
+        displays.UMatrixDisplay.from_estimator(scaler)
+    with pytest.raises(TypeError, match=r"purity needs a TFSOM, or a Pipeline that ends in one"):
+        metrics.purity(scaler, X, y)
+    with pytest.raises(NotFittedError):
+        displays.UMatrixDisplay.from_estimator(make_pipeline(StandardScaler(), TFSOM()))
+
+
+MIXED = {
+    "texts and None": (["b", None, "a", "b"], ["a", "b", "missing"], [1, 2, 0, 1]),
+    "numbers and NaN": ([2.0, np.nan, 1, 2], ["1", "2", "missing"], [1, 2, 0, 1]),
+    "numbers and texts": ([10, "x", 9, "10"], ["9", "10", "10", "x"], [1, 3, 0, 2]),
+    "categories": (
+        pd.Categorical(["low", "high", None, "low"], ["low", "mid", "high"], ordered=True),
+        ["low", "high", "missing"],
+        [0, 1, 2, 0],
+    ),
+    "NA": (pd.array([3, None, 1, 3], dtype="Int64"), ["1", "3", "missing"], [1, 2, 0, 1]),
+    "booleans": ([True, False, True, None], ["False", "True", "missing"], [1, 0, 1, 2]),
+    "dates": (
+        np.array(["2020-01-02", "NaT", "2020-01-01", "2020-01-02"], dtype="datetime64[D]"),
+        ["2020-01-01", "2020-01-02", "missing"],
+        [1, 2, 0, 1],
+    ),
+}
+
+
+@pytest.mark.parametrize("given", MIXED.values(), ids=MIXED)
+def test_labels_of_any_kind(given):
+    labels, names, codes = given
+    data = np.arange(8.0).reshape(4, 2)
+    som = TFSOM((2, 2)).fit(data)
+    classes, counts = metrics.class_counts(som, data, labels)
+    assert [str(label) for label in classes] == names
+    expected = np.zeros((4, len(names)))
+    np.add.at(expected, (som.bmus(data), codes), 1)
+    assert_array_equal(counts, expected)
+    display = displays.HitMapDisplay.from_estimator(som, data, labels)
+    assert_array_equal(display.hits, expected)
+    assert display.classes == names
