@@ -24,6 +24,7 @@ from sklearn_tfsom.displays import (
     MapOverviewDisplay,
 )
 from sklearn_tfsom.displays import _drawing as drawing
+from sklearn_tfsom.displays._colors import class_colors, colors_on_map
 
 MAPS = [HitMapDisplay, ClassMapDisplay]
 DISPLAYS = [*MAPS, MapOverviewDisplay]
@@ -235,7 +236,10 @@ class TestLegends:
         assert display.classes == names and legend_texts(display.legend_) == names
         colors = legend_colors(display.legend_)
         assert len({tuple(color) for color in colors}) == len(names)
-        assert_allclose(colors, drawing.class_colors(len(names)))
+        expected = class_colors(len(names))
+        if len(names) > 10:  # in an order that depends on the map
+            colors, expected = np.unique(colors, axis=0), np.unique(expected, axis=0)
+        assert_allclose(colors, expected)
 
     @pytest.mark.parametrize("kind", MAPS)
     @pytest.mark.parametrize("shape", [(6, 5), (1, 12), (12, 1), (2, 2), (3, 16)])
@@ -312,7 +316,7 @@ class TestHits:
         display = HitMapDisplay.from_estimator(som, X, Y, sample_weight=weights)
         hits = slow_hits(som, Y, weights)
         assert max(len(counts) for counts in hits) > 1
-        colors = {tuple(c): name for c, name in zip(drawing.class_colors(3), NAMES, strict=True)}
+        colors = {tuple(c): name for c, name in zip(class_colors(3), NAMES, strict=True)}
         shown = [Counter() for _ in hits]
         shapes, faces = corners_of(display.marks_), display.marks_.get_facecolor()
         assert len(shapes) == len(faces) == sum(len(counts) for counts in hits)
@@ -357,7 +361,7 @@ class TestHits:
 
     def test_samples_of_weight_0_are_not_drawn(self):
         display = HitMapDisplay.from_estimator(fitted(), X, Y, sample_weight=CODES != 1)
-        versicolor = drawing.class_colors(3)[1]
+        versicolor = class_colors(3)[1]
         assert display.hits[:, 1].sum() == 0
         assert not (display.marks_.get_facecolor() == versicolor).all(axis=1).any()
 
@@ -388,7 +392,7 @@ class TestClassMap:
     def test_units_have_the_color_of_their_most_frequent_class(self, lattice, y):
         som = fitted(lattice=lattice, coarse_to_fine=False)
         display = ClassMapDisplay.from_estimator(som, X, y)
-        palette = drawing.class_colors(len(display.classes))
+        palette = colors_on_map(Grid(6, 5, lattice), display.labels, len(display.classes))
         n_pure = 0
         for unit, counts in enumerate(slow_hits(som, y)):
             face = display.cells_.get_facecolor()[unit]
@@ -411,7 +415,7 @@ class TestClassMap:
             np.zeros(5, dtype=int), Grid(1, 5), classes=["a", "b"], confidences=confidences
         ).plot()
         faces = display.cells_.get_facecolor()
-        own = drawing.class_colors(2)[0]
+        own = class_colors(2)[0]
         assert_allclose(faces[0], own)
         to_white = np.linalg.norm(faces - 1, axis=1)
         assert (np.diff(to_white)[:3] < 0).all()
@@ -429,7 +433,7 @@ class TestClassMap:
             labels, Grid(1, 2), classes=["a", "b"], confidences=confidences
         ).plot(ax=ax)
         bright, pale = display.cells_.get_facecolor()
-        assert_array_equal(bright, drawing.class_colors(2)[0])
+        assert_array_equal(bright, class_colors(2)[0])
         distances = np.linalg.norm(np.array([bright, pale]) - to_rgba(background), axis=1)
         assert distances[1] < 0.2 * distances[0]
         assert_array_equal(display.borders_.get_colors(), [to_rgba(background)])
@@ -493,9 +497,7 @@ class TestClassMap:
         display = ClassMapDisplay.from_estimator(som)
         assert display.classes == ["0", "1", "2"] and display.ax_.get_title() == "Clusters"
         assert_array_equal(display.labels, som.cluster_labels_)
-        assert_allclose(
-            display.cells_.get_facecolor(), drawing.class_colors(3)[som.cluster_labels_]
-        )
+        assert_allclose(display.cells_.get_facecolor(), class_colors(3)[som.cluster_labels_])
         assert [int(text.get_text()) for text in display.texts_] == som.cluster_labels_.tolist()
 
     def test_weights_are_equivalent_to_repetitions(self):

@@ -21,6 +21,7 @@ from matplotlib.text import Text
 from sklearn_tfsom import TFSOM, Grid
 from sklearn_tfsom.displays import AnomalyMapDisplay, DataSpaceDisplay, TrajectoryDisplay
 from sklearn_tfsom.displays import _drawing as drawing
+from sklearn_tfsom.displays._colors import class_colors
 from sklearn_tfsom.displays._labels import place_labels
 from sklearn_tfsom.displays._periodic import shortest_lines
 from sklearn_tfsom.metrics import u_matrix
@@ -193,7 +194,7 @@ class TestDataSpace:
 
     def test_class_colors_and_legend(self, som):
         display = DataSpaceDisplay.from_estimator(som, X, Y)
-        colors = drawing.class_colors(3)[CODES]
+        colors = class_colors(3)[CODES]
         assert_allclose(display.samples_.get_facecolors()[:, :3], colors[:, :3])
         shown = [text.get_text() for text in display.legend_.get_texts()]
         assert shown == ["setosa", "versicolor", "virginica"]
@@ -406,7 +407,7 @@ class TestTrajectory:
         assert len(display.path_.get_segments()) == sum(n_visits) - 3
         assert len(display.visits_.get_offsets()) == sum(n_visits)
         colors = display.path_.get_colors()
-        expected = np.repeat(drawing.class_colors(3), np.array(n_visits) - 1, axis=0)
+        expected = np.repeat(class_colors(3), np.array(n_visits) - 1, axis=0)
         assert_allclose(colors[:, :3], expected[:, :3])
         assert colors[0, 3] < colors[n_visits[0] - 2, 3] == 1
         assert len(display.starts_.get_offsets()) == len(display.ends_.get_offsets()) == 3

@@ -1,4 +1,4 @@
-"""Plots of a map as scikit-learn displays. They need matplotlib."""
+"""Plots of a map as scikit-learn displays. They need matplotlib, the interactive one Bokeh."""
 
 from sklearn_tfsom.displays._anomaly import AnomalyMapDisplay
 from sklearn_tfsom.displays._class_map import ClassMapDisplay
@@ -12,6 +12,7 @@ from sklearn_tfsom.displays._training import TrainingDisplay
 from sklearn_tfsom.displays._trajectory import TrajectoryDisplay
 from sklearn_tfsom.displays._u_matrix import UMatrixDisplay
 from sklearn_tfsom.displays._unit_values import UnitValuesDisplay
+from sklearn_tfsom.displays._viewer import InteractiveMapDisplay
 
 __all__ = [
     "AnomalyMapDisplay",
@@ -20,6 +21,7 @@ __all__ = [
     "ComponentPlanesDisplay",
     "DataSpaceDisplay",
     "HitMapDisplay",
+    "InteractiveMapDisplay",
     "MapOverviewDisplay",
     "SeparationCurveDisplay",
     "TrainingDisplay",

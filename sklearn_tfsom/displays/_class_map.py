@@ -13,6 +13,7 @@ from sklearn_tfsom._map.grid import Grid, grid_of
 from sklearn_tfsom._pipelines import Unwrapped
 from sklearn_tfsom.displays import _base as base
 from sklearn_tfsom.displays import _drawing as drawing
+from sklearn_tfsom.displays._colors import colors_on_map
 from sklearn_tfsom.displays._legends import add_class_legend
 
 # Share of the class color that is kept in a unit whose samples are evenly mixed.
@@ -151,7 +152,8 @@ class ClassMapDisplay(base.Display):
         ax = drawing.new_map_axes(grid) if is_new else ax
         background = ax.figure.figure.get_facecolor()
         is_empty = labels < 0
-        colors, is_mixed = drawing.class_colors(len(self.classes))[labels], False
+        of_classes = colors_on_map(grid, labels, len(self.classes))
+        colors, is_mixed = of_classes[labels], False
         if self.confidences is not None:
             colors = _blend(colors, self.confidences, len(self.classes), background)
             is_mixed = bool((self.confidences[~is_empty] < 1).any())
@@ -161,7 +163,7 @@ class ClassMapDisplay(base.Display):
         title = f"{self.name} (pale: mixed)" if is_mixed else self.name
         drawing.set_map_limits(ax, self.cells_, title=title)
         classes = self.classes if legend else None
-        self.legend_ = add_class_legend(ax, classes, grid, grow_figure=is_new)
+        self.legend_ = add_class_legend(ax, classes, grid, colors=of_classes, grow_figure=is_new)
         self.borders_ = drawing.draw_borders(ax, grid, labels, background)
         self.texts_ = []
         if texts:  # last, since the legend may change the scale of the map

@@ -20,6 +20,7 @@ from sklearn_tfsom._pipelines import names_of
 from sklearn_tfsom._validation import integer
 from sklearn_tfsom.displays import _base as base
 from sklearn_tfsom.displays import _drawing as drawing
+from sklearn_tfsom.displays._colors import class_colors
 from sklearn_tfsom.displays._labels import place_labels
 from sklearn_tfsom.displays._legends import add_class_legend, legend_width
 from sklearn_tfsom.metrics._base import grid_edges
@@ -214,7 +215,7 @@ class DataSpaceDisplay(base.Display):
         n_shown, n_units = len(self.samples), len(self.units)
         net_color = drawing.text_color() if net_color is None else net_color
         if self.codes is not None and self.classes is not None:
-            color = drawing.class_colors(len(self.classes))[self.codes]
+            color = class_colors(len(self.classes))[self.codes]
         density = max(1.0, n_shown / 150)
         self.samples_ = ax.scatter(
             *self.samples.T,

@@ -25,12 +25,6 @@ _WHISKERS = 3.0
 # Largest distance of a mark from its unit, in lattice spacings.
 SPREAD = 0.33
 
-# Ten class colors that people with color vision deficiencies can tell apart, from M. A. Petroff
-# (2021), "Accessible color sequences for data visualization".
-_TEN_COLORS = (
-    "#3f90da #ffa90e #bd1f01 #94a4a2 #832db6 #a96b59 #e76300 #b9ac70 #717581 #92dadd".split()
-)
-
 
 def import_pyplot() -> Any:
     """Return matplotlib.pyplot."""
@@ -305,22 +299,6 @@ def add_colorbar(
 
     bar.ax.set_axes_locator(locate)
     return bar
-
-
-def class_colors(n_classes: int) -> NDArray[np.float64]:
-    """Return a color for each class, shape (n_classes, 4).
-
-    Up to ten colors are easy to tell apart. Beyond, the hues are evenly spaced and saturation and
-    lightness alternate.
-    """
-    from matplotlib.colors import hsv_to_rgb, to_rgba_array
-
-    if n_classes <= len(_TEN_COLORS):
-        return to_rgba_array(_TEN_COLORS[:n_classes])
-    index = np.arange(n_classes)
-    saturations = np.array([0.75, 0.45, 0.9])[index % 3]
-    values = np.array([0.9, 0.95, 0.55])[index % 3]
-    return to_rgba_array(hsv_to_rgb(np.column_stack([index / n_classes, saturations, values])))
 
 
 def spread_in_cells(units: NDArray) -> NDArray[np.float64]:

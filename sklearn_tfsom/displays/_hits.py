@@ -13,6 +13,7 @@ from sklearn_tfsom._map.grid import Grid, grid_of
 from sklearn_tfsom._pipelines import Unwrapped
 from sklearn_tfsom.displays import _base as base
 from sklearn_tfsom.displays import _drawing as drawing
+from sklearn_tfsom.displays._colors import colors_on_map
 from sklearn_tfsom.displays._legends import add_class_legend
 
 # Corners of a full circle.
@@ -131,18 +132,20 @@ class HitMapDisplay(base.Display):
         self.outlines_ = drawing.draw_outlines(ax, grid)
         number = f"{largest:,.0f}" if largest == round(largest) else f"{largest:.3g}"
         drawing.set_map_limits(ax, self.outlines_, title=f"Hits (at most {number} in a unit)")
-        self.legend_ = add_class_legend(ax, self.classes, grid, grow_figure=is_new)
+        colors = None
+        if hits.ndim == 2:
+            colors = colors_on_map(grid, base.majority_classes(hits), hits.shape[1])
+        self.legend_ = add_class_legend(ax, self.classes, grid, colors=colors, grow_figure=is_new)
         self.outlines_.set_linewidth(min(0.4, 0.03 * drawing.approximate_spacing(ax, grid)))
         scales = np.sqrt(totals / largest) if largest > 0 else totals
-        if hits.ndim == 1:
+        if colors is None:
             positions, sizes = grid.positions()[scales > 0], 0.92 * scales[scales > 0]
             self.marks_ = drawing.draw_cells(
                 ax, grid, positions=positions, size=sizes, facecolors=color, linewidths=0
             )
         else:
             slices, codes = _pie_slices(grid, hits, 0.46 * scales)
-            colors = drawing.class_colors(hits.shape[1])[codes]
-            self.marks_ = drawing.draw_polygons(ax, slices, facecolors=colors)
+            self.marks_ = drawing.draw_polygons(ax, slices, facecolors=colors[codes])
         self.borders_ = drawing.draw_borders(ax, grid, self.cluster_labels, drawing.text_color())
         self.ax_, self.figure_ = ax, ax.figure
         return self

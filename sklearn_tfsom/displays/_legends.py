@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sklearn_tfsom._map.grid import Grid
-from sklearn_tfsom.displays._drawing import class_colors, is_wide
+from sklearn_tfsom.displays._colors import class_colors
+from sklearn_tfsom.displays._drawing import is_wide
 
 # Maximum number of rows, of columns beside and below a map, and of letters per line.
 _MAX_ROWS, _MAX_COLUMNS_BESIDE, _MAX_COLUMNS_BELOW, _MAX_LETTERS = 16, 3, 6, 40
@@ -33,20 +35,23 @@ def add_class_legend(
     classes: Sequence[str] | None,
     grid: Grid,
     *,
+    colors: NDArray[np.float64] | None = None,
     handles: Sequence[Any] = (),
     grow_figure: bool = False,
 ) -> Any:
     """Add a legend of classes beside the map, or below a wide one, in as many columns as fit.
 
-    `handles` are more entries, after the classes. `grow_figure` enlarges the figure by the legend,
-    which needs the axes of `new_map_axes`. Return None without classes.
+    `colors` are those of the classes, shape (n_classes, 4); `handles` are more entries, after them.
+    `grow_figure` enlarges the figure by the legend, which needs the axes of `new_map_axes`. Return
+    None without classes.
     """
     if classes is None:
         return None
     from matplotlib.patches import Patch
 
     names = _shown_names(classes)
-    faces = [*class_colors(len(classes))[: len(names)]]
+    colors = class_colors(len(classes)) if colors is None else colors
+    faces: list[Any] = [*colors[: len(names)]]
     if len(names) < len(classes):
         faces[-1] = "none"
     entries = [Patch(facecolor=face, linewidth=0) for face in faces] + list(handles)

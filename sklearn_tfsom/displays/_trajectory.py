@@ -15,6 +15,7 @@ from sklearn_tfsom._map.grid import Grid, grid_of
 from sklearn_tfsom._validation import choice
 from sklearn_tfsom.displays import _base as base
 from sklearn_tfsom.displays import _drawing as drawing
+from sklearn_tfsom.displays._colors import class_colors
 from sklearn_tfsom.displays._labels import place_labels
 from sklearn_tfsom.displays._legends import add_class_legend, marker_handle
 from sklearn_tfsom.displays._periodic import points_along, shortest_lines
@@ -267,7 +268,7 @@ class TrajectoryDisplay(base.Display):
         from matplotlib.colors import Normalize
 
         if self.group_names is not None:
-            colors = drawing.class_colors(len(self.group_names))[visits.paths]
+            colors = class_colors(len(self.group_names))[visits.paths]
             counts = np.bincount(visits.paths)
             rank = np.arange(len(colors)) - (np.cumsum(counts) - counts)[visits.paths]
             # The earlier a visit, the more transparent.
@@ -284,7 +285,7 @@ class TrajectoryDisplay(base.Display):
         colors = drawing.text_color()
         if self.group_names is not None:
             paths = visits.paths[visits.is_start]
-            colors = drawing.class_colors(len(self.group_names))[paths]
+            colors = class_colors(len(self.group_names))[paths]
         style = {"s": np.clip(0.3 * spacing, 5, 9) ** 2, "linewidths": 1.5, "edgecolors": colors}
         starts, ends = points[visits.is_start], points[visits.is_end]
         background = drawing.background_color(ax)

@@ -1,0 +1,255 @@
+"""The interactive map: its file, and what it does in a browser."""
+
+import csv
+import json
+import re
+import shutil
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.sparse import csr_matrix
+from sklearn.datasets import load_wine
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from sklearn_tfsom import TFSOM, InvalidParameterError
+from sklearn_tfsom.displays import InteractiveMapDisplay
+
+WINE = load_wine(as_frame=True)
+X = WINE.data.set_index(pd.Index([f"bottle {k}" for k in range(178)], name="bottle"))
+CLASSES = WINE.target_names[WINE.target]
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+OPTIONS = [
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+    "--window-size=1400,1400",
+]
+
+
+@pytest.fixture(scope="module")
+def pipeline():
+    return make_pipeline(StandardScaler(), TFSOM((7, 6), n_clusters=3)).fit(X)
+
+
+@pytest.fixture(scope="module")
+def viewer(pipeline):
+    return InteractiveMapDisplay.from_estimator(pipeline, X, CLASSES, title="Wine & <b>bottles")
+
+
+class TestFile:
+    def test_it_needs_no_other_file(self, viewer, tmp_path):
+        viewer.save(tmp_path / "map.html")
+        page = (tmp_path / "map.html").read_text()
+        outside = re.sub(r"<(script|style)[^>]*>.*?</\1>", "", page, flags=re.DOTALL)
+        assert not re.search(r"(src|href)=", outside)
+        assert not re.search(r"<script[^>]* src=", page)
+        assert "Wine &amp; &lt;b&gt;bottles" in page
+
+    def test_size(self):
+        """At most 3 MB beside the data, for 1,000 units and 10,000 samples."""
+        rng = np.random.RandomState(0)
+        data = rng.normal(size=(10_000, 5)).astype(np.float32)
+        som = TFSOM((25, 40), max_iter=2).fit(data)
+        page = InteractiveMapDisplay.from_estimator(som, data).to_html()
+        n_values = 10_000 * 5 + 1000 * 5
+        assert len(page) < 3e6 + 4 / 3 * 4 * n_values
+
+    def test_in_notebooks(self, viewer):
+        assert viewer._repr_html_().startswith('<iframe srcdoc="')
+
+    def test_planes_are_in_original_units(self, viewer, pipeline):
+        turned = pipeline[0].inverse_transform(pipeline[-1].codebook_)
+        np.testing.assert_allclose(viewer.planes, turned)
+        assert list(viewer.names) == list(WINE.data.columns)
+
+    @pytest.mark.parametrize("convert", [np.asarray, csr_matrix, lambda X: X.to_numpy().tolist()])
+    def test_samples_of_any_kind(self, convert, pipeline):
+        som = pipeline[-1]
+        data = convert(pd.DataFrame(pipeline[:-1].transform(X)))
+        display = InteractiveMapDisplay.from_estimator(som, data, max_columns=2)
+        assert list(display.samples) == ["index", "feature 0", "feature 1"]
+
+    def test_without_samples(self, pipeline):
+        display = InteractiveMapDisplay.from_estimator(pipeline)
+        assert "Save these samples" not in display.to_html()
+        np.testing.assert_array_equal(display.hits, pipeline[-1].hits_)
+
+    def test_invalid_parameters(self, pipeline):
+        with pytest.raises(InvalidParameterError, match="max_columns"):
+            InteractiveMapDisplay.from_estimator(pipeline, X, max_columns=-1)
+        with pytest.raises(ValueError, match="needs X if y is given"):
+            InteractiveMapDisplay.from_estimator(pipeline, y=CLASSES)
+
+
+class Page:
+    """The page in a browser."""
+
+    def __init__(self, driver):
+        self.driver = driver
+
+    def model(self, name, expression):
+        """Evaluate an expression about the Bokeh model m of a name."""
+        script = f"const m = Bokeh.documents[0].get_model_by_name({json.dumps(name)});"
+        return self.driver.execute_script(f"{script} return {expression};")
+
+    def place(self, plot, unit):
+        """Return the position of the center of a unit in the window."""
+        return self.driver.execute_script(
+            """
+            const plot = Bokeh.documents[0].get_model_by_name(arguments[0]);
+            const data = Bokeh.documents[0].get_model_by_name("units").data;
+            const view = Bokeh.index.find_one(plot);
+            const mean = (xs) => xs.reduce((a, b) => a + b) / xs.length;
+            const box = view.el.getBoundingClientRect();
+            const scale = (s, xs) => s.compute(mean([...xs]));
+            return [box.left + scale(view.frame.x_scale, data.xs[arguments[1]]),
+                    box.top + scale(view.frame.y_scale, data.ys[arguments[1]])];
+            """,
+            plot,
+            unit,
+        )
+
+    def point(self, plot, unit, click=False):
+        self.move_to(*self.place(plot, unit), click=click)
+
+    def move_to(self, x, y, click=False):
+        from selenium.webdriver.common.action_chains import ActionChains
+        from selenium.webdriver.common.actions.action_builder import ActionBuilder
+
+        builder = ActionBuilder(self.driver)
+        builder.pointer_action.move_to_location(int(x), int(y))
+        if click:
+            builder.pointer_action.click()
+        builder.perform()
+        ActionChains(self.driver).pause(0.3).perform()
+
+    def widget(self, title):
+        """Return the input element of a widget, in whatever shadow it lies."""
+        return self.driver.execute_script(
+            """
+            const find = (root) => {
+                for (const group of root.querySelectorAll("*")) {
+                    if (group.matches("label") && group.textContent.startsWith(arguments[0]))
+                        return root.querySelector("input, select");
+                    if (group.matches("button") && group.textContent == arguments[0]) return group;
+                    const found = group.shadowRoot && find(group.shadowRoot);
+                    if (found) return found;
+                }
+                return null;
+            };
+            return find(document);
+            """,
+            title,
+        )
+
+
+@pytest.fixture(scope="module")
+def page(viewer, tmp_path_factory):
+    if not (CHROMIUM and DRIVER):
+        pytest.skip("needs Chromium and ChromeDriver, as from a package manager")
+    from selenium import webdriver
+
+    folder = tmp_path_factory.mktemp("viewer")
+    viewer.save(folder / "map.html")
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for option in [*OPTIONS, f"--user-data-dir={folder / 'profile'}"]:
+        options.add_argument(option)
+    options.add_experimental_option("prefs", {"download.default_directory": str(folder)})
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
+    try:
+        driver.get((folder / "map.html").as_uri())
+        driver.implicitly_wait(5)
+        for _ in range(100):
+            if driver.execute_script("return window.Bokeh && Bokeh.documents.length == 1"):
+                break
+            time.sleep(0.1)
+        time.sleep(1)
+        page = Page(driver)
+        page.folder = folder
+        yield page
+    finally:
+        driver.quit()
+
+
+class TestInBrowser:
+    def test_loads_without_errors(self, page):
+        errors = [entry for entry in page.driver.get_log("browser") if entry["level"] == "SEVERE"]
+        assert errors == []
+
+    def test_hovering_describes_a_unit(self, page, viewer, pipeline):
+        unit = int(np.argmax(viewer.hits))
+        page.point("U-matrix", unit)
+        text = page.model("details", "m.text")
+        own = CLASSES[viewer.bmus == unit]
+        assert f"<b>Unit {unit}</b>" in text
+        assert f"<td>hits</td><td>{int(viewer.hits[unit])}</td>" in text
+        assert f"<td>cluster</td><td>{pipeline[-1].cluster_labels_[unit]}</td>" in text
+        share = 100 * np.mean(own == own[0])
+        assert f"<td>{own[0]}</td><td>{share:.0f} %</td>" in text
+        value = float(f"{np.float32(viewer.planes[unit, 0]):.4g}")
+        assert f"<td>alcohol</td><td>{value:g}</td>" in text
+
+    @pytest.mark.parametrize("plot", ["alcohol", "U-matrix", "Hits", "Classes", "Clusters"])
+    def test_a_click_selects_on_all_maps_and_lists_samples(self, page, viewer, plot):
+        unit = int(np.argsort(viewer.hits)[-2])
+        page.point(plot, unit, click=True)
+        assert page.model("units", "m.selected.indices") == [unit]
+        expected = [f"bottle {k}" for k in np.flatnonzero(viewer.bmus == unit)]
+        assert page.model("table", "[...m.data.sample]") == expected
+        assert page.model("count", "m.text") == f"1 unit selected, {len(expected)} samples"
+
+    def test_search_finds_a_sample(self, page, viewer):
+        search = page.widget("Find a sample")
+        search.clear()
+        search.send_keys("Bottle 17\n")
+        time.sleep(0.3)
+        assert page.model("units", "m.selected.indices") == [int(viewer.bmus[17])]
+        (row,) = page.model("table", "m.selected.indices")
+        assert page.model("table", "[...m.data.sample]")[row] == "bottle 17"
+        search.clear()
+        search.send_keys("vinegar\n")
+        time.sleep(0.3)
+        assert page.model("count", "m.text") == "No such sample."
+
+    def test_a_unit_is_chosen_by_keyboard(self, page, viewer):
+        page.driver.execute_script("window.scrollTo(0, 0)")
+        page.move_to(2, 2)
+        number = page.widget("Unit")
+        number.clear()
+        number.send_keys("5\n")
+        time.sleep(0.3)
+        assert page.model("units", "m.selected.indices") == [5]
+        assert "<b>Unit 5</b>" in page.model("details", "m.text")
+
+    def test_a_plane_is_chosen(self, page, viewer):
+        from selenium.webdriver.support.ui import Select
+
+        Select(page.widget("Component plane")).select_by_visible_text("proline")
+        time.sleep(0.3)
+        shown = page.model("units", "[...m.data.plane]")
+        k = list(viewer.names).index("proline")
+        np.testing.assert_allclose(shown, viewer.planes[:, k], rtol=1e-6)
+        assert page.model("alcohol", "m.title.text") == "proline"
+
+    def test_selected_samples_are_saved_as_csv(self, page, viewer):
+        unit = int(np.argmax(viewer.hits))
+        page.point("Hits", unit, click=True)
+        page.widget("Save these samples as CSV").click()
+        path = page.folder / "samples.csv"
+        for _ in range(50):
+            if path.exists():
+                break
+            time.sleep(0.1)
+        with path.open(newline="") as file:
+            header, *rows = csv.reader(file)
+        assert header == ["bottle", "unit", "cluster", "class", *WINE.data.columns]
+        (own,) = np.nonzero(viewer.bmus == unit)
+        assert [row[0] for row in rows] == [f"bottle {k}" for k in own]
+        values = np.array([row[4:] for row in rows], dtype=float)
+        np.testing.assert_allclose(values, X.to_numpy()[own], rtol=1e-12)
