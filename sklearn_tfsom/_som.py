@@ -143,7 +143,7 @@ class TFSOM(
     n_clusters : int, "auto" or None, default=None
         Number of clusters that are looked for after training, and to which units then belong
         [4]_. None makes every unit a cluster. "auto" chooses the number whose clusters
-        are separated best, up to 20; on 18 sets that it was not chosen on it was right on 10.
+        are separated best, up to 20; of 18 sets that it was not chosen on it was right on 12.
 
     features : {"distances", "coordinates", "activations"}, default="distances"
         Output of `transform`: the distances to all units, in data units; the position of the

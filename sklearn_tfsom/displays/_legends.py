@@ -41,9 +41,9 @@ def add_class_legend(
 ) -> Any:
     """Add a legend of classes beside the map, or below a wide one, in as many columns as fit.
 
-    `colors` are those of the classes, shape (n_classes, 4); `handles` are more entries, after them.
-    `grow_figure` enlarges the figure by the legend, which needs the axes of `new_map_axes`. Return
-    None without classes.
+    `colors` are those of the classes, shape (n_classes, 4). `handles` are more entries, after the
+    classes. `grow_figure` enlarges the figure by the legend, which needs the axes of
+    `new_map_axes`. Return None without classes.
     """
     if classes is None:
         return None
