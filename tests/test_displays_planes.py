@@ -375,7 +375,7 @@ class TestCodeVectorsAsImages:
 
     def test_missing_image_shape(self):
         with pytest.raises(InvalidParameterError, match=r"^The 'image_shape' .* Got None"):
-            CodeVectorsDisplay.from_estimator(fitted(data="digits"), kind="image")
+            CodeVectorsDisplay.from_estimator(fitted(), kind="image")
 
     def test_values_outside_the_range_of_colors(self):
         with pytest.raises(
@@ -394,12 +394,20 @@ class TestCodeVectorsAsLines:
         assert segments.shape == (shape[0] * shape[1], 4, 2)
         low, high = som.codebook_.min(), som.codebook_.max()
         levels = (som.codebook_ - low) / (high - low)
-        assert_allclose(segments[..., 1], 0.3 - 0.6 * levels, atol=1e-12)  # the axis points down
-        assert_allclose(np.diff(segments[..., 0]), 0.7 / 3)
+        width, height = (0.86, 0.64) if lattice == "hexagonal" else (0.9, 0.86)
+        # The axis points down.
+        assert_allclose(segments[..., 1], height / 2 - height * levels, atol=1e-12)
+        assert_allclose(np.diff(segments[..., 0]), width / 3)
         x, y = abs(segments.reshape(-1, 2).T)
         edge = (1 - x) / np.sqrt(3) if lattice == "hexagonal" else np.full(len(x), 0.5)
         assert (x < 0.5).all() and (y < edge).all()
         assert_cells_in_view(display.ax_, Grid(*shape, lattice))
+
+    def test_each_with_its_own_scale(self):
+        display = CodeVectorsDisplay.from_estimator(fitted(), share_scale=False)
+        heights = np.array(display.lines_.get_segments())[..., 1]
+        assert_allclose(np.ptp(heights, axis=1), 0.64)
+        assert display.ax_.get_title() == "Code vectors (each with its own scale)"
 
     def test_outlines_of_the_cells(self):
         display = CodeVectorsDisplay.from_estimator(fitted(), color="red")
@@ -466,7 +474,8 @@ class TestKindOfCodeVectors:
         ("data", "given", "artist"),
         [
             ("digits", {"image_shape": (8, 8)}, "images_"),
-            ("digits", {}, "lines_"),
+            ("digits", {}, "images_"),
+            ("digits", {"kind": "line"}, "lines_"),
             ("iris", {}, "lines_"),
             ("colors", {}, "cells_"),
             ("colors", {"kind": "line"}, "lines_"),
@@ -476,6 +485,15 @@ class TestKindOfCodeVectors:
         display = CodeVectorsDisplay.from_estimator(fitted(data=data), **given)
         drawn = {name for name in ("images_", "lines_", "cells_") if getattr(display, name)}
         assert drawn - ({"cells_"} if artist == "lines_" else set()) == {artist}
+
+    def test_curves_and_columns_in_no_order_are_no_images(self):
+        rng = np.random.RandomState(0)
+        times = np.linspace(0, 1, 64)
+        waves = [np.sin(9 * (a * times + b)) for a, b in rng.uniform(size=(200, 2))]
+        walks, columns = rng.normal(size=(200, 64)).cumsum(axis=1), rng.normal(size=(200, 64))
+        for data in (waves, walks, columns @ rng.normal(size=(64, 64))):
+            display = CodeVectorsDisplay.from_estimator(TFSOM((6, 5), max_iter=3).fit(data))
+            assert display.lines_ is not None
 
     def test_auto_is_line_for_three_features_beyond_1(self):
         som = TFSOM((3, 3), max_iter=1).fit(X[:, :3])

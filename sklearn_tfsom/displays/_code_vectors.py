@@ -17,8 +17,12 @@ from sklearn_tfsom.displays import _drawing as drawing
 
 _KINDS = ("auto", "image", "line", "color")
 
-# Width and height of a curve, in lattice spacings. It fits into a hexagon.
-_CURVE_SIZE = (0.7, 0.6)
+# Width and height of a curve, in lattice spacings, in hexagons and in squares.
+_HEXAGONAL_CURVE, _SQUARE_CURVE = (0.86, 0.64), (0.9, 0.86)
+
+# Square images have so many pixels a side at least. Pixels on top of each other are correlated by
+# this much, and by so much more than those half a row apart, which in curves are closer.
+_MIN_SIDE, _LEAST_CORRELATION, _MORE_CORRELATED = 5, 0.2, 0.05
 
 # Smallest longer side of an image, in pixels. Smaller images are enlarged by whole factors.
 _MIN_PIXELS = 24
@@ -103,11 +107,12 @@ class CodeVectorsDisplay(base.Display):
         kind: str = "auto",
         image_shape: tuple[int, ...] | None = None,
         ax: Any = None,
+        share_scale: bool = True,
         cmap: Any = "gray",
         color: Any = "C0",
         border_color: Any = "C1",
     ) -> Self:
-        """Draw the code vectors of a fitted map, all with the same scale.
+        """Draw the code vectors of a fitted map.
 
         Parameters
         ----------
@@ -116,7 +121,8 @@ class CodeVectorsDisplay(base.Display):
         kind : {"auto", "image", "line", "color"}, default="auto"
             "image" draws images of `image_shape`, "line" curves over the features, and "color"
             three features in [0, 1] or [0, 255] as red, green and blue. "auto" is "image" with
-            an `image_shape`, "color" for three features in [0, 1], and "line" otherwise.
+            an `image_shape` and for what looks like square images, "color" for three features
+            in [0, 1], and "line" otherwise.
 
         image_shape : tuple (height, width) or (height, width, 3), default=None
             Shape of a code vector as an image. Values of color images, which have 3 channels,
@@ -136,12 +142,14 @@ class CodeVectorsDisplay(base.Display):
             cluster_labels=base.cluster_labels(fitted.som),
             unit=columns.unit,
         )
-        return display.plot(ax=ax, cmap=cmap, color=color, border_color=border_color)
+        style = {"cmap": cmap, "color": color, "border_color": border_color}
+        return display.plot(ax=ax, share_scale=share_scale, **style)
 
     def plot(
         self,
         *,
         ax: Any = None,
+        share_scale: bool = True,
         cmap: Any = "gray",
         color: Any = "C0",
         border_color: Any = "C1",
@@ -151,6 +159,10 @@ class CodeVectorsDisplay(base.Display):
         Parameters
         ----------
         %(ax)s
+
+        share_scale : bool, default=True
+            Whether all units have the same scale, or each that of its own values. Colors keep
+            theirs.
 
         cmap : str or Colormap, default="gray"
             Colormap of images without color channels.
@@ -167,13 +179,21 @@ class CodeVectorsDisplay(base.Display):
         kind, title = self._resolved_kind(codebook), "Code vectors"
         if self.unit != "data units":
             title += f" {self.unit}"
-        images = self._as_images(codebook) if kind == "image" else codebook
+        if kind == "image" and self.image_shape is None:
+            side = math.isqrt(codebook.shape[1])
+            images = codebook.reshape(-1, side, side)
+        else:
+            images = self._as_images(codebook) if kind == "image" else codebook
         has_colors = kind == "color" or images.ndim == 4
         low, high = float(codebook.min()), float(codebook.max())
         if has_colors:
             images = self._as_colors(images)
-        else:
+        elif share_scale:
             title += f" (from {_rounded(low, high - low)} to {_rounded(high, high - low)})"
+        else:
+            title += " (each with its own scale)"
+            images = _scaled_alone(images)
+            low, high = 0.0, 1.0
         ax = drawing.new_map_axes(grid) if ax is None else ax
         drawing.set_map_limits(ax, grid, title=title)
         self.images_: list[Any] = []
@@ -182,7 +202,7 @@ class CodeVectorsDisplay(base.Display):
             self.images_ = _draw_images(ax, grid, images, cmap=cmap, vmin=low, vmax=high)
         elif kind == "line":
             self.cells_ = drawing.draw_outlines(ax, grid)
-            self.lines_ = _draw_curves(ax, grid, codebook, color)
+            self.lines_ = _draw_curves(ax, grid, images, color)
         else:
             self.cells_ = drawing.draw_cells(ax, grid, facecolors=images)
         self.borders_ = drawing.draw_borders(ax, grid, self.cluster_labels, border_color)
@@ -196,7 +216,11 @@ class CodeVectorsDisplay(base.Display):
         if self.kind == "auto":
             if self.image_shape is not None:
                 return "image"
-            return "color" if n_features == 3 and _is_within(codebook, 1) else "line"
+            if n_features == 3 and _is_within(codebook, 1):
+                return "color"
+            return "image" if _are_square_images(codebook) else "line"
+        if self.kind == "image" and self.image_shape is None and _are_square_images(codebook):
+            return "image"
         if self.kind == "color" and n_features != 3:
             raise InvalidParameterError(
                 f"{type(self).__name__} with kind='color' needs a map with 3 features: red, green "
@@ -229,6 +253,34 @@ class CodeVectorsDisplay(base.Display):
         )
 
 
+def _are_square_images(codebook: NDArray[np.float64]) -> bool:
+    """Return True if features look like the pixels of square images, row by row.
+
+    In an image pixels resemble those above them more than those half a row before them.
+    """
+    side = math.isqrt(codebook.shape[1])
+    if side < _MIN_SIDE or side**2 != codebook.shape[1]:
+        return False
+    above, between = _correlation(codebook, side), _correlation(codebook, side // 2)
+    return above > max(_LEAST_CORRELATION, between + _MORE_CORRELATED)
+
+
+def _correlation(codebook: NDArray[np.float64], lag: int) -> float:
+    """Return the correlation of values in a distance of `lag` features, over all units."""
+    centered = codebook - codebook.mean(axis=1, keepdims=True)
+    first, second = centered[:, :-lag].ravel(), centered[:, lag:].ravel()
+    size = np.linalg.norm(first) * np.linalg.norm(second)
+    return float(first @ second / size) if size > 0 else 0.0
+
+
+def _scaled_alone(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Scale the values of each unit to the range from 0 to 1."""
+    axes = tuple(range(1, values.ndim))
+    low = values.min(axis=axes, keepdims=True)
+    value_range = values.max(axis=axes, keepdims=True) - low
+    return (values - low) / np.where(value_range > 0, value_range, 1)
+
+
 def _rounded(value: float, value_range: float) -> str:
     """Return a number with three digits, and 0 for a rounding error."""
     text = f"{value:.3g}" if abs(value) > 1e-9 * value_range else "0"
@@ -249,7 +301,7 @@ def _draw_images(ax: Any, grid: Grid, images: NDArray[np.float64], **style: Any)
     height, width = images.shape[1:3]
     row_height = math.sqrt(3) / 2 if grid.is_hexagonal else 1.0
     # Lattice spacing in pixels, which are square.
-    gap = max(1, round(0.1 * max(height, width)))
+    gap = max(1, round(0.04 * max(height, width)))
     spacing = math.ceil(max(width + gap, (height + gap) / row_height))
     strips = np.zeros((grid.n_rows, height, grid.n_columns, spacing, *images.shape[3:]))
     by_row = images.reshape(*grid.shape, *images.shape[1:])
@@ -275,7 +327,7 @@ def _draw_curves(ax: Any, grid: Grid, codebook: NDArray[np.float64], color: Any)
         codebook = np.repeat(codebook, 2, axis=1)
     low, value_range = codebook.min(), np.ptp(codebook)
     heights = (codebook - low) / value_range - 0.5 if value_range > 0 else np.zeros_like(codebook)
-    width, height = _CURVE_SIZE
+    width, height = _HEXAGONAL_CURVE if grid.is_hexagonal else _SQUARE_CURVE
     x = np.broadcast_to(np.linspace(-width / 2, width / 2, codebook.shape[1]), codebook.shape)
     # The vertical axis points down.
     curves = grid.positions()[:, None] + np.stack([x, -height * heights], axis=2)
