@@ -179,7 +179,7 @@ class CodeVectorsDisplay(base.Display):
         kind, title = self._resolved_kind(codebook), "Code vectors"
         if self.unit != "data units":
             title += f" {self.unit}"
-        if kind == "image" and self.image_shape is None:
+        if kind == "image" and self.image_shape is None and _are_square_images(codebook):
             side = math.isqrt(codebook.shape[1])
             images = codebook.reshape(-1, side, side)
         else:
@@ -219,8 +219,6 @@ class CodeVectorsDisplay(base.Display):
             if n_features == 3 and _is_within(codebook, 1):
                 return "color"
             return "image" if _are_square_images(codebook) else "line"
-        if self.kind == "image" and self.image_shape is None and _are_square_images(codebook):
-            return "image"
         if self.kind == "color" and n_features != 3:
             raise InvalidParameterError(
                 f"{type(self).__name__} with kind='color' needs a map with 3 features: red, green "
