@@ -11,7 +11,12 @@ from reference_measures import MEASURES, arguments_of, compute, samples
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import check_scoring
-from sklearn.model_selection import GridSearchCV, cross_validate
+from sklearn.model_selection import (
+    GridSearchCV,
+    LearningCurveDisplay,
+    ValidationCurveDisplay,
+    cross_validate,
+)
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -74,6 +79,8 @@ class TestEachScorer:
         assert repr(scorer) == name
         assert repr(pickle.loads(pickle.dumps(scorer))) == name
         assert repr(clone(scorer, safe=False)) == name
+        for copied in (scorer, scorer.set_score_request(sample_weight=True)):
+            assert copied.__name__ == name
         assert check_scoring(TFSOM(), scoring=scorer) is scorer
 
     def test_documentation(self, name):
@@ -109,6 +116,28 @@ def test_grid_search_with_all_scorers(iris):
     for name in ("neg_quantization_error_scorer", "explained_variance_scorer", "purity_scorer"):
         small, large = search.cv_results_[f"mean_test_{name}"]
         assert small < large
+
+
+@pytest.mark.parametrize(
+    ("display", "options"),
+    [
+        (LearningCurveDisplay, {"train_sizes": [0.5, 1.0]}),
+        (ValidationCurveDisplay, {"param_name": "grid_size", "param_range": [2, 3]}),
+    ],
+)
+def test_displays_of_scikit_learn_name_the_score(display, options, iris):
+    plt = pytest.importorskip("matplotlib.pyplot")
+    drawn = display.from_estimator(
+        TFSOM(2, max_iter=2, radius_end=1),
+        iris[::5],
+        None,
+        cv=2,
+        scoring=metrics.explained_variance_scorer,
+        ax=plt.figure().add_subplot(),
+        **options,
+    )
+    assert drawn.ax_.get_ylabel() == "Explained variance scorer"
+    plt.close("all")
 
 
 @pytest.mark.parametrize("is_requested", [False, True])

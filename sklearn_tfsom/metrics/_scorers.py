@@ -31,6 +31,8 @@ class Scorer:
         self._measure, self._sign, self._absolute = measure, sign, absolute
         self._arguments = {"X", "y", "sample_weight"} & {*inspect.signature(measure).parameters}
         self._weight_request: bool | str | None = None
+        signs = "neg_" * (sign < 0) + "absolute_" * absolute
+        self.__name__ = f"{signs}{measure.__name__}_scorer"
         text = f"{'absolute value of ' * absolute}`{measure.__name__}`"
         text = f"Negative {text}" if sign < 0 else text
         self.__doc__ = f"{text}.{' Requires class labels.' * ('y' in self._arguments)}"
@@ -71,8 +73,7 @@ class Scorer:
         return self._sign * (abs(value) if self._absolute else value)
 
     def __repr__(self) -> str:
-        signs = "neg_" * (self._sign < 0) + "absolute_" * self._absolute
-        return f"{signs}{self._measure.__name__}_scorer"
+        return self.__name__
 
     def set_score_request(self, *, sample_weight: bool | str | None = None) -> Scorer:
         """Return a copy that requests sample weights from metadata routing.
