@@ -31,8 +31,8 @@ class Classes(NamedTuple):
 def classes_of(y: Any, n_samples: int, owner: str) -> Classes:
     """Return the classes of samples.
 
-    Numbers come first, then texts, each sorted; categories of pandas in their order; None, NaN and
-    NA last, as one class.
+    Numbers come first, then texts, each sorted; categories of pandas in their order; None, NaN,
+    NA and masked ones last, as one class.
 
     Parameters
     ----------
@@ -46,6 +46,8 @@ def classes_of(y: Any, n_samples: int, owner: str) -> Classes:
     ValueError
         If `y` has another length or is continuous.
     """
+    if isinstance(y, np.ma.MaskedArray) and np.ma.is_masked(y):
+        y = np.where(y.mask, np.nan, y.data.astype(object))
     categories = getattr(getattr(y, "dtype", None), "categories", None)
     order = None if categories is None else list(categories)
     given = np.asarray(y, dtype=object) if order is not None or _is_mixed(y) else np.asarray(y)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
 from sklearn_tfsom import _validation as valid
+from sklearn_tfsom._data.foreign import is_float32
 from sklearn_tfsom._data.minibatches import deal_minibatches, order_by_projection
 from sklearn_tfsom._data.moments import Moments, compute_moments
 from sklearn_tfsom._data.outliers import with_typical_directions
@@ -347,7 +348,7 @@ def checked_codebook(som: Any, codebook: Any) -> tuple[Grid, NDArray]:
             f"{n_rows}x{n_columns}",
             f"shape {array.shape}",
         )
-    dtype = np.float32 if array.dtype == np.float32 else np.float64
+    dtype = np.float32 if is_float32(array.dtype) else np.float64
     return grid, _with_directions("codebook", som, array.astype(np.float64)).astype(dtype)
 
 

@@ -458,7 +458,8 @@ class TFSOM(
         if X is None:
             if sample_weight is not None:
                 raise ValueError("sample_weight is of X. Got sample_weight without X.")
-            validate_data(som, codebook, skip_check_array=hasattr(codebook, "columns"))
+            has_names = hasattr(codebook, "columns")
+            validate_data(som, codebook if has_names else array, skip_check_array=True)
         else:
             pieces, _ = check_training_data(som, X, sample_weight, metric_named(som.metric))
             if som.n_features_in_ != array.shape[1]:

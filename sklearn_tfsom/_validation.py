@@ -55,7 +55,7 @@ def numbers(shape: str, n_dimensions: int, *, positive: bool = False) -> Rule:
     """Return the rule for an array-like of finite numbers, of a shape as the error shows it."""
 
     def accepts(value: Any) -> bool:
-        if isinstance(value, str | bytes | Mapping):
+        if isinstance(value, str | bytes | Mapping) or np.ma.is_masked(value):
             return False
         try:
             array = np.asarray(value)
@@ -165,8 +165,10 @@ def _is_real(value: Any) -> bool:
 
 def _shown(value: Any) -> str:
     if isinstance(value, np.ndarray):
-        shown = f"an array of shape {value.shape} and dtype {value.dtype}"
-        is_number = value.dtype.kind in "iuf" and value.size > 0
+        is_masked = np.ma.is_masked(value)
+        kind = "an array with masked values," if is_masked else "an array"
+        shown = f"{kind} of shape {value.shape} and dtype {value.dtype}"
+        is_number = value.dtype.kind in "iuf" and value.size > 0 and not is_masked
         if is_number and not (np.isfinite(value) & (value > 0)).all():
             shown += f" with values from {value.min():g} to {value.max():g}"
         return shown

@@ -73,6 +73,13 @@ class TestFile:
         display = InteractiveMapDisplay.from_estimator(som, data, max_columns=2)
         assert list(display.samples) == ["index", "feature 0", "feature 1"]
 
+    def test_masked_values_are_missing(self, pipeline):
+        data = pipeline[:-1].transform(X)
+        masked = np.ma.array(data, mask=data > 2)
+        display = InteractiveMapDisplay.from_estimator(pipeline[-1], masked, max_columns=1)
+        expected = np.where(data[:, 0] > 2, np.nan, data[:, 0])
+        np.testing.assert_array_equal(display.samples["feature 0"], expected)
+
     def test_without_samples(self, pipeline):
         display = InteractiveMapDisplay.from_estimator(pipeline)
         assert "Save these samples" not in display.to_html()

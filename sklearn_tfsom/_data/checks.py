@@ -14,7 +14,13 @@ from numpy.typing import NDArray
 from sklearn.utils import assert_all_finite, check_array
 from sklearn.utils.validation import validate_data
 
-from sklearn_tfsom._data.foreign import FileArray, opened, refuse_collection
+from sklearn_tfsom._data.foreign import (
+    FileArray,
+    as_array,
+    has_float32,
+    opened,
+    refuse_collection,
+)
 from sklearn_tfsom._data.pieces import ALONE, Piece, Pieces, Workers
 from sklearn_tfsom._data.samples import Samples, is_memory_map
 from sklearn_tfsom._data.tiles import map_tiles, row_slices
@@ -129,7 +135,7 @@ def check_form(
     See `check_samples`.
     """
     refuse_collection(X)
-    X = opened(X)
+    X = as_array(opened(X), "X")
     if scipy.sparse.issparse(X) and not metric.allows_sparse:
         names = names_where(lambda metric: metric.allows_sparse)
         raise wrong_parameter("metric", owner, f"one of {names} for sparse X", repr(metric.name))
@@ -137,7 +143,7 @@ def check_form(
     stays = is_memory_map(X) and isinstance(X, np.ndarray) and X.dtype.kind in "biuf"
     options: dict[str, Any] = {
         "accept_sparse": "csr" if metric.allows_sparse else False,
-        "dtype": None if stays else [np.float64, np.float32],
+        "dtype": None if stays else np.float32 if has_float32(X) else [np.float64, np.float32],
         "ensure_all_finite": False,
         "ensure_min_samples": min_samples,
     }
@@ -273,7 +279,7 @@ def check_sample_weight(
     if isinstance(sample_weight, Real):
         sample_weight = np.full(n_samples, sample_weight)
     weights = check_array(
-        sample_weight,
+        as_array(sample_weight, "sample_weight"),
         dtype=np.float64,
         ensure_2d=False,
         ensure_min_samples=0,

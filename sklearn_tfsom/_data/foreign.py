@@ -1,11 +1,13 @@
-"""Data of other libraries: arrays in files, and collections that no array should be made of."""
+"""Data of other libraries: arrays of any kind, arrays in files, and collections of samples."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Set
 from typing import Any
 
 import numpy as np
+import scipy.sparse
 from numpy.typing import NDArray
 
 # An array in a file of at least this many bytes is read tile by tile in each pass, never at once.
@@ -13,6 +15,9 @@ MIN_BYTES_ON_DISK = 2**26
 
 _ENGINES = {"dask": "Dask", "ray": "Ray", "pyspark": "Spark"}
 _FILES = ("h5py", "zarr")
+
+# float32 as data frames and tables name it.
+_FLOAT32 = frozenset({"float32", "Float32", "float[pyarrow]", "float"})
 
 # Rows that are farther apart are read one by one. So at most this many times the rows that are
 # wanted are read at a time.
@@ -73,6 +78,101 @@ def opened(X: Any) -> Any:
             f"{tuple(X.shape)} and dtype {X.dtype} instead."
         )
     return FileArray(X)
+
+
+def as_array(X: Any, name: str) -> Any:
+    """Return data as a NumPy array, with NaN for masked values and for `pandas.NA`.
+
+    Data frames, tables and sparse matrices stay as they are, except that `pandas.NA` becomes NaN
+    in columns of objects. `check_array` converts them.
+
+    Parameters
+    ----------
+    X : object
+    name : str
+        Name of the argument.
+
+    Raises
+    ------
+    TypeError
+        If NumPy cannot read the data: a lazy data frame, or an array on another device.
+    """
+    if _library(X) == "polars" and type(X).__name__ == "LazyFrame":
+        raise TypeError(
+            f"{name} must be data in memory. Got a LazyFrame of polars instead. Call .collect() "
+            "on it."
+        )
+    if hasattr(X, "iloc"):
+        return _without_na(X)
+    if isinstance(X, list | tuple):
+        has_masked_rows = any(isinstance(row, np.ma.MaskedArray) for row in X)
+        rows = np.ma.stack(X) if has_masked_rows else np.asarray(X)
+        if rows.dtype.kind in "SU":
+            return X  # `check_array` names a text
+        # Lists are float64, also of float32 rows, as in `check_array`.
+        X = rows.astype(np.float64) if rows.dtype == np.float32 else rows
+    elif _is_foreign_array(X):
+        X = _read(X, name)
+    if isinstance(X, np.ma.MaskedArray):
+        X = _filled(X)
+    if isinstance(X, np.ndarray) and X.dtype == object and "pandas" in sys.modules:
+        X = np.where(sys.modules["pandas"].isna(X), np.nan, X)
+    return X
+
+
+def _is_foreign_array(X: Any) -> bool:
+    if isinstance(X, np.ndarray | FileArray) or hasattr(X, "columns") or scipy.sparse.issparse(X):
+        return False
+    return hasattr(X, "__array__") or hasattr(X, "dtype")
+
+
+def _read(X: Any, name: str) -> NDArray:
+    """Return an array of another library as one of NumPy."""
+    reason: Any = "it is not an array of numbers."
+    try:
+        array = np.asarray(X)
+    except (TypeError, RuntimeError) as error:
+        reason = error
+    else:
+        if array.dtype != object or array.ndim:
+            return array
+    raise TypeError(
+        f"{name} must be an array that NumPy can read, in main memory. Got "
+        f"{type(X).__module__}.{type(X).__name__} instead: {reason}"
+    )
+
+
+def _filled(X: np.ma.MaskedArray) -> NDArray:
+    """Return the data of a masked array, with NaN for masked values."""
+    if not np.ma.is_masked(X):
+        return X.data
+    kind = X.dtype.kind
+    filled = np.array(X.data, X.dtype if kind in "fc" else np.float64 if kind in "biu" else object)
+    filled[X.mask] = np.nan
+    return filled
+
+
+def _without_na(X: Any) -> Any:
+    """Return a data frame or series of pandas with NaN for `pandas.NA` among objects."""
+    has_columns = hasattr(X, "columns")
+    if not any(str(dtype) == "object" for dtype in (X.dtypes if has_columns else [X.dtype])):
+        return X
+    values = X.to_numpy(dtype=object, na_value=np.nan)
+    return type(X)(values, columns=X.columns) if has_columns else values
+
+
+def is_float32(dtype: np.dtype) -> bool:
+    """Return True for float32 of any byte order."""
+    return dtype.kind == "f" and dtype.itemsize == 4
+
+
+def has_float32(X: Any) -> bool:
+    """Return True if all values are of float32: of an array, or in the columns of a table."""
+    if not hasattr(X, "columns"):
+        return isinstance(X, np.ndarray) and is_float32(X.dtype)
+    is_arrow = _library(X) == "pyarrow"
+    types = X.schema.types if is_arrow else getattr(X, "dtypes", [None])
+    return {str(dtype) for dtype in types} <= _FLOAT32
 
 
 def refuse_collection(X: Any) -> None:

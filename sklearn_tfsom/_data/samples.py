@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import DTypeLike, NDArray
 
-from sklearn_tfsom._data.foreign import MIN_BYTES_ON_DISK, FileArray
+from sklearn_tfsom._data.foreign import MIN_BYTES_ON_DISK, FileArray, is_float32
 from sklearn_tfsom._data.tiles import row_slices
 from sklearn_tfsom._distance import Metric, as_directions, stored_rows
 
@@ -53,7 +53,7 @@ class Samples:
         self._X, self._rows = X, rows
         self.metric, self.has_missing = metric, has_missing
         self.shape: tuple[int, int] = (X.shape[0] if rows is None else len(rows), X.shape[1])
-        self.dtype: np.dtype[Any] = np.dtype(np.float32 if X.dtype == np.float32 else np.float64)
+        self.dtype: np.dtype[Any] = np.dtype(np.float32 if is_float32(X.dtype) else np.float64)
         self.is_sparse = scipy.sparse.issparse(X)
 
     def __len__(self) -> int:

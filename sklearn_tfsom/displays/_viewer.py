@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import issparse
 
 from sklearn_tfsom._classes import Classes, classes_of
+from sklearn_tfsom._data.foreign import as_array
 from sklearn_tfsom._map.grid import Grid, grid_of
 from sklearn_tfsom._pipelines import in_original_units, unwrapped
 from sklearn_tfsom._validation import integer
@@ -230,7 +231,7 @@ def _table_of(X: Any, n_samples: int, max_columns: int) -> dict[str, Any]:
         columns = [np.asarray(X[name]) for name in list(X.columns)[:max_columns]]
     else:
         index = None
-        values = X[:, :max_columns].toarray() if issparse(X) else np.asarray(X)[:, :max_columns]
+        values = X[:, :max_columns].toarray() if issparse(X) else as_array(X, "X")[:, :max_columns]
         names = [f"feature {k}" for k in range(values.shape[1])]
         columns = list(values.T)
     labels = np.arange(n_samples) if index is None else np.asarray(index)

@@ -1,0 +1,342 @@
+"""Arrays, data frames and tables of other libraries give the same map as a NumPy array."""
+
+import copy
+
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn
+import tensorflow as tf
+from numpy.testing import assert_array_equal
+
+from sklearn_tfsom import TFSOM, metrics
+from sklearn_tfsom._classes import classes_of
+
+METHODS = ["predict", "transform", "score", "score_samples", "bmus", "quantize", "impute"]
+NAMES = list("abcd")
+
+
+def samples(dtype=np.float64, *, has_missing=False):
+    """Samples of some type; missing values are NaN, and integers with them are float64."""
+    rng = np.random.RandomState(0)
+    X = (10 * rng.normal(size=(60, 4))).astype(dtype)
+    if has_missing:
+        X = X if X.dtype.kind == "f" else X.astype(np.float64)
+        X[3, 1] = np.nan
+        X[10:15, 2] = np.nan
+    return X
+
+
+def as_expected(X):
+    return X if X.dtype in (np.float32, np.float64) else X.astype(np.float64)
+
+
+def with_none(X):
+    return [[None if np.isnan(value) else value for value in column] for column in X.T.tolist()]
+
+
+def masked(X, value=999):
+    return np.ma.array(np.where(np.isnan(X), value, X).astype(X.dtype), mask=np.isnan(X))
+
+
+def masked_integers(X):
+    return np.ma.array(np.where(np.isnan(X), -7, X).astype(np.int64), mask=np.isnan(X))
+
+
+def objects(X):
+    values = X.astype(object)
+    values[np.isnan(X)] = pd.NA
+    return values
+
+
+def pandas_frame(X, dtype):
+    columns = [[pd.NA if value is None else value for value in column] for column in with_none(X)]
+    arrays = [pd.array(column, dtype=dtype) for column in columns]
+    return pd.DataFrame(dict(zip(NAMES, arrays, strict=True)))
+
+
+def partly_objects(X):
+    return pd.DataFrame(X, columns=NAMES).assign(b=objects(X)[:, 1])
+
+
+def polars_frame(X, dtype):
+    pl = pytest.importorskip("polars")
+    columns = [pl.Series(column).cast(getattr(pl, dtype)) for column in with_none(X)]
+    return pl.DataFrame(dict(zip(NAMES, columns, strict=True)))
+
+
+def arrow_table(X):
+    pa = pytest.importorskip("pyarrow")
+    return pa.table({name: pa.array(X[:, k], from_pandas=True) for k, name in enumerate(NAMES)})
+
+
+def arrow_chunks(X):
+    pa = pytest.importorskip("pyarrow")
+    return pa.concat_tables([arrow_table(X[:25]), arrow_table(X[25:])])
+
+
+def arrow_backed(X, dtype):
+    pytest.importorskip("pyarrow")
+    return pandas_frame(X, dtype)
+
+
+def array_api(X):
+    return pytest.importorskip("array_api_strict").asarray(X)
+
+
+def torch_tensor(X):
+    return pytest.importorskip("torch").from_numpy(X)
+
+
+class OnlyConvertible:
+    """An array of another library that has no more than a conversion."""
+
+    def __init__(self, X):
+        self._X = X
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self._X, dtype=dtype)
+
+
+FULL, FULL32 = samples(), samples(np.float32)
+MISSING, MISSING32 = samples(has_missing=True), samples(np.float32, has_missing=True)
+INTEGERS, MISSING_INTEGERS = samples(np.int64), samples(np.int64, has_missing=True)
+MISSING_BOOLEANS = np.where(np.isnan(MISSING), np.nan, MISSING > 0)
+
+# The same values in another form: a function that makes it, and the NumPy array.
+KINDS = {
+    "masked float64": (masked, MISSING),
+    "masked float32": (masked, MISSING32),
+    "masked infinity": (lambda X: masked(X, np.inf), MISSING),
+    "masked integers": (masked_integers, MISSING_INTEGERS),
+    "masked objects": (lambda X: masked(X).astype(object), MISSING),
+    "masked big-endian float32": (lambda X: masked(X).astype(">f4"), MISSING32),
+    "nothing masked": (np.ma.array, FULL),
+    "list of masked rows": (lambda X: list(masked(X)), MISSING),
+    "objects": (objects, MISSING),
+    "list of objects": (lambda X: objects(X).tolist(), MISSING),
+    "frame of objects": (lambda X: pd.DataFrame(objects(X), columns=NAMES), MISSING),
+    "frame with objects": (partly_objects, MISSING),
+    "Float64": (lambda X: pandas_frame(X, "Float64"), MISSING),
+    "Float32": (lambda X: pandas_frame(X, "Float32"), MISSING32),
+    "Int64": (lambda X: pandas_frame(X, "Int64"), MISSING_INTEGERS),
+    "boolean": (lambda X: pandas_frame(X, "boolean"), MISSING_BOOLEANS),
+    "double[pyarrow]": (lambda X: arrow_backed(X, "double[pyarrow]"), MISSING),
+    "float[pyarrow]": (lambda X: arrow_backed(X, "float[pyarrow]"), MISSING32),
+    "int64[pyarrow]": (lambda X: arrow_backed(X, "int64[pyarrow]"), MISSING_INTEGERS),
+    "polars Float64": (lambda X: polars_frame(X, "Float64"), MISSING),
+    "polars Float32": (lambda X: polars_frame(X, "Float32"), MISSING32),
+    "polars Int64": (lambda X: polars_frame(X, "Int64"), MISSING_INTEGERS),
+    "arrow float64": (arrow_table, MISSING),
+    "arrow float32": (arrow_table, MISSING32),
+    "arrow chunks of float32": (arrow_chunks, MISSING32),
+    "array API float64": (array_api, MISSING),
+    "array API float32": (array_api, FULL32),
+    "array API integers": (array_api, INTEGERS),
+    "torch float64": (torch_tensor, MISSING),
+    "torch float32": (torch_tensor, FULL32),
+    "tensor float64": (tf.constant, MISSING),
+    "tensor float32": (tf.constant, FULL32),
+    "tensor integers": (tf.constant, INTEGERS),
+    "variable float32": (tf.Variable, MISSING32),
+    "convertible": (OnlyConvertible, FULL32),
+    "big-endian float64": (lambda X: X.astype(">f8"), FULL),
+    "big-endian float32": (lambda X: X.astype(">f4"), MISSING32),
+}
+
+
+@pytest.fixture(params=[False, True], ids=["", "dispatch"])
+def _dispatch(request, monkeypatch):
+    monkeypatch.setenv("SCIPY_ARRAY_API", "1")  # scikit-learn asks for it
+    with sklearn.config_context():
+        try:
+            sklearn.set_config(array_api_dispatch=request.param)
+        except ImportError as error:  # scikit-learn 1.6 needs array-api-compat
+            pytest.skip(str(error))
+        yield
+
+
+def small_map(**parameters):
+    return TFSOM((3, 3), max_iter=4, **parameters)
+
+
+def assert_same(found, expected):
+    found, expected = np.asarray(found), np.asarray(expected)
+    assert found.dtype == expected.dtype
+    assert_array_equal(found, expected)
+
+
+@pytest.mark.usefixtures("_dispatch")
+@pytest.mark.filterwarnings("ignore:X has feature names")
+@pytest.mark.parametrize("kind", KINDS)
+def test_equals_a_numpy_array(kind):
+    make, X = KINDS[kind]
+    data, X = make(X), as_expected(X)
+    som = small_map().fit(X)
+    assert som.codebook_.dtype == X.dtype
+    assert_same(small_map().fit(data).codebook_, som.codebook_)
+    stream = small_map().partial_fit(data).partial_fit(data)
+    assert_same(stream.codebook_, small_map().partial_fit(X).partial_fit(X).codebook_)
+    for method in METHODS:
+        assert_same(getattr(som, method)(data), getattr(som, method)(X))
+    for features in ("coordinates", "activations"):
+        som.set_params(features=features)
+        assert_same(som.transform(data), som.transform(X))
+    assert_same(metrics.quantization_error(som, data), metrics.quantization_error(som, X))
+
+
+@pytest.mark.parametrize("kind", ["frame of objects", "frame with objects", "Float32"])
+def test_names_of_columns_are_kept(kind):
+    make, X = KINDS[kind]
+    assert small_map().fit(make(X)).feature_names_in_.tolist() == NAMES
+
+
+def test_big_endian_memory_map_stays_float32(tmp_path):
+    np.save(tmp_path / "X.npy", MISSING32.astype(">f4"))
+    on_disk, som = np.load(tmp_path / "X.npy", mmap_mode="r"), small_map().fit(MISSING32)
+    assert_same(small_map().fit(on_disk).codebook_, som.codebook_)
+    for method in METHODS:
+        assert_same(getattr(som, method)(on_disk), getattr(som, method)(MISSING32))
+
+
+def test_list_of_float32_rows_is_float64():
+    assert small_map().fit(list(FULL32)).codebook_.dtype == np.float64
+
+
+def lazy_frame():
+    return pytest.importorskip("polars").LazyFrame(FULL, schema=NAMES)
+
+
+def array_of_another_device():
+    xp = pytest.importorskip("array_api_strict")
+    return xp.asarray(FULL, device=xp.Device("device1"))
+
+
+NOT_IN_MEMORY = r"must be an array that NumPy can read, in main memory\. Got {} instead: "
+# Data that are refused, and the sentence after the name of the argument.
+REFUSED = {
+    "lazy frame": (
+        lazy_frame,
+        r"must be data in memory\. Got a LazyFrame of polars instead\. Call \.collect\(\) on "
+        r"it\.$",
+    ),
+    "device": (array_of_another_device, NOT_IN_MEMORY.format(r"array_api_strict\..*Array")),
+    "sparse tensor": (
+        lambda: tf.sparse.from_dense(FULL),
+        NOT_IN_MEMORY.format(r"tensorflow\..*SparseTensor") + r"it is not an array of numbers\.$",
+    ),
+}
+
+
+@pytest.mark.usefixtures("_dispatch")
+@pytest.mark.parametrize("is_fitted", [False, True])
+@pytest.mark.parametrize("kind", REFUSED)
+def test_data_out_of_reach_are_refused(kind, is_fitted):
+    make, sentence = REFUSED[kind]
+    data, som = make(), small_map().fit(FULL)
+    changed = copy.copy(som) if is_fitted else small_map()
+    before = dict(vars(changed))
+    for fit in (changed.fit, changed.partial_fit):
+        with pytest.raises(TypeError, match=f"^X {sentence}"):
+            fit(data)
+    with pytest.raises(TypeError, match=f"^sample_weight {sentence}"):
+        changed.fit(FULL, sample_weight=data)
+    assert vars(changed) == before
+    for method in METHODS:
+        with pytest.raises(TypeError, match=f"^X {sentence}"):
+            getattr(som, method)(data)
+
+
+@pytest.mark.parametrize("kind", ["masked float64", "masked integers", "objects"])
+def test_missing_values_that_a_metric_does_not_allow(kind):
+    make, X = KINDS[kind]
+    match = r"^The 'metric' parameter of TFSOM must be one of .* for X with missing values \(NaN\)"
+    with pytest.raises(ValueError, match=match):
+        small_map(metric="cosine").fit(make(X))
+    som = small_map(metric="cosine").fit(FULL)
+    for method in METHODS:
+        with pytest.raises(ValueError, match=match):
+            getattr(som, method)(make(X))
+
+
+def test_masked_samples_are_refused():
+    match = r"^Sample 1 of X is missing \(NaN\) in all features\. Remove it\.$"
+    X = np.ma.array(FULL, mask=np.arange(60)[:, None] == 1 + np.zeros(4))
+    with pytest.raises(ValueError, match=match):
+        small_map().fit(X)
+    with pytest.raises(ValueError, match=match):
+        small_map().fit(FULL).predict(X)
+
+
+WEIGHTS = np.random.RandomState(1).uniform(0.5, 2, size=60)
+WEIGHT_KINDS = {
+    "nothing masked": np.ma.array,
+    "objects": lambda weights: weights.astype(object),
+    "Float64": lambda weights: pd.Series(weights, dtype="Float64"),
+    "series of objects": lambda weights: pd.Series(weights, dtype=object),
+    "array API": array_api,
+    "tensor": tf.constant,
+    "arrow": lambda weights: pytest.importorskip("pyarrow").chunked_array([weights]),
+    "polars": lambda weights: pytest.importorskip("polars").Series(weights),
+}
+
+
+@pytest.mark.usefixtures("_dispatch")
+@pytest.mark.parametrize("kind", WEIGHT_KINDS)
+def test_weights_equal_a_numpy_array(kind):
+    weights = WEIGHT_KINDS[kind](WEIGHTS)
+    som = small_map().fit(FULL, sample_weight=WEIGHTS)
+    assert_same(small_map().fit(FULL, sample_weight=weights).codebook_, som.codebook_)
+    assert som.score(FULL, sample_weight=weights) == som.score(FULL, sample_weight=WEIGHTS)
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [
+        np.ma.array(WEIGHTS, mask=WEIGHTS > 1),
+        pd.Series([pd.NA, *WEIGHTS[1:]], dtype="Float64"),
+        pd.Series([pd.NA, *WEIGHTS[1:]], dtype=object),
+        [pd.NA, *WEIGHTS[1:]],
+    ],
+    ids=["masked", "Float64", "series of objects", "list"],
+)
+def test_missing_weights_are_refused(weights):
+    for use in (small_map().fit, small_map().partial_fit, small_map().fit(FULL).score):
+        with pytest.raises(ValueError, match=r"^Input sample_weight contains NaN\.$"):
+            use(FULL, sample_weight=weights)
+
+
+def test_masked_codebook_is_refused():
+    codebook = np.ma.array(FULL[:9], mask=FULL[:9] > 5)
+    match = (
+        r"parameter of TFSOM must be .*an array-like of finite numbers of shape \(n_units, "
+        r"n_features\)\. Got an array with masked values, of shape \(9, 4\) and dtype float64"
+    )
+    with pytest.raises(ValueError, match=f"^The 'codebook' {match}"):
+        TFSOM.from_codebook(codebook, grid_size=3)
+    with pytest.raises(ValueError, match=f"^The 'init' {match}"):
+        small_map(init=codebook).fit(FULL)
+
+
+@pytest.mark.usefixtures("_dispatch")
+@pytest.mark.parametrize(
+    "make", [array_api, tf.constant, lambda X: X.astype(">f4"), np.ma.array, arrow_table]
+)
+def test_codebook_of_another_library(make):
+    som = TFSOM.from_codebook(make(FULL32[:9]), grid_size=3)
+    assert_same(som.codebook_, FULL32[:9])
+
+
+@pytest.mark.parametrize("dtype", [int, str, float])
+def test_masked_classes_are_missing(dtype):
+    y = (np.arange(60) % 3).astype(dtype)
+    is_masked = np.arange(60) % 7 == 0
+    expected = classes_of(np.where(is_masked, None, y.astype(object)), 60, "")
+    found = classes_of(np.ma.array(y, mask=is_masked), 60, "")
+    assert found.names == expected.names == ["0", "1", "2", "missing"]
+    assert_array_equal(found.codes, expected.codes)
+
+
+def test_nullable_classes():
+    y = pd.array([0, pd.NA, 2, 0], dtype="Int64")
+    assert classes_of(y, 4, "").names == ["0", "2", "missing"]
