@@ -69,7 +69,9 @@ def test_missing_values_are_left_out(som):
     known = UnitValuesDisplay.from_estimator(som, X[2::3], TARGET[2::3])
     assert_array_equal(display.values, known.values)
     nullable = pd.Series(values).astype("Float64")
-    assert_array_equal(UnitValuesDisplay.from_estimator(som, X, nullable).values, known.values)
+    masked = np.ma.array(TARGET, mask=pd.isna(values))
+    for others in (nullable, masked):
+        assert_array_equal(UnitValuesDisplay.from_estimator(som, X, others).values, known.values)
 
 
 def test_units_without_samples_are_gray_and_named(som):

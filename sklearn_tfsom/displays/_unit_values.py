@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_consistent_length, column_or_1d
 
 from sklearn_tfsom._data.checks import check_sample_weight
+from sklearn_tfsom._data.foreign import as_array
 from sklearn_tfsom._map.grid import Grid, grid_of
 from sklearn_tfsom._validation import choice
 from sklearn_tfsom.displays import _base as base
@@ -130,7 +131,7 @@ class UnitValuesDisplay(base.Display):
     def _check_values(cls, values: Any, bmus: NDArray, statistic: str) -> NDArray[np.float64]:
         """Return the values as numbers, NaN for missing ones."""
         right = "an array-like of numbers, or of booleans for statistic='share'"
-        given = column_or_1d(np.asarray(values))
+        given = column_or_1d(np.asarray(as_array(values, "values")))
         check_consistent_length(bmus, given)
         if given.dtype.kind not in "biuf":
             try:
