@@ -566,7 +566,7 @@ class TestOverview:
         page = overview(y="short", n_clusters=3, compute_topographic_error=True)
         legends = [ax.get_legend() for ax in page.axes_ if ax.get_legend()]
         assert legends == [page.hits.legend_]
-        assert legend_texts(legends[0]) == sorted(NAMES)
+        assert legend_texts(legends[0]) == [*sorted(NAMES), "border of clusters"]
 
     def test_clusters_are_shown_without_classes(self):
         page = overview(n_clusters=3)

@@ -15,7 +15,7 @@ matplotlib.use("agg")
 import matplotlib.pyplot as plt
 from matplotlib.collections import PolyCollection
 
-from sklearn_tfsom import TFSOM
+from sklearn_tfsom import TFSOM, Grid
 from sklearn_tfsom.displays import UMatrixDisplay
 from sklearn_tfsom.metrics import u_matrix
 
@@ -231,3 +231,26 @@ class TestErrors:
         with pytest.raises(ValueError, match=r"\by\b|samples") as caught:
             UMatrixDisplay.from_estimator(fitted(), X, y)
         assert "broadcast" not in str(caught.value)
+
+
+class TestColorLimits:
+    def test_one_outlier_does_not_turn_the_map_dark(self):
+        X = load_iris().data.copy()
+        X[7] += 100
+        display = UMatrixDisplay.from_estimator(TFSOM((8, 6)).fit(X))
+        low, high = display.cells_.get_clim()
+        assert high < 0.5 * display.values.max() and low == display.values.min()
+        assert display.colorbar_.extend == "max"
+
+    def test_without_outliers_the_range_is_that_of_the_values(self):
+        values = np.arange(12.0).reshape(3, 4)
+        display = UMatrixDisplay(values, Grid(3, 4)).plot()
+        assert display.cells_.get_clim() == (0, 11) and display.colorbar_.extend == "neither"
+
+    @pytest.mark.parametrize(
+        ("clim", "extend"), [((-1, 20), "neither"), ((1, 20), "min"), ((1, 9), "both")]
+    )
+    def test_given_limits(self, clim, extend):
+        values = np.arange(12.0).reshape(3, 4)
+        display = UMatrixDisplay(values, Grid(3, 4)).plot(clim=clim)
+        assert display.cells_.get_clim() == clim and display.colorbar_.extend == extend

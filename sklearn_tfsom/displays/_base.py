@@ -44,6 +44,8 @@ cmap : str or Colormap, default="viridis"
     Colormap of the values.
 border_color : color, default="white"
     Color of the borders between clusters.
+clim : tuple (low, high), default=None
+    Limits of the colors, the same for maps to be compared. None is the range without outliers.
 colorbar : bool, default=True
     Whether to add a color bar.
 ax_ : matplotlib Axes

@@ -75,25 +75,27 @@ def is_wide(grid: Grid) -> bool:
     return width > 2.5 * height
 
 
-def robust_limits(values: ArrayLike) -> tuple[float, float, str]:
+def robust_limits(
+    values: ArrayLike, clim: tuple[float, float] | None = None
+) -> tuple[float, float, str]:
     """Return limits of a color scale that outliers do not stretch, and how a color bar extends.
 
     As the whiskers of a box plot, they are the outermost values within three times the distance
-    of the quartiles from these.
+    of the quartiles from these; or those that are given.
     """
     known = np.asarray(values, dtype=np.float64)
     known = known[np.isfinite(known)]
     if not len(known):
-        return 0.0, 1.0, "neither"
+        return (*(clim or (0.0, 1.0)), "neither")
     low, high = float(known.min()), float(known.max())
     first, third = np.quantile(known, [0.25, 0.75])
     reach = _WHISKERS * (third - first)
-    if reach <= 0:
-        return low, high, "neither"
     inside = known[(known >= first - reach) & (known <= third + reach)]
-    below, above = inside.min() > low, inside.max() < high
-    extend = {(0, 0): "neither", (1, 0): "min", (0, 1): "max", (1, 1): "both"}[below, above]
-    return float(inside.min()), float(inside.max()), extend
+    limits = (low, high) if reach <= 0 else (float(inside.min()), float(inside.max()))
+    lowest, highest = clim or limits
+    beyond = low < lowest, high > highest
+    names = {(False, False): "neither", (True, False): "min", (False, True): "max"}
+    return float(lowest), float(highest), names.get(beyond, "both")
 
 
 def new_map_axes(grid: Grid, *, margin: float = 0.3) -> Any:

@@ -124,6 +124,8 @@ class HitMapDisplay(base.Display):
 
         %(returns)s
         """
+        from matplotlib.lines import Line2D
+
         grid, hits = self.grid, np.asarray(self.hits, dtype=np.float64)
         totals = hits if hits.ndim == 1 else hits.sum(axis=1)
         largest = totals.max()
@@ -135,7 +137,12 @@ class HitMapDisplay(base.Display):
         colors = None
         if hits.ndim == 2:
             colors = colors_on_map(grid, base.majority_classes(hits), hits.shape[1])
-        self.legend_ = add_class_legend(ax, self.classes, grid, colors=colors, grow_figure=is_new)
+        handles = []
+        if self.cluster_labels is not None:
+            handles = [Line2D([], [], color=drawing.text_color(), label="border of clusters")]
+        self.legend_ = add_class_legend(
+            ax, self.classes, grid, colors=colors, handles=handles, grow_figure=is_new
+        )
         self.outlines_.set_linewidth(min(0.4, 0.03 * drawing.approximate_spacing(ax, grid)))
         scales = np.sqrt(totals / largest) if largest > 0 else totals
         if colors is None:

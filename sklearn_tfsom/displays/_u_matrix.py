@@ -87,6 +87,7 @@ class UMatrixDisplay(base.Display):
         ax: Any = None,
         cmap: Any = "viridis",
         border_color: Any = "white",
+        clim: tuple[float, float] | None = None,
         colorbar: bool = True,
     ) -> Self:
         """Compute and draw the U-matrix of a fitted map.
@@ -110,7 +111,8 @@ class UMatrixDisplay(base.Display):
         """
         fitted, X = cls._unwrap(estimator, X)
         display = cls._compute(fitted, X, y, between)
-        return display.plot(ax=ax, cmap=cmap, border_color=border_color, colorbar=colorbar)
+        style = {"cmap": cmap, "border_color": border_color, "clim": clim, "colorbar": colorbar}
+        return display.plot(ax=ax, **style)
 
     @classmethod
     def _compute(
@@ -138,13 +140,14 @@ class UMatrixDisplay(base.Display):
         ax: Any = None,
         cmap: Any = "viridis",
         border_color: Any = "white",
+        clim: tuple[float, float] | None = None,
         colorbar: bool = True,
     ) -> Self:
         """Draw the U-matrix.
 
         Parameters
         ----------
-        %(ax, cmap, border_color, colorbar)s
+        %(ax, cmap, border_color, clim, colorbar)s
 
         %(returns)s
         """
@@ -156,7 +159,7 @@ class UMatrixDisplay(base.Display):
         self.cells_ = drawing.draw_cells(
             ax, grid, self.values, positions=positions, size=size, cmap=cmap
         )
-        low, high, extend = drawing.robust_limits(self.values)
+        low, high, extend = drawing.robust_limits(self.values, clim)
         self.cells_.set_clim(low, high)
         drawing.set_map_limits(ax, self.cells_, title="U-matrix")
         label = f"distance to neighbors ({self.distance_unit})"

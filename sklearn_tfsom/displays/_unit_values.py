@@ -88,6 +88,7 @@ class UnitValuesDisplay(base.Display):
         ax: Any = None,
         cmap: Any = "viridis",
         border_color: Any = "white",
+        clim: tuple[float, float] | None = None,
         colorbar: bool = True,
     ) -> Self:
         """Compute and draw a statistic of a variable in each unit of a fitted map.
@@ -125,7 +126,8 @@ class UnitValuesDisplay(base.Display):
             title="Values" if name is None else str(name),
             cluster_labels=base.cluster_labels(fitted.som),
         )
-        return display.plot(ax=ax, cmap=cmap, border_color=border_color, colorbar=colorbar)
+        style = {"cmap": cmap, "border_color": border_color, "clim": clim, "colorbar": colorbar}
+        return display.plot(ax=ax, **style)
 
     @classmethod
     def _check_values(cls, values: Any, bmus: NDArray, statistic: str) -> NDArray[np.float64]:
@@ -154,13 +156,14 @@ class UnitValuesDisplay(base.Display):
         ax: Any = None,
         cmap: Any = "viridis",
         border_color: Any = "white",
+        clim: tuple[float, float] | None = None,
         colorbar: bool = True,
     ) -> Self:
         """Draw the values.
 
         Parameters
         ----------
-        %(ax, cmap, border_color, colorbar)s
+        %(ax, cmap, border_color, clim, colorbar)s
 
         %(returns)s
         """
@@ -170,7 +173,7 @@ class UnitValuesDisplay(base.Display):
         ax = drawing.new_map_axes(grid, margin=1.4) if ax is None else ax
         is_empty = np.isnan(values)
         self.cells_ = drawing.draw_cells(ax, grid, np.ma.masked_array(values, is_empty), cmap=cmap)
-        low, high, extend = drawing.robust_limits(values)
+        low, high, extend = drawing.robust_limits(values, clim)
         colors = self.cells_.get_cmap().with_extremes(bad=_EMPTY_COLOR)
         self.cells_.set(cmap=colors, clim=(low, high))
         drawing.set_map_limits(ax, self.cells_, title=self.title)
