@@ -9,10 +9,14 @@ from pathlib import Path
 
 import matplotlib
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
+from sklearn_tfsom import displays
+
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+GUIDE = EXAMPLES.parent / "docs" / "guide"
 SCRIPTS = sorted(EXAMPLES.glob("plot_*.py"))
 
 
@@ -179,6 +183,87 @@ def test_embedding(run):
     assert som[2] > 0.95 and som[4] > 0.95
     (t_sne_line,) = [line for line in lines if line.startswith("t-SNE")]
     assert "not possible" in t_sne_line
+
+
+def test_tutorial(run, tmp_path):
+    pytest.importorskip("bokeh")
+    lines = run("tutorial")
+    # The ranges of the columns, and the errors of the map.
+    area = numbers(lines, "mean area")
+    fractal_dimension = numbers(lines, "mean fractal dimension")
+    assert area[2] - area[0] > 1e4 * (fractal_dimension[2] - fractal_dimension[0])
+    errors = numbers(lines, "topographic error")
+    assert errors[0] < min(0.05, errors[1])
+    trained, new = numbers(lines, "quantization error")
+    assert trained < new < 1.25 * trained
+    # Two clusters, between doubtful and plain; one of them almost entirely malignant.
+    assert 3 < numbers(lines, "separation of 2 clusters:")[0] < 5
+    first, second = numbers(lines, "0  "), numbers(lines, "1  ")
+    assert first[1] > 20 and second[0] < 0.1 * second[1]
+    # Most new tumors are decided, and hardly any wrongly.
+    decided = next(line for line in lines if "new tumors decided" in line)
+    n_decided, n_new, n_wrong = (int(text) for text in re.findall(r"\d+", decided))
+    assert n_new == 190 and n_decided > n_new / 2 and n_wrong <= 3
+    assert (
+        numbers(lines, "second reading  ")[0] > 10 and numbers(lines, "second reading  ")[1] > 10
+    )
+    unusual = [line for line in lines if line.startswith("tumor ")]
+    assert len(unusual) == numbers(lines, "unusual:")[0] > 0
+    assert sum(line.endswith("diagnosis: malignant") for line in unusual) > len(unusual) / 2
+    assert "<html" in (tmp_path / "output" / "tutorial.html").read_text()
+
+
+def test_methods(run):
+    # The groups of t-SNE have formed after 500 of 1,000 iterations.
+    lines = run("methods", {"TSNE(random_state=0)": "TSNE(random_state=0, max_iter=500)"})
+    pca, som, k_means = (numbers(lines, f"{name}  ") for name in ("PCA", "map", "k-means"))
+    t_sne = numbers(lines, "t-SNE")
+    # Trustworthiness, and that of new samples, which t-SNE does not have.
+    assert t_sne[0] > som[0] > pca[0] + 0.1 and som[1] > pca[1] + 0.1
+    assert (len(pca), len(t_sne), len(k_means), len(som)) == (3, 2, 3, 5)
+    # Quantization errors: k-means is better, less so for new samples.
+    assert k_means[0] < som[2] and k_means[1] < som[3]
+    assert k_means[1] / k_means[0] > som[3] / som[2]
+
+
+def test_supervised(run):
+    lines = run("supervised")
+    start = next(n for n, line in enumerate(lines) if line.startswith("R^2"))
+    names = ["map  ", "map, scaled", "nearest neighbors", "linear"]
+    # Means without their standard deviations.
+    accuracy = np.array([numbers(lines[:start], name)[::2] for name in names])
+    r2 = [numbers(lines[start:], name)[0] for name in names]
+    som, scaled, neighbors, linear = accuracy
+    real, moons = slice(0, 4), 4
+    assert (np.maximum(som, scaled) < neighbors).all()
+    assert (scaled < linear)[real].all() and (scaled > som)[real].all()
+    assert min(som[moons], scaled[moons]) > linear[moons] and scaled[moons] < som[moons]
+    losses = accuracy.max(axis=0) - som
+    assert min(losses[:2]) > max(losses[2:])
+    assert r2[0] < r2[2] < r2[3] - 0.05 and abs(r2[0] - r2[1]) < 0.03
+    assert numbers(lines, "samples in mixed units:")[0] < 20
+    assert numbers(lines, "errors in mixed units:")[0] > 50
+    # The guide states the same figures.
+    text = (GUIDE / "uses.rst").read_text().split("take the place of a supervised map.")[1]
+    stated = [
+        float(number) for number in re.findall(r"\d\.\d{3}", text.split("plot_supervised")[0])
+    ]
+    assert stated == pytest.approx([*accuracy[:, 2], r2[0], *r2[2:]], abs=0.006)
+
+
+def test_displays(run, tmp_path):
+    pytest.importorskip("bokeh")
+    run("displays")
+    assert len(list((tmp_path / "output").glob("displays*.png"))) == 7
+    assert "<html" in (tmp_path / "output" / "displays.html").read_text()
+
+
+def test_every_display_is_shown():
+    code = (EXAMPLES / "plot_displays.py").read_text()
+    assert [
+        name for name in displays.__all__ if f"# * `~sklearn_tfsom.displays.{name}`" not in code
+    ] == []
+    assert [name for name in displays.__all__ if f"{name}.from_estimator(" not in code] == []
 
 
 def test_example_without_file_name(monkeypatch, capsys):
