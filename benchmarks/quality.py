@@ -463,6 +463,10 @@ def main():
         compare_with_kmeans(name, pixel_step) for name in (*LOADERS, "pixels")
     ]
     rows, skipped = compare_libraries(n_seeds)
+    notes.append(
+        "All these sets were used in development. The page on folds reports, with SOM Toolbox, sets "
+        "on which the choice between maps was not made."
+    )
     notes += [*make_kmeans_notes(pixel_step), *skipped]
     if rows:
         tables["Other libraries at their defaults"] = rows
