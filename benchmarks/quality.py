@@ -464,8 +464,8 @@ def main():
     ]
     rows, skipped = compare_libraries(n_seeds)
     notes.append(
-        "All these sets were used in development. The page on folds reports, with SOM Toolbox, sets "
-        "on which the choice between maps was not made."
+        "All these sets were used in development. The page on folds reports, with SOM Toolbox, "
+        "sets on which the choice between maps was not made."
     )
     notes += [*make_kmeans_notes(pixel_step), *skipped]
     if rows:
