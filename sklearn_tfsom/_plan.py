@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import zlib
 from typing import Any, NamedTuple
 
@@ -32,6 +33,9 @@ from sklearn_tfsom._map.schedules import (
 )
 from sklearn_tfsom._version import __version__
 
+# Memory that a map needs at least: so many codebooks in float64, with so many values more a unit.
+_CODEBOOKS, _UNIT_VALUES = 4, 8
+
 FEATURES = ("distances", "coordinates", "activations")
 
 _AUTO = valid.choice(["auto"])
@@ -43,7 +47,7 @@ RULES = {
     "neighborhood": [valid.choice(NEIGHBORHOODS), valid.FUNCTION],
     "metric": [valid.choice(METRICS)],
     "init": [valid.choice(INITS), valid.numbers("(n_units, n_features)", 2)],
-    "max_iter": [valid.integer(1)],
+    "max_iter": [valid.integer(1, 10**6)],
     "radius_start": _RADIUS,
     "radius_end": _RADIUS,
     "radius_decay": [valid.choice(RADIUS_DECAYS), valid.numbers("(max_iter,)", 1, positive=True)],
@@ -294,9 +298,33 @@ def _grid(som: Any, n_samples: float, moments: Moments) -> Grid:
         n_rows, n_columns = automatic_shape(n_samples, moments.deviations, som.lattice)
     else:
         n_rows, n_columns = np.broadcast_to(som.grid_size, 2).tolist()
+    _check_memory(som, n_rows * n_columns, len(moments.mean))
     grid = Grid(n_rows, n_columns, som.lattice, som.boundary)
     check_n_clusters(som, grid)
     return grid
+
+
+def _check_memory(som: Any, n_units: int, n_features: int) -> None:
+    """Refuse a map whose code vectors do not fit into the memory of this machine.
+
+    Raises
+    ------
+    ValueError
+    """
+    needed, memory = n_units * (n_features + _UNIT_VALUES) * _CODEBOOKS * 8, _memory()
+    if needed > memory:
+        raise ValueError(
+            f"grid_size={som.grid_size!r} makes {n_units:,} units, which need "
+            f"{needed / 2**30:,.0f} GiB. This machine has {memory / 2**30:,.0f} GiB."
+        )
+
+
+def _memory() -> float:
+    """Return the memory of this machine in bytes, inf where it is not known."""
+    try:
+        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, OSError, ValueError):  # Windows
+        return math.inf
 
 
 def _checked_init(som: Any, grid: Grid, n_features: int) -> str | NDArray[np.float64]:

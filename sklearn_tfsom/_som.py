@@ -762,6 +762,7 @@ class TFSOM(
         """
         samples = self._check_data(X)
         valid.check_value("n_bmus", self, n_bmus, [valid.integer(1, len(self.codebook_))])
+        valid.check_value("return_distance", self, return_distance, [valid.BOOLEAN])
         bmus = self._nearest(samples, int(n_bmus))
         shape = len(samples) if n_bmus == 1 else bmus.shape
         if not return_distance:

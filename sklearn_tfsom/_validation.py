@@ -73,7 +73,7 @@ def numbers(shape: str, n_dimensions: int, *, positive: bool = False) -> Rule:
     return Rule(f"an array-like of {kind} numbers of shape {shape}", accepts)
 
 
-PATH = Rule("a path", lambda value: isinstance(value, str | os.PathLike))
+PATH = Rule("a path", lambda value: isinstance(value, str | os.PathLike) and bool(str(value)))
 NONE = Rule("None", lambda value: value is None)
 FUNCTION = Rule("a callable", callable)
 BOOLEAN = Rule("a bool", lambda value: isinstance(value, bool | np.bool_))
@@ -151,7 +151,7 @@ def unchanged_on_error(method: Method) -> Method:
 
 
 def _is_int(value: Any) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool | np.bool_)
+    return isinstance(value, Integral) and not isinstance(value, bool | np.bool_ | np.timedelta64)
 
 
 def _is_real(value: Any) -> bool:

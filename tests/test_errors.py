@@ -864,3 +864,36 @@ class TestMethods:
             som.fit([[NAN]])
         with pytest.raises(NotFittedError):
             som.predict(X)
+
+
+class TestBeforeAnyWork:
+    """What exceeds the machine, or is no number, is refused at once and by name."""
+
+    @pytest.mark.parametrize(
+        ("params", "fit_params", "match"),
+        [
+            ({"grid_size": (10**5, 10**5)}, {}, "makes 10,000,000,000 units, which need"),
+            ({"grid_size": 2**63}, {}, r"grid_size=9223372036854775808 makes"),
+            ({"max_iter": 10**30}, {}, r"'max_iter' .* an int in the range \[1, 1000000\]"),
+            ({"n_clusters": np.timedelta64(2, "D")}, {}, "'n_clusters' parameter"),
+            ({"checkpoint_dir": ""}, {}, "'checkpoint_dir' parameter of TFSOM must be a path"),
+            ({}, {"sample_weight": [10**400] * 150}, "sample_weight must not exceed"),
+            ({}, {"sample_weight": 10**400}, "sample_weight must not exceed"),
+        ],
+    )
+    def test_sizes_and_kinds(self, params, fit_params, match):
+        som = TFSOM(**params)
+        before = dict(vars(som))
+        with pytest.raises(ValueError, match=match):
+            som.fit(load_iris().data, **fit_params)
+        assert vars(som) == before
+
+    def test_a_type_in_place_of_samples(self):
+        """An endless chain of bases: that of a dtype's type is itself."""
+        with pytest.raises(TypeError):
+            TFSOM(4).fit(np.dtype("f4"))
+
+    def test_return_distance(self):
+        som = TFSOM(3, max_iter=2).fit(load_iris().data)
+        with pytest.raises(InvalidParameterError, match="'return_distance' .* must be a bool"):
+            som.bmus(load_iris().data, return_distance="no")

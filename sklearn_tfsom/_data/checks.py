@@ -276,15 +276,20 @@ def check_sample_weight(
     """
     if sample_weight is None:
         return np.broadcast_to(1.0, n_samples)  # takes no memory
-    if isinstance(sample_weight, Real):
-        sample_weight = np.full(n_samples, sample_weight)
-    weights = check_array(
-        as_array(sample_weight, "sample_weight"),
-        dtype=np.float64,
-        ensure_2d=False,
-        ensure_min_samples=0,
-        input_name="sample_weight",
-    )
+    try:
+        if isinstance(sample_weight, Real):
+            sample_weight = np.full(n_samples, float(sample_weight))
+        weights = check_array(
+            as_array(sample_weight, "sample_weight"),
+            dtype=np.float64,
+            ensure_2d=False,
+            ensure_min_samples=0,
+            input_name="sample_weight",
+        )
+    except OverflowError:
+        raise ValueError(
+            "sample_weight must not exceed the range of float64. Got an int that does."
+        ) from None
     if weights.shape != (n_samples,):
         raise ValueError(
             f"sample_weight must have one value for each of the {n_samples} samples, shape "

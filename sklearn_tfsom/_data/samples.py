@@ -138,10 +138,10 @@ class DistantSamples(Samples):
 
 def is_memory_map(X: Any) -> bool:
     """Return True if an array lies in a file, itself or as a view."""
-    while X is not None:
+    while isinstance(X, np.ndarray | mmap.mmap | memoryview):
         if isinstance(X, np.memmap | mmap.mmap):
             return True
-        X = getattr(X, "base", None)
+        X = X.obj if isinstance(X, memoryview) else X.base
     return False
 
 
