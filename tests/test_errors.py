@@ -11,6 +11,7 @@ import pytest
 import scipy.sparse
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
+from sklearn.datasets import load_iris
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 from sklearn_tfsom import TFSOM, InvalidParameterError
@@ -880,6 +881,7 @@ class TestBeforeAnyWork:
             ({}, {"sample_weight": [10**400] * 150}, "sample_weight must not exceed"),
             ({}, {"sample_weight": 10**400}, "sample_weight must not exceed"),
         ],
+        ids=["units", "side", "epochs", "clusters", "folder", "weights", "weight"],
     )
     def test_sizes_and_kinds(self, params, fit_params, match):
         som = TFSOM(**params)
@@ -895,5 +897,5 @@ class TestBeforeAnyWork:
 
     def test_return_distance(self):
         som = TFSOM(3, max_iter=2).fit(load_iris().data)
-        with pytest.raises(InvalidParameterError, match="'return_distance' .* must be a bool"):
+        with pytest.raises(InvalidParameterError, match=r"'return_distance' .* a bool"):
             som.bmus(load_iris().data, return_distance="no")
