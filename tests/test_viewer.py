@@ -211,6 +211,27 @@ class TestInBrowser:
         assert page.model("table", "[...m.data.sample]") == expected
         assert page.model("count", "m.text") == f"1 unit selected, {len(expected)} samples"
 
+    def test_the_lasso_selects_units(self, page, viewer):
+        from selenium.webdriver.common.actions.action_builder import ActionBuilder
+
+        page.driver.execute_script("window.scrollTo(0, 0)")
+        places = np.array([page.place("Hits", unit) for unit in range(viewer.grid.n_units)])
+        first, last = viewer.grid.n_columns + 1, 3 * viewer.grid.n_columns + 3
+        (left, top), (right, bottom) = places[first] - 10, places[last] + 10
+        builder = ActionBuilder(page.driver)
+        pointer = builder.pointer_action
+        pointer.move_to_location(round(left), round(top)).pointer_down()
+        for x, y in [(right, top), (right, bottom), (left, bottom), (left, top)]:
+            pointer.move_to_location(round(x), round(y))
+        pointer.pointer_up()
+        builder.perform()
+        time.sleep(0.5)
+        chosen = sorted(page.model("units", "m.selected.indices"))
+        inside = (places > [left, top]) & (places < [right, bottom])
+        assert chosen == np.flatnonzero(inside.all(axis=1)).tolist() and len(chosen) >= 6
+        listed = np.flatnonzero(np.isin(viewer.bmus, chosen))
+        assert page.model("table", "m.data.sample.length") == len(listed)
+
     def test_search_finds_a_sample(self, page, viewer):
         search = page.widget("Find a sample")
         search.clear()

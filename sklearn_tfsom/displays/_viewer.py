@@ -28,7 +28,7 @@ from sklearn_tfsom.metrics import u_matrix
 _MAP_WIDTH, _DETAILS_WIDTH, _TABLE_HEIGHT = 330, 260, 260
 _MIN_HEIGHT, _MAX_HEIGHT = 120, 480
 
-_TOOLS = "lasso_select,box_select,pan,wheel_zoom,reset"
+_TOOLS = "pan,wheel_zoom,reset"
 
 _NOTHING_SELECTED = "Select units by a click or with the lasso to list their samples."
 
@@ -277,6 +277,8 @@ class _Page:
         corners = grid.positions()[:, None] + drawing.cell_corners(grid)
         rows, columns = np.divmod(np.arange(grid.n_units), grid.n_columns)
         data: dict[str, Any] = {
+            "x": grid.positions()[:, 0],
+            "y": grid.positions()[:, 1],
             "xs": list(corners[:, :, 0].round(4)),
             "ys": list(corners[:, :, 1].round(4)),
             "unit": np.arange(grid.n_units),
@@ -327,7 +329,7 @@ class _Page:
 
     def _figure(self, title: str, color: Any, hover: list[tuple[str, str]]) -> Any:
         """Draw the units in colors, with the tools of all maps."""
-        from bokeh.models import CustomJS, HoverTool, TapTool
+        from bokeh.models import BoxSelectTool, CustomJS, HoverTool, LassoSelectTool, TapTool
         from bokeh.plotting import figure
 
         width, height = drawing.map_size(self._display.grid)
@@ -342,7 +344,6 @@ class _Page:
             width=_MAP_WIDTH,
             height=int(inner) + 60,
             tools=_TOOLS,
-            active_drag="lasso_select",
             match_aspect=True,
             **ranges,
         )
@@ -371,7 +372,12 @@ class _Page:
         show = CustomJS(args=self._arguments("details"), code=scripts.HOVER)
         tooltips = [("unit", "@unit"), *hover]
         plot.add_tools(HoverTool(renderers=[cells], tooltips=tooltips, callback=show))
-        plot.add_tools(TapTool(mode="replace"))  # with the shift key it adds units
+        plot.add_tools(TapTool(mode="replace", renderers=[cells]))  # the shift key adds units
+        # A unit is inside where its center is.
+        centers = [plot.scatter("x", "y", source=self._units, size=1, alpha=0)]
+        lasso = LassoSelectTool(renderers=centers)
+        plot.add_tools(lasso, BoxSelectTool(renderers=centers))
+        plot.toolbar.active_drag = lasso
         return plot
 
     def _arguments(self, *names: str) -> dict[str, Any]:
