@@ -63,8 +63,9 @@ RULES = {
     "verbose": [valid.integer(0), valid.BOOLEAN],
 }
 
-# Samples of weight 1 that are dealt out to mini-batches, at most.
-_MAX_DEALT = 2**24
+# Samples of weight 1 that are dealt out to mini-batches, and mini-batches of an epoch, at most; or
+# four for each sample. So time depends on samples rather than on their weights.
+_MAX_DEALT, _MAX_BATCHES = 2**24, 1000
 
 
 NO_BATCHES = valid.NONE._replace(says="None for the data of an engine")
@@ -234,7 +235,8 @@ def _check_sizes(som: Any, pieces: Pieces) -> None:
         raise valid.wrong_parameter(
             "batch_size", som, "None where several workers fit a map", str(som.batch_size)
         )
-    if total_weight > max(_MAX_DEALT, 4 * n_samples):
+    is_too_much = total_weight > max(_MAX_DEALT, 4 * n_samples)
+    if is_too_much or total_weight / som.batch_size > max(_MAX_BATCHES, 4 * n_samples):
         raise ValueError(
             f"sample_weight sums to {total_weight:g}, too much to deal out samples to "
             f"mini-batches of batch_size={som.batch_size}. Divide the weights, or leave "

@@ -25,6 +25,9 @@ from sklearn_tfsom._plan import (
 from sklearn_tfsom._search.sources import make_source
 from sklearn_tfsom._training import UnitMeans, unit_means
 
+# Weight that one call learns, at most; or 100 for each sample. It takes seconds.
+_MAX_WEIGHT = 10**6
+
 
 class Memory(NamedTuple):
     """A map between two calls."""
@@ -67,6 +70,7 @@ def learn_stream(som: Any, pieces: Pieces) -> Learned:
     samples, metric = pieces.samples, pieces.samples.metric
     rows = np.flatnonzero(are_counted(pieces))
     counted = pieces.take(rows)
+    _check_weight(counted)
     kind = {"dtype": samples.dtype, "metric": metric, "is_sparse": samples.is_sparse}
     if hasattr(som, "codebook_"):
         memory = _remembered(som)
@@ -119,6 +123,15 @@ def learn_stream(som: Any, pieces: Pieces) -> Learned:
         left,
         {"radius": [batch.radius for batch in batches], "quantization_error": errors},
     )
+
+
+def _check_weight(pieces: Pieces) -> None:
+    """Refuse weights so large that a call would take long: it takes time by their sum."""
+    if pieces.total_weight > max(_MAX_WEIGHT, 100 * pieces.n_samples):
+        raise ValueError(
+            f"sample_weight sums to {pieces.total_weight:g}, too much for partial_fit to learn "
+            f"{pieces.n_samples} samples as often. Divide the weights, or call fit."
+        )
 
 
 def _remembered(som: Any) -> Memory:

@@ -890,6 +890,13 @@ class TestBeforeAnyWork:
             som.fit(load_iris().data, **fit_params)
         assert vars(som) == before
 
+    def test_weights_that_would_take_long(self):
+        X = load_iris().data
+        with pytest.raises(ValueError, match=r"sums to 1\.5e\+20, too much for partial_fit"):
+            TFSOM(4).partial_fit(X, sample_weight=np.full(150, 1e18))
+        with pytest.raises(ValueError, match="sums to 30000, too much to deal out samples"):
+            TFSOM(3, batch_size=4, max_iter=2).fit(X[:5], sample_weight=np.full(5, 6e3))
+
     def test_a_type_in_place_of_samples(self):
         """An endless chain of bases: that of a dtype's type is itself."""
         with pytest.raises(TypeError):
