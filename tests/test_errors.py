@@ -39,7 +39,7 @@ RIGHT = {
     "metric": one_of(METRICS),
     "init": "a str among {'pca', 'sample', 'random'} or an array-like of finite numbers "
     "of shape (n_units, n_features)",
-    "max_iter": INT,
+    "max_iter": "an int in the range [1, 1000000]",
     "radius_start": RADIUS,
     "radius_end": RADIUS,
     "radius_decay": "a str among {'exponential', 'linear'} or an array-like of positive numbers "
