@@ -29,7 +29,7 @@ import scipy.sparse
 from sklearn_tfsom import TFSOM
 from sklearn_tfsom._search import nearest
 
-X = np.random.RandomState(0).normal(size=(10000, 5))
+X = np.random.RandomState(0).normal(size=(20000, 5))
 few = X[:300]
 stored = scipy.sparse.csr_array(np.maximum(few, 0))
 gappy = np.where(few > 1.5, np.nan, few)  # under "manhattan" in TensorFlow, however few
@@ -50,6 +50,7 @@ def graph_map(**parameters):
 # Standard error and reproducibility
 
 FITS = """
+X = X[:8000]
 kinds = {
     "gaussian": ({}, X),
     "bubble": ({"neighborhood": "bubble"}, X),
