@@ -11,8 +11,8 @@ from sklearn.utils import check_consistent_length, column_or_1d
 # What the class of samples without a label is called.
 MISSING = "missing"
 
-# Numbers are values rather than classes if more than so many differ, and more than this share; or
-# if so many have fractions.
+# Numbers are values rather than classes if more than 100 differ and more than a tenth; or if more
+# than 20 do and some have fractions.
 _MANY_CLASSES, _MANY_SHARE, _MANY_FRACTIONS = 100, 0.1, 20
 
 
@@ -26,6 +26,23 @@ class Classes(NamedTuple):
     def names(self) -> list[str]:
         """Return the labels as texts."""
         return [str(label) for label in self.labels]
+
+    def counts(
+        self, bmus: NDArray, n_units: int, weights: NDArray[np.float64] | None = None
+    ) -> NDArray[np.float64]:
+        """Return the number, or total weight, of samples by unit and class.
+
+        Parameters
+        ----------
+        bmus : ndarray of int, shape (n_samples,)
+            Unit of each sample.
+        n_units : int
+        weights : ndarray of shape (n_samples,), default=None
+        """
+        n_classes = len(self.labels)
+        cells = bmus.astype(np.int64) * n_classes + self.codes
+        counts = np.bincount(cells, weights, minlength=n_units * n_classes)
+        return counts.reshape(n_units, n_classes).astype(np.float64)
 
 
 def classes_of(y: Any, n_samples: int, owner: str) -> Classes:

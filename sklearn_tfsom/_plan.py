@@ -33,7 +33,7 @@ from sklearn_tfsom._map.schedules import (
 )
 from sklearn_tfsom._version import __version__
 
-# Memory that a map needs at least: so many codebooks in float64, with so many values more a unit.
+# Memory that a map needs at least: four codebooks in float64, with eight more values a unit.
 _CODEBOOKS, _UNIT_VALUES = 4, 8
 
 FEATURES = ("distances", "coordinates", "activations")

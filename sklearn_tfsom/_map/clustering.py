@@ -18,7 +18,7 @@ unit belongs to the cluster of the place closest to the mean of its samples.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +29,7 @@ from scipy.spatial.distance import cdist
 from sklearn.metrics import adjusted_rand_score
 
 from sklearn_tfsom._map.mixtures import HeldOut
+from sklearn_tfsom._map.ward import Merge, cut, ward, ward_of_points
 
 # What a step may cost; and from the clusters of which a mixture of Gaussians begins.
 _POWERS, _START_POWER = (2, 4, 6), 4
@@ -39,7 +40,7 @@ _N_NEAREST = 10
 # Gaps between clusters are clear where they are this many times as wide as any inside.
 _CLEAR_GAP = 2.0
 
-# "auto" looks for so many clusters, at most.
+# Most clusters that "auto" looks for.
 _MOST_CLUSTERS = 20
 
 # A cluster is parted again where the ratio of costs is at least this large and it has 30 places,
@@ -145,7 +146,7 @@ def _gathered(points: Points) -> tuple[Points, NDArray[np.int64]]:
     n = len(weights)
     if n <= _MAX_POINTS:
         return points, np.arange(n)
-    group = _cut(_ward_of_points(points), n, _MAX_POINTS)
+    group = cut(ward_of_points(*points[:2]), n, _MAX_POINTS)
     total = np.bincount(group, weights).astype(np.float64)
     gather = csr_array((weights / total[group], (group, np.arange(n))))
     return Points(gather @ places, total, per_place * n / len(total)), group
@@ -169,12 +170,6 @@ def _of_units(
     return found
 
 
-class _Merge(NamedTuple):
-    cost: float
-    kept: int
-    gone: int
-
-
 def _labels(points: Points, n_clusters: int | str, least: float) -> NDArray[np.int64]:
     n = len(points.weights)
     if n <= 2 or n_clusters == 1 or n_clusters == n:
@@ -186,7 +181,7 @@ def _labels(points: Points, n_clusters: int | str, least: float) -> NDArray[np.i
         best = _asked_for(points, n_clusters, least)
     if best is None:  # outliers, each of which would be a cluster: plain Ward keeps with the many
         n_clusters = 2 if isinstance(n_clusters, str) else n_clusters
-        best = _cut(_ward_of_points(points), n, n_clusters)
+        best = cut(ward_of_points(*points[:2]), n, n_clusters)
     return best
 
 
@@ -197,13 +192,13 @@ def _asked_for(points: Points, n_clusters: int, least: float) -> NDArray[np.int6
     if clear is not None:
         return clear
     merges = _merges_along_ways(points, lengths, tree)
-    trees = [_ward_of_points(points), merges[_START_POWER]]
-    starts = [_cut(tree, n, n_clusters) for tree in trees]
+    trees = [ward_of_points(*points[:2]), merges[_START_POWER]]
+    starts = [cut(tree, n, n_clusters) for tree in trees]
     held_out = HeldOut(*points)
     log_density, best = held_out.best(starts)
     if held_out.is_described(log_density) and len(np.unique(best)) == n_clusters:
         return best
-    tried = [_cut(tree, n, n_clusters) for tree in merges.values()]
+    tried = [cut(tree, n, n_clusters) for tree in merges.values()]
     return _most_alike(tried, points.weights, least)
 
 
@@ -228,18 +223,16 @@ def _found(points: Points, least: float) -> NDArray[np.int64] | None:
     return _parted_again(points, labels, least, _MAX_DEPTH)
 
 
-def _mixtures(
-    points: Points, start: list[_Merge], *, is_doubtful: bool
-) -> list[NDArray[np.int64]]:
+def _mixtures(points: Points, start: list[Merge], *, is_doubtful: bool) -> list[NDArray[np.int64]]:
     """Return the clusters of all mixtures that describe held-out places well, the smallest first.
 
     One cluster where a uniform density does so better. Mixtures begin with the clusters that are
-    left after so many merges.
+    left after the first merges of `start`.
     """
     n, held_out = len(points.weights), HeldOut(*points)
     tried = []
     for k in range(1, min(_MOST_CLUSTERS, n - 1) + 1):
-        log_density, labels = held_out.best([_cut(start, n, k)], are_common=(False,))
+        log_density, labels = held_out.best([cut(start, n, k)], are_common=(False,))
         if len(np.unique(labels)) == k:
             tried.append((log_density, labels))
     most = max(log_density for log_density, _ in tried)
@@ -252,7 +245,7 @@ def _mixtures(
 
 def _is_alike(
     mixed: NDArray[np.int64],
-    merges: dict[int, list[_Merge]],
+    merges: dict[int, list[Merge]],
     weights: NDArray[np.float64],
     least: float,
 ) -> bool:
@@ -290,7 +283,7 @@ def _parted_again(
 
 def _parted(
     points: Points, most: int, least: float
-) -> tuple[float, NDArray[np.int64] | None, dict[int, list[_Merge]]]:
+) -> tuple[float, NDArray[np.int64] | None, dict[int, list[Merge]]]:
     """Return the ratio and clusters parted most clearly, no more than `most`, and all merges."""
     lengths, tree = _tree(points)
     asked = range(min(most, len(lengths) - 1), 1, -1)
@@ -309,9 +302,9 @@ def _tree(points: Points) -> tuple[NDArray[np.float64], csr_array]:
 
 def _merges_along_ways(
     points: Points, lengths: NDArray[np.float64], tree: csr_array
-) -> dict[int, list[_Merge]]:
+) -> dict[int, list[Merge]]:
     edges = _edges(lengths, tree)
-    return {power: _ward(_ways(lengths, edges, power), points.weights) for power in _POWERS}
+    return {power: ward(_ways(lengths, edges, power), points.weights) for power in _POWERS}
 
 
 def _most_alike(
@@ -324,7 +317,7 @@ def _most_alike(
 
 
 def _most_clearly_parted(
-    merges: dict[int, list[_Merge]],
+    merges: dict[int, list[Merge]],
     asked: Iterable[int],
     weights: NDArray[np.float64],
     least: float,
@@ -339,16 +332,16 @@ def _most_clearly_parted(
 
 
 def _parted_into(
-    k: int, merges: dict[int, list[_Merge]], weights: NDArray[np.float64], least: float
+    k: int, merges: dict[int, list[Merge]], weights: NDArray[np.float64], least: float
 ) -> tuple[float, NDArray[np.int64] | None]:
-    """Return the largest ratio of costs for so many clusters, and these; None for outliers."""
+    """Return the largest ratio of costs for k clusters, and these; None for outliers."""
     ratios = []
     for done in merges.values():
         refused, dearest = done[1 - k].cost, done[-k].cost
         smallest = np.finfo(float).tiny
         ratios.append((max(refused, smallest) / max(dearest, smallest), done))
     for ratio, done in sorted(ratios, key=lambda pair: -pair[0]):
-        labels = _cut(done, len(weights), k)
+        labels = cut(done, len(weights), k)
         if np.bincount(labels, weights).min() >= least:
             return ratio, labels
     return 0.0, None
@@ -392,83 +385,3 @@ def _ways(
     ways = np.minimum(ways, ways.T) ** (2 / power)  # both ways to the same bits
     np.fill_diagonal(ways, 0)
     return ways
-
-
-def _ward(squared: NDArray[np.float64], weights: NDArray[np.float64]) -> list[_Merge]:
-    """All merges by Ward's method on any squared distances, the cheapest first.
-
-    A merge costs ``w_a w_b / (w_a + w_b) d^2``; what it makes of the distances to the others is
-    Lance and Williams' formula. Chains of nearest neighbors (Murtagh 1983) find the same tree as
-    the greedy search.
-    """
-    weights = weights.copy()
-    cost = squared * (np.multiply.outer(weights, weights) / np.add.outer(weights, weights))
-    np.fill_diagonal(cost, np.inf)
-    is_alive = np.ones(len(weights), dtype=bool)
-
-    def merge(kept: int, gone: int) -> None:
-        a, b, between = weights[kept], weights[gone], cost[kept, gone]
-        merged = (a + weights) * cost[kept] + (b + weights) * cost[gone] - weights * between
-        merged /= a + b + weights
-        is_alive[gone] = False
-        merged[~is_alive] = np.inf
-        merged[kept] = np.inf
-        cost[kept], cost[:, kept] = merged, merged
-        cost[gone], cost[:, gone] = np.inf, np.inf
-        weights[kept] = a + b
-
-    return _chained_merges(is_alive, lambda top: cost[top], merge)
-
-
-def _ward_of_points(points: Points) -> list[_Merge]:
-    """All merges of points by Ward's method, the cheapest first, without a matrix."""
-    centers, weights = points.places.copy(), points.weights.copy()
-    norms = np.einsum("ij,ij->i", centers, centers)
-    is_alive = np.ones(len(weights), dtype=bool)
-
-    def costs(top: int) -> NDArray[np.float64]:
-        cost = np.maximum(norms + (norms[top] - 2 * (centers @ centers[top])), 0)
-        cost *= weights * weights[top] / (weights + weights[top])
-        cost[~is_alive] = np.inf
-        cost[top] = np.inf
-        return cost
-
-    def merge(kept: int, gone: int) -> None:
-        total = weights[kept] + weights[gone]
-        centers[kept] += (centers[gone] - centers[kept]) * (weights[gone] / total)
-        norms[kept] = centers[kept] @ centers[kept]
-        weights[kept] = total
-        is_alive[gone] = False
-
-    return _chained_merges(is_alive, costs, merge)
-
-
-def _chained_merges(is_alive: NDArray[np.bool_], costs: Callable, merge: Callable) -> list[_Merge]:
-    """Merge nearest neighbors along chains until one is left; the cheapest merge comes first."""
-    chain: list[int] = []
-    merges: list[_Merge] = []
-    while len(merges) < len(is_alive) - 1:
-        if not chain:
-            chain.append(int(np.argmax(is_alive)))
-        top = chain[-1]
-        cost = costs(top)
-        nearest = int(np.argmin(cost))
-        # The one before in the chain wins a tie, or the chain could run in a circle.
-        if len(chain) > 1 and cost[chain[-2]] <= cost[nearest]:
-            nearest = chain[-2]
-            del chain[-2:]
-            kept, gone = min(top, nearest), max(top, nearest)
-            merges.append(_Merge(float(cost[nearest]), kept, gone))
-            merge(kept, gone)
-        else:
-            chain.append(nearest)
-    merges.sort(key=lambda merge: merge.cost)
-    return merges
-
-
-def _cut(merges: list[_Merge], n: int, n_clusters: int) -> NDArray[np.int64]:
-    """Labels once so many clusters are left."""
-    done = merges[: n - n_clusters]
-    ends = [merge.kept for merge in done], [merge.gone for merge in done]
-    graph = csr_array((np.ones(len(done)), ends), shape=(n, n))
-    return connected_components(graph, directed=False)[1].astype(np.int64)

@@ -221,9 +221,7 @@ def count_hits(
     if y is None:
         return Hits(np.bincount(bmus, weights, minlength=n_units), None)
     classes = classes_of(y, len(bmus), owner)
-    cells = bmus * len(classes.labels) + classes.codes
-    hits = np.bincount(cells, weights, minlength=n_units * len(classes.labels))
-    return Hits(hits.reshape(n_units, -1), classes.names)
+    return Hits(classes.counts(bmus, n_units, weights), classes.names)
 
 
 def majority_classes(hits: NDArray) -> NDArray[np.int64]:

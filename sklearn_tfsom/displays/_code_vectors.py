@@ -20,7 +20,7 @@ _KINDS = ("auto", "image", "line", "color")
 # Width and height of a curve, in lattice spacings, in hexagons and in squares.
 _HEXAGONAL_CURVE, _SQUARE_CURVE = (0.86, 0.64), (0.9, 0.86)
 
-# Square images have so many pixels a side at least. Pixels on top of each other are correlated by
+# Square images have at least five pixels a side. Pixels on top of each other are correlated by
 # this much, and by so much more than those half a row apart, which in curves are closer.
 _MIN_SIDE, _LEAST_CORRELATION, _MORE_CORRELATED = 5, 0.2, 0.05
 

@@ -15,7 +15,7 @@ _TEN_COLORS = (
     "#3f90da #ffa90e #bd1f01 #94a4a2 #832db6 #a96b59 #e76300 #b9ac70 #717581 #92dadd".split()
 )
 
-# Others are chosen among so many levels of red, green and blue, of a lightness in this range.
+# Others are chosen among 14 levels of red, green and blue each, with a lightness in this range.
 _N_LEVELS, _LIGHTNESS = 14, (30.0, 92.0)
 
 # Linear red, green and blue as people without red or green cones see them, from Machado, Oliveira
@@ -78,7 +78,7 @@ def colors_on_map(grid: Grid, labels: NDArray, n_classes: int) -> NDArray[np.flo
     free = list(range(n_classes))
     for label in np.argsort(-n_units, kind="stable"):
         beside = color_of[touches[label] & (color_of >= 0)]
-        # The first of those that differ well, and the most different one if none does.
+        # The first color that differs well from those beside it, or else the most different one.
         apart = differences[free][:, beside].min(axis=1, initial=np.inf)
         well = np.flatnonzero(apart >= min(_WELL_APART, apart.max()))
         color_of[label] = free.pop(int(well[0]))

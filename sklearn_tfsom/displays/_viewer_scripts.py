@@ -73,11 +73,11 @@ button.disabled = rows.length == 0;
 )
 
 PLANE = """
-const k = meta.planes.indexOf(this.value);
+const k = Number(this.value);
 units.data.plane = units.data["plane" + k];
 mapper.low = meta.lows[k];
 mapper.high = meta.highs[k];
-title.text = this.value;
+title.text = meta.planes[k];
 units.change.emit();
 """
 

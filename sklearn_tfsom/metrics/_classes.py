@@ -300,11 +300,9 @@ def class_counts(
     """
     grid = fitted_grid(estimator)
     bmus = estimator.bmus(X)
-    labels, codes = classes_of(y, len(bmus), "class_counts")
+    classes = classes_of(y, len(bmus), "class_counts")
     weights = check_sample_weight(sample_weight, len(bmus))
-    cells = bmus * len(labels) + codes
-    counts = np.bincount(cells, weights, minlength=grid.n_units * len(labels))
-    return labels, counts.reshape(grid.n_units, len(labels)).astype(np.float64)
+    return classes.labels, classes.counts(bmus, grid.n_units, weights)
 
 
 def _class_shares(
@@ -317,11 +315,9 @@ def _class_shares(
     grid = fitted_grid(estimator)
     bmus = estimator.bmus(X)
     assert_all_finite(column_or_1d(y), input_name="y")
-    classes, codes = classes_of(y, len(bmus), owner)
+    classes = classes_of(y, len(bmus), owner)
     weights = check_sample_weight(sample_weight, len(bmus))
-    cells = bmus * len(classes) + codes
-    totals = np.bincount(cells, weights, minlength=grid.n_units * len(classes))
-    shares = totals.reshape(grid.n_units, len(classes)) / weights.sum()
+    shares = classes.counts(bmus, grid.n_units, weights) / weights.sum()
     return shares[:, shares.any(axis=0)]
 
 

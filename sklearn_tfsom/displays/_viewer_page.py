@@ -1,0 +1,287 @@
+"""The parts of the page of an interactive map, made with Bokeh."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sklearn_tfsom.displays import _base as base
+from sklearn_tfsom.displays import _drawing as drawing
+from sklearn_tfsom.displays import _viewer_scripts as scripts
+from sklearn_tfsom.displays._colors import class_colors, colors_on_map
+
+# Width of each map, of the text beside them, and height of the table, in pixels.
+_MAP_WIDTH, _DETAILS_WIDTH, _TABLE_HEIGHT = 330, 260, 260
+_MIN_HEIGHT, _MAX_HEIGHT = 120, 480
+
+_TOOLS = "pan,wheel_zoom,reset"
+
+_NOTHING_SELECTED = "Select units by a click or with the lasso to list their samples."
+
+
+class Page:
+    """The parts of the page.
+
+    Parameters
+    ----------
+    display : InteractiveMapDisplay
+    """
+
+    def __init__(self, display: Any) -> None:
+        from bokeh.models import ColumnDataSource, Div
+
+        self._display = display
+        self._meta: dict[str, Any] = {
+            "planes": [str(name) for name in display.names],
+            "unit": display.unit,
+            "nothing_selected": _NOTHING_SELECTED,
+            "has_clusters": display.cluster_labels is not None,
+            "classes": [] if display.classes is None else display.classes.names,
+        }
+        limits = [drawing.robust_limits(plane) for plane in np.asarray(display.planes).T]
+        self._meta |= {"lows": [low for low, *_ in limits], "highs": [x[1] for x in limits]}
+        self._units = ColumnDataSource(self._unit_columns(), name="units")
+        columns, titles = self._sample_columns()
+        self._meta["titles"] = titles
+        self._samples = ColumnDataSource(columns)
+        self._table = ColumnDataSource({name: [] for name in columns}, name="table")
+        self._details = Div(
+            text="Hover over a unit.",
+            name="details",
+            width=_DETAILS_WIDTH,
+            styles={"max-height": "700px", "overflow-y": "auto"},
+        )
+        self._ranges: dict[str, Any] = {}
+
+    def _unit_columns(self) -> dict[str, Any]:
+        display, grid = self._display, self._display.grid
+        corners = grid.positions()[:, None] + drawing.cell_corners(grid)
+        rows, columns = np.divmod(np.arange(grid.n_units), grid.n_columns)
+        data: dict[str, Any] = {
+            "x": grid.positions()[:, 0],
+            "y": grid.positions()[:, 1],
+            "xs": list(corners[:, :, 0].round(4)),
+            "ys": list(corners[:, :, 1].round(4)),
+            "unit": np.arange(grid.n_units),
+            "row": rows,
+            "column": columns,
+            "u_matrix": np.asarray(display.heights, dtype=np.float32),
+            "hits": np.asarray(display.hits, dtype=np.float32),
+        }
+        for k, plane in enumerate(np.asarray(display.planes, dtype=np.float32).T):
+            data[f"plane{k}"] = plane
+        data["plane"] = data["plane0"]
+        if display.cluster_labels is not None:
+            data["cluster"] = display.cluster_labels
+            n_clusters = int(display.cluster_labels.max()) + 1
+            data["cluster_color"] = _hex(class_colors(n_clusters))[display.cluster_labels]
+        if display.classes is not None and display.bmus is not None:
+            n_classes = len(display.classes.labels)
+            counts = display.classes.counts(display.bmus, grid.n_units)
+            for k in range(n_classes):
+                data[f"count{k}"] = counts[:, k]
+            majority = base.majority_classes(counts)
+            self._class_colors = colors_on_map(grid, majority, n_classes)
+            colors = np.append(_hex(self._class_colors), "#ffffff")
+            data["class_color"] = colors[majority]
+            data["class_name"] = np.append(display.classes.names, "none").astype(str)[majority]
+        return data
+
+    def _sample_columns(self) -> tuple[dict[str, Any], dict[str, str]]:
+        """Return the columns of the samples, and their titles."""
+        display = self._display
+        if display.samples is None or display.bmus is None:
+            return {}, {}
+        (index_name, index), *others = display.samples.items()
+        data = {"sample": _plain(index), "unit": display.bmus.astype(np.int32)}
+        titles = {"sample": index_name, "unit": "unit"}
+        if display.cluster_labels is not None:
+            data["cluster"] = display.cluster_labels[display.bmus].astype(np.int32)
+            titles["cluster"] = "cluster"
+        if display.classes is not None:
+            data["class"] = np.array(display.classes.names)[display.classes.codes]
+            titles["class"] = "class"
+        for k, (name, values) in enumerate(others):
+            data[f"column{k}"] = _plain(values)
+            titles[f"column{k}"] = name
+        return data, titles
+
+    def _figure(self, title: str, color: Any, hover: list[tuple[str, str]]) -> Any:
+        """Draw the units in colors, with the tools of all maps."""
+        from bokeh.models import BoxSelectTool, CustomJS, HoverTool, LassoSelectTool, TapTool
+        from bokeh.plotting import figure
+
+        width, height = drawing.map_size(self._display.grid)
+        inner = np.clip(_MAP_WIDTH * height / width, _MIN_HEIGHT, _MAX_HEIGHT)
+        ranges = self._ranges or {
+            "x_range": (-0.7, width - 0.3),
+            "y_range": (height - 0.3, -0.7),  # row 0 at the top
+        }
+        plot = figure(
+            title=title,
+            name=title,
+            width=_MAP_WIDTH,
+            height=int(inner) + 60,
+            tools=_TOOLS,
+            match_aspect=True,
+            **ranges,
+        )
+        plot.axis.visible = False
+        plot.grid.visible = False
+        plot.outline_line_color = None
+        self._ranges = self._ranges or {"x_range": plot.x_range, "y_range": plot.y_range}
+        cells = plot.patches(
+            "xs",
+            "ys",
+            source=self._units,
+            fill_color=color,
+            line_color=color,
+            line_width=0.6,
+            hover_line_color="black",
+            hover_line_width=2,
+            hover_fill_color=color,
+            selection_fill_color=color,
+            selection_line_color="black",
+            selection_line_width=1.5,
+            nonselection_fill_color=color,
+            nonselection_line_color=color,
+            nonselection_fill_alpha=0.4,
+            nonselection_line_alpha=0.4,
+        )
+        show = CustomJS(args=self._arguments("details"), code=scripts.HOVER)
+        tooltips = [("unit", "@unit"), *hover]
+        plot.add_tools(HoverTool(renderers=[cells], tooltips=tooltips, callback=show))
+        plot.add_tools(TapTool(mode="replace", renderers=[cells]))  # the shift key adds units
+        # A unit is inside where its center is.
+        centers = [plot.scatter("x", "y", source=self._units, size=1, alpha=0)]
+        lasso = LassoSelectTool(renderers=centers)
+        plot.add_tools(lasso, BoxSelectTool(renderers=centers))
+        plot.toolbar.active_drag = lasso
+        return plot
+
+    def _arguments(self, *names: str) -> dict[str, Any]:
+        """Return what a callback gets."""
+        given = {"units": self._units, "meta": self._meta}
+        return given | {name: getattr(self, f"_{name}") for name in names}
+
+    def _numbers(self, title: str, field: str, low: float, high: float) -> tuple[Any, Any]:
+        """Draw numbers of the units with a color bar."""
+        from bokeh.models import ColorBar, LinearColorMapper
+
+        mapper = LinearColorMapper("Viridis256", low=low, high=high)
+        plot = self._figure(
+            title, {"field": field, "transform": mapper}, [(title, f"@{field}{{0.[0000]}}")]
+        )
+        plot.add_layout(ColorBar(color_mapper=mapper, height=8, padding=4), "below")
+        return plot, mapper
+
+    def layout(self) -> Any:
+        """Return the page."""
+        from bokeh.layouts import column, gridplot, row
+        from bokeh.models import (
+            Button,
+            CustomJS,
+            DataTable,
+            Div,
+            Select,
+            Spinner,
+            TableColumn,
+            TextInput,
+        )
+
+        display, meta = self._display, self._meta
+        plane, mapper = self._numbers(
+            meta["planes"][0], "plane", meta["lows"][0], meta["highs"][0]
+        )
+        low, high, _ = drawing.robust_limits(display.heights)
+        maps = [plane, self._numbers("U-matrix", "u_matrix", low, high)[0]]
+        maps.append(self._numbers("Hits", "hits", 0, max(1.0, float(np.max(display.hits))))[0])
+        legends = []
+        if meta["classes"]:
+            maps.append(self._figure("Classes", "class_color", [("class", "@class_name")]))
+            legends.append(_legend("Classes", meta["classes"], self._class_colors))
+        if display.cluster_labels is not None:
+            maps.append(self._figure("Clusters", "cluster_color", [("cluster", "@cluster")]))
+            n_clusters = int(display.cluster_labels.max()) + 1
+            names = [str(k) for k in range(n_clusters)]
+            legends.append(_legend("Clusters", names, class_colors(n_clusters)))
+        planes = [(str(k), name) for k, name in enumerate(meta["planes"])]  # names may be equal
+        chosen = Select(title="Component plane", value="0", options=planes)
+        chosen.js_on_change(
+            "value",
+            CustomJS(
+                args=self._arguments() | {"mapper": mapper, "title": plane.title},
+                code=scripts.PLANE,
+            ),
+        )
+        unit = Spinner(title="Unit", low=0, high=display.grid.n_units - 1, step=1, width=90)
+        unit.js_on_change("value", CustomJS(args=self._arguments(), code=scripts.UNIT))
+        head = Div(text=f"<h2>{html.escape(display.title)}</h2>")
+        grid = gridplot(maps, ncols=3, merge_tools=True, toolbar_location="above")
+        beside = column(self._details, *(Div(text=text) for text in legends))
+        parts = [head]
+        if display.samples is None:
+            parts += [row(chosen, unit), row(grid, beside)]
+            return column(*parts)
+        self._count = Div(text=_NOTHING_SELECTED, name="count")
+        self._button = Button(label="Save these samples as CSV", disabled=True)
+        search = TextInput(title="Find a sample by its index", width=200)
+        self._units.selected.js_on_change(
+            "indices",
+            CustomJS(
+                args=self._arguments("details", "samples", "table", "count", "button"),
+                code=scripts.SELECT,
+            ),
+        )
+        search.js_on_change(
+            "value",
+            CustomJS(args=self._arguments("samples", "table", "count"), code=scripts.SEARCH),
+        )
+        self._button.js_on_event(
+            "button_click", CustomJS(args=self._arguments("table"), code=scripts.DOWNLOAD)
+        )
+        columns = [
+            TableColumn(field=field, title=html.escape(title), width=90)
+            for field, title in meta["titles"].items()
+        ]
+        table = DataTable(
+            source=self._table,
+            columns=columns,
+            width=3 * _MAP_WIDTH,
+            height=_TABLE_HEIGHT,
+            index_position=None,
+            autosize_mode="none",
+        )
+        parts += [row(chosen, search, unit), row(grid, beside)]
+        return column(*parts, row(self._count, self._button), table)
+
+
+def _plain(values: Any) -> NDArray:
+    """Return numbers as they are, and anything else as texts."""
+    array = np.asarray(values)
+    if array.dtype.kind == "b" or array.dtype.kind not in "iuf":
+        return np.array(["" if value is None else str(value) for value in array.tolist()])
+    if array.dtype.kind in "iu" and array.dtype.itemsize == 8:
+        fits = len(array) == 0 or bool(np.abs(array.astype(np.float64)).max() < 2**31)
+        return array.astype(np.int32) if fits else array.astype(np.float64)
+    return array.astype(array.dtype.newbyteorder("="))
+
+
+def _hex(colors: NDArray[np.float64]) -> NDArray:
+    """Return colors as texts for a browser."""
+    levels = np.round(255 * colors[:, :3]).astype(int)
+    return np.array([f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in levels])
+
+
+def _legend(title: str, names: Sequence[str], colors: NDArray[np.float64]) -> str:
+    """Return a legend as HTML."""
+    entries = [
+        f'<div><span style="background:{color};display:inline-block;width:1em;height:1em">'
+        f"</span> {html.escape(name)}</div>"
+        for color, name in zip(_hex(colors), names, strict=True)
+    ]
+    return f"<b>{title}</b>{''.join(entries)}"
