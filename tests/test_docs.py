@@ -1,5 +1,6 @@
-"""Run the code of the documentation, and compare its lists with the public names."""
+"""Run the code of the documentation, and compare its lists with the package and its tests."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import pytest
 import sklearn_tfsom
 from sklearn_tfsom import TFSOM, InvalidParameterError, displays, distributed, metrics
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
 BLOCK = re.compile(r"^\.\. (?:code-block:: python|plot::)\n((?:   .*\n|\n)+)", flags=re.MULTILINE)
 
 # Results that a page states, given the variables that its code defines.
@@ -88,7 +90,7 @@ def test_docstring_lists_every_allowed_value(parameter):
 
 
 def test_changelog_names_every_measure_and_display():
-    text = (DOCS.parent / "CHANGELOG.md").read_text()
+    text = (ROOT / "CHANGELOG.md").read_text()
     names = [name for name in metrics.__all__ if not name.endswith("_scorer")]
     assert [name for name in [*names, *displays.__all__] if f"`{name}`" not in text] == []
 
@@ -97,3 +99,23 @@ def test_doc_link_of_the_estimator():
     link = TFSOM()._get_doc_link()
     page = link.rsplit("/", 1)[1].removesuffix(".html")
     assert f".. autoclass:: {TFSOM.__name__}" in read_page(page)
+
+
+def tests_in(path):
+    """Return the names of the tests in a file, those of a class also as ``Class::test``."""
+    names = set()
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.ClassDef) and node.name.startswith("Test"):
+            methods = [each.name for each in node.body if isinstance(each, ast.FunctionDef)]
+            names |= {node.name, *(f"{node.name}::{method}" for method in methods)}
+        elif isinstance(node, ast.FunctionDef):
+            names.add(node.name)
+    return {name for name in names if name.rpartition("::")[2].lower().startswith("test")}
+
+
+def test_promises_name_tests_that_exist():
+    text = read_page("promises")
+    named = re.findall(r"``(tests/\w+\.py)::([\w:]+)``", text)
+    assert len(named) == text.count(".py::") > 0
+    missing = [f"{path}::{name}" for path, name in named if name not in tests_in(ROOT / path)]
+    assert missing == []
