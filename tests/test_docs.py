@@ -119,3 +119,11 @@ def test_promises_name_tests_that_exist():
     assert len(named) == text.count(".py::") > 0
     missing = [f"{path}::{name}" for path, name in named if name not in tests_in(ROOT / path)]
     assert missing == []
+
+
+def test_contributing_lists_every_module():
+    package = ROOT / "sklearn_tfsom"
+    paths = [path for path in package.rglob("*.py") if path.name != "__init__.py"]
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    rows = re.findall(r"^\| `([\w/]+\.py)` \| .+ \|$", text, flags=re.MULTILINE)
+    assert sorted(rows) == sorted(path.relative_to(package).as_posix() for path in paths)
