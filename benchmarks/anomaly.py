@@ -199,7 +199,7 @@ def main():
     ]
     if arguments.reference is None:
         notes.append("Reference sets are omitted: they need --reference.")
-    save_results("anomaly", "Anomaly detection", tables, notes)
+    save_results("anomaly", tables, notes)
 
 
 if __name__ == "__main__":

@@ -236,7 +236,6 @@ def main():
         notes.append(f"{', '.join(REFERENCE_SETS)} and shapes are omitted: they need --reference.")
     save_results(
         "clustering",
-        "Clustering: adjusted Rand index with the true number of clusters",
         {
             "": [
                 *chosen_on,

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from render import RESULTS, format_page
 from sklearn.cluster import KMeans
 from sklearn.datasets import (
     load_breast_cancer,
@@ -27,7 +28,6 @@ from sklearn.preprocessing import StandardScaler
 
 from sklearn_tfsom import TFSOM
 
-RESULTS = Path(__file__).resolve().parent / "results"
 PACKAGES = ("sklearn-tfsom", "tensorflow", "scikit-learn", "numpy")
 # Idle OpenMP and OpenBLAS threads spin for 0.1 to 0.2 s before they sleep. A call that is timed
 # earlier competes with them for the cores.
@@ -357,71 +357,21 @@ def describe_machine(packages):
     }
 
 
-def save_results(name, title, tables, notes, *, figure=None, packages=()):
-    """Write results/NAME.json and results/NAME.md, and print the page.
+def save_results(name, tables, notes, *, packages=()):
+    """Write results/NAME.json, from which render.py builds the page, and print that page.
 
     Parameters
     ----------
-    name, title : str
-        Name of the files; title of the page.
+    name : str
+        Name of the file, a key of `render.PAGES`.
     tables : dict of str to list of dict
         Rows for each heading, as dicts of the same keys. A heading may be "".
     notes : list of str
         Explanations, shown below the tables.
-    figure : Figure, default=None
-        Saved as results/NAME.png.
     packages : iterable of str
         Further distributions whose versions are recorded.
     """
     RESULTS.mkdir(exist_ok=True)
     content = {"machine": describe_machine(packages), "notes": notes, "tables": tables}
-    if figure is not None:
-        figure.savefig(RESULTS / f"{name}.png", dpi=100)
-    page = write_results(name, title, content, has_figure=figure is not None)
-    print(page)
-
-
-def write_results(name, title, content, *, has_figure):
-    """Write the JSON file and the page of a benchmark; return the page.
-
-    Parameters
-    ----------
-    name, title : str
-    content : dict
-        "machine", "notes" and "tables", as stored in the JSON file.
-    has_figure : bool
-        Whether the page shows results/NAME.png.
-    """
     (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
-    machine = content["machine"]
-    versions = ", ".join(f"{package} {number}" for package, number in machine["versions"].items())
-    lines = [
-        f"# {title}",
-        "",
-        f"{machine['cores']} cores, {machine['cpu']}, {versions}, commit {machine['commit']}, "
-        f"{machine['date']}.",
-        "",
-        *(line for table in content["tables"].items() for line in _format_table(*table)),
-        *([f"![{title}]({name}.png)", ""] if has_figure else []),
-        *(f"- {note}" for note in content["notes"]),
-    ]
-    page = "\n".join(lines) + "\n"
-    (RESULTS / f"{name}.md").write_text(page)
-    return page
-
-
-def _format_table(heading, rows):
-    return [
-        *([f"## {heading}", ""] if heading else []),
-        "| " + " | ".join(rows[0]) + " |",
-        "|" + "---|" * len(rows[0]),
-        *(
-            "| " + " | ".join(_format_value(value) for value in row.values()) + " |"
-            for row in rows
-        ),
-        "",
-    ]
-
-
-def _format_value(value):
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    print(format_page(name, content))

@@ -149,7 +149,6 @@ def main():
         )
     save_results(
         "engines",
-        "Engines",
         {
             f"{n_samples:,} x {N_FEATURES} in float64, {GRID_SIZE}x{GRID_SIZE} units": rows,
             f"Model: {ROWS:.0e} x {N_FEATURES} on {MACHINES} machines of {CORES} cores": [

@@ -148,7 +148,6 @@ def main():
     n_rounds = 2 if parse_arguments(__doc__).short else N_ROUNDS
     save_results(
         "extremes",
-        "Extremes: small and large problems",
         {
             "Small problems": list(measure_small_problems(n_rounds)),
             "Memory in addition to the data: 1,000,000 x 64, 900 units, float32": list(

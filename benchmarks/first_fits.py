@@ -121,7 +121,6 @@ def main():
         rows = [measure(case, n_rounds, folder) for case in CASES]
     save_results(
         "first_fits",
-        "First fits and whole scripts",
         {"": rows},
         [
             f"Medians of {n_rounds} alternating rounds after a discarded one, each in a process "

@@ -177,7 +177,6 @@ def main():
         rows.append(summarize(f"{len(names)} sets, {heading}", of_half))
     save_results(
         "folds",
-        "Errors beside SOM Toolbox's default training",
         {"": rows},
         [
             "QE, TE: quantization and topographic error. SOM Toolbox: its training is repeated "

@@ -71,7 +71,6 @@ def main():
     n_rounds = 1 if short else N_ROUNDS
     save_results(
         "imputation",
-        f"Imputation: {MISSING_FRACTION:.0%} of the values missing at random",
         {"": [row for name in names for row in compare(name, n_rounds)]},
         [
             "Standardized features. RMSE: root mean square error of the imputed values. The map "

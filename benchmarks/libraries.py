@@ -243,25 +243,6 @@ def summarize(rows):
             )
 
 
-def draw(rows):
-    """Return a figure of the times of all libraries, relative to TFSOM, as bars."""
-    from matplotlib.figure import Figure
-
-    cases = list(dict.fromkeys(row["samples x features, map"] for row in rows))
-    figure = Figure(figsize=(4 * len(cases), 3.6), layout="constrained")
-    for axes, case in zip(figure.subplots(1, len(cases), squeeze=False)[0], cases, strict=True):
-        case_rows = [row for row in rows if row["samples x features, map"] == case][::-1]
-        bars = axes.barh(
-            [row["library"] for row in case_rows],
-            [row["fit / fit of TFSOM"] for row in case_rows],
-            color=["C1" if is_tfsom(row["library"]) else "C0" for row in case_rows],
-        )
-        axes.bar_label(bars, fmt="{:.3g}", padding=2)
-        axes.set(xscale="log", title=case, xlabel="time of a fit / time of TFSOM")
-        axes.margins(x=0.2)
-    return figure
-
-
 def make_notes(rows, skipped, n_rounds):
     """Return the notes of the page."""
     return [
@@ -303,10 +284,8 @@ def main():
         tables[f"Errors of {COARSE_TO_FINE}, minus those of the other library"] = differences
     save_results(
         "libraries",
-        "Libraries: training of the same map",
         tables,
         make_notes(rows, skipped, n_rounds),
-        figure=draw(rows),
         packages=[name for name in libraries if not is_tfsom(name)],
     )
 

@@ -21,6 +21,7 @@ from common import (
     save_results,
     time_warm_call,
 )
+from default_adapters import DEFAULTS, N_PASSES
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_sample_image
 
@@ -36,8 +37,6 @@ from sklearn_tfsom.metrics import (
 
 # Samples that the measures on pairs of samples are computed on, at most.
 MAX_PAIR_SAMPLES = 1500
-# Passes over the data for libraries without a default number: the default of TFSOM.
-N_PASSES = 20
 
 
 def load(name, pixel_step=1):
@@ -219,89 +218,8 @@ def compare_with_kmeans(name, pixel_step):
     }
 
 
-# Other libraries: functions of samples, grid and seed, at the defaults of each library. Their
-# docstrings are printed with the results.
+# Other libraries
 
-
-def tfsom(X, grid_shape, seed):
-    """Hexagonal lattice, 6 neighbors."""
-    return TFSOM(grid_shape).fit(X).codebook_
-
-
-def tfsom_rectangular(X, grid_shape, seed):
-    """Rectangular lattice like all other libraries, 8 neighbors."""
-    return TFSOM(grid_shape, lattice="rectangular").fit(X).codebook_
-
-
-def fastersom(X, grid_shape, seed):
-    """On the CPU."""
-    from fastersom import SOM
-
-    return SOM(*grid_shape, random_state=seed, device="cpu").fit(X).weights_
-
-
-def xpysom(X, grid_shape, seed):
-    """Batch training; the number of epochs has no default."""
-    from xpysom import XPySom
-
-    som = XPySom(*grid_shape, X.shape[1], random_seed=seed, xp=np)
-    som.train(X, N_PASSES)
-    return som.get_weights()
-
-
-def somoclu(X, grid_shape, seed):
-    """All parameters at their defaults."""
-    from somoclu import Somoclu
-
-    som = Somoclu(grid_shape[1], grid_shape[0])
-    som.train(X)
-    return som.codebook
-
-
-def minisom(X, grid_shape, seed):
-    """Online training (`train`); the number of iterations has no default."""
-    from minisom import MiniSom
-
-    som = MiniSom(*grid_shape, X.shape[1], random_seed=seed)
-    som.train(X, N_PASSES * len(X))
-    return som.get_weights()
-
-
-def torchsom(X, grid_shape, seed):
-    """On the CPU."""
-    import torch
-    from torchsom import SOM
-
-    som = SOM(*grid_shape, X.shape[1], random_seed=seed, device="cpu")
-    som.fit(torch.from_numpy(X), verbose=False)
-    return som.weights.numpy()
-
-
-def susi(X, grid_shape, seed):
-    """All parameters at their defaults: 1000 drawn samples for data of any size."""
-    from susi import SOMClustering
-
-    return SOMClustering(*grid_shape, random_state=seed).fit(X).unsuper_som_
-
-
-def numbasom(X, grid_shape, seed):
-    """Online training; the number of drawn samples has no default."""
-    from numbasom import SOM
-
-    return SOM(grid_shape).train(X, N_PASSES * len(X))
-
-
-DEFAULTS = {
-    "TFSOM": tfsom,
-    "TFSOM, rectangular": tfsom_rectangular,
-    "fastersom": fastersom,
-    "XPySom": xpysom,
-    "somoclu": somoclu,
-    "MiniSom": minisom,
-    "torchsom": torchsom,
-    "susi": susi,
-    "numbasom": numbasom,
-}
 LIBRARY_SETS = ("iris", "wine", "digits")
 
 
@@ -382,27 +300,6 @@ def dominates(errors, others):
     return all(np.less_equal(errors, others)) and any(np.less(errors, others))
 
 
-def draw(rows):
-    """Return a figure with both errors of all libraries, one panel for each set."""
-    from matplotlib.figure import Figure
-    from matplotlib.lines import Line2D
-
-    libraries = [name for name in DEFAULTS if name in {row["library"] for row in rows}]
-    styles = {
-        name: {"color": f"C{k}", "marker": "*os^vDPXp"[k]} for k, name in enumerate(libraries)
-    }
-    figure = Figure(figsize=(4 * len(LIBRARY_SETS) + 2, 3.6), layout="constrained")
-    for axes, name in zip(figure.subplots(1, len(LIBRARY_SETS)), LIBRARY_SETS, strict=True):
-        for row in (row for row in rows if row["data"] == name):
-            fillstyle = "none" if row["dominated by"] else "full"
-            style = styles[row["library"]]
-            axes.plot(row["QE"], row["TE"], **style, fillstyle=fillstyle, linestyle="", ms=9)
-        axes.set(title=name, xlabel="quantization error", ylabel="topographic error")
-    handles = [Line2D([], [], **style, linestyle="", ms=9, label=n) for n, style in styles.items()]
-    figure.legend(handles=handles, loc="outside right upper")
-    return figure
-
-
 TOOLBOX_NOTES = [
     "SOM Toolbox 2.1: stored results of som_make at its defaults (hexagonal sheet, linear "
     "initialization, batch training), mean over both mirrored starts, because the sign of an "
@@ -450,7 +347,7 @@ def main():
     """Run all sets; with --short few pixels, and one seed for other libraries."""
     arguments = parse_arguments(__doc__, has_reference=True)
     n_seeds, pixel_step = (1, 40) if arguments.short else (5, 10)
-    tables, figure = {}, None
+    tables = {}
     if arguments.reference is None:
         notes = ["SOM Toolbox is omitted: its stored results need --reference."]
     else:
@@ -471,13 +368,10 @@ def main():
     if rows:
         tables["Other libraries at their defaults"] = rows
         notes += make_library_notes(rows, n_seeds)
-        figure = draw(rows)
     save_results(
         "quality",
-        "Quality: SOM Toolbox, k-means and other libraries at their defaults",
         tables,
         notes,
-        figure=figure,
         packages=sorted({row["library"] for row in rows if not is_tfsom(row["library"])}),
     )
 

@@ -16,6 +16,7 @@ from common import (
     time_call,
     time_short_and_long_fit,
 )
+from plots import N_SLOPE_POINTS, fit_slope
 from sklearn.exceptions import ConvergenceWarning
 
 # Two sizes have these values while the third one varies.
@@ -30,8 +31,6 @@ N_ROUNDS = 5
 SECONDS_BETWEEN = 0.4
 # k-means is skipped for more centers, because it takes too long.
 MAX_CENTERS = 6_400
-# Slopes are fitted to the last points, where constant costs are small.
-N_SLOPE_POINTS = 3
 MODELS = {"TFSOM": "epoch", "KMeans": "k-means iteration"}
 MEASURES = ("time (ms)", "minimum (ms)", "memory (MiB)", "quantization error")
 
@@ -88,35 +87,6 @@ def measure_axis(axis, points, n_rounds):
         yield row
 
 
-def select_points(rows, axis, column):
-    """Return positions along the axis and positive values of a column, of shape (2, n_points)."""
-    points = [(row[axis], row[column]) for row in rows if row[column] != ""]
-    return np.array([point for point in points if point[1] > 0]).T
-
-
-def fit_slope(rows, axis, column):
-    """Return the slope of the last points on logarithmic axes."""
-    return float(np.polyfit(*np.log(select_points(rows, axis, column)[:, -N_SLOPE_POINTS:]), 1)[0])
-
-
-def draw(tables):
-    """Return a figure of time (top) and memory (bottom), one column for each axis."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(12, 6.5), layout="constrained")
-    panels = figure.subplots(2, len(tables)).T
-    for column, (axis, rows) in zip(panels, tables.items(), strict=True):
-        fixed = ", ".join(f"{value:,} {key[2:]}" for key, value in BASE.items() if key != axis)
-        for axes, measure_name in zip(column, ("time (ms)", "memory (MiB)"), strict=True):
-            for name in MODELS.values():
-                key = f"{name}, {measure_name}"
-                label = f"{name}, slope {fit_slope(rows, axis, key):.2f}"
-                axes.loglog(*select_points(rows, axis, key), "o-", label=label)
-            axes.set(xlabel=f"{axis} ({fixed})", ylabel=measure_name)
-            axes.legend()
-    return figure
-
-
 def main():
     """Run all axes; with --short every second point, but all numbers of samples."""
     short = parse_arguments(__doc__).short
@@ -134,7 +104,6 @@ def main():
     )
     save_results(
         "scaling",
-        "Scaling: time and memory by samples, features and units",
         tables,
         [
             f"Slopes of time over the last {N_SLOPE_POINTS} points on logarithmic axes: "
@@ -149,7 +118,6 @@ def main():
             "TensorFlow's import. Each point has its own process.",
             f"k-means: at most {MAX_CENTERS:,} centers.",
         ],
-        figure=draw(tables),
     )
 
 

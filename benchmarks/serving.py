@@ -122,7 +122,6 @@ def main():
         }
     save_results(
         "serving",
-        "Exported models",
         tables,
         [
             f"Maps of {GRID_SIZE}x{GRID_SIZE} units, trained on {N_SAMPLES} samples of "

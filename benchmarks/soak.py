@@ -134,7 +134,6 @@ def main():
     growth = ", ".join(f"{compute_growth(rows, name):+.1f} MiB ({name})" for name in MODELS)
     save_results(
         "soak",
-        "Soak: memory under fits and predictions of changing shapes",
         {"Fits and predictions": rows, "Predictions without fits": rows_alone},
         [
             "Each fit has a random number of samples (30 to "

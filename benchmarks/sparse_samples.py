@@ -334,7 +334,6 @@ def main():
     ]
     save_results(
         "sparse",
-        "Sparse data: epochs and iterations of k-means on TF-IDF of docstrings",
         {
             "Epoch, predict and transform": text_rows + random_rows,
             "Memory in addition to the data": memory_rows,

@@ -238,25 +238,6 @@ def compare_default_fits(n_rounds):
             }
 
 
-def draw(rows):
-    """Return a figure of the times relative to k-means, as bars."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 4), layout="constrained")
-    axes = figure.subplots()
-    positions = np.arange(len(rows))
-    for offset, name in enumerate(("epoch", "predict", "transform")):
-        heights = [row[RATIOS[name]] for row in rows]
-        axes.bar(positions + 0.27 * (offset - 1), heights, 0.27, label=name)
-    axes.axhline(1, color="black", linewidth=0.8)
-    labels = [f"{r['samples x features']}\n{r['units']} units\n{r['dtype']}" for r in rows]
-    axes.set_xticks(positions, labels)
-    axes.tick_params(axis="x", labelsize=7)
-    axes.set(ylabel="time / time of k-means", yscale="log")
-    axes.legend()
-    return figure
-
-
 def main():
     """Run all shapes in both precisions."""
     warnings.simplefilter("ignore", ConvergenceWarning)  # few iterations on purpose
@@ -275,7 +256,6 @@ def main():
     usual = geometric_mean([row["epoch / iteration"] for row in usual_rows])
     save_results(
         "speed",
-        "Speed: epochs and iterations of k-means",
         {
             "Epoch, predict and transform": time_rows,
             "Epochs of usual sizes": usual_rows,
@@ -301,7 +281,6 @@ def main():
             f"fastest float32 product of two {PRODUCT_SIDE} x {PRODUCT_SIDE} matrices in "
             "TensorFlow, in the same rounds.",
         ],
-        figure=draw(time_rows),
     )
 
 

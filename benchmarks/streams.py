@@ -343,7 +343,6 @@ def main():
     disk_rows = list(compare_on_disk(n_samples_on_disk, n_disk_rounds, n_many))
     save_results(
         "streams",
-        "Streams: partial_fit, mini-batches and data on disk",
         {
             f"partial_fit: {N_PASSES} passes over {N_CHUNKS} chunks": stream_rows,
             f"batch_size={BATCH_SIZE}, {N_BATCH_EPOCHS} epochs": batch_rows,

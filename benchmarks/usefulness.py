@@ -80,7 +80,6 @@ def main():
     n_rounds = 3 if parse_arguments(__doc__).short else 9
     save_results(
         "usefulness",
-        "Usefulness: map and k-means with as many centers, at their defaults",
         {"": [row for name in LABELED_SETS for row in compare(name, n_rounds)]},
         [
             f"Standardized, except digits. Times: medians and minima of {n_rounds} alternating "

@@ -283,7 +283,6 @@ def main():
     )
     save_results(
         "workers",
-        "Workers: speed-up, exchange, and a model of up to 100 machines",
         {
             f"{N_SAMPLES:,} x {N_FEATURES} samples, float32, {SIDE} x {SIDE} units": rows,
             "Constants": [{"constant": name, "value": value} for name, value in constants.items()],

@@ -4,6 +4,7 @@ import ast
 import inspect
 import re
 import shutil
+import sys
 import warnings
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from sklearn_tfsom._map.neighborhood import NEIGHBORHOODS
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
+sys.path.append(str(ROOT / "benchmarks"))
+from render import render_pages  # noqa: E402  # of benchmarks/
+
 GENERATED = HERE / "generated"
 
 project = "sklearn-tfsom"
@@ -103,11 +107,10 @@ def stage_examples():
 
 
 def stage_results():
-    """Copy the benchmark results."""
+    """Write the pages of the benchmark results, with their plots."""
     staged = GENERATED / "results"
     shutil.rmtree(staged, ignore_errors=True)
-    ignored = shutil.ignore_patterns("*.json")
-    shutil.copytree(ROOT / "benchmarks" / "results", staged, ignore=ignored)
+    render_pages(staged)
 
 
 def autosummary(names):

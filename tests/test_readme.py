@@ -29,10 +29,3 @@ def test_code_runs(tmp_path, monkeypatch):
 @pytest.mark.parametrize("target", re.findall(r"\]\(([^)]+)\)", README))
 def test_link_target_exists(target):
     assert (ROOT / target).exists()
-
-
-def test_evidence_page_states_the_same_figures():
-    figures = re.findall(r"\d+\.\d+", README.split("\n## Features\n")[1])
-    text = (ROOT / "docs" / "evidence.md").read_text()
-    assert figures
-    assert [figure for figure in figures if figure not in text] == []
