@@ -34,6 +34,7 @@ help:
 	@echo "make bench        compare with k-means, into benchmarks/results (minutes)"
 	@echo "make bench-full   the same with all points and rounds"
 	@echo "make bench-libraries  compare with other libraries, in an environment of their own"
+	@echo "make figures      write the figures of the results into README and guide"
 	@echo "make docs         build the documentation into output/docs"
 	@echo "make lint         run the linters (make format: let them mend what they can)"
 	@echo "make clean        remove what make has made"
@@ -72,6 +73,10 @@ bench-libraries: $(VENV)/.libraries
 	$(LIBRARIES)/bin/python benchmarks/libraries.py
 	$(LIBRARIES)/bin/python benchmarks/quality.py
 	$(LIBRARIES)/bin/python benchmarks/first_fits.py $(SET)
+
+.PHONY: figures
+figures: $(VENV)/.test
+	$(BIN)/python benchmarks/figures.py
 
 # It runs the examples; `make docs SPHINXOPTS="-D plot_gallery=0"` leaves that out.
 .PHONY: docs

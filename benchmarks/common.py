@@ -32,6 +32,7 @@ PACKAGES = ("sklearn-tfsom", "tensorflow", "scikit-learn", "numpy")
 # Idle OpenMP and OpenBLAS threads spin for 0.1 to 0.2 s before they sleep. A call that is timed
 # earlier competes with them for the cores.
 PAUSE_SECONDS = 0.4
+_STARTED = time.perf_counter()
 
 LOADERS = {
     "iris": load_iris,
@@ -335,7 +336,7 @@ def import_tensorflow():
 
 
 def describe_machine(packages):
-    """Return processor, versions, commit and date of a run as a dict."""
+    """Return processor, versions, commit, date and duration of a run as a dict."""
     cpu = platform.processor()
     if Path("/proc/cpuinfo").exists():
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -354,6 +355,7 @@ def describe_machine(packages):
         "versions": {name: version(name) for name in (*PACKAGES, *packages)},
         "commit": commit,
         "date": time.strftime("%Y-%m-%d"),
+        "seconds": round(time.perf_counter() - _STARTED),
     }
 
 

@@ -73,11 +73,13 @@ def format_page(name, content, *, has_plot=False):
     """
     title, machine = PAGES[name].title, content["machine"]
     versions = ", ".join(f"{package} {number}" for package, number in machine["versions"].items())
+    # Results of earlier versions of the scripts do not have the duration.
+    duration = f", in {machine['seconds'] / 60:.0f} minutes" if "seconds" in machine else ""
     lines = [
         f"# {title}",
         "",
         f"{machine['cores']} cores, {machine['cpu']}, Python {machine['python']}, {versions}, "
-        f"commit {machine['commit']}, {machine['date']}.",
+        f"commit {machine['commit']}, {machine['date']}{duration}.",
         "",
         *(line for table in content["tables"].items() for line in _format_table(*table)),
         *([f"![{title}]({name}.png)", ""] if has_plot else []),
