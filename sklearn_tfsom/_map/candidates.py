@@ -6,9 +6,8 @@ rows is not the same in the mirror), and on the radius. So while the radius stil
 compared with one that began with a wider radius, and the better of these with its mirror image.
 All are trained to the end on a subsample.
 
-Chosen on half of 54 sets, with three versions of each that lack 5 % of the samples. Of the other
-half 87 of 108 maps were as good as SOM Toolbox's in both errors, at a quantization error of 0.902
-of the Toolbox's and a topographic error 0.010 below it (benchmarks/folds.py).
+Chosen on half of 54 sets, with three versions of each that lack 5 % of the samples. The results on
+the other half are in benchmarks/results/folds.json.
 """
 
 from __future__ import annotations
