@@ -71,14 +71,41 @@ class TestFile:
         som = pipeline[-1]
         data = convert(pd.DataFrame(pipeline[:-1].transform(X)))
         display = InteractiveMapDisplay.from_estimator(som, data, max_columns=2)
-        assert list(display.samples) == ["index", "feature 0", "feature 1"]
+        names = [name for name, _ in display.samples]
+        assert names == ["index", "feature 0", "feature 1"]
+
+    @pytest.mark.parametrize("kind", ["pandas", "polars", "pyarrow"])
+    def test_samples_in_tables(self, kind, pipeline):
+        frame = pd.DataFrame(pipeline[:-1].transform(X)).add_prefix("c")
+        tables = {
+            "pandas": lambda: frame,
+            "polars": lambda: pytest.importorskip("polars").DataFrame(frame.to_dict("list")),
+            "pyarrow": lambda: pytest.importorskip("pyarrow").table(frame.to_dict("list")),
+        }
+        table = tables[kind]()
+        som = TFSOM((3, 2), max_iter=2).fit(table)
+        display = InteractiveMapDisplay.from_estimator(som, table, max_columns=3)
+        (_, index), *columns = display.samples
+        np.testing.assert_array_equal(index, np.arange(len(X)))
+        assert [name for name, _ in columns] == ["c0", "c1", "c2"]
+        np.testing.assert_array_equal(columns[2][1], frame["c2"])
+        assert "c2" in display.to_html()
+
+    def test_index_named_as_a_column(self, pipeline):
+        data = pd.DataFrame(pipeline[:-1].transform(X)[:, :2], columns=["bottle", "acid"])
+        data.index = X.index
+        som = TFSOM((3, 2), max_iter=2).fit(data)
+        display = InteractiveMapDisplay.from_estimator(som, data)
+        assert [name for name, _ in display.samples] == ["bottle", "bottle", "acid"]
+        np.testing.assert_array_equal(display.samples[0][1], X.index)
+        np.testing.assert_array_equal(display.samples[1][1], data["bottle"])
 
     def test_masked_values_are_missing(self, pipeline):
         data = pipeline[:-1].transform(X)
         masked = np.ma.array(data, mask=data > 2)
         display = InteractiveMapDisplay.from_estimator(pipeline[-1], masked, max_columns=1)
         expected = np.where(data[:, 0] > 2, np.nan, data[:, 0])
-        np.testing.assert_array_equal(display.samples["feature 0"], expected)
+        np.testing.assert_array_equal(display.samples[1][1], expected)
 
     def test_without_samples(self, pipeline):
         display = InteractiveMapDisplay.from_estimator(pipeline)

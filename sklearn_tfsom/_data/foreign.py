@@ -161,6 +161,17 @@ def _without_na(X: Any) -> Any:
     return type(X)(values, columns=X.columns) if has_columns else values
 
 
+def columns_of(table: Any, max_columns: int) -> list[tuple[str, NDArray]]:
+    """Return the first columns of a table, each with its name; names may be equal."""
+    is_arrow = _library(table) == "pyarrow"
+    names = list(table.column_names if is_arrow else table.columns)[:max_columns]
+    if hasattr(table, "iloc"):
+        columns = [table.iloc[:, k] for k in range(len(names))]
+    else:
+        columns = [table[name] for name in names]
+    return [(str(name), np.asarray(values)) for name, values in zip(names, columns, strict=True)]
+
+
 def is_float32(dtype: np.dtype) -> bool:
     """Return True for float32 of any byte order."""
     return dtype.kind == "f" and dtype.itemsize == 4

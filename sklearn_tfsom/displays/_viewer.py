@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import issparse
 
 from sklearn_tfsom._classes import Classes, classes_of
-from sklearn_tfsom._data.foreign import as_array
+from sklearn_tfsom._data.foreign import as_array, columns_of
 from sklearn_tfsom._map.grid import Grid, grid_of
 from sklearn_tfsom._pipelines import in_original_units, unwrapped
 from sklearn_tfsom._validation import integer
@@ -64,8 +64,8 @@ class InteractiveMapDisplay(base.Display):
     bmus : ndarray of shape (n_samples,), default=None
         Unit of each sample, None without samples.
 
-    samples : dict of str to sequence of length n_samples, default=None
-        Columns of the table, the first one being the index.
+    samples : list of tuple (name, values), default=None
+        Columns of the table, each of length n_samples, the first one being the index.
 
     classes : Classes, default=None
         Classes of the samples.
@@ -88,7 +88,7 @@ class InteractiveMapDisplay(base.Display):
     >>> viewer = InteractiveMapDisplay.from_estimator(
     ...     som, iris.data, iris.target_names[iris.target]
     ... )
-    >>> viewer.planes.shape, list(viewer.samples)[:2]
+    >>> viewer.planes.shape, [name for name, _ in viewer.samples][:2]
     ((40, 4), ['index', 'sepal length (cm)'])
     """
 
@@ -101,7 +101,7 @@ class InteractiveMapDisplay(base.Display):
     unit: str = "data units"
     cluster_labels: NDArray | None = None
     bmus: NDArray | None = None
-    samples: dict[str, Any] | None = None
+    samples: Sequence[tuple[str, Any]] | None = None
     classes: Classes | None = None
     title: str = "Self-organizing map"
 
@@ -212,20 +212,14 @@ def _check_bokeh() -> None:
         )
 
 
-def _table_of(X: Any, n_samples: int, max_columns: int) -> dict[str, Any]:
-    """Return the index and the first columns of samples, by name."""
-    if hasattr(X, "columns"):
-        names = [str(name) for name in list(X.columns)[:max_columns]]
-        index = getattr(X, "index", None)
-        columns = [np.asarray(X[name]) for name in list(X.columns)[:max_columns]]
-    else:
-        index = None
-        values = X[:, :max_columns].toarray() if issparse(X) else as_array(X, "X")[:, :max_columns]
-        names = [f"feature {k}" for k in range(values.shape[1])]
-        columns = list(values.T)
-    labels = np.arange(n_samples) if index is None else np.asarray(index)
+def _table_of(X: Any, n_samples: int, max_columns: int) -> list[tuple[str, Any]]:
+    """Return the index and the first columns of samples, each with its name."""
+    index = getattr(X, "index", None) if hasattr(X, "columns") else None
     name = getattr(index, "name", None)
-    return {
-        "index" if name is None else str(name): labels,
-        **dict(zip(names, columns, strict=True)),
-    }
+    labels = np.arange(n_samples) if index is None else np.asarray(index)
+    if hasattr(X, "columns"):
+        columns = columns_of(X, max_columns)
+    else:
+        values = X[:, :max_columns].toarray() if issparse(X) else as_array(X, "X")[:, :max_columns]
+        columns = [(f"feature {k}", column) for k, column in enumerate(values.T)]
+    return [("index" if name is None else str(name), labels), *columns]

@@ -96,7 +96,7 @@ class Page:
         display = self._display
         if display.samples is None or display.bmus is None:
             return {}, {}
-        (index_name, index), *others = display.samples.items()
+        (index_name, index), *others = display.samples
         data = {"sample": _plain(index), "unit": display.bmus.astype(np.int32)}
         titles = {"sample": index_name, "unit": "unit"}
         if display.cluster_labels is not None:
