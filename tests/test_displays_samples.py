@@ -19,7 +19,12 @@ from matplotlib.colors import to_rgba
 from matplotlib.text import Text
 
 from sklearn_tfsom import TFSOM, Grid
-from sklearn_tfsom.displays import AnomalyMapDisplay, DataSpaceDisplay, TrajectoryDisplay
+from sklearn_tfsom.displays import (
+    AnomalyMapDisplay,
+    DataSpaceDisplay,
+    TrajectoryDisplay,
+    UMatrixDisplay,
+)
 from sklearn_tfsom.displays import _drawing as drawing
 from sklearn_tfsom.displays._colors import class_colors
 from sklearn_tfsom.displays._labels import place_labels
@@ -303,6 +308,14 @@ class TestTrajectory:
         sizes = display.visits_.get_sizes() / display.visits_.get_sizes().min()
         assert_allclose(sizes, np.minimum(lengths, sizes.max()))
         assert len(display.path_.get_segments()) == len(firsts) - 1
+
+    def test_borders_between_clusters(self, som):
+        assert TrajectoryDisplay.from_estimator(som, X).borders_ is None
+        clustered = TFSOM((6, 4), n_clusters=3, max_iter=3).fit(X)
+        borders = TrajectoryDisplay.from_estimator(clustered, X).borders_
+        expected = UMatrixDisplay.from_estimator(clustered).borders_
+        assert len(borders.get_segments()) > 0
+        assert_array_equal(borders.get_segments(), expected.get_segments())
 
     @pytest.mark.parametrize("lattice", LATTICES)
     def test_visits_are_apart_within_their_cells(self, lattice):

@@ -30,6 +30,9 @@ _SHADES = 0.06, 0.42
 # Largest diameter of a dot, in points.
 _MAX_DOT = 14.0
 
+# Width of the borders between clusters, in points.
+_MAX_BORDER_WIDTH = 1.2
+
 # Number of lines up to which they are opaque.
 _MAX_OPAQUE_LINES = 1000
 
@@ -82,9 +85,11 @@ class TrajectoryDisplay(base.Display):
     values : ndarray of shape (n_rows, n_columns), default=None
         U-matrix to draw as the background, None for outlines of the cells.
 
+    %(cluster_labels)s
+
     Attributes
     ----------
-    %(ax_, figure_, cells_)s
+    %(ax_, figure_, cells_, borders_)s
 
     path_ : matplotlib LineCollection
         One line for each step to another unit, two or three for a step across joined boundaries.
@@ -126,6 +131,7 @@ class TrajectoryDisplay(base.Display):
     group_names: Sequence[str] | None = None
     labels: Mapping[int, str] | None = None
     values: NDArray | None = None
+    cluster_labels: NDArray | None = None
 
     @classmethod
     def from_estimator(
@@ -189,6 +195,7 @@ class TrajectoryDisplay(base.Display):
             group_names=names,
             labels=texts,
             values=u_matrix(som) if background == "u_matrix" else None,
+            cluster_labels=base.cluster_labels(som),
         )
         return display.plot(ax=ax, cmap=cmap, colorbar=colorbar)
 
@@ -225,6 +232,9 @@ class TrajectoryDisplay(base.Display):
         if is_new:
             ax = drawing.new_map_axes(grid, margin=1.4 if colorbar and names is None else 0.3)
         self.cells_ = _draw_background(ax, grid, self.values)
+        self.borders_ = drawing.draw_borders(
+            ax, grid, self.cluster_labels, drawing.text_color(), max_width=_MAX_BORDER_WIDTH
+        )
         path, samples = "Trajectory", "sample" if n_samples == 1 else "samples"
         path = path if names is None else "Trajectories"
         drawing.set_map_limits(ax, self.cells_, title=f"{path} of {n_samples:,} {samples}")
