@@ -85,9 +85,11 @@ class Checkpoint:
             return nothing
         try:
             with np.load(io.BytesIO(content), allow_pickle=False) as file:
-                history = {name: file[f"history_{name}"].tolist() for name in nothing.history}
-                parts = (file[f"state_{name}"] for name in ("codebook", "sums", "counts"))
-                state = TrainState(*parts)
+                arrays = dict(file)
+            if arrays.pop("digest").item() != _digest(path, arrays):
+                raise ValueError("Its content was changed, or is that of another fit.")
+            history = {name: arrays[f"history_{name}"].tolist() for name in nothing.history}
+            state = TrainState(*(arrays[f"state_{name}"] for name in TrainState._fields))
         except Exception as error:  # NumPy and zipfile raise many kinds of error for damage
             raise ValueError(
                 f"{path} is not a checkpoint of this fit. Remove it to begin again."
@@ -116,6 +118,7 @@ class Checkpoint:
             return
         arrays: dict[str, Any] = {f"state_{k}": v for k, v in state._asdict().items()}
         arrays |= {f"history_{name}": np.array(values) for name, values in history.items()}
+        arrays["digest"] = np.array(_digest(self._path, arrays))
         handle, partial = tempfile.mkstemp(
             prefix=f"{self._path.stem}-", suffix=".partial", dir=self._path.parent
         )
@@ -136,6 +139,16 @@ class Checkpoint:
         """Remove the file at the end of the fit."""
         if self._path is not None:
             self._path.unlink(missing_ok=True)
+
+
+def _digest(path: Path, arrays: dict[str, Any]) -> str:
+    """Return a digest of the arrays in a file, and of the fit that the file is named after."""
+    digest = hashlib.blake2b(path.name.encode(), digest_size=12)
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(f"{name};{array.dtype.str};{array.shape};".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
 
 
 def _padded_shape(array: Any) -> list[int]:

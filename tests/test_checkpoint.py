@@ -337,6 +337,41 @@ class TestFile:
         file.write_bytes(content)
         self.check_refused(som, file)
 
+    @pytest.mark.parametrize(
+        "name, change",
+        [
+            ("state_codebook", lambda a: a * np.nan),
+            ("state_codebook", lambda a: np.where(a == a.max(), 0, a)),
+            ("state_codebook", lambda a: a[:-1]),
+            ("state_counts", lambda a: a * np.nan),
+            ("state_counts", lambda a: -a),
+            ("state_sums", lambda a: a[..., :-1]),
+            ("state_sums", lambda a: a.astype(np.float32)),
+            ("history_radius", lambda a: a[:0]),
+            ("history_radius", lambda a: np.tile(a, 9)),
+            ("history_quantization_error", lambda a: a[0]),
+        ],
+        ids=[
+            *("NaN codebook", "another value", "another grid", "NaN counts", "negative counts"),
+            *("other features", "float32", "no history", "long history", "no array"),
+        ],
+    )
+    def test_changed_arrays_are_refused(self, interrupted, name, change):
+        som, file = interrupted
+        with np.load(file) as arrays:
+            changed = dict(arrays)
+        changed[name] = change(changed[name])
+        file.write_bytes(save_arrays(**changed))
+        self.check_refused(som, file)
+
+    def test_file_of_another_fit_is_refused(self, interrupted, tmp_path, monkeypatch):
+        som, file = interrupted
+        other = TFSOM(6, max_iter=6, batch_size=32, checkpoint_dir=tmp_path / "other")
+        interrupt(monkeypatch, other, WINE, after=3)
+        (other_file,) = (tmp_path / "other").iterdir()
+        other_file.replace(file)
+        self.check_refused(som, file)
+
     @pytest.mark.parametrize("share", [0.01, 0.3, 0.7, 0.99])
     def test_truncated_file_is_refused(self, interrupted, share):
         som, file = interrupted
