@@ -20,6 +20,12 @@ PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 # Files of `make test-oldest`; empty for all.
 OLDEST_TESTS ?=
 
+# Further interpreters for `make test-matrix` and `make release-check`, and files of the first.
+PYTHONS ?=
+MATRIX_TESTS ?= tests
+# `--tests` also runs the tests from the sdist.
+RELEASE ?=
+
 # Of the benchmarks; empty for all points and rounds.
 SET ?= --short
 
@@ -31,11 +37,13 @@ help:
 	@echo "make test         run the tests"
 	@echo "make test-oldest  run the tests with the oldest supported scikit-learn"
 	@echo "make test-engines  run the tests with clusters of Dask, Ray and Spark"
+	@echo "make test-matrix  run the tests with each Python, oldest and newest libraries (hours)"
 	@echo "make bench        compare with k-means, into benchmarks/results (minutes)"
 	@echo "make bench-full   the same with all points and rounds"
 	@echo "make bench-libraries  compare with other libraries, in an environment of their own"
 	@echo "make figures      write the figures of the results into README and guide"
 	@echo "make docs         build the documentation into output/docs"
+	@echo "make release-check  build and check sdist and wheel of the last commit (uploads nothing)"
 	@echo "make lint         run the linters (make format: let them mend what they can)"
 	@echo "make clean        remove what make has made"
 
@@ -57,6 +65,11 @@ test-oldest: $(VENV)/.oldest
 test-engines: $(VENV)/.engines
 	for name in clusters_dask ray spark; do \
 		$(BIN)/python -m pytest tests/engine_$$name.py || exit 1; done
+
+# New environments, one after the other; each downloads and unpacks TensorFlow.
+.PHONY: test-matrix
+test-matrix: | $(BIN)/python
+	$(BIN)/python .ci/test_matrix.py $(addprefix --python ,$(PYTHONS)) $(MATRIX_TESTS)
 
 .PHONY: bench
 bench: $(VENV)/.test
@@ -96,6 +109,10 @@ format: $(VENV)/.lint
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+.PHONY: release-check
+release-check: $(VENV)/.release
+	$(BIN)/python .ci/release_check.py $(addprefix --python ,$(PYTHONS)) $(RELEASE)
+
 .PHONY: clean
 clean:
 	rm -rf $(VENV) output docs/generated .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
@@ -111,7 +128,9 @@ $(VENV)/.demo: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable ".[plot]"
 	@touch $@
 
-$(VENV)/.test $(VENV)/.lint $(VENV)/.docs $(VENV)/.engines: $(VENV)/.%: pyproject.toml $(VENV)/.demo
+GROUPS := test lint docs engines release
+
+$(GROUPS:%=$(VENV)/.%): $(VENV)/.%: pyproject.toml $(VENV)/.demo
 	$(BIN)/python -m pip install --quiet --group $*
 	@touch $@
 
