@@ -249,10 +249,10 @@ class TFSOM(
 
     **Coarse to fine.** While the radius is large, a coarser grid represents the map as well, and
     a subsample of ``max(16000, 48 n_units)`` different samples the data, where there are more
-    than twice as many. Training is 1.5 to 3 times as fast from about 50,000 samples or 1,000
-    units on. On planar hexagonal maps of up to 1,024 units the map, one from twice the radius (if
-    `radius_start` is "auto") and a mirror image, to which the arbitrary sign of a principal
-    component leads, are trained to the end on up to 4,000 samples, and the best one is kept.
+    than twice as many; :ref:`guide_coarse_to_fine` states the gain in speed. On planar hexagonal
+    maps of up to 1,024 units the map, one from twice the radius (if `radius_start` is "auto") and
+    a mirror image, to which the arbitrary sign of a principal component leads, are trained to the
+    end on up to 4,000 samples, and the best one is kept.
 
     The batch map approximates the minimization of an energy, see [5]_ and [6]_.
 
