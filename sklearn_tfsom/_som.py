@@ -79,8 +79,9 @@ class TFSOM(
     ----------
     grid_size : int, tuple (n_rows, n_columns) or "auto", default="auto"
         Size of the map; an int makes it square. "auto" takes about ``5 sqrt(n)`` units for a
-        total weight n of the samples. The ratio of its sides is that of the standard deviations
-        along the two largest principal components, as in SOM Toolbox [3]_.
+        total weight n of the samples, but no more than there are different samples. The ratio of
+        its sides is that of the standard deviations along the two largest principal components,
+        as in SOM Toolbox [3]_.
 
     lattice : {"hexagonal", "rectangular"}, default="hexagonal"
         Positions of the units. On a hexagonal lattice odd rows are shifted by half a lattice

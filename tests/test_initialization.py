@@ -76,8 +76,8 @@ def test_principal_plane_of_degenerate_data():
 @pytest.mark.parametrize(
     ("X", "lattice", "expected"),
     [
-        (np.zeros((100, 3)), "rectangular", (7, 7)),
-        (np.zeros((1, 3)), "rectangular", (3, 2)),
+        (np.zeros((100, 3)), "rectangular", (1, 1)),
+        (np.zeros((1, 3)), "rectangular", (1, 1)),
         (np.outer(np.arange(400.0), [1, 2, 2]), "hexagonal", (100, 1)),
         (np.arange(500.0)[:, None], "rectangular", (110, 1)),
     ],
@@ -85,6 +85,21 @@ def test_principal_plane_of_degenerate_data():
 )
 def test_automatic_size_of_degenerate_data(X, lattice, expected):
     assert TFSOM(lattice=lattice, max_iter=1).fit(X).grid_shape_ == expected
+
+
+@pytest.mark.parametrize("n_different", [1, 2, 3, 5, 8, 13, 60, 100])
+def test_automatic_size_is_bounded_by_the_different_samples(n_different):
+    """Of large weights, and of repetitions alike."""
+    X = np.random.RandomState(0).normal(size=(n_different, 3))
+    som = TFSOM(max_iter=1).fit(X, sample_weight=np.full(n_different, 200))
+    assert n_different / 2 <= np.prod(som.grid_shape_) <= n_different
+    repeated = TFSOM(max_iter=1).fit(np.repeat(X, 200, axis=0))
+    in_turn = TFSOM(max_iter=1).fit(np.tile(X, (200, 1)))
+    assert som.grid_shape_ == repeated.grid_shape_ == in_turn.grid_shape_
+    heavy = TFSOM(max_iter=1).fit(X, sample_weight=np.full(n_different, 1e14))
+    assert np.prod(heavy.grid_shape_) <= n_different
+    stream = TFSOM().partial_fit(X, sample_weight=np.full(n_different, 200))
+    assert stream.grid_shape_ == som.grid_shape_
 
 
 def test_automatic_size_of_thin_data_has_two_columns():

@@ -91,6 +91,22 @@ class Subsamples:
         return Pieces(part.samples, part.sample_weight / probability, part.workers)
 
 
+def count_different(pieces: Pieces, most: int) -> int:
+    """Count the different samples, of all workers; `most` if there are at least that many."""
+    most = min(most, pieces.n_samples)
+    is_here = not (pieces.workers.are_several or pieces.are_distant)
+    if is_here and len(pieces.samples) > 4 * most:
+        # As a rule some of them tell already.
+        if count_different(pieces.take(slice(0, 2 * most)), most) == most:
+            return most
+    bits = pieces.rows_of(_hashed)
+    equal = np.ones(_N_BINS)
+    found = pieces.reduce(
+        _lowest_numbers, equal, most, combine=_lowest, rows=bits, piece_values=_WHOLE
+    )
+    return int(np.isfinite(found).sum())
+
+
 def few_different(pieces: Pieces, size: int) -> tuple[Pieces, float]:
     """Return different samples, at most `size` of all workers, each with the weight it stands for.
 

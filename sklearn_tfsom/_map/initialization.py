@@ -16,7 +16,14 @@ from sklearn_tfsom._map.grid import Grid
 INITS = ("pca", "sample", "random")
 
 
-def automatic_shape(n_samples: float, deviations: NDArray, lattice: str) -> tuple[int, int]:
+def automatic_n_units(n_samples: float) -> int:
+    """Return the number of units that suits samples: about ``5 sqrt(n)``, as in SOM Toolbox."""
+    return math.ceil(5 * math.sqrt(n_samples))
+
+
+def automatic_shape(
+    n_samples: float, n_different: int, deviations: NDArray, lattice: str
+) -> tuple[int, int]:
     """Choose the map's size: about ``5 sqrt(n)`` units, as SOM Toolbox does.
 
     The sides are as the standard deviations along the two largest principal components. Where
@@ -26,6 +33,8 @@ def automatic_shape(n_samples: float, deviations: NDArray, lattice: str) -> tupl
     ----------
     n_samples : float
         Number of samples, or their total weight.
+    n_different : int
+        Number of different samples; the map has no more units.
     deviations : ndarray of shape (2,)
         Standard deviations along the two largest principal components.
     lattice : {"hexagonal", "rectangular"}
@@ -39,9 +48,9 @@ def automatic_shape(n_samples: float, deviations: NDArray, lattice: str) -> tupl
     Vesanto, Himberg, Alhoniemi, Parhankangas (2000): SOM Toolbox for Matlab 5, report A57,
     Helsinki University of Technology.
     """
-    about = math.ceil(5 * math.sqrt(n_samples))
+    about = min(automatic_n_units(n_samples), n_different)
     side = _round(math.sqrt(about))
-    n_units = side * _round(about / side)
+    n_units = min(side * _round(about / side), n_different)
     stretch = math.sqrt(0.75) if lattice == "hexagonal" else 1.0
     first, second = deviations
     if first > 0 and second == 0:
@@ -50,8 +59,8 @@ def automatic_shape(n_samples: float, deviations: NDArray, lattice: str) -> tupl
     # Here SOM Toolbox makes a square map, which would be crumpled.
     is_thin = second * math.sqrt(n_units) < first
     n_columns = _round(math.sqrt(n_units / ratio * stretch))
-    n_columns = max(2 if is_thin else 1, min(n_units, n_columns))
-    return _round(n_units / n_columns), n_columns
+    n_columns = min(n_units, max(2 if is_thin else 1, n_columns))
+    return min(_round(n_units / n_columns), n_different // n_columns), n_columns
 
 
 def _round(value: float) -> int:
