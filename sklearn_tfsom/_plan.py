@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import zlib
 from typing import Any, NamedTuple
 
@@ -17,11 +16,16 @@ from sklearn_tfsom._data.minibatches import deal_minibatches, order_by_projectio
 from sklearn_tfsom._data.moments import Moments, compute_moments
 from sklearn_tfsom._data.outliers import with_typical_directions
 from sklearn_tfsom._data.pieces import Pieces
-from sklearn_tfsom._data.subsampling import Subsamples
+from sklearn_tfsom._data.subsampling import Subsamples, count_different
 from sklearn_tfsom._distance import METRICS, as_codebook, is_zero
 from sklearn_tfsom._map.anomaly import ANOMALY_SCORES
 from sklearn_tfsom._map.grid import BOUNDARIES, LATTICES, Grid
-from sklearn_tfsom._map.initialization import INITS, automatic_shape, initial_codebook
+from sklearn_tfsom._map.initialization import (
+    INITS,
+    automatic_n_units,
+    automatic_shape,
+    initial_codebook,
+)
 from sklearn_tfsom._map.neighborhood import NEIGHBORHOODS, Formula, is_separable
 from sklearn_tfsom._map.schedules import (
     RADIUS_DECAYS,
@@ -31,6 +35,7 @@ from sklearn_tfsom._map.schedules import (
     memory_of_batches,
     radius_schedule,
 )
+from sklearn_tfsom._memory import machine_memory
 from sklearn_tfsom._version import __version__
 
 # Memory that a map needs at least: four codebooks in float64, with eight more values a unit.
@@ -125,7 +130,7 @@ def make_plan(som: Any, pieces: Pieces) -> TrainingPlan:
         If there are fewer samples than clusters, or values are too large.
     """
     moments = _moments(som, pieces)
-    grid = _grid(som, pieces.total_weight, moments)
+    grid = _grid(som, pieces, moments)
     _check_sizes(som, pieces)
     radii, neighborhood = _radii(som, grid), checked_neighborhood(som, som.neighborhood)
     batches = None
@@ -182,7 +187,7 @@ def begin_stream(som: Any, pieces: Pieces) -> StreamStart:
         As `make_plan`, but there may be fewer samples than clusters.
     """
     moments = _moments(som, pieces)
-    grid = _grid(som, pieces.total_weight, moments)
+    grid = _grid(som, pieces, moments)
     init = _checked_init(som, grid, pieces.samples.shape[1])
     random_state = check_random_state(som.random_state)
     codebook = initial_codebook(init, grid, pieces, moments, random_state)
@@ -290,14 +295,17 @@ def check_n_clusters(som: Any, grid: Grid) -> None:
         )
 
 
-def _grid(som: Any, n_samples: float, moments: Moments) -> Grid:
+def _grid(som: Any, pieces: Pieces, moments: Moments) -> Grid:
     if not math.isfinite(moments.spread):
         raise ValueError(
             "X contains values too large: their differences exceed the range of float64. "
             "Rescale X."
         )
     if isinstance(som.grid_size, str):
-        n_rows, n_columns = automatic_shape(n_samples, moments.deviations, som.lattice)
+        weight = pieces.total_weight
+        # No shape that suits the weight has twice as many units as it asks for.
+        n_different = count_different(pieces, 2 * automatic_n_units(weight))
+        n_rows, n_columns = automatic_shape(weight, n_different, moments.deviations, som.lattice)
     else:
         n_rows, n_columns = np.broadcast_to(som.grid_size, 2).tolist()
     _check_memory(som, n_rows * n_columns, len(moments.mean))
@@ -313,20 +321,12 @@ def _check_memory(som: Any, n_units: int, n_features: int) -> None:
     ------
     ValueError
     """
-    needed, memory = n_units * (n_features + _UNIT_VALUES) * _CODEBOOKS * 8, _memory()
+    needed, memory = n_units * (n_features + _UNIT_VALUES) * _CODEBOOKS * 8, machine_memory()
     if needed > memory:
         raise ValueError(
             f"grid_size={som.grid_size!r} makes {n_units:,} units, which need "
             f"{needed / 2**30:,.0f} GiB. This machine has {memory / 2**30:,.0f} GiB."
         )
-
-
-def _memory() -> float:
-    """Return the memory of this machine in bytes, inf where it is not known."""
-    try:
-        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    except (AttributeError, OSError, ValueError):  # Windows
-        return math.inf
 
 
 def _checked_init(som: Any, grid: Grid, n_features: int) -> str | NDArray[np.float64]:

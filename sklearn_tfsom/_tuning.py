@@ -129,3 +129,9 @@ EXPORTED_BLOCK, MAX_EXPORTED_BLOCKS = 2048, 64
 # Features up to which an exported model computes Euclidean distances from differences. There it
 # takes as long as by products, and is exact also where only one or two features are known.
 MAX_DIFFERENCE_FEATURES = 4
+
+# --- Address space ---
+
+# Bytes that threads, BLAS and TensorFlow take at least, where a limit is set: with less they end
+# the process, or wait without end. TensorFlow's start maps its libraries.
+THREADS_ADDRESS_SPACE, GRAPHS_ADDRESS_SPACE, START_ADDRESS_SPACE = 2**29, 2**29, 2**32

@@ -472,3 +472,15 @@ def test_training_in_a_metric_lowers_its_error(metric):
         for trained in (metric, "euclidean")
     }
     assert errors[metric] <= 1.02 * errors["euclidean"]
+
+
+@pytest.mark.parametrize("metric", ["euclidean", *ELEMENTWISE])
+def test_float32_distances_beside_an_outlier(metric):
+    """Samples are centered at code vectors, not at a mean that an outlier decides."""
+    X = np.random.default_rng(0).uniform(size=(600, 5)).astype(np.float32)
+    X[17] *= 1e8
+    som = TFSOM((6, 6), metric=metric, max_iter=5).fit(X)
+    distances = cdist(X.astype(float), som.codebook_.astype(float), METRICS[metric].scipy_name)
+    assert_allclose(som.transform(X), distances, rtol=1e-5)
+    assert_array_equal(som.transform(X).argmin(axis=1), som.bmus(X))
+    assert_array_equal(distances.argmin(axis=1), som.bmus(X))

@@ -47,6 +47,19 @@ def graph_map(**parameters):
 """
 
 
+@pytest.mark.parametrize("name", ["keras", "tensorflow"])
+def test_script_named_as_a_module_of_tensorflow(tmp_path, name):
+    """TensorFlow imports it in place of its own, while it is being imported itself."""
+    script = tmp_path / f"{name}.py"
+    script.write_text(COMMON + "graph_map().fit(gappy)")
+    done = subprocess.run([sys.executable, script], capture_output=True, timeout=TIMEOUT)
+    error = done.stderr.decode().splitlines()[-1]
+    assert error == (
+        f"RuntimeError: TensorFlow imports a module named {name!r}, and Python finds {script} in "
+        "its place, which uses TFSOM itself. Rename that file."
+    )
+
+
 # Standard error and reproducibility
 
 FITS = """
@@ -497,3 +510,43 @@ print(json.dumps(counts))
 def test_simultaneous_calls_restore_the_threads_of_blas():
     counts, _ = run(BLAS_THREADS)
     assert counts == [counts[0]] * 6
+
+
+# Limits of the address space
+
+LIMITED = """
+import resource
+
+def limit_address_space(n_bytes):
+    with open("/proc/self/statm") as file:
+        n_pages = int(file.read().split()[0])
+    most = n_pages * resource.getpagesize() + n_bytes
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+def outcome(function):
+    try:
+        function()
+    except MemoryError as error:
+        return str(error)
+    return "done"
+
+def fit_after_limit(n_bytes, som, X):
+    child = os.fork()
+    if child:
+        return os.waitpid(child, 0)[1]
+    limit_address_space(n_bytes)
+    os._exit(os.EX_OK if "Raise the limit" in outcome(lambda: som.fit(X)) else 1)
+
+MIB = 2**20
+fits = [(small_map(), few), (small_map(), X), (graph_map(), few), (graph_map(), gappy)]
+refused = [fit_after_limit(n_mib * MIB, *fit) for fit in fits for n_mib in (5, 60, 200)]
+limit_address_space(2**34)
+print(json.dumps([refused, [outcome(lambda: som.fit(X)) for som, X in fits]]))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="only Linux tells the use")
+def test_too_little_address_space_raises_before_libraries_end_the_process():
+    (refused, fitted), _ = run(LIMITED)
+    assert refused == [0] * 12
+    assert fitted == ["done"] * 4

@@ -15,6 +15,9 @@ import numpy as np
 import threadpoolctl
 from numpy.typing import NDArray
 
+from sklearn_tfsom._memory import check_address_space
+from sklearn_tfsom._tuning import THREADS_ADDRESS_SPACE
+
 # Products of two numbers in a product of matrices for which OpenBLAS takes no second thread.
 _MAX_UNTHREADED = 2**18
 
@@ -128,9 +131,10 @@ class _TileThreads:
     def __enter__(self) -> bool:
         """Return True if this thread or another one was in the context before."""
         with self._lock:
-            self._depth += 1
-            if self._depth == 1:
+            if self._depth == 0:
+                check_address_space(THREADS_ADDRESS_SPACE)
                 self._limit = _BlasLimit()
+            self._depth += 1
             return self._depth > 1
 
     def __exit__(self, *_: object) -> None:

@@ -13,7 +13,12 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, ParamSpec
 
-from sklearn_tfsom._tuning import MIN_COMPILED_SCORES
+from sklearn_tfsom._memory import check_address_space
+from sklearn_tfsom._tuning import (
+    GRAPHS_ADDRESS_SPACE,
+    MIN_COMPILED_SCORES,
+    START_ADDRESS_SPACE,
+)
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -37,11 +42,12 @@ _P = ParamSpec("_P")
 # A traced graph: takes tensors, returns a tensor or a list of them.
 Graph = Callable[..., Any]
 
-_start_lock = threading.Lock()
+_start_lock = threading.RLock()
 _stderr_lock = threading.Lock()  # two threads that redirect one descriptor would leave it so
 _trace_lock = threading.RLock()
 _core: Core | None = None
 _process: int | None = None
+_is_starting = False
 
 
 def tensorflow_core() -> Core:
@@ -52,9 +58,11 @@ def tensorflow_core() -> Core:
     RuntimeError
         In a process that was forked after this function had started TensorFlow, where it would
         wait forever for threads that the fork has not copied. (A start that happened elsewhere in
-        the parent cannot be detected.)
+        the parent cannot be detected.) And while TensorFlow is being imported, by a script that
+        it imports in place of a module of this name.
     """
-    global _core, _process
+    global _core, _process, _is_starting
+    check_address_space(START_ADDRESS_SPACE if _core is None else GRAPHS_ADDRESS_SPACE)
     if _process not in (None, os.getpid()):
         raise RuntimeError(
             "TFSOM cannot run in a process that was forked after TensorFlow had started in its "
@@ -63,15 +71,32 @@ def tensorflow_core() -> Core:
         )
     if _core is None:
         with _start_lock:
+            if _is_starting:
+                raise RuntimeError(_imported_script())
             if _core is None:
                 _process = os.getpid()  # set first: a fork may happen while TensorFlow starts
+                _is_starting = True
                 try:
                     with startup_messages_suppressed():
                         _core = _start()
                 except BaseException:
                     _process = None
                     raise
+                finally:
+                    _is_starting = False
     return _core
+
+
+def _imported_script() -> str:
+    """Name the script that TensorFlow has imported, and which has called this package."""
+    frame: Any = sys._getframe()
+    while frame.f_back and frame.f_code.co_name != "<module>":
+        frame = frame.f_back
+    name, path = frame.f_globals["__name__"], frame.f_code.co_filename
+    return (
+        f"TensorFlow imports a module named {name!r}, and Python finds {path} in its place, which "
+        "uses TFSOM itself. Rename that file."
+    )
 
 
 def _start() -> Core:

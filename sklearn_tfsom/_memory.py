@@ -1,0 +1,58 @@
+"""Memory of this machine, and address space of this process."""
+
+from __future__ import annotations
+
+import math
+import os
+
+try:
+    import resource
+except ImportError:  # Windows, where no limit is set in this way
+    resource = None  # type: ignore[assignment]
+
+_PAGES_IN_USE = "/proc/self/statm"
+
+
+def machine_memory() -> float:
+    """Return the memory of this machine in bytes, inf where it is not known."""
+    try:
+        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, OSError, ValueError):  # Windows
+        return math.inf
+
+
+def check_address_space(needed: int) -> None:
+    """Check that a limit of the address space (``ulimit -v``) leaves enough for what follows.
+
+    Libraries in C end the process where they get no memory, or wait for it without end.
+
+    Parameters
+    ----------
+    needed : int
+        Bytes.
+
+    Raises
+    ------
+    MemoryError
+        If less is left. Nothing is checked where there is no limit, or where its use is unknown.
+    """
+    left = _address_space_left()
+    if left < needed:
+        raise MemoryError(
+            f"{needed / 2**20:,.0f} MiB of address space are needed, and {left / 2**20:,.0f} MiB "
+            "are left of the limit of this process (RLIMIT_AS, 'ulimit -v'). Raise the limit."
+        )
+
+
+def _address_space_left() -> float:
+    if resource is None:
+        return math.inf
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit == resource.RLIM_INFINITY:
+        return math.inf
+    try:
+        with open(_PAGES_IN_USE, "rb") as file:
+            n_pages = int(file.read().split()[0])
+    except OSError:  # no Linux
+        return math.inf
+    return limit - n_pages * resource.getpagesize()
