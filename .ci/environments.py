@@ -64,8 +64,8 @@ class Environment:
         self.install("--upgrade", "pip>=25.1")
 
     def install(self, *arguments):
-        """Install packages with pip."""
-        run(self.bin / "python", "-m", "pip", "install", "--quiet", *arguments)
+        """Install packages with pip, without bytecode: most modules are never imported."""
+        run(self.bin / "python", "-m", "pip", "install", "--quiet", "--no-compile", *arguments)
 
     def list_versions(self):
         """Return the version of each installed package by its normalized name."""
