@@ -504,7 +504,8 @@ class TFSOM(
             is_stopped, has_settled = pieces.workers.sum([is_stopped, has_settled]) > 0
             if is_stopped or (epoch.n_epochs >= n_falling and has_settled):
                 break
-            checkpoint.write(history, epoch.following)
+            if epoch.n_epochs < len(plan.radii):  # an interrupted end repeats the last epoch
+                checkpoint.write(history, epoch.following)
         set_fitted(self, plan, pieces, epoch, history)
         warn_of_few_clusters(self, stacklevel=6)  # the line that called fit
         if not has_settled:

@@ -164,6 +164,27 @@ class TestResume:
         assert not list(tmp_path.iterdir())
 
 
+    def test_interrupted_after_the_last_epoch(self, tmp_path, monkeypatch):
+        """Nothing is written there, since no epoch is left to resume with."""
+        som = TFSOM(6, max_iter=4, tol=0, checkpoint_dir=tmp_path)
+        replace, n_written = os.replace, 0
+
+        def count(*paths):
+            nonlocal n_written
+            replace(*paths)
+            n_written += 1
+
+        def stop(*_):
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr("os.replace", count)
+            patch.setattr("sklearn_tfsom._som.set_fitted", stop)
+            som.fit(WINE)
+        assert n_written == 3
+        assert get_bits(som.fit(WINE)) == get_bits(TFSOM(6, max_iter=4, tol=0).fit(WINE))
+
+
 class TestKill:
     def test_killed_at_random_times(self):
         """`kill_and_resume.py` compares the results."""

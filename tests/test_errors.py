@@ -720,6 +720,11 @@ class TestData:
             fitted, ValueError, match=r"^X contains values too large.*\. Rescale X\.$", data=data
         )
 
+    def test_values_whose_sums_cancel_out_are_no_warning(self):
+        data = np.where(np.arange(14)[:, None] % 2, 1.7e308, -1.7e308) * np.ones(3)
+        with pytest.raises(ValueError, match="^X contains values too large"):
+            TFSOM(**SMALL).fit(data)
+
     @pytest.mark.parametrize("value", [1.0, 1e200, 1.7e308, -1.7e308, 5e-324])
     def test_constant_data_have_no_quantization_error(self, value):
         som = TFSOM(**SMALL).fit(np.full((5, 2), value))
@@ -756,6 +761,10 @@ BAD_WEIGHTS = {
         np.ones(11),
         r"sample_weight must have one value for each of the 12 samples, shape \(12,\)\. "
         r"Got shape \(11,\) instead\.",
+    ),
+    "dates": (
+        np.full(12, np.datetime64("2020-01-01")),
+        r"sample_weight must contain numbers\. Got values of dtype datetime64\[D\] instead\.",
     ),
     "too many": (np.ones(13), r"sample_weight .* 12 samples.* Got shape \(13,\) instead\."),
     "empty": ([], r"sample_weight .* 12 samples.* Got shape \(0,\) instead\."),

@@ -182,7 +182,8 @@ def check_values(X: Any, owner: Any, metric: Metric) -> bool:
     tiles = row_slices(len(values), max(1, _TILE_VALUES // values.shape[1]))
     for rows in _failing_tiles(has_finite_sum, tiles):
         tile = values[rows]
-        assert_all_finite(tile, allow_nan=True, estimator_name=name_of(owner), input_name="X")
+        with np.errstate(invalid="ignore"):  # infinite sums of finite values cancel out
+            assert_all_finite(tile, allow_nan=True, estimator_name=name_of(owner), input_name="X")
         is_missing = np.isnan(tile)
         if not is_missing.any():
             continue
@@ -279,8 +280,13 @@ def check_sample_weight(
     try:
         if isinstance(sample_weight, Real):
             sample_weight = np.full(n_samples, float(sample_weight))
+        given = as_array(sample_weight, "sample_weight")
+        if getattr(getattr(given, "dtype", None), "kind", "f") in "mM":  # NumPy would count days
+            raise ValueError(
+                f"sample_weight must contain numbers. Got values of dtype {given.dtype} instead."
+            )
         weights = check_array(
-            as_array(sample_weight, "sample_weight"),
+            given,
             dtype=np.float64,
             ensure_2d=False,
             ensure_min_samples=0,
