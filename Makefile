@@ -20,6 +20,9 @@ PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 # Files of `make test-oldest`; empty for all.
 OLDEST_TESTS ?=
 
+# How long `make fuzz` runs.
+MINUTES ?= 10
+
 # Further interpreters for `make test-matrix` and `make release-check`, and files of the first.
 PYTHONS ?=
 MATRIX_TESTS ?= tests
@@ -38,6 +41,8 @@ help:
 	@echo "make test-oldest  run the tests with the oldest supported scikit-learn"
 	@echo "make test-engines  run the tests with clusters of Dask, Ray and Spark"
 	@echo "make test-matrix  run the tests with each Python, oldest and newest libraries (hours)"
+	@echo "make fuzz         run the property-based tests with new seeds (make fuzz MINUTES=10)"
+	@echo "make faults       interrupt, kill and starve fits, into benchmarks/results (minutes)"
 	@echo "make bench        compare with k-means, into benchmarks/results (minutes)"
 	@echo "make bench-full   the same with all points and rounds"
 	@echo "make bench-libraries  compare with other libraries, in an environment of their own"
@@ -70,6 +75,14 @@ test-engines: $(VENV)/.engines
 .PHONY: test-matrix
 test-matrix: | $(BIN)/python
 	$(BIN)/python .ci/test_matrix.py $(addprefix --python ,$(PYTHONS)) $(MATRIX_TESTS)
+
+.PHONY: fuzz
+fuzz: $(VENV)/.test
+	$(BIN)/python tests/fuzz.py $(MINUTES)
+
+.PHONY: faults
+faults: $(VENV)/.test
+	$(BIN)/python tests/faults.py
 
 .PHONY: bench
 bench: $(VENV)/.test
