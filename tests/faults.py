@@ -1,7 +1,7 @@
 """Interrupt, kill and starve fits, damage their checkpoints, and check what is left.
 
 ``python tests/faults.py [--short] [--seed N]`` prints a table of counts and ends with 1 after any
-failure. Without ``--short`` it takes minutes and writes ``benchmarks/results/faults.md``.
+failure. Without ``--short`` it takes minutes and writes ``benchmarks/results/faults.json``.
 """
 
 import argparse
@@ -118,7 +118,7 @@ def main():
         sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
         from common import save_results
 
-        save_results("faults", "Faults: interrupted, killed and starved fits", {"": rows}, NOTES)
+        save_results("faults", {"": rows}, NOTES)
     return bool(failures)
 
 
