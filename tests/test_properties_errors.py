@@ -304,6 +304,7 @@ WRONG_WEIGHTS = {
     "None among them": [None] * 14,
     "ragged": [[1], [1, 2]] * 7,
     "masked": np.ma.masked_all(14),
+    "dates": np.full(14, np.datetime64("2020-01-01")),
     "sparse": scipy.sparse.csr_array(np.ones((14, 1))),
 }
 
