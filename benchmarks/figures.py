@@ -175,6 +175,16 @@ def imputation():
     return found
 
 
+def installation():
+    """Figures of installation.json."""
+    rows = load_results("installation")["tables"][""]
+    return {
+        f"{key}-{name}": f"{row[f'{column_name} (MB)']:,.0f}"
+        for key, row in zip(("install", "cpu", "numpy"), rows, strict=True)
+        for name, column_name in (("download", "download"), ("disk", "on disk"))
+    }
+
+
 def libraries():
     """Figures of libraries.json."""
     tables = load_results("libraries")["tables"]
@@ -328,6 +338,7 @@ SOURCES = (
     first_fits,
     folds,
     imputation,
+    installation,
     libraries,
     quality,
     serving,
