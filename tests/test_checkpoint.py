@@ -163,7 +163,6 @@ class TestResume:
         assert get_bits(som.fit(WINE)) == get_bits(TFSOM(6, n_clusters=3).fit(WINE))
         assert not list(tmp_path.iterdir())
 
-
     def test_interrupted_after_the_last_epoch(self, tmp_path, monkeypatch):
         """Nothing is written there, since no epoch is left to resume with."""
         som = TFSOM(6, max_iter=4, tol=0, checkpoint_dir=tmp_path)

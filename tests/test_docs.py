@@ -101,7 +101,7 @@ def test_doc_link_of_the_estimator():
     assert f".. autoclass:: {TFSOM.__name__}" in read_page(page)
 
 
-def tests_in(path):
+def find_tests(path):
     """Return the names of the tests in a file, those of a class also as ``Class::test``."""
     names = set()
     for node in ast.parse(path.read_text()).body:
@@ -117,7 +117,7 @@ def test_promises_name_tests_that_exist():
     text = read_page("promises")
     named = re.findall(r"``(tests/\w+\.py)::([\w:]+)``", text)
     assert len(named) == text.count(".py::") > 0
-    missing = [f"{path}::{name}" for path, name in named if name not in tests_in(ROOT / path)]
+    missing = [f"{path}::{name}" for path, name in named if name not in find_tests(ROOT / path)]
     assert missing == []
 
 

@@ -722,7 +722,7 @@ class TestData:
 
     def test_values_whose_sums_cancel_out_are_no_warning(self):
         data = np.where(np.arange(14)[:, None] % 2, 1.7e308, -1.7e308) * np.ones(3)
-        with pytest.raises(ValueError, match="^X contains values too large"):
+        with pytest.raises(ValueError, match=r"^X contains values too large"):
             TFSOM(**SMALL).fit(data)
 
     @pytest.mark.parametrize("value", [1.0, 1e200, 1.7e308, -1.7e308, 5e-324])
