@@ -142,9 +142,9 @@ class TFSOM(
         of twenty if there are 10,000 samples or more.
 
     n_clusters : int, "auto" or None, default=None
-        Number of clusters that are looked for after training, and to which units then belong
-        [4]_. None makes every unit a cluster. "auto" chooses the number whose clusters
-        are separated best, up to 20; of 18 sets that it was not chosen on it was right on 12.
+        Number of clusters that are searched for after training; each unit belongs to one of them
+        [4]_. None makes every unit a cluster. "auto" chooses the number, up to 20, whose clusters
+        are separated best; :ref:`guide_clustering` states how often it was correct.
 
     features : {"distances", "coordinates", "activations"}, default="distances"
         Output of `transform`: the distances to all units, in data units; the position of the
@@ -152,11 +152,11 @@ class TFSOM(
         for the distance d and the quantization error q of the training data.
 
     anomaly_score : {"isolation", "u_height", "distance"}, default="isolation"
-        Output of `score_samples`. "distance": minus the distance to the best-matching unit, for
-        maps of normal samples only. "u_height": that minus the height of the unit on the U-matrix,
-        its mean distance to its neighbors. "isolation": a fourth of that distance and the mean
-        distance of the unit to the nearest units that hold a tenth of the samples, with a minus.
-        The last two find anomalies in the training data, for which the map has units of their own.
+        Output of `score_samples`, minus the following: "distance": the distance to the
+        best-matching unit. "u_height": that distance plus the value of the unit on the U-matrix.
+        "isolation": a fourth of that distance plus the mean distance of the unit to the nearest
+        units that hold a tenth of the samples. Use "distance" if all training samples are normal;
+        the others also find anomalies in the training data.
 
     compute_topographic_error : bool, default=False
         Whether `history_` contains the topographic error after each epoch. It takes a search of
@@ -830,10 +830,9 @@ class TFSOM(
         from the known values by the covariance. This assumes that values are missing at random
         given the known ones, and understates the variance, as every single imputation does.
 
-        The covariance is kept up to 1,024 features, and not by `partial_fit`; without it features
-        are independent around a unit, with variances in proportion to those of the code vectors.
-        On 11 standardized data sets with a fifth of the values missing the error is 0.59 of that
-        of the column mean on the geometric mean (0.33 to 1.03), and 0.74 with "unit".
+        The covariance is stored for up to 1,024 features, and not by `partial_fit`. Without it
+        features are independent around a unit, with variances in proportion to those of the code
+        vectors.
 
         Examples
         --------

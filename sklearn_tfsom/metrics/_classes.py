@@ -1,4 +1,4 @@
-"""Measures of known classes."""
+"""Comparison with known classes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How clearly data part into clusters."""
+"""Separation of clusters."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def separation_curve(
     *,
     max_clusters: int = 20,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Compute how clearly the data part into two, three and more clusters.
+    """Compute how clearly two, three and more clusters of the data are separated.
 
-    Ward's method merges places step by step, each step dearer than the one before. Clusters are
-    clear where the merge that is refused costs much more than the last one that is done [1]_.
-    ``n_clusters="auto"`` looks for the largest ratio: below 3 the data may have no clusters, and
-    from 5 on the number is plain.
+    Ward's method merges points that represent the data step by step, with increasing costs. A
+    number of clusters is clear if the next merge would cost much more than the last one [1]_.
+    ``n_clusters="auto"`` searches for the largest ratio of these costs: below 3 the data may have
+    no clusters, and from 5 on the number is clear.
 
     Read more in the :ref:`User Guide <guide_clustering>`.
 
@@ -51,9 +51,9 @@ def separation_curve(
         From 2 on, fewer than the different samples.
 
     separations : ndarray of float64, shape (n_numbers,)
-        For each number the ratio of the cheapest merge that is refused to the dearest that is
-        done, 1 or more. inf where gaps between the clusters are twice as wide as any inside of
-        them. NaN where a cluster would be an outlier, of less than half an average unit's weight.
+        For each number, the cost of the next merge divided by that of the most expensive merge so
+        far, 1 or more. inf if gaps between the clusters are twice as wide as any gap inside them.
+        NaN if a cluster would be an outlier, of less than half the average weight of a unit.
 
     Raises
     ------
@@ -69,8 +69,9 @@ def separation_curve(
 
     Notes
     -----
-    ``n_clusters="auto"`` can find another number than that of the largest ratio: clusters that
-    part again, the components of a mixture of Gaussians, or one cluster for evenly spread data.
+    ``n_clusters="auto"`` can return another number than that of the largest ratio: it can split
+    clusters again, return the components of a mixture of Gaussians, or one cluster for evenly
+    spread data.
 
     References
     ----------
