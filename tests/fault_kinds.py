@@ -60,6 +60,14 @@ def count_threads():
     )
 
 
+def end_of_threads(expected, seconds=5.0):
+    """Return True once there are no more threads than before; idle ones take a moment to end."""
+    end = time.monotonic() + seconds
+    while count_threads() != expected and time.monotonic() < end:
+        time.sleep(0.01)
+    return count_threads() == expected
+
+
 def run_trials(n_trials, seed, trial):
     """Call a trial so many times; it returns whether its fault has met the call."""
     rng, n_hit, failures = np.random.default_rng(seed), 0, []
@@ -142,7 +150,7 @@ def interrupt_calls(n_trials, seed, *, error, signal_number):
         again = pickle.loads(pickle.dumps(call.som))
         found = call_method(again, call.case, call.method)
         assert found == call.expected, f"{call.case}.{call.method} differs afterwards"
-        assert count_threads() == threads, f"{call.case}.{call.method} left threads"
+        assert end_of_threads(threads), f"{call.case}.{call.method} left threads"
         return is_interrupted and state == call.before
 
     return run_trials(n_trials, seed, trial)

@@ -9,7 +9,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import threadpoolctl
@@ -91,41 +91,50 @@ def _finish(helpers: list[Future[None]]) -> None:
 
 
 class _BlasLimit:
-    """A limit of one BLAS thread, which any thread may lift.
+    """A limit of one BLAS thread, which any thread may set and lift.
 
     With OpenBLAS the limit is one of the process. threadpoolctl lets only the thread set and lift
     it that was the first to do so, until this one gives up control; all others do nothing.
+
+    Both can be repeated: an interrupt may have ended them before they were done.
     """
 
     def __init__(self) -> None:
-        former = self._n_threads()
-        self._limit = _blas().limit(limits=1)
-        # False if there is nothing to limit, or somebody else's limit stands.
-        self._is_own = self._n_threads() != former
+        self._former: list[int] | None = None  # numbers of threads without the limit
+
+    def set(self) -> None:
+        """Set the limit."""
+        if self._former is None:
+            self._former = self._n_threads()
+        for library in _blas().lib_controllers:
+            library.set_num_threads(1)
 
     def lift(self) -> None:
-        """Set the former number of threads again."""
-        if self._is_own:
-            self._give_up_control()
-            self._limit.restore_original_limits()
-            self._give_up_control()
+        """Set the former number of threads again, unless somebody else has changed it."""
+        if self._former is None:
+            return
+        for library, number in zip(_blas().lib_controllers, self._former, strict=True):
+            if library.num_threads == 1 != number:
+                self._give_up_control(library)
+                library.set_num_threads(number)
+                self._give_up_control(library)
+        self._former = None
 
     @staticmethod
     def _n_threads() -> list[int]:
         return [library.num_threads for library in _blas().lib_controllers]
 
     @staticmethod
-    def _give_up_control() -> None:
-        for library in _blas().lib_controllers:
-            if hasattr(library, "clear_controlling_thread"):
-                library.clear_controlling_thread(force=True)
+    def _give_up_control(library: Any) -> None:
+        if hasattr(library, "clear_controlling_thread"):
+            library.clear_controlling_thread(force=True)
 
 
 class _TileThreads:
     """A context that several threads may be in at a time; the last one to leave it ends it."""
 
     def __init__(self) -> None:
-        self._lock, self._depth = threading.Lock(), 0
+        self._lock, self._depth, self._limit = threading.Lock(), 0, _BlasLimit()
         self._pool: ThreadPoolExecutor | None = None
 
     def __enter__(self) -> bool:
@@ -133,7 +142,11 @@ class _TileThreads:
         with self._lock:
             if self._depth == 0:
                 check_address_space(THREADS_ADDRESS_SPACE)
-                self._limit = _BlasLimit()
+                try:
+                    self._limit.set()
+                except BaseException:
+                    self._limit.lift()
+                    raise
             self._depth += 1
             return self._depth > 1
 
@@ -142,8 +155,12 @@ class _TileThreads:
         with self._lock:
             self._depth -= 1
             if self._depth == 0:
-                self._limit.lift()
                 pool, self._pool = self._pool, None
+                try:
+                    self._limit.lift()
+                except BaseException:
+                    self._limit.lift()
+                    raise
         if pool is not None:
             pool.shutdown()  # without the lock: after an error a tile may still run and need it
 
