@@ -130,9 +130,12 @@ class Checkpoint:
             # The same fit, started beside this one, may have removed it.
             with contextlib.suppress(FileNotFoundError):
                 os.replace(partial, self._path)
-        except BaseException:
+        except BaseException as error:
             with contextlib.suppress(OSError):
                 os.unlink(partial)
+            if isinstance(error, ValueError) and error.__context__ is not None:
+                # zipfile cannot close after an interrupt, and raises this in place of it.
+                raise error.__context__ from None
             raise
 
     def remove(self) -> None:
