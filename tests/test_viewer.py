@@ -220,6 +220,9 @@ class TestInBrowser:
         unit = int(np.argmax(viewer.hits))
         page.point("U-matrix", unit)
         text = page.model("details", "m.text")
+        outlined = page.model("units", f"[[[...m.data.xs[{unit}]]], [[...m.data.ys[{unit}]]]]")
+        pointed = "[[[...m.data.xs[0]]], [[...m.data.ys[0]]]]"
+        assert page.model("pointed", pointed) == outlined  # on all maps
         own = CLASSES[viewer.bmus == unit]
         assert f"<b>Unit {unit}</b>" in text
         assert f"<td>hits</td><td>{int(viewer.hits[unit])}</td>" in text

@@ -20,6 +20,9 @@ _MIN_HEIGHT, _MAX_HEIGHT = 120, 480
 
 _TOOLS = "pan,wheel_zoom,reset"
 
+# Outline of the unit under the pointer.
+_POINTED = {"line_color": "black", "line_width": 2}
+
 _NOTHING_SELECTED = "Select units by a click or with the lasso to list their samples."
 
 
@@ -49,6 +52,7 @@ class Page:
         self._meta["titles"] = titles
         self._samples = ColumnDataSource(columns)
         self._table = ColumnDataSource({name: [] for name in columns}, name="table")
+        self._pointed = ColumnDataSource({"xs": [], "ys": []}, name="pointed")
         self._details = Div(
             text="Hover over a unit.",
             name="details",
@@ -141,9 +145,6 @@ class Page:
             fill_color=color,
             line_color=color,
             line_width=0.6,
-            hover_line_color="black",
-            hover_line_width=2,
-            hover_fill_color=color,
             selection_fill_color=color,
             selection_line_color="black",
             selection_line_width=1.5,
@@ -152,7 +153,11 @@ class Page:
             nonselection_fill_alpha=0.4,
             nonselection_line_alpha=0.4,
         )
-        show = CustomJS(args=self._arguments("details"), code=scripts.HOVER)
+        # In a layer of its own: a browser takes long to paint the cells of all maps again.
+        plot.patches(
+            "xs", "ys", source=self._pointed, level="overlay", fill_color=None, **_POINTED
+        )
+        show = CustomJS(args=self._arguments("details", "pointed"), code=scripts.HOVER)
         tooltips = [("unit", "@unit"), *hover]
         plot.add_tools(HoverTool(renderers=[cells], tooltips=tooltips, callback=show))
         plot.add_tools(TapTool(mode="replace", renderers=[cells]))  # the shift key adds units

@@ -45,6 +45,10 @@ HOVER = (
     _DESCRIBE
     + """
 const hovered = cb_data.index.indices;
+pointed.data = {
+    xs: hovered.map((i) => units.data.xs[i]),
+    ys: hovered.map((i) => units.data.ys[i]),
+};
 if (hovered.length) details.text = describe(hovered[0]);
 """
 )
