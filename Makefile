@@ -14,8 +14,10 @@ PYTHON ?= $(or $(call find,11,14),$(call find,11,99))
 # fastersom, one of the libraries to compare with, needs 3.12.
 LIBRARIES_PYTHON ?= $(or $(call find,12,14),$(PYTHON))
 
-# Tests run in as many processes as there are cores, but four at most: each takes 1.5 GiB.
-PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+# Tests run in one process more than there are cores, since some wait for processes of their own;
+# but in four at most: each takes 1.5 GiB.
+N_PROCESSES = $(shell $(BIN)/python -c 'import os; print(min(os.cpu_count() + 1, 4))')
+PYTEST = $(BIN)/python -m pytest -n $(N_PROCESSES) --dist worksteal
 
 # Files of `make test-oldest`; empty for all.
 OLDEST_TESTS ?=

@@ -50,11 +50,15 @@ WRAPPED = {
 }
 
 
-@pytest.mark.parametrize("wrap", WRAPPED.values(), ids=WRAPPED)
-@pytest.mark.parametrize("name", displays.__all__)
-def test_displays_take_pipelines(name, wrap, pipeline):
+# One function unwraps for all displays: not each of them is drawn with each wrapper.
+PAIRS = [(name, "pipeline") for name in displays.__all__]
+PAIRS += [("ComponentPlanesDisplay", wrapper) for wrapper in WRAPPED if wrapper != "pipeline"]
+
+
+@pytest.mark.parametrize(("name", "wrapper"), PAIRS)
+def test_displays_take_pipelines(name, wrapper, pipeline):
     kind = getattr(displays, name)
-    own = kind.from_estimator(wrap(pipeline), X, y == 0)
+    own = kind.from_estimator(WRAPPED[wrapper](pipeline), X, y == 0)
     of_map = kind.from_estimator(pipeline[-1], pipeline[:-1].transform(X), y == 0)
     for key, value in vars(of_map).items():
         is_in_units = key in ("codebook", "planes", "samples", "units", "names", "axis_names")

@@ -567,7 +567,9 @@ def test_formats_equal_the_estimator_without_this_package(X, positive, tmp_path,
         tasks.append((f"load_{format_name}", path, data, outputs))
         expected.append((pipeline[-1], pipeline[:-1].transform(samples), dtype))
 
-    for metric in METRICS:
+    # A SavedModel has the operations of the Keras model.
+    is_short = format_name == "savedmodel"
+    for metric in ("correlation", "manhattan") if is_short else METRICS:
         # Float64 for the metrics with the most operations.
         has_float64 = format_name != "litert" and metric in ("chebyshev", "correlation")
         samples = X * [1, 10, 1, 5, 1] + [0, 50, 0, 0, 10]
@@ -576,10 +578,12 @@ def test_formats_equal_the_estimator_without_this_package(X, positive, tmp_path,
         pipeline.fit(samples[:200])  # the other samples are clipped
         for dtype in ["float32", "float64"] if has_float64 else ["float32"]:
             add(pipeline, samples, metric, dtype)
-    for name in ("columns", "columns in a pipeline", "log1p of values near 0", "l2"):
+    steps = ("columns", "columns in a pipeline", "log1p of values near 0", "l2")
+    for name in steps[1:2] if is_short else steps:
         add(make_pipeline(STEPS[name], small_map()).fit(positive), positive, name, "float32")
-    few = make_pipeline(PCA(2), small_map()).fit(positive)
-    add(few, positive, "few features", "float32")
+    if not is_short:
+        few = make_pipeline(PCA(2), small_map()).fit(positive)
+        add(few, positive, "few features", "float32")
     command = [sys.executable, "-c", READERS]
     stdin = json.dumps(tasks).encode()
     done = subprocess.run(command, input=stdin, capture_output=True, timeout=TIMEOUT, check=False)
