@@ -134,7 +134,7 @@ _ = axes[1, 1].set_title("map: code vectors", fontsize="large")
 #      - For few clusters or a low quantization error, without a picture
 #    * - Map
 #      - Code vectors in an order, and any variable on the same grid
-#      - Neighbors are similar; directions mean nothing
+#      - Neighbors are similar; directions have no meaning
 #      - Assigned to a unit
 #      - To read the features in place, to compare variables, and to place new samples
 #

@@ -105,7 +105,7 @@ planes.figure_.set_size_inches(13, 8)
 # Clusters, and how clearly they are supported
 # --------------------------------------------
 # The separation curve shows the support of each number of clusters. Below 3 a number is doubtful,
-# from 5 on it is plain. Two clusters are in between. The table compares them with the diagnoses:
+# from 5 on it is clear. Two clusters are in between. The table compares them with the diagnoses:
 # one cluster is almost entirely malignant, but the other is not free of malignant tumors. The
 # clusters alone do not answer the question.
 clusters, (left, right) = plt.subplots(

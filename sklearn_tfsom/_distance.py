@@ -132,7 +132,7 @@ METRICS = {
         Metric(
             "cosine",
             "1 - cos(x, w)",
-            "samples whose length means nothing: texts, counts of words or purchases",
+            "samples whose length is irrelevant: texts, counts of words or purchases",
             "cosine",
             "product",
             direction=_same,
@@ -142,7 +142,7 @@ METRICS = {
         Metric(
             "correlation",
             "1 - cos(x - mean(x), w - mean(w))",
-            "profiles whose level and scale mean nothing: time series, gene expression",
+            "profiles whose level and scale are irrelevant: time series, gene expression",
             "correlation",
             "product",
             direction=_less_own_mean,

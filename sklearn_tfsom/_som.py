@@ -556,7 +556,7 @@ class TFSOM(
         -----
         Samples are learned in their order, in mini-batches of a twentieth of those seen, from 4 to
         1,024 samples, or one for every fourth unit if that is more. So the size of the pieces of
-        a stream hardly matters, but their order does: shuffle data whose order means nothing.
+        a stream hardly matters, but their order does: shuffle sorted data.
 
         With each mini-batch of total weight b the statistics s_j and n_j decay by ``exp(-b / M)``.
         The memory M is a weight of 500 samples, or 5 for each unit if that is more; at first it is
