@@ -135,7 +135,7 @@ FITS = {
     "mini-batches": ({"batch_size": 100}, DIGITS),
     "coarse to fine": ({"grid_size": 16, "radius_start": 8}, DIGITS),
     "topographic error": ({"compute_topographic_error": True}, DIGITS),
-    "clusters": ({"n_clusters": "auto"}, DIGITS),
+    "clusters": ({"n_clusters": 3}, DIGITS),
     "callable": ({"neighborhood": cauchy}, DIGITS),
     "torus": ({"boundary": "toroidal", "grid_size": (5, 6)}, DIGITS),
     "random start": ({"init": "random", "random_state": 0}, DIGITS),
