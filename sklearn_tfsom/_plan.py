@@ -16,6 +16,7 @@ from sklearn_tfsom._data.minibatches import deal_minibatches, order_by_projectio
 from sklearn_tfsom._data.moments import Moments, compute_moments
 from sklearn_tfsom._data.outliers import with_typical_directions
 from sklearn_tfsom._data.pieces import Pieces
+from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.subsampling import Subsamples, count_different
 from sklearn_tfsom._distance import METRICS, as_codebook, is_zero
 from sklearn_tfsom._map.anomaly import ANOMALY_SCORES
@@ -150,7 +151,7 @@ def make_plan(som: Any, pieces: Pieces) -> TrainingPlan:
     subsamples = Subsamples(pieces, schedule.sizes())
     stages = schedule.stages(subsamples.worthwhile())
     codebook = initial_codebook(
-        _checked_init(som, grid, pieces.samples.shape[1]),
+        _checked_init(som, grid, pieces.samples),
         stages[0].grid,
         pieces,
         moments,
@@ -188,7 +189,7 @@ def begin_stream(som: Any, pieces: Pieces) -> StreamStart:
     """
     moments = _moments(som, pieces)
     grid = _grid(som, pieces, moments)
-    init = _checked_init(som, grid, pieces.samples.shape[1])
+    init = _checked_init(som, grid, pieces.samples)
     random_state = check_random_state(som.random_state)
     codebook = initial_codebook(init, grid, pieces, moments, random_state)
     return StreamStart(grid, codebook, moments)
@@ -329,16 +330,21 @@ def _check_memory(som: Any, n_units: int, n_features: int) -> None:
         )
 
 
-def _checked_init(som: Any, grid: Grid, n_features: int) -> str | NDArray[np.float64]:
+def _checked_init(som: Any, grid: Grid, samples: Samples) -> str | NDArray[np.float64]:
     """Return the name of a start, or the user's codebook, checked for this grid."""
     if isinstance(som.init, str):
         return som.init
-    right = (grid.n_units, n_features)
+    right = (grid.n_units, samples.shape[1])
     if np.shape(som.init) != right:
         raise valid.wrong_parameter(
             "init", som, f"of shape (n_units, n_features), {right}", f"shape {np.shape(som.init)}"
         )
-    return _with_directions("init", som, np.array(som.init, dtype=np.float64))
+    codebook = _with_directions("init", som, np.array(som.init, dtype=np.float64))
+    largest = float(np.abs(codebook).max())
+    if largest > float(np.finfo(samples.dtype).max):
+        right_range = f"in the range of {samples.dtype}, the precision of X"
+        raise valid.wrong_parameter("init", som, right_range, f"{largest:g}")
+    return codebook
 
 
 def _with_directions(name: str, som: Any, codebook: NDArray) -> NDArray[np.float64]:

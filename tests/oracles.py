@@ -169,7 +169,11 @@ def refusals(case):
         or total_weight / batch_size > max(1000, 4 * n_counted)
     ):
         found.append("sample_weight sums to")
-    if not isinstance(params["init"], str) and metric.is_spherical:
+    is_given = not isinstance(params["init"], str)
+    if is_given and case.data.is_float32 and not metric.is_spherical:
+        if np.abs(params["init"]).max() > float(np.finfo(np.float32).max):
+            found.append("The 'init' parameter of TFSOM must be in the range of float32")
+    if is_given and metric.is_spherical:
         start = np.asarray(params["init"], float)
         if not has_direction(start, params["metric"], 2.0**-52).all():
             found.append("The 'init' parameter of TFSOM must be code vectors that have a dir")

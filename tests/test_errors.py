@@ -720,6 +720,16 @@ class TestData:
             fitted, ValueError, match=r"^X contains values too large.*\. Rescale X\.$", data=data
         )
 
+    def test_start_out_of_the_range_of_float32(self):
+        start = np.full((4, 3), -1e39)
+        message = (
+            "The 'init' parameter of TFSOM must be in the range of float32, the precision of X. "
+            "Got 1e+39 instead."
+        )
+        with pytest.raises(InvalidParameterError, match=f"^{re.escape(message)}$"):
+            TFSOM((2, 2), init=start).fit(X.astype(np.float32))
+        assert (TFSOM((2, 2), init=start).fit(X).codebook_ > -1e38).any()
+
     def test_values_whose_sums_cancel_out_are_no_warning(self):
         data = np.where(np.arange(14)[:, None] % 2, 1.7e308, -1.7e308) * np.ones(3)
         with pytest.raises(ValueError, match=r"^X contains values too large"):
