@@ -203,7 +203,9 @@ def samples(draw, metric="euclidean", *, n_features=None, is_extreme=True, kind=
     """Return samples that are valid under a metric; `kind` is "dense" or "sparse", or any."""
     rule = METRICS[metric]
     if n_features is None:
-        n_features = st.integers(rule.min_features, MAX_FEATURES)
+        # Of two features all correlations are -1 or 1: directions are equal or cancel out.
+        least = rule.min_features + (rule.min_features > 1)
+        n_features = st.integers(least, MAX_FEATURES)
     values = draw(raw_values(st.integers(1, MAX_SAMPLES), n_features, is_extreme=is_extreme))
     rng = np.random.RandomState(draw(seeds))
     if kind is None:
