@@ -132,6 +132,7 @@ MAX_DIFFERENCE_FEATURES = 4
 
 # --- Address space ---
 
-# Bytes that threads, BLAS and TensorFlow take at least, where a limit is set: with less they end
-# the process, or wait without end. TensorFlow's start maps its libraries.
-THREADS_ADDRESS_SPACE, GRAPHS_ADDRESS_SPACE, START_ADDRESS_SPACE = 2**29, 2**29, 2**32
+# Bytes that must be left where a limit is set, for threads, BLAS and TensorFlow: with less they
+# end the process, or wait without end. TensorFlow's start takes 2.0 GiB on two cores, and more
+# with more threads.
+LEAST_ADDRESS_SPACE, START_ADDRESS_SPACE = 2**29, 2**32

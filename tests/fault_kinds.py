@@ -69,7 +69,7 @@ def end_of_threads(expected, seconds=5.0):
 
 
 def run_trials(n_trials, seed, trial):
-    """Call a trial so many times; it returns whether its fault has met the call."""
+    """Call a trial repeatedly; it returns True if its fault has met the call."""
     rng, n_hit, failures = np.random.default_rng(seed), 0, []
     for number in range(n_trials):
         try:

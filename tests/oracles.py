@@ -1,4 +1,4 @@
-"""What property-based tests expect, from the slow reference: units, distances and refusals."""
+"""Expectations of property-based tests, from the slow reference: units, distances, refusals."""
 
 import pickle
 import warnings

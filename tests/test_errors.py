@@ -887,7 +887,7 @@ class TestMethods:
 
 
 class TestBeforeAnyWork:
-    """What exceeds the machine, or is no number, is refused at once and by name."""
+    """Sizes beyond the machine, and values that are no numbers, are refused at once by name."""
 
     @pytest.mark.parametrize(
         ("params", "fit_params", "match"),

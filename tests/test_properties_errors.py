@@ -325,7 +325,7 @@ def test_wrong_weights(name, method, is_fitted):
 
 @given(junk=values)
 def test_any_object_as_samples_or_weights(junk):
-    """Whatever it is, it is valid or raises a ValueError or TypeError, and changes nothing."""
+    """Any object is valid, or raises a ValueError or TypeError and changes nothing."""
     try:
         pickle.dumps(junk)
     except Exception:

@@ -6,8 +6,8 @@ import threading
 
 import numpy as np
 import pytest
-from distributed_cases import DIGITS, remove_values
-from scipy.sparse import csr_array
+import test_threads
+from distributed_cases import DIGITS
 from threads import run_simultaneously
 
 from sklearn_tfsom import TFSOM
@@ -18,12 +18,7 @@ LARGE = np.random.RandomState(0).normal(size=(20_000, 8))
 
 # name: (parameters, samples)
 KINDS = {
-    "float64": ({}, DIGITS),
-    "float32": ({}, DIGITS.astype(np.float32)),
-    "missing": ({}, remove_values(DIGITS)),
-    "sparse": ({}, csr_array(DIGITS)),
-    "cosine": ({"metric": "cosine"}, DIGITS),
-    "manhattan": ({"metric": "manhattan"}, DIGITS),
+    **{name: kind for name, kind in test_threads.KINDS.items() if not name.startswith("large")},
     "mini-batches": ({"batch_size": 100}, DIGITS),
     "large": ({"grid_size": 12, "max_iter": 2}, LARGE),
 }

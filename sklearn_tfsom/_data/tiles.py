@@ -16,7 +16,7 @@ import threadpoolctl
 from numpy.typing import NDArray
 
 from sklearn_tfsom._memory import check_address_space
-from sklearn_tfsom._tuning import THREADS_ADDRESS_SPACE
+from sklearn_tfsom._tuning import LEAST_ADDRESS_SPACE
 
 # Products of two numbers in a product of matrices for which OpenBLAS takes no second thread.
 _MAX_UNTHREADED = 2**18
@@ -114,7 +114,7 @@ class _BlasLimit:
         if self._former is None:
             return
         for library, number in zip(_blas().lib_controllers, self._former, strict=True):
-            if library.num_threads == 1 != number:
+            if library.num_threads == 1 and number != 1:
                 self._give_up_control(library)
                 library.set_num_threads(number)
                 self._give_up_control(library)
@@ -141,7 +141,7 @@ class _TileThreads:
         """Return True if this thread or another one was in the context before."""
         with self._lock:
             if self._depth == 0:
-                check_address_space(THREADS_ADDRESS_SPACE)
+                check_address_space(LEAST_ADDRESS_SPACE)
                 try:
                     self._limit.set()
                 except BaseException:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 from sklearn_tfsom._memory import check_address_space
 from sklearn_tfsom._tuning import (
-    GRAPHS_ADDRESS_SPACE,
+    LEAST_ADDRESS_SPACE,
     MIN_COMPILED_SCORES,
     START_ADDRESS_SPACE,
 )
@@ -46,8 +46,7 @@ _start_lock = threading.RLock()
 _stderr_lock = threading.Lock()  # two threads that redirect one descriptor would leave it so
 _trace_lock = threading.RLock()
 _core: Core | None = None
-_process: int | None = None
-_is_starting = False
+_process: int | None = None  # which has started it, or is starting it
 
 
 def tensorflow_core() -> Core:
@@ -61,8 +60,8 @@ def tensorflow_core() -> Core:
         the parent cannot be detected.) And while TensorFlow is being imported, by a script that
         it imports in place of a module of this name.
     """
-    global _core, _process, _is_starting
-    check_address_space(START_ADDRESS_SPACE if _core is None else GRAPHS_ADDRESS_SPACE)
+    global _core, _process
+    check_address_space(START_ADDRESS_SPACE if _core is None else LEAST_ADDRESS_SPACE)
     if _process not in (None, os.getpid()):
         raise RuntimeError(
             "TFSOM cannot run in a process that was forked after TensorFlow had started in its "
@@ -71,19 +70,16 @@ def tensorflow_core() -> Core:
         )
     if _core is None:
         with _start_lock:
-            if _is_starting:
-                raise RuntimeError(_imported_script())
             if _core is None:
+                if _process is not None:  # this thread is starting it, and has come here again
+                    raise RuntimeError(_imported_script())
                 _process = os.getpid()  # set first: a fork may happen while TensorFlow starts
-                _is_starting = True
                 try:
                     with startup_messages_suppressed():
                         _core = _start()
                 except BaseException:
                     _process = None
                     raise
-                finally:
-                    _is_starting = False
     return _core
 
 
