@@ -41,7 +41,7 @@ def blobs():
 
 
 def small_map(metric="euclidean", **parameters):
-    return TFSOM((5, 4), metric=metric, max_iter=6, **{"n_clusters": 3, **parameters})
+    return TFSOM((5, 4), metric=metric, max_iter=6, **parameters)
 
 
 def remove_values(X):
@@ -71,24 +71,24 @@ def assert_same_results(outputs, som, X, dtype="float32", scale=None):
 # Outputs
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("map_dtype", ["float32", "float64"])
 @pytest.mark.parametrize("metric", METRICS)
-def test_outputs_equal_the_estimator(X, metric, map_dtype, dtype):
-    som = small_map(metric).fit(X.astype(map_dtype))
-    outputs = get_outputs(som.to_keras(dtype=dtype), X)
-    assert_same_results(outputs, som, X, dtype)
-    assert {name: (output.dtype.name, output.shape) for name, output in outputs.items()} == {
-        "distances": (dtype, (300, 20)),
-        "bmu": ("int32", (300,)),
-        "position": (dtype, (300, 2)),
-        "score": (dtype, (300,)),
-        "cluster_label": ("int32", (300,)),
-    }
+def test_outputs_equal_the_estimator(X, metric, map_dtype):
+    som = small_map(metric, n_clusters=3).fit(X.astype(map_dtype))
+    for dtype in ("float32", "float64"):
+        outputs = get_outputs(som.to_keras(dtype=dtype), X)
+        assert_same_results(outputs, som, X, dtype)
+        assert {name: (output.dtype.name, output.shape) for name, output in outputs.items()} == {
+            "distances": (dtype, (300, 20)),
+            "bmu": ("int32", (300,)),
+            "position": (dtype, (300, 2)),
+            "score": (dtype, (300,)),
+            "cluster_label": ("int32", (300,)),
+        }
 
 
 def test_cluster_labels_need_clusters(X):
-    som = small_map(n_clusters=None).fit(X)
+    som = small_map().fit(X)
     assert "cluster_label" not in som.to_keras().output
     with pytest.raises(InvalidParameterError, match=r"'outputs' .* without 'cluster_label'"):
         som.to_keras(outputs=["bmu", "cluster_label"])
@@ -102,9 +102,9 @@ def test_score(X, metric, anomaly_score):
     assert_allclose(outputs["score"], som.score_samples(X), rtol=1e-9)
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", ["euclidean", "chebyshev", "correlation"])
 def test_chosen_outputs_are_those_of_all(X, metric):
-    som = small_map(metric).fit(X)
+    som = small_map(metric, n_clusters=3).fit(X)
     every = get_outputs(som.to_keras(), X)
     for chosen in [("bmu", "cluster_label"), ["score"], ("distances", "position")]:
         outputs = get_outputs(som.to_keras(outputs=chosen), X)
@@ -114,7 +114,7 @@ def test_chosen_outputs_are_those_of_all(X, metric):
 
 
 def test_outputs_that_are_not_chosen_are_not_computed(X):
-    som = small_map().fit(X)
+    som = small_map(n_clusters=3).fit(X)
     whole, labels = (som.to_keras(outputs=outputs) for outputs in (None, ("cluster_label",)))
     assert len(labels.operations) < len(whole.operations) - 5
 
@@ -136,8 +136,14 @@ def curved_samples(n_features):
     return samples.astype(np.float32)
 
 
-@pytest.mark.parametrize("n_features", [2, 5, 64])
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize(
+    ("metric", "n_features"),
+    [
+        *((metric, n) for metric in ("euclidean", "cosine", "correlation") for n in (5, 64)),
+        # By differences: of few features, and of elementwise metrics.
+        *(("euclidean", 2), ("correlation", 2), ("manhattan", 64), ("chebyshev", 64)),
+    ],
+)
 def test_distances_are_good_to_1e_5_of_themselves(metric, n_features):
     X = curved_samples(n_features)
     som = TFSOM((20, 15), metric=metric, max_iter=8).fit(X)
@@ -182,7 +188,7 @@ def test_precision_of_close_samples_far_from_zero(metric):
     assert_same_results(get_outputs(som.to_keras(), X + offset), som, X + offset, scale=4)
 
 
-@pytest.mark.parametrize("factor", [1e-30, 1e-12, 1e12, 1e30])
+@pytest.mark.parametrize("factor", [1e-30, 1e30])
 @pytest.mark.parametrize("metric", METRICS)
 def test_very_small_and_large_samples(X, metric, factor):
     som = small_map(metric).fit(X * factor)
@@ -196,7 +202,7 @@ def test_tied_samples_get_the_lowest_unit(X, metric, dtype):
     rng = np.random.RandomState(0)
     som = small_map(metric).fit(X)
     centers, offsets = rng.normal(size=(8, 5)), rng.normal(size=(10, 5))
-    for row in centers:  # equally far from units k and k + 10, except for rounding
+    for row in centers[:4]:  # equally far from units k and k + 10, except for rounding
         som.codebook_ = np.concatenate([row + offsets, row - offsets])
         bmu = get_outputs(som.to_keras(dtype=dtype), row[None])["bmu"]
         assert_array_equal(bmu, som.bmus(row[None]))
@@ -262,16 +268,16 @@ SCALERS = {
 }
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("scaler", SCALERS)
-def test_scalers_are_part_of_the_model(X, scaler, dtype):
+def test_scalers_are_part_of_the_model(X, scaler):
     X = remove_values(X * [1, 1e-3, 10, 1e4, 1] + [0, 5, 1e3, 0, -200])
     pipeline = make_pipeline(SCALERS[scaler], small_map()).fit(X)
-    model = pipeline[-1].to_keras(preprocessing=pipeline[:-1], dtype=dtype)
     others = X + 3 * np.nanstd(X, axis=0) * np.random.RandomState(3).normal(size=X.shape)
     others = others.astype(np.float32).astype(np.float64)  # exact in float32
     scaled = others if SCALERS[scaler] is None else pipeline[:-1].transform(others)
-    assert_same_results(get_outputs(model, others), pipeline[-1], scaled, dtype)
+    for dtype in ("float32", "float64"):
+        model = pipeline[-1].to_keras(preprocessing=pipeline[:-1], dtype=dtype)
+        assert_same_results(get_outputs(model, others), pipeline[-1], scaled, dtype)
 
 
 LOG1P = FunctionTransformer(np.log1p)
@@ -318,14 +324,14 @@ def positive_samples():
     return values.astype(np.float32).astype(np.float64)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("step", STEPS)
-def test_steps_are_part_of_the_model(positive, step, dtype):
+def test_steps_are_part_of_the_model(positive, step):
     pipeline = make_pipeline(STEPS[step], small_map())
     pipeline.fit(positive, np.arange(300) % 2)
-    model = pipeline[-1].to_keras(preprocessing=pipeline[:-1], dtype=dtype)
     before = pipeline[:-1].transform(positive)
-    assert_same_results(get_outputs(model, positive), pipeline[-1], before, dtype)
+    for dtype in ("float32", "float64"):
+        model = pipeline[-1].to_keras(preprocessing=pipeline[:-1], dtype=dtype)
+        assert_same_results(get_outputs(model, positive), pipeline[-1], before, dtype)
 
 
 @pytest.mark.parametrize("columns", [["c", "a"], "b", slice("b", "d"), slice(None, "c")])
@@ -550,40 +556,51 @@ def write(model, format_name, path):
         model.export(path, format=written, verbose=False)
 
 
-@pytest.mark.parametrize("format_name", SUFFIXES)
-def test_formats_equal_the_estimator_without_this_package(X, positive, tmp_path, format_name):
-    for package in REQUIRED_PACKAGES.get(format_name, []):
-        pytest.importorskip(package)
+@pytest.fixture(scope="module")
+def exported(X, positive):
+    """Pipelines that have every kind of operation, and samples: by name of the metric."""
+    far = X * [1, 10, 1, 5, 1] + [0, 50, 0, 0, 10]
+    clipped = make_pipeline(MinMaxScaler(clip=True), StandardScaler())
+    logarithm = STEPS["log1p of values near 0"]
+    # No logarithms in models of float64: the converter to ONNX computes them in float32.
+    cases = {
+        "euclidean": (logarithm, remove_values(positive)),
+        "manhattan": (STEPS["columns in a pipeline"], positive),
+        "chebyshev": (clipped, remove_values(far)),
+        "cosine": (make_pipeline(STEPS["columns"], PCA(2)), positive),  # so few: by differences
+        "correlation": (STEPS["l2"], positive),
+    }
+    return {
+        # The other samples exceed the range of these, and are clipped.
+        metric: (make_pipeline(steps, small_map(metric, n_clusters=3)).fit(samples[:200]), samples)
+        for metric, (steps, samples) in cases.items()
+    }
+
+
+# Keras and SavedModel have the operations that the other tests run; one process reads both.
+@pytest.mark.parametrize(
+    "formats", [("keras", "savedmodel"), ("litert",), ("onnx",)], ids="-".join
+)
+def test_formats_equal_the_estimator_without_this_package(exported, tmp_path, formats):
     tasks, expected = [], []
-
-    def add(pipeline, samples, name, dtype):
-        path, data, outputs = (
-            str(tmp_path / f"{name}_{dtype}") + suffix
-            for suffix in (SUFFIXES[format_name], ".npy", ".npz")
-        )
-        model = pipeline[-1].to_keras(preprocessing=pipeline[:-1], dtype=dtype)
-        write(model, format_name, path)
-        np.save(data, samples.astype(dtype))
-        tasks.append((f"load_{format_name}", path, data, outputs))
-        expected.append((pipeline[-1], pipeline[:-1].transform(samples), dtype))
-
-    # Other tests run all operations in Keras, and a SavedModel has the same.
-    is_short = format_name in ("keras", "savedmodel")
-    for metric in ("correlation", "manhattan") if is_short else METRICS:
-        # Float64 for the metrics with the most operations.
-        has_float64 = format_name != "litert" and metric in ("chebyshev", "correlation")
-        samples = X * [1, 10, 1, 5, 1] + [0, 50, 0, 0, 10]
-        samples = remove_values(samples) if metric in FEATURE_METRICS else samples
-        pipeline = make_pipeline(MinMaxScaler(clip=True), StandardScaler(), small_map(metric))
-        pipeline.fit(samples[:200])  # the other samples are clipped
-        for dtype in ["float32", "float64"] if has_float64 else ["float32"]:
-            add(pipeline, samples, metric, dtype)
-    steps = ("columns", "columns in a pipeline", "log1p of values near 0", "l2")
-    for name in steps[1:2] if is_short else steps:
-        add(make_pipeline(STEPS[name], small_map()).fit(positive), positive, name, "float32")
-    if not is_short:
-        few = make_pipeline(PCA(2), small_map()).fit(positive)
-        add(few, positive, "few features", "float32")
+    for format_name in formats:
+        for package in REQUIRED_PACKAGES.get(format_name, []):
+            pytest.importorskip(package)
+        is_short = format_name in ("keras", "savedmodel")
+        for metric in ("manhattan", "correlation") if is_short else METRICS:
+            pipeline, samples = exported[metric]
+            # Float64 for the metrics with the most operations.
+            has_float64 = format_name != "litert" and metric in ("chebyshev", "correlation")
+            for dtype in ["float32", "float64"] if has_float64 else ["float32"]:
+                model = pipeline[-1].to_keras(preprocessing=pipeline[:-1], dtype=dtype)
+                name = str(tmp_path / f"{format_name}_{metric}_{dtype}")
+                path, data, outputs = (
+                    name + suffix for suffix in (SUFFIXES[format_name], ".npy", ".npz")
+                )
+                write(model, format_name, path)
+                np.save(data, samples.astype(dtype))
+                tasks.append((f"load_{format_name}", path, data, outputs))
+                expected.append((pipeline[-1], pipeline[:-1].transform(samples), dtype))
     command = [sys.executable, "-c", READERS]
     stdin = json.dumps(tasks).encode()
     done = subprocess.run(command, input=stdin, capture_output=True, timeout=TIMEOUT, check=False)
