@@ -47,7 +47,8 @@ def texts_in(figure):
 
 
 def assert_texts_fit_and_do_not_overlap(figure):
-    figure.canvas.draw()
+    if figure.stale:  # changed since it was drawn
+        figure.draw_without_rendering()
     shown = [text for text in texts_in(figure) if text.get_text() and text.get_visible()]
     boxes = np.array([text.get_window_extent().extents for text in shown])
     assert len(boxes) > 1

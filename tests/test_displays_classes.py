@@ -34,6 +34,9 @@ NAMES = load_iris().target_names
 Y = NAMES[CODES]
 THIRTY = np.array([f"class {k:02}" for k in range(30)])[np.arange(len(X)) % 30]
 LONG = np.array(["setosa " * 12, "versicolor of the Gaspe Peninsula", "v"])[CODES]
+CLASSES = {None: None, "short": Y, "long": LONG, "30": THIRTY}
+# Parameters of a map whose overview has all parts.
+ALL_PARTS = {"n_clusters": 3, "compute_topographic_error": True}
 
 IS_MISSING = np.random.RandomState(0).uniform(size=X.shape) < 0.2
 IS_MISSING[:, 0] &= ~IS_MISSING.all(axis=1)
@@ -59,9 +62,9 @@ def fitted(shape=(6, 5), lattice="hexagonal", data="iris", **params):
 @functools.cache
 def overview(shape=(6, 5), y=None, **params):
     """Draw an overview, cached: it takes longer than all other displays."""
-    y = {None: None, "short": Y, "long": LONG, "30": THIRTY}[y]
-    page = MapOverviewDisplay.from_estimator(fitted(shape, **params), None if y is None else X, y)
-    page.figure_.canvas.draw()
+    samples = None if y is None else X
+    page = MapOverviewDisplay.from_estimator(fitted(shape, **params), samples, CLASSES[y])
+    page.figure_.draw_without_rendering()
     return page
 
 
@@ -119,24 +122,24 @@ class TestHitMapAndClassMap:
     @pytest.mark.parametrize("kind", MAPS)
     @pytest.mark.parametrize("lattice", LATTICES)
     def test_large_maps_are_few_collections(self, kind, lattice):
-        grid = Grid(100, 100, lattice)
-        hits = np.random.RandomState(0).poisson(0.3, size=(10_000, 3))
+        grid = Grid(50, 50, lattice)
+        hits = np.random.RandomState(0).poisson(0.3, size=(2500, 3))
         if kind is HitMapDisplay:
             display = HitMapDisplay(hits, grid, classes=["a", "b", "c"]).plot()
             expected = [display.outlines_, display.marks_]
             assert len(display.marks_.get_paths()) == np.count_nonzero(hits)
-            assert len(display.outlines_.get_paths()) == 10_000
+            assert len(display.outlines_.get_paths()) == 2500
         else:
             display = ClassMapDisplay(hits.argmax(axis=1), grid, classes=["a", "b", "c"]).plot()
             expected = [display.cells_, display.borders_]
-            assert len(display.cells_.get_paths()) == 10_000
+            assert len(display.cells_.get_paths()) == 2500
         assert list(display.ax_.collections) == expected
         assert not (display.ax_.texts or display.ax_.patches or display.ax_.lines)
 
     @pytest.mark.parametrize("kind", MAPS)
     def test_borders_are_thinner_for_small_cells(self, kind):
         widths = []
-        for n_rows in (5, 100):
+        for n_rows in (5, 50):
             labels = np.arange(n_rows**2) // n_rows % 2
             grid = Grid(n_rows, n_rows)
             if kind is HitMapDisplay:
@@ -169,7 +172,7 @@ class TestHitMapAndClassMap:
     def test_row_0_is_at_the_top_and_cells_are_within_the_axes(self, kind):
         for shape, lattice in itertools.product([(6, 5), (12, 1)], LATTICES):
             display = kind.from_estimator(fitted(shape, lattice), X, Y)
-            display.figure_.canvas.draw()
+            display.figure_.draw_without_rendering()
             cells = display.outlines_ if kind is HitMapDisplay else display.cells_
             shown = display.ax_.transData.transform(np.concatenate(corners_of(cells)))
             rows = shown[:, 1].reshape(*shape, -1).mean(axis=(1, 2))
@@ -178,21 +181,14 @@ class TestHitMapAndClassMap:
             assert (shown > frame.min).all() and (shown < frame.max).all()
             assert display.ax_.get_aspect() == 1
 
-    @pytest.mark.parametrize("kind", DISPLAYS)
-    def test_colors_on_a_dark_background(self, kind):
+    @pytest.mark.parametrize(
+        ("kind", "border"), [(HitMapDisplay, "white"), (ClassMapDisplay, "black")]
+    )
+    def test_colors_on_a_dark_background(self, kind, border):
         with plt.style.context("dark_background"):
             display = kind.from_estimator(fitted(n_clusters=3), X, Y)
-            display.figure_.canvas.draw()
-        titles = [ax.title for ax in display.figure_.axes if ax.title.get_text()]
-        assert titles and {title.get_color() for title in titles} == {"white"}
-        hits, classes = (display, display)
-        if kind is MapOverviewDisplay:
-            hits, classes = display.hits, display.classes
-        if kind is not ClassMapDisplay:
-            assert_array_equal(hits.borders_.get_colors(), [to_rgba("white")])
-            assert {text.get_color() for text in hits.legend_.get_texts()} == {"white"}
-        if kind is not HitMapDisplay:
-            assert_array_equal(classes.borders_.get_colors(), [to_rgba("black")])
+        assert_array_equal(display.borders_.get_colors(), [to_rgba(border)])
+        assert {text.get_color() for text in display.legend_.get_texts()} == {"white"}
 
     @pytest.mark.parametrize("kind", DISPLAYS)
     @pytest.mark.parametrize("y", [Y[:-1], [], "setosa", np.column_stack([Y, Y])])
@@ -242,11 +238,20 @@ class TestLegends:
         assert_allclose(colors, expected)
 
     @pytest.mark.parametrize("kind", MAPS)
-    @pytest.mark.parametrize("shape", [(6, 5), (1, 12), (12, 1), (2, 2), (3, 16)])
-    @pytest.mark.parametrize("y", [Y, LONG, THIRTY], ids=["short", "long", "30"])
+    @pytest.mark.parametrize(
+        ("shape", "y"),
+        [
+            ((6, 5), "short"),
+            ((6, 5), "30"),
+            ((1, 12), "long"),
+            ((12, 1), "long"),
+            ((2, 2), "30"),
+            ((3, 16), "30"),
+        ],
+    )
     def test_legend_is_within_the_figure_and_does_not_overlap_the_map(self, kind, shape, y):
-        display = kind.from_estimator(fitted(shape), X, y)
-        display.figure_.canvas.draw()
+        display = kind.from_estimator(fitted(shape), X, CLASSES[y])
+        display.figure_.draw_without_rendering()
         box = display.legend_.get_window_extent()
         page, frame = display.figure_.bbox, display.ax_.get_window_extent()
         assert page.x0 <= box.x0 and box.x1 <= page.x1
@@ -260,7 +265,7 @@ class TestLegends:
     def test_names_are_not_parsed_as_math(self, kind):
         names = ["$5-$10", "$10^$", "_background_"]
         display = kind.from_estimator(fitted((3, 3)), X, np.take(names, CODES))
-        display.figure_.canvas.draw()
+        display.figure_.draw_without_rendering()
         assert legend_texts(display.legend_) == sorted(names)
         if kind is ClassMapDisplay:
             assert {text.get_text() for text in display.texts_} == set(names)
@@ -333,7 +338,7 @@ class TestHits:
 
     def test_slices_are_clockwise_from_the_top(self):
         display = HitMapDisplay(np.array([[1, 2, 1]]), Grid(1, 1), classes=["a", "b", "c"]).plot()
-        display.figure_.canvas.draw()
+        display.figure_.draw_without_rendering()
         middles = []
         for corners in corners_of(display.marks_):
             shown = display.ax_.transData.transform([*corners, (0, 0)])
@@ -486,7 +491,7 @@ class TestClassMap:
     @pytest.mark.parametrize("names", [["a", "b", "c"], ["WWWWWW", "i", "l"], NAMES])
     def test_names_fit_into_their_cells(self, names):
         display = ClassMapDisplay.from_estimator(fitted(), X, np.take(names, CODES))
-        display.figure_.canvas.draw()
+        display.figure_.draw_without_rendering()
         assert display.texts_
         for text in display.texts_:
             box = text.get_window_extent().transformed(display.ax_.transData.inverted())
@@ -535,7 +540,7 @@ class TestClassMap:
 
 class TestOverview:
     def test_titles_of_all_parts_in_order(self):
-        page = overview(y="short", n_clusters=3, compute_topographic_error=True)
+        page = overview(y="short", **ALL_PARTS)
         titles = [ax.get_title() or ax.get_title(loc="left") for ax in page.axes_]
         assert [title.partition(" (")[0] for title in titles] == [
             "U-matrix",
@@ -554,8 +559,7 @@ class TestOverview:
         assert [part.ax_ for part in parts] == list(page.axes_[:3])
 
     def test_parts_equal_separate_displays(self):
-        params = {"n_clusters": 3, "compute_topographic_error": True}
-        som, page = fitted(**params), overview(y="short", **params)
+        som, page = fitted(**ALL_PARTS), overview(y="short", **ALL_PARTS)
         assert_array_equal(page.hits.hits, HitMapDisplay.from_estimator(som, X, Y).hits)
         alone = ClassMapDisplay.from_estimator(som, X, Y)
         assert_array_equal(page.classes.labels, alone.labels)
@@ -563,7 +567,7 @@ class TestOverview:
         np.testing.assert_equal(page.training.history, som.history_)
 
     def test_hits_and_classes_share_a_legend(self):
-        page = overview(y="short", n_clusters=3, compute_topographic_error=True)
+        page = overview(y="short", **ALL_PARTS)
         legends = [ax.get_legend() for ax in page.axes_ if ax.get_legend()]
         assert legends == [page.hits.legend_]
         assert legend_texts(legends[0]) == [*sorted(NAMES), "border of clusters"]
@@ -584,9 +588,9 @@ class TestOverview:
 
     def test_missing_values_and_sparse_samples(self):
         samples = np.where(IS_MISSING, np.nan, X)
-        page = MapOverviewDisplay.from_estimator(fitted(data="missing"), samples, Y)
+        page = MapOverviewDisplay.from_estimator(fitted(data="missing"), samples, Y, n_planes=1)
         assert page.hits.hits.sum() == 150
-        page = MapOverviewDisplay.from_estimator(fitted(), csr_matrix(X), Y)
+        page = MapOverviewDisplay.from_estimator(fitted(), csr_matrix(X), Y, n_planes=1)
         assert_array_equal(page.hits.hits, HitMapDisplay.from_estimator(fitted(), X, Y).hits)
 
     @pytest.mark.parametrize("n_planes", [1, 7])
@@ -606,24 +610,25 @@ class TestOverview:
         [
             ((6, 5), "short"),
             ((6, 5), "30"),
-            ((5, 12), "long"),
             ((3, 12), "30"),
             ((1, 40), "long"),
-            ((14, 3), "short"),
+            ((14, 3), "long"),
+            ((1, 1), "short"),
         ],
     )
     def test_texts_and_axes_do_not_overlap(self, shape, y):
-        page = overview(shape, y, n_clusters=3, compute_topographic_error=True)
+        n_clusters = min(3, shape[0] * shape[1])
+        page = overview(shape, y, **ALL_PARTS | {"n_clusters": n_clusters})
         assert_texts_fit_and_do_not_overlap(page.figure_)
         boxes = [ax.get_window_extent() for ax in page.figure_.axes]
         for one, other in itertools.combinations(boxes, 2):
             assert not one.padded(-1).overlaps(other.padded(-1))
 
     @pytest.mark.parametrize(
-        ("shape", "y"), [((6, 5), "short"), ((3, 12), "30"), ((14, 3), "short")]
+        ("shape", "y"), [((6, 5), "short"), ((3, 12), "30"), ((14, 3), "long")]
     )
     def test_maps_are_large_and_of_equal_size(self, shape, y):
-        page = overview(shape, y, n_clusters=3, compute_topographic_error=True)
+        page = overview(shape, y, **ALL_PARTS)
         boxes = [ax.get_window_extent() for ax in page.axes_[:3]]
         longer = [max(box.size) / page.figure_.dpi for box in boxes]
         assert min(longer) > 2.4 and max(longer) < 1.2 * min(longer)
@@ -636,7 +641,7 @@ class TestOverview:
             assert text.get_window_extent().transformed(to_data).width < 1
 
     def test_all_maps_have_the_same_colormap(self):
-        page = MapOverviewDisplay.from_estimator(fitted(), cmap="gray")
+        page = MapOverviewDisplay.from_estimator(fitted(), n_planes=2, cmap="gray")
         maps = [page.u_matrix.cells_, *page.planes.cells_]
         assert {cells.get_cmap().name for cells in maps} == {"gray"}
 
