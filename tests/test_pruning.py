@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from numpy.testing import assert_array_equal
-from searches import exact_units, map_with, search
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.spatial.distance import cdist
+from searches import exact_units, search
 
 from sklearn_tfsom import TFSOM
 from sklearn_tfsom._data.samples import Samples
@@ -15,7 +16,7 @@ from sklearn_tfsom._tf.pruning import share_reached
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
 
-def sheet(shape, n_features, rng, noise=0.0, n_samples=3000):
+def sheet(shape, n_features, rng, noise=0.0, n_samples=1700):
     """Make code vectors on a curved sheet, and samples near it."""
     down, across = np.meshgrid(*(np.linspace(0, 1, n) for n in shape), indexing="ij")
     places = np.stack([down.ravel(), across.ravel()], axis=1)
@@ -29,7 +30,10 @@ def sheet(shape, n_features, rng, noise=0.0, n_samples=3000):
 
 
 def in_blocks(X, codebook, shape, *, compiles=False, **options):
-    """Search in blocks, as a prediction does, also with compilation; return the units."""
+    """Search in blocks, as a prediction does, also with compilation; return the units.
+
+    They are compared with those of a search of all units in NumPy, see `searches.search`.
+    """
     options = {"shape": shape, "is_centered": True, "is_pruned": True} | options
     units = search(X, codebook, **options)[0][:, 0]
     if compiles:
@@ -37,14 +41,11 @@ def in_blocks(X, codebook, shape, *, compiles=False, **options):
     return units
 
 
-def among_all(X, codebook, **options):
-    """Search among all units; return the units."""
-    return search(X, codebook, is_centered=True, **options)[0][:, 0]
-
-
 def by_differences(X, codebook):
     """Best-matching units by differences in float64, over known features."""
-    squared = np.stack([np.nansum((codebook - x) ** 2, axis=1) for x in X.astype(np.float64)])
+    squared = np.zeros((len(X), len(codebook)))
+    for x, w in zip(X.T[:, :, None].astype(np.float64), codebook.T, strict=True):
+        squared += np.where(np.isnan(x), 0, x - w) ** 2
     return squared.argmin(axis=1)
 
 
@@ -54,9 +55,8 @@ def by_differences(X, codebook):
 def test_units_are_the_closest(dtype, shape, noise, center):
     X, codebook = sheet(shape, 6, np.random.RandomState(0), noise)
     X, codebook = (X + center).astype(dtype), codebook + center
-    found = in_blocks(X, codebook, shape, compiles=True)
+    found = in_blocks(X, codebook, shape, compiles=shape == (17, 31))
     assert_array_equal(found, by_differences(X, codebook))
-    assert_array_equal(found, among_all(X, codebook))
 
 
 def test_blocks_are_left_out_where_samples_are_near_a_surface():
@@ -86,7 +86,6 @@ def test_near_ties_between_blocks_are_resolved_as_in_float64(gap, is_folded):
     X = (first + second) / 2 + rng.choice([-1, 1], size=(2000, 1)) * gap * (first - second)
     found = in_blocks(X, codebook, shape)
     assert_array_equal(found, by_differences(X, codebook))
-    assert_array_equal(found, among_all(X, codebook))
 
 
 def tight_bounds(gap, rng):
@@ -122,7 +121,7 @@ def tight_bounds(gap, rng):
     return np.concatenate(X), codebook, n_pairs
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("gap", [1e-1, 1e-2, 1e-4, 1e-6, 1e-8, 1e-10])
 def test_units_at_the_edge_of_their_block_are_found(gap, seed):
     X, codebook, n_pairs = tight_bounds(gap, np.random.RandomState(seed))
@@ -139,28 +138,27 @@ def test_ties_go_to_the_lowest_index():
     assert_array_equal(found // 4, by_differences(X, codebook))
 
 
-@pytest.mark.parametrize("metric", [m.name for m in METRICS.values() if m.is_product])
-def test_all_metrics_that_are_products(metric):
+@pytest.mark.parametrize("metric", ["euclidean", "correlation"])
+def test_metrics_of_positions_and_of_directions(metric):
     shape = (20, 22)
     X, codebook = sheet(shape, 7, np.random.RandomState(0), 0.1)
     X = X.astype(np.float32)
     X[5] = 0
     codebook = Samples(codebook, METRICS[metric])[:]
-    found = in_blocks(X, codebook, shape, metric=metric)
-    assert_array_equal(found, among_all(X, codebook, metric=metric))
+    options = {"shape": shape, "is_pruned": True, "metric": metric}
+    units, found = search(X, codebook, **options)
+    assert_array_equal(in_blocks(X, codebook, shape, metric=metric), units[:, 0])
+    distances = cdist(np.delete(X, 5, axis=0), codebook, METRICS[metric].scipy_name).min(axis=1)
+    assert_allclose(np.delete(found, 5), distances, rtol=1e-4, atol=1e-4)
 
 
-@DTYPES
-@pytest.mark.parametrize("center", [0.0, 50.0])
-def test_incomplete_samples(dtype, center):
+def test_incomplete_samples():
     shape, rng = (20, 22), np.random.RandomState(0)
     X, codebook = sheet(shape, 7, rng, 0.05)
-    X, codebook = (X + center).astype(dtype), codebook + center
+    X, codebook = (X + 50).astype(np.float32), codebook + 50
     X[rng.random(X.shape) < 0.3] = np.nan
-    X[:, 0] = np.where(np.isnan(X).all(axis=1), center, X[:, 0])
-    found = in_blocks(X, codebook, shape)
-    assert_array_equal(found, among_all(X, codebook))
-    assert_array_equal(found, by_differences(X, codebook))
+    X[:, 0] = np.where(np.isnan(X).all(axis=1), 50, X[:, 0])
+    assert_array_equal(in_blocks(X, codebook, shape), by_differences(X, codebook))
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1.0, 1e15, 1e30])
@@ -175,7 +173,6 @@ def test_extreme_scales_and_outliers(dtype, scale):
     if dtype == np.float64:
         X[5::10] *= 1e100
     found = in_blocks(X, codebook, shape)
-    assert_array_equal(found, among_all(X, codebook))
     near = np.abs(X).max(axis=1) < 1e4 * scale
     assert_array_equal(found[near], by_differences(X[near] / scale, codebook / scale))
 
@@ -192,7 +189,7 @@ def test_samples_far_from_all_units():
 def test_samples_extremely_far_from_all_units(exponent, gap):
     """Scores that are lost beside the square of the distance."""
     shape = (24, 24)
-    for seed in range(25):
+    for seed in range(12):
         rng = np.random.RandomState(seed)
         blocks = np.linspace(-1, -0.5, 36)[:, None] + 1e-4 * rng.random((36, 16))
         blocks[0] = rng.uniform(0.2, 0.3, size=16)
@@ -201,17 +198,17 @@ def test_samples_extremely_far_from_all_units(exponent, gap):
         codebook = blocks.reshape(6, 6, 4, 4).transpose(0, 2, 1, 3).reshape(-1, 1)
         X = rng.uniform(-1, -0.8, size=(700, 1))
         X[:5] = np.ldexp(1 + rng.random((5, 1)), exponent)
-        assert_array_equal(in_blocks(X, codebook, shape), among_all(X, codebook))
+        in_blocks(X, codebook, shape)
 
 
 @pytest.mark.parametrize("n_far", [1200, 3000])
 @pytest.mark.parametrize(("dtype", "far"), [(np.float32, 1e34), (np.float64, 1e40)])
 def test_tiles_of_rows_beyond_the_range_of_float32_scores(n_far, dtype, far):
     shape = (20, 20)
-    X, codebook = sheet(shape, 5, np.random.RandomState(0), 0.05)
+    X, codebook = sheet(shape, 5, np.random.RandomState(0), 0.05, 3000)
     X, codebook = X.astype(dtype), 1e3 * codebook
     X[:n_far] *= dtype(far)
-    assert_array_equal(in_blocks(X, codebook, shape), among_all(X, codebook))
+    in_blocks(X, codebook, shape)
 
 
 @pytest.mark.parametrize("n_samples", [1, 65, 511, 512, 513, 1025])
@@ -222,31 +219,17 @@ def test_any_number_of_samples(n_samples):
     assert_array_equal(found, by_differences(X[:n_samples], codebook))
 
 
-@pytest.mark.parametrize("kind", ["sheet", "heap", "float32", "incomplete"])
-def test_large_map_by_public_methods(kind):
-    """66 x 66 units, and samples that need few blocks or (a heap) all of them."""
+def test_large_map_by_public_methods():
+    """So many units and samples are searched in blocks, where their order has no effect."""
     shape, rng = (66, 66), np.random.RandomState(0)
-    X, codebook = sheet(shape, 6, rng, 0.01, 6000)
-    if kind == "heap":
-        codebook = codebook[rng.permutation(len(codebook))]
-    X = X.astype(np.float32) if kind == "float32" else X
-    if kind == "incomplete":
-        X[::3, 2] = np.nan
-    som = map_with(codebook, shape)
-    units = som.predict(X)
+    X, codebook = sheet(shape, 6, rng, 0.01, 33_000)
+    params = {"init": codebook, "radius_decay": [2.0, 0.5], "max_iter": 2, "tol": 0}
+    som = TFSOM(shape, neighborhood="bubble", **params).fit(X)
+    other = TFSOM(shape, neighborhood="bubble", **params).fit(X[::-1])
+    assert np.abs(som.codebook_ - other.codebook_).max() < 1e-12
+    assert_array_equal(som.labels_, other.labels_[::-1])
     checked = rng.choice(len(X), 1000, replace=False)
-    assert_array_equal(units[checked], exact_units(X[checked], codebook))
+    assert_array_equal(som.labels_[checked], exact_units(X[checked], som.codebook_))
     # Fewer samples, and several units, are searched among all units.
-    assert_array_equal(som.predict(X[:1000]), units[:1000])
-    assert_array_equal(som.bmus(X[checked], 2)[:, 0], units[checked])
-
-
-def test_order_of_samples_does_not_change_a_large_map():
-    X, _ = sheet((2, 2), 5, np.random.RandomState(0), 0.1, 4100)
-    params = {"init": "random", "random_state": 0, "max_iter": 2}
-    params |= {"radius_decay": [3.0, 1.0], "neighborhood": "bubble"}
-    one = TFSOM((64, 64), **params).fit(X)
-    other = TFSOM((64, 64), **params).fit(X[::-1])
-    assert np.abs(one.codebook_ - other.codebook_).max() < 1e-12
-    assert_array_equal(one.labels_, other.labels_[::-1])
-    assert_array_equal(one.labels_, exact_units(X, one.codebook_))
+    assert_array_equal(som.predict(X[checked]), som.labels_[checked])
+    assert_array_equal(som.bmus(X[checked], 2)[:, 0], som.labels_[checked])
