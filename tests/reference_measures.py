@@ -46,7 +46,7 @@ REFERENCES: dict[str, Reference] = {}
 
 
 def register(
-    *, metrics=METRICS, allows_missing=True, n_samples=30, max_units=42, params=None
+    *, metrics=METRICS, allows_missing=True, n_samples=20, max_units=42, params=None
 ) -> Callable:
     """Decorate a reference to add it to `REFERENCES` by its name."""
 
@@ -97,13 +97,20 @@ def _fitted_map(lattice, boundary, shape, seed):
 
 def random_map(lattice="hexagonal", boundary="planar", shape=(4, 3), seed=1):
     """Return a fitted map with random code vectors, so that neighboring units are not close."""
-    som = copy.deepcopy(_fitted_map(lattice, boundary, shape, seed))
+    som = copy.copy(_fitted_map(lattice, boundary, shape, seed))
     som.codebook_ = np.random.RandomState(seed).normal(size=som.codebook_.shape)
     return som
 
 
 def distance(x, w, metric):
     """Return the distance of two vectors over the known values of the first."""
+    return _distance(x.tobytes(), w.tobytes(), metric)
+
+
+@functools.cache
+def _distance(x, w, metric):
+    """Compute a distance once for all measures and grids with these vectors."""
+    x, w = np.frombuffer(x), np.frombuffer(w)
     known = ~np.isnan(x)
     return reference.DISTANCES[metric](x[known], w[known])
 

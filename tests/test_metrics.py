@@ -1,5 +1,6 @@
 """Compare all measures with slow references and with SOM Toolbox, and check their interface."""
 
+import functools
 import inspect
 import math
 
@@ -34,8 +35,8 @@ from sklearn_tfsom.metrics import (
 
 # Even and odd numbers of rows, chains, and maps that are joined to themselves within two units.
 SHAPES = [
-    *[(6, 5), (5, 4), (4, 7), (3, 3), (1, 6), (6, 1), (2, 5), (5, 2), (2, 3), (3, 2)],
-    *[(2, 2), (1, 2), (1, 1)],
+    *[(6, 5), (5, 4), (3, 3), (1, 6), (6, 1), (2, 5), (5, 2), (2, 3), (3, 2), (2, 2)],
+    *[(1, 2), (1, 1)],
 ]
 # Repetitions of samples. Six samples, as few as some references can handle, become seven.
 COUNTS = np.tile([1, 2, 1, 0, 1, 2], 10)
@@ -75,6 +76,13 @@ def with_missing_values(X, share=0.3):
     return X
 
 
+@functools.cache
+def trained(metric):
+    """Return a map that is trained with a metric, and its samples."""
+    X = samples() + np.array([1, 0, 2])
+    return TFSOM((2, 3), metric=metric).fit(X), X
+
+
 def test_every_measure_has_a_reference():
     assert sorted(REFERENCES) == MEASURES
 
@@ -90,8 +98,7 @@ class TestReference:
 
     @pytest.mark.parametrize("metric", METRICS)
     def test_with_all_metrics(self, name, metric):
-        X = samples() + np.array([1, 0, 2])
-        som = TFSOM((2, 3), metric=metric).fit(X)
+        som, X = trained(metric)
         if metric in REFERENCES[name].metrics:
             assert_equals_reference(name, som, X)
             return
