@@ -53,7 +53,7 @@ def som():
 
 @pytest.fixture(scope="module")
 def large_som():
-    return TFSOM((100, 100), max_iter=1).fit(X)
+    return TFSOM((50, 50), max_iter=1).fit(X)
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,7 @@ class TestSampleDisplays:
     def test_axes_with_shared_limits(self, kind, som):
         figure, axes = plt.subplots(2, 2, sharex=True, sharey=True)
         kind.from_estimator(som, X, ax=axes[0, 0])
-        figure.canvas.draw()
+        figure.draw_without_rendering()
 
 
 class TestLabels:
@@ -139,10 +139,10 @@ class TestLabels:
 
     def test_layout_ignores_labels(self):
         figure, ax = plt.subplots(layout="constrained")
-        figure.canvas.draw()
+        figure.draw_without_rendering()
         before = ax.get_position().bounds
         place_labels(ax, np.array([[1.0, 1.0]]), ["a text longer than the axes are wide " * 3])
-        figure.canvas.draw()
+        figure.draw_without_rendering()
         assert ax.get_position().bounds == before
 
     @pytest.mark.parametrize(
@@ -261,7 +261,7 @@ class TestDataSpace:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             display = DataSpaceDisplay.from_estimator(som, np.ones((5, 3)))
-            display.figure_.canvas.draw()
+            display.figure_.draw_without_rendering()
         assert_array_equal(display.samples, 0)
 
     @pytest.mark.parametrize("features", ["ab", (0,), (0, 4), (0, -1), (0, "length"), 0, (0, 0.5)])
@@ -386,7 +386,7 @@ class TestTrajectory:
     def test_contrast_of_background_and_path(self, som, style):
         with plt.style.context(style):
             display = TrajectoryDisplay.from_estimator(som, X)
-            display.figure_.canvas.draw()
+            display.figure_.draw_without_rendering()
             background = np.array(to_rgba(display.figure_.get_facecolor()))
             shades = np.abs(display.cells_.get_facecolors() - background)[:, :3]
             assert 0.02 < shades.min() and shades.max() < 0.5
@@ -406,7 +406,7 @@ class TestTrajectory:
     def test_datetimes_are_dates_on_the_colorbar(self, som):
         days = np.arange("2024-01-01", "2024-05-30", dtype="datetime64[D]")
         display = TrajectoryDisplay.from_estimator(som, X, times=days)
-        display.figure_.canvas.draw()
+        display.figure_.draw_without_rendering()
         ticks = [label.get_text() for label in display.colorbar_.ax.get_yticklabels()]
         assert any(tick.startswith("2024-0") for tick in ticks)
         objects = TrajectoryDisplay.from_estimator(som, X, times=days.astype(object))
@@ -437,7 +437,7 @@ class TestTrajectory:
 
     def test_single_sample(self, som):
         display = TrajectoryDisplay.from_estimator(som, X[:1])
-        display.figure_.canvas.draw()
+        display.figure_.draw_without_rendering()
         assert display.colorbar_ is None and not display.path_.get_segments()
         assert display.ax_.get_title() == "Trajectory of 1 sample"
 
@@ -477,7 +477,7 @@ class TestAnomalies:
 
     def test_units_without_samples_are_gray(self, som):
         display = AnomalyMapDisplay.from_estimator(som, X[:50])
-        display.figure_.canvas.draw()
+        display.figure_.draw_without_rendering()
         empty = np.setdiff1d(np.arange(30), som.bmus(X[:50]))
         middles = [path.vertices[:-1].mean(axis=0) for path in display.empty_.get_paths()]
         assert_allclose(middles, som.unit_positions_[empty], atol=1e-12)

@@ -1,5 +1,6 @@
 """U-matrix display: positions and shapes of the cells, values and labels."""
 
+import functools
 import itertools
 import math
 from collections import Counter
@@ -22,6 +23,7 @@ from sklearn_tfsom.metrics import u_matrix
 LATTICES = ["hexagonal", "rectangular"]
 X, CODES = load_iris(return_X_y=True)
 Y = load_iris().target_names[CODES]
+SHORT_NAMES, LONG_NAMES = ["a", "b", "c"], ["Iris-setosa", "Iris-versicolor", "x"]
 
 
 @pytest.fixture(autouse=True)
@@ -31,6 +33,7 @@ def close_figures():
     plt.close("all")
 
 
+@functools.cache
 def fitted(lattice="hexagonal", shape=(6, 5), **params):
     return TFSOM(shape, lattice=lattice, max_iter=3, **params).fit(X)
 
@@ -109,7 +112,7 @@ class TestCells:
 
     def test_colors_increase_with_the_values(self):
         display = UMatrixDisplay.from_estimator(fitted(), cmap="gray")
-        display.figure_.canvas.draw()
+        display.figure_.draw_without_rendering()
         shades = display.cells_.get_facecolor()[:, 0]
         values = display.values.ravel()
         assert shades[values.argmin()] == 0 and shades[values.argmax()] == 1
@@ -117,12 +120,12 @@ class TestCells:
 
     @pytest.mark.parametrize("lattice", LATTICES)
     def test_large_map_is_one_collection(self, lattice):
-        som = TFSOM((100, 100), lattice=lattice, max_iter=1).fit(X)
+        som = TFSOM((50, 50), lattice=lattice, max_iter=1).fit(X)
         display = UMatrixDisplay.from_estimator(som)
         assert len(display.ax_.collections) == 1
         assert display.ax_.collections[0] is display.cells_
         assert isinstance(display.cells_, PolyCollection)
-        assert len(display.cells_.get_paths()) == 10_000
+        assert len(display.cells_.get_paths()) == 2500
         assert not display.ax_.patches and not display.ax_.lines
 
 
@@ -139,11 +142,19 @@ class TestAxes:
         display = UMatrixDisplay.from_estimator(fitted(), ax=ax and plt.subplots()[1])
         assert display.ax_.get_aspect() == 1
 
-    @pytest.mark.parametrize("lattice", LATTICES)
-    @pytest.mark.parametrize("shape", [(6, 5), (1, 9), (9, 1), (1, 1)])
+    @pytest.mark.parametrize(
+        ("lattice", "shape"),
+        [
+            ("hexagonal", (6, 5)),
+            ("rectangular", (6, 5)),
+            ("hexagonal", (1, 9)),
+            ("rectangular", (9, 1)),
+            ("hexagonal", (1, 1)),
+        ],
+    )
     def test_all_cells_are_within_the_limits(self, lattice, shape):
         display = UMatrixDisplay.from_estimator(fitted(lattice, shape))
-        display.figure_.canvas.draw()
+        display.figure_.draw_without_rendering()
         x, y = cell_corners(display).reshape(-1, 2).T
         left, right = sorted(display.ax_.get_xlim())
         bottom, top = sorted(display.ax_.get_ylim())
@@ -204,13 +215,21 @@ class TestLabels:
         flat = UMatrixDisplay.from_estimator(som, X, Y).unit_labels
         assert UMatrixDisplay.from_estimator(som, X, Y[:, None]).unit_labels == flat
 
-    @pytest.mark.parametrize("lattice", LATTICES)
-    @pytest.mark.parametrize("names", [["a", "b", "c"], ["Iris-setosa", "Iris-versicolor", "x"]])
-    @pytest.mark.parametrize("figsize", [None, (3, 8), (8, 3)])
+    @pytest.mark.parametrize(
+        ("lattice", "names", "figsize"),
+        [
+            ("hexagonal", LONG_NAMES, None),
+            ("rectangular", SHORT_NAMES, None),
+            ("hexagonal", SHORT_NAMES, (3, 8)),
+            ("rectangular", LONG_NAMES, (3, 8)),
+            ("hexagonal", LONG_NAMES, (8, 3)),
+            ("rectangular", SHORT_NAMES, (8, 3)),
+        ],
+    )
     def test_labels_fit_into_their_cells(self, lattice, names, figsize):
         ax = figsize and plt.subplots(figsize=figsize)[1]
         display = UMatrixDisplay.from_estimator(fitted(lattice), X, np.take(names, CODES), ax=ax)
-        display.figure_.canvas.draw()
+        display.figure_.draw_without_rendering()
         for text in display.texts_:
             box = text.get_window_extent().transformed(display.ax_.transData.inverted())
             assert box.width < 1 and box.height < 1
