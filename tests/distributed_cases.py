@@ -1,12 +1,8 @@
-"""Fits by several workers. As a script: one worker; imported: the cases, for a single process.
-
-Each case is a set of parameters and samples, split into shards of different length.
-"""
+"""Cases of fits by several workers: parameters and samples, split into shards."""
 
 import itertools
 import json
 import os
-import sys
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -38,48 +34,81 @@ SUBSAMPLED = np.random.RandomState(6).normal(size=(40000, 3)) * [3, 2, 1]
 SUBSAMPLED_WEIGHTS = np.random.RandomState(7).choice(
     [1.0, 2.0, 2000.0], p=[0.5, 0.499, 0.001], size=40000
 )
-# Larger than 64 MiB: read tile by tile from a memory map.
-LARGE = np.random.RandomState(4).normal(size=(36000, 256)) * np.linspace(2, 0.1, 256)
+# 68 MiB: those of the first worker are read tile by tile from a memory map.
+LARGE = np.resize(
+    np.random.RandomState(4).normal(size=(14_000, 64)) * np.geomspace(2, 0.1, 64), (140_000, 64)
+)
+N_ON_DISK = 2**17  # 64 MiB, from which on a memory map is not loaded
 
 
 def write_first_shard(folder):
     """Write the first shard of the case "on disk"."""
-    np.save(os.path.join(folder, "shard.npy"), LARGE[:34000])
+    np.save(os.path.join(folder, "shard.npy"), LARGE[:N_ON_DISK])
 
 
 WEIGHTS = np.random.RandomState(1).choice([0.0, 1.0, 2.0, 3.5], size=len(DIGITS))
-WIDE = np.random.RandomState(2).normal(size=(60, 4200)) * np.linspace(3, 0.1, 4200)
-SPARSE_WIDE = csr_array(np.maximum(np.random.RandomState(3).normal(size=(300, 1500)) - 1.5, 0))
+# More than 1,024 features: the two main directions are found by Lanczos' method.
+STRONG = np.random.RandomState(9).normal(size=(2, 1100)) * [[4], [2]]
+WIDE = np.random.RandomState(2).normal(size=(60, 2)) @ STRONG
+WIDE += np.random.RandomState(3).normal(size=WIDE.shape)
+SPARSE_WIDE = csr_array(np.where(np.abs(np.tile(WIDE, (5, 1))) > 5, np.tile(WIDE, (5, 1)), 0))
 
+# Enough epochs for the radius to fall and to be held, on coarser grids and on that of the map.
+FEW = {"max_iter": 6}
 # name: (parameters, samples, weights, ends of the shards but the last, as shares)
 CASES = {
     "defaults": ({}, DIGITS, None, [0.3]),
     # At the automatic size, one sample is equally close to two units in float32.
     "float32": ({"grid_size": (14, 12)}, DIGITS.astype(np.float32), None, [0.5]),
-    "far from the origin": ({"grid_size": (6, 5)}, IRIS + 1e6, None, [0.1]),
+    "far from the origin": ({"grid_size": (6, 5), **FEW}, IRIS + 1e6, None, [0.1]),
     "weights": ({}, DIGITS, WEIGHTS, [0.7]),
-    "missing": ({"n_clusters": 3}, remove_values(WINE), None, [0.4]),
-    "missing on one": ({"grid_size": 6}, remove_values_of_first_shard(), None, [40 / len(WINE)]),
-    "sparse": ({"grid_size": (9, 8)}, csr_array(DIGITS), None, [0.6]),
-    "sparse, wide": ({"grid_size": (6, 4)}, SPARSE_WIDE, None, [0.25]),
-    "dense, wide": ({"grid_size": (4, 3)}, WIDE, None, [0.5]),
-    "cosine": ({"metric": "cosine", "grid_size": 7}, DIGITS, WEIGHTS, [0.4]),
-    "manhattan": ({"metric": "manhattan", "grid_size": 5}, IRIS, None, [0.5]),
-    "sample": ({"init": "sample", "random_state": 3, "grid_size": 8}, DIGITS, WEIGHTS, [0.2]),
-    "random": ({"init": "random", "random_state": 3, "grid_size": 6}, IRIS, None, [0.35]),
+    "missing": ({"n_clusters": 3, **FEW}, remove_values(WINE), None, [0.4]),
+    "missing on one": (
+        {"grid_size": 6, **FEW},
+        remove_values_of_first_shard(),
+        None,
+        [40 / len(WINE)],
+    ),
+    "sparse": ({"grid_size": (9, 8), **FEW}, csr_array(DIGITS), None, [0.6]),
+    "sparse, wide": ({"grid_size": (6, 4), **FEW}, SPARSE_WIDE, None, [0.25]),
+    "dense, wide": ({"grid_size": (4, 3), **FEW}, WIDE, None, [0.5]),
+    "cosine": ({"metric": "cosine", "grid_size": 7, **FEW}, DIGITS, WEIGHTS, [0.4]),
+    "manhattan": ({"metric": "manhattan", "grid_size": 5, **FEW}, IRIS, None, [0.5]),
+    "sample": (
+        {"init": "sample", "random_state": 3, "grid_size": 8, **FEW},
+        DIGITS,
+        WEIGHTS,
+        [0.2],
+    ),
+    "random": ({"init": "random", "random_state": 3, "grid_size": 6, **FEW}, IRIS, None, [0.35]),
     "clusters": ({"n_clusters": "auto", "tol": 0.05, "max_iter": 60}, IRIS, None, [0.5]),
     "torus": (
-        {"boundary": "toroidal", "grid_size": (5, 6), "neighborhood": "epanechnikov"},
+        {"boundary": "toroidal", "grid_size": (5, 6), "neighborhood": "epanechnikov", **FEW},
         WINE,
         None,
         [0.5],
     ),
-    "on disk": ({"grid_size": (5, 4), "max_iter": 3}, LARGE, None, [34 / 36]),
-    "many": ({"grid_size": (7, 6)}, MANY, None, [0.37]),
-    "subsamples": ({"grid_size": (7, 6)}, SUBSAMPLED, SUBSAMPLED_WEIGHTS, [0.55]),
-    "subsamples, none of one worker": ({"grid_size": 5}, SUBSAMPLED, None, [39998 / 40000]),
-    "subsamples, missing": ({"grid_size": 5}, remove_values(SUBSAMPLED, 0.001), None, [0.5]),
-    "topographic error": ({"compute_topographic_error": True, "max_iter": 6}, IRIS, None, [0.6]),
+    "on disk": ({"grid_size": (5, 4), "max_iter": 3}, LARGE, None, [N_ON_DISK / len(LARGE)]),
+    "many": ({"grid_size": (7, 6), **FEW}, MANY, None, [0.37]),
+    "subsamples": ({"grid_size": (7, 6), **FEW}, SUBSAMPLED, SUBSAMPLED_WEIGHTS, [0.55]),
+    "subsamples, none of one worker": (
+        {"grid_size": 5, **FEW},
+        SUBSAMPLED,
+        None,
+        [39998 / 40000],
+    ),
+    "subsamples, missing": (
+        {"grid_size": 5, **FEW},
+        remove_values(SUBSAMPLED, 0.001),
+        None,
+        [0.5],
+    ),
+    "topographic error": (
+        {"compute_topographic_error": True, **FEW},
+        IRIS,
+        None,
+        [0.6],
+    ),
 }
 
 
@@ -109,8 +138,8 @@ def get_results(som):
 
 def impute_code_vectors(som):
     """Impute the first feature of the code vectors, from the statistics that the map keeps."""
-    if som.metric in ("cosine", "correlation"):
-        return np.zeros(0)
+    if som.metric != "euclidean":
+        return np.zeros(0)  # the map keeps no statistics for it
     incomplete = som.codebook_.copy()
     incomplete[:, 0] = np.nan
     return som.impute(incomplete)
@@ -122,31 +151,3 @@ def set_cluster(index, ports):
     os.environ["TF_CONFIG"] = json.dumps(
         {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
     )
-
-
-def main(index, ports, folder, names):
-    """Fit the shards of one worker, and write the results to the folder."""
-    set_cluster(index, ports)
-    import tensorflow as tf
-
-    from sklearn_tfsom import TFSOM
-
-    strategy = tf.distribute.MultiWorkerMirroredStrategy()
-    for name in names:
-        params, X, weights, shares = CASES[name]
-        shard, shard_weights = split_shards(X, weights, shares)[index]
-        if name == "on disk" and index == 0:
-            shard = np.load(os.path.join(folder, "shard.npy"), mmap_mode="r")
-        if index == 1 and "random_state" in params:
-            params = params | {"random_state": None}  # the one of the first worker is used
-        som = TFSOM(**params)
-        with strategy.scope():
-            som.fit(shard, sample_weight=shard_weights)
-        path = os.path.join(folder, f"{name}-{index}.npz")
-        np.savez(path, labels=som.labels_, **get_results(som))
-    print("done", flush=True)
-
-
-if __name__ == "__main__":
-    index, ports, folder, names = sys.argv[1:]
-    main(int(index), json.loads(ports), folder, json.loads(names))

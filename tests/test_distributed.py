@@ -1,13 +1,11 @@
 """Fits by several processes or devices equal those of one process, and failures end all."""
 
 import json
-import os
-import signal
 import socket
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -37,47 +35,80 @@ def find_free_ports(n):
     return ports
 
 
-def start(script, *arguments, **environment):
-    command = [sys.executable, str(HERE / script), *map(str, arguments)]
-    return subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | environment,
-    )
+OTHER = (
+    "ValueError: Worker 1 of this fit refused its parameters or its samples. "
+    "See the error that it raised."
+)
+WHICH = " That of worker 1 is not that of worker 0."
+SAME = "ValueError: All workers of a fit must have the same "
+# What differs or fails in the second worker: the error that the first one raises.
+ERRORS = {
+    "unreadable": OTHER,
+    "samples": OTHER,
+    "features": f"{SAME}number of features.{WHICH}",
+    "precision": f"{SAME}precision.{WHICH}",
+    "parameters": f"{SAME}parameter 'radius_end'.{WHICH}",
+    "init": f"{SAME}parameter 'init'.{WHICH}",
+    "neighborhood": f"{SAME}parameter 'neighborhood'.{WHICH}",
+    "equal": "none",
+    "empty": "none",
+    "batch_size": "InvalidParameterError: The 'batch_size' parameter of TFSOM must be "
+    "None where several workers fit a map. Got 64 instead.",
+    "none": "none",
+}
 
 
-def start_workers(n, script, *arguments):
-    ports = json.dumps(find_free_ports(n))
-    return [start(script, index, ports, *arguments) for index in range(n)]
+class Run(NamedTuple):
+    """Results of two workers that fit all cases, and then once for each failure."""
 
+    folder: Path
+    reports: dict[str, dict[str, Any]]
+    messages: str
 
-def finish(process, timeout=240):
-    try:
-        out, err = process.communicate(timeout=timeout)
-    finally:
-        process.kill()
-    return out, err
+    def get_report(self, failure):
+        assert failure in self.reports, self.messages[-5000:]
+        return self.reports[failure]
+
+    def load_results(self, name):
+        """Return the results of both workers on a case."""
+        paths = [self.folder / f"{name}-{index}.npz" for index in (0, 1)]
+        assert all(path.exists() for path in paths), self.messages[-5000:]
+        return [np.load(path) for path in paths]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Return the folder with the results of two workers on all cases."""
+def run(tmp_path_factory):
+    """Run one pair of workers for all cases and failures: each pair takes seconds to start."""
     folder = tmp_path_factory.mktemp("workers")
     write_first_shard(folder)
-    workers = start_workers(2, "distributed_cases.py", folder, json.dumps(list(CASES)))
-    for worker, (out, err) in zip(workers, [finish(each) for each in workers], strict=True):
-        assert worker.returncode == 0, out + err
-    return folder
+    failures = [*ERRORS, "frozen"]
+    command = [sys.executable, HERE / "distributed_workers.py"]
+    arguments = [json.dumps(find_free_ports(2)), folder, json.dumps([list(CASES), failures])]
+    workers = [
+        subprocess.Popen(
+            [*command, str(index), *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for index in (0, 1)
+    ]
+    try:
+        out, err = workers[0].communicate(timeout=300)
+    finally:
+        for worker in workers:
+            worker.kill()
+    reports = [json.loads(line) for line in out.splitlines()]
+    messages = err + workers[1].communicate()[1]
+    return Run(folder, dict(zip(failures, reports, strict=False)), messages)
 
 
 class TestWorkers:
     @pytest.mark.parametrize("name", CASES)
-    def test_two_workers_equal_one_process(self, folder, name):
+    def test_two_workers_equal_one_process(self, run, name):
         params, X, weights, _ = CASES[name]
         som = TFSOM(**params).fit(X, sample_weight=weights)
-        workers = [np.load(folder / f"{name}-{index}.npz") for index in (0, 1)]
+        workers = run.load_results(name)
         for key, value in get_results(som).items():
             assert_array_equal(workers[0][key], workers[1][key], err_msg=key)
             scale = np.abs(value).max(initial=0) or 1.0
@@ -95,56 +126,20 @@ class TestWorkers:
         assert whole.grid_shape_ != part.grid_shape_
 
 
-def get_reports(failures):
-    """Return the reports of the first worker, one for each failure of the second worker."""
-    first, second = start_workers(2, "distributed_failures.py", json.dumps(failures))
-    try:
-        out, err = finish(first)
-    finally:
-        second.send_signal(signal.SIGKILL)
-        second.communicate()
-    assert out, err[-2000:]
-    return [json.loads(line) for line in out.splitlines()]
-
-
 class TestFailure:
-    def test_lost_worker_raises_within_a_minute(self):
-        """Two fits at a time, since each waits for half a minute."""
-        with ThreadPoolExecutor() as threads:
-            reports = list(threads.map(get_reports, [["killed"], ["frozen"]]))
-        for (report,) in reports:
-            assert report["error"].startswith("RuntimeError: Worker 1 of this fit failed")
-            assert report["seconds"] < 60
-            assert report["attributes"] == []  # the estimator is unchanged
+    @pytest.mark.parametrize("failure", ERRORS)
+    def test_error_of_one_worker_is_raised_by_all(self, run, failure):
+        """After it, the workers are still synchronized: the next fit succeeds or fails as well."""
+        report = run.get_report(failure)
+        assert report["error"] == ERRORS[failure]
+        assert ("codebook_" in report["attributes"]) == (report["error"] == "none")
 
-    def test_error_of_one_worker_is_raised_by_all(self):
-        """The last fit, without a failure, succeeds: the workers are still synchronized."""
-        other = (
-            "ValueError: Worker 1 of this fit refused its parameters or its samples. "
-            "See the error that it raised."
-        )
-        which = " That of worker 1 is not that of worker 0."
-        same = "ValueError: All workers of a fit must have the same "
-        expected = {
-            "unreadable": other,
-            "samples": other,
-            "features": f"{same}number of features.{which}",
-            "precision": f"{same}precision.{which}",
-            "parameters": f"{same}parameter 'radius_end'.{which}",
-            "init": f"{same}parameter 'init'.{which}",
-            "neighborhood": f"{same}parameter 'neighborhood'.{which}",
-            "equal": "none",
-            "empty": "none",
-            "batch_size": "InvalidParameterError: The 'batch_size' parameter of TFSOM must be "
-            "None where several workers fit a map. Got 64 instead.",
-            "none": "none",
-        }
-        reports = get_reports(list(expected))
-        assert [report["error"] for report in reports] == list(expected.values())
-        assert all(
-            ("codebook_" in report["attributes"]) == (report["error"] == "none")
-            for report in reports
-        )
+    def test_frozen_worker_raises_within_a_minute(self, run):
+        """A killed one ends training, too: test_checkpoint.py goes on from there."""
+        report = run.get_report("frozen")
+        assert report["error"].startswith("RuntimeError: Worker 1 of this fit failed")
+        assert report["seconds"] < 60
+        assert report["attributes"] == []  # the estimator is unchanged
 
 
 DEVICES = """
@@ -184,7 +179,7 @@ with tf.distribute.experimental.CentralStorageStrategy(["/cpu:0"]).scope():
 
 
 def test_three_devices_equal_one():
-    names = ["defaults", "float32", "weights", "missing", "cosine", "sparse", "torus"]
+    names = ["float32", "weights", "missing", "cosine", "sparse", "torus"]
     code = DEVICES.format(here=str(HERE), names=names)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -1,4 +1,4 @@
-"""Script: one of two workers, of which the second one fails in different ways."""
+"""Script: one of two workers that fit all cases; then the second one fails."""
 
 import json
 import os
@@ -8,21 +8,21 @@ import time
 
 import numpy as np
 import tensorflow as tf
-from distributed_cases import set_cluster
+from distributed_cases import CASES, get_results, set_cluster, split_shards
 
 from sklearn_tfsom import TFSOM
 
 
-class SignalingNeighborhood:
-    """A Gaussian neighborhood that sends a signal to its process after some epochs."""
+class StoppingNeighborhood:
+    """A Gaussian neighborhood that may stop its process after some epochs."""
 
-    def __init__(self, number):
-        self.number, self.n_calls = number, 0
+    def __init__(self, stops):
+        self.stops, self.n_calls = stops, 0
 
     def __call__(self, squared_distances, radius):
         self.n_calls += 1
-        if self.n_calls == 20 and self.number is not None:
-            os.kill(os.getpid(), self.number)
+        if self.n_calls == 4 and self.stops:
+            os.kill(os.getpid(), signal.SIGSTOP)
         return np.exp(-squared_distances / (2 * radius**2))
 
 
@@ -33,20 +33,32 @@ class UnreadableArray:
         raise ZeroDivisionError("unreadable")
 
 
-def fit(index, failure):
+def fit_case(index, name, folder):
+    """Fit the shard of one worker, and write the results to the folder."""
+    params, X, weights, shares = CASES[name]
+    shard, shard_weights = split_shards(X, weights, shares)[index]
+    if name == "on disk" and index == 0:
+        shard = np.load(os.path.join(folder, "shard.npy"), mmap_mode="r")
+    if index == 1 and "random_state" in params:
+        params = params | {"random_state": None}  # the one of the first worker is used
+    som = TFSOM(**params).fit(shard, sample_weight=shard_weights)
+    path = os.path.join(folder, f"{name}-{index}.npz")
+    np.savez(path, labels=som.labels_, **get_results(som))
+
+
+def fit_with_failure(index, failure):
     """Fit, and print a report as JSON."""
     X = np.random.RandomState(index).normal(size=(1000, 8))
-    som = TFSOM((6, 6), max_iter=40, tol=0)
+    som = TFSOM((6, 6), max_iter=8, tol=0)
     if failure == "init":
         som.set_params(init=np.zeros((36, 8)))
     elif failure == "neighborhood":
         som.set_params(neighborhood=lambda squared, radius: np.exp(-squared / 2 / radius**2))
-    if failure in ("killed", "frozen"):
-        number = {"killed": signal.SIGKILL, "frozen": signal.SIGSTOP}[failure]
-        som.set_params(neighborhood=SignalingNeighborhood(number if index == 1 else None))
+    elif failure == "frozen":
+        som.set_params(neighborhood=StoppingNeighborhood(stops=index == 1))
     elif failure == "batch_size":
         som.set_params(batch_size=64)
-    elif index == 1:
+    if index == 1:
         if failure == "unreadable":
             X = UnreadableArray()
         elif failure == "samples":
@@ -62,7 +74,7 @@ def fit(index, failure):
         elif failure == "neighborhood":
             som.set_params(neighborhood=lambda squared, radius: np.exp(-squared / radius**2))
         elif failure == "equal":  # to other types of the same parameters
-            som.set_params(grid_size=[np.int64(6), 6], max_iter=np.int64(40), tol=0.0)
+            som.set_params(grid_size=[np.int64(6), 6], max_iter=np.int64(8), tol=0.0)
         elif failure == "empty":
             X = X[:0]
     start, error = time.monotonic(), "none"
@@ -75,13 +87,16 @@ def fit(index, failure):
     print(json.dumps(report), flush=True)
 
 
-def main(index, ports, failures):
-    """Fit once for each failure."""
+def main(index, ports, folder, cases, failures):
+    """Fit each case, and then once for each failure."""
     set_cluster(index, ports)
     with tf.distribute.MultiWorkerMirroredStrategy().scope():
+        for name in cases:
+            fit_case(index, name, folder)
         for failure in failures:
-            fit(index, failure)
+            fit_with_failure(index, failure)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), json.loads(sys.argv[2]), json.loads(sys.argv[3]))
+    index, ports, folder, tasks = sys.argv[1:]
+    main(int(index), json.loads(ports), folder, *json.loads(tasks))
