@@ -163,10 +163,16 @@ def copy_by_deepcopy(som, path):
     return copy.deepcopy(som)
 
 
-@pytest.mark.parametrize("features", ["distances", "coordinates", "activations"])
 @pytest.mark.parametrize(
-    "copy_map",
-    [copy_by_deepcopy, copy_by_pickle, copy_by_joblib, copy_by_memory_map, copy_by_skops],
+    ("copy_map", "features"),
+    [
+        (copy_by_deepcopy, "distances"),
+        (copy_by_pickle, "coordinates"),
+        (copy_by_joblib, "activations"),
+        (copy_by_memory_map, "distances"),
+        (copy_by_memory_map, "coordinates"),  # from positions that are mapped
+        (copy_by_skops, "activations"),
+    ],
 )
 def test_copy_gives_the_same_results(blobs, tmp_path, copy_map, features):
     som = small_map(features=features, n_clusters=3).fit(blobs)
@@ -766,8 +772,14 @@ LAYOUTS = [
 ]
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("init", ["pca", "sample", "random"])
+@pytest.mark.parametrize(
+    ("layout", "init"),
+    [
+        *((layout, "pca") for layout in LAYOUTS),
+        *((layout, "sample") for layout in (make_fortran, make_memory_map)),
+        *((layout, "random") for layout in (make_strided, make_nested_lists)),
+    ],
+)
 def test_layout_of_the_data_does_not_change_the_result(blobs, weights, tmp_path, layout, init):
     som = small_map(init=init, random_state=0, n_clusters=3).fit(blobs, sample_weight=weights)
     X = layout(blobs, tmp_path)

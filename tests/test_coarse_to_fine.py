@@ -45,7 +45,11 @@ def principal_axes(X):
 
 @pytest.mark.parametrize(
     ("lattice", "boundary", "shape"),
-    [*itertools.product(LATTICES, BOUNDARIES, [(10, 7), (6, 11)])],
+    [
+        *itertools.product(["hexagonal"], BOUNDARIES, [(8, 5)]),
+        *itertools.product(["rectangular"], BOUNDARIES, [(4, 9)]),
+        ("hexagonal", "planar", (5, 9)),
+    ],
 )
 def test_training_equals_the_slow_reference(blobs, lattice, boundary, shape):
     grids = grid_schedule(Grid(*shape, lattice, boundary), np.array(RADII))
@@ -60,7 +64,7 @@ def test_training_equals_the_slow_reference(blobs, lattice, boundary, shape):
 
 @pytest.mark.parametrize("lattice", LATTICES)
 @pytest.mark.parametrize("boundary", BOUNDARIES)
-@pytest.mark.parametrize("shape", [(10, 8), (9, 4), (1, 9), (9, 1), (2, 2), (1, 1)])
+@pytest.mark.parametrize("shape", [(6, 5), (5, 4), (1, 9), (9, 1), (2, 2), (1, 1)])
 @pytest.mark.parametrize("spacing", [1.0, 1.5, 3.0, 100.0])
 def test_a_coarser_grid_spans_the_same_plane(lattice, boundary, shape, spacing):
     whole = Grid(*shape, lattice, boundary)
@@ -197,15 +201,16 @@ def test_narrow_and_joined_maps_are_about_as_good(setting):
 @pytest.mark.parametrize("boundary", BOUNDARIES)
 def test_map_after_a_coarse_epoch_is_the_whole_map(blobs, boundary):
     """A callback may read the map, or stop, in any epoch."""
-    whole = Grid(12, 8, boundary=boundary)
+    shape = (8, 6)
+    whole = Grid(*shape, boundary=boundary)
     params = {"radius_decay": RADII, "max_iter": len(RADII), "boundary": boundary}
-    plan = make_plan(TFSOM((12, 8), **params), pieces_of(blobs))
+    plan = make_plan(TFSOM(shape, **params), pieces_of(blobs))
     shapes = [grid.shape for grid in grid_schedule(whole, np.array(RADII))]
     n_coarse = 0
     for n, epoch in enumerate(train(plan), start=1):
         n_coarse += epoch.stage.grid != whole
         expected = reference.train_coarse_to_fine(
-            blobs, principal_axes(blobs), RADII[:n], [*shapes[:n], (12, 8)], "hexagonal", boundary
+            blobs, principal_axes(blobs), RADII[:n], [*shapes[:n], shape], "hexagonal", boundary
         )
         codebook = trained_map(plan, epoch)[0]
         assert_allclose(codebook, expected, rtol=1e-9, atol=1e-9)

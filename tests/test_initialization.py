@@ -148,8 +148,8 @@ def test_few_outliers_decide_on_no_size(kind, scale):
 def test_few_outliers_among_more_features_than_a_covariance_has():
     X, _ = with_outliers(np.random.RandomState(0), "dense", 1e3)
     typical, _ = with_outliers(np.random.RandomState(0), "dense", 0.0)
-    rows = np.r_[:600, 4000, 4998]  # with the outliers
-    X, typical = (np.hstack([Y[rows], np.zeros((602, 1030))]) for Y in (X, typical))
+    rows = np.r_[:300, 4000, 4998]  # with the outliers
+    X, typical = (np.hstack([Y[rows], np.zeros((302, 1030))]) for Y in (X, typical))
     shapes = [TFSOM(max_iter=1).fit(Y).grid_shape_ for Y in (X, typical)]
     assert shapes[0] == shapes[1]
 

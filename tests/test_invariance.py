@@ -1,5 +1,7 @@
 """Changes of the data and the weights that must not change the map."""
 
+import itertools
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -122,9 +124,18 @@ def seam_columns(row, n_rows):
     return int((row % 2) / 2 + 1 - 0.5 - (new_row % 2) / 2)
 
 
-@pytest.mark.parametrize("lattice", LATTICES)
-@pytest.mark.parametrize("boundary", BOUNDARIES)
-@pytest.mark.parametrize("neighborhood", NEIGHBORHOODS)
+@pytest.mark.parametrize(
+    ("lattice", "boundary", "neighborhood"),
+    [
+        *itertools.product(LATTICES, BOUNDARIES, ["gaussian"]),
+        *(
+            ("hexagonal", boundary, name)
+            for boundary in ("planar", "toroidal")
+            for name in NEIGHBORHOODS
+            if name != "gaussian"
+        ),
+    ],
+)
 def test_degenerate_data_give_finite_maps(lattice, boundary, neighborhood):
     rng = np.random.RandomState(0)
     degenerate = [
@@ -153,7 +164,7 @@ def test_degenerate_data_give_finite_maps(lattice, boundary, neighborhood):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_labels_equal_predictions(blobs, dtype):
-    X = np.tile(blobs, (20, 1)).astype(dtype)
+    X = np.tile(blobs, (6, 1)).astype(dtype)
     X += np.random.RandomState(0).normal(scale=0.3, size=X.shape).astype(dtype)
     for setting in SETTINGS:
         som = TFSOM(**setting).fit(X)

@@ -41,7 +41,7 @@ def pieces_of(X):
 
 
 def slow_distances(X, codebook):
-    return np.array([[np.sqrt(np.nansum((x - w) ** 2)) for w in codebook] for x in X])
+    return np.array([np.sqrt(np.nansum((codebook - x) ** 2, axis=1)) for x in X])
 
 
 @pytest.mark.parametrize(
@@ -110,10 +110,10 @@ def test_every_method_measures_over_the_known_features(dtype, n_features, offset
 
 
 def test_number_of_samples_does_not_change_units():
-    X = with_gaps(np.random.RandomState(0).normal(size=(9001, 3)), 0.3)
-    som = TFSOM((20, 18), max_iter=4).fit(X)
+    X = with_gaps(np.random.RandomState(0).normal(size=(3001, 3)), 0.3)
+    som = TFSOM((20, 18), max_iter=2).fit(X)
     units = som.predict(X)
-    assert_array_equal(units[:500], slow_distances(X[:500], som.codebook_).argmin(axis=1))
+    assert_array_equal(units[:100], slow_distances(X[:100], som.codebook_).argmin(axis=1))
     for n_parts in (5, 100):
         parts = [som.predict(part) for part in np.array_split(X, n_parts)]
         assert_array_equal(np.concatenate(parts), units)
@@ -258,7 +258,7 @@ def test_impute_has_half_of_the_means_error(load, scaled):
     X = StandardScaler().fit_transform(X) if scaled else X
     ratios = [
         ratio_to_the_mean(X, gappy, TFSOM().fit(gappy).impute(gappy))
-        for gappy in (with_gaps(X, 0.2, seed=seed) for seed in range(4))
+        for gappy in (with_gaps(X, 0.2, seed=seed) for seed in range(2))
     ]
     assert np.mean(ratios) < 0.5
     # Trained on complete data, or on a stream, it does as well, or nearly so.

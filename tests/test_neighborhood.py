@@ -47,7 +47,7 @@ def test_neighborhood_is_one_at_zero_and_decreases(name):
 @every_neighborhood
 @pytest.mark.parametrize("lattice", LATTICES)
 @pytest.mark.parametrize("boundary", BOUNDARIES)
-@pytest.mark.parametrize("shape", [(1, 1), (5, 4), (6, 5)])
+@pytest.mark.parametrize("shape", [(1, 1), (5, 4), (4, 3)])
 def test_update_codebook_equals_a_matrix_product(name, lattice, boundary, shape):
     rng = np.random.RandomState(0)
     n_units, radius = shape[0] * shape[1], 1.5
@@ -70,13 +70,13 @@ def test_update_codebook_equals_a_matrix_product(name, lattice, boundary, shape)
 
 @every_neighborhood
 @pytest.mark.parametrize(
-    ("lattice", "boundary"), [("hexagonal", "planar"), ("rectangular", "toroidal")]
+    ("lattice", "boundary"), [("hexagonal", "planar"), ("rectangular", "cylindrical")]
 )
 def test_partial_fit_equals_the_slow_reference(name, lattice, boundary):
     rng = np.random.RandomState(0)
-    X, start, shape = rng.normal(size=(150, 3)), rng.normal(size=(20, 3)), (5, 4)
+    X, start, shape = rng.normal(size=(80, 3)), rng.normal(size=(20, 3)), (5, 4)
     # "mexican_hat" divides by sums that nearly cancel: rounding grows with each mini-batch.
-    calls = [5, 5] if name == "mexican_hat" else [5, 30, 1, 114]
+    calls = [5, 5] if name == "mexican_hat" else [5, 20, 1, 54]
     som = TFSOM(
         shape,
         lattice=lattice,

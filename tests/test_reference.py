@@ -15,15 +15,18 @@ from sklearn_tfsom.metrics import topographic_error
 
 LATTICES = ("hexagonal", "rectangular")
 BOUNDARIES = ("planar", "cylindrical", "toroidal")
-RADII = [2.5, 1.9, 1.4, 1.0, 1.0]
+RADII = [2.5, 1.7, 1.0]
 
 
 @pytest.mark.parametrize(
     ("lattice", "boundary", "neighborhood", "shape"),
     [
-        *itertools.product(LATTICES, BOUNDARIES, NEIGHBORHOODS, [(6, 5)]),
+        # The Gaussian is smoothed along rows and columns, the others by a matrix of all pairs.
+        *itertools.product(LATTICES, BOUNDARIES, ["gaussian", "bubble"], [(6, 5)]),
+        *itertools.product(["hexagonal"], ["planar"], NEIGHBORHOODS, [(4, 5)]),
         *itertools.product(["hexagonal"], ["toroidal"], NEIGHBORHOODS, [(5, 4)]),
-        *itertools.product(LATTICES, BOUNDARIES, ["gaussian", "bubble"], [(1, 7), (7, 1), (1, 1)]),
+        *itertools.product(LATTICES, BOUNDARIES, ["gaussian", "bubble"], [(1, 7), (7, 1)]),
+        *itertools.product(LATTICES, BOUNDARIES, ["gaussian"], [(1, 1)]),
     ],
 )
 def test_training_equals_the_slow_reference(blobs, lattice, boundary, neighborhood, shape):
