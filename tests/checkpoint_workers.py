@@ -1,6 +1,11 @@
-"""Script: one of two workers of a fit with checkpoints; the second one may be killed."""
+"""Script: two workers of a fit with checkpoints, of which one is killed; then two that resume.
 
-import json
+``python checkpoint_workers.py FOLDER`` writes what they print into the folder, and prints how many
+epochs were saved. Workers are forked after the import of TensorFlow, which takes seconds, but
+before its first use.
+"""
+
+import multiprocessing
 import os
 import signal
 import sys
@@ -9,41 +14,38 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 from distributed_cases import DIGITS, get_results, set_cluster
+from interruptions import after_checkpoints
+from test_distributed import find_free_ports
 
 from sklearn_tfsom import TFSOM
 
 N_EPOCHS_BEFORE_KILL = 5
+SECONDS = 240  # within which two workers must end
 
 
-def kill_after_checkpoints(pid_file):
-    """Kill the process of a file once this one has written some checkpoints."""
-    replace, n_written = os.replace, 0
-
-    def replace_and_kill(source, target):
-        nonlocal n_written
-        replace(source, target)  # completes a checkpoint
-        n_written += 1
-        if n_written == N_EPOCHS_BEFORE_KILL:
-            os.kill(int(pid_file.read_text()), signal.SIGKILL)
-
-    os.replace = replace_and_kill
-
-
-def main(index, ports, folder, is_killed):
+def work(index, ports, folder, is_killed):
     """Fit with and without checkpoints, and compare the results bit by bit.
 
-    Only the first worker gets the directory of the checkpoints.
+    Only the first worker gets the directory of the checkpoints; it kills the second one.
     """
+    action = "killed" if is_killed else "resumed"
+    for stream, suffix in ((1, "out"), (2, "err")):
+        with open(folder / f"{action}-{index}.{suffix}", "w") as file:
+            os.dup2(file.fileno(), stream)
     set_cluster(index, ports)
-    pid_file = Path(folder, "pid")
+    pid_file = folder / "pid"
     if index == 1:
         pid_file.write_text(str(os.getpid()))
-    elif is_killed:
-        kill_after_checkpoints(pid_file)
+
+    def kill_second():
+        os.kill(int(pid_file.read_text()), signal.SIGKILL)
+
     shard = (DIGITS[:500], DIGITS[500:])[index]
-    directory = Path(folder, "checkpoints") if index == 0 else None
+    directory = folder / "checkpoints" if index == 0 else None
+    n_before_kill = N_EPOCHS_BEFORE_KILL if is_killed and index == 0 else None
     with tf.distribute.MultiWorkerMirroredStrategy().scope():
-        resumed = TFSOM(8, verbose=1, checkpoint_dir=directory).fit(shard)
+        with after_checkpoints(n_before_kill, kill_second):
+            resumed = TFSOM(8, verbose=1, checkpoint_dir=directory).fit(shard)
         expected = TFSOM(8).fit(shard)
     results = get_results(resumed)
     for name, value in get_results(expected).items():
@@ -51,6 +53,27 @@ def main(index, ports, folder, is_killed):
     print("identical", flush=True)
 
 
+def run_two(folder, is_killed):
+    """Run two workers until they end."""
+    context, ports = multiprocessing.get_context("fork"), find_free_ports(2)
+    workers = [
+        context.Process(target=work, args=(index, ports, folder, is_killed)) for index in (0, 1)
+    ]
+    for worker in workers:
+        worker.start()
+    try:
+        for worker in workers:
+            worker.join(SECONDS)
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.join()
+
+
 if __name__ == "__main__":
-    index, ports, folder, action = sys.argv[1:]
-    main(int(index), json.loads(ports), folder, is_killed=action == "kill")
+    folder = Path(sys.argv[1])
+    run_two(folder, is_killed=True)
+    (checkpoint,) = (folder / "checkpoints").iterdir()
+    with np.load(checkpoint) as file:
+        print(len(file["history_radius"]))
+    run_two(folder, is_killed=False)

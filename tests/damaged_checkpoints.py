@@ -1,12 +1,12 @@
 """Fits with checkpoints, and ways to damage these; for `faults.py`."""
 
 import io
-import os
 import tempfile
 from functools import cache
 from pathlib import Path
 
 import numpy as np
+from interruptions import stop_after
 from scipy.sparse import csr_array
 
 from sklearn_tfsom import TFSOM
@@ -45,32 +45,13 @@ def make_case(name):
     return own, convert(make_samples()), weights
 
 
-class StoppedError(Exception):
-    """A fit has been stopped after a checkpoint."""
-
-
 def fit_until(name, folder, after, **params):
     """Fit until some checkpoints are written; return the map and the file."""
     own, X, weights = make_case(name)
     som = TFSOM(**own | {"checkpoint_dir": folder} | params)
-    replace, n_written = os.replace, 0
-
-    def replace_and_stop(source, target):
-        nonlocal n_written
-        replace(source, target)
-        n_written += 1
-        if n_written == after:
-            raise StoppedError
-
-    os.replace = replace_and_stop
-    try:
-        som.fit(X, sample_weight=weights)
-    except StoppedError:
-        (path,) = Path(folder).iterdir()
-        return som, path
-    finally:
-        os.replace = replace
-    raise AssertionError(f"{name} wrote {n_written} checkpoints only")
+    stop_after(after, som, X, weights)
+    (path,) = Path(folder).iterdir()
+    return som, path
 
 
 # Damage: functions of the path, the name of the fit and a random generator to new content.

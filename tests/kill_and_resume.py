@@ -10,13 +10,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import tensorflow  # noqa: F401  # children are forked after its import, but before its first use
 
 from sklearn_tfsom import TFSOM
 
 
 def fit(folder, result):
-    """Fit with short epochs, about as long as it takes to write a checkpoint."""
+    """Fit in NumPy with short epochs, about as long as it takes to write a checkpoint."""
     X = np.random.RandomState(0).normal(size=(300, 256))
     som = TFSOM((40, 40), max_iter=100, tol=0, checkpoint_dir=folder).fit(X)
     np.savez(result, codebook=som.codebook_, labels=som.labels_, hits=som.hits_, **som.history_)

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from checkpoint_workers import N_EPOCHS_BEFORE_KILL
 from distributed_cases import (
     DIGITS,
     IRIS,
@@ -21,13 +20,14 @@ from distributed_cases import (
     impute_code_vectors,
     remove_values,
 )
+from interruptions import stop_after
 from numpy.testing import assert_allclose
 from scipy.sparse import csr_array
-from test_distributed import finish, start_workers
 
 from sklearn_tfsom import TFSOM
 
 HERE = Path(__file__).parent
+N_EPOCHS_BEFORE_KILL = 5  # of the second worker in `checkpoint_workers.py`
 FEW = DIGITS[:300]
 WEIGHTS = np.random.RandomState(1).choice([0.0, 1.0, 2.0, 3.5], size=len(FEW))
 
@@ -51,33 +51,13 @@ CASES = {
     "cosine": ({"metric": "cosine"}, FEW, WEIGHTS),
     "manhattan": ({"metric": "manhattan"}, WINE, None),
     "random start": ({"init": "sample", "random_state": 3}, FEW, None),
-    "clusters": ({"n_clusters": 3}, WINE, None),
+    "clusters": ({"n_clusters": 3}, WINE[::3], None),
     "converges": ({"tol": 0.002, "max_iter": 20}, IRIS, None),
 }
 CASES = {
     name: ({"grid_size": 6, "max_iter": 6} | params, *data)
     for name, (params, *data) in CASES.items()
 }
-
-
-class InterruptionError(Exception):
-    pass
-
-
-def interrupt(monkeypatch, som, X, weights=None, *, after):
-    """Fit until the checkpoint of epoch `after` has been moved to its place."""
-    replace, n_written = os.replace, 0
-
-    def replace_and_raise(source, target):
-        nonlocal n_written
-        replace(source, target)
-        n_written += 1
-        if n_written == after:
-            raise InterruptionError
-
-    with monkeypatch.context() as patch, pytest.raises(InterruptionError):
-        patch.setattr(os, "replace", replace_and_raise)
-        som.fit(X, sample_weight=weights)
 
 
 def get_bits(som):
@@ -94,12 +74,12 @@ def count_epochs(path):
 
 class TestResume:
     @pytest.mark.parametrize("name", CASES)
-    def test_interrupted_after_any_epoch(self, name, tmp_path, monkeypatch):
+    def test_interrupted_after_any_epoch(self, name, tmp_path):
         params, X, weights = CASES[name]
         whole = TFSOM(**params).fit(X, sample_weight=weights)
         som = TFSOM(**params, checkpoint_dir=tmp_path)
         for after in range(1, whole.n_iter_):
-            interrupt(monkeypatch, som, X, weights, after=after)
+            stop_after(after, som, X, weights)
             (file,) = tmp_path.iterdir()
             assert count_epochs(file) == after
             assert not hasattr(som, "codebook_")
@@ -115,10 +95,10 @@ class TestResume:
         assert 16 < TFSOM(**params).fit(X).n_iter_ < 20
 
     @pytest.mark.parametrize("after", [1, 3, 5])
-    def test_interrupted_on_subsamples(self, tmp_path, monkeypatch, after):
+    def test_interrupted_on_subsamples(self, tmp_path, after):
         whole = TFSOM(6, max_iter=6).fit(SUBSAMPLED)
         som = TFSOM(6, max_iter=6, checkpoint_dir=tmp_path)
-        interrupt(monkeypatch, som, SUBSAMPLED, after=after)
+        stop_after(after, som, SUBSAMPLED)
         som.fit(SUBSAMPLED)
         # Compiled searches, used after the first large one, round the errors differently.
         assert som.codebook_.tobytes() == whole.codebook_.tobytes()
@@ -126,26 +106,26 @@ class TestResume:
             som.history_["quantization_error"], whole.history_["quantization_error"], rtol=1e-9
         )
 
-    def test_interrupted_after_every_epoch(self, tmp_path, monkeypatch):
+    def test_interrupted_after_every_epoch(self, tmp_path):
         whole = TFSOM(6).fit(WINE)
         som = TFSOM(6, checkpoint_dir=tmp_path)
         for _ in range(whole.n_iter_ - 1):
-            interrupt(monkeypatch, som, WINE, after=1)
+            stop_after(1, som, WINE)
         assert get_bits(som.fit(WINE)) == get_bits(whole)
 
     @pytest.mark.parametrize("params", [{}, {"batch_size": 9000}], ids=["full", "mini-batches"])
-    def test_samples_on_disk(self, tmp_path, monkeypatch, params):
+    def test_samples_on_disk(self, tmp_path, params):
         np.save(tmp_path / "X.npy", LARGE)
         X = np.load(tmp_path / "X.npy", mmap_mode="r")
         weights = 1.0 + np.arange(len(X)) % 3
         som = TFSOM(4, max_iter=3, checkpoint_dir=tmp_path / "checkpoints", **params)
-        interrupt(monkeypatch, som, X, weights, after=1)
+        stop_after(1, som, X, weights)
         whole = TFSOM(4, max_iter=3, **params).fit(X, sample_weight=weights)
         assert get_bits(som.fit(X, sample_weight=weights)) == get_bits(whole)
 
-    def test_saved_epochs_are_not_repeated(self, tmp_path, monkeypatch, capsys):
+    def test_saved_epochs_are_not_repeated(self, tmp_path, capsys):
         som = TFSOM(6, max_iter=5, verbose=1, checkpoint_dir=tmp_path)
-        interrupt(monkeypatch, som, WINE, after=3)
+        stop_after(3, som, WINE)
         capsys.readouterr()
         som.fit(WINE)
         lines = capsys.readouterr().out.splitlines()
@@ -154,9 +134,9 @@ class TestResume:
             "[TFSOM] epoch 5/5",
         ]
 
-    def test_parameters_used_after_training_may_change(self, tmp_path, monkeypatch):
+    def test_parameters_used_after_training_may_change(self, tmp_path):
         som = TFSOM(6, checkpoint_dir=tmp_path)
-        interrupt(monkeypatch, som, WINE, after=3)
+        stop_after(3, som, WINE)
         som.set_params(
             n_clusters=3, features="coordinates", anomaly_score="u_height", verbose=False
         )
@@ -194,20 +174,19 @@ class TestKill:
 
     def test_one_of_two_workers_killed(self, tmp_path):
         """Both workers are started again, and resume from the checkpoint of the first one."""
-        first, second = start_workers(2, "checkpoint_workers.py", tmp_path, "kill")
-        out, err = finish(first)
-        finish(second)
-        assert out.startswith("[TFSOM] epoch 1/20")
-        assert "RuntimeError: Worker 1 of this fit failed" in err
-        (checkpoint,) = (tmp_path / "checkpoints").iterdir()
-        n_saved = count_epochs(checkpoint)
+        command = [sys.executable, HERE / "checkpoint_workers.py", tmp_path]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-3000:]
+        printed = {path.name: path.read_text() for path in tmp_path.glob("*.*")}
+        assert printed["killed-0.out"].startswith("[TFSOM] epoch 1/20")
+        assert "RuntimeError: Worker 1 of this fit failed" in printed["killed-0.err"]
+        n_saved = int(done.stdout)
         # The second worker may have sent its sums of the next epoch before it is killed.
         assert n_saved in (N_EPOCHS_BEFORE_KILL, N_EPOCHS_BEFORE_KILL + 1)
-        workers = start_workers(2, "checkpoint_workers.py", tmp_path, "live")
-        (out, err), (second_out, second_err) = map(finish, workers)
-        lines = out.splitlines()
-        assert lines[0].startswith(f"[TFSOM] epoch {n_saved + 1}/20"), err[-3000:]
-        assert lines[-1] == second_out.strip() == "identical", err[-3000:] + second_err[-3000:]
+        errors = printed["resumed-0.err"][-3000:] + printed["resumed-1.err"][-3000:]
+        lines = printed["resumed-0.out"].splitlines()
+        assert lines[0].startswith(f"[TFSOM] epoch {n_saved + 1}/20"), errors
+        assert lines[-1] == printed["resumed-1.out"].strip() == "identical", errors
         assert not list((tmp_path / "checkpoints").iterdir())
 
 
@@ -268,14 +247,14 @@ PAIRS = {
 
 class TestSharedDirectory:
     @pytest.mark.parametrize("name", PAIRS)
-    def test_different_fits_have_different_files(self, name, tmp_path, monkeypatch):
+    def test_different_fits_have_different_files(self, name, tmp_path):
         maps = [
             TFSOM(**{"grid_size": 5, "checkpoint_dir": tmp_path, **params})
             for params, _, _ in PAIRS[name]
         ]
         samples = [(X, weights) for _, X, weights in PAIRS[name]]
         for som, given in zip(maps, samples, strict=True):
-            interrupt(monkeypatch, som, *given, after=3)
+            stop_after(3, som, *given)
         assert len(list(tmp_path.iterdir())) == 2
         for som, (X, weights) in zip(maps, samples, strict=True):
             som.fit(X, sample_weight=weights)
@@ -285,14 +264,13 @@ class TestSharedDirectory:
 
     def test_same_fit_in_several_threads(self, tmp_path):
         """A grid search over `n_clusters` does this."""
-        expected = {k: get_bits(TFSOM(6, n_clusters=k).fit(WINE)) for k in (2, 3, 4)}
+        X = WINE[::3]
+        expected = {k: get_bits(TFSOM(6, n_clusters=k).fit(X)) for k in (2, 3, 4)}
         barrier = threading.Barrier(6)
 
         def fit(k):
             barrier.wait()
-            return (
-                get_bits(TFSOM(6, n_clusters=k, checkpoint_dir=tmp_path).fit(WINE)) == expected[k]
-            )
+            return get_bits(TFSOM(6, n_clusters=k, checkpoint_dir=tmp_path).fit(X)) == expected[k]
 
         with ThreadPoolExecutor(6) as threads:
             assert all(threads.map(fit, [2, 3, 4, 2, 3, 4]))
@@ -324,10 +302,10 @@ def save_plain_array():
 
 class TestFile:
     @pytest.fixture
-    def interrupted(self, tmp_path, monkeypatch):
+    def interrupted(self, tmp_path):
         """Return an interrupted map and its checkpoint."""
         som = TFSOM(6, max_iter=6, checkpoint_dir=tmp_path)
-        interrupt(monkeypatch, som, WINE, after=3)
+        stop_after(3, som, WINE)
         (file,) = tmp_path.iterdir()
         return som, file
 
@@ -384,10 +362,10 @@ class TestFile:
         file.write_bytes(save_arrays(**changed))
         self.check_refused(som, file)
 
-    def test_file_of_another_fit_is_refused(self, interrupted, tmp_path, monkeypatch):
+    def test_file_of_another_fit_is_refused(self, interrupted, tmp_path):
         som, file = interrupted
         other = TFSOM(6, max_iter=6, batch_size=32, checkpoint_dir=tmp_path / "other")
-        interrupt(monkeypatch, other, WINE, after=3)
+        stop_after(3, other, WINE)
         (other_file,) = (tmp_path / "other").iterdir()
         other_file.replace(file)
         self.check_refused(som, file)
