@@ -1,6 +1,7 @@
 """Kinds of faults: each function causes some and counts what is left; for `faults.py`."""
 
 import contextlib
+import functools
 import multiprocessing
 import os
 import pickle
@@ -50,6 +51,12 @@ def fit_case(name, **params):
     """Fit a new map of a case."""
     own, X, weights = make_case(name)
     return TFSOM(**own | params).fit(X, sample_weight=weights)
+
+
+@functools.cache
+def expected_results(name):
+    """Return the results of an undisturbed fit of a case."""
+    return get_results(fit_case(name))
 
 
 def count_threads():
@@ -105,6 +112,7 @@ def call_method(som, case, method):
     return pickle.dumps(getattr(som, method)(X))
 
 
+@functools.cache
 def make_call(case, method, is_fitted):
     params, _, _ = make_case(case)
     som = fit_case(case) if is_fitted else TFSOM(**params)
@@ -122,16 +130,16 @@ def interrupt_calls(n_trials, seed, *, error, signal_number):
         raise error
 
     calls = [
-        make_call(case, method, is_fitted)
+        (case, method, is_fitted)
         for case in CASES
         for method, is_fitted in (("fit", False), ("fit", True), ("partial_fit", True))
     ]
-    calls += [make_call("dense", method, True) for method in ("predict", "transform")]
+    calls += [("dense", method, True) for method in ("predict", "transform")]
     signal.signal(signal_number, raise_error)
     threads = count_threads()
 
     def trial(number, rng):
-        call = calls[number % len(calls)]
+        call = make_call(*calls[number % len(calls)])
         som = pickle.loads(pickle.dumps(call.som))
         delay = max(1e-5, call.seconds * rng.uniform(0, 1.2))
         is_interrupted = False
@@ -163,11 +171,10 @@ def interrupt_with_checkpoints(n_trials, seed):
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGALRM, raise_interrupt)
-    calls = {case: make_call(case, "fit", False) for case in CASES}
 
     def trial(number, rng):
         case = list(CASES)[number % len(CASES)]
-        call = calls[case]
+        call = make_call(case, "fit", False)
         with tempfile.TemporaryDirectory() as folder:
             som = TFSOM(**make_case(case)[0] | {"checkpoint_dir": folder})
             n_interrupted = 0
@@ -281,7 +288,6 @@ def read_files(folder):
 
 def fill_disk(n_trials, seed):
     """Let a disk be full while a checkpoint is written."""
-    expected = {case: get_results(fit_case(case)) for case in CASES}
 
     def trial(number, rng):
         case = list(CASES)[number % len(CASES)]
@@ -293,7 +299,7 @@ def fill_disk(n_trials, seed):
             limit = limited_file_size(int(rng.integers(size - 1)))
             check_failed_fit(som, case, folder, limit)
             call_method(som, case, "fit")
-            assert get_results(som) == expected[case], f"{case} differs"
+            assert get_results(som) == expected_results(case), f"{case} differs"
             assert not os.listdir(folder), f"{case} left {os.listdir(folder)}"
         return True
 
@@ -318,16 +324,15 @@ def without_privileges():
 
 def refuse_directories(n_trials, seed):
     """Name directories that cannot be written to, or that vanish."""
-    expected = {case: get_results(fit_case(case)) for case in CASES}
 
     def trial(number, rng):
-        case = list(CASES)[number % len(CASES)]
+        kind = number % 4
+        case = list(CASES)[(number + number // len(CASES)) % len(CASES)]  # others for each kind
         params, X, weights = make_case(case)
         with tempfile.TemporaryDirectory() as root:
             os.chmod(root, 0o755)
             folder = Path(root, "checkpoints")
             context = contextlib.nullcontext()
-            kind = number // len(CASES) % 4
             if kind == 0:
                 folder.write_text("a file")
             elif kind == 1:
@@ -349,7 +354,7 @@ def refuse_directories(n_trials, seed):
                 raise AssertionError(f"{case}, {kind}: no error")
             assert get_state(som) == before, "the map has changed"
             som.set_params(checkpoint_dir=None).fit(X, sample_weight=weights)
-            assert get_results(som) == expected[case], f"{case} differs"
+            assert get_results(som) == expected_results(case), f"{case} differs"
         return True
 
     return run_trials(n_trials, seed, trial)
@@ -357,11 +362,10 @@ def refuse_directories(n_trials, seed):
 
 def remove_directory(n_trials, seed):
     """Remove the directory of the checkpoints while a map is fitted."""
-    calls = {case: make_call(case, "fit", False) for case in CASES}
 
     def trial(number, rng):
         case = list(CASES)[number % len(CASES)]
-        call = calls[case]
+        call = make_call(case, "fit", False)
         folder = tempfile.mkdtemp()
         som = TFSOM(**make_case(case)[0] | {"checkpoint_dir": folder})
         before, is_hit = get_state(som), False
@@ -387,7 +391,6 @@ def remove_directory(n_trials, seed):
 
 def damage_checkpoints(n_trials, seed):
     """Damage checkpoints: each must be refused by name, and leave the map as it was."""
-    expected = {case: get_results(fit_case(case)) for case in CASES}
     cases, kinds = list(CASES), list(DAMAGE)
 
     def trial(number, rng):
@@ -415,7 +418,7 @@ def damage_checkpoints(n_trials, seed):
                 ) from None
             else:
                 assert damage in ACCEPTED_OR_REFUSED, f"{case}, {damage}: accepted"
-            assert get_results(som) == expected[case], f"{case}, {damage}: differs"
+            assert get_results(som) == expected_results(case), f"{case}, {damage}: differs"
         return True
 
     return run_trials(n_trials, seed, trial)

@@ -12,7 +12,6 @@ import time
 import warnings
 from pathlib import Path
 
-import tensorflow  # noqa: F401  # children are forked after its import, but before its first use
 from damaged_checkpoints import CASES, DAMAGE
 from fault_kinds import (
     Counts,
@@ -47,7 +46,7 @@ KINDS = {
     "KeyboardInterrupt, then resumed": (interrupt_with_checkpoints, {}, 400, 5),
     "SIGKILL, then resumed": (kill_processes, {}, 100, 2),
     "disk full": (fill_disk, {}, 400, 5),
-    "directory that cannot be used": (refuse_directories, {}, 4 * len(CASES), 4 * len(CASES)),
+    "directory that cannot be used": (refuse_directories, {}, 4 * len(CASES), len(CASES)),
     "directory removed meanwhile": (remove_directory, {}, 400, 5),
     "damaged or foreign checkpoint": (
         damage_checkpoints,
