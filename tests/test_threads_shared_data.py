@@ -14,7 +14,7 @@ from sklearn_tfsom import TFSOM
 
 N_THREADS = 16
 SECONDS = 120  # within which all must end
-LARGE = np.random.RandomState(0).normal(size=(20_000, 8))
+LARGE = np.random.RandomState(0).normal(size=(6000, 8))  # two tiles
 
 # name: (parameters, samples)
 KINDS = {
@@ -31,7 +31,7 @@ def get_bits(som):
 
 def fit(name, X, method="fit"):
     params, _ = KINDS[name]
-    return getattr(TFSOM(**{"grid_size": 6, "max_iter": 4} | params), method)(X)
+    return getattr(TFSOM(**{"grid_size": 6, "max_iter": 2} | params), method)(X)
 
 
 FITS = [("fit", name) for name in KINDS] + [("partial_fit", "float64"), ("partial_fit", "sparse")]
