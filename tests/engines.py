@@ -13,15 +13,15 @@ FITTED = ("codebook_", "hits_", "cluster_labels_", "unit_positions_", "quantizat
 # Parameters, and kind of data
 CASES = {
     "default": ({}, "dense"),
-    "few samples": ({}, "few"),
-    "clusters and errors": ({"n_clusters": "auto", "compute_topographic_error": True}, "dense"),
-    "clusters": ({"n_clusters": 4, "grid_size": (9, 7)}, "dense"),
-    "float32": ({"grid_size": (9, 7)}, "float32"),
-    "missing": ({"n_clusters": 4}, "missing"),
-    "cosine": ({"metric": "cosine", "grid_size": 7}, "dense"),
-    "manhattan": ({"metric": "manhattan", "grid_size": 6}, "dense"),
+    "few samples": ({"n_clusters": "auto", "compute_topographic_error": True}, "few"),
+    "clusters": ({"n_clusters": 4, "grid_size": (9, 7), "max_iter": 5}, "dense"),
+    "errors": ({"compute_topographic_error": True, "grid_size": (9, 7), "max_iter": 5}, "dense"),
+    "float32": ({"grid_size": (9, 7), "max_iter": 5}, "float32"),
+    "missing": ({"n_clusters": 4, "max_iter": 5}, "missing"),
+    "cosine": ({"metric": "cosine", "grid_size": 7, "max_iter": 5}, "dense"),
+    "manhattan": ({"metric": "manhattan", "grid_size": 6, "max_iter": 5}, "dense"),
     "outliers": ({"max_iter": 3}, "outliers"),
-    "sample": ({"init": "sample", "random_state": 3, "grid_size": 6}, "dense"),
+    "sample": ({"init": "sample", "random_state": 3, "grid_size": 6, "max_iter": 5}, "dense"),
     "not coarse": ({"coarse_to_fine": False, "tol": 1e-2, "grid_size": 8}, "dense"),
 }
 
