@@ -1,5 +1,6 @@
 """A slow, plain batch SOM in NumPy: loops over units, no cleverness, nothing of the package."""
 
+import functools
 import math
 
 import numpy as np
@@ -73,6 +74,7 @@ def unit_position(row, column, lattice):
     return column + 0.5 * (row % 2), row * math.sqrt(3) / 2
 
 
+@functools.cache
 def grid_distance(a, b, shape, lattice, boundary):
     """Distance between units at (row, column): the shortest over the images beyond the edges."""
     ends = unit_position(*a, lattice), unit_position(*b, lattice)
@@ -93,8 +95,8 @@ def difference(a, b, shape, lattice, boundary):
     joins_columns = boundary in ("cylindrical", "toroidal")
     joins_rows = boundary == "toroidal" and n_rows > 1
     best = (math.inf, math.inf)
-    for up in range(-4, 5) if joins_rows else [0]:
-        for across in range(-4, 5) if joins_columns else [0]:
+    for up in range(-2, 3) if joins_rows else [0]:
+        for across in range(-2, 3) if joins_columns else [0]:
             dx = b[0] + across * n_columns + up * shift - a[0]
             dy = b[1] + up * n_rows * height - a[1]
             best = min(best, (dx, dy), key=lambda way: math.hypot(*way))
@@ -164,7 +166,7 @@ def best_matching_units(X, codebook):
     """Lowest index among the units that are closest within rounding."""
     bmus = []
     for x in X:
-        distances = np.array([np.linalg.norm(x - w) for w in codebook])
+        distances = np.linalg.norm(x - codebook, axis=1)
         near = distances <= distances.min() * (1 + 1e-12)
         bmus.append(int(np.flatnonzero(near)[0]))
     return np.array(bmus)
