@@ -1,7 +1,5 @@
 """Clusters of units equal those of a slow implementation, and find clusters of any shape."""
 
-import warnings
-
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -126,13 +124,12 @@ def test_clusters_equal_those_of_a_slow_implementation(n_clusters):
 def test_more_than_1000_units_are_merged_before():
     """Plain Ward's method merges units that are close to each other first."""
     rng = np.random.RandomState(0)
-    truth = rng.randint(5, size=1040)
+    truth = np.repeat(rng.randint(5, size=520), 2)
     centers = np.array([[0, 0], [9, 0], [0, 9], [9, 9], [4.5, 4.5]])
-    codebook, hits = centers[truth] + rng.normal(size=(1040, 2)), rng.randint(1, 6, size=1040)
-    labels = cluster(codebook, hits, 5)
+    codebook = centers[truth] + np.repeat(rng.normal(size=(520, 2)), 2, axis=0)
+    labels = cluster(codebook, rng.randint(1, 6, size=1040), 5)
     assert adjusted_rand_score(labels, truth) > 0.95
-    close = cluster(np.repeat(codebook[::2], 2, axis=0), np.ones(1040), 5)
-    assert_array_equal(close[::2], close[1::2])
+    assert_array_equal(labels[::2], labels[1::2])
 
 
 @pytest.mark.parametrize("is_common", [False, True])
@@ -146,12 +143,9 @@ def test_mixtures_equal_those_of_scikit_learn(is_common):
         covariance_type=kind,
         means_init=start,
         reg_covar=1e-3 * X.var(axis=0).mean(),
-        tol=0,
+        tol=1e-10,
         max_iter=300,
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # tol=0 is never reached
-        expected.fit(X)
+    ).fit(X)
     found = fit_mixture(X, np.ones(len(X)), np.eye(2)[y], 300, is_common=is_common)
     assert_allclose(found.means, expected.means_, atol=0.05)
     assert_allclose(np.exp(found.log_shares), expected.weights_, atol=0.02)
@@ -183,16 +177,14 @@ def test_gaussians_are_found_and_other_shapes_are_left():
     assert not held_out.is_described(held_out.best([y])[0])
 
 
-@pytest.mark.parametrize("n_samples", [400, 2000])
+@pytest.mark.parametrize("n_samples", [400, 700])
 def test_neither_order_nor_duplicates_matter(n_samples):
     """Beyond 600 different samples those that stand for all are chosen by their values."""
     X, _ = make_blobs(n_samples, centers=5, cluster_std=2.0, random_state=3)
     som = TFSOM((8, 7), n_clusters=5).fit(X)
     order = np.random.RandomState(0).permutation(n_samples)
-    shuffled = TFSOM((8, 7), n_clusters=5).fit(X[order])
-    assert_array_equal(shuffled.labels_, som.labels_[order])
-    twice = TFSOM((8, 7), n_clusters=5).fit(np.repeat(X, 2, axis=0))
-    assert_array_equal(twice.labels_[::2], som.labels_)
+    other = TFSOM((8, 7), n_clusters=5).fit(np.repeat(X[order], 2, axis=0))
+    assert_array_equal(other.labels_, np.repeat(som.labels_[order], 2))
 
 
 def test_more_clusters_than_units_are_close_to():
@@ -292,10 +284,10 @@ def ball_in_shell(n, rng):
 
 
 SHAPES = {
-    "rings": lambda rng: rings(500, rng),
-    "ball in shell": lambda rng: ball_in_shell(400, rng),
-    "moons": lambda rng: make_moons(600, noise=0.05, random_state=rng),
-    "circles": lambda rng: make_circles(600, noise=0.04, factor=0.5, random_state=rng),
+    "rings": lambda rng: rings(250, rng),
+    "ball in shell": lambda rng: ball_in_shell(250, rng),
+    "moons": lambda rng: make_moons(300, noise=0.05, random_state=rng),
+    "circles": lambda rng: make_circles(300, noise=0.04, factor=0.5, random_state=rng),
 }
 
 
@@ -353,15 +345,16 @@ def test_shapes_of_clusters_are_found(make, least):
     assert adjusted_rand_score(y, TFSOM(n_clusters=k).fit_predict(X)) >= least
 
 
+# Of more than 600 different samples some stand for all.
 NO_CLUSTERS = {
     "square": lambda rng: rng.uniform(size=(800, 2)),
     "few in a square": lambda rng: rng.uniform(size=(200, 2)),
-    "cube": lambda rng: rng.uniform(size=(800, 3)),
-    "six dimensions": lambda rng: rng.uniform(size=(800, 6)),
-    "segment": lambda rng: rng.uniform(size=(500, 1)),
-    "Gaussian": lambda rng: rng.normal(size=(800, 2)),
-    "Gaussian of 20 dimensions": lambda rng: rng.normal(size=(800, 20)),
-    "sheared Gaussian": lambda rng: rng.normal(size=(800, 3)) @ rng.normal(size=(3, 3)),
+    "cube": lambda rng: rng.uniform(size=(300, 3)),
+    "six dimensions": lambda rng: rng.uniform(size=(300, 6)),
+    "segment": lambda rng: rng.uniform(size=(300, 1)),
+    "Gaussian": lambda rng: rng.normal(size=(300, 2)),
+    "Gaussian of 20 dimensions": lambda rng: rng.normal(size=(300, 20)),
+    "sheared Gaussian": lambda rng: rng.normal(size=(300, 3)) @ rng.normal(size=(3, 3)),
 }
 
 
