@@ -163,6 +163,32 @@ def fit_small_data():
     return digest(small_map().fit(FEW).codebook_)
 
 
+def fit_tiles():
+    """Fit in NumPy, in several threads, and return a digest."""
+    return digest(small_map().fit(WIDE).codebook_)
+
+
+def fork_beside_fits():
+    """Return results of children that are forked while three threads fit, and the right one."""
+    is_done = threading.Event()
+
+    def fit():
+        while not is_done.is_set():
+            fit_tiles()
+
+    fitting = [threading.Thread(target=fit) for _ in range(3)]
+    for thread in fitting:
+        thread.start()
+    of_children = []
+    for number in range(10):
+        time.sleep(number / 100)  # forks at different moments of the fits
+        of_children.append(run_in_fork(fit_tiles))
+    is_done.set()
+    for thread in fitting:
+        thread.join()
+    return of_children, fit_tiles()
+
+
 # Threads
 
 # Parameters and samples of simultaneous fits, the last two in graphs.
@@ -185,8 +211,6 @@ def start_in_threads():
 
     Returns the result of the fork, and those of the fits in threads and one by one.
     """
-    # With several threads at the fork, the child could wait forever under Python 3.11: for the
-    # lock of a `functools.cached_property` of another thread's samples.
     starting = threading.Thread(target=fit_in_graph)
     starting.start()
     while "tensorflow" not in sys.modules:  # its import takes another second or more
@@ -344,6 +368,7 @@ def start():
             "during": during_start,
             "after": use_map_in_forks(),
             "small": [run_in_fork(fit_small_data), fit_small_data()],
+            "beside fits": fork_beside_fits(),
         }
     return results
 

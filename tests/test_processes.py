@@ -152,7 +152,30 @@ def test_child_forked_after_a_fit_works_with_small_data(forked):
     assert child == parent
 
 
+def test_children_forked_while_other_threads_fit_work(forked):
+    """They must not wait for what these threads have begun."""
+    children, parent = forked["beside fits"]
+    assert children == [parent] * 10
+
+
 # Threads
+
+
+def test_fit_goes_on_after_the_main_thread_has_ended(tmp_path):
+    """Python starts no more threads then."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import threading, time\n"
+        "import numpy as np\n"
+        "from sklearn_tfsom import TFSOM\n"
+        "X = np.random.default_rng(0).normal(size=(4000, 64))\n"
+        "def fit():\n"
+        "    time.sleep(0.5)\n"
+        "    print(TFSOM((5, 4), max_iter=6).fit(X).predict(X).shape)\n"
+        "threading.Thread(target=fit).start()\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, timeout=TIMEOUT)
+    assert (done.stdout, done.stderr) == (b"(4000,)\n", b"")
 
 
 def test_simultaneous_fits_equal_sequential_fits(results):

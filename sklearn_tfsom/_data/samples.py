@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import mmap
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import DTypeLike, NDArray
 
+from sklearn_tfsom._compat import cached_property
 from sklearn_tfsom._data.foreign import MIN_BYTES_ON_DISK, FileArray, is_float32
 from sklearn_tfsom._data.tiles import row_slices
 from sklearn_tfsom._distance import Metric, as_directions, stored_rows
@@ -98,7 +98,7 @@ class Samples:
     def _n_bytes(self) -> int:
         return len(self) * self.shape[1] * self._X.dtype.itemsize
 
-    @functools.cached_property
+    @cached_property
     def is_on_disk(self) -> bool:
         """Whether this is a large memory map, which must not be copied."""
         if self.is_sparse or self._n_bytes < MIN_BYTES_ON_DISK:

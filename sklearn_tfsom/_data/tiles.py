@@ -50,9 +50,15 @@ def map_tiles(function: Callable[[slice], _Result], tiles: list[slice]) -> Itera
         yield from map(function, tiles)
         return
     with tile_threads as is_kept:
-        # Threads that have just been started may share a core with one that works, for a while.
-        map_all = _work_and_map if is_kept else tile_threads.pool().map
-        yield from map_all(function, tiles)
+        if is_kept:
+            yield from _work_and_map(function, tiles)
+            return
+        try:
+            # Threads that have just been started may share a core with one that works at first.
+            results = tile_threads.pool().map(function, tiles)
+        except RuntimeError:  # see `_start_helpers`
+            results = _work_and_map(function, tiles)
+        yield from results
 
 
 def _work_and_map(function: Callable[[slice], _Result], tiles: list[slice]) -> Iterator[_Result]:
@@ -69,8 +75,7 @@ def _work_and_map(function: Callable[[slice], _Result], tiles: list[slice]) -> I
                 return
             done[index] = function(tile)
 
-    n_helpers = min(_N_THREADS, len(tiles)) - 1
-    helpers = [tile_threads.pool().submit(work) for _ in range(n_helpers)]
+    helpers = _start_helpers(work, min(_N_THREADS, len(tiles)) - 1)
     try:
         for index in range(len(tiles)):
             work(index)
@@ -80,6 +85,15 @@ def _work_and_map(function: Callable[[slice], _Result], tiles: list[slice]) -> I
     finally:
         to_do.clear()
         _finish(helpers)
+
+
+def _start_helpers(work: Callable[[], None], n_helpers: int) -> list[Future[None]]:
+    """Start some threads; none once the main thread has ended, while this one goes on."""
+    helpers: list[Future[None]] = []
+    with contextlib.suppress(RuntimeError):  # "cannot schedule new futures after ... shutdown"
+        for _ in range(n_helpers):
+            helpers.append(tile_threads.pool().submit(work))
+    return helpers
 
 
 def _finish(helpers: list[Future[None]]) -> None:
@@ -153,7 +167,7 @@ class _TileThreads:
     def __exit__(self, *_: object) -> None:
         pool = None
         with self._lock:
-            self._depth -= 1
+            self._depth = max(0, self._depth - 1)  # 0 if the process was forked in the context
             if self._depth == 0:
                 pool, self._pool = self._pool, None
                 try:
@@ -163,6 +177,10 @@ class _TileThreads:
                     raise
         if pool is not None:
             pool.shutdown()  # without the lock: after an error a tile may still run and need it
+
+    def forget_other_threads(self) -> None:
+        """Begin anew in a forked process, which has none of the other threads."""
+        self._lock, self._depth, self._pool = threading.Lock(), 0, None
 
     def pool(self) -> ThreadPoolExecutor:
         """Return the threads, which are started as they are needed."""
@@ -181,3 +199,5 @@ def _blas() -> threadpoolctl.ThreadpoolController:
 # that calls. After each product BLAS threads wait for more work for 0.1 s, spinning, and take the
 # cores from the threads of `map_tiles` and of TensorFlow.
 tile_threads = _TileThreads()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=tile_threads.forget_other_threads)

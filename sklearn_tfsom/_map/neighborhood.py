@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from sklearn_tfsom._compat import cached_property
 from sklearn_tfsom._map.grid import Grid
 
 Formula = Callable[[NDArray[np.float64], float], NDArray[np.float64]]
@@ -160,7 +161,7 @@ class Kernels:
             return BlockKernel(kinds, formula(squared, _squarable(radius)))
         return BlockKernel(kinds, self._neighborhood(squared.copy(), radius))
 
-    @functools.cached_property
+    @cached_property
     def _row_blocks(self) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
         return self._grid.row_blocks()
 

@@ -13,12 +13,12 @@ a constant for each sample, and its rounding error is proportional to the spread
 from __future__ import annotations
 
 import dataclasses
-import functools
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sklearn_tfsom._compat import cached_property
 from sklearn_tfsom._distance import Metric
 from sklearn_tfsom._map.ties import FAR, NOISE
 
@@ -94,7 +94,7 @@ class Terms:
         """Return codebook, center and extent as arguments of a graph."""
         return [np.asarray(part, np.float64) for part in (self.codebook, self.center, self.extent)]
 
-    @functools.cached_property
+    @cached_property
     @np.errstate(over="ignore", invalid="ignore")  # no score of such code vectors is used
     def factors(self) -> Factors:
         """Factors of the scores in NumPy."""

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from sklearn_tfsom._compat import cached_property
 from sklearn_tfsom._data.dense import DenseRows, aligned_empty, load
 from sklearn_tfsom._data.pieces import Piece, Pieces
 from sklearn_tfsom._data.scaling import Scaling
@@ -114,7 +115,7 @@ class Source:
 class LoadedSource(Source):
     """Samples to learn from, in the memory of one process: scaled once."""
 
-    @functools.cached_property
+    @cached_property
     def _shares(self) -> list[Share]:
         devices = self.pieces.workers.devices or ("",)
         bounds = np.linspace(0, len(self.pieces.samples), len(devices) + 1).astype(int).tolist()
@@ -123,9 +124,9 @@ class LoadedSource(Source):
             for start, stop, device in zip(bounds, bounds[1:], devices, strict=False)
         ]
 
-    @functools.cached_property
+    @cached_property
     def _shares_for_products(self) -> list[Share]:
-        """The same for products in NumPy."""
+        """Return the shares for products in NumPy."""
         has_missing = self.pieces.samples.has_missing
         return [
             Share(rows.for_products(has_missing), weights, device)
