@@ -177,9 +177,12 @@ def test_gaussians_are_found_and_other_shapes_are_left():
     assert not held_out.is_described(held_out.best([y])[0])
 
 
-@pytest.mark.parametrize("n_samples", [400, 700])
+@pytest.mark.parametrize("n_samples", [200, 400, 700])
 def test_neither_order_nor_duplicates_matter(n_samples):
-    """Beyond 600 different samples those that stand for all are chosen by their values."""
+    """Of 200 samples, some units have two, and lie in the middle between them, but for rounding.
+
+    Beyond 600 different samples those that stand for all are chosen by their values.
+    """
     X, _ = make_blobs(n_samples, centers=5, cluster_std=2.0, random_state=3)
     som = TFSOM((8, 7), n_clusters=5).fit(X)
     order = np.random.RandomState(0).permutation(n_samples)

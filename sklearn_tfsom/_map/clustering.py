@@ -65,6 +65,9 @@ N_POINTS = 600
 # More places than that are merged by plain Ward first: then a matrix of their distances is small.
 _MAX_POINTS = 1000
 
+# Places are as close to a unit as the closest one within this share; the first of them counts.
+_ROUNDING = 1e-9
+
 # A step between places that coincide, in units of the largest range; 0 would be no step.
 _SHORTEST = 1e-12
 
@@ -162,7 +165,9 @@ def _of_units(
 ) -> NDArray[np.int64]:
     """Return the label of the place closest to each unit; each label has a unit at least."""
     squared = cdist(units, places, "sqeuclidean")
-    found = labels[np.argmin(squared, axis=1)]
+    # The mean of two samples is as far from the one as from the other, but for rounding.
+    is_closest = squared <= (1 + _ROUNDING) * squared.min(axis=1, keepdims=True)
+    found = labels[np.argmax(is_closest, axis=1)]
     for label in np.setdiff1d(labels, found):
         to_cluster = squared[:, labels == label].min(axis=1)
         is_alone = np.bincount(found, minlength=labels.max() + 1)[found] == 1
