@@ -113,6 +113,7 @@ class Drawing(NamedTuple):
 @functools.cache
 def drawn(kind):
     """Draw a display beside an empty figure, once for all tests that look at the result."""
+    plt.close("all")  # what the test that comes first has drawn
     empty_figure = plt.figure()
     np.random.seed(3)
     random_states = [np.random.get_state()[1].copy()]
@@ -216,8 +217,9 @@ class TestFigure:
         assert titles and {title.get_color() for title in titles} == {"white"}
 
     def test_equal_figures_for_equal_calls(self, kind, som):
+        first = drawn(kind)
         second = kind.from_estimator(som, X, Y).figure_
-        assert_array_equal(pixels(second), drawn(kind).pixels)
+        assert_array_equal(pixels(second), first.pixels)
 
 
 # Overviews of such maps and data have tests of their own, in test_displays_classes.py.
