@@ -26,8 +26,7 @@ from fault_kinds import (
 )
 from sklearn.exceptions import ConvergenceWarning
 
-# Without an answer for so long, a call hangs: the first ones of a kind start TensorFlow, and a
-# machine may be slow.
+# Without an answer for so long, a call hangs, on a slow machine, too.
 SECONDS_OF_START, SECONDS_OF_TRIAL = 600, 5
 
 # name: (function, options, trials, trials in short)
@@ -94,6 +93,9 @@ def main():
     parser.add_argument("--short", action="store_true", help="few trials, and no results page")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
+    if not arguments.short:
+        sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
+        from common import save_results  # which records the time from here to the end
     rows, failures = [], []
     for name, (_, _, n_trials, n_short) in KINDS.items():
         start = time.monotonic()
@@ -115,9 +117,6 @@ def main():
     for failure in failures:
         print(failure)
     if not arguments.short:
-        sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
-        from common import save_results
-
         save_results("faults", {"": rows}, NOTES)
     return bool(failures)
 
