@@ -1,4 +1,4 @@
-"""What differs between the supported versions of Python and scikit-learn."""
+"""Differences between the supported versions of Python and scikit-learn."""
 
 from __future__ import annotations
 

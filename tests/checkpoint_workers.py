@@ -5,10 +5,12 @@ epochs were saved. Workers are forked after the import of TensorFlow, which take
 before its first use.
 """
 
+import json
 import multiprocessing
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -37,15 +39,25 @@ def work(index, ports, folder, is_killed):
     if index == 1:
         pid_file.write_text(str(os.getpid()))
 
+    killed_at = []
+
     def kill_second():
         os.kill(int(pid_file.read_text()), signal.SIGKILL)
+        killed_at.append(time.monotonic())
 
     shard = (DIGITS[:500], DIGITS[500:])[index]
     directory = folder / "checkpoints" if index == 0 else None
     n_before_kill = N_EPOCHS_BEFORE_KILL if is_killed and index == 0 else None
     with tf.distribute.MultiWorkerMirroredStrategy().scope():
-        with after_checkpoints(n_before_kill, kill_second):
-            resumed = TFSOM(8, verbose=1, checkpoint_dir=directory).fit(shard)
+        resumed = TFSOM(8, verbose=1, checkpoint_dir=directory)
+        try:
+            with after_checkpoints(n_before_kill, kill_second):
+                resumed.fit(shard)
+        except RuntimeError:
+            seconds = time.monotonic() - killed_at[0]
+            attributes = [name for name in vars(resumed) if name.endswith("_")]
+            print(json.dumps({"seconds": seconds, "attributes": attributes}), flush=True)
+            raise
         expected = TFSOM(8).fit(shard)
     results = get_results(resumed)
     for name, value in get_results(expected).items():

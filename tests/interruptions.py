@@ -10,7 +10,7 @@ class StoppedError(Exception):
 
 @contextlib.contextmanager
 def after_checkpoints(n_checkpoints, function):
-    """Call a function once so many checkpoints have been moved to their place."""
+    """Call a function when the checkpoint of this number has been moved to its place."""
     replace, n_written = os.replace, 0
 
     def replace_and_call(source, target):
@@ -28,7 +28,7 @@ def after_checkpoints(n_checkpoints, function):
 
 
 def stop_after(n_checkpoints, som, X, weights=None):
-    """Fit until so many checkpoints are written."""
+    """Fit until the checkpoint of this number is written."""
 
     def stop():
         raise StoppedError

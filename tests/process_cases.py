@@ -1,4 +1,4 @@
-"""What `test_processes.py` runs in new processes: `start` and `start_with_difficulty`."""
+"""Functions for new processes of `test_processes.py`: `start` and `start_with_difficulty`."""
 
 import contextlib
 import hashlib
@@ -78,7 +78,7 @@ def fit_and_digest(name, dtype):
 
 @contextlib.contextmanager
 def numpy_limited(n_scores):
-    """Let graphs search more than so many scores or differences, as they do for larger data."""
+    """Limit the scores or differences up to which NumPy searches; graphs search more."""
     limits = nearest.MAX_NUMPY_SCORES, nearest.MAX_NUMPY_DIFFERENCES
     nearest.MAX_NUMPY_SCORES = nearest.MAX_NUMPY_DIFFERENCES = n_scores
     yield
@@ -436,7 +436,7 @@ def import_beside_writer():
 
 
 def limit_address_space(n_bytes):
-    """Let this process have so many bytes more."""
+    """Limit the address space of this process to `n_bytes` more than it has."""
     import resource
 
     with open("/proc/self/statm") as file:

@@ -1,6 +1,7 @@
 """An interrupted fit that is resumed from its checkpoint equals an uninterrupted one."""
 
 import io
+import json
 import os
 import re
 import subprocess
@@ -180,6 +181,9 @@ class TestKill:
         printed = {path.name: path.read_text() for path in tmp_path.glob("*.*")}
         assert printed["killed-0.out"].startswith("[TFSOM] epoch 1/20")
         assert "RuntimeError: Worker 1 of this fit failed" in printed["killed-0.err"]
+        report = json.loads(printed["killed-0.out"].splitlines()[-1])
+        assert report["seconds"] < 60
+        assert report["attributes"] == []  # the estimator is unchanged
         n_saved = int(done.stdout)
         # The second worker may have sent its sums of the next epoch before it is killed.
         assert n_saved in (N_EPOCHS_BEFORE_KILL, N_EPOCHS_BEFORE_KILL + 1)

@@ -119,7 +119,7 @@ def test_indices_of_either_width_duplicates_and_stored_zeros(dtype):
 
 
 def test_samples_are_never_made_dense_as_a_whole(monkeypatch):
-    """50,000 features: dense, these samples would take 160 MB."""
+    """20,000 features: dense, these samples would take 160 MB."""
     rng = np.random.RandomState(0)
     X = scipy.sparse.random_array((1000, 20_000), density=2e-4, rng=rng, format="csr")
 

@@ -29,6 +29,7 @@ from scipy.spatial.distance import cdist
 from sklearn.metrics import adjusted_rand_score
 
 from sklearn_tfsom._map.mixtures import HeldOut
+from sklearn_tfsom._map.ties import first_within_rounding
 from sklearn_tfsom._map.ward import Merge, cut, ward, ward_of_points
 
 # What a step may cost; and from the clusters of which a mixture of Gaussians begins.
@@ -166,8 +167,8 @@ def _of_units(
     """Return the label of the place closest to each unit; each label has a unit at least."""
     squared = cdist(units, places, "sqeuclidean")
     # The mean of two samples is as far from the one as from the other, but for rounding.
-    is_closest = squared <= (1 + _ROUNDING) * squared.min(axis=1, keepdims=True)
-    found = labels[np.argmax(is_closest, axis=1)]
+    closest, _ = first_within_rounding(squared, _ROUNDING * squared.min(axis=1), 1)
+    found = labels[closest[:, 0]]
     for label in np.setdiff1d(labels, found):
         to_cluster = squared[:, labels == label].min(axis=1)
         is_alone = np.bincount(found, minlength=labels.max() + 1)[found] == 1
