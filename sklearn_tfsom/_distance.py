@@ -241,6 +241,36 @@ def all_distances(rows: NDArray, others: NDArray, metric: Metric) -> NDArray[np.
     return distances
 
 
+def known_distances(
+    rows: NDArray, others: NDArray, metric: Metric, known: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Compute all elementwise distances between incomplete rows and other points.
+
+    Parameters
+    ----------
+    rows : ndarray of float64, shape (n_rows, n_features)
+        Finite where a value is missing, too.
+    others : ndarray of float64, shape (n_others, n_features)
+    metric : Metric
+        An elementwise one.
+    known : ndarray of bool, shape (n_rows, n_features)
+        The features that count.
+
+    Returns
+    -------
+    distances : ndarray of float64, shape (n_rows, n_others)
+    """
+    assert metric.term is not None
+    distances = np.zeros((len(rows), len(others)))
+    add = np.add if metric.reduction == "sum" else np.maximum
+    for feature, is_known in enumerate(known.T):
+        terms = metric.term(np, rows[:, feature, None], others[:, feature])
+        if not is_known.all():
+            np.copyto(terms, 0, where=~is_known[:, None])
+        add(distances, terms, out=distances)
+    return distances
+
+
 def squared_costs(distances: NDArray[np.float64], metric: Metric) -> NDArray[np.float64]:
     """Return squared distances; ``1 - cos`` is half a squared distance already."""
     return distances if metric.is_spherical else np.square(distances)

@@ -50,6 +50,9 @@ MAX_FUSED_FEATURES = 8
 # 50,000 x 32 1.15 with AVX-512.
 MAX_NUMPY_SCORES, MAX_NUMPY_DIFFERENCES = 2**31, 2**33
 
+# The same of differences from incomplete samples, which take four times as long.
+MAX_NUMPY_INCOMPLETE = 2**31
+
 # The same of maps of which a graph leaves most blocks of units out.
 MAX_NUMPY_PRUNED = 2**28
 

@@ -22,12 +22,14 @@ from threads import run_simultaneously
 from sklearn_tfsom import TFSOM
 from sklearn_tfsom._search import nearest
 
+nearest.MAX_NUMPY_INCOMPLETE = 0  # under "manhattan" in a graph, however few
+
 IMPORTED_BY, ENVIRONMENT = os.getpid(), dict(os.environ)
 
 X = np.random.RandomState(0).normal(size=(8000, 5))
 FEW = X[:300]
 STORED = csr_array(np.maximum(FEW, 0))
-GAPPY = np.where(FEW > 1.5, np.nan, FEW)  # under "manhattan" in TensorFlow, however few
+GAPPY = np.where(FEW > 1.5, np.nan, FEW)
 WIDE = np.random.RandomState(1).normal(size=(4000, 64))
 
 

@@ -49,8 +49,8 @@ def test_script_named_as_a_module_of_tensorflow(tmp_path):
     script.write_text(
         "import numpy as np\n"
         "from sklearn_tfsom import TFSOM\n"
-        "X = np.array([[0, 1], [1, np.nan], [2, 3], [4, 5]])\n"
-        "TFSOM(2, metric='manhattan').fit(X)\n"
+        "X = np.random.default_rng(0).normal(size=(200_000, 2))\n"
+        "TFSOM(20, max_iter=100, coarse_to_fine=False).fit(X)\n"
     )
     done = subprocess.run([sys.executable, script], capture_output=True, timeout=TIMEOUT)
     error = done.stderr.decode().splitlines()[-1]

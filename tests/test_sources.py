@@ -239,16 +239,18 @@ def test_an_empty_piece_changes_no_reduction(monkeypatch):
 
 SMALL, PRUNED = (7, 6), (66, 64)
 SEARCHED = [(kind, SMALL) for kind in KINDS if kind != "sparse"]
+SEARCHED += [(kind, SMALL) for kind in ("manhattan, incomplete", "chebyshev, incomplete")]
 SEARCHED += [(kind, PRUNED) for kind in ("dense", "cosine")]
 
 
 @pytest.mark.parametrize(("kind", "grid_size"), SEARCHED)
 def test_fits_in_graphs_and_in_numpy_are_equal(kind, grid_size, monkeypatch):
-    X = samples_of(kind, n_samples=4500 if grid_size == PRUNED else 900).values
-    metric = kind if kind in METRICS else "euclidean"
+    metric, _, rest = kind.partition(", ")
+    X = samples_of(rest or kind, n_samples=4500 if grid_size == PRUNED else 900).values
+    metric = metric if metric in METRICS else "euclidean"
     parameters = {"grid_size": grid_size, "metric": metric, "max_iter": 3, "coarse_to_fine": False}
     in_numpy = TFSOM(**parameters).fit(X)
-    for name in ("SCORES", "DIFFERENCES", "PRUNED"):
+    for name in ("SCORES", "DIFFERENCES", "INCOMPLETE", "PRUNED"):
         monkeypatch.setattr(f"sklearn_tfsom._search.nearest.MAX_NUMPY_{name}", 0)
     in_graph = TFSOM(**parameters).fit(X)
     rtol = 1e-5 if kind == "float32" else 1e-9

@@ -13,7 +13,13 @@ from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.scaling import OVERFLOW_MESSAGE, Scaling
 from sklearn_tfsom._data.sparse import load_sparse
 from sklearn_tfsom._data.tiles import map_tiles, multiply, row_slices
-from sklearn_tfsom._distance import Metric, all_distances, is_zero, paired_distances
+from sklearn_tfsom._distance import (
+    Metric,
+    all_distances,
+    is_zero,
+    known_distances,
+    paired_distances,
+)
 from sklearn_tfsom._map.scores import Kind
 from sklearn_tfsom._search.nearest import suits_numpy, tile_rows
 from sklearn_tfsom._tf.runtime import pays_to_compile, tensorflow_core
@@ -231,7 +237,12 @@ def _fill_elementwise(samples: Samples, scaling: Scaling, units: NDArray[np.floa
         return load(samples, rows, scaling, np.float64, in_threads=False).values
 
     def in_numpy(out: NDArray, rows: slice) -> None:
-        out[:] = all_distances(loaded(rows), units, samples.metric)
+        values = loaded(rows)
+        if samples.has_missing:
+            known = ~np.isnan(values)
+            out[:] = known_distances(np.where(known, values, 0), units, samples.metric, known)
+        else:
+            out[:] = all_distances(values, units, samples.metric)
 
     if suits_numpy(len(samples), units, kind):
         return in_numpy

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sklearn_tfsom._data.dense import DenseRows
 from sklearn_tfsom._data.sparse import SparseRows
 from sklearn_tfsom._data.tiles import map_tiles, multiply, row_slices
-from sklearn_tfsom._distance import METRICS, all_distances, paired_distances
+from sklearn_tfsom._distance import METRICS, all_distances, known_distances, paired_distances
 from sklearn_tfsom._map.scores import Sizes, Terms, rounding_bound
 from sklearn_tfsom._map.ties import FAR, distance_noise, first_within_rounding
 from sklearn_tfsom._tuning import CACHED_VALUES, MAX_ALL_DIFFERENCES
@@ -149,11 +149,7 @@ def _search_elementwise(
     if known is None:
         distances = all_distances(values, codebook, metric)
     else:
-        of_rows = (
-            paired_distances(values[n : n + 1], codebook, metric, known[n : n + 1])
-            for n in range(len(values))
-        )
-        distances = np.array(list(of_rows))
+        distances = known_distances(values, codebook, metric, known)
     sizes, lowest = metric.total(metric.magnitude(np, values)), distances.min(axis=1)
     noise = distance_noise(sizes, terms.extent, lowest, metric, codebook.shape[1])
     return first_within_rounding(distances, noise, k)

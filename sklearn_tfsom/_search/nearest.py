@@ -26,6 +26,7 @@ from sklearn_tfsom._tuning import (
     MAX_ALL_DIFFERENCES,
     MAX_FUSED_FEATURES,
     MAX_NUMPY_DIFFERENCES,
+    MAX_NUMPY_INCOMPLETE,
     MAX_NUMPY_PRUNED,
     MAX_NUMPY_SCORES,
     MAX_PRUNED_FEATURES,
@@ -106,7 +107,9 @@ def suits_numpy(n_searched: int, codebook: NDArray, kind: Kind) -> bool:
     """
     n_differences = n_searched * codebook.size
     if not kind.metric.is_product:
-        return n_differences <= MAX_NUMPY_DIFFERENCES and not kind.has_missing
+        return n_differences <= (
+            MAX_NUMPY_INCOMPLETE if kind.has_missing else MAX_NUMPY_DIFFERENCES
+        )
     most = MAX_NUMPY_PRUNED if kind.is_pruned else MAX_NUMPY_SCORES
     return n_differences // codebook.shape[-1] <= most
 
