@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 OLDEST := $(VENV)/oldest
 LIBRARIES := $(VENV)/libraries
 
+# Modules are compiled when they are first imported: most of TensorFlow's never are.
+INSTALL = -m pip install --quiet --no-compile
+
 # The first Python that can make an environment: 3.11 to 3.13, for which TensorFlow 2.21 has
 # wheels, or else a newer one. Say `make PYTHON=...` for another.
 IS_FIT = -c 'import ensurepip, sys, venv; sys.exit(not (3,$(1)) <= sys.version_info < (3,$(2)))'
@@ -136,17 +139,17 @@ $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "No Python >= 3.11 with venv found. Install one (on Debian" \
 		"also python3-venv), or say make PYTHON=/path/to/python." >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python $(INSTALL) --upgrade "pip>=25.1"
 
 $(VENV)/.demo: pyproject.toml | $(BIN)/python
 	@echo "Setting up $(VENV): TensorFlow is large, this takes some minutes the first time."
-	$(BIN)/python -m pip install --quiet --editable ".[plot]"
+	$(BIN)/python $(INSTALL) --editable ".[plot]"
 	@touch $@
 
 GROUPS := test lint docs engines release
 
 $(GROUPS:%=$(VENV)/.%): $(VENV)/.%: pyproject.toml $(VENV)/.demo
-	$(BIN)/python -m pip install --quiet --group $*
+	$(BIN)/python $(INSTALL) --group $*
 	@touch $@
 
 # One by one, so that one that does not install harms no other. somoclu's build needs NumPy, but
@@ -154,17 +157,17 @@ $(GROUPS:%=$(VENV)/.%): $(VENV)/.%: pyproject.toml $(VENV)/.demo
 # large: an index of CPU builds in PIP_EXTRA_INDEX_URL saves gigabytes.
 $(VENV)/.libraries: pyproject.toml
 	$(LIBRARIES_PYTHON) -m venv $(LIBRARIES)
-	$(LIBRARIES)/bin/python -m pip install --quiet --upgrade "pip>=25.1" setuptools wheel
-	$(LIBRARIES)/bin/python -m pip install --quiet --editable ".[plot]"
+	$(LIBRARIES)/bin/python $(INSTALL) --upgrade "pip>=25.1" setuptools wheel
+	$(LIBRARIES)/bin/python $(INSTALL) --editable ".[plot]"
 	@$(LIBRARIES)/bin/python -c 'import tomllib; \
 		print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["bench-libraries"], \
 		sep="\n")' | while read -r library; do \
 		echo "Installing $$library"; \
-		CUDAHOME=none $(LIBRARIES)/bin/python -m pip install --quiet --no-build-isolation \
+		CUDAHOME=none $(LIBRARIES)/bin/python $(INSTALL) --no-build-isolation \
 			"$$library" </dev/null || echo "$$library does not install: skipped."; done
 	@touch $@
 
 $(VENV)/.oldest: pyproject.toml $(VENV)/.test
 	rm -rf $(OLDEST)
-	$(BIN)/python -m pip install --quiet --no-deps --target $(OLDEST) "scikit-learn==1.6.*"
+	$(BIN)/python $(INSTALL) --no-deps --target $(OLDEST) "scikit-learn==1.6.*"
 	@touch $@
