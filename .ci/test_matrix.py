@@ -66,7 +66,7 @@ def run_tests(python, python_version, age, wheel, tests):
         )
         versions = environment.list_versions()
         # Not `python -m pytest`, which would import the package of the work tree.
-        command = [str(environment.bin / "pytest"), "-n", "auto", *tests]
+        command = [str(environment.bin / "pytest"), "-n", "auto", "--dist", "worksteal", *tests]
         if age == "oldest":  # old libraries use what newer ones have deprecated
             command += ["-W", "ignore::DeprecationWarning"]
         done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
