@@ -7,7 +7,7 @@ lists those that differ. A figure has a name in the text:
 - in reStructuredText it is a substitution, `|ari-som|`. The script writes the definitions to the
   end of the file.
 
-A new figure is a line in one of the functions below, one for each file of results.
+A new figure is a line in one of the functions below, one for each file that texts cite.
 """
 
 import argparse

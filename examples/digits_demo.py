@@ -20,7 +20,7 @@ FIGURE_PATH = Path(__file__).resolve().parent.parent / "output" / "digits_map.pn
 
 
 def time_fit(estimator, X, n_repeats=5):
-    """Return the time of the fastest of several fits, after one that initializes TensorFlow."""
+    """Return the time of the fastest of several fits, after one that imports modules."""
     estimator.fit(X)
     seconds = []
     for _ in range(n_repeats):

@@ -52,7 +52,7 @@ def anomaly_scores(name, seed, train):
 # "isolation", the default score of the map, adds the distance of the unit to the nearest units
 # that hold a tenth of the samples. It is intended for training data that contain anomalies. The
 # last column therefore shows the result if 40 malignant tumors are part of the training data.
-TFSOM(2).fit(X)  # the first fit initializes TensorFlow
+TFSOM(2).fit(X)  # the first fit imports modules
 measures = {name: [] for name in detectors}
 grid = np.linspace(0, 1, 201)  # false positive rates of the ROC curves
 curves = {name: [] for name in detectors}

@@ -33,7 +33,7 @@ embeddings = {
     "t-SNE": TSNE(random_state=0),
     "map": TFSOM(40, features="coordinates"),
 }
-TFSOM(2).fit(X)  # the first fit initializes TensorFlow
+TFSOM(2).fit(X)  # the first fit imports modules
 
 # %%
 # Four measures between 0 and 1 evaluate each embedding. Trustworthiness is high if neighbors in

@@ -67,7 +67,7 @@ models = {
     "k-means": lambda side: KMeans(side**2, n_init=1, random_state=0),
     "mini-batch": lambda side: MiniBatchKMeans(side**2, n_init=1, batch_size=2048, random_state=0),
 }
-TFSOM(2).fit(originals["china"][0])  # the first fit initializes TensorFlow
+TFSOM(2).fit(originals["china"][0])  # the first fit imports modules
 
 print(f"{'':16}{'PSNR (dB)':>33}{'SSIM':>33}{'seconds':>33}")
 print(f"{'':10}{'colors':6}" + 3 * "".join(f"{name:>11}" for name in models))

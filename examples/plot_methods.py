@@ -42,7 +42,7 @@ methods = {
     "k-means": KMeans(SIDE**2, random_state=0),
     "map": TFSOM(SIDE, features="coordinates"),
 }
-TFSOM(2).fit(X_train)  # the first fit initializes TensorFlow
+TFSOM(2).fit(X_train)  # the first fit imports modules
 
 
 def mean_distance(samples, code_vectors, indices):

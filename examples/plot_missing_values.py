@@ -37,7 +37,7 @@ methods = {
     "IterativeImputer": lambda X: IterativeImputer(random_state=0).fit_transform(X),
     "map": lambda X: TFSOM().fit(X).impute(X),
 }
-TFSOM(2).fit(wine.data)  # the first fit initializes TensorFlow
+TFSOM(2).fit(wine.data)  # the first fit imports modules
 
 
 def with_missing_values(X, fraction, seed):

@@ -61,7 +61,7 @@ class TFSOM(
     ClusterMixin,
     BaseEstimator,
 ):
-    """Self-organizing map (SOM), trained in batches by TensorFlow.
+    """Self-organizing map (SOM), trained in batches with TensorFlow or NumPy.
 
     A map is a grid of units, each with a code vector in data space. In every epoch each sample is
     assigned to the unit with the closest code vector, its best-matching unit (BMU), and each code
@@ -129,7 +129,8 @@ class TFSOM(
     coarse_to_fine : bool, default=True
         Whether to train coarser grids on subsamples while the radius is large, which is faster
         for large data or maps, and to choose between several maps, see the Notes. Only for the
-        Gaussian neighborhood with ``init="pca"``. False is the batch algorithm as defined above.
+        Gaussian neighborhood with ``init="pca"``, and without `batch_size`. False is the batch
+        algorithm as defined above.
 
     tol : float, default=1e-4
         Training stops when the radius has reached its end and the root mean square move of the
@@ -251,9 +252,10 @@ class TFSOM(
     **Coarse to fine.** While the radius is large, a coarser grid represents the map as well, and
     a subsample of ``max(16000, 48 n_units)`` different samples the data, where there are more
     than twice as many; :ref:`guide_coarse_to_fine` states the gain in speed. On planar hexagonal
-    maps of up to 1,024 units the map, one from twice the radius (if `radius_start` is "auto") and
-    a mirror image, to which the arbitrary sign of a principal component leads, are trained to the
-    end on up to 4,000 samples, and the best one is kept.
+    maps of up to 1,024 units, except under "manhattan" and "chebyshev", three maps are trained to
+    the end on up to 4,000 samples, and the best one is kept: the map, one from twice the radius
+    (if `radius_start` is "auto") and a mirror image, to which the arbitrary sign of a principal
+    component leads.
 
     The batch map approximates the minimization of an energy, see [5]_ and [6]_.
 
@@ -920,9 +922,10 @@ class TFSOM(
         The model has no weights: training a model around it leaves the map as it is, and layers in
         front of it are trained through "distances".
 
-        Distances are computed from a matrix product, those of the two closest units again from
-        differences. In float32 they are good to about 1e-5 of themselves and 1e-7 of a sample's
-        size, and of two units as close within 5e-7 of that size the first one wins.
+        With more than four features, distances are computed from a matrix product, those of the
+        two closest units again from differences. In float32 they are good to about 1e-5 of
+        themselves and 1e-7 of a sample's size, and of two units as close within 5e-7 of that size
+        the first one wins.
         Memory is that of a few arrays of the shape of "distances"; under "manhattan" and
         "chebyshev" besides that of 2,048 differences of each sample.
 

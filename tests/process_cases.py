@@ -67,7 +67,7 @@ KINDS = {
     "sparse": ({}, STORED),
     "manhattan, incomplete": ({"metric": "manhattan"}, GAPPY),
 }
-IN_GRAPHS = ("gaussian", "wide", "large", "manhattan")
+IN_GRAPHS = ("gaussian", "wide", "large", "manhattan", "manhattan, incomplete")
 
 
 def fit_and_digest(name, dtype):
@@ -79,18 +79,24 @@ def fit_and_digest(name, dtype):
 
 
 @contextlib.contextmanager
-def numpy_limited(n_scores):
-    """Limit the scores or differences up to which NumPy searches; graphs search more."""
-    limits = nearest.MAX_NUMPY_SCORES, nearest.MAX_NUMPY_DIFFERENCES
-    nearest.MAX_NUMPY_SCORES = nearest.MAX_NUMPY_DIFFERENCES = n_scores
+def numpy_limited(n_scores, n_incomplete=0):
+    """Limit scores and differences, and those of incomplete samples; graphs search more."""
+    names = [f"MAX_NUMPY_{name}" for name in ("SCORES", "DIFFERENCES", "INCOMPLETE")]
+    limits = [getattr(nearest, name) for name in names]
+    for name, limit in zip(names, (n_scores, n_scores, n_incomplete), strict=True):
+        setattr(nearest, name, limit)
     yield
-    nearest.MAX_NUMPY_SCORES, nearest.MAX_NUMPY_DIFFERENCES = limits
+    for name, limit in zip(names, limits, strict=True):
+        setattr(nearest, name, limit)
 
 
 def compute_digests(n_fits):
     """Return the digests of some fits of each kind, in NumPy and in graphs."""
     dtypes = dict(zip(KINDS, itertools.cycle(["float64", "float32"]), strict=False))
-    digests = {name: [fit_and_digest(name, dtypes[name]) for _ in range(n_fits)] for name in KINDS}
+    with numpy_limited(2**31, 2**31):
+        digests = {
+            name: [fit_and_digest(name, dtypes[name]) for _ in range(n_fits)] for name in KINDS
+        }
     with numpy_limited(0):
         for name in IN_GRAPHS:
             fits = [fit_and_digest(name, dtypes[name]) for _ in range(n_fits)]

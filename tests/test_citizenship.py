@@ -820,8 +820,7 @@ def get_global_state():
 @pytest.mark.parametrize("init", ["pca", "sample", "random"])
 @pytest.mark.parametrize("random_state", [0, np.random.RandomState(0)])
 def test_global_state_does_not_change(blobs, init, random_state):
-    """The import of TensorFlow, which changes some of it, is not part of the test."""
-    som = small_map(init=init, random_state=random_state).fit(blobs)  # imports TensorFlow
+    som = small_map(init=init, random_state=random_state).fit(blobs)  # imports modules
     before = get_global_state()
     som.fit(blobs)
     som.predict(blobs)

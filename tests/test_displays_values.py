@@ -123,4 +123,4 @@ class TestSeparationCurveDisplay:
         assert np.isinf(display.separations[0]) and bar.get_hatch() == "//"
         assert bar.get_y() + bar.get_height() == pytest.approx(display.ax_.get_ylim()[1])
         texts = [text.get_text() for text in display.legend_.get_texts()]
-        assert texts == ["plain", "doubtful below", "wide gaps"]
+        assert texts == ["clear", "doubtful below", "wide gaps"]

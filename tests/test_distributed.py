@@ -145,6 +145,8 @@ class TestFailure:
 DEVICES = """
 import sys
 sys.path.insert(0, {here!r})
+import tempfile
+import tracemalloc
 import numpy as np
 import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
@@ -167,6 +169,14 @@ for name in {names!r}:
 with strategy.scope():
     TFSOM(3).partial_fit(X)
 print("equal")
+mapped = np.memmap(tempfile.TemporaryFile(), np.float32, "w+", shape=(2**18, 64))  # 64 MiB
+mapped[:1000] = np.random.default_rng(0).normal(size=(1000, 64))
+tracemalloc.start()
+with strategy.scope():
+    TFSOM(2, max_iter=1).fit(mapped)
+assert tracemalloc.get_traced_memory()[1] < 48 * 2**20, tracemalloc.get_traced_memory()
+tracemalloc.stop()
+print("not copied")
 with tf.distribute.OneDeviceStrategy("/cpu:0").scope():
     assert (TFSOM(**params).fit(X, sample_weight=weights).codebook_ == one.codebook_).all()
 with tf.distribute.experimental.CentralStorageStrategy(["/cpu:0"]).scope():
@@ -183,7 +193,7 @@ def test_three_devices_equal_one():
     code = DEVICES.format(here=str(HERE), names=names)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.split() == ["equal", "refused"]
+    assert done.stdout.split("\n") == ["equal", "not copied", "refused", ""]
 
 
 RADII = [3, 2, 1.5, 1, 1, 0.85]

@@ -102,7 +102,7 @@ def test_large_gaussian_map_is_smoothed_without_a_matrix_of_all_pairs():
     grid, rng = Grid(200, 200), np.random.RandomState(0)
     codebook = rng.normal(size=(grid.n_units, 2))
     statistics = UnitStatistics(codebook, np.ones((grid.n_units, 1)), error=0.0)
-    update_codebook(codebook, statistics, grid, 3.0)  # starts TensorFlow
+    update_codebook(codebook, statistics, grid, 3.0)  # imports modules
     tracemalloc.start()
     try:
         update_codebook(codebook, statistics, grid, 3.0)

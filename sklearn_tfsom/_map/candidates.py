@@ -20,8 +20,8 @@ from sklearn_tfsom._map.grid import Grid
 MAX_SAMPLES = 4000
 _MAX_UNITS = 1024
 
-# The other map begins with twice the radius. (1.5, 2, 3 times: 94, 96, 94 of the 108 maps of the
-# half that was chosen on, 88 without it.)
+# The other map begins with twice the radius. (1.5, 2 and 3 times are alike: within two of the
+# 108 maps of the half that was chosen on; without it there are six to eight fewer.)
 WIDER = 2.0
 
 # Share of the epochs after which maps are compared. (0.4, 0.55, 0.6, 0.65, 0.7, 0.8: 27, 29, 28,

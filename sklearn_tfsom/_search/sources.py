@@ -152,13 +152,17 @@ class LoadedSource(Source):
 def make_source(
     pieces: Pieces, scaling: Scaling, n_tile: int | None = None, extent: float | None = None
 ) -> Source:
-    """Make the source of some samples: loaded into memory, unless there are too many."""
+    """Make the source of some samples: loaded into memory, unless there are too many.
+
+    Samples in memory that are divided over devices are always loaded.
+    """
     samples = pieces.samples
     n_features = samples.shape[1]
     is_large = samples.shape[0] * n_features >= MIN_OUT_OF_CORE_VALUES
-    is_out_of_core = samples.is_on_disk or (is_large and n_features <= MAX_OUT_OF_CORE_FEATURES)
-    is_loaded = samples.is_sparse or pieces.workers.devices or not is_out_of_core
-    source_type = LoadedSource if is_loaded and not pieces.are_distant else Source
+    is_narrow = n_features <= MAX_OUT_OF_CORE_FEATURES and not samples.is_sparse
+    is_read_in_tiles = is_large and is_narrow and not pieces.workers.devices
+    is_out_of_core = pieces.are_distant or samples.is_on_disk or is_read_in_tiles
+    source_type = Source if is_out_of_core else LoadedSource
     return source_type(pieces, scaling, n_tile, extent)
 
 

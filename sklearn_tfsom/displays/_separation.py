@@ -12,8 +12,8 @@ from sklearn_tfsom.displays import _base as base
 from sklearn_tfsom.displays import _drawing as drawing
 from sklearn_tfsom.metrics import separation_curve
 
-# Ratios from which a number is doubtful no more, and from which it is plain.
-_DOUBTFUL, _PLAIN = 3.0, 5.0
+# Ratios from which a number is doubtful no more, and from which it is clear.
+_DOUBTFUL, _CLEAR = 3.0, 5.0
 
 # The axis reaches so much higher than the largest ratio; bars of infinite ones reach its end.
 _ABOVE = 1.5
@@ -125,13 +125,13 @@ class SeparationCurveDisplay(base.Display):
         numbers, ratios = np.asarray(self.n_clusters), np.asarray(self.separations)
         is_gap = np.isinf(ratios)
         finite = ratios[np.isfinite(ratios)]
-        top = _ABOVE * max(2 * _PLAIN, finite.max(initial=0))
+        top = _ABOVE * max(2 * _CLEAR, finite.max(initial=0))
         heights = np.where(is_gap, top, np.nan_to_num(ratios, nan=1, posinf=1))
         self.bars_ = ax.bar(numbers, heights - 1, bottom=1, color=color)
         for bar in np.array(self.bars_.patches, dtype=object)[is_gap]:
             bar.set(hatch="//", edgecolor="white")
         levels = [
-            ax.axhline(_PLAIN, color="black", linewidth=1, label="plain"),
+            ax.axhline(_CLEAR, color="black", linewidth=1, label="clear"),
             ax.axhline(
                 _DOUBTFUL, color="black", linewidth=1, linestyle=":", label="doubtful below"
             ),

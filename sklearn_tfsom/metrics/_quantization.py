@@ -140,8 +140,8 @@ def log_likelihood(
 
     Parameters
     ----------
-    estimator : TFSOM
-        Fitted map with ``metric="euclidean"``.
+    estimator : TFSOM or Pipeline
+        Fitted map with ``metric="euclidean"``, or a pipeline that ends in one.
 
     X : {array-like, sparse matrix} of shape (n_samples, n_features)
         Samples, NaN for missing values. They should not be the training samples.
