@@ -1,6 +1,7 @@
 """Run the code of the documentation, and compare its lists with the package and its tests."""
 
 import ast
+import inspect
 import re
 from pathlib import Path
 
@@ -84,7 +85,7 @@ def test_reference_lists_every_public_name(module):
 
 @pytest.mark.parametrize("parameter", ["metric", "neighborhood"])
 def test_docstring_lists_every_allowed_value(parameter):
-    text = TFSOM.__doc__.split(f"\n    {parameter} : ")[1].split("\n\n")[0]
+    text = inspect.getdoc(TFSOM).split(f"\n{parameter} : ")[1].split("\n\n")[0]
     missing = [name for name in allowed_values(parameter) if f'"{name}"' not in text]
     assert missing == []
 
