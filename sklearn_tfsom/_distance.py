@@ -18,6 +18,8 @@ import scipy.sparse
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.distance import cdist
 
+from sklearn_tfsom._tuning import CACHED_VALUES
+
 # A function of an array library (NumPy, TensorFlow or keras.ops) and arrays of that library. The
 # names that these libraries share are abs, maximum, square, sqrt, where and ones_like.
 Formula = Callable[..., Any]
@@ -117,6 +119,9 @@ def _less_own_mean(rows: NDArray) -> NDArray:
     return rows
 
 
+# Squares of distances between these are exact.
+_SAFE_DISTANCES = 2.0**-480, 2.0**500
+
 METRICS = {
     metric.name: metric
     for metric in (
@@ -214,8 +219,14 @@ def paired_distances(
         np.copyto(terms, 0, where=~known)
     if not metric.is_product:
         return metric.total(terms)
-    squared = np.einsum("ij,ij->i", terms, terms)
-    return squared / 2 if metric.is_spherical else np.sqrt(squared)
+    with np.errstate(over="ignore"):
+        squared = np.einsum("ij,ij->i", terms, terms)
+    if metric.is_spherical:
+        return squared / 2
+    distances = np.sqrt(squared)
+    (lost,) = np.nonzero(~_is_safe(distances))
+    distances[lost] = _scaled_norms(terms[lost])
+    return distances
 
 
 def all_distances(rows: NDArray, others: NDArray, metric: Metric) -> NDArray[np.float64]:
@@ -234,11 +245,40 @@ def all_distances(rows: NDArray, others: NDArray, metric: Metric) -> NDArray[np.
         Exactly 0 between equal points.
     """
     if not metric.is_spherical:
-        return cdist(rows, others, metric.scipy_name)
+        distances = cdist(rows, others, metric.scipy_name)
+        low, high = distances.min(initial=1), distances.max(initial=1)
+        if metric.is_product and not (_is_safe(low) and _is_safe(high)):
+            _replace_lost(distances, rows, others)
+        return distances
     distances = cdist(rows, others, "sqeuclidean") / 2
     # A zero row has no direction: its distance to every unit vector is 1.
     distances[np.not_equal.outer(rows.any(axis=1), others.any(axis=1))] = 1
     return distances
+
+
+def _is_safe(distances: Any) -> Any:
+    """Return which distances have squares well within the range of float64."""
+    return (distances > _SAFE_DISTANCES[0]) & (distances < _SAFE_DISTANCES[1])
+
+
+@np.errstate(over="ignore")
+def _scaled_norms(terms: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Compute the norm of each row, of which no square leaves the range of float64."""
+    _, exponent = np.frexp(np.abs(terms).max(axis=1, initial=0))
+    scaled = np.ldexp(terms, -exponent[:, None])
+    return np.ldexp(np.sqrt(np.einsum("ij,ij->i", scaled, scaled)), exponent)
+
+
+@np.errstate(over="ignore")
+def _replace_lost(distances: NDArray[np.float64], rows: NDArray, others: NDArray) -> None:
+    """Compute Euclidean distances again whose squares left the range of float64."""
+    largest = max(np.abs(points).max(initial=0) for points in (rows, others))
+    is_lost = ~_is_safe(distances)
+    if _is_safe(largest):  # the lost ones are 0, or nothing beside the other distances
+        is_lost &= distances > _SAFE_DISTANCES[1]
+    for row in np.flatnonzero(is_lost.any(axis=1)):
+        (lost,) = np.nonzero(is_lost[row])
+        distances[row, lost] = _scaled_norms(rows[row] - others[lost])
 
 
 def known_distances(
@@ -263,11 +303,13 @@ def known_distances(
     assert metric.term is not None
     distances = np.zeros((len(rows), len(others)))
     add = np.add if metric.reduction == "sum" else np.maximum
-    for feature, is_known in enumerate(known.T):
-        terms = metric.term(np, rows[:, feature, None], others[:, feature])
-        if not is_known.all():
-            np.copyto(terms, 0, where=~is_known[:, None])
-        add(distances, terms, out=distances)
+    n_together = max(1, CACHED_VALUES // max(1, distances.size))
+    for first in range(0, rows.shape[1], n_together):
+        some = slice(first, first + n_together)
+        terms = metric.term(np, rows.T[some, :, None], others.T[some, None, :])
+        if not known[:, some].all():
+            np.copyto(terms, 0, where=~known.T[some, :, None])
+        add(distances, metric.total(terms, axis=0), out=distances)
     return distances
 
 

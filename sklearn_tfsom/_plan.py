@@ -326,7 +326,7 @@ def _check_memory(som: Any, n_units: int, n_features: int) -> None:
     if needed > memory:
         raise ValueError(
             f"grid_size={som.grid_size!r} makes {n_units:,} units, which need "
-            f"{needed / 2**30:,.0f} GiB. This machine has {memory / 2**30:,.0f} GiB."
+            f"{(needed + 2**29) // 2**30:,} GiB. This machine has {memory / 2**30:,.0f} GiB."
         )
 
 

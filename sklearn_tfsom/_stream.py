@@ -117,7 +117,7 @@ def learn_stream(som: Any, pieces: Pieces) -> Learned:
             codebook=codebook.astype(dtype),
             units=unit_means(state, scaling),
             hits=memory.hits * left_of_all,
-            error=float(np.average([memory.error, *errors], weights=remembered)),
+            error=float(np.array([memory.error, *errors]) @ (remembered / np.sum(remembered))),
             seen=memory.seen + float(batch_weights.sum()),
         ),
         left,

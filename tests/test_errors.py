@@ -895,12 +895,14 @@ class TestBeforeAnyWork:
             ({"grid_size": (10**5, 10**5)}, {}, "makes 10,000,000,000 units, which need"),
             ({"grid_size": 2**63}, {}, r"grid_size=9223372036854775808 makes"),
             ({"max_iter": 10**30}, {}, r"'max_iter' .* an int in the range \[1, 1000000\]"),
+            ({"grid_size": 10**400}, {}, "grid_size=10000"),
             ({"n_clusters": np.timedelta64(2, "D")}, {}, "'n_clusters' parameter"),
+            ({"tol": np.timedelta64(2, "D")}, {}, "'tol' parameter of TFSOM must be a float"),
             ({"checkpoint_dir": ""}, {}, "'checkpoint_dir' parameter of TFSOM must be a path"),
             ({}, {"sample_weight": [10**400] * 150}, "sample_weight must not exceed"),
             ({}, {"sample_weight": 10**400}, "sample_weight must not exceed"),
         ],
-        ids=["units", "side", "epochs", "clusters", "folder", "weights", "weight"],
+        ids=["units", "side", "huge", "epochs", "clusters", "tol", "folder", "weights", "weight"],
     )
     def test_sizes_and_kinds(self, params, fit_params, match):
         som = TFSOM(**params)
@@ -908,6 +910,15 @@ class TestBeforeAnyWork:
         with pytest.raises(ValueError, match=match):
             som.fit(load_iris().data, **fit_params)
         assert vars(som) == before
+
+    def test_int_beyond_floats_in_samples(self):
+        with pytest.raises(ValueError, match=r"^X must not exceed the range of float64\."):
+            TFSOM(2).fit([[10**400, 1], [1, 2]])
+
+    @pytest.mark.parametrize("weights", [{}, {1}, object(), iter([1])], ids=type)
+    def test_weights_that_are_no_array(self, weights):
+        with pytest.raises(TypeError, match=r"^sample_weight must be an array of numbers\."):
+            TFSOM(2).fit(load_iris().data, sample_weight=weights)
 
     def test_weights_that_would_take_long(self):
         X = load_iris().data

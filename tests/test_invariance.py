@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import special_ortho_group
+from sklearn.datasets import make_blobs
+from sklearn.metrics import adjusted_rand_score
 
 from sklearn_tfsom import TFSOM
 from sklearn_tfsom._map.grid import BOUNDARIES, LATTICES
@@ -203,6 +205,28 @@ def test_activations_if_every_sample_is_a_code_vector():
     som = TFSOM((1, 3), init=X, radius_decay=[0.01], max_iter=1, features="activations").fit(X)
     assert som.quantization_error_ == 0
     assert_array_equal(som.transform(X), np.eye(3))
+
+
+@pytest.mark.parametrize("scale", [1e-310, 1e307])
+@pytest.mark.parametrize("n_clusters", [2, "auto"])
+@pytest.mark.filterwarnings("error")
+def test_clusters_at_the_ends_of_the_range_of_floats(scale, n_clusters):
+    """No sum overflows, and nothing is divided by a number that is too small."""
+    X, y = make_blobs(300, centers=[(-1, -1), (1, 1)], cluster_std=0.3, random_state=1)
+    X *= 8 / np.abs(X).max()
+    som = TFSOM((4, 4), n_clusters=n_clusters).fit(X * scale)
+    assert adjusted_rand_score(y, som.predict(X * scale)) == 1
+
+
+@pytest.mark.parametrize("least", [1e-20, 1e-100, 1e-300])
+@pytest.mark.parametrize("n_heavy", [1, 3])
+@pytest.mark.filterwarnings("ignore:Samples fall on")
+def test_clusters_of_a_few_heavy_samples(least, n_heavy):
+    X = np.random.default_rng(0).uniform(-1, 1, (200, 3))
+    weights = np.full(200, least)
+    weights[:n_heavy] = 1
+    som = TFSOM((4, 4), n_clusters=2).fit(X, sample_weight=weights)
+    assert set(som.predict(X)) <= {0, 1}
 
 
 @pytest.mark.parametrize("scale", [1e-300, 1e-46, 1e38, 1e300])

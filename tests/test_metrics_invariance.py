@@ -42,6 +42,21 @@ def equal_samples():
     return np.full((60, 3), 0.1)
 
 
+# Measures that a power of two multiplies by itself, or leaves as they are.
+SQUARES = ("distortion", "heskes_energy", "log_likelihood")
+OF_ANY_SIZE = [name for name in MEASURES if name not in SQUARES]
+IN_DATA_UNITS = ("combined_error", "quantization_error", "u_matrix")
+
+
+@pytest.mark.parametrize("name", OF_ANY_SIZE)
+@pytest.mark.parametrize("exponent", [-900, 900])
+def test_samples_of_any_size(name, exponent):
+    X, scale = samples(), 2.0**exponent
+    expected = compute(name, fitted(), X)
+    value = compute(name, TFSOM((5, 4)).fit(X * scale), X * scale)
+    assert_allclose(value / (scale if name in IN_DATA_UNITS else 1), expected, rtol=1e-9)
+
+
 @pytest.mark.parametrize("name", OF_SAMPLES)
 class TestWeights:
     def test_weights_of_equal_samples_are_added(self, name):

@@ -233,6 +233,13 @@ def test_weights_are_repetitions_in_any_order(metric, neighborhood):
         assert_allclose(weighted.codebook_, other.codebook_, atol=1e-9)
 
 
+def test_values_far_from_zero():
+    """Squares of 1.7e9, a time in seconds, keep no digit of a difference of 1."""
+    X = np.array([[1.7e9, 0], [1.7e9 + 1, 0], [1.7e9 + 1, 3]] * 50)
+    som, expected = TFSOM((3, 3)).fit(csr_array(X)), TFSOM((3, 3)).fit(X)
+    assert_allclose(som.codebook_ - [1.7e9, 0], expected.codebook_ - [1.7e9, 0], atol=1e-5)
+
+
 def test_values_of_any_size():
     X = sparse_data(60)
     expected = TFSOM((3, 3)).fit(csr_array(X)).codebook_

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import zlib
 from collections.abc import Callable, Iterator
@@ -147,13 +148,14 @@ def check_form(
         "ensure_all_finite": False,
         "ensure_min_samples": min_samples,
     }
-    if isinstance(X, FileArray):
-        if not isinstance(owner, str):
-            validate_data(owner, X, reset=reset, skip_check_array=True)
-    elif isinstance(owner, str):
-        X = check_array(X, input_name="X", estimator=owner, **options)
-    else:
-        X = validate_data(owner, X, reset=reset, **options)
+    with _in_range_of_floats("X"):
+        if isinstance(X, FileArray):
+            if not isinstance(owner, str):
+                validate_data(owner, X, reset=reset, skip_check_array=True)
+        elif isinstance(owner, str):
+            X = check_array(X, input_name="X", estimator=owner, **options)
+        else:
+            X = validate_data(owner, X, reset=reset, **options)
     if X.shape[1] < metric.min_features:
         raise ValueError(
             f"X must have at least {metric.min_features} features under metric={metric.name!r}. "
@@ -258,6 +260,17 @@ def _checksum(names: Any) -> int:
     return zlib.crc32(repr(names if names is None else list(names)).encode())
 
 
+@contextlib.contextmanager
+def _in_range_of_floats(name: str) -> Iterator[None]:
+    """Name the argument that has an int beyond the range of floats."""
+    try:
+        yield
+    except OverflowError:
+        raise ValueError(
+            f"{name} must not exceed the range of float64. Got an int that does."
+        ) from None
+
+
 def check_sample_weight(
     sample_weight: Any, n_samples: int, *, are_all: bool = True
 ) -> NDArray[np.float64]:
@@ -277,10 +290,14 @@ def check_sample_weight(
     """
     if sample_weight is None:
         return np.broadcast_to(1.0, n_samples)  # takes no memory
-    try:
+    with _in_range_of_floats("sample_weight"):
         if isinstance(sample_weight, Real):
             sample_weight = np.full(n_samples, float(sample_weight))
         given = as_array(sample_weight, "sample_weight")
+        if not hasattr(given, "shape") and np.asarray(given).dtype == object:
+            raise TypeError(
+                f"sample_weight must be an array of numbers. Got {sample_weight!r:.100} instead."
+            )
         if getattr(getattr(given, "dtype", None), "kind", "f") in "mM":  # NumPy would count days
             raise ValueError(
                 f"sample_weight must contain numbers. Got values of dtype {given.dtype} instead."
@@ -292,10 +309,6 @@ def check_sample_weight(
             ensure_min_samples=0,
             input_name="sample_weight",
         )
-    except OverflowError:
-        raise ValueError(
-            "sample_weight must not exceed the range of float64. Got an int that does."
-        ) from None
     if weights.shape != (n_samples,):
         raise ValueError(
             f"sample_weight must have one value for each of the {n_samples} samples, shape "

@@ -75,7 +75,7 @@ def compute_moments(pieces: Pieces, n_directions: int = 2) -> Moments:
     if largest == 0 or not math.isfinite(largest):
         return _without_directions(mean, largest, reach)
     # In units of about the largest range no square exceeds the range of float64.
-    unit = math.ldexp(1.0, math.frexp(largest)[1] - 1)
+    unit = max(math.ldexp(1.0, math.frexp(largest)[1] - 1), np.finfo(np.float64).tiny)
     arguments = mean, unit, total
     is_narrow = n_features <= MAX_COVARIANCE_FEATURES
     if not is_narrow or (samples.has_missing and not n_directions):
@@ -89,6 +89,12 @@ def compute_moments(pieces: Pieces, n_directions: int = 2) -> Moments:
 
     n_values = min(_PRODUCT_ROWS * n_features, _PRODUCT_VALUES)
     scatter, both = pieces.reduce(_scatter, *arguments, piece_values=n_values)
+    if samples.is_sparse:
+        # Far from 0 little is left of a difference of products.
+        variances = pieces.reduce(_variances, *arguments)
+        np.fill_diagonal(scatter, variances)
+        limit = np.sqrt(np.outer(variances, variances))
+        scatter = np.clip(scatter, -limit, limit)
     spread = _spread(np.diag(scatter), known, unit)
     if samples.has_missing:
         scatter = np.divide(scatter, both, out=np.zeros_like(scatter), where=both > 0)
@@ -162,8 +168,9 @@ def _variances(piece: Piece, mean: NDArray, unit: float, total: float) -> NDArra
     stored, center = shares[stored_rows(X)], mean / unit
     squares = stored * (X.data / np.float64(unit) - center[X.indices]) ** 2
     sums = np.bincount(X.indices, squares, minlength=len(mean))
-    n_stored = np.bincount(X.indices, stored, minlength=len(mean))
-    return sums + np.maximum(shares.sum() - n_stored, 0) * center**2
+    n_zeros = np.maximum(shares.sum() - np.bincount(X.indices, stored, minlength=len(mean)), 0)
+    n_zeros[np.bincount(X.indices, minlength=len(mean)) == X.shape[0]] = 0  # without rounding
+    return sums + n_zeros * center**2
 
 
 def _scatter(

@@ -99,6 +99,7 @@ def _of_typical(
     return function(piece, *arguments)
 
 
+@np.errstate(over="ignore", invalid="ignore")  # of axes that are not finite
 def _next_cut(moments: Moments, total: float, pieces: Any) -> tuple[Cut | None, float]:
     """Find outliers along the main directions, up to the widest gap; return their weight, too."""
     deviations = np.where(moments.deviations > 0, moments.deviations, np.inf)

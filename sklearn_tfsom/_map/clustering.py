@@ -69,6 +69,9 @@ _MAX_POINTS = 1000
 # Places are as close to a unit as the closest one within this share; the first of them counts.
 _ROUNDING = 1e-9
 
+# Least weight of a place, in those of the heaviest one: products of smaller ones could be 0.
+_LEAST_SHARE = 1e-100
+
 # A step between places that coincide, in units of the largest range; 0 would be no step.
 _SHORTEST = 1e-12
 
@@ -137,10 +140,13 @@ def separations(points: Points, n_units: int, most: int) -> NDArray[np.float64]:
 def _normalized(points: Points, units: NDArray) -> tuple[Points, NDArray[np.float64]]:
     """Return points and units around the mean of the points, in one scale; weights up to 1."""
     places, units = points.places.astype(np.float64), units.astype(np.float64)
+    # No sum exceeds the range of float64, and no bit is lost.
+    _, exponent = np.frexp(max(np.abs(places).max(), np.abs(units).max()))
+    places, units = np.ldexp(places, -exponent), np.ldexp(units, -exponent)
     center = places.mean(axis=0)
     places, units = places - center, units - center
     scale = np.abs(places).max() or np.abs(units).max() or 1.0
-    weights = points.weights / points.weights.max()
+    weights = np.maximum(points.weights / points.weights.max(), _LEAST_SHARE)
     return Points(places / scale, weights, points.per_place), units / scale
 
 

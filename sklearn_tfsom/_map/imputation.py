@@ -35,7 +35,7 @@ _BATCH_VALUES = 2**20
 
 def _unit(codebook: NDArray) -> float:
     """Return a power of two about as large as the codebook, the unit of covariances."""
-    size = float(np.ptp(codebook, axis=0).max())
+    size = float(np.ptp(codebook.astype(np.float64), axis=0).max())
     return math.ldexp(1.0, math.frexp(size)[1] - 1) if size > 0 else 1.0
 
 

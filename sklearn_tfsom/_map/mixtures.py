@@ -26,6 +26,9 @@ _N_FOLDS = 5
 # Share of the mean variance that is added to each variance.
 _RIDGE = 1e-3
 
+# Rounding of a covariance, as a share of the largest square of a value that it is computed from.
+_ROUNDING = 1e-13
+
 # A mixture of the training points begins with that of all points; it needs few steps. Steps end
 # where the mean logarithm of the density hardly grows.
 _MAX_ITER, _MAX_ITER_OF_FOLD, _LEAST_GAIN = 30, 5, 1e-4
@@ -159,7 +162,8 @@ def fit_mixture(
     """Fit Gaussians by expectation maximization, from each component's share of the points."""
     center = np.average(places, axis=0, weights=weights)
     spread = np.average((places - center) ** 2, axis=0, weights=weights).mean()
-    ridge = (_RIDGE * spread or 1.0) * np.eye(places.shape[1])
+    rounding = _ROUNDING * np.square(places).max()
+    ridge = (max(_RIDGE * spread, rounding) or 1.0) * np.eye(places.shape[1])
     products = (places[:, :, None] * places[:, None, :]).reshape(len(places), -1)
     former = -np.inf
     for _ in range(max_iter):

@@ -202,6 +202,7 @@ def _fill_products(samples: Samples, scaling: Scaling, units: NDArray[np.float64
         row = suspects[row]
         np.divide(squared, 2, out=out) if metric.is_spherical else np.sqrt(squared, out=out)
         out[row, unit] = _again(samples, rows, scaling, units, row, unit)
+        out[~np.isfinite(norms)] = np.inf  # no best-matching unit would be found for these either
         if metric.is_spherical:
             out[is_zero(samples[rows])] = scaling.distance_factor()
 

@@ -23,6 +23,9 @@ from sklearn_tfsom.metrics._scorers import Scorer
 # Number of arrays of the size of a tile of pairs.
 _ARRAYS = 8
 
+# Sum of weights whose products, also with a rank, stay in the range of float64.
+_MAX_WEIGHT = 1e100
+
 
 @takes_pipelines
 def trustworthiness(
@@ -335,6 +338,11 @@ def _points(
 ) -> _Points:
     """Return the checked samples with their best-matching units, for a measure by name."""
     samples, weights = check_samples(estimator, X, sample_weight)
+    if weights.sum() > _MAX_WEIGHT:
+        raise ValueError(
+            f"sample_weight must have a sum of at most {_MAX_WEIGHT:g} in {owner}, which "
+            f"multiplies weights. Got a sum of {weights.sum():g}."
+        )
     (rows,) = np.nonzero(weights)
     samples, weights = samples.take(rows), weights[rows]
     if samples.has_missing and np.isnan(samples.values).any():
@@ -347,9 +355,14 @@ def _points(
 
 
 def _pair_tiles(points: _Points) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
-    """Yield the rows (n,) of a tile, and their distances (n, n_samples) to all samples."""
+    """Yield the rows (n,) of a tile, and their distances (n, n_samples) to all samples.
+
+    They are in units of about the largest value, so that their squares can be summed.
+    """
     samples = points.samples
-    whole = samples[:].astype(np.float64, copy=False)
+    whole = samples[:].astype(np.float64)
+    values = whole.data if samples.is_sparse else whole
+    np.ldexp(values, -np.frexp(np.abs(values).max(initial=0))[1], out=values)
     if samples.is_sparse:
         norms = np.asarray(whole.multiply(whole).sum(axis=1)).ravel()
     for tile in row_tiles(len(samples), _ARRAYS * len(samples)):

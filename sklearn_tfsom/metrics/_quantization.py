@@ -110,10 +110,13 @@ def explained_variance(
     samples, weights = check_samples(estimator, X, sample_weight)
     distances = estimator._distances_to(samples, estimator._nearest(samples))
     shares = weights / weights.sum()
-    residual = float(shares @ squared_costs(distances[:, 0], samples.metric))
     mean = _mean(samples, shares)
+    # In units of about the largest value no square leaves the range of float64.
+    unit = 1.0 if samples.metric.is_spherical else _power_of_two(samples)
+    mean /= unit
+    residual = float(shares @ squared_costs(distances[:, 0] / unit, samples.metric))
     total = sum(
-        float(shares[rows] @ _squared_distances_to_mean(samples[rows], mean, samples))
+        float(shares[rows] @ _squared_distances_to_mean(samples[rows] / unit, mean, samples))
         for rows in samples.tiles()
     )
     # Rounding error of the total for equal samples. For sparse samples it is a difference of
@@ -222,6 +225,16 @@ def _mean(samples: Samples, shares: NDArray[np.float64]) -> NDArray[np.float64]:
             known += share @ is_known
     mean = sums / np.where(known > 0, known, 1)
     return as_codebook(mean[None], METRICS["cosine"])[0] if samples.metric.is_spherical else mean
+
+
+def _power_of_two(samples: Samples) -> float:
+    """Return a power of two about as large as the largest value."""
+    largest = 0.0
+    for rows in samples.tiles():
+        tile = samples[rows]
+        values = tile.data if samples.is_sparse else tile
+        largest = max(largest, float(np.nanmax(np.abs(values), initial=0)))
+    return math.ldexp(0.5, math.frexp(largest)[1])
 
 
 def _squared_distances_to_mean(

@@ -70,6 +70,7 @@ def sort_with_tie_means(values: NDArray, terms: NDArray[np.float64]) -> NDArray[
 def _ties(values: NDArray) -> tuple[NDArray, NDArray, NDArray]:
     """Return the order of each row, and the first and last position of each tie in it."""
     significand, exponent = np.frexp(values)
+    exponent = exponent - exponent.max(initial=0)  # large values stay in the range of float64
     values = np.ldexp(np.round(np.ldexp(significand, _BITS)), exponent)
     order = np.argsort(values, axis=1, kind="stable")
     ordered = np.take_along_axis(values, order, axis=1)
