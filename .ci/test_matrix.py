@@ -17,7 +17,7 @@ EXTRAS = ("plot", "viewer", "litert", "onnx", "dask")
 # First versions with wheels for a newer Python than that of the lower bound.
 FIRST_WHEELS = {
     "3.12": {},
-    "3.13": {"numpy": "2.1", "matplotlib": "3.9", "h5py": "3.12", "pyarrow": "18.0"},
+    "3.13": {"numpy": "2.1", "h5py": "3.12", "pyarrow": "18.0"},
 }
 SHOWN = ("scikit-learn", "numpy", "scipy", "pandas", "tensorflow")
 BOUND = re.compile(r"^([\w.-]+)(?:\[[\w,]+\])?>=([\d.]+)$")

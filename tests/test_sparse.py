@@ -120,7 +120,7 @@ def test_indices_of_either_width_duplicates_and_stored_zeros(dtype):
 
 def test_samples_are_never_made_dense_as_a_whole(monkeypatch):
     """20,000 features: dense, these samples would take 160 MB."""
-    rng = np.random.RandomState(0)
+    rng = np.random.default_rng(0)
     X = scipy.sparse.random_array((1000, 20_000), density=2e-4, rng=rng, format="csr")
 
     def refused(*args, **kwargs):
@@ -181,7 +181,7 @@ def test_search_is_exact_beside_ties(offset, n_features):
 
 
 def test_many_near_ties():
-    base = scipy.sparse.random_array((9, 4000), density=0.02, rng=np.random.RandomState(0))
+    base = scipy.sparse.random_array((9, 4000), density=0.02, rng=np.random.default_rng(0))
     base = base.toarray()
     codebook = np.repeat(base, 2, axis=0)
     for unit in range(9):
