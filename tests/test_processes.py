@@ -13,7 +13,7 @@ from pathlib import Path
 import process_cases
 import pytest
 
-TIMEOUT = 300  # seconds: longer than a slow machine needs
+TIMEOUT = 600  # seconds: longer than a slow machine needs
 
 
 def run(function, stdin=b""):
