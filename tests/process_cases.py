@@ -221,7 +221,7 @@ def start_in_threads():
     """
     starting = threading.Thread(target=fit_in_graph)
     starting.start()
-    while "tensorflow" not in sys.modules:  # its import takes another second or more
+    while starting.is_alive() and "tensorflow" not in sys.modules:  # its import takes a while
         time.sleep(0.001)
     forked = run_in_fork(fit_in_graph) if hasattr(os, "fork") else None
     repeat = range(N_REPEATED_FITS)
