@@ -357,12 +357,14 @@ def _points(
 def _pair_tiles(points: _Points) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
     """Yield the rows (n,) of a tile, and their distances (n, n_samples) to all samples.
 
-    They are in units of about the largest value, so that their squares can be summed.
+    But for those of directions they are in units of about the largest value, so that their squares
+    can be summed.
     """
     samples = points.samples
     whole = samples[:].astype(np.float64)
-    values = whole.data if samples.is_sparse else whole
-    np.ldexp(values, -np.frexp(np.abs(values).max(initial=0))[1], out=values)
+    if not samples.metric.is_spherical:
+        values = whole.data if samples.is_sparse else whole
+        np.ldexp(values, -np.frexp(np.abs(values).max(initial=0))[1], out=values)
     if samples.is_sparse:
         norms = np.asarray(whole.multiply(whole).sum(axis=1)).ravel()
     for tile in row_tiles(len(samples), _ARRAYS * len(samples)):
