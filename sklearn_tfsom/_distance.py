@@ -229,21 +229,27 @@ def paired_distances(
     return distances
 
 
-def all_distances(rows: NDArray, others: NDArray, metric: Metric) -> NDArray[np.float64]:
+def all_distances(
+    rows: NDArray, others: NDArray, metric: Metric, known: NDArray[np.bool_] | None = None
+) -> NDArray[np.float64]:
     """Compute all distances between two sets of points from their differences.
 
     Parameters
     ----------
     rows : ndarray of float64, shape (n_rows, n_features)
     others : ndarray of float64, shape (n_others, n_features)
-        Both without missing values; unit vectors or zeros where the metric is spherical.
+        Unit vectors or zeros where the metric is spherical.
     metric : Metric
+    known : ndarray of bool, shape (n_rows, n_features), default=None
+        The features of the rows that count, for an elementwise metric; all by default.
 
     Returns
     -------
     distances : ndarray of float64, shape (n_rows, n_others)
         Exactly 0 between equal points.
     """
+    if known is not None:
+        return _known_distances(rows, others, metric, known)
     if not metric.is_spherical:
         distances = cdist(rows, others, metric.scipy_name)
         low, high = distances.min(initial=1), distances.max(initial=1)
@@ -281,25 +287,10 @@ def _replace_lost(distances: NDArray[np.float64], rows: NDArray, others: NDArray
         distances[row, lost] = _scaled_norms(rows[row] - others[lost])
 
 
-def known_distances(
+def _known_distances(
     rows: NDArray, others: NDArray, metric: Metric, known: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
-    """Compute all elementwise distances between incomplete rows and other points.
-
-    Parameters
-    ----------
-    rows : ndarray of float64, shape (n_rows, n_features)
-        Finite where a value is missing, too.
-    others : ndarray of float64, shape (n_others, n_features)
-    metric : Metric
-        An elementwise one.
-    known : ndarray of bool, shape (n_rows, n_features)
-        The features that count.
-
-    Returns
-    -------
-    distances : ndarray of float64, shape (n_rows, n_others)
-    """
+    """Compute all distances over the known features of rows, some features at a time."""
     assert metric.term is not None
     distances = np.zeros((len(rows), len(others)))
     add = np.add if metric.reduction == "sum" else np.maximum

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from sklearn_tfsom._data.pieces import Piece, Pieces
 from sklearn_tfsom._data.samples import densified
+from sklearn_tfsom._data.scaling import power_of_two
 from sklearn_tfsom._distance import stored_rows
 
 # Features up to which a covariance matrix is computed (8 MiB); beyond, directions are found by
@@ -75,7 +76,7 @@ def compute_moments(pieces: Pieces, n_directions: int = 2) -> Moments:
     if largest == 0 or not math.isfinite(largest):
         return _without_directions(mean, largest, reach)
     # In units of about the largest range no square exceeds the range of float64.
-    unit = max(math.ldexp(1.0, math.frexp(largest)[1] - 1), np.finfo(np.float64).tiny)
+    unit = max(power_of_two(largest), np.finfo(np.float64).tiny)
     arguments = mean, unit, total
     is_narrow = n_features <= MAX_COVARIANCE_FEATURES
     if not is_narrow or (samples.has_missing and not n_directions):
@@ -89,13 +90,11 @@ def compute_moments(pieces: Pieces, n_directions: int = 2) -> Moments:
 
     n_values = min(_PRODUCT_ROWS * n_features, _PRODUCT_VALUES)
     scatter, both = pieces.reduce(_scatter, *arguments, piece_values=n_values)
-    if samples.is_sparse:
-        # Far from 0 little is left of a difference of products.
-        variances = pieces.reduce(_variances, *arguments)
-        np.fill_diagonal(scatter, variances)
+    variances = np.diag(scatter)
+    spread = _spread(variances, known, unit)
+    if samples.is_sparse:  # far from 0 little is left of a difference of products
         limit = np.sqrt(np.outer(variances, variances))
         scatter = np.clip(scatter, -limit, limit)
-    spread = _spread(np.diag(scatter), known, unit)
     if samples.has_missing:
         scatter = np.divide(scatter, both, out=np.zeros_like(scatter), where=both > 0)
     deviations, found = (
@@ -185,7 +184,9 @@ def _scatter(
         weighted.data *= shares[stored_rows(X)]
         product, center, sums = densified((X.T @ weighted).tocsr()), mean / unit, shares @ X
         crossed = np.outer(center, sums)
-        return product - crossed - crossed.T + shares.sum() * np.outer(center, center), np.zeros(1)
+        scatter = product - crossed - crossed.T + shares.sum() * np.outer(center, center)
+        np.fill_diagonal(scatter, _variances(piece, mean, unit, total))
+        return scatter, np.zeros(1)
     tile = _weighted(piece, mean, unit, total)
     if not samples.has_missing:
         return tile.T @ tile, np.zeros(1)

@@ -25,6 +25,11 @@ _MAX_OFFSET = 32.0
 _SAFE_SCALE = 2.0**40
 
 
+def power_of_two(size: float) -> float:
+    """Return the largest power of two up to a size, 1 for 0: division by it is exact."""
+    return math.ldexp(1.0, math.frexp(size)[1] - 1) if size > 0 else 1.0
+
+
 class Scaling(NamedTuple):
     """A shift and a scale; see the module."""
 

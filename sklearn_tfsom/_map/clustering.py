@@ -28,6 +28,7 @@ from scipy.sparse.csgraph import connected_components, dijkstra, minimum_spannin
 from scipy.spatial.distance import cdist
 from sklearn.metrics import adjusted_rand_score
 
+from sklearn_tfsom._data.scaling import power_of_two
 from sklearn_tfsom._map.mixtures import HeldOut
 from sklearn_tfsom._map.ties import first_within_rounding
 from sklearn_tfsom._map.ward import Merge, cut, ward, ward_of_points
@@ -140,9 +141,8 @@ def separations(points: Points, n_units: int, most: int) -> NDArray[np.float64]:
 def _normalized(points: Points, units: NDArray) -> tuple[Points, NDArray[np.float64]]:
     """Return points and units around the mean of the points, in one scale; weights up to 1."""
     places, units = points.places.astype(np.float64), units.astype(np.float64)
-    # No sum exceeds the range of float64, and no bit is lost.
-    _, exponent = np.frexp(max(np.abs(places).max(), np.abs(units).max()))
-    places, units = np.ldexp(places, -exponent), np.ldexp(units, -exponent)
+    unit = power_of_two(max(np.abs(places).max(), np.abs(units).max()))
+    places, units = places / unit, units / unit  # no sum exceeds the range of float64
     center = places.mean(axis=0)
     places, units = places - center, units - center
     scale = np.abs(places).max() or np.abs(units).max() or 1.0

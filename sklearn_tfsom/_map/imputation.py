@@ -12,13 +12,12 @@ of 11 standardized data sets; that of the best-matching unit's values was 0.74.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_tfsom._data.moments import Moments
 from sklearn_tfsom._data.pieces import Piece, Pieces
+from sklearn_tfsom._data.scaling import power_of_two
 
 # Residuals understate the spread around the units, which lie where the samples are. So twice their
 # covariance is taken (1.5 to 3 are as good), and a share of the codebook's: it keeps features
@@ -35,8 +34,7 @@ _BATCH_VALUES = 2**20
 
 def _unit(codebook: NDArray) -> float:
     """Return a power of two about as large as the codebook, the unit of covariances."""
-    size = float(np.ptp(codebook.astype(np.float64), axis=0).max())
-    return math.ldexp(1.0, math.frexp(size)[1] - 1) if size > 0 else 1.0
+    return power_of_two(float(np.ptp(codebook.astype(np.float64), axis=0).max()))
 
 
 def residual_covariance(

@@ -17,7 +17,6 @@ from sklearn_tfsom._distance import (
     Metric,
     all_distances,
     is_zero,
-    known_distances,
     paired_distances,
 )
 from sklearn_tfsom._map.scores import Kind
@@ -239,11 +238,8 @@ def _fill_elementwise(samples: Samples, scaling: Scaling, units: NDArray[np.floa
 
     def in_numpy(out: NDArray, rows: slice) -> None:
         values = loaded(rows)
-        if samples.has_missing:
-            known = ~np.isnan(values)
-            out[:] = known_distances(np.where(known, values, 0), units, samples.metric, known)
-        else:
-            out[:] = all_distances(values, units, samples.metric)
+        known = ~np.isnan(values) if samples.has_missing else None
+        out[:] = all_distances(values, units, samples.metric, known)
 
     if suits_numpy(len(samples), units, kind):
         return in_numpy

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sklearn_tfsom._data.dense import DenseRows
 from sklearn_tfsom._data.sparse import SparseRows
 from sklearn_tfsom._data.tiles import map_tiles, multiply, row_slices
-from sklearn_tfsom._distance import METRICS, all_distances, known_distances, paired_distances
+from sklearn_tfsom._distance import METRICS, all_distances, paired_distances
 from sklearn_tfsom._map.scores import Sizes, Terms, rounding_bound
 from sklearn_tfsom._map.ties import FAR, distance_noise, first_within_rounding
 from sklearn_tfsom._tuning import CACHED_VALUES, MAX_ALL_DIFFERENCES
@@ -146,10 +146,7 @@ def _search_elementwise(
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
     """All distances decide."""
     metric = terms.kind.metric
-    if known is None:
-        distances = all_distances(values, codebook, metric)
-    else:
-        distances = known_distances(values, codebook, metric, known)
+    distances = all_distances(values, codebook, metric, known)
     sizes, lowest = metric.total(metric.magnitude(np, values)), distances.min(axis=1)
     noise = distance_noise(sizes, terms.extent, lowest, metric, codebook.shape[1])
     return first_within_rounding(distances, noise, k)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from sklearn_tfsom._compat import cached_property
 from sklearn_tfsom._data.dense import DenseRows, aligned_empty, load
 from sklearn_tfsom._data.pieces import Piece, Pieces
-from sklearn_tfsom._data.scaling import Scaling
+from sklearn_tfsom._data.scaling import Scaling, power_of_two
 from sklearn_tfsom._data.sparse import SparseRows, load_sparse
 from sklearn_tfsom._data.statistics import Statistics
 from sklearn_tfsom._data.tiles import map_tiles, row_slices
@@ -76,7 +76,7 @@ class Source:
         extent: float | None = None,
     ) -> None:
         self.pieces, self.scaling = pieces, scaling
-        unit = float(np.ldexp(1.0, int(np.frexp(pieces.largest_weight())[1]) - 1))
+        unit = power_of_two(pieces.largest_weight())
         extent = scaling.training_extent() if extent is None else extent
         self.search = Search(scaling, unit, extent, n_tile)
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sklearn_tfsom._data.samples import Samples
+from sklearn_tfsom._data.scaling import power_of_two
 from sklearn_tfsom._distance import all_distances
 from sklearn_tfsom._map.grid import Grid, grid_of
 from sklearn_tfsom._pipelines import takes_pipelines
@@ -364,7 +365,7 @@ def _pair_tiles(points: _Points) -> Iterator[tuple[NDArray[np.int64], NDArray[np
     whole = samples[:].astype(np.float64)
     if not samples.metric.is_spherical:
         values = whole.data if samples.is_sparse else whole
-        np.ldexp(values, -np.frexp(np.abs(values).max(initial=0))[1], out=values)
+        values /= power_of_two(np.abs(values).max(initial=0))
     if samples.is_sparse:
         norms = np.asarray(whole.multiply(whole).sum(axis=1)).ravel()
     for tile in row_tiles(len(samples), _ARRAYS * len(samples)):

@@ -11,6 +11,7 @@ from scipy.special import gammaln, logsumexp
 
 from sklearn_tfsom._data.checks import known_error
 from sklearn_tfsom._data.samples import Samples
+from sklearn_tfsom._data.scaling import power_of_two
 from sklearn_tfsom._distance import METRICS, as_codebook, paired_distances, squared_costs
 from sklearn_tfsom._pipelines import takes_pipelines
 from sklearn_tfsom._validation import wrong_parameter
@@ -112,7 +113,8 @@ def explained_variance(
     shares = weights / weights.sum()
     mean = _mean(samples, shares)
     # In units of about the largest value no square leaves the range of float64.
-    unit = 1.0 if samples.metric.is_spherical else _power_of_two(samples)
+    largest = max(np.abs(estimator.codebook_).max(), distances.max())
+    unit = 1.0 if samples.metric.is_spherical else power_of_two(float(largest))
     mean /= unit
     residual = float(shares @ squared_costs(distances[:, 0] / unit, samples.metric))
     total = sum(
@@ -225,16 +227,6 @@ def _mean(samples: Samples, shares: NDArray[np.float64]) -> NDArray[np.float64]:
             known += share @ is_known
     mean = sums / np.where(known > 0, known, 1)
     return as_codebook(mean[None], METRICS["cosine"])[0] if samples.metric.is_spherical else mean
-
-
-def _power_of_two(samples: Samples) -> float:
-    """Return a power of two about as large as the largest value."""
-    largest = 0.0
-    for rows in samples.tiles():
-        tile = samples[rows]
-        values = tile.data if samples.is_sparse else tile
-        largest = max(largest, float(np.nanmax(np.abs(values), initial=0)))
-    return math.ldexp(0.5, math.frexp(largest)[1])
 
 
 def _squared_distances_to_mean(
