@@ -218,6 +218,18 @@ def test_clusters_at_the_ends_of_the_range_of_floats(scale, n_clusters):
     assert adjusted_rand_score(y, som.predict(X * scale)) == 1
 
 
+@pytest.mark.parametrize(("dtype", "scale"), [("f4", 3.4e38), ("f8", 3e307)])
+@pytest.mark.filterwarnings("error")
+def test_values_up_to_the_largest_float(dtype, scale):
+    X = np.random.default_rng(0).uniform(-1, 1, (50, 3)).astype(dtype)
+    for method in ("fit", "partial_fit"):
+        som, expected = (
+            getattr(TFSOM((4, 4)), method)(X * dtype_scale)
+            for dtype_scale in (X.dtype.type(scale), X.dtype.type(1))
+        )
+        assert_allclose(som.codebook_ / X.dtype.type(scale), expected.codebook_, atol=1e-5)
+
+
 @pytest.mark.parametrize("least", [1e-20, 1e-100, 1e-300])
 @pytest.mark.parametrize("n_heavy", [1, 3])
 @pytest.mark.filterwarnings("ignore:Samples fall on")

@@ -94,6 +94,14 @@ def test_weights_below_one_of_different_samples():
     assert value == pytest.approx(kruskal_shepard_error(som, X), rel=1e-12)
 
 
+@pytest.mark.parametrize("measure", MEASURES)
+def test_weights_that_are_too_large_to_multiply(measure):
+    X = np.random.default_rng(0).normal(size=(60, 3))
+    weights = np.full(60, 1e155)
+    with pytest.raises(ValueError, match=rf"at most 1e\+100 in {measure.__name__}, which multip"):
+        measure(TFSOM((4, 4)).fit(X), X, sample_weight=weights)
+
+
 def test_distance_of_samples_of_zeros():
     """Without a direction, they are at distance 1 from all others and 0 from each other."""
     X = np.array([[1.0, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, 0], [0, 0, 0], [0, 0, 1]])

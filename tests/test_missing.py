@@ -276,6 +276,25 @@ def test_impute_of_independent_features_is_not_much_worse_than_the_mean():
     assert ratio_to_the_mean(X, gappy, som.impute(gappy, method="unit")) > 1.1
 
 
+# Distances are summed up feature by feature, in few blocks of features, and in many.
+@pytest.mark.parametrize(
+    ("n_samples", "n_features", "side"), [(1500, 10, 20), (30, 40, 5), (5, 70_000, 2)]
+)
+@pytest.mark.parametrize("metric", ["manhattan", "chebyshev"])
+def test_distances_over_the_known_features(n_samples, n_features, side, metric):
+    rng = np.random.default_rng(0)
+    codebook = rng.normal(size=(side**2, n_features))
+    X = rng.normal(size=(n_samples, n_features))
+    X[rng.random(X.shape) < 0.3] = np.nan
+    X[::2, 1] = np.nan
+    X[:, 0] = 1
+    reduce = np.nansum if metric == "manhattan" else np.nanmax
+    expected = np.array([reduce(np.abs(x - codebook), axis=1) for x in X])
+    som = TFSOM.from_codebook(codebook, grid_size=side, metric=metric)
+    assert_allclose(som.transform(X), expected, rtol=1e-12)
+    assert_array_equal(som.predict(X), expected.argmin(axis=1))
+
+
 @pytest.mark.parametrize("scale", [1e-300, 1e-100, 1e100, 1e300])
 def test_impute_at_any_scale(gappy, scale):
     expected = TFSOM((4, 4)).fit(gappy).impute(gappy)

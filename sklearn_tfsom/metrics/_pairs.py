@@ -6,26 +6,17 @@ The distance of two samples on the map is the grid distance of their best-matchi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from sklearn_tfsom._data.samples import Samples
-from sklearn_tfsom._data.scaling import power_of_two
-from sklearn_tfsom._distance import all_distances
-from sklearn_tfsom._map.grid import Grid, grid_of
 from sklearn_tfsom._pipelines import takes_pipelines
-from sklearn_tfsom.metrics._base import FittedMap, check_n_nearest, check_samples, row_tiles
+from sklearn_tfsom.metrics._base import FittedMap, check_n_nearest
+from sklearn_tfsom.metrics._points import Points, check_points, equal_samples, pair_tiles
 from sklearn_tfsom.metrics._ranks import Ranks, ranks
 from sklearn_tfsom.metrics._scorers import Scorer
-
-# Number of arrays of the size of a tile of pairs.
-_ARRAYS = 8
-
-# Sum of weights whose products, also with a rank, stay in the range of float64.
-_MAX_WEIGHT = 1e100
 
 
 @takes_pipelines
@@ -103,7 +94,7 @@ def trustworthiness(
     >>> round(trustworthiness(som, X), 2)
     0.96
     """
-    points = _points("trustworthiness", estimator, X, sample_weight)
+    points = check_points("trustworthiness", estimator, X, sample_weight)
     k = check_n_nearest("trustworthiness", n_neighbors, points.weights.sum())
     return _preserved_neighbors(points, lambda on_map, in_data: (on_map, in_data), k)
 
@@ -179,7 +170,7 @@ def neighborhood_preservation(
     >>> round(neighborhood_preservation(som, X), 2)
     0.96
     """
-    points = _points("neighborhood_preservation", estimator, X, sample_weight)
+    points = check_points("neighborhood_preservation", estimator, X, sample_weight)
     k = check_n_nearest("neighborhood_preservation", n_neighbors, points.weights.sum())
     return _preserved_neighbors(points, lambda on_map, in_data: (in_data, on_map), k)
 
@@ -244,7 +235,7 @@ def c_measure(
     >>> round(c_measure(som, X), 2)
     0.95
     """
-    sums = _sums_over_pairs(_points("c_measure", estimator, X, sample_weight))
+    sums = _sums_over_pairs(check_points("c_measure", estimator, X, sample_weight))
     largest = math.sqrt(sums.data_squares) * math.sqrt(sums.grid_squares)
     return min(sums.products / largest, 1.0) if largest > 0 else 0.0
 
@@ -306,21 +297,12 @@ def kruskal_shepard_error(
     >>> round(kruskal_shepard_error(som, X), 3)
     0.027
     """
-    sums = _sums_over_pairs(_points("kruskal_shepard_error", estimator, X, sample_weight))
+    sums = _sums_over_pairs(check_points("kruskal_shepard_error", estimator, X, sample_weight))
     if sums.n_pairs <= 0:
         return 0.0
     f, g = 1 / (sums.data_maximum or 1), 1 / (sums.grid_maximum or 1)
     squares = f * f * sums.data_squares - 2 * f * g * sums.products + g * g * sums.grid_squares
     return max(squares / sums.n_pairs, 0.0)
-
-
-class _Points(NamedTuple):
-    """Samples of positive weight, and their best-matching units."""
-
-    samples: Samples
-    weights: NDArray[np.float64]
-    bmus: NDArray[np.int64]
-    grid: Grid
 
 
 class _Sums(NamedTuple):
@@ -334,56 +316,8 @@ class _Sums(NamedTuple):
     n_pairs: float  # without pairs of a sample and itself
 
 
-def _points(
-    owner: str, estimator: FittedMap, X: ArrayLike, sample_weight: ArrayLike | None
-) -> _Points:
-    """Return the checked samples with their best-matching units, for a measure by name."""
-    samples, weights = check_samples(estimator, X, sample_weight)
-    if weights.sum() > _MAX_WEIGHT:
-        raise ValueError(
-            f"sample_weight must have a sum of at most {_MAX_WEIGHT:g} in {owner}, which "
-            f"multiplies weights. Got a sum of {weights.sum():g}."
-        )
-    (rows,) = np.nonzero(weights)
-    samples, weights = samples.take(rows), weights[rows]
-    if samples.has_missing and np.isnan(samples.values).any():
-        raise ValueError(
-            f"X must not contain missing values (NaN) in {owner}, which compares samples with "
-            "each other. Impute them, for example with TFSOM.impute."
-        )
-    bmus = estimator._nearest(samples)[:, 0]
-    return _Points(samples=samples, weights=weights, bmus=bmus, grid=grid_of(estimator))
-
-
-def _pair_tiles(points: _Points) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
-    """Yield the rows (n,) of a tile, and their distances (n, n_samples) to all samples.
-
-    But for those of directions they are in units of about the largest value, so that their squares
-    can be summed.
-    """
-    samples = points.samples
-    whole = samples[:].astype(np.float64)
-    if not samples.metric.is_spherical:
-        values = whole.data if samples.is_sparse else whole
-        values /= power_of_two(np.abs(values).max(initial=0))
-    if samples.is_sparse:
-        norms = np.asarray(whole.multiply(whole).sum(axis=1)).ravel()
-    for tile in row_tiles(len(samples), _ARRAYS * len(samples)):
-        rows = np.arange(len(samples))[tile]
-        if not samples.is_sparse:
-            yield rows, all_distances(whole[tile], whole, samples.metric)
-            continue
-        squared = norms[tile, None] + norms - 2 * (whole[tile] @ whole.T).toarray()
-        squared = np.maximum(squared, 0)
-        if samples.metric.is_spherical:
-            squared[np.not_equal.outer(norms[tile] == 0, norms == 0)] = 2
-            yield rows, squared / 2
-        else:
-            yield rows, np.sqrt(squared)
-
-
 def _preserved_neighbors(
-    points: _Points, order: Callable[[Ranks, Ranks], tuple[Ranks, Ranks]], k: int
+    points: Points, order: Callable[[Ranks, Ranks], tuple[Ranks, Ranks]], k: int
 ) -> float:
     """Return 1 minus the normalized rank excess in one space of the k nearest in the other.
 
@@ -394,8 +328,8 @@ def _preserved_neighbors(
     weights, bmus, grid = points.weights, points.bmus, points.grid
     hits = np.bincount(bmus, weights, minlength=grid.n_units).astype(np.float64)
     error = worst = 0.0
-    for rows, distances in _pair_tiles(points):
-        is_equal, equal_weight, own_weight = _equal_samples(rows, distances, weights)
+    for rows, distances in pair_tiles(points):
+        is_equal, equal_weight, own_weight = equal_samples(rows, distances, weights)
         neighbor_weights = weights * np.where(
             is_equal, (1 - own_weight / equal_weight)[:, None], 1
         )
@@ -414,11 +348,11 @@ def _preserved_neighbors(
     return min(max(1 - error / worst, 0.0), 1.0)
 
 
-def _sums_over_pairs(points: _Points) -> _Sums:
+def _sums_over_pairs(points: Points) -> _Sums:
     """Sum products of distances over all ordered pairs of samples."""
     weights, bmus, grid = points.weights, points.bmus, points.grid
     data_squares = grid_squares = products = data_maximum = grid_maximum = n_pairs = 0.0
-    for rows, in_data in _pair_tiles(points):
+    for rows, in_data in pair_tiles(points):
         units, index = np.unique(bmus[rows], return_inverse=True)
         of_units = np.sqrt(grid.squared_distances(units[:, None], np.arange(grid.n_units)))
         on_grid = of_units[index][:, bmus]
@@ -427,7 +361,7 @@ def _sums_over_pairs(points: _Points) -> _Sums:
         products += float(weights[rows] @ ((in_data * on_grid) @ weights))
         data_maximum = max(data_maximum, float(in_data.max()))
         grid_maximum = max(grid_maximum, float(on_grid.max()))
-        *_, own_weight = _equal_samples(rows, in_data, weights)
+        *_, own_weight = equal_samples(rows, in_data, weights)
         n_pairs += float(weights[rows] @ (weights.sum() - own_weight))
     return _Sums(
         data_squares=data_squares,
@@ -437,27 +371,6 @@ def _sums_over_pairs(points: _Points) -> _Sums:
         grid_maximum=grid_maximum,
         n_pairs=n_pairs,
     )
-
-
-def _equal_samples(
-    rows: NDArray[np.int64], distances: NDArray[np.float64], weights: NDArray[np.float64]
-) -> tuple[NDArray[np.bool_], NDArray[np.float64], NDArray[np.float64]]:
-    """Find the samples equal to each of some rows, and the weight of the row itself.
-
-    This is 1, or the total weight of the equal samples if it is less: no sample is a neighbor of
-    itself, even if it is given as two samples of weight 1/2.
-
-    Returns
-    -------
-    is_equal : ndarray of bool, shape (n_rows, n_samples)
-    equal_weight : ndarray of float64, shape (n_rows,)
-        Total weight of the equal samples, the row included.
-    own_weight : ndarray of float64, shape (n_rows,)
-        Weight of the row itself.
-    """
-    is_equal = distances <= distances[np.arange(len(rows)), rows][:, None]
-    equal_weight = is_equal @ weights
-    return is_equal, equal_weight, np.minimum(equal_weight, 1)
 
 
 trustworthiness_scorer = Scorer(trustworthiness)

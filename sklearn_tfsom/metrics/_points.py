@@ -1,0 +1,99 @@
+"""Samples whose pairs are measured, and their distances, tile by tile."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sklearn_tfsom._data.samples import Samples
+from sklearn_tfsom._data.scaling import power_of_two
+from sklearn_tfsom._distance import all_distances
+from sklearn_tfsom._map.grid import Grid, grid_of
+from sklearn_tfsom.metrics._base import FittedMap, check_samples, row_tiles
+
+# Number of arrays of the size of a tile of pairs.
+_ARRAYS = 8
+
+# Sum of weights whose products, also with a rank, stay in the range of float64.
+_MAX_WEIGHT = 1e100
+
+
+class Points(NamedTuple):
+    """Samples of positive weight, and their best-matching units."""
+
+    samples: Samples
+    weights: NDArray[np.float64]
+    bmus: NDArray[np.int64]
+    grid: Grid
+
+
+def check_points(
+    owner: str, estimator: FittedMap, X: ArrayLike, sample_weight: ArrayLike | None
+) -> Points:
+    """Return the checked samples with their best-matching units, for a measure by name."""
+    samples, weights = check_samples(estimator, X, sample_weight)
+    if weights.sum() > _MAX_WEIGHT:
+        raise ValueError(
+            f"sample_weight must have a sum of at most {_MAX_WEIGHT:g} in {owner}, which "
+            f"multiplies weights. Got a sum of {weights.sum():g}."
+        )
+    (rows,) = np.nonzero(weights)
+    samples, weights = samples.take(rows), weights[rows]
+    if samples.has_missing and np.isnan(samples.values).any():
+        raise ValueError(
+            f"X must not contain missing values (NaN) in {owner}, which compares samples with "
+            "each other. Impute them, for example with TFSOM.impute."
+        )
+    bmus = estimator._nearest(samples)[:, 0]
+    return Points(samples=samples, weights=weights, bmus=bmus, grid=grid_of(estimator))
+
+
+def pair_tiles(points: Points) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
+    """Yield the rows (n,) of a tile, and their distances (n, n_samples) to all samples.
+
+    But for those of directions they are in units of about the largest value, so that their squares
+    can be summed.
+    """
+    samples = points.samples
+    whole = samples[:].astype(np.float64)
+    if not samples.metric.is_spherical:
+        values = whole.data if samples.is_sparse else whole
+        values /= power_of_two(np.abs(values).max(initial=0))
+    if samples.is_sparse:
+        norms = np.asarray(whole.multiply(whole).sum(axis=1)).ravel()
+    for tile in row_tiles(len(samples), _ARRAYS * len(samples)):
+        rows = np.arange(len(samples))[tile]
+        if not samples.is_sparse:
+            yield rows, all_distances(whole[tile], whole, samples.metric)
+            continue
+        squared = norms[tile, None] + norms - 2 * (whole[tile] @ whole.T).toarray()
+        squared = np.maximum(squared, 0)
+        if samples.metric.is_spherical:
+            squared[np.not_equal.outer(norms[tile] == 0, norms == 0)] = 2
+            yield rows, squared / 2
+        else:
+            yield rows, np.sqrt(squared)
+
+
+def equal_samples(
+    rows: NDArray[np.int64], distances: NDArray[np.float64], weights: NDArray[np.float64]
+) -> tuple[NDArray[np.bool_], NDArray[np.float64], NDArray[np.float64]]:
+    """Find the samples equal to each of some rows, and the weight of the row itself.
+
+    This is 1, or the total weight of the equal samples if it is less: no sample is a neighbor of
+    itself, even if it is given as two samples of weight 1/2.
+
+    Returns
+    -------
+    is_equal : ndarray of bool, shape (n_rows, n_samples)
+    equal_weight : ndarray of float64, shape (n_rows,)
+        Total weight of the equal samples, the row included.
+    own_weight : ndarray of float64, shape (n_rows,)
+        Weight of the row itself.
+    """
+    is_equal = distances <= distances[np.arange(len(rows)), rows][:, None]
+    equal_weight = is_equal @ weights
+    return is_equal, equal_weight, np.minimum(equal_weight, 1)
