@@ -54,8 +54,8 @@ def check_points(
 def pair_tiles(points: Points) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
     """Yield the rows (n,) of a tile, and their distances (n, n_samples) to all samples.
 
-    But for those of directions they are in units of about the largest value, so that their squares
-    can be summed.
+    They are in units of about the largest value, so that their squares can be summed; those of
+    directions are ``1 - cos``.
     """
     samples = points.samples
     whole = samples[:].astype(np.float64)
