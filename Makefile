@@ -28,6 +28,9 @@ OLDEST_TESTS ?=
 # How long `make fuzz` runs.
 MINUTES ?= 10
 
+# How often `make test-shuffled` runs the tests.
+ROUNDS ?= 1
+
 # Further interpreters for `make test-matrix` and `make release-check`, and files of the first.
 PYTHONS ?=
 MATRIX_TESTS ?= tests
@@ -43,6 +46,7 @@ SET ?= --short
 help:
 	@echo "make demo         map handwritten digits and compare with k-means"
 	@echo "make test         run the tests"
+	@echo "make test-shuffled  run the tests in another order each time (make test-shuffled ROUNDS=20)"
 	@echo "make test-oldest  run the tests with the oldest supported scikit-learn"
 	@echo "make test-engines  run the tests with clusters of Dask, Ray and Spark"
 	@echo "make test-matrix  run the tests with each Python, oldest and newest libraries (hours)"
@@ -64,6 +68,11 @@ demo: $(VENV)/.demo
 .PHONY: test
 test: $(VENV)/.test
 	$(PYTEST)
+
+# Modules, and tests within modules, in a random order, whose seed is printed.
+.PHONY: test-shuffled
+test-shuffled: $(VENV)/.test
+	for round in $$(seq $(ROUNDS)); do $(PYTEST) --random-order || exit 1; done
 
 # The same environment with the oldest scikit-learn laid in front.
 .PHONY: test-oldest
