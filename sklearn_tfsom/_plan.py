@@ -385,7 +385,14 @@ def checked_codebook(som: Any, codebook: Any) -> tuple[Grid, NDArray]:
             f"shape {array.shape}",
         )
     dtype = np.float32 if is_float32(array.dtype) else np.float64
-    return grid, _with_directions("codebook", som, array.astype(np.float64)).astype(dtype)
+    array = array.astype(np.float64)
+    with np.errstate(over="ignore"):
+        is_in_range = np.isfinite(np.ptp(array, axis=0)).all()
+    if not is_in_range:
+        right = "an array of values whose differences do not exceed the range of float64"
+        values = f"values from {array.min():.3g} to {array.max():.3g}"
+        raise valid.wrong_parameter("codebook", som, right, values)
+    return grid, _with_directions("codebook", som, array).astype(dtype)
 
 
 def _radii(som: Any, grid: Grid) -> NDArray[np.float64]:

@@ -115,6 +115,10 @@ CODEBOOK = X[:40]
         ),
         ({"codebook": X[0]}, "'codebook'.* finite numbers"),
         ({"codebook": np.full((40, 4), np.nan)}, "'codebook'.* finite numbers"),
+        (
+            {"codebook": np.resize([-1e308, 1e308, 0], (40, 4))},
+            r"'codebook'.* do not exceed the range of float64. Got values from -1e\+308 to 1e\+308",
+        ),
         ({"metric": "cosine", "codebook": np.zeros((40, 4))}, "'codebook'.* have a direction"),
         ({"lattice": "square"}, "'lattice'"),
         ({"n_clusters": 41}, "'n_clusters'.* at most the number of units"),
