@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +15,9 @@ MISSING = "missing"
 # Numbers are values rather than classes if more than 100 differ and more than a tenth; or if more
 # than 20 do and some have fractions.
 _MANY_CLASSES, _MANY_SHARE, _MANY_FRACTIONS = 100, 0.1, 20
+
+# Each integer up to here is a float64.
+_LARGEST_EXACT = 2.0**53
 
 
 class Classes(NamedTuple):
@@ -67,16 +71,16 @@ def classes_of(y: Any, n_samples: int, owner: str) -> Classes:
         y = np.where(y.mask, np.nan, y.data.astype(object))
     categories = getattr(getattr(y, "dtype", None), "categories", None)
     order = None if categories is None else list(categories)
-    given = np.asarray(y, dtype=object) if order is not None or _is_mixed(y) else np.asarray(y)
+    # NumPy would turn mixed lists into texts, and large integers beside NA into floats.
+    is_array = isinstance(getattr(y, "dtype", None), np.dtype)
+    given = np.asarray(y, dtype=None if is_array else object)
     labels = column_or_1d(given)
     check_consistent_length(np.empty(n_samples), labels)
     is_missing = _are_missing(labels)
     known = labels[~is_missing]
-    if order is None and known.dtype.kind == "O" and len(known) and _are_numbers(known):
-        known = known.astype(np.float64)
+    if order is None and len(known):
+        known = _without_loss(known)
     _refuse_values(known, owner)
-    if known.dtype.kind == "f" and not (known != np.round(known)).any():  # 1.0 is shown as 1
-        known = known.astype(np.int64)
     if order is not None:
         rank = {category: k for k, category in enumerate(order)}
         present = sorted({*known.tolist()}, key=rank.__getitem__)
@@ -90,12 +94,9 @@ def classes_of(y: Any, n_samples: int, owner: str) -> Classes:
     if is_missing.any():
         present = [*present, MISSING]
     kinds = {type(label) for label in present}
-    return Classes(np.array(present, dtype=None if len(kinds) <= 1 else object), codes)
-
-
-def _is_mixed(y: Any) -> bool:
-    """Return True for lists that NumPy would turn into texts: 1 and "1" are different labels."""
-    return isinstance(y, list | tuple) and len({type(label) for label in y}) > 1
+    # Integers need it: NumPy makes floats of large ones.
+    dtype = object if len(kinds) > 1 else known.dtype if int in kinds else None
+    return Classes(np.array(present, dtype=dtype), codes)
 
 
 def _are_missing(labels: NDArray) -> NDArray[np.bool_]:
@@ -118,11 +119,30 @@ def _is_missing(label: Any) -> bool:
         return True
 
 
-def _are_numbers(labels: NDArray) -> bool:
-    return all(
-        isinstance(label, int | float | np.number) and not isinstance(label, bool)
-        for label in labels
-    )
+def _without_loss(labels: NDArray) -> NDArray:
+    """Return numbers as integers, so that 1.0 is shown as 1, and times as Python has them.
+
+    Where each of them can be; other labels as they are.
+    """
+    kind = labels.dtype.kind
+    if kind in "mM":  # of a finer unit than microseconds, `tolist` would give integers
+        is_fine = np.datetime_data(labels.dtype)[0] in ("ns", "ps", "fs", "as")
+        coarse = labels.astype(f"{kind}8[us]") if is_fine else labels
+        return coarse if (coarse == labels).all() else labels.astype(str)
+    if kind == "f":
+        is_whole = (np.abs(labels) <= np.float64(_LARGEST_EXACT)) & (labels == np.round(labels))
+        return labels.astype(np.int64) if is_whole.all() else labels
+    if kind != "O" or not all(_is_number(label) for label in labels):
+        return labels
+    if all(isinstance(label, Integral) for label in labels):
+        whole = np.array([int(label) for label in labels], dtype=object)
+        is_int64 = all(-(2**63) <= label < 2**63 for label in whole)
+        return whole.astype(np.int64) if is_int64 else whole
+    return _without_loss(labels.astype(np.float64))
+
+
+def _is_number(label: Any) -> bool:
+    return isinstance(label, int | float | np.number) and not isinstance(label, bool)
 
 
 def _refuse_values(known: NDArray, owner: str) -> None:
@@ -140,5 +160,5 @@ def _refuse_values(known: NDArray, owner: str) -> None:
 
 
 def _rank(label: Any) -> tuple[bool, Any]:
-    is_number = isinstance(label, int | float | np.number)
+    is_number = isinstance(label, int | float | np.number)  # and so are bools, here
     return (not is_number, label if is_number else str(label))

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import OneToOneFeatureMixin
 from sklearn.compose import ColumnTransformer
+from sklearn.feature_selection import SelectorMixin
 from sklearn.frozen import FrozenEstimator
+from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.validation import check_is_fitted
 
 Measure = TypeVar("Measure", bound=Callable[..., Any])
@@ -93,34 +98,54 @@ class Columns(NamedTuple):
 def in_original_units(fitted: Unwrapped) -> Columns:
     """Turn code vectors back through the steps in front of the map, as far as they have inverses.
 
-    Of a ColumnTransformer those columns are turned back whose transformer has an inverse.
+    Of a ColumnTransformer those columns are turned back whose transformer has an inverse. Columns
+    that a step has left out are left out.
     """
     steps, som = fitted
-    values, names, unit = som.codebook_, names_of(som, som.n_features_in_), "data units"
+    values, names = som.codebook_, names_of(som, som.n_features_in_)
+    left: list[str] = []
+    is_known = np.full(len(names), True)
     for k in range(len(steps) - 1, -1, -1):
         step = steps[k]
         if isinstance(step, ColumnTransformer):
             values, names, left = _of_column_transformer(step, values)
             # Columns are not those that it got: steps before it cannot be undone.
             left += [type(before).__name__ for before in steps[:k]]
-            return Columns(values, names, _unit_after(left))
-        if not hasattr(step, "inverse_transform"):
-            names = _names_given(step, values.shape[1]) or names
-            return Columns(values, names, _unit_after([type(step).__name__]))
-        values = _inverse(step, values)
-        names = names_of(step, values.shape[1])
-    return Columns(values, names, unit)
+            break
+        undone = _undone(step, values)
+        if undone is None:
+            names, left = _names_given(step, values.shape[1]) or names, [type(step).__name__]
+            break
+        is_known = _are_known_before(step, is_known, undone.shape[1])
+        values, names = undone, names_of(step, undone.shape[1])
+    return Columns(
+        values[:, is_known], list(itertools.compress(names, is_known)), _unit_after(left)
+    )
 
 
 def _unit_after(steps: list[str]) -> str:
     return f"after {', '.join(dict.fromkeys(steps))}" if steps else "data units"
 
 
-def _inverse(step: Any, values: NDArray) -> NDArray:
-    """Apply the inverse of a step; NaN where a value has none."""
+def _undone(step: Any, values: NDArray) -> NDArray | None:
+    """Apply the inverse of a step, NaN where a value has none; None if the step has none."""
+    if isinstance(step, FunctionTransformer):  # without its inverse it returns what it gets
+        has_inverse = step.func is None or step.inverse_func is not None
+    else:  # an imputer's inverse puts missing values back
+        has_inverse = hasattr(step, "inverse_transform") and not isinstance(step, SimpleImputer)
+    if not has_inverse:
+        return None
     with np.errstate(all="ignore"):
-        turned = step.inverse_transform(values)
-    return np.asarray(turned)
+        return np.asarray(step.inverse_transform(values))
+
+
+def _are_known_before(step: Any, is_known: NDArray[np.bool_], n_columns: int) -> NDArray[np.bool_]:
+    """Return which columns of those that a step got are known of what it gave."""
+    if isinstance(step, SelectorMixin):
+        support = step.get_support()
+        return np.isin(np.arange(n_columns), np.flatnonzero(support)[is_known])
+    is_of_each = isinstance(step, OneToOneFeatureMixin | FunctionTransformer)
+    return is_known if is_of_each else np.full(n_columns, True)
 
 
 def names_of(step: Any, n_columns: int) -> list[str]:
@@ -156,7 +181,7 @@ def _of_column_transformer(
         undone: NDArray | None = block
         names_in = _column_names(step, columns, block_names)
         for inner in reversed(_parts(part)):
-            if undone is not None and (undone := _inverse_of_numbers(inner, undone)) is None:
+            if undone is not None and (undone := _undone_numbers(inner, undone)) is None:
                 left.append(type(inner).__name__)
         if undone is not None:
             block, block_names = undone, names_in
@@ -165,14 +190,15 @@ def _of_column_transformer(
     return np.hstack(blocks), names, left
 
 
-def _inverse_of_numbers(step: Any, block: NDArray) -> NDArray | None:
+def _undone_numbers(step: Any, block: NDArray) -> NDArray | None:
     """Undo a step that makes as many numbers as it gets; None for others."""
     if isinstance(step, str):  # passthrough, drop
         return block
-    if not hasattr(step, "inverse_transform") or step.n_features_in_ != block.shape[1]:
+    if step.n_features_in_ != block.shape[1]:
         return None
-    undone = _inverse(step, block)
-    return undone if undone.dtype.kind == "f" and undone.shape == block.shape else None
+    undone = _undone(step, block)
+    is_alike = undone is not None and undone.dtype.kind == "f" and undone.shape == block.shape
+    return undone if is_alike else None
 
 
 def _column_names(step: ColumnTransformer, columns: Any, given: list[str]) -> list[str]:

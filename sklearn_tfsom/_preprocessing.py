@@ -1,13 +1,11 @@
-"""Steps of scikit-learn in front of a map, as formulas that a Keras model consists of."""
+"""Steps of scikit-learn in front of a map, as formulas of an exported model."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA, IncrementalPCA
 from sklearn.feature_selection import SelectorMixin
@@ -24,207 +22,7 @@ from sklearn.preprocessing import (
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_tfsom import _validation as valid
-
-
-class Formula(Protocol):
-    """Formula of a step, built from `keras.ops`."""
-
-    def apply(self, ops: Any, values: Any, dtype: str) -> Any:
-        """Build the formula from the functions of `keras.ops`.
-
-        Parameters
-        ----------
-        ops : module
-        values : KerasTensor of shape (n, n_features)
-        dtype : {"float32", "float64"}
-            Of the values and of all constants.
-
-        Raises
-        ------
-        ValueError
-            If a constant exceeds the range of `dtype`.
-        """
-        ...
-
-    def n_given(self, n_features: int) -> int:
-        """Return the number of features of the result."""
-        ...
-
-
-class _OfEachFeature:
-    """Base of the formulas that leave the number of features as it is."""
-
-    def n_given(self, n_features: int) -> int:
-        """Return the number of features of the result."""
-        return n_features
-
-
-@dataclass(frozen=True)
-class Affine(_OfEachFeature):
-    """``clip(x, low, high) * factor + shift``, feature by feature."""
-
-    factor: NDArray[np.float64]  # (n_features,), positive
-    shift: NDArray[np.float64]  # (n_features,)
-    low: NDArray[np.float64]  # (n_features,), -inf where nothing is clipped
-    high: NDArray[np.float64]  # (n_features,)
-
-    @classmethod
-    def of(
-        cls, n_features: int, factor: Any, shift: Any, limits: tuple[float, float] | None = None
-    ) -> Affine:
-        """Make the step ``x * factor + shift``, whose results are clipped to limits if given."""
-        factor, shift, low, high = np.broadcast_arrays(
-            factor, shift, -np.inf, np.inf, np.empty(n_features)
-        )[:4]
-        if limits is not None:
-            low, high = ((limit - shift) / factor for limit in limits)
-        return cls(factor, shift, low, high)
-
-    def then(self, other: Affine) -> Affine:
-        """Append another step."""
-        factor, shift = self.factor * other.factor, self.shift * other.factor + other.shift
-        first, last = ((limit - self.shift) / self.factor for limit in (other.low, other.high))
-        return Affine(
-            factor, shift, np.clip(self.low, first, last), np.clip(self.high, first, last)
-        )
-
-    def apply(self, ops: Any, values: Any, dtype: str) -> Any:
-        """Build the formula.
-
-        The value that becomes 0 is subtracted first, rounded to the type of the samples: so
-        samples far from zero lose nothing. What the rounding leaves is added last.
-        """
-        with np.errstate(over="ignore"):
-            origin, slope = (-self.shift / self.factor).astype(dtype), self.factor.astype(dtype)
-        if not (np.isfinite(origin).all() and np.isfinite(slope).all()):
-            advice = "Pass dtype='float64', or rescale X." if dtype == "float32" else "Rescale X."
-            raise ValueError(f"The map exceeds the range of {dtype}. {advice}")
-        rest = self._of(origin, dtype)
-        if origin.any():
-            values = values - origin
-        if (slope != 1).any():
-            values = values * slope
-        if rest.any():
-            values = values + rest
-        if np.isfinite(self.low).any() or np.isfinite(self.high).any():
-            low, high = self._of(self.low, dtype), self._of(self.high, dtype)
-            clipped = ops.minimum(ops.maximum(values, low), high)
-            # Not every format keeps NaN in a minimum.
-            values = ops.where(ops.isnan(values), values, clipped)
-        return values
-
-    def _of(self, values: NDArray, dtype: str) -> NDArray:
-        return (values * self.factor + self.shift).astype(dtype)
-
-
-@dataclass(frozen=True)
-class Linear:
-    """The product with a matrix."""
-
-    matrix: NDArray[np.float64]  # (n_features, n_components)
-
-    def apply(self, ops: Any, values: Any, dtype: str) -> Any:
-        """Build the formula."""
-        return ops.matmul(values, self.matrix.astype(dtype))
-
-    def n_given(self, n_features: int) -> int:
-        """Return the number of features of the result."""
-        return self.matrix.shape[1]
-
-
-@dataclass(frozen=True)
-class Log1p(_OfEachFeature):
-    """``log(1 + x)``."""
-
-    def apply(self, ops: Any, values: Any, dtype: str) -> Any:
-        """Build the formula."""
-        return log1p(ops, values)
-
-
-@dataclass(frozen=True)
-class Normalize(_OfEachFeature):
-    """Division by the norm of each sample."""
-
-    norm: str  # "l1", "l2" or "max"
-
-    def apply(self, ops: Any, values: Any, dtype: str) -> Any:
-        """Build the formula; samples of zeros stay as they are."""
-        if self.norm == "l2":
-            squared = ops.sum(ops.square(values), axis=1, keepdims=True)
-            # At 0 the square root has no slope, and no layer in front could be trained.
-            length = ops.sqrt(ops.maximum(squared, float(np.finfo(dtype).tiny)))
-        else:
-            total = ops.sum if self.norm == "l1" else ops.max
-            length = total(ops.abs(values), axis=1, keepdims=True)
-        return values / ops.where(ops.equal(length, 0.0), 1.0, length)
-
-
-@dataclass(frozen=True)
-class Power(_OfEachFeature):
-    """The power of each feature that makes it most like a normal distribution."""
-
-    exponents: NDArray[np.float64]  # (n_features,)
-    method: str  # "box-cox" or "yeo-johnson"
-
-    def apply(self, ops: Any, values: Any, dtype: str) -> Any:
-        """Build the formula: of Box and Cox (1964), or of Yeo and Johnson (2000)."""
-        if self.method == "box-cox":
-            return _power(ops, ops.log(values), self.exponents, dtype)
-        logarithm = log1p(ops, ops.abs(values))
-        return ops.where(
-            values < 0,
-            -_power(ops, logarithm, 2 - self.exponents, dtype),
-            _power(ops, logarithm, self.exponents, dtype),
-        )
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Formulas of some features each, whose results stand side by side."""
-
-    branches: Sequence[tuple[NDArray[np.int64], Sequence[Formula]]]
-
-    def apply(self, ops: Any, values: Any, dtype: str) -> Any:
-        """Build the formula."""
-        parts = []
-        for chosen, formulas in self.branches:
-            part = ops.take(values, chosen.astype(np.int32), axis=1)
-            for formula in formulas:
-                part = formula.apply(ops, part, dtype)
-            parts.append(part)
-        return ops.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
-
-    def n_given(self, n_features: int) -> int:
-        """Return the number of features of the result."""
-        counts = []
-        for chosen, formulas in self.branches:
-            counts.append(len(chosen))
-            for formula in formulas:
-                counts[-1] = formula.n_given(counts[-1])
-        return sum(counts)
-
-
-def log1p(ops: Any, values: Any) -> Any:
-    """Build ``log(1 + x)``, which ONNX lacks, from the logarithm, exact also near 0.
-
-    The error of 1 + x is that of both factors; Kahan, in Goldberg (1991), theorem 4.
-    """
-    more = values + 1.0
-    less = ops.where(ops.equal(more, 1.0), 1.0, more - 1.0)
-    return ops.where(ops.equal(more, 1.0), values, ops.log(more) * (values / less))
-
-
-def _power(ops: Any, logarithm: Any, exponents: NDArray, dtype: str) -> Any:
-    """Build ``(exp(exponent * logarithm) - 1) / exponent``; the logarithm where that is 0."""
-    is_zero = np.abs(exponents) < np.finfo(np.float64).eps  # as in scikit-learn
-    exponents = np.where(is_zero, 1, exponents).astype(dtype)
-    scaled = logarithm * exponents
-    # exp(y) - 1, which ONNX lacks, exact also near 0: Kahan, in Higham (2002), section 1.14.1.
-    power = ops.exp(scaled)
-    safe = ops.where(ops.equal(power, 1.0), 2.0, power)
-    exact = (safe - 1.0) * (scaled / ops.log(safe))
-    less = ops.where(ops.equal(power, 1.0), scaled, exact)
-    return ops.where(is_zero, logarithm, less / exponents)
+from sklearn_tfsom._formulas import Affine, Columns, Formula, Linear, Normalize, Power, merged
 
 
 def _of_standard(scaler: StandardScaler, n_features: int) -> list[Formula]:
@@ -249,7 +47,9 @@ def _of_max_abs(scaler: MaxAbsScaler, n_features: int) -> list[Formula]:
 
 
 def _of_function(transformer: FunctionTransformer, n_features: int) -> list[Formula]:
-    return [] if transformer.func is None else [Log1p()]
+    if transformer.func is None:
+        return []
+    return [Power(np.zeros(n_features), 1.0, False, Affine.of(n_features, 1.0, 0.0))]
 
 
 def _of_normalizer(normalizer: Normalizer, n_features: int) -> list[Formula]:
@@ -257,7 +57,9 @@ def _of_normalizer(normalizer: Normalizer, n_features: int) -> list[Formula]:
 
 
 def _of_power(transformer: PowerTransformer, n_features: int) -> list[Formula]:
-    power = Power(transformer.lambdas_, transformer.method)
+    has_negative = transformer.method == "yeo-johnson"
+    identity = Affine.of(n_features, 1.0, 0.0)
+    power = Power(np.asarray(transformer.lambdas_), float(has_negative), has_negative, identity)
     if not transformer.standardize:
         return [power]
     return [power, *_of_standard(transformer._scaler, n_features)]
@@ -379,17 +181,5 @@ def _of_columns(transformer: ColumnTransformer, owner: Any) -> Columns:
             formulas, n_given = _chain(_steps(step), len(chosen), owner)
             if name in weights:
                 formulas.append(Linear(weights[name] * np.eye(n_given)))
-            branches.append((chosen, formulas))
+            branches.append((chosen, merged(formulas)))
     return Columns(branches)
-
-
-def merged(formulas: Sequence[Formula]) -> list[Formula]:
-    """Make one of affine steps that follow each other."""
-    result: list[Formula] = []
-    for formula in formulas:
-        last = result[-1] if result else None
-        if isinstance(formula, Affine) and isinstance(last, Affine):
-            result[-1] = last.then(formula)
-        else:
-            result.append(formula)
-    return result

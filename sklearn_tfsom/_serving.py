@@ -9,9 +9,10 @@ import numpy as np
 from sklearn_tfsom import _validation as valid
 from sklearn_tfsom._data.scaling import Scaling
 from sklearn_tfsom._distance import metric_named
+from sklearn_tfsom._formulas import Affine, merged
 from sklearn_tfsom._map.anomaly import anomaly_score
 from sklearn_tfsom._plan import RULES
-from sklearn_tfsom._preprocessing import Affine, formulas_of, merged
+from sklearn_tfsom._preprocessing import formulas_of
 from sklearn_tfsom._tf.runtime import tensorflow_core
 
 OUTPUTS = ("distances", "bmu", "position", "score", "cluster_label")

@@ -117,7 +117,7 @@ CODEBOOK = X[:40]
         ({"codebook": np.full((40, 4), np.nan)}, "'codebook'.* finite numbers"),
         (
             {"codebook": np.resize([-1e308, 1e308, 0], (40, 4))},
-            r"'codebook'.* do not exceed the range of float64. Got values from -1e\+308 to 1e\+308",
+            r"differences do not exceed the range of float64. Got values from -1e\+308 to 1e\+308",
         ),
         ({"metric": "cosine", "codebook": np.zeros((40, 4))}, "'codebook'.* have a direction"),
         ({"lattice": "square"}, "'lattice'"),

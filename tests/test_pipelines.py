@@ -11,10 +11,13 @@ from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_wine
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
+from sklearn.feature_selection import SelectKBest
 from sklearn.frozen import FrozenEstimator
+from sklearn.impute import SimpleImputer
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import (
+    FunctionTransformer,
     MinMaxScaler,
     Normalizer,
     OneHotEncoder,
@@ -140,6 +143,44 @@ def test_step_without_an_inverse_is_named():
     assert title.startswith("Code vectors after Normalizer")
 
 
+@pytest.mark.parametrize("step", [FunctionTransformer(np.log1p), SimpleImputer()], ids=repr)
+def test_inverse_that_gives_no_data_units_is_not_taken(step):
+    pipeline = make_pipeline(step, StandardScaler(), TFSOM((6, 5))).fit(FEW)
+    display = displays.ComponentPlanesDisplay.from_estimator(pipeline)
+    assert display.title == f"Component planes after {type(step).__name__}"
+    assert display.names == NAMES[:4]
+    assert_allclose(display.planes, pipeline[1].inverse_transform(pipeline[-1].codebook_))
+    columns = make_column_transformer((step, NAMES[:2]), (StandardScaler(), NAMES[2:4]))
+    pipeline = make_pipeline(columns, TFSOM((6, 5))).fit(FEW)
+    display = displays.ComponentPlanesDisplay.from_estimator(pipeline)
+    assert display.unit == f"after {type(step).__name__}"
+    assert_array_equal(display.planes[:, :2], pipeline[-1].codebook_[:, :2])
+
+
+def test_inverse_of_a_function_is_taken():
+    step = FunctionTransformer(np.log1p, inverse_func=np.expm1)
+    pipeline = make_pipeline(step, FunctionTransformer(), TFSOM((6, 5))).fit(FEW)
+    display = displays.ComponentPlanesDisplay.from_estimator(pipeline)
+    assert display.unit == "data units"
+    assert_allclose(display.planes, np.expm1(pipeline[-1].codebook_))
+
+
+@pytest.mark.filterwarnings("ignore:X does not have valid feature names")
+def test_features_that_are_not_selected_have_no_planes():
+    selector = SelectKBest(lambda X, y: np.array([1, 4, 2, 3.0]), k=2)
+    for steps in ([selector], [StandardScaler(), selector], [selector, StandardScaler()]):
+        pipeline = make_pipeline(*steps, TFSOM((6, 5))).fit(FEW, y)
+        display = displays.ComponentPlanesDisplay.from_estimator(pipeline)
+        assert display.names == [NAMES[1], NAMES[3]] and display.unit == "data units"
+        hits = pipeline[-1].hits_
+        means = hits @ display.planes / hits.sum()
+        assert_allclose(means, FEW[display.names].mean(), rtol=0.05)
+    # A component that is left out is at its mean, as PCA leaves it.
+    pipeline = make_pipeline(PCA(), selector, TFSOM((6, 5))).fit(FEW, y)
+    display = displays.ComponentPlanesDisplay.from_estimator(pipeline)
+    assert display.names == NAMES[:4] and display.unit == "data units"
+
+
 def test_columns_of_a_column_transformer():
     data = X.assign(color=np.where(y == 0, "red", "white"))
     columns = make_column_transformer(
@@ -191,10 +232,36 @@ MIXED = {
         [0, 1, 2, 0],
     ),
     "NA": (pd.array([3, None, 1, 3], dtype="Int64"), ["1", "3", "missing"], [1, 2, 0, 1]),
+    "large integers and NA": (
+        pd.array([10**18 + 2, None, 10**18 + 1, 10**18 + 2], dtype="Int64"),
+        ["1000000000000000001", "1000000000000000002", "missing"],
+        [1, 2, 0, 1],
+    ),
+    "integers beyond int64": ([2**64 - 1, 5, 2**70, 5], [5, 2**64 - 1, 2**70], [1, 0, 2, 0]),
+    "unsigned integers": (
+        np.array([2**64 - 1, 5, 2**64 - 2, 5], dtype=np.uint64),
+        [5, 2**64 - 2, 2**64 - 1],
+        [2, 0, 1, 0],
+    ),
+    "infinite numbers": (
+        [np.inf, 1, -np.inf, 1e30],
+        ["-inf", "1.0", "1e+30", "inf"],
+        [3, 1, 0, 2],
+    ),
     "booleans": ([True, False, True, None], ["False", "True", "missing"], [1, 0, 1, 2]),
     "dates": (
         np.array(["2020-01-02", "NaT", "2020-01-01", "2020-01-02"], dtype="datetime64[D]"),
         ["2020-01-01", "2020-01-02", "missing"],
+        [1, 2, 0, 1],
+    ),
+    "times in nanoseconds": (
+        np.array(["2020-01-02", "NaT", "2020-01-01", "2020-01-02"], dtype="datetime64[ns]"),
+        ["2020-01-01 00:00:00", "2020-01-02 00:00:00", "missing"],
+        [1, 2, 0, 1],
+    ),
+    "times of a zone": (
+        pd.to_datetime(["2020-01-02", None, "2020-01-01", "2020-01-02"]).tz_localize("Asia/Tokyo"),
+        ["2020-01-01 00:00:00+09:00", "2020-01-02 00:00:00+09:00", "missing"],
         [1, 2, 0, 1],
     ),
 }
@@ -205,6 +272,7 @@ def test_labels_of_any_kind(given):
     labels, names, codes = given
     data = np.arange(8.0).reshape(4, 2)
     som = TFSOM((2, 2)).fit(data)
+    names = [str(name) for name in names]
     classes, counts = metrics.class_counts(som, data, labels)
     assert [str(label) for label in classes] == names
     expected = np.zeros((4, len(names)))

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from decimal import Decimal, localcontext
 
 import numpy as np
 import pytest
@@ -332,6 +333,36 @@ def test_steps_are_part_of_the_model(positive, step):
     for dtype in ("float32", "float64"):
         model = pipeline[-1].to_keras(preprocessing=pipeline[:-1], dtype=dtype)
         assert_same_results(get_outputs(model, positive), pipeline[-1], before, dtype)
+
+
+def in_decimals(power, X):
+    """Return the results of a fitted PowerTransformer for positive X, without rounding."""
+
+    def one(value, exponent, mean, scale):
+        exponent = Decimal(exponent)
+        number = Decimal(value) + (power.method == "yeo-johnson")
+        return float(((number**exponent - 1) / exponent - Decimal(mean)) / Decimal(scale))
+
+    scaler = power._scaler
+    parameters = np.broadcast_to([power.lambdas_, scaler.mean_, scaler.scale_], (3, X.shape[1])).T
+    with localcontext(prec=50):
+        return np.array([[one(x, *p) for x, p in zip(row, parameters, strict=True)] for row in X])
+
+
+@pytest.mark.parametrize("method", ["yeo-johnson", "box-cox"])
+@pytest.mark.parametrize("mean", [3.0, 300.0, 1e5])
+@pytest.mark.parametrize("in_columns", [False, True])
+def test_powers_far_from_zero(method, mean, in_columns):
+    # Kelvins, for example: exponents such as -5 and 9. Powers in float32 would all be equal, and
+    # those of scikit-learn lose half of their digits.
+    X = np.random.RandomState(1).normal(mean, mean / 100, size=(200, 3))
+    X = X.astype(np.float32).astype(np.float64)
+    power = PowerTransformer(method)
+    step = ColumnTransformer([("power", power, [0, 1, 2])]) if in_columns else power
+    pipeline = make_pipeline(step, small_map()).fit(X)
+    model = pipeline[-1].to_keras(preprocessing=pipeline[:-1])
+    fitted = pipeline[0].named_transformers_["power"] if in_columns else power
+    assert_same_results(get_outputs(model, X), pipeline[-1], in_decimals(fitted, X))
 
 
 @pytest.mark.parametrize("columns", [["c", "a"], "b", slice("b", "d"), slice(None, "c")])

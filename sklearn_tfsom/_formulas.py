@@ -1,0 +1,287 @@
+"""Formulas that a Keras model consists of in front of the map.
+
+Each is built from the functions of `keras.ops` that all formats of an export have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Exponents smaller than this are 0, as in scikit-learn.
+_LEAST_EXPONENT = np.finfo(np.float64).eps
+
+
+class Formula(Protocol):
+    """Formula of a step, built from `keras.ops`."""
+
+    def apply(self, ops: Any, values: Any, dtype: str) -> Any:
+        """Build the formula from the functions of `keras.ops`.
+
+        Parameters
+        ----------
+        ops : module
+        values : KerasTensor of shape (n, n_features)
+        dtype : {"float32", "float64"}
+            Of the values and of all constants.
+
+        Raises
+        ------
+        ValueError
+            If a constant exceeds the range of `dtype`.
+        """
+        ...
+
+    def n_given(self, n_features: int) -> int:
+        """Return the number of features of the result."""
+        ...
+
+
+class _OfEachFeature:
+    """Base of the formulas that leave the number of features as it is."""
+
+    def n_given(self, n_features: int) -> int:
+        """Return the number of features of the result."""
+        return n_features
+
+
+@dataclass(frozen=True)
+class Affine(_OfEachFeature):
+    """``clip(x, low, high) * factor + shift``, feature by feature."""
+
+    factor: NDArray[np.float64]  # (n_features,), positive
+    shift: NDArray[np.float64]  # (n_features,)
+    low: NDArray[np.float64]  # (n_features,), -inf where nothing is clipped
+    high: NDArray[np.float64]  # (n_features,)
+
+    @classmethod
+    def of(
+        cls, n_features: int, factor: Any, shift: Any, limits: tuple[float, float] | None = None
+    ) -> Affine:
+        """Make the step ``x * factor + shift``, whose results are clipped to limits if given."""
+        factor, shift, low, high = np.broadcast_arrays(
+            factor, shift, -np.inf, np.inf, np.empty(n_features)
+        )[:4]
+        if limits is not None:
+            low, high = ((limit - shift) / factor for limit in limits)
+        return cls(factor, shift, low, high)
+
+    def then(self, other: Affine) -> Affine:
+        """Append another step."""
+        factor, shift = self.factor * other.factor, self.shift * other.factor + other.shift
+        first, last = ((limit - self.shift) / self.factor for limit in (other.low, other.high))
+        return Affine(
+            factor, shift, np.clip(self.low, first, last), np.clip(self.high, first, last)
+        )
+
+    def apply(self, ops: Any, values: Any, dtype: str) -> Any:
+        """Build the formula.
+
+        The value that becomes 0 is subtracted first, rounded to the type of the samples: so
+        samples far from zero lose nothing. What the rounding leaves is added last.
+        """
+        origin, slope = _rounded(dtype, -self.shift / self.factor, self.factor)
+        rest = self._of(origin, dtype)
+        if origin.any():
+            values = values - origin
+        if (slope != 1).any():
+            values = values * slope
+        if rest.any():
+            values = values + rest
+        return self.clip(ops, values, dtype)
+
+    def clip(self, ops: Any, results: Any, dtype: str) -> Any:
+        """Build what clips the results of the step."""
+        if not (np.isfinite(self.low).any() or np.isfinite(self.high).any()):
+            return results
+        low, high = self._of(self.low, dtype), self._of(self.high, dtype)
+        clipped = ops.minimum(ops.maximum(results, low), high)
+        # Not every format keeps NaN in a minimum.
+        return ops.where(ops.isnan(results), results, clipped)
+
+    def _of(self, values: NDArray, dtype: str) -> NDArray:
+        return (values * self.factor + self.shift).astype(dtype)
+
+
+@dataclass(frozen=True)
+class Linear:
+    """The product with a matrix."""
+
+    matrix: NDArray[np.float64]  # (n_features, n_components)
+
+    def apply(self, ops: Any, values: Any, dtype: str) -> Any:
+        """Build the formula."""
+        return ops.matmul(values, self.matrix.astype(dtype))
+
+    def n_given(self, n_features: int) -> int:
+        """Return the number of features of the result."""
+        return self.matrix.shape[1]
+
+
+@dataclass(frozen=True)
+class Normalize(_OfEachFeature):
+    """Division by the norm of each sample."""
+
+    norm: str  # "l1", "l2" or "max"
+
+    def apply(self, ops: Any, values: Any, dtype: str) -> Any:
+        """Build the formula; samples of zeros stay as they are."""
+        if self.norm == "l2":
+            squared = ops.sum(ops.square(values), axis=1, keepdims=True)
+            # At 0 the square root has no slope, and no layer in front could be trained.
+            length = ops.sqrt(ops.maximum(squared, float(np.finfo(dtype).tiny)))
+        else:
+            total = ops.sum if self.norm == "l1" else ops.max
+            length = total(ops.abs(values), axis=1, keepdims=True)
+        return values / ops.where(ops.equal(length, 0.0), 1.0, length)
+
+
+@dataclass(frozen=True)
+class Power(_OfEachFeature):
+    """``((x + offset)^exponent - 1) / exponent``, or the logarithm, and an affine step.
+
+    The power of Box and Cox (1964) has the offset 0, that of Yeo and Johnson (2000) 1 and also
+    powers of negative values; ``log1p`` has the exponent 0 and the offset 1.
+    """
+
+    exponents: NDArray[np.float64]  # (n_features,)
+    offset: float
+    has_negative: bool  # whether negative values have the power of Yeo and Johnson
+    affine: Affine
+
+    def then(self, other: Affine) -> Power:
+        """Append an affine step."""
+        return replace(self, affine=self.affine.then(other))
+
+    def apply(self, ops: Any, values: Any, dtype: str) -> Any:
+        """Build the formula."""
+        center = -self.affine.shift / self.affine.factor  # the power that becomes 0
+        if self.has_negative:
+            is_negative = values < 0
+            of_others = self._apply(
+                ops, ops.where(is_negative, 0.0, values), np.maximum(center, 0), 1, dtype
+            )
+            of_negative = self._apply(
+                ops, ops.where(is_negative, values, 0.0), np.minimum(center, 0), -1, dtype
+            )
+            result = ops.where(is_negative, of_negative, of_others)
+        else:
+            result = self._apply(ops, values, center, 1, dtype)
+        # Not every format keeps NaN in a logarithm.
+        return self.affine.clip(ops, ops.where(ops.isnan(values), values, result), dtype)
+
+    def _apply(self, ops: Any, values: Any, center: NDArray, sign: int, dtype: str) -> Any:
+        """Build the formula for values of one sign.
+
+        With ``u = offset + sign x``, v the one whose power is the center, and the exponent p, it
+        is ``v^p (exp(p log(u / v)) - 1) / p``, plus the power of v. So powers that differ little
+        from each other lose nothing, since x is subtracted from its own center.
+        """
+        exponents = self.exponents if sign > 0 else 2 - self.exponents
+        factor, shift = sign * self.affine.factor, self.affine.shift
+        (origin,) = _rounded(dtype, sign * (_unpowered(sign * center, exponents) - self.offset))
+        is_lost = self.offset + sign * origin <= 0  # by rounding
+        origin = np.where(is_lost, sign * (1 - self.offset), origin).astype(dtype)
+        size = self.offset + sign * origin.astype(np.float64)
+        with np.errstate(over="ignore"):
+            slope = factor * size**exponents
+            rest = factor * _power(np, np.log(size), exponents, "float64") + shift
+        slope, rest, inverse = _rounded(dtype, slope, rest, 1 / size)
+        difference = (values - origin) * (sign * inverse)
+        logarithm = ops.where(
+            ops.abs(difference) < 0.5,
+            log1p(ops, difference),
+            ops.log((self.offset + sign * values) * inverse),
+        )
+        return _power(ops, logarithm, exponents, dtype) * slope + rest
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Formulas of some features each, whose results stand side by side."""
+
+    branches: Sequence[tuple[NDArray[np.int64], Sequence[Formula]]]
+
+    def apply(self, ops: Any, values: Any, dtype: str) -> Any:
+        """Build the formula."""
+        parts = []
+        for chosen, formulas in self.branches:
+            part = ops.take(values, chosen.astype(np.int32), axis=1)
+            for formula in formulas:
+                part = formula.apply(ops, part, dtype)
+            parts.append(part)
+        return ops.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
+
+    def n_given(self, n_features: int) -> int:
+        """Return the number of features of the result."""
+        counts = []
+        for chosen, formulas in self.branches:
+            counts.append(len(chosen))
+            for formula in formulas:
+                counts[-1] = formula.n_given(counts[-1])
+        return sum(counts)
+
+
+def log1p(ops: Any, values: Any) -> Any:
+    """Build ``log(1 + x)``, which ONNX lacks, from the logarithm, exact also near 0.
+
+    The error of 1 + x is that of both factors; Kahan, in Goldberg (1991), theorem 4.
+    """
+    more = values + 1.0
+    less = ops.where(ops.equal(more, 1.0), 1.0, more - 1.0)
+    return ops.where(ops.equal(more, 1.0), values, ops.log(more) * (values / less))
+
+
+def _power(ops: Any, logarithm: Any, exponents: NDArray, dtype: str) -> Any:
+    """Build ``(exp(exponent * logarithm) - 1) / exponent``; the logarithm where that is 0."""
+    is_zero = np.abs(exponents) < _LEAST_EXPONENT
+    exponents = np.where(is_zero, 1, exponents).astype(dtype)
+    scaled = logarithm * exponents
+    # exp(y) - 1, which ONNX lacks, exact also near 0: Kahan, in Higham (2002), section 1.14.1.
+    power = ops.exp(scaled)
+    safe = ops.where(ops.equal(power, 1.0), 2.0, power)
+    exact = (safe - 1.0) * (scaled / ops.log(safe))
+    less = ops.where(ops.equal(power, 1.0), scaled, exact)
+    return ops.where(is_zero, logarithm, less / exponents)
+
+
+def _unpowered(powers: NDArray, exponents: NDArray) -> NDArray[np.float64]:
+    """Return positive numbers that have some powers, see `_power`; 1 where none has."""
+    is_zero = np.abs(exponents) < _LEAST_EXPONENT
+    with np.errstate(all="ignore"):
+        exponents = np.where(is_zero, 1, exponents)
+        logarithms = np.where(is_zero, powers, np.log1p(powers * exponents) / exponents)
+        numbers = np.exp(logarithms)
+        return np.where(np.isfinite(numbers), numbers, 1.0)
+
+
+def _rounded(dtype: str, *constants: NDArray) -> list[NDArray]:
+    """Return constants in the type of a model.
+
+    Raises
+    ------
+    ValueError
+        If they exceed its range.
+    """
+    with np.errstate(over="ignore"):
+        rounded = [constant.astype(dtype) for constant in constants]
+    if not all(np.isfinite(constant).all() for constant in rounded):
+        advice = "Pass dtype='float64', or rescale X." if dtype == "float32" else "Rescale X."
+        raise ValueError(f"The map exceeds the range of {dtype}. {advice}")
+    return rounded
+
+
+def merged(formulas: Sequence[Formula]) -> list[Formula]:
+    """Make one of affine steps that follow each other, or a power."""
+    result: list[Formula] = []
+    for formula in formulas:
+        last = result[-1] if result else None
+        if isinstance(formula, Affine) and isinstance(last, Affine | Power):
+            result[-1] = last.then(formula)
+        else:
+            result.append(formula)
+    return result
