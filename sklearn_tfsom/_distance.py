@@ -114,6 +114,8 @@ def _same(rows: NDArray) -> NDArray:
 
 def _less_own_mean(rows: NDArray) -> NDArray:
     rows = rows - rows.mean(axis=1, dtype=np.float64).astype(rows.dtype)[:, None]
+    # The rounding of a mean far from 0 leaves a mean.
+    rows -= rows.mean(axis=1, dtype=np.float64).astype(rows.dtype)[:, None]
     # Rounding leaves no exact zeros of equal values.
     rows[np.abs(rows).max(axis=1) <= 4 * np.finfo(rows.dtype).eps] = 0
     return rows
@@ -341,9 +343,9 @@ def as_directions(rows: Any, metric: Metric) -> Any:
         unit.data = (values / np.where(length > 0, length, 1)[each]).astype(rows.dtype)
         return unit
     unit = np.array(rows, order="C")
-    # Divide by the largest value first: then no square and no sum overflows.
+    # In units of about the largest value no square and no sum overflows.
     largest = np.maximum(unit.max(axis=1), -unit.min(axis=1))[:, None]
-    unit /= np.where(largest > 0, largest, 1)
+    np.ldexp(unit, -np.frexp(largest)[1], out=unit)
     unit = metric.direction(unit)
     length = np.sqrt(np.einsum("ij,ij->i", unit, unit, dtype=np.float64))[:, None]
     unit /= np.where(length > 0, length, 1).astype(unit.dtype)

@@ -339,7 +339,7 @@ def _checked_init(som: Any, grid: Grid, samples: Samples) -> str | NDArray[np.fl
         raise valid.wrong_parameter(
             "init", som, f"of shape (n_units, n_features), {right}", f"shape {np.shape(som.init)}"
         )
-    codebook = _with_directions("init", som, np.array(som.init, dtype=np.float64))
+    codebook = _with_directions("init", som, valid.as_numbers(som.init))
     largest = float(np.abs(codebook).max())
     if largest > float(np.finfo(samples.dtype).max):
         right_range = f"in the range of {samples.dtype}, the precision of X"
@@ -375,23 +375,18 @@ def checked_codebook(som: Any, codebook: Any) -> tuple[Grid, NDArray]:
     n_rows, n_columns = np.broadcast_to(som.grid_size, 2).tolist()
     grid = Grid(n_rows, n_columns, som.lattice, som.boundary)
     check_n_clusters(som, grid)
-    array = np.asarray(codebook)
+    array = valid.as_numbers(codebook)
     if len(array) != grid.n_units:
-        raise valid.wrong_parameter(
-            "codebook",
-            som,
-            f"of shape (n_units, n_features), with {grid.n_units} units on a map of "
-            f"{n_rows}x{n_columns}",
-            f"shape {array.shape}",
-        )
+        right = f"of shape (n_units, n_features), with {grid.n_units} units on a map of "
+        right += f"{n_rows}x{n_columns}"
+        raise valid.wrong_parameter("codebook", som, right, f"shape {array.shape}")
     dtype = np.float32 if is_float32(array.dtype) else np.float64
     array = array.astype(np.float64)
     with np.errstate(over="ignore"):
-        is_in_range = np.isfinite(np.ptp(array, axis=0)).all()
-    if not is_in_range:
-        right = "an array of values whose differences do not exceed the range of float64"
-        values = f"values from {array.min():.3g} to {array.max():.3g}"
-        raise valid.wrong_parameter("codebook", som, right, values)
+        if not np.isfinite(np.ptp(array, axis=0)).all():
+            right = "an array of values whose differences do not exceed the range of float64"
+            came = f"values from {array.min():.3g} to {array.max():.3g}"
+            raise valid.wrong_parameter("codebook", som, right, came)
     return grid, _with_directions("codebook", som, array).astype(dtype)
 
 

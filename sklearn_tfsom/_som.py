@@ -414,7 +414,7 @@ class TFSOM(
         ----------
         codebook : array-like of shape (n_units, n_features)
             Code vectors of the units, row by row; with the names of the features if it is a data
-            frame. float32 stays float32.
+            frame, which those of `X` must equal. float32 stays float32.
 
         grid_size : int or tuple (n_rows, n_columns)
             Size of the grid.
@@ -443,6 +443,11 @@ class TFSOM(
         ValueError
             If `X` or the weights are not valid, or have other features.
 
+        Warns
+        -----
+        ConvergenceWarning
+            If `X` falls on fewer units than there are to be clusters.
+
         Examples
         --------
         A map again, from what is left of another one:
@@ -457,20 +462,22 @@ class TFSOM(
         """
         som = cls(grid_size, **parameters)
         grid, array = checked_codebook(som, codebook)
-        pieces = None
-        if X is None:
-            if sample_weight is not None:
-                raise ValueError("sample_weight is of X. Got sample_weight without X.")
-            has_names = hasattr(codebook, "columns")
+        pieces, has_names = None, hasattr(codebook, "columns")
+        if has_names or X is None:
             validate_data(som, codebook if has_names else array, skip_check_array=True)
-        else:
-            pieces, _ = check_training_data(som, X, sample_weight, metric_named(som.metric))
+        if X is not None:
+            metric = metric_named(som.metric)
+            pieces, _ = check_training_data(som, X, sample_weight, metric, reset=not has_names)
             if som.n_features_in_ != array.shape[1]:
                 raise ValueError(
                     f"X must have as many features as codebook, {array.shape[1]}. Got "
                     f"{som.n_features_in_} instead."
                 )
-        return set_codebook(som, grid, array, pieces)
+        elif sample_weight is not None:
+            raise ValueError("sample_weight is of X. Got sample_weight without X.")
+        set_codebook(som, grid, array, pieces)
+        warn_of_few_clusters(som, stacklevel=3)  # the line that called this method
+        return som
 
     @valid.unchanged_on_error
     @with_callbacks

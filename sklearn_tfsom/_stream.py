@@ -107,7 +107,8 @@ def learn_stream(som: Any, pieces: Pieces) -> Learned:
     known = memory.hits.sum() * left_of_all
     if math.isnan(memory.error):  # of a codebook without samples
         known, memory = 0.0, memory._replace(error=0.0)
-    remembered = [known, *(left_of_each * batch_weights)]
+    remembered = np.array([known, *(left_of_each * batch_weights)])
+    total = remembered.sum() or math.nan  # not known where nothing is remembered
     codebook = scaling.inverse_transform(state.codebook.reshape(memory.grid.n_units, -1))
     is_begun = hasattr(som, "codebook_")
     dtype = np.result_type(memory.codebook, samples.dtype) if is_begun else samples.dtype
@@ -117,7 +118,7 @@ def learn_stream(som: Any, pieces: Pieces) -> Learned:
             codebook=codebook.astype(dtype),
             units=unit_means(state, scaling),
             hits=memory.hits * left_of_all,
-            error=float(np.array([memory.error, *errors]) @ (remembered / np.sum(remembered))),
+            error=float(np.array([memory.error, *errors]) @ (remembered / total)),
             seen=memory.seen + float(batch_weights.sum()),
         ),
         left,

@@ -21,6 +21,9 @@ from sklearn_tfsom._map.smoothing import TrainState, project, root_mean_square_m
 from sklearn_tfsom._plan import TrainingPlan
 from sklearn_tfsom._search.sources import Source, make_source
 
+# Errors of maps below this share of the largest values are rounding.
+_ROUNDING = 1e-12
+
 # Values of the codebooks of a trial that are kept to go on with: 8 MiB.
 _MAX_KEPT_VALUES = 2**20
 
@@ -138,11 +141,17 @@ def _best_of_several(
         codebook = scaling.inverse_transform(kept[-1].state.codebook)
         return _Candidate(state, start, kept, map_errors(pieces, codebook, plan.grid))
 
+    def better(other: _Candidate, own: _Candidate) -> _Candidate:
+        return other if is_better(other.errors, own.errors, least_error) else own
+
+    mean, reach = plan.moments.mean, plan.moments.reach
+    largest = float(np.abs(mean).max()) + float(reach.max())
+    least_error = max(_ROUNDING * len(mean) * largest, float(np.finfo(np.float64).tiny))
     best = trained(own)
     if plan.is_radius_free:
         *_, last = run_stages(source, _start(plan, scaling), kernels, widened(plan.stages))
-        best = _better(trained(last.state), best)
-    best = _better(trained(best.before, is_mirrored=True), best)
+        best = better(trained(last.state), best)
+    best = better(trained(best.before, is_mirrored=True), best)
     return best.start, list(best.epochs) if is_kept else []
 
 
@@ -153,10 +162,6 @@ class _Candidate(NamedTuple):
     start: TrainState  # on the next grid
     epochs: collections.deque[Epoch]
     errors: tuple[float, float]
-
-
-def _better(other: _Candidate, own: _Candidate) -> _Candidate:
-    return other if is_better(other.errors, own.errors) else own
 
 
 def _run_batches(

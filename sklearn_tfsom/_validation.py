@@ -13,6 +13,7 @@ from numbers import Integral, Real
 from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -58,7 +59,7 @@ def numbers(shape: str, n_dimensions: int, *, positive: bool = False) -> Rule:
         if isinstance(value, str | bytes | Mapping) or np.ma.is_masked(value):
             return False
         try:
-            array = np.asarray(value)
+            array = as_numbers(value)
         except (ValueError, TypeError):
             return False
         return (
@@ -71,6 +72,13 @@ def numbers(shape: str, n_dimensions: int, *, positive: bool = False) -> Rule:
 
     kind = "positive" if positive else "finite"
     return Rule(f"an array-like of {kind} numbers of shape {shape}", accepts)
+
+
+def as_numbers(value: Any) -> NDArray:
+    """Return an array; of floats where a data frame has columns that NumPy does not know."""
+    array = np.asarray(value)
+    is_of_frame = array.dtype.kind == "O" and hasattr(value, "columns")
+    return array.astype(np.float64) if is_of_frame else array
 
 
 PATH = Rule("a path", lambda value: isinstance(value, str | os.PathLike) and bool(str(value)))
@@ -164,6 +172,8 @@ def _is_real(value: Any) -> bool:
 
 
 def _shown(value: Any) -> str:
+    if hasattr(value, "columns"):
+        return f"a data frame of shape {value.shape}"
     if isinstance(value, np.ndarray):
         is_masked = np.ma.is_masked(value)
         kind = "an array with masked values," if is_masked else "an array"

@@ -125,6 +125,11 @@ class _Engine:
     def __init__(self, data: Any, sample_weight: Any) -> None:
         data, is_frame = _in_row_chunks(data), not isinstance(data, dask.array.Array)
         weight_name = sample_weight if isinstance(sample_weight, str) else None
+        if weight_name is not None and not is_frame:
+            raise ValueError(
+                "sample_weight may be the name of a column only of a data frame. Got "
+                f"{weight_name!r} with an array."
+            )
         if is_frame:
             self.features = split_frame(data._meta, weight_name)[0]
         else:
@@ -245,6 +250,10 @@ def _lazily(method: str, som: TFSOM, data: Any) -> Any:
         meta = apply_to_frame(data._meta, som, method)
         return data.map_partitions(apply_to_frame, som, method, meta=meta)
     n_out = len(som.get_feature_names_out())
+    if data.shape[1] != som.n_features_in_:
+        raise ValueError(
+            f"data must have the map's {som.n_features_in_} features. Got {data.shape[1]} instead."
+        )
     shape = {"drop_axis": 1} if method == "predict" else {"chunks": (data.chunks[0], (n_out,))}
     meta = apply_to_rows(np.empty((0, data.shape[1]), data.dtype), som, method)
 

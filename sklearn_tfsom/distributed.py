@@ -15,17 +15,13 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn_tfsom._data.checks import are_counted, check_sample_weight, check_samples
 from sklearn_tfsom._data.pieces import Pieces
 from sklearn_tfsom._data.scaling import OVERFLOW_MESSAGE, Scaling
-from sklearn_tfsom._distance import METRICS, Metric, as_codebook
+from sklearn_tfsom._distance import METRICS, Metric, as_codebook, is_zero
 from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._map.neighborhood import Kernels
 from sklearn_tfsom._map.smoothing import move_codebook
 from sklearn_tfsom._plan import RULES, checked_neighborhood
 from sklearn_tfsom._search.sources import make_source
-from sklearn_tfsom._validation import (
-    check_value,
-    numbers,
-    real,
-)
+from sklearn_tfsom._validation import Rule, as_numbers, check_value, numbers, real, wrong_parameter
 
 __all__ = ["UnitStatistics", "unit_statistics", "update_codebook"]
 
@@ -53,10 +49,22 @@ class UnitStatistics(NamedTuple):
     error: float
 
     def __add__(self, other: Any) -> UnitStatistics:
-        return UnitStatistics(*(a + b for a, b in zip(self, other, strict=True)))
+        if not isinstance(other, UnitStatistics):
+            return NotImplemented
+        if self.sums.shape != other.sums.shape:
+            raise ValueError(
+                "Statistics that are added must be of one codebook. Got sums of shapes "
+                f"{self.sums.shape} and {other.sums.shape} instead."
+            )
+        counts, error = self.counts + other.counts, self.error + other.error
+        return UnitStatistics(self.sums + other.sums, counts, error)
 
     def __radd__(self, other: Any) -> UnitStatistics:
         return self if isinstance(other, int) and other == 0 else NotImplemented  # for sum()
+
+
+_STATISTICS = Rule("a UnitStatistics", lambda value: isinstance(value, UnitStatistics))
+_GRID = Rule("a Grid", lambda value: isinstance(value, Grid))
 
 
 def unit_statistics(
@@ -73,7 +81,7 @@ def unit_statistics(
     Parameters
     ----------
     X : {array-like, sparse matrix} of shape (n_samples, n_features)
-        Samples, NaN where a value is missing.
+        Samples, NaN where a value is missing. There may be none.
 
     codebook : array-like of shape (n_units, n_features)
         Code vectors.
@@ -111,15 +119,18 @@ def unit_statistics(
     owner = "unit_statistics"
     row = _checked_metric(owner, metric)
     codebook = _checked_codebook(owner, codebook, row)
-    samples = check_samples(owner, X, row)
+    samples = check_samples(owner, X, row, min_samples=0)
     if samples.shape[1] != codebook.shape[1]:
         raise ValueError(
             f"X must have as many features as codebook, {codebook.shape[1]}. Got "
             f"{samples.shape[1]} instead."
         )
-    weights = check_sample_weight(sample_weight, len(samples))
+    weights = check_sample_weight(sample_weight, len(samples), are_all=False)
     pieces = Pieces(samples, weights)
     pieces = pieces.take_where(are_counted(pieces))
+    if not pieces.n_samples:
+        n_units, n_features = codebook.shape
+        return UnitStatistics(np.zeros((n_units, n_features)), np.zeros((n_units, 1)), 0.0)
     kind = {"dtype": samples.dtype, "metric": row, "is_sparse": samples.is_sparse}
     scaling = Scaling.around(codebook, **kind)
     scaled = scaling.transform(codebook)[:, None]  # a grid of one column
@@ -198,6 +209,8 @@ def update_codebook(
     row = _checked_metric(owner, metric)
     check_value("neighborhood", owner, neighborhood, RULES["neighborhood"])
     check_value("radius", owner, radius, [real(0, closed=False)])
+    check_value("statistics", owner, statistics, [_STATISTICS])
+    check_value("grid", owner, grid, [_GRID])
     codebook = _checked_codebook(owner, codebook, row)
     if len(codebook) != grid.n_units:
         raise ValueError(
@@ -229,4 +242,9 @@ def _checked_metric(owner: str, metric: Any) -> Metric:
 
 def _checked_codebook(owner: str, codebook: ArrayLike, metric: Metric) -> NDArray[np.float64]:
     check_value("codebook", owner, codebook, [numbers("(n_units, n_features)", 2)])
-    return as_codebook(codebook, metric)
+    array = as_codebook(as_numbers(codebook), metric)
+    if metric.is_spherical and is_zero(array).any():
+        right = f"of code vectors that have a direction under metric={metric.name!r}"
+        came = f"code vector {np.argmax(is_zero(array))}, which has none,"
+        raise wrong_parameter("codebook", owner, right, came)
+    return array

@@ -229,3 +229,14 @@ def test_choice_by_both_errors(kind):
             map_errors(Pieces(samples, weights), each, Grid(*shape)) for each in (one, other)
         )
         assert is_better(*errors) == (slow(one) < slow(other) - 1e-3)
+
+
+def test_quantization_errors_that_are_rounding_do_not_choose():
+    """Of maps with more units than samples; there only the topographic error differs."""
+    assert not is_better((1e-17, 0.0), (5e-17, 0.0), 1e-12)
+    assert is_better((5e-17, 0.0), (1e-17, 0.1), 1e-12)
+    for seed in range(30, 40):
+        X = np.random.default_rng(seed).normal(size=(5, 3))
+        one, other = (TFSOM(6, radius_end=0.3).fit(data).codebook_ for data in (X, X[::-1]))
+        # Not all: units become as close to a sample as others, in one epoch or in the next.
+        assert np.isclose(one, other, atol=1e-3).mean() > 0.5

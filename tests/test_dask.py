@@ -222,10 +222,16 @@ INVALID = [
         "sample_weight must name a column of the data, one of \\['a'\\]. Got 'b'",
     ),
     (
-        "features",
-        lambda: predict(TFSOM(2).fit(np.eye(4)), ARRAY).compute(),
+        "column of an array",
+        lambda: fit(TFSOM(2), ARRAY, "w"),
         ValueError,
+        "name of a column only of a data frame. Got 'w' with an array",
+    ),
+    (
         "features",
+        lambda: predict(TFSOM(2).fit(np.eye(4)), ARRAY),
+        ValueError,
+        "data must have the map's 4 features. Got 3",
     ),
 ]
 

@@ -5,6 +5,7 @@ A new display in `displays.__all__` is tested here without further changes.
 
 import functools
 import inspect
+import pickle
 import re
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from typing import NamedTuple
 import matplotlib
 import numpy as np
 import pytest
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_matrix
 from sklearn.datasets import load_iris
 from sklearn.exceptions import NotFittedError
@@ -290,9 +291,41 @@ class TestErrors:
         if not reads(kind, "y"):
             kind.from_estimator(som, X, Y[1:])
             return
-        with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        message = r"inconsistent numbers of samples|of shape \(n_samples,\), \(150,\)"
+        with pytest.raises(ValueError, match=message):
             kind.from_estimator(som, X, Y[1:])
         assert plt.get_fignums() == []
+
+    def test_wrong_appearance(self, kind, som):
+        """The error names the argument, before anything is drawn."""
+        wrong = {
+            "ax": "main", "between": "yes", "border_color": "no color", "clim": (2, 1),
+            "cmap": "no", "color": "no color", "colorbar": None, "legend": 3, "net_color": 4,
+            "put_similar_together": 1, "share_scale": "x", "texts": "yes", "title": None,
+        }  # fmt: skip
+        display = kind.from_estimator(som, X, Y)
+        plt.close("all")
+        for method in (kind.from_estimator, display.plot):
+            given = inspect.signature(method).parameters
+            arguments = (som, X, Y) if method != display.plot else ()
+            for name in wrong.keys() & given.keys():
+                message = f"The '{name}' parameter of {kind.__name__}.{method.__name__} must be"
+                if name == "ax":
+                    message = f"The 'ax' parameter of {kind.__name__}"
+                with pytest.raises(ValueError, match=message):
+                    method(*arguments, **{name: wrong[name]})
+                assert plt.get_fignums() == []
+
+    def test_figure_can_be_pickled(self, kind, som):
+        display = kind.from_estimator(som, X, Y)
+        if not hasattr(display, "figure_"):
+            return
+        display.figure_.draw_without_rendering()
+        figure = pickle.loads(pickle.dumps(display.figure_))
+        figure.draw_without_rendering()
+        for one, other in zip(display.figure_.axes, figure.axes, strict=True):
+            # The layout is run again, from where it was.
+            assert_allclose(one.get_position().bounds, other.get_position().bounds, atol=1e-3)
 
     def test_missing_matplotlib(self, kind, som, monkeypatch):
         monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)

@@ -6,6 +6,7 @@ import warnings
 
 import matplotlib
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_matrix
@@ -447,11 +448,15 @@ class TestTrajectory:
         ids=["short", "nan", "str", "two columns", "none"],
     )
     def test_invalid_times(self, som, times):
-        with pytest.raises(
-            ValueError,
-            match=r"^The 'times' parameter|inconsistent numbers of samples",
-        ):
+        with pytest.raises(ValueError, match=r"^The 'times' parameter .* of shape \(150,\)"):
             TrajectoryDisplay.from_estimator(som, X, times=times)
+
+    @pytest.mark.parametrize("form", [pd.Series, pd.Index], ids=["series", "index"])
+    @pytest.mark.filterwarnings("error")
+    def test_times_of_a_zone_are_local(self, som, form):
+        times = pd.date_range("2020", periods=150, tz="Europe/Berlin")
+        display = TrajectoryDisplay.from_estimator(som, X, times=form(times))
+        assert display.times[0] == np.datetime64("2020-01-01T00:00")
 
     def test_wrong_number_of_groups(self, som):
         with pytest.raises(ValueError, match="inconsistent numbers of samples"):

@@ -307,6 +307,22 @@ class TestUnitStatistics:
                 lambda: update(neighborhood=lambda d, r: d[0]),
                 "'neighborhood' parameter of update_codebook must be a function that returns",
             ),
+            (
+                lambda: unit_statistics(IRIS, np.eye(4) * [1, 1, 1, 0], metric="cosine"),
+                "'codebook' parameter of unit_statistics .* Got code vector 3, which has none",
+            ),
+            (
+                lambda: unit_statistics(IRIS, IRIS[:5]) + unit_statistics(IRIS, IRIS[:6]),
+                r"of one codebook. Got sums of shapes \(5, 4\) and \(6, 4\)",
+            ),
+            (
+                lambda: update_codebook(IRIS[:5], 0, Grid(1, 5), 1.0),
+                "'statistics' parameter of update_codebook must be a UnitStatistics. Got 0",
+            ),
+            (
+                lambda: update((1, 5)),
+                r"'grid' parameter of update_codebook must be a Grid. Got \(1, 5\) instead",
+            ),
             (lambda: update(metric="l2"), "'metric' parameter of update_codebook .* Got 'l2'"),
             (lambda: update(codebook=IRIS[:5, :3]), r"sums of shape \(5, 3\). Got \(5, 4\)"),
         ],
@@ -315,6 +331,17 @@ class TestUnitStatistics:
         with pytest.raises(ValueError, match=message) as caught:
             call()
         assert "TFSOM" not in str(caught.value)
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "manhattan", "correlation"])
+def test_parts_without_samples_add_nothing(metric):
+    gappy = np.where(IRIS > 6, np.nan, IRIS) if metric == "manhattan" else IRIS
+    whole = unit_statistics(gappy, IRIS[:5], metric=metric)
+    empty = unit_statistics(gappy[:0], IRIS[:5], metric=metric)
+    weightless = unit_statistics(gappy, IRIS[:5], np.zeros(150), metric=metric)
+    assert empty.error == weightless.error == 0
+    for one, other in zip(whole, sum([empty, weightless, whole]), strict=True):
+        assert_array_equal(one, other)
 
 
 def update(grid=Grid(1, 5), radius=1.0, codebook=IRIS[:5], **params):  # noqa: B008

@@ -8,6 +8,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array
 from sklearn.datasets import load_iris
+from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_tfsom import TFSOM
 from sklearn_tfsom.displays import HitMapDisplay, TrainingDisplay, UMatrixDisplay
@@ -94,6 +95,35 @@ def test_precision_and_names(trained):
     assert_array_equal(som.feature_names_in_, NAMES)
 
 
+def test_names_of_codebook_and_samples_agree(trained):
+    frame = pd.DataFrame(X, columns=NAMES)
+    codebook = pd.DataFrame(trained.codebook_, columns=NAMES)
+    with pytest.raises(ValueError, match="feature names should match"):
+        TFSOM.from_codebook(codebook, grid_size=(8, 5), X=frame[NAMES[::-1]])
+    with pytest.warns(UserWarning, match="does not have valid feature names"):
+        som = TFSOM.from_codebook(codebook, grid_size=(8, 5), X=X)
+    assert_array_equal(som.feature_names_in_, NAMES)
+    assert_array_equal(
+        som.labels_, TFSOM.from_codebook(codebook, grid_size=(8, 5), X=frame).labels_
+    )
+
+
+@pytest.mark.parametrize("dtype", ["Float64", "Float32"])
+def test_nullable_data_frames(trained, dtype):
+    codebook = pd.DataFrame(trained.codebook_, columns=NAMES).astype(dtype)
+    som = TFSOM.from_codebook(codebook, grid_size=(8, 5))
+    assert_allclose(som.codebook_, trained.codebook_, rtol=1e-6)
+    fitted = TFSOM((8, 5), init=codebook, max_iter=3).fit(X)
+    expected = TFSOM((8, 5), init=codebook.to_numpy(float), max_iter=3).fit(X)
+    assert_array_equal(fitted.codebook_, expected.codebook_)
+
+
+def test_few_clusters_are_warned_of():
+    with pytest.warns(ConvergenceWarning, match="fall on 2 units only") as warned:
+        TFSOM.from_codebook(np.eye(4), grid_size=2, n_clusters=4, X=np.eye(4)[:2])
+    assert warned[0].filename == __file__
+
+
 def test_sparse_samples():
     sparse = csr_array(np.where(X > 3, X, 0))
     trained = TFSOM(4).fit(sparse)
@@ -115,6 +145,10 @@ CODEBOOK = X[:40]
         ),
         ({"codebook": X[0]}, "'codebook'.* finite numbers"),
         ({"codebook": np.full((40, 4), np.nan)}, "'codebook'.* finite numbers"),
+        (
+            {"codebook": pd.DataFrame({"a": [1, None]}, dtype="Int64")},
+            "'codebook'.* finite numbers .* Got a data frame of shape",
+        ),
         (
             {"codebook": np.resize([-1e308, 1e308, 0], (40, 4))},
             r"differences do not exceed the range of float64. Got values from -1e\+308 to 1e\+308",

@@ -85,7 +85,7 @@ def test_positions_equal_the_reference(grid):
 @pytest.mark.parametrize("n_neighbors", [4, 6, 8])
 def test_neighbors_are_the_units_one_step_away(grid, n_neighbors):
     if (n_neighbors == 6) != (grid.lattice == "hexagonal"):
-        with pytest.raises(KeyError):
+        with pytest.raises(ValueError, match=f"on a {grid.lattice} lattice. Got {n_neighbors}"):
             grid.neighbors(n_neighbors)
         return
     squared = compute_squared_distances(grid)
@@ -127,3 +127,17 @@ def test_bubbles_include_units_at_distance_radius():
         for r in [0.999, 1, 1.7, np.sqrt(3), 2]
     ]
     assert n_moved == [1, 7, 7, 13, 19]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((4, 3, "hex"), "'lattice' parameter of Grid must be .* Got 'hex'"),
+        ((4, 3, "hexagonal", "torus"), "'boundary' parameter of Grid must be .* Got 'torus'"),
+        ((0, 3), "'n_rows' parameter of Grid must be an int in the range .1, inf.. Got 0"),
+        ((4, 2.0), "'n_columns' parameter of Grid must be an int in the range .1, inf.. Got 2.0"),
+    ],
+)
+def test_invalid_parameters(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Grid(*arguments)

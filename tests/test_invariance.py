@@ -5,6 +5,8 @@ import itertools
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.sparse import csr_array
+from scipy.spatial.distance import cdist
 from scipy.stats import special_ortho_group
 from sklearn.datasets import make_blobs
 from sklearn.metrics import adjusted_rand_score
@@ -251,3 +253,52 @@ def test_only_ratios_of_weights_matter(blobs, scale, dtype):
     tolerance = {"rtol": 1e-5, "atol": 1e-6} if dtype == np.float32 else {"rtol": 1e-9}
     assert_allclose(other.codebook_, one.codebook_, **tolerance)
     assert_array_equal(other.labels_, one.labels_)
+
+
+@pytest.mark.parametrize("radius_end", [5e-324, 1e-3, 0.05])
+@pytest.mark.filterwarnings("error")
+def test_radius_that_reaches_no_other_unit(blobs, radius_end):
+    """Where the radius ends the map is a k-means: each code vector is the mean of its samples."""
+    som = TFSOM((5, 4), radius_end=radius_end, max_iter=40).fit(blobs)
+    for unit in np.flatnonzero(som.hits_):
+        mean = blobs[som.bmus(blobs) == unit].mean(axis=0)
+        assert_allclose(som.codebook_[unit], mean, atol=1e-3)
+
+
+@pytest.mark.parametrize("radius_end", ["auto", 0.25, 0.3])
+def test_code_vectors_far_from_all_samples_stay_inside(radius_end):
+    for X in ([[0.0, 0.0], [1.0, 1.0]], np.random.default_rng(0).uniform(size=(12, 2))):
+        codebook = TFSOM((10, 50), radius_end=radius_end).fit(X).codebook_
+        assert (codebook >= np.min(X, axis=0) - 1e-12).all()
+        assert (codebook <= np.max(X, axis=0) + 1e-12).all()
+
+
+@pytest.mark.parametrize("metric", ["cosine", "correlation"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_directions_that_cancel_out_move_no_code_vector(metric, dtype):
+    profile = np.array([1, 2, 4, 3.0])
+    X = np.vstack([profile, -profile, 3 * profile, -3 * profile]).astype(dtype)
+    if metric == "correlation":
+        X = np.vstack([X, X + dtype(7)])
+    som = TFSOM((1, 3), metric=metric).fit(X)
+    lengths = np.linalg.norm(som.codebook_.astype(np.float64), axis=1)
+    assert_allclose(lengths, 1, rtol=1e-6)
+    if metric == "correlation":
+        assert_allclose(som.codebook_.mean(axis=1), 0, atol=1e-7)
+    expected = cdist(X.astype(np.float64), som.codebook_.astype(np.float64), metric)
+    assert_allclose(som.transform(X), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(("mean", "deviation"), [(1e4, 1), (1e3, 1), (5, 1e-3)])
+def test_correlations_of_float32_profiles_far_from_zero(mean, deviation):
+    X = np.random.default_rng(0).normal(mean, deviation, size=(200, 3)).astype(np.float32)
+    som = TFSOM((3, 3), metric="correlation").fit(X)
+    expected = cdist(X.astype(np.float64), som.codebook_.astype(np.float64), "correlation")
+    assert_allclose(som.transform(X), expected, atol=2e-6)
+
+
+@pytest.mark.parametrize("offset", [10, 1e3, 1e6])
+def test_sparse_samples_on_a_line_far_from_zero(offset):
+    X = np.outer(np.arange(30.0), [1, 2]) + offset * np.array([1, 3])
+    dense, sparse = TFSOM((4, 3)).fit(X), TFSOM((4, 3)).fit(csr_array(X))
+    assert_allclose(sparse.codebook_, dense.codebook_, atol=1e-6 * np.ptp(X))

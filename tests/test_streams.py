@@ -502,3 +502,11 @@ def test_small_memory_map_equals_an_array(write):
     mapped = write(np.vstack([X[:1], X]))[1:]
     for view in (mapped, np.asarray(mapped)):
         assert_array_equal(TFSOM(3).fit(view).codebook_, expected)
+
+
+@pytest.mark.parametrize(("metric", "row"), [("cosine", np.zeros(4)), ("correlation", np.ones(4))])
+@pytest.mark.filterwarnings("error")
+def test_sample_without_a_direction_leaves_an_unknown_error(metric, row):
+    codebook = np.eye(4)
+    som = TFSOM.from_codebook(codebook, grid_size=2, metric=metric).partial_fit(row[None])
+    assert np.isnan(som.quantization_error_)

@@ -33,19 +33,26 @@ _TILE_VALUES, _TILES_AT_ONCE = 2**20, 16
 
 
 def check_training_data(
-    owner: Any, X: Any, sample_weight: Any, metric: Metric, workers: Workers = ALONE
+    owner: Any,
+    X: Any,
+    sample_weight: Any,
+    metric: Metric,
+    workers: Workers = ALONE,
+    *,
+    reset: bool = True,
 ) -> tuple[Pieces, Pieces]:
     """Check samples and weights that a map is to learn from.
 
     Parameters
     ----------
     owner : TFSOM
-        Takes the number and names of features from X.
     X : {array-like, sparse matrix} of shape (n_samples, n_features)
     sample_weight : array-like of shape (n_samples,) or None
     metric : Metric
     workers : Workers, default=ALONE
         Each with its own samples.
+    reset : bool, default=True
+        Whether the estimator takes the number and names of features from X.
 
     Returns
     -------
@@ -62,7 +69,7 @@ def check_training_data(
     """
     with workers.raising_together():
         n_least = 0 if workers.are_several else 1  # a worker may have none
-        samples = check_samples(owner, X, metric, reset=True, min_samples=n_least)
+        samples = check_samples(owner, X, metric, reset=reset, min_samples=n_least)
         weights = check_sample_weight(sample_weight, len(samples), are_all=False)
     if workers.are_several:
         workers.check_same(

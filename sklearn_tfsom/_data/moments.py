@@ -25,8 +25,9 @@ MAX_COVARIANCE_FEATURES = 1024
 # Rows of a piece that are worth a product of all features with each other, and its values at most.
 _PRODUCT_ROWS, _PRODUCT_VALUES = 2**12, 2**20
 
-# A standard deviation below this share of the largest is rounding.
-_MIN_DEVIATION = 1e-7
+# A standard deviation below this share of the largest is rounding. Covariances of sparse samples
+# are differences of products, with a rounding of this share of the product of two means.
+_MIN_DEVIATION, _ROUNDING_OF_PRODUCTS = 1e-7, 1e-13
 
 
 class Moments(NamedTuple):
@@ -102,7 +103,12 @@ def compute_moments(pieces: Pieces, n_directions: int = 2) -> Moments:
     )
     # Every worker has the same scatter; eigenvectors could differ by rounding between machines.
     deviations, found = map(pieces.workers.from_first, (deviations, found))
-    moments = _with_directions(mean, spread, reach, deviations * unit, found)
+    least = 0.0
+    if samples.is_sparse:
+        products = np.outer(mean / unit, mean / unit)
+        np.fill_diagonal(products, 0)
+        least = math.sqrt(_ROUNDING_OF_PRODUCTS * np.linalg.norm(products)) * unit
+    moments = _with_directions(mean, spread, reach, deviations * unit, found, least)
     if samples.has_missing or spread == 0:
         return moments
     return moments._replace(covariance=scatter * (unit / spread) ** 2)
@@ -260,11 +266,13 @@ def _with_directions(
     reach: NDArray[np.float64],
     deviations: NDArray[np.float64],
     vectors: NDArray[np.float64],
+    least: float = 0.0,
 ) -> Moments:
-    """Give eigenvectors unit length and a sign, and drop those that are rounding."""
+    """Give eigenvectors unit length and a sign, and drop the second one if it is rounding."""
+    least = max(least, _MIN_DEVIATION * deviations[0]) if len(deviations) else 0.0
     moments = _without_directions(mean, spread, reach)
     for place, (deviation, vector) in enumerate(zip(deviations, vectors, strict=True)):
-        if deviation <= _MIN_DEVIATION * deviations[0]:
+        if deviation <= (least if place else 0):
             break
         direction = vector / np.linalg.norm(vector)
         strong = np.abs(direction) >= (1 - 1e-6) * np.abs(direction).max()

@@ -45,10 +45,16 @@ def epoch_to_compare_after(grid: Grid, n_epochs: int) -> int | None:
     return epoch if grid.n_units <= _MAX_UNITS and not is_its_own and epoch > 0 else None
 
 
-def is_better(other: tuple[float, float], own: tuple[float, float]) -> bool:
-    """Return True if another map is better, by quantization and topographic error."""
-    return _badness(*other) < _badness(*own) - _MARGIN
+def is_better(
+    other: tuple[float, float], own: tuple[float, float], least_error: float = 1e-300
+) -> bool:
+    """Return True if another map is better, by quantization and topographic error.
 
+    Quantization errors below the least one are rounding.
+    """
 
-def _badness(quantization_error: float, topographic_error: float) -> float:
-    return math.log(max(quantization_error, 1e-300)) + _WEIGHT_OF_FOLDS * topographic_error
+    def badness(quantization_error: float, topographic_error: float) -> float:
+        error = max(quantization_error, least_error)
+        return math.log(error) + _WEIGHT_OF_FOLDS * topographic_error
+
+    return badness(*other) < badness(*own) - _MARGIN

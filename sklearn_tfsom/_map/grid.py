@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sklearn_tfsom._validation import check_value, choice, integer, wrong_parameter
+
 LATTICES = ("hexagonal", "rectangular")
 BOUNDARIES = ("planar", "cylindrical", "toroidal")
 
@@ -37,6 +39,13 @@ _STEPS = {
     ),
 }
 
+_RULES = {
+    "n_rows": integer(1),
+    "n_columns": integer(1),
+    "lattice": choice(LATTICES),
+    "boundary": choice(BOUNDARIES),
+}
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -53,6 +62,11 @@ class Grid:
         also the top to the bottom. A torus with a single row has nothing to join top to bottom
         and is a ring.
 
+    Raises
+    ------
+    InvalidParameterError
+        If a parameter is not valid.
+
     Notes
     -----
     A hexagonal torus with an odd number of rows is joined top to bottom with a shift of half a
@@ -64,6 +78,10 @@ class Grid:
     n_columns: int
     lattice: str = "hexagonal"
     boundary: str = "planar"
+
+    def __post_init__(self) -> None:
+        for name, rule in _RULES.items():
+            check_value(name, self, getattr(self, name), [rule])
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -281,8 +299,19 @@ class Grid:
         neighbors : ndarray of int64, shape (n_units, n_neighbors)
             Unit indices, -1 where the map ends. On a grid that is joined to itself within two
             units a neighbor can appear twice, or be the unit itself.
+
+        Raises
+        ------
+        InvalidParameterError
+            If the lattice has no such neighbors.
         """
-        steps = _STEPS[self.lattice, n_neighbors or (6 if self.is_hexagonal else 4)]
+        if n_neighbors is None:
+            n_neighbors = 6 if self.is_hexagonal else 4
+        if (self.lattice, n_neighbors) not in _STEPS:
+            right = "6, or None" if self.is_hexagonal else "4 or 8, or None"
+            right += f" on a {self.lattice} lattice"
+            raise wrong_parameter("n_neighbors", "Grid.neighbors", right, repr(n_neighbors))
+        steps = _STEPS[self.lattice, n_neighbors]
         rows, columns = np.divmod(np.arange(self.n_units)[:, None], self.n_columns)
         row_steps, half_steps = np.array(steps).T
         half_columns = self._half_columns(rows, columns) + half_steps

@@ -6,17 +6,24 @@ Everything here is of the size of a codebook, in the scaled space.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_tfsom._data.scaling import Scaling
+from sklearn_tfsom._data.scaling import Scaling, power_of_two
 from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._map.neighborhood import BlockKernel, Kernel, Kernels
 
 # A mean direction shorter than this is what rounding leaves of directions that cancel out.
-_MIN_DIRECTION = 1e-12
+# That of float32 samples is up to 6e-8.
+_MIN_DIRECTION = 1e-6
+
+# Weights below this share of the largest one are no samples: their numbers have few digits.
+_MIN_SHARE = 1e-290
+
+# Radius by which a codebook is interpolated, at least: all units reach another one.
+_MIN_RADIUS = 0.3
 
 
 class TrainState(NamedTuple):
@@ -69,7 +76,7 @@ def move_codebook(
     scaling: Scaling,
     source_shape: tuple[int, int] | None = None,
 ) -> NDArray[np.float64]:
-    """Move the code vectors to ``(H sums) / (H counts)``; they stay where the denominator is 0.
+    """Move the code vectors to ``(H sums) / (H counts)``; they stay where no sample reaches them.
 
     On a sphere the result is moved to it, in the direction of the mean; a code vector stays where
     the directions around it cancel out.
@@ -89,12 +96,12 @@ def move_codebook(
     moved : ndarray of float64, shape (n_rows, n_columns, n_features)
     """
     n_features = codebook.shape[2]
-    statistics = np.concatenate([sums, counts], axis=1)
+    statistics = np.concatenate([sums, counts], axis=1) / power_of_two(float(counts.max()))
     statistics = statistics.reshape(*(source_shape or codebook.shape[:2]), -1)
     smoothed = smooth(statistics, kernel)
     numerator, denominator = smoothed[:, :, :n_features], smoothed[:, :, n_features:]
     moved = codebook.copy()
-    np.divide(numerator, denominator, out=moved, where=denominator != 0)
+    np.divide(numerator, denominator, out=moved, where=np.abs(denominator) > _MIN_SHARE)
     if not scaling.metric.is_spherical:
         return moved
     directions = scaling.inverse_transform(moved)
@@ -128,9 +135,10 @@ def project(
     """
     if source == target and not is_mirrored:
         return state
-    kernel = kernels.kernel(float(radius), source, target, is_mirrored=is_mirrored)
+    grids: dict[str, Any] = {"source": source, "target": target, "is_mirrored": is_mirrored}
     units = np.concatenate([state.codebook, np.ones((*source.shape, 1))], axis=2)
-    around = smooth(units, kernel)
+    around = smooth(units, kernels.kernel(max(float(radius), _MIN_RADIUS), **grids))
     former = around[:, :, :-1] / around[:, :, -1:]
+    kernel = kernels.kernel(float(radius), **grids)
     moved = move_codebook(former, state.sums, state.counts, kernel, scaling, source.shape)
     return state._replace(codebook=moved)

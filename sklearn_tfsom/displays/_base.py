@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from sklearn_tfsom._data.checks import check_sample_weight
 from sklearn_tfsom._distance import metric_named
 from sklearn_tfsom._pipelines import Unwrapped, unwrapped
 from sklearn_tfsom._validation import Rule, check_value, integer, wrong_parameter
+from sklearn_tfsom.displays._arguments import AXES, checked
 
 DisplayClass = TypeVar("DisplayClass", bound="type[Display]")
 
@@ -102,6 +104,15 @@ class Display:
 
     from_estimator: Any
     plot: Any
+    _has_many_axes = False  # whether `ax` is an array
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        check = functools.partial(checked, owner=cls.__name__, has_many_axes=cls._has_many_axes)
+        if "plot" in vars(cls):
+            cls.plot = check(vars(cls)["plot"])
+        if "from_estimator" in vars(cls):
+            cls.from_estimator = classmethod(check(vars(cls)["from_estimator"].__func__))
 
     @classmethod
     def _unwrap(cls, estimator: Any, X: Any = None) -> tuple[Unwrapped, Any]:
@@ -156,9 +167,12 @@ class Display:
         """Return one of the given axes for each of the names, shape (n_names,)."""
         axes = np.ravel(np.asarray(ax, dtype=object))
         n_axes = len(names)
+        right = f"an array-like of {'at least ' * allow_more}{n_axes} Axes"
+        right += f", for {', '.join(names[:4])}{', ...' * (n_axes > 4)}"
+        others = [each for each in axes if not AXES.accepts(each)]
+        if others:
+            raise wrong_parameter("ax", f"{cls.__name__}.plot", right, repr(others[0]))
         if len(axes) < n_axes or (len(axes) > n_axes and not allow_more):
-            right = f"an array-like of {'at least ' * allow_more}{n_axes} Axes"
-            right += f", for {', '.join(names[:4])}{', ...' * (n_axes > 4)}"
             raise wrong_parameter("ax", f"{cls.__name__}.plot", right, f"{len(axes)} Axes")
         return axes[:n_axes]
 

@@ -84,6 +84,8 @@ class ComponentPlanesDisplay(base.Display):
     ['sepal length (cm)', 'sepal width (cm)', 'petal length (cm)', 'petal width (cm)']
     """
 
+    _has_many_axes = True
+
     planes: NDArray
     grid: Grid
     names: Sequence[str]

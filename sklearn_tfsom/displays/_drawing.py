@@ -6,7 +6,7 @@ Row 0 is at the top, as in a printed array. Lengths are in lattice spacings.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -276,31 +276,40 @@ def add_colorbar(
     ax: Any, mappable: Any, label: str, grid: Grid, *, extend: str = "neither"
 ) -> Any:
     """Add a color bar as long as the side of the map, below a wide map and beside any other."""
-    from matplotlib.transforms import Bbox
-
     is_below = is_wide(grid)
     location = "bottom" if is_below else "right"
     style = {"pad": 0.03, "aspect": 30, "extend": extend}
     bar = ax.figure.colorbar(mappable, ax=ax, location=location, label=label, **style)
     bar.outline.set_visible(False)
     if not is_below:
-        ax.set_anchor("C")  # the locator below moves the color bar to the map
+        ax.set_anchor("C")  # its locator moves the color bar to the map
 
-    # Axes of equal aspect shrink when they are drawn, but their color bar does not. Layout engines
-    # reset its aspect, so it is removed here.
-    def locate(bar_ax: Any, renderer: Any) -> Any:
+    bar.ax.set_axes_locator(_BesideMap(ax, is_below))
+    return bar
+
+
+class _BesideMap(NamedTuple):
+    """The place of a color bar; a class, so that a figure can be pickled.
+
+    Axes of equal aspect shrink when they are drawn, but their color bar does not. Layout engines
+    reset its aspect, so it is removed here.
+    """
+
+    ax: Any
+    is_below: bool
+
+    def __call__(self, bar_ax: Any, renderer: Any) -> Any:
+        from matplotlib.transforms import Bbox
+
         bar_ax.set_box_aspect(None)
-        locator = ax.get_axes_locator()
-        ax.apply_aspect(locator(ax, renderer) if locator else None)
-        (left, bottom), (right, top) = ax.get_position().get_points()
-        if is_below:
+        locator = self.ax.get_axes_locator()
+        self.ax.apply_aspect(locator(self.ax, renderer) if locator else None)
+        (left, bottom), (right, top) = self.ax.get_position().get_points()
+        if self.is_below:
             own = bar_ax.get_position(original=True)
             return Bbox([[left, own.y0], [right, own.y1]])
-        inch = 1 / ax.figure.bbox.width * ax.figure.dpi
+        inch = 1 / self.ax.figure.bbox.width * self.ax.figure.dpi
         return Bbox([[right + 0.1 * inch, bottom], [right + 0.22 * inch, top]])
-
-    bar.ax.set_axes_locator(locate)
-    return bar
 
 
 def spread_in_cells(units: NDArray) -> NDArray[np.float64]:

@@ -12,7 +12,12 @@ from sklearn_tfsom.displays._drawing import add_colorbar, background_color, cont
 
 
 def as_times(values: Any) -> NDArray | None:
-    """Return numbers or datetimes, shape (n_samples,); None if they are something else."""
+    """Return numbers or datetimes, shape (n_samples,); None if they are something else.
+
+    Those of a time zone are its local times.
+    """
+    if getattr(getattr(values, "dtype", None), "tz", None) is not None:
+        values = getattr(values, "dt", values).tz_localize(None)
     times = np.asarray(values)
     if times.dtype == object:  # Python's datetimes
         try:

@@ -61,6 +61,8 @@ class TrainingDisplay(base.Display):
     (3, 'topographic error')
     """
 
+    _has_many_axes = True
+
     history: Mapping[str, NDArray]
     _: KW_ONLY
     step: str = "epoch"

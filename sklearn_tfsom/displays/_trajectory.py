@@ -8,7 +8,6 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_consistent_length
 
 from sklearn_tfsom._classes import classes_of
 from sklearn_tfsom._map.grid import Grid, grid_of
@@ -202,13 +201,12 @@ class TrajectoryDisplay(base.Display):
     @classmethod
     def _check_times(cls, times: Any, X: Any) -> NDArray:
         """Return the time of each sample."""
-        values = as_times(times)
-        if values is None:
+        values, n_samples = as_times(times), X.shape[0]
+        if values is None or len(values) != n_samples:
             given = np.asarray(times)
-            right = "an array-like of finite numbers or datetimes of shape (n_samples,)"
+            right = f"an array-like of finite numbers or datetimes of shape ({n_samples},)"
             came = f"an array of shape {given.shape} and dtype {given.dtype}"
             raise cls._wrong_parameter("times", right, came)
-        check_consistent_length(X, values)
         return values
 
     def plot(self, *, ax: Any = None, cmap: Any = None, colorbar: bool = True) -> Self:

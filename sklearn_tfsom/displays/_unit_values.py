@@ -7,7 +7,6 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_consistent_length, column_or_1d
 
 from sklearn_tfsom._data.checks import check_sample_weight
 from sklearn_tfsom._data.foreign import as_array
@@ -133,8 +132,12 @@ class UnitValuesDisplay(base.Display):
     def _check_values(cls, values: Any, bmus: NDArray, statistic: str) -> NDArray[np.float64]:
         """Return the values as numbers, NaN for missing ones."""
         right = "an array-like of numbers, or of booleans for statistic='share'"
-        given = column_or_1d(np.asarray(as_array(values, "values")))
-        check_consistent_length(bmus, given)
+        given = np.asarray(as_array(values, "values"))
+        if given.ndim == 2 and given.shape[1] == 1:
+            given = given.ravel()
+        if given.shape != bmus.shape:
+            of_shape = f"{right} of shape (n_samples,), {bmus.shape}"
+            raise cls._wrong_parameter("values", of_shape, f"shape {given.shape}")
         if given.dtype.kind not in "biuf":
             try:
                 numbers = [_number(value) for value in given.tolist()]

@@ -1,0 +1,91 @@
+"""Checks of the arguments of displays about their appearance, before anything is computed."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from sklearn_tfsom._validation import BOOLEAN, NONE, Rule, check_value
+from sklearn_tfsom.displays._drawing import import_pyplot
+
+
+def _is_axes(value: Any) -> bool:
+    import_pyplot()  # its error says what to install
+    from matplotlib.axes import Axes
+
+    return isinstance(value, Axes)
+
+
+def _is_color(value: Any) -> bool:
+    import_pyplot()
+    from matplotlib.colors import is_color_like
+
+    return is_color_like(value)
+
+
+def _is_colormap(value: Any) -> bool:
+    import_pyplot()
+    from matplotlib import colormaps
+    from matplotlib.colors import Colormap
+
+    return isinstance(value, Colormap) or (isinstance(value, str) and value in colormaps)
+
+
+def _are_limits(value: Any) -> bool:
+    try:
+        low, high = map(float, value)
+    except (TypeError, ValueError):
+        return False
+    return bool(np.isfinite([low, high]).all()) and low < high
+
+
+AXES = Rule("a matplotlib Axes", _is_axes)
+_COLOR = Rule("a color of matplotlib", _is_color)
+
+# Of the arguments that several displays have; None is right where it is the default.
+_RULES = {
+    "ax": AXES,
+    "between": BOOLEAN,
+    "border_color": _COLOR,
+    "clim": Rule("a tuple (low, high) of two finite numbers, low < high", _are_limits),
+    "cmap": Rule("a Colormap of matplotlib, or the name of one", _is_colormap),
+    "color": _COLOR,
+    "colorbar": BOOLEAN,
+    "legend": BOOLEAN,
+    "net_color": _COLOR,
+    "put_similar_together": BOOLEAN,
+    "share_scale": BOOLEAN,
+    "texts": BOOLEAN,
+    "title": Rule("a str", lambda value: isinstance(value, str)),
+}
+
+
+def checked(function: Callable[..., Any], owner: str, *, has_many_axes: bool) -> Any:
+    """Let a method of a display check its keyword arguments about the appearance.
+
+    Parameters
+    ----------
+    function : callable
+    owner : str
+        Name of the display, for errors.
+    has_many_axes : bool
+        Whether `ax` is an array, which the method checks itself.
+    """
+    rules = {
+        name: [_RULES[name], NONE] if parameter.default is None else [_RULES[name]]
+        for name, parameter in inspect.signature(function).parameters.items()
+        if name in _RULES and not (name == "ax" and has_many_axes)
+    }
+
+    @functools.wraps(function)
+    def checking(self: Any, *args: Any, **kwargs: Any) -> Any:
+        for name, alternatives in rules.items():
+            if name in kwargs:
+                check_value(name, f"{owner}.{function.__name__}", kwargs[name], alternatives)
+        return function(self, *args, **kwargs)
+
+    return checking
