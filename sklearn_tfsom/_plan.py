@@ -434,12 +434,14 @@ def checked_neighborhood(owner: Any, neighborhood: Any) -> str | Formula:
             came = f"shape {values.shape}"
         elif not np.isfinite(values).all():
             came = "values that are not finite"
+        elif np.abs(values).max() > 1e100:  # products with weights could exceed float64
+            came = f"values up to {np.abs(values).max():g}"
         else:
             return values.astype(np.float64)
         raise valid.wrong_parameter(
             "neighborhood",
             owner,
-            "a function that returns one finite number for each squared grid distance; for "
+            "a function that returns one number up to 1e100 for each squared grid distance; for "
             f"distances of shape {squared.shape} it must return that shape",
             came,
         )

@@ -532,13 +532,27 @@ class TestNeighborhoodFunctions:
             (lambda d2, r: np.full(d2.shape, NAN), "finite|nan"),
             (lambda d2, r: np.full(d2.shape, INF), "finite|inf"),
             (lambda d2, r: np.where(d2 == 0, -INF, 1), "finite|inf"),
+            (lambda d2, r: np.full(d2.shape, -1e308), r"up to 1e\+308"),
             (lambda d2, r: None, ""),
             (lambda d2, r: "gaussian", ""),
             (lambda d2, r: {}, ""),
             (lambda d2, r: [[1, 2], [3]], ""),
             (lambda d2, r: np.ones(d2.shape) * 1j, "complex"),
         ],
-        ids=["scalar", "part", "flat", "nan", "inf", "-inf", "none", "str", "dict", "ragged", "j"],
+        ids=[
+            "scalar",
+            "part",
+            "flat",
+            "nan",
+            "inf",
+            "-inf",
+            "large",
+            "none",
+            "str",
+            "dict",
+            "ragged",
+            "j",
+        ],
     )
     def test_invalid_result(self, fitted, function, came):
         match = rf"^The 'neighborhood' parameter of TFSOM must be .*\..* ({came}).* instead\.$"
