@@ -434,7 +434,7 @@ def checked_neighborhood(owner: Any, neighborhood: Any) -> str | Formula:
             came = f"shape {values.shape}"
         elif not np.isfinite(values).all():
             came = "values that are not finite"
-        elif np.abs(values).max() > 1e100:  # products with weights could exceed float64
+        elif float(np.abs(values).max()) > 1e100:  # products with weights could exceed float64
             came = f"values up to {np.abs(values).max():g}"
         else:
             return values.astype(np.float64)
