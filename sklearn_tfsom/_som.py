@@ -48,7 +48,6 @@ from sklearn_tfsom._plan import NO_BATCHES, RULES, checked_codebook, checksums, 
 from sklearn_tfsom._representatives import points_to_merge
 from sklearn_tfsom._search.distances import distances_to_chosen, distances_to_units
 from sklearn_tfsom._search.inference import nearest_units
-from sklearn_tfsom._serving import keras_model
 from sklearn_tfsom._stream import learn_stream
 from sklearn_tfsom._tf.runtime import has_strategy, tensorflow_core
 from sklearn_tfsom._training import record, train
@@ -964,6 +963,9 @@ class TFSOM(
         True
         """
         check_is_fitted(self)
+        # It imports parts of scikit-learn that nothing else here needs.
+        from sklearn_tfsom._serving import keras_model
+
         return keras_model(self, preprocessing, outputs, dtype)
 
     def __sklearn_tags__(self) -> Tags:
