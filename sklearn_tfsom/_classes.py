@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from numbers import Integral
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ MISSING = "missing"
 # than 20 do and some have fractions.
 _MANY_CLASSES, _MANY_SHARE, _MANY_FRACTIONS = 100, 0.1, 20
 
-# Each integer up to here is a float64.
+# Up to this value every integer is exact in float64.
 _LARGEST_EXACT = 2.0**53
 
 
@@ -76,6 +77,8 @@ def classes_of(y: Any, n_samples: int, owner: str) -> Classes:
     given = np.asarray(y, dtype=None if is_array else object)
     labels = column_or_1d(given)
     check_consistent_length(np.empty(n_samples), labels)
+    if not all(isinstance(label, Hashable) for label in labels.tolist()):
+        raise ValueError(f"{owner} needs one class for each sample in y. Got lists of classes.")
     is_missing = _are_missing(labels)
     known = labels[~is_missing]
     if order is None and len(known):
@@ -94,7 +97,7 @@ def classes_of(y: Any, n_samples: int, owner: str) -> Classes:
     if is_missing.any():
         present = [*present, MISSING]
     kinds = {type(label) for label in present}
-    # Integers need it: NumPy makes floats of large ones.
+    # Without it NumPy converts large integers to floats.
     dtype = object if len(kinds) > 1 else known.dtype if int in kinds else None
     return Classes(np.array(present, dtype=dtype), codes)
 
@@ -120,9 +123,9 @@ def _is_missing(label: Any) -> bool:
 
 
 def _without_loss(labels: NDArray) -> NDArray:
-    """Return numbers as integers, so that 1.0 is shown as 1, and times as Python has them.
+    """Convert whole numbers to integers and fine times to microseconds.
 
-    Where each of them can be; other labels as they are.
+    Labels stay as they are if one of them would lose digits.
     """
     kind = labels.dtype.kind
     if kind in "mM":  # of a finer unit than microseconds, `tolist` would give integers
@@ -160,5 +163,5 @@ def _refuse_values(known: NDArray, owner: str) -> None:
 
 
 def _rank(label: Any) -> tuple[bool, Any]:
-    is_number = isinstance(label, int | float | np.number)  # and so are bools, here
+    is_number = isinstance(label, int | float | np.number)  # bool is a subclass of int
     return (not is_number, label if is_number else str(label))

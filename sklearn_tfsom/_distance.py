@@ -117,7 +117,7 @@ def _less_own_mean(rows: NDArray) -> NDArray:
     # The rounding of a mean far from 0 leaves a mean.
     rows -= rows.mean(axis=1, dtype=np.float64).astype(rows.dtype)[:, None]
     # Rounding leaves no exact zeros of equal values.
-    rows[np.abs(rows).max(axis=1) <= 4 * np.finfo(rows.dtype).eps] = 0
+    rows[np.abs(rows).max(axis=1) <= 2 * np.finfo(rows.dtype).eps] = 0
     return rows
 
 

@@ -1,4 +1,4 @@
-"""Formulas that a Keras model consists of in front of the map.
+"""Formulas of the preprocessing in a Keras model.
 
 Each is built from the functions of `keras.ops` that all formats of an export have.
 """
@@ -95,7 +95,7 @@ class Affine(_OfEachFeature):
         return self.clip(ops, values, dtype)
 
     def clip(self, ops: Any, results: Any, dtype: str) -> Any:
-        """Build what clips the results of the step."""
+        """Build the clipping of the results."""
         if not (np.isfinite(self.low).any() or np.isfinite(self.high).any()):
             return results
         low, high = self._of(self.low, dtype), self._of(self.high, dtype)
@@ -177,9 +177,9 @@ class Power(_OfEachFeature):
     def _apply(self, ops: Any, values: Any, center: NDArray, sign: int, dtype: str) -> Any:
         """Build the formula for values of one sign.
 
-        With ``u = offset + sign x``, v the one whose power is the center, and the exponent p, it
-        is ``v^p (exp(p log(u / v)) - 1) / p``, plus the power of v. So powers that differ little
-        from each other lose nothing, since x is subtracted from its own center.
+        For ``u = offset + sign x`` and any v it is
+        ``(u^p - 1) / p = v^p ((u / v)^p - 1) / p + (v^p - 1) / p``. With the v whose power is
+        `center`, powers that differ little from each other lose no digits.
         """
         exponents = self.exponents if sign > 0 else 2 - self.exponents
         factor, shift = sign * self.affine.factor, self.affine.shift
@@ -242,15 +242,16 @@ def _power(ops: Any, logarithm: Any, exponents: NDArray, dtype: str) -> Any:
     exponents = np.where(is_zero, 1, exponents).astype(dtype)
     scaled = logarithm * exponents
     # exp(y) - 1, which ONNX lacks, exact also near 0: Kahan, in Higham (2002), section 1.14.1.
-    power = ops.exp(scaled)
-    safe = ops.where(ops.equal(power, 1.0), 2.0, power)
-    exact = (safe - 1.0) * (scaled / ops.log(safe))
-    less = ops.where(ops.equal(power, 1.0), scaled, exact)
+    power, is_near = ops.exp(scaled), ops.abs(scaled) < 1
+    is_one = ops.equal(power, 1.0)
+    safe = ops.where(is_one, 2.0, ops.where(is_near, power, 2.0))
+    near = ops.where(is_one, scaled, (safe - 1.0) * (scaled / ops.log(safe)))
+    less = ops.where(is_near, near, power - 1.0)
     return ops.where(is_zero, logarithm, less / exponents)
 
 
 def _unpowered(powers: NDArray, exponents: NDArray) -> NDArray[np.float64]:
-    """Return positive numbers that have some powers, see `_power`; 1 where none has."""
+    """Invert `_power`: return the numbers with the given powers, 1 where there are none."""
     is_zero = np.abs(exponents) < _LEAST_EXPONENT
     with np.errstate(all="ignore"):
         exponents = np.where(is_zero, 1, exponents)

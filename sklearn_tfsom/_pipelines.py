@@ -14,10 +14,13 @@ from sklearn.base import OneToOneFeatureMixin
 from sklearn.compose import ColumnTransformer
 from sklearn.feature_selection import SelectorMixin
 from sklearn.frozen import FrozenEstimator
-from sklearn.impute import SimpleImputer
+from sklearn.impute import KNNImputer, SimpleImputer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.validation import check_is_fitted
+
+# They leave the units of their columns as they are.
+_IMPUTERS = SimpleImputer, KNNImputer
 
 Measure = TypeVar("Measure", bound=Callable[..., Any])
 
@@ -98,8 +101,8 @@ class Columns(NamedTuple):
 def in_original_units(fitted: Unwrapped) -> Columns:
     """Turn code vectors back through the steps in front of the map, as far as they have inverses.
 
-    Of a ColumnTransformer those columns are turned back whose transformer has an inverse. Columns
-    that a step has left out are left out.
+    Of a ColumnTransformer those columns are turned back whose transformer has an inverse. Features
+    that a selector drops are omitted.
     """
     steps, som = fitted
     values, names = som.codebook_, names_of(som, som.n_features_in_)
@@ -129,10 +132,13 @@ def _unit_after(steps: list[str]) -> str:
 
 def _undone(step: Any, values: NDArray) -> NDArray | None:
     """Apply the inverse of a step, NaN where a value has none; None if the step has none."""
+    if isinstance(step, _IMPUTERS):  # code vectors have no missing values
+        is_alike = step.n_features_in_ == values.shape[1] and not step.add_indicator
+        return values if is_alike else None
     if isinstance(step, FunctionTransformer):  # without its inverse it returns what it gets
         has_inverse = step.func is None or step.inverse_func is not None
-    else:  # an imputer's inverse puts missing values back
-        has_inverse = hasattr(step, "inverse_transform") and not isinstance(step, SimpleImputer)
+    else:
+        has_inverse = hasattr(step, "inverse_transform")
     if not has_inverse:
         return None
     with np.errstate(all="ignore"):
@@ -140,12 +146,13 @@ def _undone(step: Any, values: NDArray) -> NDArray | None:
 
 
 def _are_known_before(step: Any, is_known: NDArray[np.bool_], n_columns: int) -> NDArray[np.bool_]:
-    """Return which columns of those that a step got are known of what it gave."""
+    """Return which columns that a step got can be computed from the known ones of its results."""
     if isinstance(step, SelectorMixin):
-        support = step.get_support()
-        return np.isin(np.arange(n_columns), np.flatnonzero(support)[is_known])
-    is_of_each = isinstance(step, OneToOneFeatureMixin | FunctionTransformer)
-    return is_known if is_of_each else np.full(n_columns, True)
+        known = np.full(n_columns, False)
+        known[step.get_support()] = is_known
+        return known
+    is_of_each = isinstance(step, (OneToOneFeatureMixin, FunctionTransformer, *_IMPUTERS))
+    return is_known if is_of_each and len(is_known) == n_columns else np.full(n_columns, True)
 
 
 def names_of(step: Any, n_columns: int) -> list[str]:
@@ -194,7 +201,7 @@ def _undone_numbers(step: Any, block: NDArray) -> NDArray | None:
     """Undo a step that makes as many numbers as it gets; None for others."""
     if isinstance(step, str):  # passthrough, drop
         return block
-    if step.n_features_in_ != block.shape[1]:
+    if getattr(step, "n_features_in_", block.shape[1]) != block.shape[1]:
         return None
     undone = _undone(step, block)
     is_alike = undone is not None and undone.dtype.kind == "f" and undone.shape == block.shape

@@ -381,13 +381,13 @@ def checked_codebook(som: Any, codebook: Any) -> tuple[Grid, NDArray]:
         right += f"{n_rows}x{n_columns}"
         raise valid.wrong_parameter("codebook", som, right, f"shape {array.shape}")
     dtype = np.float32 if is_float32(array.dtype) else np.float64
-    array = array.astype(np.float64)
+    array = _with_directions("codebook", som, array)
     with np.errstate(over="ignore"):
         if not np.isfinite(np.ptp(array, axis=0)).all():
             right = "an array of values whose differences do not exceed the range of float64"
             came = f"values from {array.min():.3g} to {array.max():.3g}"
             raise valid.wrong_parameter("codebook", som, right, came)
-    return grid, _with_directions("codebook", som, array).astype(dtype)
+    return grid, array.astype(dtype)
 
 
 def _radii(som: Any, grid: Grid) -> NDArray[np.float64]:
@@ -435,14 +435,14 @@ def checked_neighborhood(owner: Any, neighborhood: Any) -> str | Formula:
         elif not np.isfinite(values).all():
             came = "values that are not finite"
         elif float(np.abs(values).max()) > 1e100:  # products with weights could exceed float64
-            came = f"values up to {np.abs(values).max():g}"
+            came = f"values of magnitude {np.abs(values).max():g}"
         else:
             return values.astype(np.float64)
         raise valid.wrong_parameter(
             "neighborhood",
             owner,
-            "a function that returns one number up to 1e100 for each squared grid distance; for "
-            f"distances of shape {squared.shape} it must return that shape",
+            "a function that returns one number of magnitude at most 1e100 for each squared grid "
+            f"distance; for distances of shape {squared.shape} it must return that shape",
             came,
         )
 

@@ -413,7 +413,7 @@ class TFSOM(
         ----------
         codebook : array-like of shape (n_units, n_features)
             Code vectors of the units, row by row; with the names of the features if it is a data
-            frame, which those of `X` must equal. float32 stays float32.
+            frame; they must equal those of `X`, if it has names. float32 stays float32.
 
         grid_size : int or tuple (n_rows, n_columns)
             Size of the grid.
@@ -445,7 +445,7 @@ class TFSOM(
         Warns
         -----
         ConvergenceWarning
-            If `X` falls on fewer units than there are to be clusters.
+            If the samples of `X` fall on fewer than `n_clusters` units.
 
         Examples
         --------
@@ -461,12 +461,12 @@ class TFSOM(
         """
         som = cls(grid_size, **parameters)
         grid, array = checked_codebook(som, codebook)
-        pieces, has_names = None, hasattr(codebook, "columns")
-        if has_names or X is None:
-            validate_data(som, codebook if has_names else array, skip_check_array=True)
+        pieces, is_frame = None, hasattr(codebook, "columns")
+        if is_frame or X is None:
+            validate_data(som, codebook if is_frame else array, skip_check_array=True)
         if X is not None:
-            metric = metric_named(som.metric)
-            pieces, _ = check_training_data(som, X, sample_weight, metric, reset=not has_names)
+            metric, reset = metric_named(som.metric), not hasattr(som, "feature_names_in_")
+            pieces, _ = check_training_data(som, X, sample_weight, metric, reset=reset)
             if som.n_features_in_ != array.shape[1]:
                 raise ValueError(
                     f"X must have as many features as codebook, {array.shape[1]}. Got "

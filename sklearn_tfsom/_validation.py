@@ -75,10 +75,20 @@ def numbers(shape: str, n_dimensions: int, *, positive: bool = False) -> Rule:
 
 
 def as_numbers(value: Any) -> NDArray:
-    """Return an array; of floats where a data frame has columns that NumPy does not know."""
+    """Return an array; of floats where a data frame has columns that NumPy does not know.
+
+    Raises
+    ------
+    TypeError
+        If they contain texts, or missing values.
+    """
     array = np.asarray(value)
-    is_of_frame = array.dtype.kind == "O" and hasattr(value, "columns")
-    return array.astype(np.float64) if is_of_frame else array
+    if array.dtype.kind != "O" or not hasattr(value, "columns"):
+        return array
+    if any(isinstance(each, str) for each in array.flat):
+        raise TypeError("The data frame contains texts.")
+    is_float32 = {str(dtype) for dtype in value.dtypes} == {"Float32"}
+    return array.astype(np.float32 if is_float32 else np.float64)
 
 
 PATH = Rule("a path", lambda value: isinstance(value, str | os.PathLike) and bool(str(value)))
@@ -173,7 +183,7 @@ def _is_real(value: Any) -> bool:
 
 def _shown(value: Any) -> str:
     if hasattr(value, "columns"):
-        return f"a data frame of shape {value.shape}"
+        return f"a {type(value).__name__} with the columns {list(value.columns)!r:.60}"
     if isinstance(value, np.ndarray):
         is_masked = np.ma.is_masked(value)
         kind = "an array with masked values," if is_masked else "an array"

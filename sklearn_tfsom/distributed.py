@@ -81,7 +81,7 @@ def unit_statistics(
     Parameters
     ----------
     X : {array-like, sparse matrix} of shape (n_samples, n_features)
-        Samples, NaN where a value is missing. There may be none.
+        Samples, NaN where a value is missing. Without samples the statistics are zero.
 
     codebook : array-like of shape (n_units, n_features)
         Code vectors.
@@ -218,10 +218,10 @@ def update_codebook(
             f"{len(codebook)} instead."
         )
     sums, counts, _ = statistics
-    if sums.shape != codebook.shape:
+    if sums.shape != codebook.shape or counts.shape not in ((len(sums), 1), sums.shape):
         raise ValueError(
             f"statistics must be of this codebook, with sums of shape {codebook.shape}. Got "
-            f"{sums.shape} instead."
+            f"{sums.shape}, and counts of shape {counts.shape}, instead."
         )
     kernels = Kernels(grid, checked_neighborhood(owner, neighborhood))
     scaling = Scaling.around(codebook, np.float64, row)

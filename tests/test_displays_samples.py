@@ -451,12 +451,13 @@ class TestTrajectory:
         with pytest.raises(ValueError, match=r"^The 'times' parameter .* of shape \(150,\)"):
             TrajectoryDisplay.from_estimator(som, X, times=times)
 
-    @pytest.mark.parametrize("form", [pd.Series, pd.Index], ids=["series", "index"])
+    @pytest.mark.parametrize("form", [pd.Series, pd.Index, list], ids=["series", "index", "list"])
     @pytest.mark.filterwarnings("error")
-    def test_times_of_a_zone_are_local(self, som, form):
-        times = pd.date_range("2020", periods=150, tz="Europe/Berlin")
-        display = TrajectoryDisplay.from_estimator(som, X, times=form(times))
-        assert display.times[0] == np.datetime64("2020-01-01T00:00")
+    def test_times_of_a_zone_are_ordered_where_clocks_go_back(self, som, form):
+        times = pd.date_range("2020-10-25", periods=150, freq="20min", tz="Europe/Berlin")
+        display = TrajectoryDisplay.from_estimator(som, X.tolist(), times=form(times))
+        assert display.times[0] == np.datetime64("2020-10-24T22:00")
+        assert_array_equal(display.bmus, som.bmus(X))
 
     def test_wrong_number_of_groups(self, som):
         with pytest.raises(ValueError, match="inconsistent numbers of samples"):

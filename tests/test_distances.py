@@ -464,3 +464,11 @@ def test_float32_distances_beside_an_outlier(metric):
     assert_allclose(som.transform(X), distances, rtol=1e-5)
     assert_array_equal(som.transform(X).argmin(axis=1), som.bmus(X))
     assert_array_equal(distances.argmin(axis=1), som.bmus(X))
+
+
+@pytest.mark.parametrize("level", [8193.0, 10000.0, 12000.0])
+def test_profile_of_a_small_difference_has_a_direction(level):
+    profile = np.array([[level, level, level + 0.01]], dtype=np.float32)
+    X = np.vstack([profile, [[1, 2, 3]], [[3, 1, 2]]]).astype(np.float32)
+    distances = TFSOM((1, 2), metric="correlation").fit(X[1:]).transform(X)
+    assert not (distances[0] == 1).all()

@@ -108,11 +108,24 @@ def test_names_of_codebook_and_samples_agree(trained):
     )
 
 
+def test_columns_without_names_leave_those_of_the_samples(trained):
+    frame = pd.DataFrame(X, columns=NAMES)
+    som = TFSOM.from_codebook(pd.DataFrame(trained.codebook_), grid_size=(8, 5), X=frame)
+    assert_array_equal(som.feature_names_in_, NAMES)
+
+
+def test_only_directions_count_under_cosine():
+    codebook = np.array([[1e308, 1, 1], [-1e308, 1, 1], [0, 1e308, 0], [1, 1, 1]])
+    som = TFSOM.from_codebook(codebook, grid_size=2, metric="cosine")
+    assert_allclose(np.linalg.norm(som.codebook_, axis=1), 1)
+
+
 @pytest.mark.parametrize("dtype", ["Float64", "Float32"])
 def test_nullable_data_frames(trained, dtype):
     codebook = pd.DataFrame(trained.codebook_, columns=NAMES).astype(dtype)
     som = TFSOM.from_codebook(codebook, grid_size=(8, 5))
     assert_allclose(som.codebook_, trained.codebook_, rtol=1e-6)
+    assert som.codebook_.dtype == dtype.lower()
     fitted = TFSOM((8, 5), init=codebook, max_iter=3).fit(X)
     expected = TFSOM((8, 5), init=codebook.to_numpy(float), max_iter=3).fit(X)
     assert_array_equal(fitted.codebook_, expected.codebook_)
@@ -147,7 +160,11 @@ CODEBOOK = X[:40]
         ({"codebook": np.full((40, 4), np.nan)}, "'codebook'.* finite numbers"),
         (
             {"codebook": pd.DataFrame({"a": [1, None]}, dtype="Int64")},
-            "'codebook'.* finite numbers .* Got a data frame of shape",
+            r"'codebook'.* finite numbers .* Got a DataFrame with the columns \['a'\]",
+        ),
+        (
+            {"codebook": pd.DataFrame(CODEBOOK.astype(str))},
+            "'codebook'.* finite numbers .* Got a DataFrame",
         ),
         (
             {"codebook": np.resize([-1e308, 1e308, 0], (40, 4))},

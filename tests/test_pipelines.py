@@ -7,13 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_wine
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
 from sklearn.feature_selection import SelectKBest
 from sklearn.frozen import FrozenEstimator
-from sklearn.impute import SimpleImputer
+from sklearn.impute import KNNImputer, SimpleImputer
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import (
@@ -143,7 +144,23 @@ def test_step_without_an_inverse_is_named():
     assert title.startswith("Code vectors after Normalizer")
 
 
-@pytest.mark.parametrize("step", [FunctionTransformer(np.log1p), SimpleImputer()], ids=repr)
+class Unnamed(TransformerMixin, BaseEstimator):
+    """A transformer as short as it can be."""
+
+    def fit(self, X, y=None):
+        return self
+
+    def transform(self, X):
+        return np.asarray(X)
+
+    def get_feature_names_out(self, names=None):
+        return np.array(NAMES[:4] if names is None else names)
+
+    def __sklearn_is_fitted__(self):
+        return True
+
+
+@pytest.mark.parametrize("step", [FunctionTransformer(np.log1p), Unnamed()], ids=repr)
 def test_inverse_that_gives_no_data_units_is_not_taken(step):
     pipeline = make_pipeline(step, StandardScaler(), TFSOM((6, 5))).fit(FEW)
     display = displays.ComponentPlanesDisplay.from_estimator(pipeline)
@@ -155,6 +172,30 @@ def test_inverse_that_gives_no_data_units_is_not_taken(step):
     display = displays.ComponentPlanesDisplay.from_estimator(pipeline)
     assert display.unit == f"after {type(step).__name__}"
     assert_array_equal(display.planes[:, :2], pipeline[-1].codebook_[:, :2])
+
+
+@pytest.mark.parametrize("imputer", [SimpleImputer(), KNNImputer()], ids=repr)
+@pytest.mark.parametrize("is_first", [True, False])
+def test_imputers_leave_columns_in_their_units(imputer, is_first):
+    steps = [imputer, StandardScaler()] if is_first else [StandardScaler(), imputer]
+    gappy = FEW.where(FEW.index.to_numpy()[:, None] % 7 != np.arange(4))
+    pipeline = make_pipeline(*steps, TFSOM((6, 5))).fit(gappy)
+    display = displays.ComponentPlanesDisplay.from_estimator(pipeline)
+    assert display.names == NAMES[:4] and display.unit == "data units"
+    scaler = pipeline.named_steps["standardscaler"]
+    assert_allclose(display.planes, scaler.inverse_transform(pipeline[-1].codebook_))
+
+
+@pytest.mark.filterwarnings("ignore:X does not have valid feature names")
+def test_inverse_to_another_number_of_columns():
+    step = FunctionTransformer(
+        lambda X: np.asarray(X)[:, :2],
+        inverse_func=lambda X: np.hstack([X, X]),
+        check_inverse=False,
+    )
+    pipeline = make_pipeline(step, TFSOM((4, 3))).fit(FEW)
+    display = displays.ComponentPlanesDisplay.from_estimator(pipeline)
+    assert display.planes.shape == (12, 4)
 
 
 def test_inverse_of_a_function_is_taken():

@@ -365,6 +365,18 @@ def test_powers_far_from_zero(method, mean, in_columns):
     assert_same_results(get_outputs(model, X), pipeline[-1], in_decimals(fitted, X))
 
 
+def test_powers_of_outliers():
+    # Yeo-Johnson with an exponent of 24: of 0 the power is close to the lowest one, of 30,000 it
+    # exceeds float32, but is not missing.
+    X = np.random.RandomState(0).normal(300, 1, size=(200, 3))
+    pipeline = make_pipeline(PowerTransformer(), small_map()).fit(X)
+    model = pipeline[-1].to_keras(preprocessing=pipeline[:-1])
+    low = np.zeros((1, 3))
+    expected = pipeline[-1].transform(in_decimals(pipeline[0], low))
+    assert_allclose(np.asarray(model(low)["distances"]), expected, rtol=1e-4)
+    assert not np.isfinite(np.asarray(model(np.full((1, 3), 3e4))["distances"])).all()
+
+
 @pytest.mark.parametrize("columns", [["c", "a"], "b", slice("b", "d"), slice(None, "c")])
 def test_columns_of_a_data_frame(positive, columns):
     frame = pytest.importorskip("pandas").DataFrame(positive, columns=list("abcde"))

@@ -25,9 +25,12 @@ MAX_COVARIANCE_FEATURES = 1024
 # Rows of a piece that are worth a product of all features with each other, and its values at most.
 _PRODUCT_ROWS, _PRODUCT_VALUES = 2**12, 2**20
 
-# A standard deviation below this share of the largest is rounding. Covariances of sparse samples
-# are differences of products, with a rounding of this share of the product of two means.
-_MIN_DEVIATION, _ROUNDING_OF_PRODUCTS = 1e-7, 1e-13
+# A standard deviation below this share of the largest is rounding.
+_MIN_DEVIATION = 1e-7
+
+# Covariances of sparse samples are differences of products. Their rounding, as a share of the
+# product of two means.
+_ROUNDING_OF_PRODUCTS = 1e-13
 
 
 class Moments(NamedTuple):

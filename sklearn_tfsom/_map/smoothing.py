@@ -19,10 +19,11 @@ from sklearn_tfsom._map.neighborhood import BlockKernel, Kernel, Kernels
 # That of float32 samples is up to 6e-8.
 _MIN_DIRECTION = 1e-6
 
-# Weights below this share of the largest one are no samples: their numbers have few digits.
+# Smoothed weights up to this share of the largest weight count as 0: they have few digits.
 _MIN_SHARE = 1e-290
 
-# Radius by which a codebook is interpolated, at least: all units reach another one.
+# Smallest radius for interpolating a codebook, in lattice spacings: below it the weights of all
+# units would underflow.
 _MIN_RADIUS = 0.3
 
 

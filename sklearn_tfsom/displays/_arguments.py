@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -36,10 +37,10 @@ def _is_colormap(value: Any) -> bool:
 
 
 def _are_limits(value: Any) -> bool:
-    try:
-        low, high = map(float, value)
-    except (TypeError, ValueError):
+    is_pair = isinstance(value, tuple | list | np.ndarray) and np.shape(value) == (2,)
+    if not is_pair or not all(isinstance(limit, Real) for limit in value):
         return False
+    low, high = map(float, value)
     return bool(np.isfinite([low, high]).all()) and low < high
 
 

@@ -109,10 +109,11 @@ class Display:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         check = functools.partial(checked, owner=cls.__name__, has_many_axes=cls._has_many_axes)
-        if "plot" in vars(cls):
-            cls.plot = check(vars(cls)["plot"])
-        if "from_estimator" in vars(cls):
-            cls.from_estimator = classmethod(check(vars(cls)["from_estimator"].__func__))
+        plot, from_estimator = vars(cls).get("plot"), vars(cls).get("from_estimator")
+        if inspect.isfunction(plot):
+            cls.plot = check(plot)
+        if isinstance(from_estimator, classmethod):
+            cls.from_estimator = classmethod(check(from_estimator.__func__))
 
     @classmethod
     def _unwrap(cls, estimator: Any, X: Any = None) -> tuple[Unwrapped, Any]:

@@ -86,13 +86,14 @@ def robust_limits(
     known = np.asarray(values, dtype=np.float64)
     known = known[np.isfinite(known)]
     if not len(known):
-        return (*(clim or (0.0, 1.0)), "neither")
+        low, high = (0.0, 1.0) if clim is None else clim
+        return low, high, "neither"
     low, high = float(known.min()), float(known.max())
     first, third = np.quantile(known, [0.25, 0.75])
     reach = _WHISKERS * (third - first)
     inside = known[(known >= first - reach) & (known <= third + reach)]
     limits = (low, high) if reach <= 0 else (float(inside.min()), float(inside.max()))
-    lowest, highest = clim or limits
+    lowest, highest = limits if clim is None else clim
     beyond = low < lowest, high > highest
     names = {(False, False): "neither", (True, False): "min", (False, True): "max"}
     return float(lowest), float(highest), names.get(beyond, "both")

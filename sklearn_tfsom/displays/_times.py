@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from typing import Any
 
 import numpy as np
@@ -14,20 +15,23 @@ from sklearn_tfsom.displays._drawing import add_colorbar, background_color, cont
 def as_times(values: Any) -> NDArray | None:
     """Return numbers or datetimes, shape (n_samples,); None if they are something else.
 
-    Those of a time zone are its local times.
+    Times with a time zone are converted to UTC: local times come twice when clocks go back.
     """
-    if getattr(getattr(values, "dtype", None), "tz", None) is not None:
-        values = getattr(values, "dt", values).tz_localize(None)
     times = np.asarray(values)
-    if times.dtype == object:  # Python's datetimes
+    if times.dtype == object:  # Python's datetimes, or those of pandas
         try:
-            times = times.astype("datetime64[us]")
+            times = np.array([_in_utc(each) for each in times.tolist()], dtype="datetime64[us]")
         except (TypeError, ValueError):
             return None
     if times.dtype.kind not in "iufM" or times.ndim != 1:
         return None
     is_known = ~np.isnat(times) if times.dtype.kind == "M" else np.isfinite(times)
     return times if is_known.all() else None
+
+
+def _in_utc(time: Any) -> Any:
+    has_zone = getattr(time, "tzinfo", None) is not None
+    return time.astimezone(datetime.UTC).replace(tzinfo=None) if has_zone else time
 
 
 def as_numbers(times: NDArray) -> NDArray[np.float64]:

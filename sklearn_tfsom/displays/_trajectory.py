@@ -180,7 +180,7 @@ class TrajectoryDisplay(base.Display):
             classes = classes_of(groups, len(bmus), cls.__name__)
             names, codes = classes.names, classes.codes
         if times is not None:
-            times = cls._check_times(times, X)
+            times = cls._check_times(times, len(bmus))
             order = np.argsort(times, kind="stable")
             rank = np.argsort(order)
             bmus, times = bmus[order], times[order]
@@ -199,9 +199,9 @@ class TrajectoryDisplay(base.Display):
         return display.plot(ax=ax, cmap=cmap, colorbar=colorbar)
 
     @classmethod
-    def _check_times(cls, times: Any, X: Any) -> NDArray:
+    def _check_times(cls, times: Any, n_samples: int) -> NDArray:
         """Return the time of each sample."""
-        values, n_samples = as_times(times), X.shape[0]
+        values = as_times(times)
         if values is None or len(values) != n_samples:
             given = np.asarray(times)
             right = f"an array-like of finite numbers or datetimes of shape ({n_samples},)"

@@ -136,7 +136,7 @@ class UnitValuesDisplay(base.Display):
         if given.ndim == 2 and given.shape[1] == 1:
             given = given.ravel()
         if given.shape != bmus.shape:
-            of_shape = f"{right} of shape (n_samples,), {bmus.shape}"
+            of_shape = f"of shape (n_samples,), {bmus.shape}"
             raise cls._wrong_parameter("values", of_shape, f"shape {given.shape}")
         if given.dtype.kind not in "biuf":
             try:
