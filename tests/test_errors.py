@@ -532,7 +532,7 @@ class TestNeighborhoodFunctions:
             (lambda d2, r: np.full(d2.shape, NAN), "finite|nan"),
             (lambda d2, r: np.full(d2.shape, INF), "finite|inf"),
             (lambda d2, r: np.where(d2 == 0, -INF, 1), "finite|inf"),
-            (lambda d2, r: np.full(d2.shape, -1e308), r"up to 1e\+308"),
+            (lambda d2, r: np.full(d2.shape, -1e308), r"magnitude 1e\+308"),
             (lambda d2, r: None, ""),
             (lambda d2, r: "gaussian", ""),
             (lambda d2, r: {}, ""),
