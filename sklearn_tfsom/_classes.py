@@ -18,7 +18,7 @@ MISSING = "missing"
 _MANY_CLASSES, _MANY_SHARE, _MANY_FRACTIONS = 100, 0.1, 20
 
 # Up to this value every integer is exact in float64.
-_LARGEST_EXACT = 2.0**53
+_LARGEST_EXACT = np.float64(2**53)
 
 
 class Classes(NamedTuple):
@@ -77,7 +77,7 @@ def classes_of(y: Any, n_samples: int, owner: str) -> Classes:
     given = np.asarray(y, dtype=None if is_array else object)
     labels = column_or_1d(given)
     check_consistent_length(np.empty(n_samples), labels)
-    if not all(isinstance(label, Hashable) for label in labels.tolist()):
+    if labels.dtype.kind == "O" and not all(isinstance(label, Hashable) for label in labels):
         raise ValueError(f"{owner} needs one class for each sample in y. Got lists of classes.")
     is_missing = _are_missing(labels)
     known = labels[~is_missing]
@@ -133,7 +133,7 @@ def _without_loss(labels: NDArray) -> NDArray:
         coarse = labels.astype(f"{kind}8[us]") if is_fine else labels
         return coarse if (coarse == labels).all() else labels.astype(str)
     if kind == "f":
-        is_whole = (np.abs(labels) <= np.float64(_LARGEST_EXACT)) & (labels == np.round(labels))
+        is_whole = (np.abs(labels) <= _LARGEST_EXACT) & (labels == np.round(labels))
         return labels.astype(np.int64) if is_whole.all() else labels
     if kind != "O" or not all(_is_number(label) for label in labels):
         return labels

@@ -153,6 +153,11 @@ class Power(_OfEachFeature):
     has_negative: bool  # whether negative values have the power of Yeo and Johnson
     affine: Affine
 
+    @classmethod
+    def of(cls, exponents: NDArray, *, offset: float, has_negative: bool = False) -> Power:
+        """Make the power alone."""
+        return cls(exponents, offset, has_negative, Affine.of(len(exponents), 1.0, 0.0))
+
     def then(self, other: Affine) -> Power:
         """Append an affine step."""
         return replace(self, affine=self.affine.then(other))
@@ -194,7 +199,7 @@ class Power(_OfEachFeature):
         difference = (values - origin) * (sign * inverse)
         logarithm = ops.where(
             ops.abs(difference) < 0.5,
-            log1p(ops, difference),
+            _log1p(ops, difference),
             ops.log((self.offset + sign * values) * inverse),
         )
         return _power(ops, logarithm, exponents, dtype) * slope + rest
@@ -226,7 +231,7 @@ class Columns:
         return sum(counts)
 
 
-def log1p(ops: Any, values: Any) -> Any:
+def _log1p(ops: Any, values: Any) -> Any:
     """Build ``log(1 + x)``, which ONNX lacks, from the logarithm, exact also near 0.
 
     The error of 1 + x is that of both factors; Kahan, in Goldberg (1991), theorem 4.

@@ -18,7 +18,7 @@ from sklearn_tfsom._data.outliers import with_typical_directions
 from sklearn_tfsom._data.pieces import Pieces
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.subsampling import Subsamples, count_different
-from sklearn_tfsom._distance import METRICS, as_codebook, is_zero
+from sklearn_tfsom._distance import METRICS, Metric, as_codebook, is_zero
 from sklearn_tfsom._map.anomaly import ANOMALY_SCORES
 from sklearn_tfsom._map.grid import BOUNDARIES, LATTICES, Grid
 from sklearn_tfsom._map.initialization import (
@@ -339,7 +339,7 @@ def _checked_init(som: Any, grid: Grid, samples: Samples) -> str | NDArray[np.fl
         raise valid.wrong_parameter(
             "init", som, f"of shape (n_units, n_features), {right}", f"shape {np.shape(som.init)}"
         )
-    codebook = _with_directions("init", som, valid.as_numbers(som.init))
+    codebook = as_code_vectors("init", som, som.init, METRICS[som.metric])
     largest = float(np.abs(codebook).max())
     if largest > float(np.finfo(samples.dtype).max):
         right_range = f"in the range of {samples.dtype}, the precision of X"
@@ -347,17 +347,16 @@ def _checked_init(som: Any, grid: Grid, samples: Samples) -> str | NDArray[np.fl
     return codebook
 
 
-def _with_directions(name: str, som: Any, codebook: NDArray) -> NDArray[np.float64]:
-    """Return code vectors as a map has them: as directions where these are compared."""
-    metric = METRICS[som.metric]
-    codebook = as_codebook(codebook, metric)
+def as_code_vectors(name: str, owner: Any, values: Any, metric: Metric) -> NDArray[np.float64]:
+    """Return code vectors as a map has them: as directions where these are compared.
+
+    One without a direction raises an `InvalidParameterError`.
+    """
+    codebook = as_codebook(valid.as_numbers(values), metric)
     if metric.is_spherical and is_zero(codebook).any():
-        raise valid.wrong_parameter(
-            name,
-            som,
-            f"code vectors that have a direction under metric={som.metric!r}",
-            f"code vector {np.argmax(is_zero(codebook))}, which has none,",
-        )
+        right = f"code vectors that have a direction under metric={metric.name!r}"
+        came = f"code vector {np.argmax(is_zero(codebook))}, which has none,"
+        raise valid.wrong_parameter(name, owner, right, came)
     return codebook
 
 
@@ -381,7 +380,7 @@ def checked_codebook(som: Any, codebook: Any) -> tuple[Grid, NDArray]:
         right += f"{n_rows}x{n_columns}"
         raise valid.wrong_parameter("codebook", som, right, f"shape {array.shape}")
     dtype = np.float32 if is_float32(array.dtype) else np.float64
-    array = _with_directions("codebook", som, array)
+    array = as_code_vectors("codebook", som, array, METRICS[som.metric])
     with np.errstate(over="ignore"):
         if not np.isfinite(np.ptp(array, axis=0)).all():
             right = "an array of values whose differences do not exceed the range of float64"

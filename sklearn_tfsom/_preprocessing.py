@@ -49,7 +49,7 @@ def _of_max_abs(scaler: MaxAbsScaler, n_features: int) -> list[Formula]:
 def _of_function(transformer: FunctionTransformer, n_features: int) -> list[Formula]:
     if transformer.func is None:
         return []
-    return [Power(np.zeros(n_features), 1.0, False, Affine.of(n_features, 1.0, 0.0))]
+    return [Power.of(np.zeros(n_features), offset=1.0)]
 
 
 def _of_normalizer(normalizer: Normalizer, n_features: int) -> list[Formula]:
@@ -58,8 +58,8 @@ def _of_normalizer(normalizer: Normalizer, n_features: int) -> list[Formula]:
 
 def _of_power(transformer: PowerTransformer, n_features: int) -> list[Formula]:
     has_negative = transformer.method == "yeo-johnson"
-    identity = Affine.of(n_features, 1.0, 0.0)
-    power = Power(np.asarray(transformer.lambdas_), float(has_negative), has_negative, identity)
+    exponents, offset = np.asarray(transformer.lambdas_), 1.0 if has_negative else 0.0
+    power = Power.of(exponents, offset=offset, has_negative=has_negative)
     if not transformer.standardize:
         return [power]
     return [power, *_of_standard(transformer._scaler, n_features)]

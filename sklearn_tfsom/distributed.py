@@ -15,13 +15,13 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn_tfsom._data.checks import are_counted, check_sample_weight, check_samples
 from sklearn_tfsom._data.pieces import Pieces
 from sklearn_tfsom._data.scaling import OVERFLOW_MESSAGE, Scaling
-from sklearn_tfsom._distance import METRICS, Metric, as_codebook, is_zero
+from sklearn_tfsom._distance import METRICS, Metric
 from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._map.neighborhood import Kernels
 from sklearn_tfsom._map.smoothing import move_codebook
-from sklearn_tfsom._plan import RULES, checked_neighborhood
+from sklearn_tfsom._plan import RULES, as_code_vectors, checked_neighborhood
 from sklearn_tfsom._search.sources import make_source
-from sklearn_tfsom._validation import Rule, as_numbers, check_value, numbers, real, wrong_parameter
+from sklearn_tfsom._validation import Rule, check_value, numbers, real
 
 __all__ = ["UnitStatistics", "unit_statistics", "update_codebook"]
 
@@ -242,9 +242,4 @@ def _checked_metric(owner: str, metric: Any) -> Metric:
 
 def _checked_codebook(owner: str, codebook: ArrayLike, metric: Metric) -> NDArray[np.float64]:
     check_value("codebook", owner, codebook, [numbers("(n_units, n_features)", 2)])
-    array = as_codebook(as_numbers(codebook), metric)
-    if metric.is_spherical and is_zero(array).any():
-        right = f"of code vectors that have a direction under metric={metric.name!r}"
-        came = f"code vector {np.argmax(is_zero(array))}, which has none,"
-        raise wrong_parameter("codebook", owner, right, came)
-    return array
+    return as_code_vectors("codebook", owner, codebook, metric)

@@ -3,6 +3,7 @@
 import ast
 import inspect
 import re
+import tomllib
 from pathlib import Path
 
 import matplotlib
@@ -128,3 +129,11 @@ def test_contributing_lists_every_module():
     text = (ROOT / "CONTRIBUTING.md").read_text()
     rows = re.findall(r"^\| `([\w/]+\.py)` \| .+ \|$", text, flags=re.MULTILINE)
     assert sorted(rows) == sorted(path.relative_to(package).as_posix() for path in paths)
+
+
+def test_recipe_of_conda_requires_what_the_package_does():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    recipe = (ROOT / ".ci" / "recipe" / "recipe.yaml").read_text()
+    _, _, run = recipe.partition("\n  run:\n")
+    required = re.findall(r"^    - (\S+) (>=\S+)$", run.partition("\n\n")[0], flags=re.MULTILINE)
+    assert [name + bound for name, bound in required] == project["dependencies"]

@@ -258,7 +258,7 @@ def test_only_ratios_of_weights_matter(blobs, scale, dtype):
 @pytest.mark.parametrize("radius_end", [5e-324, 1e-3, 0.05])
 @pytest.mark.filterwarnings("error")
 def test_radius_that_reaches_no_other_unit(blobs, radius_end):
-    """Where the radius ends the map is a k-means: each code vector is the mean of its samples."""
+    """Each code vector ends at the mean of its samples, as in k-means."""
     som = TFSOM((5, 4), radius_end=radius_end, max_iter=40).fit(blobs)
     for unit in np.flatnonzero(som.hits_):
         mean = blobs[som.bmus(blobs) == unit].mean(axis=0)

@@ -45,9 +45,7 @@ def epoch_to_compare_after(grid: Grid, n_epochs: int) -> int | None:
     return epoch if grid.n_units <= _MAX_UNITS and not is_its_own and epoch > 0 else None
 
 
-def is_better(
-    other: tuple[float, float], own: tuple[float, float], least_error: float = 1e-300
-) -> bool:
+def is_better(other: tuple[float, float], own: tuple[float, float], least_error: float) -> bool:
     """Return True if another map is better, by quantization and topographic error.
 
     Quantization errors below the least one are rounding.

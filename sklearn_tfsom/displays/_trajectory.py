@@ -157,7 +157,8 @@ class TrajectoryDisplay(base.Display):
             Ignored, present for API consistency.
 
         times : array-like of shape (n_samples,), default=None
-            Numbers or datetimes that order the samples, None if `X` is ordered by time.
+            Numbers or datetimes that order the samples, None if `X` is ordered by time. Datetimes
+            of a time zone are shown in UTC.
 
         groups : array-like of shape (n_samples,), default=None
             Path of each sample. Each path has a color that fades toward its start.

@@ -133,11 +133,10 @@ class UnitValuesDisplay(base.Display):
         """Return the values as numbers, NaN for missing ones."""
         right = "an array-like of numbers, or of booleans for statistic='share'"
         given = np.asarray(as_array(values, "values"))
-        if given.ndim == 2 and given.shape[1] == 1:
-            given = given.ravel()
-        if given.shape != bmus.shape:
+        if given.shape not in (bmus.shape, (len(bmus), 1)):
             of_shape = f"of shape (n_samples,), {bmus.shape}"
             raise cls._wrong_parameter("values", of_shape, f"shape {given.shape}")
+        given = given.ravel()
         if given.dtype.kind not in "biuf":
             try:
                 numbers = [_number(value) for value in given.tolist()]
