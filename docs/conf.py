@@ -11,6 +11,9 @@ from pathlib import Path
 from docutils.nodes import SkipNode
 from docutils.utils.math.latex2mathml import tex2mathml
 
+# sphinx-gallery looks up what the examples import, also when it does not run them.
+from sklearn.experimental import enable_iterative_imputer  # noqa: F401
+
 from sklearn_tfsom import __version__, displays, metrics
 from sklearn_tfsom._distance import METRICS
 from sklearn_tfsom._map.neighborhood import NEIGHBORHOODS
