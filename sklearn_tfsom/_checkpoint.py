@@ -15,6 +15,7 @@ import numpy as np
 
 from sklearn_tfsom._map.smoothing import TrainState
 from sklearn_tfsom._plan import TrainingPlan
+from sklearn_tfsom._validation import plain
 from sklearn_tfsom._version import __version__
 
 # Parameters on which no epoch depends.
@@ -173,7 +174,7 @@ def _fingerprint(som: Any, plan: TrainingPlan) -> str:
 
     for name, value in sorted(som.get_params(deep=False).items()):
         if name not in _IRRELEVANT and (value is None or np.isscalar(value)):
-            add(name, value)
+            add(name, plain(value))
     add(__version__, plan.grid, plan.radii, plan.codebook)
     for stage in plan.stages:
         add(*stage)

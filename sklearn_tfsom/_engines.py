@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sklearn_tfsom._data.foreign import has_float32
 from sklearn_tfsom._som import TFSOM
 
 
@@ -62,28 +63,21 @@ def output_name(method: str, som: TFSOM) -> str:
     return "prediction" if method == "predict" else som.features
 
 
-def output_dtype(method: str, dtypes: Any) -> np.dtype:
-    """Return the dtype of predictions, or of features made of columns of some dtypes."""
-    if method == "predict":
-        return np.dtype(np.int64)
-    return np.dtype(np.float32 if all(dtype == np.float32 for dtype in dtypes) else np.float64)
-
-
 def apply_to_rows(X: Any, som: TFSOM, method: str) -> NDArray:
     """Call a method of a fitted map for the samples of a partition, of which there may be none."""
     if X.shape[0]:
         return np.asarray(getattr(som, method)(X))
     if method == "predict":
         return np.empty(0, np.int64)
-    dtypes = [X.dtype] if hasattr(X, "dtype") else X.dtypes
-    return np.empty((0, len(som.get_feature_names_out())), output_dtype(method, dtypes))
+    dtype = np.float32 if has_float32(X) else np.float64
+    return np.empty((0, len(som.get_feature_names_out())), dtype)
 
 
 def apply_to_frame(frame: Any, som: TFSOM, method: str) -> Any:
     """Do the same with a data frame: a series or a data frame with its index."""
     import pandas as pd
 
-    values = apply_to_rows(frame, som, method)
+    values = apply_to_rows(features_for(som, frame), som, method)
     if method == "predict":
         return pd.Series(values, index=frame.index)
     return pd.DataFrame(values, index=frame.index, columns=som.get_feature_names_out())

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_tfsom._assignment import Assignment, assign
+from sklearn_tfsom._data.checks import are_counted
 from sklearn_tfsom._data.moments import MAX_COVARIANCE_FEATURES
 from sklearn_tfsom._data.pieces import Pieces
 from sklearn_tfsom._data.tiles import tile_threads
@@ -41,11 +42,13 @@ def set_fitted(
     history : dict of str to list of float
     """
     codebook, learned = trained_map(plan, epoch)
+    # A worker that is asked alone knows its own samples.
+    counted = plan.pieces if pieces.workers.are_several else plan.pieces.own
     codebook = pieces.workers.from_first(codebook).astype(pieces.samples.dtype)
     with tile_threads:
         found = assign(pieces, codebook, plan.grid)
         units = learned or UnitMeans(codebook, found.hits[:, None])
-        set_map(som, plan.grid, som.metric, codebook, units, found, history, plan.pieces)
+        set_map(som, plan.grid, som.metric, codebook, units, found, history, counted)
         som.quantization_error_ = found.error
         som.n_samples_seen_ = plan.pieces.total_weight
         som._is_from_stream = False
@@ -103,9 +106,9 @@ def set_codebook(som: Any, grid: Grid, codebook: NDArray, pieces: Pieces | None)
         with tile_threads:
             found = assign(pieces, codebook, grid)
     units = UnitMeans(codebook, found.hits[:, None])
-    set_map(
-        som, grid, som.metric, codebook, units, found, {"radius": [], "quantization_error": []}
-    )
+    history: dict[str, list[float]] = {"radius": [], "quantization_error": []}
+    counted = None if pieces is None else pieces.take_where(are_counted(pieces))
+    set_map(som, grid, som.metric, codebook, units, found, history, counted)
     som.quantization_error_ = found.error
     som.n_samples_seen_ = float(found.hits.sum())
     som._is_from_stream = False

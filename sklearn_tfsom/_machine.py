@@ -1,8 +1,9 @@
-"""Memory of this machine, and address space of this process."""
+"""What this process may use of the machine: memory, address space and cores."""
 
 from __future__ import annotations
 
 import math
+import multiprocessing
 import os
 
 try:
@@ -19,6 +20,24 @@ def machine_memory() -> float:
         return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     except (AttributeError, OSError, ValueError):  # Windows
         return math.inf
+
+
+def n_cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def n_threads_of_joblib() -> int | None:
+    """Return the number of threads that joblib gave this worker; None in other processes.
+
+    joblib tells its workers through OMP_NUM_THREADS, which neither TensorFlow nor threads of
+    Python follow: n workers would start n threads for each core.
+    """
+    n_threads = os.environ.get("OMP_NUM_THREADS", "")
+    is_worker = "Loky" in type(multiprocessing.current_process()).__name__
+    return int(n_threads) if is_worker and n_threads.isdigit() else None
 
 
 def check_address_space(needed: int) -> None:

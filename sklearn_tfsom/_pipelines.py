@@ -131,7 +131,7 @@ def _unit_after(steps: list[str]) -> str:
 
 
 def _undone(step: Any, values: NDArray) -> NDArray | None:
-    """Apply the inverse of a step, NaN where a value has none; None if the step has none."""
+    """Apply the inverse of a step, NaN where a value has none; None if it gives no numbers."""
     if isinstance(step, _IMPUTERS):  # code vectors have no missing values
         is_alike = step.n_features_in_ == values.shape[1] and not step.add_indicator
         return values if is_alike else None
@@ -142,7 +142,11 @@ def _undone(step: Any, values: NDArray) -> NDArray | None:
     if not has_inverse:
         return None
     with np.errstate(all="ignore"):
-        return np.asarray(step.inverse_transform(values))
+        undone = step.inverse_transform(values)
+    if isinstance(undone, list):  # the words of texts
+        return None
+    undone = np.asarray(undone)
+    return undone if undone.ndim == 2 and undone.dtype.kind in "biuf" else None
 
 
 def _are_known_before(step: Any, is_known: NDArray[np.bool_], n_columns: int) -> NDArray[np.bool_]:

@@ -19,6 +19,7 @@ from sklearn_tfsom._data.pieces import Pieces
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.subsampling import Subsamples, count_different
 from sklearn_tfsom._distance import METRICS, Metric, as_codebook, is_zero
+from sklearn_tfsom._machine import machine_memory
 from sklearn_tfsom._map.anomaly import ANOMALY_SCORES
 from sklearn_tfsom._map.grid import BOUNDARIES, LATTICES, Grid
 from sklearn_tfsom._map.initialization import (
@@ -27,7 +28,12 @@ from sklearn_tfsom._map.initialization import (
     automatic_shape,
     initial_codebook,
 )
-from sklearn_tfsom._map.neighborhood import NEIGHBORHOODS, Formula, is_separable
+from sklearn_tfsom._map.neighborhood import (
+    NEIGHBORHOODS,
+    Formula,
+    is_separable,
+    n_kernel_values,
+)
 from sklearn_tfsom._map.schedules import (
     RADIUS_DECAYS,
     EpochSchedule,
@@ -36,11 +42,11 @@ from sklearn_tfsom._map.schedules import (
     memory_of_batches,
     radius_schedule,
 )
-from sklearn_tfsom._memory import machine_memory
 from sklearn_tfsom._version import __version__
 
-# Memory that a map needs at least: four codebooks in float64, with eight more values a unit.
-_CODEBOOKS, _UNIT_VALUES = 4, 8
+# Memory that a map needs at least: four codebooks in float64, with eight more values a unit; and
+# three arrays of the size of a kernel: squared grid distances, the kernel, and one on the way.
+_CODEBOOKS, _UNIT_VALUES, _KERNELS = 4, 8, 3
 
 FEATURES = ("distances", "coordinates", "activations")
 
@@ -78,9 +84,6 @@ NO_BATCHES = valid.NONE._replace(says="None for the data of an engine")
 
 # Parameters of which those of the first worker count.
 _OF_FIRST_WORKER = ("checkpoint_dir", "random_state", "verbose")
-
-# Squared grid distances and radii at which functions of two workers are compared.
-_COMPARED_DISTANCES, _COMPARED_RADII = np.arange(0, 26) / 2, (0.85, 2.0)
 
 
 class Batches(NamedTuple):
@@ -202,22 +205,12 @@ def checksums(som: Any) -> dict[str, float]:
     and functions with equal values.
     """
     values = {
-        f"parameter {name!r}": _plain(value)
+        f"parameter {name!r}": valid.plain(value)
         for name, value in som.get_params(deep=False).items()
         if name not in _OF_FIRST_WORKER
     }
     values["version of sklearn_tfsom"] = __version__
     return {name: float(zlib.crc32(repr(value).encode())) for name, value in values.items()}
-
-
-def _plain(value: Any) -> Any:
-    """Return what `repr` shows alike for equal values of a parameter."""
-    if callable(value):
-        return [np.asarray(value(_COMPARED_DISTANCES, r)).tolist() for r in _COMPARED_RADII]
-    if value is None or isinstance(value, str):
-        return value
-    array = np.asarray(value)
-    return array.astype(np.float64).tolist() if array.dtype.kind in "biuf" else repr(value)
 
 
 def _moments(som: Any, pieces: Pieces) -> Moments:
@@ -278,6 +271,12 @@ def n_clusters_wanted(som: Any) -> int:
     return 0 if som.n_clusters is None or isinstance(som.n_clusters, str) else som.n_clusters
 
 
+def has_clusters(som: Any) -> bool:
+    """Return True if a fitted map has clusters, whatever `n_clusters` is now."""
+    is_own = np.array_equal(som.cluster_labels_, np.arange(len(som.codebook_)))
+    return not is_own or n_clusters_wanted(som) == len(som.codebook_)
+
+
 def check_n_clusters(som: Any, grid: Grid) -> None:
     """Check that there are no fewer units than clusters.
 
@@ -309,23 +308,25 @@ def _grid(som: Any, pieces: Pieces, moments: Moments) -> Grid:
         n_rows, n_columns = automatic_shape(weight, n_different, moments.deviations, som.lattice)
     else:
         n_rows, n_columns = np.broadcast_to(som.grid_size, 2).tolist()
-    _check_memory(som, n_rows * n_columns, len(moments.mean))
     grid = Grid(n_rows, n_columns, som.lattice, som.boundary)
+    _check_memory(som, grid, len(moments.mean))
     check_n_clusters(som, grid)
     return grid
 
 
-def _check_memory(som: Any, n_units: int, n_features: int) -> None:
-    """Refuse a map whose code vectors do not fit into the memory of this machine.
+def _check_memory(som: Any, grid: Grid, n_features: int) -> None:
+    """Refuse a map whose code vectors or neighborhood do not fit into this machine's memory.
 
     Raises
     ------
     ValueError
     """
-    needed, memory = n_units * (n_features + _UNIT_VALUES) * _CODEBOOKS * 8, machine_memory()
+    n_values = grid.n_units * (n_features + _UNIT_VALUES) * _CODEBOOKS
+    n_values += n_kernel_values(grid, som.neighborhood) * _KERNELS
+    needed, memory = 8 * n_values, machine_memory()
     if needed > memory:
         raise ValueError(
-            f"grid_size={som.grid_size!r} makes {n_units:,} units, which need "
+            f"grid_size={som.grid_size!r} makes {grid.n_units:,} units, which need "
             f"{(needed + 2**29) // 2**30:,} GiB. This machine has {memory / 2**30:,.0f} GiB."
         )
 

@@ -11,7 +11,7 @@ from sklearn_tfsom._data.scaling import Scaling
 from sklearn_tfsom._distance import metric_named
 from sklearn_tfsom._formulas import Affine, merged
 from sklearn_tfsom._map.anomaly import anomaly_score
-from sklearn_tfsom._plan import RULES
+from sklearn_tfsom._plan import RULES, has_clusters
 from sklearn_tfsom._preprocessing import formulas_of
 from sklearn_tfsom._tf.runtime import tensorflow_core
 
@@ -32,10 +32,9 @@ def keras_model(som: Any, preprocessing: Any, outputs: Any, dtype: str) -> Any:
     valid.check_value("dtype", som, dtype, [valid.choice(["float32", "float64"])])
     valid.check_value("outputs", som, outputs, [_NAMES, valid.NONE])
     valid.check_value("anomaly_score", som, som.anomaly_score, RULES["anomaly_score"])
-    has_clusters = som.n_clusters is not None
     if outputs is None:
-        outputs = OUTPUTS if has_clusters else OUTPUTS[:-1]
-    elif "cluster_label" in outputs and not has_clusters:
+        outputs = OUTPUTS if has_clusters(som) else OUTPUTS[:-1]
+    elif "cluster_label" in outputs and not has_clusters(som):
         right = "without 'cluster_label' for a map without clusters (n_clusters=None)"
         raise valid.wrong_parameter("outputs", som, right, repr(outputs))
     formulas, n_features = formulas_of(preprocessing, som)
@@ -46,7 +45,7 @@ def keras_model(som: Any, preprocessing: Any, outputs: Any, dtype: str) -> Any:
             scaling = Scaling.around(codebook, dtype, metric).without_scale()
     of_map = Affine.of(codebook.shape[1], scaling.scale, -scaling.center * scaling.scale)
     tables = {"position": som.unit_positions_.astype(dtype)}
-    if has_clusters:
+    if has_clusters(som):
         tables["cluster_label"] = som.cluster_labels_.astype(np.int32)
     score = anomaly_score(som, np.arange(len(codebook)))
     if score.heights is not None:

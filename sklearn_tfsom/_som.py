@@ -22,6 +22,7 @@ from sklearn_tfsom._assignment import assign
 from sklearn_tfsom._checkpoint import Checkpoint
 from sklearn_tfsom._compat import CallbackSupportMixin, with_callbacks
 from sklearn_tfsom._data.checks import (
+    are_counted,
     check_sample_weight,
     check_samples,
     check_training_data,
@@ -227,7 +228,8 @@ class TFSOM(
     -----
     **Complexity.** An epoch takes O(n_samples n_units n_features) operations for the search, and
     O(n_units (n_rows + n_columns) n_features) for the update with a Gaussian neighborhood. Memory
-    beyond the data: a scaled copy of the samples, or of 32 MiB at a time if they are large.
+    beyond the data: a scaled copy of the samples; of 32 MiB at a time if they are on disk, or
+    dense with at least 33 million values in at most 128 features.
 
     **Precision.** float32 input gives float32 output, everything else float64. Best-matching
     units are those of a search in float64; among units that are equally close within rounding
@@ -236,8 +238,9 @@ class TFSOM(
     **Metrics.** Under "cosine" and "correlation" samples and code vectors are unit vectors, and
     the formula above is divided by its length, which minimizes the sum of ``h (1 - cos)`` as the
     mean does that of squared distances. Samples without a direction (zeros, or equal values)
-    take no part in training; their distance to every unit is 1. Under the other metrics code
-    vectors are means, which minimize the sum of squared Euclidean distances only.
+    take no part in training; their distance to every unit is 1, and with float32 input rounding
+    decides which unit is theirs. Under the other metrics code vectors are means, which minimize
+    the sum of squared Euclidean distances only.
 
     **Missing values** (NaN) are allowed under most metrics. Distances are over the known features
     of a sample, and not scaled up for the others; s_j and n_j are sums over the known values of
@@ -726,8 +729,9 @@ class TFSOM(
         >>> bool(scores[0] > scores[1])
         True
         """
-        distances, bmus = self.bmus(X, return_distance=True)
+        check_is_fitted(self)
         valid.check_value("anomaly_score", self, self.anomaly_score, RULES["anomaly_score"])
+        distances, bmus = self.bmus(X, return_distance=True)
         factor, heights = anomaly_score(self, bmus)
         scores = -factor * distances
         return scores if heights is None else (scores - heights).astype(distances.dtype)
@@ -1007,6 +1011,7 @@ class TFSOM(
         """Return what stands for samples in two-level clustering; for the units without any."""
         if pieces is None:
             return points_to_merge(None, self._unit_means, self.hits_)
+        pieces = pieces.take_where(are_counted(pieces))
         hits = assign(pieces, self.codebook_, grid_of(self)).hits
         return points_to_merge(pieces, self._unit_means, hits)
 

@@ -18,6 +18,9 @@ from sklearn.base import BaseEstimator
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
+# Squared grid distances and radii at which neighborhood functions are compared.
+_COMPARED_DISTANCES, _COMPARED_RADII = np.arange(0, 26) / 2, (0.85, 2.0)
+
 
 class InvalidParameterError(ValueError, TypeError):
     """A parameter of an estimator or of a method has the wrong type or value."""
@@ -166,6 +169,16 @@ def unchanged_on_error(method: Method) -> Method:
             raise
 
     return cast(Method, guarded)
+
+
+def plain(value: Any) -> Any:
+    """Return what `repr` shows alike for equal values of a parameter."""
+    if callable(value):
+        return [np.asarray(value(_COMPARED_DISTANCES, r)).tolist() for r in _COMPARED_RADII]
+    if value is None or isinstance(value, str):
+        return value
+    array = np.asarray(value)
+    return array.astype(np.float64).tolist() if array.dtype.kind in "biuf" else repr(value)
 
 
 def _is_int(value: Any) -> bool:

@@ -111,7 +111,7 @@ class _Engine:
         self._data, self._weight_name = data, weight_name
         first = split_frame(data.limit(1).to_pandas(), weight_name)[0]
         self.features = features_of(first)
-        self.n_workers = max(1, sum(node["Alive"] for node in ray.nodes()))
+        self.n_workers = max(1, int(ray.cluster_resources().get("CPU", 1)))
 
     def reduce(
         self,

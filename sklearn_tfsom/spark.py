@@ -184,8 +184,8 @@ def _as_column(field: types.StructField) -> Any:
 
 def _lazily(method: str, som: TFSOM, data: Any) -> Any:
     check_is_fitted(check_map(som))
-    names = getattr(som, "feature_names_in_", data.columns)
-    fields = [_checked(data).schema[name] for name in names]
+    names = getattr(som, "feature_names_in_", _checked(data).columns)
+    fields = [data.schema[name] for name in names]
     number = types.FloatType() if all(_is_float32(field.dataType) for field in fields) else None
     of_rows = types.ArrayType(number or types.DoubleType())
 

@@ -1,5 +1,6 @@
 """Script: one of two workers that fit all cases; then the second one fails."""
 
+import copy
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import time
 import numpy as np
 import tensorflow as tf
 from distributed_cases import CASES, get_results, set_cluster, split_shards
+from oracles import get_results as get_fitted
 
 from sklearn_tfsom import TFSOM
 
@@ -46,10 +48,14 @@ def fit_case(index, name, folder):
     np.savez(path, labels=som.labels_, **get_results(som))
 
 
-def fit_with_failure(index, failure):
-    """Fit, and print a report as JSON."""
-    X = np.random.RandomState(index).normal(size=(1000, 8))
-    som = TFSOM((6, 6), max_iter=8, tol=0)
+def make_samples(index):
+    return np.random.RandomState(index).normal(size=(1000, 8))
+
+
+def fit_with_failure(index, failure, fitted):
+    """Fit a fitted map again, and print a report as JSON."""
+    X, som = make_samples(index), copy.deepcopy(fitted)
+    before = get_fitted(som)
     if failure == "init":
         som.set_params(init=np.zeros((36, 8)))
     elif failure == "neighborhood":
@@ -82,8 +88,8 @@ def fit_with_failure(index, failure):
         som.fit(X)
     except Exception as caught:
         error = f"{type(caught).__name__}: {caught}"
-    attributes = [name for name in vars(som) if name.endswith("_")]
-    report = {"error": error, "seconds": time.monotonic() - start, "attributes": attributes}
+    is_unchanged = get_fitted(som) == before
+    report = {"error": error, "seconds": time.monotonic() - start, "is_unchanged": is_unchanged}
     print(json.dumps(report), flush=True)
 
 
@@ -93,8 +99,9 @@ def main(index, ports, folder, cases, failures):
     with tf.distribute.MultiWorkerMirroredStrategy().scope():
         for name in cases:
             fit_case(index, name, folder)
+        fitted = TFSOM((6, 6), max_iter=8, tol=0).fit(make_samples(index)[:500])
         for failure in failures:
-            fit_with_failure(index, failure)
+            fit_with_failure(index, failure, fitted)
 
 
 if __name__ == "__main__":

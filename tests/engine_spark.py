@@ -90,6 +90,11 @@ def test_jobs_are_described_by_epoch(spark):
     [
         (lambda data: fit(3, data), TypeError, "som must be a TFSOM. Got int"),
         (lambda data: fit(TFSOM(2), np.eye(3)), TypeError, r"pyspark.sql.DataFrame.*Got ndarray"),
+        (
+            lambda data: predict(TFSOM(2).fit(np.eye(3)), np.eye(3)),
+            TypeError,
+            r"pyspark.sql.DataFrame.*Got ndarray",
+        ),
         (lambda data: fit(TFSOM(2), data, "v"), ValueError, r"must name a column.*Got 'v'"),
         (lambda data: fit(TFSOM(2, batch_size=2), data), ValueError, "'batch_size'"),
         (lambda data: fit(TFSOM(2), data.where("a < 0")), ValueError, "at least one sample"),

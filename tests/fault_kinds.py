@@ -203,7 +203,9 @@ def interrupt_with_checkpoints(n_trials, seed):
 def write_results(case, folder, path):
     """Fit with checkpoints, and write the results."""
     results = get_results(fit_case(case, checkpoint_dir=folder))
-    Path(path).write_bytes(pickle.dumps(results))
+    written = Path(f"{path}.partial")
+    written.write_bytes(pickle.dumps(results))
+    written.replace(path)
 
 
 def run_process(*arguments, seconds=None):

@@ -114,6 +114,8 @@ def main():
         rows.append(row)
         print(*(f"{key} {value}" for key, value in row.items()), f"{seconds:.1f} s", sep=", ")
         sys.stdout.flush()
+    if not any(row["met the call"] for row in rows):
+        failures.append("no fault met a call")
     for failure in failures:
         print(failure)
     if not arguments.short:

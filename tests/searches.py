@@ -76,9 +76,24 @@ def map_with(codebook, shape=None, **params):
     return som
 
 
-def near_ties(gap, n_features, rng, n_samples=400, n_units=60):
+def exact_distances(X, codebook, metric):
+    """Distances in extended precision, or what increases with them; (n_samples, n_units)."""
+    X, codebook = np.asarray(X, np.longdouble), np.asarray(codebook, np.longdouble)
+    if metric == "correlation":
+        X, codebook = (rows - rows.mean(axis=1, keepdims=True) for rows in (X, codebook))
+    if metric in ("cosine", "correlation"):
+        X, codebook = (
+            rows / np.sqrt((rows**2).sum(axis=1, keepdims=True)) for rows in (X, codebook)
+        )
+    differences = np.abs(X[:, None] - codebook)
+    if metric == "chebyshev":
+        return differences.max(axis=2)
+    return (differences if metric == "manhattan" else differences**2).sum(axis=2)
+
+
+def near_ties(gap, n_features, rng, n_samples=400, n_units=60, metric="euclidean"):
     """Samples that are closer to one of two units by a relative `gap` only."""
-    codebook = rng.normal(size=(n_units, n_features))
+    codebook = as_codebook(rng.normal(size=(n_units, n_features)), metric_named(metric))
     pairs = np.array([rng.choice(n_units, 2, replace=False) for _ in range(n_samples)])
     first, second = codebook[pairs[:, 0]], codebook[pairs[:, 1]]
     towards = rng.choice([-1, 1], size=(n_samples, 1))

@@ -88,6 +88,12 @@ class TestResume:
             assert get_bits(resumed) == get_bits(whole)
             assert not list(tmp_path.iterdir())
 
+    def test_kind_of_a_number_does_not_matter(self, tmp_path):
+        som = TFSOM(6, max_iter=6, tol=1e-4, checkpoint_dir=tmp_path)
+        stop_after(3, som, WINE)
+        TFSOM(6, max_iter=np.int64(6), tol=np.float64(1e-4), checkpoint_dir=tmp_path).fit(WINE)
+        assert not list(tmp_path.iterdir())
+
     def test_cases_are_coarse_to_fine_and_converge(self):
         params, X, _ = CASES["coarse to fine"]
         plain = TFSOM(**params | {"coarse_to_fine": False}).fit(X)
@@ -169,9 +175,9 @@ class TestKill:
     def test_killed_at_random_times(self):
         """`kill_and_resume.py` compares the results."""
         command = [sys.executable, HERE / "kill_and_resume.py", "4", "1"]
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, done.stdout + done.stderr[-3000:]
-        assert "identical after 4 kills" in done.stdout
+        assert re.search(r"to the end: identical after \d+ kills", done.stdout)
 
     def test_one_of_two_workers_killed(self, tmp_path):
         """Both workers are started again, and resume from the checkpoint of the first one."""
@@ -304,6 +310,16 @@ def save_plain_array():
     return file.getvalue()
 
 
+class MakesFile:
+    """An object that makes a file when it is unpickled."""
+
+    def __init__(self, path):
+        self._path = path
+
+    def __reduce__(self):
+        return Path.touch, (self._path,)
+
+
 class TestFile:
     @pytest.fixture
     def interrupted(self, tmp_path):
@@ -330,14 +346,22 @@ class TestFile:
             save_plain_array(),
             save_arrays(a=IRIS),
             save_arrays(history_radius=np.ones(3), history_quantization_error=np.ones(3)),
-            save_arrays(codebook=np.array(None)),
         ],
-        ids=["empty", "text", "array", "other arrays", "no state", "pickled"],
+        ids=["empty", "text", "array", "other arrays", "no state"],
     )
     def test_other_content_is_refused(self, interrupted, content):
         som, file = interrupted
         file.write_bytes(content)
         self.check_refused(som, file)
+
+    def test_pickled_objects_are_never_loaded(self, interrupted, tmp_path):
+        som, file = interrupted
+        made = tmp_path / "made"
+        file.write_bytes(save_arrays(codebook=np.array([MakesFile(made)])))
+        self.check_refused(som, file)
+        assert not made.exists()
+        dict(np.load(file, allow_pickle=True))
+        assert made.exists()
 
     @pytest.mark.parametrize(
         "name, change",

@@ -6,6 +6,9 @@ import logging
 import os
 import pickle
 import random
+import signal
+import sys
+import threading
 import warnings
 
 import joblib
@@ -183,7 +186,21 @@ def test_copy_gives_the_same_results(blobs, tmp_path, copy_map, features):
     assert copied_som.score(blobs) == som.score(blobs)
     assert_array_equal(copied_som.history_["radius"], som.history_["radius"])
     assert type(copied_som.predict(blobs)) is np.ndarray
+    incomplete = np.where(np.eye(*blobs.shape, dtype=bool), np.nan, blobs)
+    assert_array_equal(copied_som.impute(incomplete), som.impute(incomplete))
     assert_same_map(copied_som.fit(blobs), som, blobs)
+
+
+@pytest.mark.parametrize(
+    "copy_map",
+    [copy_by_deepcopy, copy_by_pickle, copy_by_joblib, copy_by_memory_map, copy_by_skops],
+)
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_copy_goes_on_with_the_same_stream(blobs, tmp_path, copy_map, is_stream):
+    som = small_map(n_clusters=3)
+    som = som.partial_fit(blobs[:50]) if is_stream else som.fit(blobs)
+    copied_som = copy_map(som, tmp_path).partial_fit(blobs[50:])
+    assert_same_map(copied_som, som.partial_fit(blobs[50:]), blobs)
 
 
 @pytest.mark.parametrize("init", ["pca", "sample", "random"])
@@ -814,29 +831,51 @@ def get_global_state():
         "filters": list(warnings.filters),
         "logging": (list(root.handlers), root.level, logging.root.manager.disable),
         "environment": dict(os.environ),
+        "signals": [signal.getsignal(number) for number in signal.valid_signals()],
+        "hooks": (sys.excepthook, threading.excepthook, warnings.showwarning),
+        "directory": os.getcwd(),
     }
 
 
-@pytest.mark.parametrize("init", ["pca", "sample", "random"])
-@pytest.mark.parametrize("random_state", [0, np.random.RandomState(0)])
-def test_global_state_does_not_change(blobs, init, random_state):
-    som = small_map(init=init, random_state=random_state).fit(blobs)  # imports modules
+def call_all_methods(som, X):
+    incomplete = np.where(np.eye(*X.shape, dtype=bool), np.nan, X)
+    som.fit(X)
+    for method in ("predict", "transform", "score", "bmus", "quantize", "score_samples"):
+        getattr(som, method)(X)
+    som.impute(incomplete)
+    topographic_error(som, X)
+    som.partial_fit(X[:50])
+    TFSOM.from_codebook(som.codebook_, grid_size=som.grid_shape_).predict(X)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        *({"init": init, "random_state": 0} for init in ("pca", "sample", "random")),
+        {"init": "random", "random_state": np.random.RandomState(0)},
+        {},
+        {"n_clusters": "auto"},
+        {"batch_size": 40},
+    ],
+    ids=["pca", "sample", "random", "RandomState", "no seed", "clusters", "mini-batches"],
+)
+def test_global_state_does_not_change(blobs, parameters):
+    som = small_map(**parameters)
+    call_all_methods(som, blobs)  # imports modules
     before = get_global_state()
-    som.fit(blobs)
-    som.predict(blobs)
-    som.transform(blobs)
-    som.score(blobs)
+    call_all_methods(som, blobs)
     assert get_global_state() == before
 
 
-def test_random_state_none_uses_the_global_random_state(blobs):
+@pytest.mark.parametrize("init", ["sample", "random"])
+def test_random_state_none_uses_the_global_random_state(blobs, init):
     state = np.random.get_state()
     try:
         np.random.seed(0)
-        one = small_map(init="random").fit(blobs)
-        two = small_map(init="random").fit(blobs)
+        one = small_map(init=init).fit(blobs)
+        two = small_map(init=init).fit(blobs)
         np.random.seed(0)
-        again = small_map(init="random").fit(blobs)
+        again = small_map(init=init).fit(blobs)
     finally:
         np.random.set_state(state)
     assert_same_map(again, one, blobs)

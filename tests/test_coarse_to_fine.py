@@ -77,6 +77,7 @@ def test_a_coarser_grid_spans_the_same_plane(lattice, boundary, shape, spacing):
         assert (lattice, boundary, shape[0] % 2) == ("hexagonal", "toroidal", 1)
         return
     rows, columns = whole.separated(whole, coarse)
+    p, q, *_ = columns.shape
     places = [
         np.array(reference.stretched_positions(each, shape, lattice, boundary))
         for each in (shape, coarse.shape)
@@ -86,7 +87,7 @@ def test_a_coarser_grid_spans_the_same_plane(lattice, boundary, shape, spacing):
         for other, there in enumerate(places[1]):
             s, e = divmod(other, coarse.n_columns)
             expected = reference.distance(place, there, shape, lattice, boundary) ** 2
-            assert rows[r, s] + columns[r % 2, s % 2, c, e] == pytest.approx(expected, abs=1e-9)
+            assert rows[r, s] + columns[r % p, s % q, c, e] == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize("lattice", LATTICES)

@@ -78,13 +78,20 @@ def test_data_frames(weighted_by):
     expected = TFSOM(**parameters).fit(frame, sample_weight=weights if weighted_by else None)
     engines.check_equal(som, expected)
     assert_array_equal(som.feature_names_in_, NAMES)
-    features = given[NAMES]
-    labels, distances = predict(som, features), transform(som, features)
+    labels, distances = predict(som, given), transform(som, given)
     assert labels.npartitions == distances.npartitions == given.npartitions
     assert list(distances.columns) == list(som.get_feature_names_out())
     assert_array_equal(labels.compute().index, frame.index)
     assert_array_equal(distances.compute().index, frame.index)
     engines.check_predictions(som, frame, labels.compute(), distances.compute().to_numpy())
+
+
+@pytest.mark.parametrize("dtype", [np.float32, "Float32", "float64"])
+def test_dtype_of_lazy_results(dtype):
+    frame = pd.DataFrame(engines.samples_of("dense")[0], columns=NAMES).astype(dtype)
+    given = dd.from_pandas(frame, 3)
+    distances = transform(fit(TFSOM(3, max_iter=2), given), given)
+    assert_array_equal(distances.dtypes, distances.compute().dtypes)
 
 
 def test_partitions_of_unknown_length():
@@ -149,23 +156,31 @@ def test_names_of_tasks():
     assert {"tfsom_check", "tfsom_epoch_1", "tfsom_epoch_3"} <= seen
 
 
-def test_rows_stay_on_the_workers():
-    """No result that reaches the client has as many rows as there are samples."""
-    X, _ = engines.samples_of("dense")
-    X = np.tile(X, (10, 6)) + np.random.default_rng(0).normal(size=(60_000, 30))
-    largest = 0
-    original = dask.compute
+def sizes_of_results(X):
+    """Return the largest number of bytes that reaches the client, by the function of a pass."""
+    sizes = {}
 
-    def compute(*arguments):
-        nonlocal largest
-        results = original(*arguments)
-        largest = max(largest, len(pickle.dumps(results)))
+    def get(graph, keys, **options):
+        results = dask.threaded.get(graph, keys, **options)
+        name = dask.utils.key_split(keys[0][0] if isinstance(keys[0], tuple) else keys[0])
+        sizes[name] = max(sizes.get(name, 0), len(pickle.dumps(results)))
         return results
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sklearn_tfsom.dask.dask, "compute", compute)
-        fit(TFSOM(6, max_iter=3), da.from_array(X, chunks=(9000, 30)))
-    assert 0 < largest < X.nbytes / 3
+    with dask.config.set(scheduler=get):
+        fit(TFSOM(6, n_clusters=3, max_iter=3), da.from_array(X, chunks=(9000, 30)))
+    return sizes
+
+
+def test_rows_stay_on_the_workers():
+    """Only a subsample reaches the client; no other result depends on the number of samples."""
+    X, _ = engines.samples_of("dense")
+    X = np.tile(X, (10, 6)) + np.random.default_rng(0).normal(size=(60_000, 30))
+    few, many = sizes_of_results(X[:30_000]), sizes_of_results(X)
+    assert 0 < many.pop("tfsom_chosen") < X.nbytes / 3
+    names = few.keys() & many.keys()
+    assert names >= {"tfsom_scatter", "tfsom_epoch_3", "tfsom_assign_piece", "tfsom_gather"}
+    for name in names:
+        assert many[name] < 1.1 * few[name], name
 
 
 def test_fitted_map_needs_no_engine():
@@ -212,6 +227,18 @@ INVALID = [
         "missing .NaN. in all features",
     ),
     ("length", lambda: fit(TFSOM(2), ARRAY, np.ones(3)), ValueError, "20 samples.*shape .3,."),
+    (
+        "partitions",
+        lambda: fit(TFSOM(2), ARRAY, dd.from_pandas(pd.Series(np.ones(20)), 2)),
+        ValueError,
+        "sample_weight must be divided like the samples, into 4 partitions. Got 2",
+    ),
+    (
+        "unknown lengths",
+        lambda: fit(TFSOM(2), ARRAY[ARRAY[:, 0] > 0], np.ones(20)),
+        ValueError,
+        "sample_weight must be a collection of Dask or .*Got ndarray",
+    ),
     ("negative", lambda: fit(TFSOM(2), ARRAY, -np.ones(20)), ValueError, "negative"),
     ("zero", lambda: fit(TFSOM(2), ARRAY, np.zeros(20)), ValueError, "positive weight"),
     ("clusters", lambda: fit(TFSOM(6, n_clusters=30), ARRAY), ValueError, "n_clusters"),

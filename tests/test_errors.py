@@ -720,11 +720,18 @@ class TestData:
         try:
             som.fit(factor * data)
         except ValueError as error:
+            assert factor == 7e307
             assert re.search(r"^X contains values too large.*\. Rescale X\.$", str(error))
         else:
             small = clone(som).fit(data)
             assert_allclose(som.codebook_ / factor, small.codebook_, rtol=1e-9, atol=1e-9)
             assert som.quantization_error_ / factor == pytest.approx(small.quantization_error_)
+
+    @pytest.mark.parametrize("params", [{"grid_size": 1}, {"grid_size": 1, "init": "random"}])
+    def test_large_values_on_a_single_unit(self, params):
+        som = TFSOM(**params).fit(X * 1e200)
+        assert_allclose(som.codebook_, X.mean(axis=0, keepdims=True) * 1e200)
+        assert_array_equal(som.labels_, 0)
 
     @pytest.mark.parametrize(
         "data", [[[1.7e308], [-1.7e308], [0.0]], [[1.7e308], [-1.7e308]] * 2], ids=["odd", "even"]
@@ -770,6 +777,7 @@ class TestData:
         try:
             distances, bmus = fitted.bmus(samples, return_distance=True)
         except ValueError as error:
+            assert far > 1e100
             assert re.search(r"^X contains values too large.*\. Rescale X\.$", str(error))
         else:
             assert_allclose(distances, far, rtol=1e-5)
@@ -907,6 +915,12 @@ class TestBeforeAnyWork:
         ("params", "fit_params", "match"),
         [
             ({"grid_size": (10**5, 10**5)}, {}, "makes 10,000,000,000 units, which need"),
+            ({"grid_size": (1, 10**6)}, {}, "makes 1,000,000 units, which need"),
+            (
+                {"grid_size": 3000, "neighborhood": "bubble"},
+                {},
+                "makes 9,000,000 units, which need",
+            ),
             ({"grid_size": 2**63}, {}, r"grid_size=9223372036854775808 makes"),
             ({"max_iter": 10**30}, {}, r"'max_iter' .* an int in the range \[1, 1000000\]"),
             ({"grid_size": 10**400}, {}, "grid_size=10000"),
@@ -916,7 +930,19 @@ class TestBeforeAnyWork:
             ({}, {"sample_weight": [10**400] * 150}, "sample_weight must not exceed"),
             ({}, {"sample_weight": 10**400}, "sample_weight must not exceed"),
         ],
-        ids=["units", "side", "huge", "epochs", "clusters", "tol", "folder", "weights", "weight"],
+        ids=[
+            "units",
+            "row",
+            "bubble",
+            "side",
+            "huge",
+            "epochs",
+            "clusters",
+            "tol",
+            "folder",
+            "weights",
+            "weight",
+        ],
     )
     def test_sizes_and_kinds(self, params, fit_params, match):
         som = TFSOM(**params)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from sklearn_tfsom import TFSOM
+from sklearn_tfsom import TFSOM, metrics
 from sklearn_tfsom._data import foreign
 
 h5py = pytest.importorskip("h5py")
@@ -80,6 +80,15 @@ def test_large_arrays_are_read_in_tiles():
     array = Recording(X)
     TFSOM(4, max_iter=2).fit(array)
     assert 0 < array.most * X.shape[1] <= 2**24 < X.size
+
+
+@pytest.mark.parametrize("measure", [metrics.distortion, metrics.log_likelihood])
+def test_measures_read_in_tiles(measure):
+    X = np.random.default_rng(0).normal(size=(300_000, 64)).astype(np.float32)
+    array, som = Recording(X), TFSOM(4, max_iter=2).fit(X)
+    value = measure(som, array)
+    assert 0 < array.most * X.shape[1] <= 2**24 < X.size
+    assert value == measure(som, X)
 
 
 def test_small_arrays_are_read_once(tmp_path):

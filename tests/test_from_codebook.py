@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array
-from sklearn.datasets import load_iris
+from sklearn.datasets import load_iris, make_moons
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import adjusted_rand_score
 
 from sklearn_tfsom import TFSOM
 from sklearn_tfsom.displays import HitMapDisplay, TrainingDisplay, UMatrixDisplay
@@ -36,6 +37,13 @@ def test_with_samples(trained):
     assert_allclose(som.n_samples_seen_, weights.sum())
     assert som.n_iter_ == 0
     assert som.n_features_in_ == 4
+
+
+def test_clusters_are_those_of_the_samples():
+    X, classes = make_moons(400, noise=0.05, random_state=0)
+    codebook = TFSOM((6, 5)).fit(X).codebook_
+    som = TFSOM.from_codebook(codebook, grid_size=(6, 5), X=X, n_clusters=2)
+    assert adjusted_rand_score(classes, som.labels_) > 0.9  # 0.5 for those of the units
 
 
 @pytest.mark.parametrize("has_samples", [True, False])

@@ -7,7 +7,7 @@ import pytest
 import reference
 from numpy.testing import assert_allclose, assert_array_equal
 
-from sklearn_tfsom import Grid
+from sklearn_tfsom import Grid, InvalidParameterError
 from sklearn_tfsom.distributed import UnitStatistics, update_codebook
 
 LATTICES = ("hexagonal", "rectangular")
@@ -66,7 +66,7 @@ def test_row_and_column_parts_sum_to_the_distances(grid):
     if has_shifted_seam:
         return
     rows, columns = grid.separated()
-    parity = np.arange(grid.n_rows) % 2
+    parity = np.arange(grid.n_rows) % len(columns)
     dense = rows[:, :, None, None] + columns[parity[:, None], parity]
     dense = dense.transpose(0, 2, 1, 3).reshape(grid.n_units, grid.n_units)
     assert_array_equal(dense, compute_squared_distances(grid))
@@ -93,6 +93,14 @@ def test_neighbors_are_the_units_one_step_away(grid, n_neighbors):
     for unit, found in enumerate(grid.neighbors(n_neighbors)):
         expected = set(np.flatnonzero((squared[unit] <= max_squared) & (squared[unit] > 0)))
         assert set(found) - {-1, unit} == expected
+
+
+@pytest.mark.parametrize("n_neighbors", [0, 5, 6.0, True, "6", [6], np.array([6, 6])])
+def test_invalid_numbers_of_neighbors(n_neighbors):
+    message = "^The 'n_neighbors' parameter of Grid.neighbors must be 6, or None on a hexagonal"
+    with pytest.raises(InvalidParameterError, match=message):
+        Grid(3, 3).neighbors(n_neighbors)
+    assert_array_equal(Grid(3, 3).neighbors(np.int64(6)), Grid(3, 3).neighbors())
 
 
 @pytest.mark.parametrize("n_rows", [3, 4, 5, 6, 7])

@@ -118,6 +118,19 @@ def test_automatic_size_of_thin_data_has_two_columns():
     assert np.isin(np.diff(widths), [-1, 0]).all()
 
 
+def test_an_outlier_among_equal_samples_is_not_left_out():
+    som = TFSOM().fit(np.r_[np.zeros((300, 1)), [[1.0]]])
+    assert som.grid_shape_ == (2, 1)
+    assert_array_equal(np.sort(som.hits_), [1, 300])
+
+
+def test_the_only_sample_that_has_a_feature_is_not_left_out():
+    X = np.random.RandomState(0).normal(size=(300, 3))
+    X[:, 2], X[7] = np.nan, [1e4, 0, 5]
+    som = TFSOM(6).fit(X)
+    assert np.count_nonzero(som.hits_) > 1
+
+
 def with_outliers(rng, kind, scale):
     """Return 5,000 samples of a sheet, some of them far away, and their weights."""
     X = rng.normal(size=(5000, 4)) * [3, 2, 0.1, 0.1] + 7

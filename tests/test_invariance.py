@@ -240,7 +240,7 @@ def test_clusters_of_a_few_heavy_samples(least, n_heavy):
     weights = np.full(200, least)
     weights[:n_heavy] = 1
     som = TFSOM((4, 4), n_clusters=2).fit(X, sample_weight=weights)
-    assert set(som.predict(X)) <= {0, 1}
+    assert set(som.predict(X)) == {0, 1} if n_heavy > 1 else 0 in som.predict(X[:1])
 
 
 @pytest.mark.parametrize("scale", [1e-300, 1e-46, 1e38, 1e300])

@@ -4,10 +4,12 @@ import math
 
 import numpy as np
 import pytest
+from numpy.testing import assert_array_equal
 from reference_measures import CLASSES, MEASURES, arguments_of, compute, random_map, samples
 
 from sklearn_tfsom import metrics
 from sklearn_tfsom.metrics import (
+    class_counts,
     class_entropy,
     class_scatter_index,
     normalized_mutual_information,
@@ -49,6 +51,32 @@ def test_class_in_two_corners():
     assert class_scatter_index(som, X, [1, 1, 0]) == 1.5
     assert class_scatter_index(som, X, [1, 1, 1]) == 3
     assert class_scatter_index(som, X, [1, 1, 1], n_neighbors=8) == 1
+
+
+class TestClassCounts:
+    def test_weights_of_the_samples_of_each_unit(self):
+        som, X = random_map(), samples()
+        weights = np.random.RandomState(0).randint(0, 4, size=60)
+        expected = np.zeros((12, 3))
+        for unit, label, weight in zip(som.bmus(X), CLASSES, weights, strict=True):
+            expected[unit, label] += weight
+        labels, counts = class_counts(som, X, CLASSES, sample_weight=weights)
+        assert_array_equal(labels, [0, 1, 2])
+        assert_array_equal(counts, expected)
+
+    @pytest.mark.parametrize(
+        ("y", "weights", "message"),
+        [
+            (np.linspace(0, 1, 60), None, "different numbers with fractions"),
+            (CLASSES[1:], None, "59"),
+            (CLASSES, np.ones(59), "sample_weight must have one value for each of the 60"),
+            (CLASSES, -np.ones(60), "negative"),
+        ],
+        ids=["continuous", "length of y", "length of weights", "negative"],
+    )
+    def test_errors(self, y, weights, message):
+        with pytest.raises(ValueError, match=message):
+            class_counts(random_map(), samples(), y, sample_weight=weights)
 
 
 @pytest.mark.parametrize("name", OF_CLASSES)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array
-from searches import exact_squares, exact_units, map_with, near_ties, search
+from searches import exact_distances, exact_squares, exact_units, map_with, near_ties, search
 
 from sklearn_tfsom import TFSOM
 from sklearn_tfsom._data.dense import aligned_empty
@@ -50,6 +50,16 @@ def test_near_ties_are_resolved_as_in_float64(n_features, gap, offset):
         assert_array_equal(search(csr_array(X), codebook)[0][:, 0], expected)
         X[::2, 1:] = np.nan
         assert_array_equal(search(X, codebook)[0][:, 0], exact_units(X, codebook))
+
+
+@pytest.mark.parametrize("gap", [1e-3, 1e-6, 1e-9])
+@pytest.mark.parametrize("metric", METRICS)
+def test_near_ties_under_each_metric(metric, gap):
+    X, codebook = near_ties(gap, 5, np.random.RandomState(0), metric=metric)
+    expected = exact_distances(X, codebook, metric).argmin(axis=1)
+    for options in ({}, {"n_tile": 7}, {"k": 2}):
+        assert_array_equal(search(X, codebook, metric=metric, **options)[0][:, 0], expected)
+    assert_array_equal(map_with(codebook, metric=metric).predict(X), expected)
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e-5, 1.0, 1e30, 1e120])
@@ -324,8 +334,8 @@ def test_constant_feature_far_from_zero(value):
 @pytest.mark.parametrize("n_features", [3, 40])
 @pytest.mark.parametrize("metric", ["cosine", "correlation"])
 @DTYPES
-def test_samples_without_direction_get_the_first_unit(dtype, metric, n_features):
-    """In float32 unit vectors differ in length, and all distances are 1 but for that."""
+def test_samples_without_direction_get_the_same_unit_always(dtype, metric, n_features):
+    """The first one; in float32 unit vectors differ in length, and so do distances of 1."""
     rng = np.random.RandomState(0)
     X = rng.normal(size=(400, n_features)).astype(dtype)
     som = TFSOM((15, 20), metric=metric, init="random", max_iter=2, random_state=0).fit(X)

@@ -88,6 +88,16 @@ def test_outputs_equal_the_estimator(X, metric, map_dtype):
         }
 
 
+def test_clusters_are_those_of_the_fit(X):
+    """Whatever is set after it."""
+    without, clustered = (
+        small_map(n_clusters=n_clusters).fit(X).set_params(n_clusters=other)
+        for n_clusters, other in ((None, 3), (3, None))
+    )
+    assert "cluster_label" not in get_outputs(without.to_keras(), X)
+    assert_array_equal(get_outputs(clustered.to_keras(), X)["cluster_label"], clustered.predict(X))
+
+
 def test_cluster_labels_need_clusters(X):
     som = small_map().fit(X)
     assert "cluster_label" not in som.to_keras().output

@@ -1,5 +1,7 @@
 """Sparse samples give the results of dense ones, and are never made dense as a whole."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import scipy.sparse
@@ -129,11 +131,18 @@ def test_samples_are_never_made_dense_as_a_whole(monkeypatch):
     for kind in (scipy.sparse.csr_array, scipy.sparse.csr_matrix):
         for name in ("toarray", "todense"):
             monkeypatch.setattr(kind, name, refused)
-    som = TFSOM((2, 3), max_iter=3).fit(X)
-    assert som.codebook_.shape == (6, 20_000)
-    assert som.transform(X).shape == (1000, 6)
-    som.partial_fit(X[:500])
-    assert som.predict(X[:500]).shape == (500,)
+    TFSOM((2, 3), max_iter=3).fit(X[:10])  # the first fit imports modules
+    tracemalloc.start()
+    try:
+        som = TFSOM((2, 3), max_iter=3).fit(X)
+        assert som.codebook_.shape == (6, 20_000)
+        assert som.transform(X).shape == (1000, 6)
+        som.partial_fit(X[:500])
+        assert som.predict(X[:500]).shape == (500,)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 80e6
 
 
 @pytest.mark.parametrize("n_features", [40, 1500])

@@ -1,5 +1,7 @@
 """Streams, mini-batches, and data larger than memory."""
 
+import copy
+import pickle
 import tracemalloc
 
 import numpy as np
@@ -246,6 +248,38 @@ def test_failed_call_changes_nothing(stream):
     assert som.codebook_ is before["codebook_"]
 
 
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+@pytest.mark.parametrize("is_fitted", [False, True])
+def test_error_in_the_last_mini_batch_changes_nothing(stream, error, is_fitted):
+    n_calls, n_calls_before_error = 0, None
+
+    def neighborhood(squared_distances, radius):
+        nonlocal n_calls
+        if n_calls == n_calls_before_error:
+            raise error("late")
+        n_calls += 1
+        return np.exp(-squared_distances / radius**2)
+
+    som = TFSOM((4, 4), neighborhood=neighborhood)
+    if is_fitted:
+        som.partial_fit(stream[:50])
+
+    def learned():
+        return {
+            name: pickle.dumps(value)
+            for name, value in vars(som).items()
+            if "neighborhood" not in name
+        }
+
+    before, n_calls = learned(), 0
+    copy.deepcopy(som).partial_fit(stream)
+    assert n_calls > 3
+    n_calls, n_calls_before_error = 0, n_calls - 1
+    with pytest.raises(error, match="late"):
+        som.partial_fit(stream)
+    assert learned() == before
+
+
 def test_verbose_prints_one_line_per_mini_batch(stream, capsys):
     TFSOM((3, 3), verbose=1).partial_fit(stream[:10])
     lines = capsys.readouterr().out.splitlines()
@@ -490,10 +524,13 @@ def test_large_memory_map_is_never_copied(large_float32, view):
 
 
 def test_infinity_in_the_last_row_of_a_large_memory_map_is_refused(large_float32):
-    X = np.asarray(large_float32).view()
+    X, last = np.asarray(large_float32).view(), large_float32[-1, -1]
     large_float32[-1, -1] = np.inf
-    with pytest.raises(ValueError, match="Input X contains infinity"):
-        TFSOM(2, max_iter=1).fit(X)
+    try:
+        with pytest.raises(ValueError, match="Input X contains infinity"):
+            TFSOM(2, max_iter=1).fit(X)
+    finally:
+        large_float32[-1, -1] = last
 
 
 def test_small_memory_map_equals_an_array(write):

@@ -7,16 +7,18 @@ module tests the other kinds of data and the other methods.
 import threading
 import time
 
+import joblib
 import numpy as np
 import pytest
 from distributed_cases import DIGITS, remove_values
 from numpy.testing import assert_array_equal
 from scipy.sparse import csr_array
-from threadpoolctl import ThreadpoolController
+from threadpoolctl import ThreadpoolController, threadpool_limits
 from threads import run_simultaneously
 
 from sklearn_tfsom import TFSOM
 from sklearn_tfsom._data.tiles import map_tiles, multiply, row_slices
+from sklearn_tfsom._machine import n_cores, n_threads_of_joblib
 from sklearn_tfsom.distributed import unit_statistics
 
 N_THREADS = 16
@@ -58,6 +60,34 @@ def test_threads_are_given_back(n_fits):
     for some in (fits, fits[::-1]):
         run_simultaneously(some)
         assert (blas_threads(), threading.active_count()) == before
+
+
+def test_blas_has_one_thread_while_a_map_is_trained():
+    seen = []
+
+    def neighborhood(squared_distances, radius):
+        seen.append(blas_threads())
+        return np.exp(-squared_distances / radius**2)
+
+    with threadpool_limits(2, "blas"):
+        before = blas_threads()
+        TFSOM(6, neighborhood=neighborhood).fit(DIGITS)
+        list(map_tiles(lambda tile: seen.append(blas_threads()), row_slices(8, 1)))
+        assert blas_threads() == before
+    assert 2 in before
+    assert len(seen) > 8
+    assert all(set(each) == {1} for each in seen)
+
+
+def test_search_follows_affinity_and_joblib(monkeypatch):
+    assert n_threads_of_joblib() is None
+    given = joblib.Parallel(n_jobs=2)(joblib.delayed(n_threads_of_joblib)() for _ in range(2))
+    assert given == [max(1, joblib.cpu_count() // 2)] * 2
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {3}, raising=False)
+    assert n_cores() == 1
+    names = set()
+    list(map_tiles(lambda tile: names.add(threading.get_ident()), row_slices(50, 1)))
+    assert len(names) == 1
 
 
 def test_an_error_in_one_tile_does_not_stop_others_forever():

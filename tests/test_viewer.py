@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 from scipy.sparse import csr_matrix
 from sklearn.datasets import load_wine
+from sklearn.exceptions import NotFittedError
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -38,6 +40,32 @@ def pipeline():
 @pytest.fixture(scope="module")
 def viewer(pipeline):
     return InteractiveMapDisplay.from_estimator(pipeline, X, CLASSES, title="Wine & <b>bottles")
+
+
+class TestErrors:
+    @pytest.mark.parametrize(
+        ("arguments", "error", "message"),
+        [
+            ((TFSOM(), X), NotFittedError, "not fitted"),
+            (
+                (StandardScaler().fit(X), X),
+                TypeError,
+                "needs a TFSOM, or a Pipeline",
+            ),
+            ((None, X.iloc[:, :3]), ValueError, "3 features|feature names"),
+            ((None, X, CLASSES[:-1]), ValueError, "177"),
+        ],
+        ids=["not fitted", "no map", "features", "length of y"],
+    )
+    def test_from_estimator(self, pipeline, arguments, error, message):
+        som, *others = arguments
+        with pytest.raises(error, match=message):
+            InteractiveMapDisplay.from_estimator(pipeline if som is None else som, *others)
+
+    def test_without_bokeh(self, pipeline, monkeypatch):
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+        with pytest.raises(ImportError, match=r"needs Bokeh.*sklearn-tfsom\[viewer\]"):
+            InteractiveMapDisplay.from_estimator(pipeline, X)
 
 
 class TestFile:
@@ -73,6 +101,20 @@ class TestFile:
         display = InteractiveMapDisplay.from_estimator(som, data, max_columns=2)
         names = [name for name, _ in display.samples]
         assert names == ["index", "feature 0", "feature 1"]
+
+    def test_times_of_any_unit_are_texts(self):
+        times = pd.date_range("2020-01-01", periods=4).astype("datetime64[ns]")
+        frame = pd.DataFrame({"a": np.arange(4.0)}, index=times)
+        page = InteractiveMapDisplay.from_estimator(TFSOM(2).fit(frame), frame).to_html()
+        assert "2020-01-03T00:00:00" in page
+        assert "1577836800000000000" not in page
+
+    def test_texts_of_a_pipeline(self):
+        texts = ["red wine", "cheap white wine", "cold beer", "warm beer"]
+        pipeline = make_pipeline(TfidfVectorizer(), TFSOM(2)).fit(texts)
+        display = InteractiveMapDisplay.from_estimator(pipeline, texts)
+        assert [name for name, _ in display.samples] == ["index", "sample"]
+        assert "cold beer" in display.to_html()
 
     @pytest.mark.parametrize("kind", ["pandas", "polars", "pyarrow"])
     def test_samples_in_tables(self, kind, pipeline):

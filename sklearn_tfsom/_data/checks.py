@@ -80,13 +80,24 @@ def check_training_data(
                 "kind of data, sparse or dense": samples.is_sparse,
             }
         )
-        has_missing = workers.any(samples.has_missing)
-        samples = Samples(samples.values, metric, has_missing=has_missing)
+        samples = samples.with_missing(workers.any(samples.has_missing))
     pieces = Pieces(samples, weights, workers)
     check_total(pieces.total_weight)
     counted = pieces.take_where(are_counted(pieces))
+    if samples.has_missing and counted.n_samples < pieces.n_samples:
+        has_missing = bool(counted.reduce(_any_missing, combine=np.maximum))
+        counted = Pieces(counted.samples.with_missing(has_missing), counted.sample_weight, workers)
     check_counted(counted)
     return pieces, counted
+
+
+def _any_missing(piece: Piece) -> NDArray[np.float64]:
+    return np.array(float(any_missing(piece.samples)))
+
+
+def any_missing(samples: Samples) -> bool:
+    """Return True if a value of dense samples is missing."""
+    return bool(np.isnan(samples[:]).any())
 
 
 def check_counted(pieces: Pieces) -> None:

@@ -64,7 +64,10 @@ def with_typical_directions(moments: Moments, pieces: Pieces) -> Moments:
             break
         cuts, total = (*cuts, cut), total - n_outliers
         typical = _TypicalPieces(pieces, cuts, total)
-        found = compute_moments(typical)
+        of_typical = compute_moments(typical)
+        if not of_typical.deviations[0] > 0:  # all are equal, or a feature is known in none
+            break
+        found = of_typical
     return moments._replace(deviations=found.deviations, directions=found.directions)
 
 

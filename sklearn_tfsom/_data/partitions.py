@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import validate_data
 
 from sklearn_tfsom._data.checks import (
+    any_missing,
     are_counted,
     check_counted,
     check_form,
@@ -65,6 +66,7 @@ class Facts(NamedTuple):
     dtype: str
     is_sparse: bool
     has_missing: bool
+    has_missing_counted: bool  # whether the samples that take part have missing values
     n_samples: int  # all, and those that take part
     n_counted: int
     weight: float
@@ -85,6 +87,7 @@ class Facts(NamedTuple):
             dtype=str(np.promote_types(self.dtype, other.dtype)),
             is_sparse=self.is_sparse,
             has_missing=self.has_missing or other.has_missing,
+            has_missing_counted=self.has_missing_counted or other.has_missing_counted,
             n_samples=self.n_samples + other.n_samples,
             n_counted=self.n_counted + other.n_counted,
             weight=self.weight + other.weight,
@@ -172,7 +175,10 @@ class Partitions(Pieces):
 
     def counted(self) -> Pieces:
         """Return the samples that take part; if they are few they are fetched."""
-        pieces = Partitions(self._engine, self._reader._replace(is_counted=True), self._facts)
+        reader = self._reader._replace(
+            is_counted=True, has_missing=self._facts.has_missing_counted
+        )
+        pieces = Partitions(self._engine, reader, self._facts)
         if self._facts.n_counted > _MAX_FETCHED:
             return pieces
         parts = pieces._engine.collect(_Task(pieces._reader, _contents, ()), "fetch")
@@ -314,7 +320,7 @@ def check_partitions(owner: Any, engine: Engine, metric: Metric) -> tuple[Pieces
 
 def _look(X: Any, sample_weight: Any, metric: str, n_features: int) -> Facts:
     """Check the samples of a partition; report an error instead of raising it."""
-    nothing = Facts(None, "float32", False, False, 0, 0, 0.0, 0.0, 0.0)
+    nothing = Facts(None, "float32", False, False, False, 0, 0, 0.0, 0.0, 0.0)
     if not X.shape[0]:
         return nothing
     try:
@@ -324,16 +330,18 @@ def _look(X: Any, sample_weight: Any, metric: str, n_features: int) -> Facts:
         X = check_form(_OWNER, X, row)
         samples = Samples(X, row, has_missing=check_values(X, _OWNER, row))
         weights = check_sample_weight(sample_weight, len(samples), are_all=False)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         return nothing._replace(error=error)
     is_counted = are_counted(Pieces(samples, weights))
+    (rows,) = np.nonzero(is_counted)
     return Facts(
         error=None,
         dtype=str(samples.dtype),
         is_sparse=samples.is_sparse,
         has_missing=samples.has_missing,
+        has_missing_counted=samples.has_missing and any_missing(samples.take(rows)),
         n_samples=len(samples),
-        n_counted=int(np.count_nonzero(is_counted)),
+        n_counted=len(rows),
         weight=float(weights.sum()),
         counted_weight=float(weights.sum(where=is_counted)),
         largest_weight=float(weights.max(where=is_counted, initial=0)),

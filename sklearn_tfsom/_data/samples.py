@@ -84,6 +84,10 @@ class Samples:
             return Samples(self._X[index], self.metric, has_missing=self.has_missing)
         return Samples(self._X, self.metric, has_missing=self.has_missing, rows=index)
 
+    def with_missing(self, has_missing: bool) -> Samples:
+        """Return the same samples with another answer to whether values are missing."""
+        return Samples(self._X, self.metric, has_missing=has_missing, rows=self._rows)
+
     def dense(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return few rows as a dense array in float64, whatever X is."""
         tile = self.take(rows)[:]

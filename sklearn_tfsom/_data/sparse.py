@@ -81,7 +81,7 @@ def load_sparse(samples: Samples, scale: float) -> SparseRows:
     ValueError
         If squared norms exceed the range of float64.
     """
-    matrix = samples[:].copy()
+    matrix = samples[:] if samples.metric.is_spherical else samples[:].copy()
     norms = np.empty(len(samples))
     with np.errstate(over="ignore"):
         matrix.data *= matrix.dtype.type(scale)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -41,8 +40,3 @@ class Found(NamedTuple):
     units: NDArray[np.int32]  # (n, k), the closest first
     distances: NDArray[np.float64]  # (n,) to the closest
     is_clear: NDArray[np.bool_]  # (n,): False where rounding could change the units
-
-
-def joined(parts: Iterable[Found]) -> Found:
-    """Concatenate the results of several tiles."""
-    return Found(*map(np.concatenate, zip(*parts, strict=True)))

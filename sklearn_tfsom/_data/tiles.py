@@ -15,7 +15,7 @@ import numpy as np
 import threadpoolctl
 from numpy.typing import NDArray
 
-from sklearn_tfsom._memory import check_address_space
+from sklearn_tfsom._machine import check_address_space, n_cores, n_threads_of_joblib
 from sklearn_tfsom._tuning import LEAST_ADDRESS_SPACE
 
 # Products of two numbers in a product of matrices for which OpenBLAS takes no second thread.
@@ -23,8 +23,12 @@ _MAX_UNTHREADED = 2**18
 
 _Result = TypeVar("_Result")
 
-# More threads than four wait for memory together.
-_N_THREADS = min(4, os.cpu_count() or 1)
+# More threads than these wait for memory together.
+_MAX_THREADS = 4
+
+
+def _n_threads() -> int:
+    return max(1, min(_MAX_THREADS, n_cores(), n_threads_of_joblib() or _MAX_THREADS))
 
 
 def row_slices(n_rows: int, step: int) -> list[slice]:
@@ -75,7 +79,7 @@ def _work_and_map(function: Callable[[slice], _Result], tiles: list[slice]) -> I
                 return
             done[index] = function(tile)
 
-    helpers = _start_helpers(work, min(_N_THREADS, len(tiles)) - 1)
+    helpers = _start_helpers(work, min(_n_threads(), len(tiles)) - 1)
     try:
         for index in range(len(tiles)):
             work(index)
@@ -186,7 +190,7 @@ class _TileThreads:
         """Return the threads, which are started as they are needed."""
         with self._lock:
             if self._pool is None:
-                self._pool = ThreadPoolExecutor(_N_THREADS)
+                self._pool = ThreadPoolExecutor(_n_threads())
             return self._pool
 
 

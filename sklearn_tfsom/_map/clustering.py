@@ -103,8 +103,13 @@ def cluster_units(points: Points, units: NDArray, n_clusters: int | str) -> NDAr
         From 0 on, in the order in which clusters first appear among the units.
     """
     points, units = _normalized(points, units)
-    gathered, group = _gathered(points)
-    labels = _labels(gathered, n_clusters, _least_weight(points, len(units)))[group]
+    if isinstance(n_clusters, str):
+        points = _different(points)
+    if isinstance(n_clusters, int) and n_clusters > _MAX_POINTS:
+        labels = cut(ward_of_points(*points[:2]), len(points.weights), n_clusters)
+    else:
+        gathered, group = _gathered(points)
+        labels = _labels(gathered, n_clusters, _least_weight(points, len(units)))[group]
     found = _of_units(points.places, labels, units)
     _, first, label = np.unique(found, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(first))[label]
@@ -148,6 +153,15 @@ def _normalized(points: Points, units: NDArray) -> tuple[Points, NDArray[np.floa
     scale = np.abs(places).max() or np.abs(units).max() or 1.0
     weights = np.maximum(points.weights / points.weights.max(), _LEAST_SHARE)
     return Points(places / scale, weights, points.per_place), units / scale
+
+
+def _different(points: Points) -> Points:
+    """Join points that are equal: no number of clusters parts them."""
+    places, same = np.unique(points.places, axis=0, return_inverse=True)
+    if len(places) == len(points.places):
+        return points
+    weights = np.bincount(same.ravel(), points.weights).astype(np.float64)
+    return Points(places, weights, points.per_place)
 
 
 def _gathered(points: Points) -> tuple[Points, NDArray[np.int64]]:

@@ -12,6 +12,7 @@ a bubble of radius 1, sqrt(3) or 2 falls where geometry says, not where rounding
 from __future__ import annotations
 
 import math
+import numbers
 from dataclasses import dataclass
 from typing import Any
 
@@ -193,10 +194,11 @@ class Grid:
         -------
         rows : ndarray of float64, shape (target.n_rows, source.n_rows)
             Part that depends on the two rows.
-        columns : ndarray of float64, shape (2, 2, target.n_columns, source.n_columns)
+        columns : ndarray of float64, shape (p, q, target.n_columns, source.n_columns)
             Part that depends on the two columns, by the parity of the two rows. The squared grid
             distance between (r, c) of the target and (s, e) of the source, in squared lattice
-            spacings of this grid, is ``rows[r, s] + columns[r % 2, s % 2, c, e]``.
+            spacings of this grid, is ``rows[r, s] + columns[r % p, s % q, c, e]``. p and q are 2
+            on a hexagonal lattice, but 1 for a single row.
         """
         rows, half_columns = self._laid_over(target or self)
         if is_mirrored:
@@ -276,13 +278,15 @@ class Grid:
         return rows, columns
 
     def _laid_over(self, other: Grid) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Rows (other.n_rows,) and half columns by parity (2, other.n_columns) of another grid.
+        """Rows (other.n_rows,) and half columns (p, other.n_columns) of another grid.
 
-        It is stretched over this one. Of this grid itself they are whole numbers.
+        It is stretched over this one. Of this grid itself they are whole numbers. Where parities
+        of rows differ p is 2, else 1.
         """
         row_stretch, column_stretch = self._stretch(other)
-        columns = np.broadcast_to(np.arange(other.n_columns), (2, other.n_columns))
-        half_columns = self._half_columns(np.arange(2)[:, None], columns)
+        n_parities = 2 if other.is_hexagonal and other.n_rows > 1 else 1
+        columns = np.broadcast_to(np.arange(other.n_columns), (n_parities, other.n_columns))
+        half_columns = self._half_columns(np.arange(n_parities)[:, None], columns)
         rows = row_stretch * np.arange(other.n_rows, dtype=np.float64)
         return rows, column_stretch * half_columns.astype(np.float64)
 
@@ -307,7 +311,8 @@ class Grid:
         """
         if n_neighbors is None:
             n_neighbors = 6 if self.is_hexagonal else 4
-        if (self.lattice, n_neighbors) not in _STEPS:
+        is_integer = isinstance(n_neighbors, numbers.Integral)
+        if not is_integer or (self.lattice, n_neighbors) not in _STEPS:
             right = "6, or None" if self.is_hexagonal else "4 or 8, or None"
             right += f" on a {self.lattice} lattice"
             raise wrong_parameter("n_neighbors", "Grid.neighbors", right, repr(n_neighbors))

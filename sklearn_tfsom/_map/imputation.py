@@ -102,7 +102,9 @@ def covariance_around_units(
     root = np.sqrt(unit_counts / unit_counts.sum())
     units, means = root * (codebook - mean) / spread, root * (unit_means - mean) / spread
     crossed = units.T @ (means - units / 2)
-    return (moments.covariance - crossed - crossed.T) * (spread / _unit(codebook)) ** 2
+    with np.errstate(over="ignore", invalid="ignore"):  # beside equal code vectors
+        factor = np.square(np.float64(spread / _unit(codebook)))
+        return (moments.covariance - crossed - crossed.T) * factor
 
 
 def variances_of(

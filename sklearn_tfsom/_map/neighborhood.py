@@ -83,13 +83,13 @@ def neighborhood_of(neighborhood: str | Formula) -> Neighborhood:
 class SeparableKernel(NamedTuple):
     """H as a product of a part along rows and a part along columns.
 
-    ``H[(r, c), (s, e)] = rows[r, s] * columns[r % 2, s % 2, c, e]``: smoothing costs
-    n_units (n_rows + 2 n_columns) products for each feature instead of n_units^2. The unit (s, e)
-    may be one of a coarser grid.
+    ``H[(r, c), (s, e)] = rows[r, s] * columns[r % p, s % q, c, e]``: smoothing costs
+    n_units (n_rows + p n_columns) products for each feature instead of n_units^2. The unit (s, e)
+    may be one of a coarser grid. See `Grid.separated`.
     """
 
     rows: NDArray[np.float64]  # (n_rows, n_source_rows)
-    columns: NDArray[np.float64]  # (2, 2, n_columns, n_source_columns)
+    columns: NDArray[np.float64]  # (p, q, n_columns, n_source_columns)
 
 
 class BlockKernel(NamedTuple):
@@ -112,6 +112,16 @@ def is_separable(grid: Grid, neighborhood: str | Formula) -> bool:
     The exponential of a sum is a product of exponentials; no other neighborhood separates.
     """
     return neighborhood == "gaussian" and grid.separates
+
+
+def n_kernel_values(grid: Grid, neighborhood: str | Formula) -> int:
+    """Return the number of values of a kernel, without building it."""
+    n_parities = 2 if grid.is_hexagonal and grid.n_rows > 1 else 1
+    if is_separable(grid, neighborhood):
+        return grid.n_rows**2 + (n_parities * grid.n_columns) ** 2
+    # Kinds of pairs of rows: by the rows between them, and by their shift if these are odd.
+    n_blocks = (1 + n_parities) * grid.n_rows
+    return grid.n_rows**2 + n_blocks * grid.n_columns**2
 
 
 class Kernels:

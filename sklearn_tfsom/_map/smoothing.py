@@ -56,16 +56,16 @@ def smooth(values: NDArray[np.float64], kernel: Kernel) -> NDArray[np.float64]:
         # Of a row of the target: (source row, column, source column).
         blocks = (kernel.blocks[kinds] for kinds in kernel.kinds)
         return np.stack([np.tensordot(block, values, ([0, 2], [0, 1])) for block in blocks])
-    n_rows, n_columns = len(kernel.rows), kernel.columns.shape[2]
+    n_rows, (p, q, n_columns, _) = len(kernel.rows), kernel.columns.shape
     n_values = n_columns * values.shape[2]
     smoothed = np.empty((n_rows, n_values))
-    along = np.empty((len(values), 2 * n_columns, values.shape[2]))  # for both parities
-    for parity in range(2):
-        columns = kernel.columns[:, parity].reshape(2 * n_columns, -1)
-        np.matmul(columns, values[parity::2], out=along[parity::2])
-    along = along.reshape(len(values), 2, n_values)
-    for parity in range(2):
-        np.matmul(kernel.rows[parity::2], along[:, parity], out=smoothed[parity::2])
+    along = np.empty((len(values), p * n_columns, values.shape[2]))  # for rows of each parity
+    for parity in range(q):
+        columns = kernel.columns[:, parity].reshape(p * n_columns, -1)
+        np.matmul(columns, values[parity::q], out=along[parity::q])
+    along = along.reshape(len(values), p, n_values)
+    for parity in range(p):
+        np.matmul(kernel.rows[parity::p], along[:, parity], out=smoothed[parity::p])
     return smoothed.reshape(n_rows, n_columns, -1)
 
 

@@ -37,6 +37,8 @@ def nearest_units(samples: Samples, codebook: NDArray, k: int = 1) -> NDArray[np
     """
     (n_samples, n_features), metric, dtype = samples.shape, samples.metric, samples.dtype
     flat = codebook.reshape(-1, n_features)
+    if (flat == flat[0]).all():  # there is nothing to scale by, and nothing to search
+        return np.tile(np.arange(k), (n_samples, 1))
     scaling = Scaling.for_search(flat, dtype, metric, is_sparse=samples.is_sparse)
     # Centered values are as exact as the samples only in float64.
     dtype = np.dtype(np.float64) if scaling.center.any() else dtype

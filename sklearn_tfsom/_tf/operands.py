@@ -30,14 +30,12 @@ class Operands(NamedTuple):
     blocks: Blocks | None
 
 
-def make_operands(terms: Terms, n_terms: tf.Tensor | None = None) -> Operands:
+def make_operands(terms: Terms) -> Operands:
     """Prepare code vectors for the search, within a graph.
 
     Parameters
     ----------
     terms : Terms
-    n_terms : Tensor of float64, shape (), default=None
-        Largest number of factors of a row that are not 0; by default the number of all.
     """
     kind, codebook, center = terms.kind, terms.codebook, terms.center
     n_features = tf.size(center)
@@ -50,8 +48,6 @@ def make_operands(terms: Terms, n_terms: tf.Tensor | None = None) -> Operands:
         squares = tf.square(around) + 2 * around * center
         factors32 = tf.concat([factors32, tf.cast(squares, tf.float32)], axis=1)
         bias = tf.zeros_like(bias)
-    if n_terms is None:
-        n_terms = tf.cast(tf.shape(factors32)[1], tf.float64)
     n_layers, n_lanes = layout(tf.size(bias), is_fused=kind.n_fused > 0)
     padding = [0, n_layers * n_lanes - tf.size(bias)]
     bias32 = tf.pad(tf.cast(bias, tf.float32), [padding], constant_values=np.inf)
@@ -59,7 +55,7 @@ def make_operands(terms: Terms, n_terms: tf.Tensor | None = None) -> Operands:
     sizes = Sizes(
         has_missing=kind.has_missing,
         n_features=tf.cast(n_features, tf.float64),
-        n_terms=n_terms,
+        n_terms=tf.cast(tf.shape(factors32)[1], tf.float64),
         largest=tf.sqrt(tf.reduce_max(norms)),
         offset=offset,
         far=FAR * tf.sqrt(tf.maximum(tf.reduce_max(own_norms) + offset**2, 0)),

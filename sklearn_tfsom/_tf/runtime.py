@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import multiprocessing
 import os
 import re
 import sys
@@ -13,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, ParamSpec
 
-from sklearn_tfsom._memory import check_address_space
+from sklearn_tfsom._machine import check_address_space, n_threads_of_joblib
 from sklearn_tfsom._tuning import (
     LEAST_ADDRESS_SPACE,
     MIN_COMPILED_SCORES,
@@ -113,18 +112,13 @@ def has_strategy() -> bool:
 
 
 def _use_threads_of_joblib(threading_config: Any) -> None:
-    """Give TensorFlow as many threads as joblib gave this worker.
-
-    joblib tells its workers through OMP_NUM_THREADS, which TensorFlow does not read: n workers
-    would start n threads for each core.
-    """
-    n_threads = os.environ.get("OMP_NUM_THREADS", "")
-    is_joblib_worker = "Loky" in type(multiprocessing.current_process()).__name__
-    if is_joblib_worker and n_threads.isdigit() and "TF_NUM_INTRAOP_THREADS" not in os.environ:
+    """Give TensorFlow as many threads as joblib gave this worker."""
+    n_threads = n_threads_of_joblib()
+    if n_threads is not None and "TF_NUM_INTRAOP_THREADS" not in os.environ:
         # RuntimeError: the runtime has been started elsewhere, with threads chosen there.
         with contextlib.suppress(RuntimeError):
-            threading_config.set_intra_op_parallelism_threads(int(n_threads))
-            threading_config.set_inter_op_parallelism_threads(int(n_threads))
+            threading_config.set_intra_op_parallelism_threads(n_threads)
+            threading_config.set_inter_op_parallelism_threads(n_threads)
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from sklearn_tfsom._classes import classes_of
 from sklearn_tfsom._data.checks import check_sample_weight
 from sklearn_tfsom._distance import metric_named
 from sklearn_tfsom._pipelines import Unwrapped, unwrapped
+from sklearn_tfsom._plan import has_clusters
 from sklearn_tfsom._validation import Rule, check_value, integer, wrong_parameter
 from sklearn_tfsom.displays._arguments import AXES, checked
 
@@ -203,7 +204,7 @@ class Display:
 
 def cluster_labels(estimator: Any) -> NDArray[np.int64] | None:
     """Return the cluster of each unit, None if the map has no clusters."""
-    return None if estimator.n_clusters is None else estimator.cluster_labels_
+    return estimator.cluster_labels_ if has_clusters(estimator) else None
 
 
 def distance_unit(fitted: Unwrapped) -> str:

@@ -136,7 +136,7 @@ class DataSpaceDisplay(base.Display):
         """Draw samples and a fitted map in two features or two principal components.
 
         Samples with missing values in the plane that is shown are left out. The principal
-        components are those of all samples, as with ``init="pca"``.
+        components are those of all samples; ``init="pca"`` leaves out a few that are far away.
 
         Parameters
         ----------

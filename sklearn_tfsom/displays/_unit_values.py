@@ -113,9 +113,10 @@ class UnitValuesDisplay(base.Display):
         """
         cls._check_parameter("statistic", statistic, choice(_STATISTICS))
         fitted, X = cls._unwrap(estimator, X)
-        bmus = fitted.som.bmus(X)
-        numbers = cls._check_values(values, bmus, statistic)
-        weights = check_sample_weight(sample_weight, len(bmus))
+        samples = fitted.som._check_data(X)
+        numbers = cls._check_values(values, len(samples), statistic)
+        weights = check_sample_weight(sample_weight, len(samples))
+        (bmus,) = fitted.som._nearest(samples).T
         name = getattr(values, "name", None)
         grid = grid_of(fitted.som)
         display = cls(
@@ -129,12 +130,12 @@ class UnitValuesDisplay(base.Display):
         return display.plot(ax=ax, **style)
 
     @classmethod
-    def _check_values(cls, values: Any, bmus: NDArray, statistic: str) -> NDArray[np.float64]:
+    def _check_values(cls, values: Any, n_samples: int, statistic: str) -> NDArray[np.float64]:
         """Return the values as numbers, NaN for missing ones."""
         right = "an array-like of numbers, or of booleans for statistic='share'"
         given = np.asarray(as_array(values, "values"))
-        if given.shape not in (bmus.shape, (len(bmus), 1)):
-            of_shape = f"of shape (n_samples,), {bmus.shape}"
+        if given.shape not in ((n_samples,), (n_samples, 1)):
+            of_shape = f"of shape (n_samples,), {(n_samples,)}"
             raise cls._wrong_parameter("values", of_shape, f"shape {given.shape}")
         given = given.ravel()
         if given.dtype.kind not in "biuf":

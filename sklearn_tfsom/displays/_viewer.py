@@ -219,6 +219,8 @@ def _table_of(X: Any, n_samples: int, max_columns: int) -> list[tuple[str, Any]]
     labels = np.arange(n_samples) if index is None else np.asarray(index)
     if hasattr(X, "columns"):
         columns = columns_of(X, max_columns)
+    elif not issparse(X) and np.ndim(X) == 1:  # texts, of which a step makes features
+        columns = [("sample", np.asarray(X))][:max_columns]
     else:
         values = X[:, :max_columns].toarray() if issparse(X) else as_array(X, "X")[:, :max_columns]
         columns = [(f"feature {k}", column) for k, column in enumerate(values.T)]

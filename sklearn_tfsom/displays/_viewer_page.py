@@ -268,6 +268,8 @@ class Page:
 def _plain(values: Any) -> NDArray:
     """Return numbers as they are, and anything else as texts."""
     array = np.asarray(values)
+    if array.dtype.kind in "mM":  # `tolist` would give nanoseconds as integers
+        return np.where(np.isnat(array), "", array.astype(str))
     if array.dtype.kind == "b" or array.dtype.kind not in "iuf":
         return np.array(["" if value is None else str(value) for value in array.tolist()])
     if array.dtype.kind in "iu" and array.dtype.itemsize == 8:

@@ -127,10 +127,10 @@ def distance_tiles(
     distances : ndarray of float64, shape (n_rows, n_units)
         In data units.
     """
-    values, metric = samples.values, samples.metric
     for rows in row_tiles(len(samples), len(estimator.codebook_)):
-        tile = values[rows].astype(np.float64)
-        yield rows, estimator._distances(Samples(tile, metric, has_missing=samples.has_missing))
+        tile = samples.raw(rows).astype(np.float64)
+        in_float64 = Samples(tile, samples.metric, has_missing=samples.has_missing)
+        yield rows, estimator._distances(in_float64)
 
 
 def neighborhood_rows(
@@ -140,12 +140,13 @@ def neighborhood_rows(
     grid = grid_of(estimator)
     neighborhood = checked_neighborhood(estimator, estimator._neighborhood)
     kernel = Kernels(grid, neighborhood).kernel(radius)
-    parity = np.arange(grid.n_rows) % 2
 
     def rows_of(units: NDArray) -> NDArray[np.float64]:
         rows, columns = np.divmod(units, grid.n_columns)
         if isinstance(kernel, SeparableKernel):
-            along_columns = kernel.columns[rows[:, None] % 2, parity, columns[:, None]]
+            p, q, *_ = kernel.columns.shape
+            parities = rows[:, None] % p, np.arange(grid.n_rows) % q
+            along_columns = kernel.columns[*parities, columns[:, None]]
             h = kernel.rows[rows][:, :, None] * along_columns
         else:
             h = kernel.blocks[kernel.kinds[rows], columns[:, None]]

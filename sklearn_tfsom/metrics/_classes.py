@@ -8,11 +8,11 @@ from scipy.sparse.csgraph import connected_components
 from sklearn.utils import assert_all_finite, column_or_1d
 
 from sklearn_tfsom._classes import classes_of
-from sklearn_tfsom._data.checks import check_sample_weight
 from sklearn_tfsom._pipelines import takes_pipelines
 from sklearn_tfsom.metrics._base import (
     FittedMap,
     check_n_neighbors,
+    check_samples,
     fitted_grid,
     grid_edges,
     undirected_graph,
@@ -299,9 +299,9 @@ def class_counts(
     array([50., 50., 50.])
     """
     grid = fitted_grid(estimator)
-    bmus = estimator.bmus(X)
-    classes = classes_of(y, len(bmus), "class_counts")
-    weights = check_sample_weight(sample_weight, len(bmus))
+    samples, weights = check_samples(estimator, X, sample_weight)
+    classes = classes_of(y, len(samples), "class_counts")
+    (bmus,) = estimator._nearest(samples).T
     return classes.labels, classes.counts(bmus, grid.n_units, weights)
 
 
@@ -313,10 +313,10 @@ def _class_shares(
     Classes without positive weight are left out.
     """
     grid = fitted_grid(estimator)
-    bmus = estimator.bmus(X)
+    samples, weights = check_samples(estimator, X, sample_weight)
     assert_all_finite(column_or_1d(y), input_name="y")
-    classes = classes_of(y, len(bmus), owner)
-    weights = check_sample_weight(sample_weight, len(bmus))
+    classes = classes_of(y, len(samples), owner)
+    (bmus,) = estimator._nearest(samples).T
     shares = classes.counts(bmus, grid.n_units, weights) / weights.sum()
     return shares[:, shares.any(axis=0)]
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sklearn_tfsom._data.checks import check_sample_weight
+from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._distance import all_distances, paired_distances
 from sklearn_tfsom._pipelines import takes_pipelines
 from sklearn_tfsom.metrics._base import (
     FittedMap,
     check_n_neighbors,
+    check_samples,
     fitted_grid,
     grid_edges,
     metric_of,
@@ -77,9 +78,9 @@ def topographic_error(
     """
     grid = fitted_grid(estimator)
     n_neighbors = check_n_neighbors("topographic_error", n_neighbors, grid)
-    bmus = _two_best_units(estimator, X)
+    samples, weights = check_samples(estimator, X, sample_weight)
+    bmus = _two_best_units(estimator, samples)
     is_error = grid.squared_distances(*bmus.T) > (2 if n_neighbors == 8 else 1)
-    weights = check_sample_weight(sample_weight, len(bmus))
     return float(np.average(is_error.astype(np.float64), weights=weights))
 
 
@@ -147,14 +148,13 @@ def combined_error(
     grid = fitted_grid(estimator)
     n_neighbors = check_n_neighbors("combined_error", n_neighbors, grid)
     units, others = grid_edges(grid, n_neighbors)
+    samples, weights = check_samples(estimator, X, sample_weight)
     codebook = estimator.codebook_
     steps = paired_distances(codebook[units], codebook[others], metric_of(estimator))
     graph = undirected_graph((units, others), grid.n_units, steps)
-    n_bmus = min(2, grid.n_units)
-    distances, bmus = estimator.bmus(X, n_bmus=n_bmus, return_distance=True)
-    distances, bmus = distances.reshape(-1, n_bmus), bmus.reshape(-1, n_bmus)
-    weights = check_sample_weight(sample_weight, len(bmus))
-    lengths = distances[:, 0] + path_lengths(graph, bmus[:, 0], bmus[:, -1])
+    bmus = _two_best_units(estimator, samples)
+    (distances,) = estimator._distances_to(samples, bmus[:, :1]).T
+    lengths = distances + path_lengths(graph, *bmus.T)
     return float(np.average(lengths, weights=weights))
 
 
@@ -297,8 +297,8 @@ def topographic_function(
     """
     grid = fitted_grid(estimator)
     n_units = grid.n_units
-    bmus = _two_best_units(estimator, X)
-    weights = check_sample_weight(sample_weight, len(bmus))
+    samples, weights = check_samples(estimator, X, sample_weight)
+    bmus = _two_best_units(estimator, samples)
     lags = np.arange(1 - n_units, n_units)
     if n_units == 1:
         return lags, np.zeros(1)
@@ -317,10 +317,9 @@ def topographic_function(
     return lags, values
 
 
-def _two_best_units(estimator: FittedMap, X: ArrayLike) -> NDArray[np.int64]:
+def _two_best_units(estimator: FittedMap, samples: Samples) -> NDArray[np.int64]:
     """Return the two best-matching units, shape (n_samples, 2): twice the one of a single unit."""
-    n_bmus = min(2, len(estimator.codebook_))
-    bmus = estimator.bmus(X, n_bmus=n_bmus).reshape(-1, n_bmus)
+    bmus = estimator._nearest(samples, min(2, len(estimator.codebook_)))
     return np.column_stack([bmus[:, 0], bmus[:, -1]])
 
 

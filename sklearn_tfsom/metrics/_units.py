@@ -10,13 +10,18 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sklearn_tfsom._data.checks import check_sample_weight
 from sklearn_tfsom._distance import paired_distances
 from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._map.umatrix import u_heights
 from sklearn_tfsom._pipelines import takes_pipelines
 from sklearn_tfsom._validation import BOOLEAN, check_value, choice
-from sklearn_tfsom.metrics._base import FittedMap, check_n_neighbors, fitted_grid, metric_of
+from sklearn_tfsom.metrics._base import (
+    FittedMap,
+    check_n_neighbors,
+    check_samples,
+    fitted_grid,
+    metric_of,
+)
 
 
 @takes_pipelines
@@ -145,8 +150,8 @@ def hit_histogram(
     ((8, 5), 50.0)
     """
     grid = fitted_grid(estimator)
-    bmus = estimator.bmus(X)
-    weights = check_sample_weight(sample_weight, len(bmus))
+    samples, weights = check_samples(estimator, X, sample_weight)
+    (bmus,) = estimator._nearest(samples).T
     hits = np.bincount(bmus, weights, minlength=grid.n_units).astype(np.float64)
     return hits.reshape(grid.shape)
 
