@@ -17,7 +17,7 @@ from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.sparse import SparseRows
 from sklearn_tfsom._data.statistics import Found, Nearest, Statistics
 from sklearn_tfsom._data.sums import sums_by_unit
-from sklearn_tfsom._data.tiles import row_slices
+from sklearn_tfsom._data.tiles import map_tiles, row_slices
 from sklearn_tfsom._map.scores import MAX_FUSED_UNITS, Kind, Terms
 from sklearn_tfsom._search.exact import search_exactly
 from sklearn_tfsom._search.products import search_products
@@ -148,13 +148,19 @@ def _sum_in_numpy(
     if isinstance(rows, SparseRows):
         total.sums[:] = rows.sums_by_unit(weights, units, n_units)
     else:
-        for some in row_slices(len(units), max(1, SUMMED_VALUES // n_features)):
+
+        def of_rows(some: slice) -> tuple[NDArray[np.float64], NDArray[np.float64] | float]:
             values, by_unit = np.asarray(rows.values[some]), (weights[some], units[some], n_units)
-            if terms.kind.has_missing:
-                known = ~np.isnan(values)
-                values = np.where(known, values, 0)
-                total.counts[:] += sums_by_unit(known, *by_unit)
-            total.sums[:] += sums_by_unit(values, *by_unit)
+            if not terms.kind.has_missing:
+                return sums_by_unit(values, *by_unit), 0.0
+            known = ~np.isnan(values)
+            counts = sums_by_unit(known, *by_unit)
+            return sums_by_unit(np.where(known, values, 0), *by_unit), counts
+
+        slices = row_slices(len(units), max(1, SUMMED_VALUES // n_features))
+        for sums, counts in map_tiles(of_rows, slices):
+            total.sums[:] += sums
+            total.counts[:] += counts
     if not terms.kind.has_missing:
         total.counts[:, 0] = np.bincount(units, weights, n_units)
     return total._replace(error=np.asarray(np.sum(weights * distances)))
