@@ -1,4 +1,4 @@
-"""Self-organizing maps for scikit-learn, trained in TensorFlow."""
+"""Self-organizing maps for scikit-learn, trained with TensorFlow or NumPy."""
 
 from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._som import TFSOM

@@ -4,7 +4,7 @@ There are two kinds of metrics. A *product* metric is a function of the squared 
 ``|x|^2 + |w|^2 - 2 x.w``, so that distances come from a matrix product. An *elementwise* metric is
 the sum or the maximum over the features of a term of ``x_i`` and ``w_i``. Everything that depends
 on the metric is derived from its row: parameter checks, error messages, scaling, search and the
-Keras export. To add an elementwise metric, add a row.
+Keras export, except for directions there (`_tf/export.py`). An elementwise metric is a new row.
 """
 
 from __future__ import annotations

@@ -117,9 +117,10 @@ class TFSOM(
         for compact neighborhoods it is larger in proportion to their automatic `radius_end`.
 
     radius_end : float or "auto", default="auto"
-        Radius of the last epochs, in lattice spacings. "auto" is 0.85 for the Gaussian; for the
-        others it is such that they reach the direct neighbors as well. A smaller radius gives a
-        lower quantization error and a map with more folds.
+        Radius of the last epochs, in lattice spacings. "auto" is 0.85 for "gaussian" and for
+        functions, 1 for "cut_gaussian", "bubble" and "mexican_hat", 1.5 for "epanechnikov" and 2
+        for "triangle". A smaller radius gives a lower quantization error and a map with more
+        folds.
 
     radius_decay : {"exponential", "linear"} or array-like of shape (max_iter,), \
             default="exponential"
@@ -149,13 +150,13 @@ class TFSOM(
 
     features : {"distances", "coordinates", "activations"}, default="distances"
         Output of `transform`: the distances to all units, in data units; the position of the
-        best-matching unit, in lattice spacings; or activations ``exp(-d^2 / 2q^2)`` of all units,
-        for the distance d and the quantization error q of the training data.
+        best-matching unit, in lattice spacings; or activations ``exp(-d^2 / (2 q^2))`` of all
+        units, for the distance d and the quantization error q of the training data.
 
     anomaly_score : {"isolation", "u_height", "distance"}, default="isolation"
-        Output of `score_samples`, minus the following: "distance": the distance to the
-        best-matching unit. "u_height": that distance plus the value of the unit on the U-matrix.
-        "isolation": a fourth of that distance plus the mean distance of the unit to the nearest
+        Score that `score_samples` returns with a negative sign. "distance": the distance to the
+        best-matching unit. "u_height": this distance plus the value of the unit on the U-matrix.
+        "isolation": a fourth of this distance plus the mean distance of the unit to the nearest
         units that hold a tenth of the samples. Use "distance" if all training samples are normal;
         the others also find anomalies in the training data.
 
@@ -227,9 +228,10 @@ class TFSOM(
     Notes
     -----
     **Complexity.** An epoch takes O(n_samples n_units n_features) operations for the search, and
-    O(n_units (n_rows + n_columns) n_features) for the update with a Gaussian neighborhood. Memory
-    beyond the data: a scaled copy of the samples; of 32 MiB at a time if they are on disk, or
-    dense with at least 33 million values in at most 128 features.
+    O(n_units (n_rows + n_columns) n_features) for the update with a Gaussian neighborhood. In
+    addition to the data, `fit` needs memory for a scaled copy of the samples. Samples on disk
+    (64 MiB or more), and dense ones of at least 2^25 values and at most 128 features, are copied
+    in parts of 2^23 values (32 MiB in float32).
 
     **Precision.** float32 input gives float32 output, everything else float64. Best-matching
     units are those of a search in float64; among units that are equally close within rounding
@@ -408,7 +410,7 @@ class TFSOM(
         sample_weight: ArrayLike | None = None,
         **parameters: Any,
     ) -> TFSOM:
-        """Make a fitted map of a codebook that was trained elsewhere.
+        """Make a fitted map from a codebook that was trained elsewhere.
 
         Read more in the :ref:`User Guide <guide_from_codebook>`.
 
@@ -422,7 +424,8 @@ class TFSOM(
             Size of the grid.
 
         X : {array-like, sparse matrix} of shape (n_samples, n_features), default=None
-            Samples that `hits_`, `labels_` and `quantization_error_` are computed of.
+            Samples from which `hits_`, `labels_` and `quantization_error_` are computed, and
+            clusters.
 
         sample_weight : array-like of shape (n_samples,), default=None
             Weight of each sample of `X`; None is 1 for each.
@@ -452,7 +455,7 @@ class TFSOM(
 
         Examples
         --------
-        A map again, from what is left of another one:
+        Restore a map from its codebook:
 
         >>> from sklearn.datasets import load_iris
         >>> from sklearn_tfsom import TFSOM
@@ -572,9 +575,9 @@ class TFSOM(
         With each mini-batch of total weight b the statistics s_j and n_j decay by ``exp(-b / M)``.
         The memory M is a weight of 500 samples, or 5 for each unit if that is more; at first it is
         less, 0.3 of the samples seen. The radius decreases from `radius_start` ("auto": a fourth
-        of the longer side) to `radius_end` over the first 100 samples, or 0.6 for each unit if
-        that is more. After a change of the data the error is within a tenth of its former value
-        after about eight times M.
+        of the longer side with ``init="pca"``, otherwise half of it) to `radius_end` over the
+        first 100 samples, or 0.6 for each unit if that is more. After a change of the data the
+        error is within a tenth of its former value after about eight times M.
 
         Examples
         --------
@@ -677,7 +680,7 @@ class TFSOM(
             return np.exp(-np.square(distances / samples.dtype.type(width)) / 2)
 
     def score(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
-        """Compute minus the mean quantization error: higher is better.
+        """Compute the negative quantization error: higher is better.
 
         Parameters
         ----------
@@ -694,6 +697,14 @@ class TFSOM(
         -------
         score : float
             Minus the weighted mean distance to the best-matching unit, in data units.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sklearn_tfsom import TFSOM
+        >>> X = load_iris().data
+        >>> round(TFSOM(grid_size=(8, 5)).fit(X).score(X), 2)
+        -0.33
         """
         samples = self._check_data(X)
         weights = check_sample_weight(sample_weight, len(samples))
@@ -711,8 +722,8 @@ class TFSOM(
 
         Returns
         -------
-        scores : ndarray of shape (n_samples,)
-            In data units; the lower, the more abnormal.
+        scores : ndarray of float32 or float64, shape (n_samples,)
+            In data units, in the precision of `X`; the lower, the more abnormal.
 
         Raises
         ------
@@ -842,9 +853,9 @@ class TFSOM(
         from the known values by the covariance. This assumes that values are missing at random
         given the known ones, and understates the variance, as every single imputation does.
 
-        The covariance is stored for up to 1,024 features, and not by `partial_fit`. Without it
-        features are independent around a unit, with variances in proportion to those of the code
-        vectors.
+        The covariance is not stored for more than 1,024 features, by `partial_fit`, or by
+        `from_codebook` without dense samples. Without it features are independent around a unit,
+        with variances in proportion to those of the code vectors.
 
         Examples
         --------
@@ -933,11 +944,11 @@ class TFSOM(
         front of it are trained through "distances".
 
         With more than four features, distances are computed from a matrix product, those of the
-        two closest units again from differences. In float32 they are good to about 1e-5 of
-        themselves and 1e-7 of a sample's size, and of two units as close within 5e-7 of that size
-        the first one wins.
-        Memory is that of a few arrays of the shape of "distances"; under "manhattan" and
-        "chebyshev" besides that of 2,048 differences of each sample.
+        two closest units again from differences. In float32 the error of a distance is at most
+        about 1e-5 times the distance plus 1e-7 times the norm of the sample. If the distances of
+        two units differ by less than 5e-7 times this norm, the lower index is returned. The model
+        needs memory for a few arrays of the shape of "distances", under "manhattan" and
+        "chebyshev" also for 2,048 differences of each sample.
 
         `keras.Model.predict` passes the model 32 samples at a time, and converts NumPy arrays to
         float32: call a model in float64 as ``model(X)``.

@@ -33,8 +33,9 @@ def fit(som: TFSOM, data: Any, sample_weight: Any = None) -> TFSOM:
     """Train a map on a Dask collection, as `TFSOM.fit` on an array of all samples.
 
     The workers search the samples and sum them up, in one pass over the partitions for each epoch;
-    what they send has the size of a codebook. Only the subset that coarse-to-fine training begins
-    with comes to the client. Read more in the :ref:`User Guide <guide_engines>`.
+    what they send has the size of a codebook. Up to 4,096 samples are collected on the client as
+    a whole; of more, only the subsamples that the fit chooses. Read more in the
+    :ref:`User Guide <guide_engines>`.
 
     Parameters
     ----------
@@ -52,7 +53,7 @@ def fit(som: TFSOM, data: Any, sample_weight: Any = None) -> TFSOM:
     Returns
     -------
     som : TFSOM
-        The fitted map, which needs Dask no more. It has no `labels_`, which would be
+        The fitted map, which does not depend on Dask. It has no `labels_`, which would be
         as long as the data: call `predict`.
 
     Raises

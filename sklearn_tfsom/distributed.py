@@ -38,10 +38,11 @@ class UnitStatistics(NamedTuple):
         of unit vectors in these directions.
 
     counts : ndarray of float64, shape (n_units, 1) or (n_units, n_features)
-        Their total weight; by feature where values are missing.
+        Total weight of each unit's samples, for each feature separately if values are missing.
 
     error : float
-        Weighted sum of the distances of the samples to their units, in data units.
+        Weighted sum of the distances of the samples to their units, in data units; of ``1 - cos``
+        under "cosine" and "correlation".
     """
 
     sums: NDArray[np.float64]
@@ -95,7 +96,7 @@ def unit_statistics(
     Returns
     -------
     statistics : UnitStatistics
-        NumPy only: it can be pickled and sent.
+        Arrays of NumPy and a float: it can be pickled.
 
     Raises
     ------
@@ -166,7 +167,7 @@ def update_codebook(
         The codebook that was searched for the statistics.
 
     statistics : UnitStatistics
-        Of all samples.
+        Sum of the results of `unit_statistics` for all samples.
 
     grid : Grid
         The grid of the units.

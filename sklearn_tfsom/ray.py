@@ -30,8 +30,9 @@ def fit(som: TFSOM, data: Any, sample_weight: str | None = None) -> TFSOM:
     """Train a map on a dataset of Ray, as `TFSOM.fit` on an array of all samples.
 
     The workers search the samples and sum them up, in one pass over the blocks for each epoch;
-    what they send has the size of a codebook. Only the subset that coarse-to-fine training begins
-    with comes to the driver. Read more in the :ref:`User Guide <guide_engines>`.
+    what they send has the size of a codebook. Up to 4,096 samples are collected on the driver as
+    a whole; of more, only the subsamples that the fit chooses. Read more in the
+    :ref:`User Guide <guide_engines>`.
 
     Parameters
     ----------
@@ -49,7 +50,7 @@ def fit(som: TFSOM, data: Any, sample_weight: str | None = None) -> TFSOM:
     Returns
     -------
     som : TFSOM
-        The fitted map, which needs Ray no more. It has no `labels_`, which would be
+        The fitted map, which does not depend on Ray. It has no `labels_`, which would be
         as long as the data: call `predict`.
 
     Raises

@@ -31,8 +31,9 @@ def fit(som: TFSOM, data: Any, sample_weight: str | None = None) -> TFSOM:
     """Train a map on a data frame of Spark, as `TFSOM.fit` on an array of all samples.
 
     The executors search the samples and sum them up, in one pass over the partitions for each
-    epoch; what they send has the size of a codebook. Only the subset that coarse-to-fine training
-    begins with comes to the driver. Read more in the :ref:`User Guide <guide_engines>`.
+    epoch; what they send has the size of a codebook. Up to 4,096 samples are collected on the
+    driver as a whole; of more, only the subsamples that the fit chooses. Read more in the
+    :ref:`User Guide <guide_engines>`.
 
     Parameters
     ----------
@@ -50,7 +51,7 @@ def fit(som: TFSOM, data: Any, sample_weight: str | None = None) -> TFSOM:
     Returns
     -------
     som : TFSOM
-        The fitted map, which needs Spark no more. It has no `labels_`, which would be
+        The fitted map, which does not depend on Spark. It has no `labels_`, which would be
         as long as the data: call `predict`.
 
     Raises
@@ -60,7 +61,7 @@ def fit(som: TFSOM, data: Any, sample_weight: str | None = None) -> TFSOM:
     ValueError
         If the data or the weights are not valid, see `TFSOM.fit`.
     TypeError
-        If `data` is not a data frame of Spark.
+        If `data` is not a data frame of a classic Spark session; Spark Connect is not supported.
     """
     return check_map(som)._fit_partitions(_Engine(_checked(data), sample_weight))
 
@@ -99,8 +100,8 @@ def transform(som: TFSOM, data: Any) -> Any:
     Returns
     -------
     transformed : pyspark.sql.DataFrame
-        `data` with a column of arrays of double, as from `TFSOM.transform`, named like the
-        features: "distances", "coordinates" or "activations".
+        `data` with a column of arrays of double (of float if all features are float), as from
+        `TFSOM.transform`, named like the features: "distances", "coordinates" or "activations".
     """
     return _lazily("transform", som, data)
 

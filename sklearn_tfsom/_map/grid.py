@@ -56,12 +56,11 @@ class Grid:
     ----------
     n_rows, n_columns : int
         Number of rows and columns.
-    lattice : {"hexagonal", "rectangular"}
-        Where the units stand.
-    boundary : {"planar", "cylindrical", "toroidal"}
-        What lies beyond the edge. "cylindrical" joins the left edge to the right one, "toroidal"
-        also the top to the bottom. A torus with a single row has nothing to join top to bottom
-        and is a ring.
+    lattice : {"hexagonal", "rectangular"}, default="hexagonal"
+        Pattern of the unit positions.
+    boundary : {"planar", "cylindrical", "toroidal"}, default="planar"
+        How edges are joined. "cylindrical" joins the left edge to the right one, "toroidal" also
+        the top to the bottom. A torus with a single row is a ring.
 
     Raises
     ------
@@ -73,6 +72,13 @@ class Grid:
     A hexagonal torus with an odd number of rows is joined top to bottom with a shift of half a
     lattice spacing: its first and last row are both even, and only this shift keeps six neighbors
     at distance 1 around every unit. The distance is the shortest one over all images.
+
+    Examples
+    --------
+    >>> from sklearn_tfsom import Grid
+    >>> grid = Grid(8, 5)
+    >>> grid.n_units, grid.neighbors()[0].tolist()
+    (40, [1, 5, -1, -1, -1, -1])
     """
 
     n_rows: int

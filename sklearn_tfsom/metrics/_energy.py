@@ -26,7 +26,7 @@ def distortion(
     sample_weight: ArrayLike | None = None,
     radius: float | None = None,
 ) -> float:
-    """Compute the distortion: squared distances of samples to all units by the neighborhood.
+    """Compute the distortion: squared distances to all units, weighted by the neighborhood.
 
     The squared distance to each unit is weighted by the neighborhood of this unit and the
     best-matching unit. Batch training decreases it for given best-matching units [1]_. Lower is
@@ -60,6 +60,8 @@ def distortion(
     ------
     InvalidParameterError
         If `radius` is not a positive float.
+    ValueError
+        If `radius` is None and the map was not trained by `fit`.
 
     Notes
     -----
@@ -137,6 +139,8 @@ def heskes_energy(
     ------
     InvalidParameterError
         If `radius` is not a positive float.
+    ValueError
+        If `radius` is None and the map was not trained by `fit`.
 
     Notes
     -----

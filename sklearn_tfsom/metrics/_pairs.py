@@ -29,7 +29,8 @@ def trustworthiness(
 ) -> float:
     """Compute the trustworthiness: whether neighbors on the map are neighbors in data space.
 
-    Samples that are neighbors on the map only decrease it, by their rank in data space [1]_.
+    A sample that is a neighbor on the map but not in data space decreases it, by its rank in data
+    space [1]_.
     Higher is better.
 
     Read more in the :ref:`User Guide <guide_measures>`.
@@ -107,10 +108,10 @@ def neighborhood_preservation(
     sample_weight: ArrayLike | None = None,
     n_neighbors: int = 5,
 ) -> float:
-    """Compute the neighborhood preservation: whether neighbors in data space are on the map.
+    """Compute the neighborhood preservation: whether neighbors in data space are so on the map.
 
-    Samples that are neighbors in data space only decrease it, by their rank on the map [1]_. It
-    is also called continuity. Higher is better.
+    A sample that is a neighbor in data space but not on the map decreases it, by its rank on the
+    map [1]_. It is also called continuity. Higher is better.
 
     Read more in the :ref:`User Guide <guide_measures>`.
 
