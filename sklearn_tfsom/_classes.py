@@ -50,7 +50,9 @@ class Classes(NamedTuple):
         return counts.reshape(n_units, n_classes).astype(np.float64)
 
 
-def classes_of(y: Any, n_samples: int, owner: str) -> Classes:
+def classes_of(
+    y: Any, n_samples: int, owner: str, *, name: str = "y", are_identifiers: bool = False
+) -> Classes:
     """Return the classes of samples.
 
     Numbers come first, then texts, each sorted; categories of pandas in their order; None, NaN,
@@ -60,8 +62,10 @@ def classes_of(y: Any, n_samples: int, owner: str) -> Classes:
     ----------
     y : array-like of shape (n_samples,)
     n_samples : int
-    owner : str
-        Whose parameter `y` is, for errors.
+    owner, name : str
+        Whose parameter `y` is, and its name, for errors.
+    are_identifiers : bool, default=False
+        Whether any numbers are classes, however many there are.
 
     Raises
     ------
@@ -70,20 +74,20 @@ def classes_of(y: Any, n_samples: int, owner: str) -> Classes:
     """
     if isinstance(y, np.ma.MaskedArray) and np.ma.is_masked(y):
         y = np.where(y.mask, np.nan, y.data.astype(object))
-    categories = getattr(getattr(y, "dtype", None), "categories", None)
-    order = None if categories is None else list(categories)
+    order = _order_of_categories(getattr(y, "dtype", None))
     # NumPy would turn mixed lists into texts, and large integers beside NA into floats.
     is_array = isinstance(getattr(y, "dtype", None), np.dtype)
     given = np.asarray(y, dtype=None if is_array else object)
     labels = column_or_1d(given)
     check_consistent_length(np.empty(n_samples), labels)
     if labels.dtype.kind == "O" and not all(isinstance(label, Hashable) for label in labels):
-        raise ValueError(f"{owner} needs one class for each sample in y. Got lists of classes.")
+        raise ValueError(f"{owner} needs one class for each sample in {name}. Got lists.")
     is_missing = _are_missing(labels)
     known = labels[~is_missing]
     if order is None and len(known):
         known = _without_loss(known)
-    _refuse_values(known, owner)
+    if not are_identifiers:
+        _refuse_values(known, owner, name)
     if order is not None:
         rank = {category: k for k, category in enumerate(order)}
         present = sorted({*known.tolist()}, key=rank.__getitem__)
@@ -100,6 +104,14 @@ def classes_of(y: Any, n_samples: int, owner: str) -> Classes:
     # Without it NumPy converts large integers to floats.
     dtype = object if len(kinds) > 1 else known.dtype if int in kinds else None
     return Classes(np.array(present, dtype=dtype), codes)
+
+
+def _order_of_categories(dtype: Any) -> list[Any] | None:
+    """Return the categories of a dtype; None if it has none, or no order of its own."""
+    # Those of Categorical in polars are in the order in which the process has seen them.
+    is_of_polars = type(dtype).__name__ == "Categorical"
+    categories = None if is_of_polars else getattr(dtype, "categories", None)
+    return None if categories is None else list(categories)
 
 
 def _are_missing(labels: NDArray) -> NDArray[np.bool_]:
@@ -148,7 +160,7 @@ def _is_number(label: Any) -> bool:
     return isinstance(label, int | float | np.number) and not isinstance(label, bool)
 
 
-def _refuse_values(known: NDArray, owner: str) -> None:
+def _refuse_values(known: NDArray, owner: str, name: str) -> None:
     """Raise an error for values of a regression."""
     if known.dtype.kind not in "iuf" or not len(known):
         return
@@ -157,7 +169,7 @@ def _refuse_values(known: NDArray, owner: str) -> None:
     most = _MANY_FRACTIONS if has_fractions else max(_MANY_CLASSES, _MANY_SHARE * len(known))
     if n_different > most:
         raise ValueError(
-            f"{owner} needs classes in y. Got {n_different} different numbers"
+            f"{owner} needs classes in {name}. Got {n_different} different numbers"
             f"{' with fractions' * has_fractions}: UnitValuesDisplay shows numbers."
         )
 

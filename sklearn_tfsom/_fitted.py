@@ -85,6 +85,7 @@ def set_map(
     # What the codebook was trained with, whatever parameters are set later.
     som._lattice, som._boundary = grid.lattice, grid.boundary
     som._metric, som._neighborhood = metric, som.neighborhood
+    som._has_clusters = som.n_clusters is not None
     # What `partial_fit` goes on from.
     som._unit_means, som._unit_counts = means, units.counts
 

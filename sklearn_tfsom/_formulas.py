@@ -131,6 +131,9 @@ class Normalize(_OfEachFeature):
     def apply(self, ops: Any, values: Any, dtype: str) -> Any:
         """Build the formula; samples of zeros stay as they are."""
         if self.norm == "l2":
+            # Of values up to 1 no square leaves the range of float32.
+            largest = ops.max(ops.abs(values), axis=1, keepdims=True)
+            values = values / ops.where(ops.equal(largest, 0.0), 1.0, largest)
             squared = ops.sum(ops.square(values), axis=1, keepdims=True)
             # At 0 the square root has no slope, and no layer in front could be trained.
             length = ops.sqrt(ops.maximum(squared, float(np.finfo(dtype).tiny)))

@@ -16,11 +16,19 @@ from sklearn.feature_selection import SelectorMixin
 from sklearn.frozen import FrozenEstimator
 from sklearn.impute import KNNImputer, SimpleImputer
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import FunctionTransformer
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    KBinsDiscretizer,
+    OneHotEncoder,
+    OrdinalEncoder,
+)
 from sklearn.utils.validation import check_is_fitted
 
 # They leave the units of their columns as they are.
 _IMPUTERS = SimpleImputer, KNNImputer
+
+# Their inverses round code vectors to codes.
+_ENCODERS = KBinsDiscretizer, OneHotEncoder, OrdinalEncoder
 
 Measure = TypeVar("Measure", bound=Callable[..., Any])
 
@@ -81,10 +89,11 @@ def takes_pipelines(measure: Measure) -> Measure:
     def of_pipeline(estimator: Any, *args: Any, **kwargs: Any) -> Any:
         steps, som = unwrapped(estimator, measure.__name__)
         if steps and "X" in names:
-            if args and names[1] == "X":
-                args = (Unwrapped(steps, som).prepare(args[0]), *args[1:])
+            prepare = Unwrapped(steps, som).prepare
+            if args and names[1] == "X" and args[0] is not None:
+                args = (prepare(args[0]), *args[1:])
             elif kwargs.get("X") is not None:
-                kwargs["X"] = Unwrapped(steps, som).prepare(kwargs["X"])
+                kwargs["X"] = prepare(kwargs["X"])
         return measure(som, *args, **kwargs)
 
     return cast(Measure, of_pipeline)
@@ -138,15 +147,20 @@ def _undone(step: Any, values: NDArray) -> NDArray | None:
     if isinstance(step, FunctionTransformer):  # without its inverse it returns what it gets
         has_inverse = step.func is None or step.inverse_func is not None
     else:
-        has_inverse = hasattr(step, "inverse_transform")
+        has_inverse = hasattr(step, "inverse_transform") and not isinstance(step, _ENCODERS)
     if not has_inverse:
         return None
-    with np.errstate(all="ignore"):
-        undone = step.inverse_transform(values)
+    try:
+        with np.errstate(all="ignore"):
+            undone = step.inverse_transform(values)
+    except (AttributeError, NotImplementedError, ValueError):  # as of KernelPCA by default
+        return None
     if isinstance(undone, list):  # the words of texts
         return None
     undone = np.asarray(undone)
-    return undone if undone.ndim == 2 and undone.dtype.kind in "biuf" else None
+    if undone.ndim != 2 or undone.dtype.kind not in "biuf":
+        return None
+    return undone if undone.dtype.kind == "f" else undone.astype(np.float64)
 
 
 def _are_known_before(step: Any, is_known: NDArray[np.bool_], n_columns: int) -> NDArray[np.bool_]:
@@ -188,8 +202,13 @@ def _of_column_transformer(
     transformers = {name: (part, columns) for name, part, columns in step.transformers_}
     for name, columns_out in by_output:
         block, block_names = values[:, columns_out], given[columns_out]
+        if not block.shape[1]:  # perhaps of a transformer that is not fitted
+            continue
         part, columns = transformers.get(name, ("passthrough", []))
-        undone: NDArray | None = block
+        weight = (step.transformer_weights or {}).get(name, 1)
+        undone: NDArray | None = block / weight if weight else None
+        if undone is None:
+            left.append(type(part).__name__)
         names_in = _column_names(step, columns, block_names)
         for inner in reversed(_parts(part)):
             if undone is not None and (undone := _undone_numbers(inner, undone)) is None:

@@ -272,9 +272,8 @@ def n_clusters_wanted(som: Any) -> int:
 
 
 def has_clusters(som: Any) -> bool:
-    """Return True if a fitted map has clusters, whatever `n_clusters` is now."""
-    is_own = np.array_equal(som.cluster_labels_, np.arange(len(som.codebook_)))
-    return not is_own or n_clusters_wanted(som) == len(som.codebook_)
+    """Return True if a map was fitted with clusters, whatever `n_clusters` is now."""
+    return bool(getattr(som, "_has_clusters", som.n_clusters is not None))
 
 
 def check_n_clusters(som: Any, grid: Grid) -> None:

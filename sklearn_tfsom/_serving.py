@@ -10,7 +10,7 @@ from sklearn_tfsom import _validation as valid
 from sklearn_tfsom._data.scaling import Scaling
 from sklearn_tfsom._distance import metric_named
 from sklearn_tfsom._formulas import Affine, merged
-from sklearn_tfsom._map.anomaly import anomaly_score
+from sklearn_tfsom._map.anomaly import AnomalyScore, anomaly_score
 from sklearn_tfsom._plan import RULES, has_clusters
 from sklearn_tfsom._preprocessing import formulas_of
 from sklearn_tfsom._tf.runtime import tensorflow_core
@@ -47,7 +47,9 @@ def keras_model(som: Any, preprocessing: Any, outputs: Any, dtype: str) -> Any:
     tables = {"position": som.unit_positions_.astype(dtype)}
     if has_clusters(som):
         tables["cluster_label"] = som.cluster_labels_.astype(np.int32)
-    score = anomaly_score(som, np.arange(len(codebook)))
+    score = AnomalyScore(1.0, None)
+    if "score" in outputs:
+        score = anomaly_score(som, np.arange(len(codebook)))
     if score.heights is not None:
         with np.errstate(over="ignore"):  # of float32: refused with the units
             tables["height"] = score.heights.astype(dtype)

@@ -92,6 +92,14 @@ def test_colors_are_different_and_few_are_in_order(n_classes):
         assert_array_equal(colors_on_map(grid, labels, n_classes), colors)
 
 
+def test_thousands_of_classes_share_colors():
+    colors = class_colors(20_000)
+    assert colors.shape == (20_000, 4)
+    assert len({tuple(color) for color in colors[:1000]}) == 1000
+    grid, labels = regions(26)
+    assert_array_equal(colors_on_map(grid, labels, 20_000), colors)
+
+
 def test_units_without_a_class():
     X, y = load_digits(return_X_y=True)
     som = TFSOM((30, 30), max_iter=2).fit(X)

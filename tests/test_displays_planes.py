@@ -397,6 +397,11 @@ class TestCodeVectorsAsImages:
             CodeVectorsDisplay.from_estimator(fitted(data="digits"), image_shape=wrong)
         assert plt.get_fignums() == []
 
+    @pytest.mark.parametrize("kind", ["line", "color"])
+    def test_image_shape_of_what_is_no_image(self, kind):
+        with pytest.raises(InvalidParameterError, match=r"must be None with kind='(line|color)'"):
+            CodeVectorsDisplay.from_estimator(fitted(), kind=kind, image_shape=(2, 2))
+
     def test_missing_image_shape(self):
         with pytest.raises(InvalidParameterError, match=r"^The 'image_shape' .* Got None"):
             CodeVectorsDisplay.from_estimator(fitted(), kind="image")

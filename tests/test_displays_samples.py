@@ -238,6 +238,14 @@ class TestDataSpace:
         pairs = samples[:, [0, 2]]
         assert_array_equal(display.samples, pairs[~np.isnan(pairs).any(axis=1)])
 
+    @pytest.mark.parametrize("text", ["$5 to $10", "$_$"])
+    def test_texts_are_not_parsed_as_math(self, text):
+        frame = pd.DataFrame(X[:, :2], columns=[text, f"{text} "])
+        som = TFSOM((4, 3), max_iter=2).fit(frame)
+        display = DataSpaceDisplay.from_estimator(som, frame, labels={0: text})
+        display.figure_.draw_without_rendering()
+        assert not display.texts_[0].get_parse_math()
+
     def test_labels_of_samples(self, som):
         display = DataSpaceDisplay.from_estimator(som, X, labels={3: "three", 70: "seventy"})
         assert [text.get_text() for text in display.texts_] == ["three", "seventy"]
@@ -450,6 +458,18 @@ class TestTrajectory:
     def test_invalid_times(self, som, times):
         with pytest.raises(ValueError, match=r"^The 'times' parameter .* of shape \(150,\)"):
             TrajectoryDisplay.from_estimator(som, X, times=times)
+
+    @pytest.mark.parametrize("convert", [float, int, np.float32])
+    def test_numbers_in_an_array_of_objects(self, som, convert):
+        times = np.array([convert(k) for k in range(150)], dtype=object)
+        display = TrajectoryDisplay.from_estimator(som, X, times=times)
+        assert_array_equal(display.times, np.arange(150.0))
+
+    def test_groups_are_any_numbers(self, som):
+        display = TrajectoryDisplay.from_estimator(som, X, groups=np.repeat(np.arange(75), 2))
+        assert display.group_names == [str(k) for k in range(75)]
+        with pytest.raises(ValueError, match=r"one class for each sample in groups\. Got lists"):
+            TrajectoryDisplay.from_estimator(som, X, groups=pd.Series([[0]] * 150))
 
     @pytest.mark.parametrize("form", [pd.Series, pd.Index, list], ids=["series", "index", "list"])
     @pytest.mark.filterwarnings("error")

@@ -91,6 +91,8 @@ def test_units_without_samples_are_gray_and_named(som):
         (TARGET, {"statistic": "share"}, "booleans, or 0 and 1, for a share"),
         (TARGET, {"statistic": "max"}, "'statistic' parameter"),
         (np.full(len(X), np.inf), {}, "none of them infinite"),
+        (np.full(len(X), "2020-01-01", "M8[ns]"), {}, "Got dtype datetime64"),
+        (np.full(len(X), 5, "m8[ns]"), {}, "Got dtype timedelta64"),
     ],
 )
 def test_invalid_values(som, values, params, match):

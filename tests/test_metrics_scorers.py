@@ -118,6 +118,20 @@ def test_grid_search_with_all_scorers(iris):
         assert small < large
 
 
+def test_grid_search_of_several_scorers_with_weights(iris):
+    weights = np.random.RandomState(0).uniform(size=150)
+    names = ["neg_quantization_error_scorer", "neg_topographic_error_scorer"]
+    search = GridSearchCV(
+        TFSOM(),
+        {"grid_size": [2, 6]},
+        scoring={name: getattr(metrics, name) for name in names},
+        refit=names[0],
+        cv=2,
+        error_score="raise",
+    ).fit(iris, sample_weight=weights)
+    assert search.best_params_ == {"grid_size": 6}
+
+
 @pytest.mark.parametrize(
     ("display", "options"),
     [

@@ -8,10 +8,11 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.compose import make_column_transformer
+from sklearn.compose import ColumnTransformer, make_column_selector, make_column_transformer
 from sklearn.datasets import load_wine
-from sklearn.decomposition import PCA
+from sklearn.decomposition import PCA, KernelPCA
 from sklearn.exceptions import NotFittedError
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.feature_selection import SelectKBest
 from sklearn.frozen import FrozenEstimator
 from sklearn.impute import KNNImputer, SimpleImputer
@@ -19,9 +20,11 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import (
     FunctionTransformer,
+    KBinsDiscretizer,
     MinMaxScaler,
     Normalizer,
     OneHotEncoder,
+    OrdinalEncoder,
     PowerTransformer,
     StandardScaler,
 )
@@ -179,6 +182,89 @@ def test_inverse_that_gives_no_data_units_is_not_taken(step):
     display = displays.ComponentPlanesDisplay.from_estimator(pipeline)
     assert display.unit == f"after {type(step).__name__}"
     assert_array_equal(display.planes[:, :2], pipeline[-1].codebook_[:, :2])
+
+
+@pytest.mark.parametrize(
+    "step",
+    [KernelPCA(3), OrdinalEncoder(), KBinsDiscretizer(3, encode="ordinal"), OneHotEncoder()],
+    ids=lambda step: type(step).__name__,
+)
+@pytest.mark.filterwarnings("ignore:.*quantile_method:FutureWarning")
+@pytest.mark.filterwarnings("ignore:Bins whose width:UserWarning")
+def test_inverse_that_gives_no_numbers_or_rounds_them_is_not_taken(step):
+    few = FEW[NAMES[:2]].round().astype(int)
+    pipeline = make_pipeline(step, TFSOM((4, 3))).fit(few)
+    displays.MapOverviewDisplay.from_estimator(pipeline, few)
+    title = displays.CodeVectorsDisplay.from_estimator(pipeline).ax_.get_title()
+    assert title.startswith(f"Code vectors after {type(step).__name__}")
+    display = displays.ComponentPlanesDisplay.from_estimator(pipeline)
+    assert display.title.endswith(f"after {type(step).__name__}")
+
+
+def test_inverse_that_gives_integers_is_taken():
+    step = FunctionTransformer(np.sqrt, lambda X: np.round(X**2).astype(int), check_inverse=False)
+    pipeline = make_pipeline(step, TFSOM((4, 3))).fit(FEW)
+    display = displays.ComponentPlanesDisplay.from_estimator(pipeline)
+    assert_array_equal(display.planes, np.round(pipeline[-1].codebook_ ** 2))
+
+
+def test_texts_have_a_plane_for_each_word():
+    texts = ["red wine", "cheap white wine", "cold beer", "warm beer"]
+    pipeline = make_pipeline(TfidfVectorizer(), TFSOM(2)).fit(texts)
+    display = displays.ComponentPlanesDisplay.from_estimator(pipeline)
+    assert display.title == "Component planes after TfidfVectorizer"
+    assert set(display.names) == set(" ".join(texts).split())
+
+
+@pytest.mark.parametrize("weight", [10.0, 0.0])
+def test_weights_of_a_column_transformer(weight):
+    parts = [("a", StandardScaler(), NAMES[:2]), ("b", StandardScaler(), NAMES[2:4])]
+    plain, weighted = (
+        make_pipeline(ColumnTransformer(parts, transformer_weights=weights), TFSOM((4, 3)))
+        for weights in (None, {"a": weight})
+    )
+    display = displays.ComponentPlanesDisplay.from_estimator(weighted.fit(FEW))
+    codebook = weighted[-1].codebook_.copy()
+    if weight:
+        codebook[:, :2] /= weight
+    own = plain.fit(FEW)[0].transformers_
+    for columns, (_, scaler, _) in zip((slice(0, 2), slice(2, 4)), own, strict=True):
+        if weight or columns.start:
+            expected = scaler.inverse_transform(codebook[:, columns])
+            assert_allclose(display.planes[:, columns], expected)
+    assert display.unit == ("data units" if weight else "after StandardScaler")
+
+
+def test_column_transformer_with_an_empty_selection():
+    columns = make_column_transformer(
+        (StandardScaler(), make_column_selector(dtype_include="number")),
+        (OneHotEncoder(), make_column_selector(dtype_include="category")),
+        (SimpleImputer(), make_column_selector(dtype_include="category")),
+    )
+    pipeline = make_pipeline(columns, TFSOM((4, 3))).fit(FEW)
+    display = displays.ComponentPlanesDisplay.from_estimator(pipeline)
+    assert display.unit == "data units" and display.names == NAMES[:4]
+
+
+def test_separation_of_units_of_a_pipeline(pipeline):
+    _, expected = metrics.separation_curve(pipeline[-1])
+    assert_array_equal(metrics.separation_curve(pipeline, None)[1], expected)
+    display = displays.SeparationCurveDisplay.from_estimator(pipeline)
+    assert_array_equal(display.separations, expected)
+
+
+def test_values_that_cannot_be_turned_back_are_left_out():
+    """A power has no value for what PCA leaves below its range."""
+    rng = np.random.RandomState(0)
+    skewed = np.exp(rng.normal(size=(200, 4)) @ rng.normal(size=(4, 4)) * 2)
+    pipeline = make_pipeline(PowerTransformer("box-cox"), PCA(2), TFSOM((5, 4))).fit(skewed)
+    step = FunctionTransformer(
+        np.sqrt, lambda X: np.where(X > X.mean(), X**2, np.nan), check_inverse=False
+    )
+    pipeline = make_pipeline(step, *[each for _, each in pipeline.steps]).fit(skewed)
+    title = displays.CodeVectorsDisplay.from_estimator(pipeline, kind="line").ax_.get_title()
+    assert "nan" not in title
+    displays.ComponentPlanesDisplay.from_estimator(pipeline, put_similar_together=True)
 
 
 @pytest.mark.parametrize("imputer", [SimpleImputer(), KNNImputer()], ids=repr)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_tfsom._data.tiles import row_slices
+from sklearn_tfsom._data.tiles import map_tiles, row_slices
 from sklearn_tfsom._distance import Metric, all_distances, metric_named
 from sklearn_tfsom._map.grid import grid_of
 from sklearn_tfsom._map.umatrix import u_heights
@@ -68,12 +68,15 @@ def isolation(
     distances : ndarray of float64, shape (n,)
     """
     shares = hits / hits.sum()
-    found = np.empty(len(units))
-    for rows in row_slices(len(units), max(1, _MAX_DISTANCES // len(codebook))):
+
+    def of_rows(rows: slice) -> NDArray[np.float64]:
         distances = all_distances(codebook[units[rows]], codebook, metric)
         order = np.argsort(distances, axis=1, kind="stable")
         nearer = np.cumsum(shares[order], axis=1) - shares[order]
         counted = np.clip(_NEAR_SHARE - nearer, 0, shares[order])
         distances = np.take_along_axis(distances, order, axis=1)
-        found[rows] = np.average(distances, axis=1, weights=counted)
-    return found
+        means: NDArray[np.float64] = np.average(distances, axis=1, weights=counted)
+        return means
+
+    slices = row_slices(len(units), max(1, _MAX_DISTANCES // len(codebook)))
+    return np.concatenate([np.empty(0), *map_tiles(of_rows, slices)])

@@ -185,7 +185,8 @@ class CodeVectorsDisplay(base.Display):
         else:
             images = self._as_images(codebook) if kind == "image" else codebook
         has_colors = kind == "color" or images.ndim == 4
-        low, high = float(codebook.min()), float(codebook.max())
+        # Values that cannot be turned back are NaN.
+        low, high = float(np.nanmin(codebook)), float(np.nanmax(codebook))
         if has_colors:
             images = self._as_colors(images)
         elif share_scale:
@@ -213,6 +214,9 @@ class CodeVectorsDisplay(base.Display):
         """Return the kind of picture, chosen if it is "auto"."""
         check_value("kind", self, self.kind, [choice(_KINDS)])
         n_features = codebook.shape[1]
+        if self.image_shape is not None and self.kind not in ("auto", "image"):
+            right = f"None with kind={self.kind!r}"
+            raise wrong_parameter("image_shape", self, right, repr(self.image_shape))
         if self.kind == "auto":
             if self.image_shape is not None:
                 return "image"
@@ -323,7 +327,7 @@ def _draw_curves(ax: Any, grid: Grid, codebook: NDArray[np.float64], color: Any)
     """Draw the code vectors as curves, as one collection."""
     if codebook.shape[1] == 1:  # a horizontal line
         codebook = np.repeat(codebook, 2, axis=1)
-    low, value_range = codebook.min(), np.ptp(codebook)
+    low, value_range = np.nanmin(codebook), np.nanmax(codebook) - np.nanmin(codebook)
     heights = (codebook - low) / value_range - 0.5 if value_range > 0 else np.zeros_like(codebook)
     width, height = _HEXAGONAL_CURVE if grid.is_hexagonal else _SQUARE_CURVE
     x = np.broadcast_to(np.linspace(-width / 2, width / 2, codebook.shape[1]), codebook.shape)

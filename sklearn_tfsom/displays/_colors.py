@@ -52,7 +52,8 @@ def class_colors(n_classes: int) -> NDArray[np.float64]:
     Up to ten colors are easy to tell apart. Each further one is as different as possible from all
     before it.
     """
-    return np.column_stack([_palette(n_classes), np.ones(n_classes)])
+    palette = _palette(min(n_classes, _MAX_COLORS))[np.arange(n_classes) % _MAX_COLORS]
+    return np.column_stack([palette, np.ones(n_classes)])
 
 
 def colors_on_map(grid: Grid, labels: NDArray, n_classes: int) -> NDArray[np.float64]:
@@ -69,7 +70,7 @@ def colors_on_map(grid: Grid, labels: NDArray, n_classes: int) -> NDArray[np.flo
     n_classes : int
     """
     colors = class_colors(n_classes)
-    if n_classes <= len(_TEN_COLORS):
+    if not len(_TEN_COLORS) < n_classes <= _MAX_COLORS:
         return colors
     differences = _differences(colors[:, :3], colors[:, :3])
     touches = _touching(grid, labels, n_classes)
@@ -84,6 +85,9 @@ def colors_on_map(grid: Grid, labels: NDArray, n_classes: int) -> NDArray[np.flo
         color_of[label] = free.pop(int(well[0]))
     return colors[color_of]
 
+
+# More classes than that share colors; the time and memory to choose colors grow with the square.
+_MAX_COLORS = 1000
 
 # Colors that touch differ by this much, in CIELAB, if such a color is left.
 _WELL_APART = 25.0

@@ -241,6 +241,7 @@ def _similarity_order(planes: NDArray) -> NDArray[np.int64]:
     deviations = planes - planes.astype(np.float64).mean(axis=0)
     norms = np.linalg.norm(deviations, axis=0)
     is_constant = np.array([multiples.is_constant(plane) for plane in planes.T])
+    is_constant |= ~np.isfinite(planes).all(axis=0)
     (varying,) = np.nonzero(~is_constant)
     if len(varying) > 2:
         directions = deviations[:, varying] / norms[varying]

@@ -245,7 +245,9 @@ class DataSpaceDisplay(base.Display):
         n_samples = n_shown if self.n_samples is None else self.n_samples
         count = f" ({n_shown:,} of {n_samples:,} samples)" if n_shown < n_samples else ""
         x_name, y_name = self.axis_names
-        ax.set(xlabel=x_name, ylabel=y_name, title=f"Map in data space{count}")
+        ax.set_xlabel(x_name, parse_math=False)
+        ax.set_ylabel(y_name, parse_math=False)
+        ax.set_title(f"Map in data space{count}")
         # A square grid puts the legend beside the axes: there are ticks below.
         self.legend_ = add_class_legend(ax, self.classes, Grid(1, 1))
         labels = self.labels or {}

@@ -124,7 +124,7 @@ def set_map_limits(ax: Any, cells: Any, *, title: str = "") -> None:
     ax.set(xlim=(left, right), ylim=(bottom, top), aspect="equal")
     ax.set_axis_off()
     if title:
-        ax.set_title(title, fontsize="medium")
+        ax.set_title(title, fontsize="medium", parse_math=False)
 
 
 def draw_cells(

@@ -49,7 +49,7 @@ def place_labels(
     taken = np.empty((0, 4))
     artists = []
     for anchor, point, text in zip(anchors, points, texts, strict=True):
-        size = text_size(ax, text, fontsize="small")
+        size = text_size(ax, text, fontsize="small", parse_math=False)
         boxes = _candidate_boxes(point, size, points_to_pixels)
         best = int(np.argmin(_costs(boxes, taken, points, others, frame)))
         taken = np.concatenate([taken, boxes[[best]]])
@@ -71,6 +71,7 @@ def place_labels(
             ha=("center", "left", "right")[right],
             va=("center", "bottom", "top")[up],
             fontsize="small",
+            parse_math=False,
             color=color,
             annotation_clip=False,
             arrowprops=line if gap else None,

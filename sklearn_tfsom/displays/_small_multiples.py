@@ -61,6 +61,8 @@ def choose_ticks(values: NDArray) -> tuple[NDArray, list[str]]:
     ticks = np.asarray(locator.tick_values(low, high))
     step = ticks[1] - ticks[0]
     ticks = ticks[(low <= ticks) & (ticks <= high)]
+    if not len(ticks):  # the range is so small that all ticks are beside it
+        return values[:1], [_with_minus(f"{values[0]:.6g}")]
     largest = np.abs(ticks).max()
     # Enough decimals to tell neighboring ticks apart.
     n_decimals = max(0, int(np.ceil(-np.log10(step * 1.0001))))

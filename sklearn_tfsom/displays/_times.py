@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ def as_times(values: Any) -> NDArray | None:
     Times with a time zone are converted to UTC: local times come twice when clocks go back.
     """
     times = np.asarray(values)
+    if times.dtype == object and all(_is_number(each) for each in times.ravel()):
+        times = times.astype(np.float64)
     if times.dtype == object:  # Python's datetimes, or those of pandas
         try:
             times = np.array([_in_utc(each) for each in times.tolist()], dtype="datetime64[us]")
@@ -27,6 +30,10 @@ def as_times(values: Any) -> NDArray | None:
         return None
     is_known = ~np.isnat(times) if times.dtype.kind == "M" else np.isfinite(times)
     return times if is_known.all() else None
+
+
+def _is_number(time: Any) -> bool:
+    return isinstance(time, Real) and not isinstance(time, bool | np.timedelta64)
 
 
 def _in_utc(time: Any) -> Any:

@@ -178,7 +178,9 @@ class TrajectoryDisplay(base.Display):
         texts = cls._check_labels(labels, len(bmus))
         names, codes = None, None
         if groups is not None:
-            classes = classes_of(groups, len(bmus), cls.__name__)
+            classes = classes_of(
+                groups, len(bmus), cls.__name__, name="groups", are_identifiers=True
+            )
             names, codes = classes.names, classes.codes
         if times is not None:
             times = cls._check_times(times, len(bmus))

@@ -138,6 +138,8 @@ class UnitValuesDisplay(base.Display):
             of_shape = f"of shape (n_samples,), {(n_samples,)}"
             raise cls._wrong_parameter("values", of_shape, f"shape {given.shape}")
         given = given.ravel()
+        if given.dtype.kind in "mM":
+            raise cls._wrong_parameter("values", right, f"dtype {given.dtype}")
         if given.dtype.kind not in "biuf":
             try:
                 numbers = [_number(value) for value in given.tolist()]

@@ -159,7 +159,10 @@ class Page:
         )
         show = CustomJS(args=self._arguments("details", "pointed"), code=scripts.HOVER)
         tooltips = [("unit", "@unit"), *hover]
-        plot.add_tools(HoverTool(renderers=[cells], tooltips=tooltips, callback=show))
+        formats = {text.split("{")[0]: "printf" for _, text in hover if text.endswith("{%.4g}")}
+        plot.add_tools(
+            HoverTool(renderers=[cells], tooltips=tooltips, formatters=formats, callback=show)
+        )
         plot.add_tools(TapTool(mode="replace", renderers=[cells]))  # the shift key adds units
         # A unit is inside where its center is.
         centers = [plot.scatter("x", "y", source=self._units, size=1, alpha=0)]
@@ -178,9 +181,9 @@ class Page:
         from bokeh.models import ColorBar, LinearColorMapper
 
         mapper = LinearColorMapper("Viridis256", low=low, high=high)
-        plot = self._figure(
-            title, {"field": field, "transform": mapper}, [(title, f"@{field}{{0.[0000]}}")]
-        )
+        # The title of a plot can change, the label of a tooltip cannot.
+        value = [("value", f"@{field}{{%.4g}}")]
+        plot = self._figure(title, {"field": field, "transform": mapper}, value)
         plot.add_layout(ColorBar(color_mapper=mapper, height=8, padding=4), "below")
         return plot, mapper
 

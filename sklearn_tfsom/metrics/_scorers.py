@@ -75,6 +75,10 @@ class Scorer:
     def __repr__(self) -> str:
         return self.__name__
 
+    def _accept_sample_weight(self) -> bool:
+        """Return what scikit-learn asks the scorers of several metrics."""
+        return "sample_weight" in self._arguments
+
     def set_score_request(self, *, sample_weight: bool | str | None = None) -> Scorer:
         """Return a copy that requests sample weights from metadata routing.
 
