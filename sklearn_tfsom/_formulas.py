@@ -122,6 +122,10 @@ class Linear:
         return self.matrix.shape[1]
 
 
+# Norms from which on Normalizer divides a sample of float64.
+_LEAST_NORM = 10 * float(np.finfo(np.float64).eps)
+
+
 @dataclass(frozen=True)
 class Normalize(_OfEachFeature):
     """Division by the norm of each sample."""
@@ -129,18 +133,19 @@ class Normalize(_OfEachFeature):
     norm: str  # "l1", "l2" or "max"
 
     def apply(self, ops: Any, values: Any, dtype: str) -> Any:
-        """Build the formula; samples of zeros stay as they are."""
+        """Build the formula; samples of a tiny norm stay as they are, as in scikit-learn."""
+        # No square of values up to 1 leaves the range of float32.
+        largest = ops.max(ops.abs(values), axis=1, keepdims=True)
+        scaled = values / ops.where(ops.equal(largest, 0.0), 1.0, largest)
         if self.norm == "l2":
-            # Of values up to 1 no square leaves the range of float32.
-            largest = ops.max(ops.abs(values), axis=1, keepdims=True)
-            values = values / ops.where(ops.equal(largest, 0.0), 1.0, largest)
-            squared = ops.sum(ops.square(values), axis=1, keepdims=True)
+            squared = ops.sum(ops.square(scaled), axis=1, keepdims=True)
             # At 0 the square root has no slope, and no layer in front could be trained.
             length = ops.sqrt(ops.maximum(squared, float(np.finfo(dtype).tiny)))
         else:
             total = ops.sum if self.norm == "l1" else ops.max
-            length = total(ops.abs(values), axis=1, keepdims=True)
-        return values / ops.where(ops.equal(length, 0.0), 1.0, length)
+            length = total(ops.abs(scaled), axis=1, keepdims=True)
+        is_tiny = largest * length < _LEAST_NORM
+        return ops.where(is_tiny, values, scaled / ops.where(is_tiny, 1.0, length))
 
 
 @dataclass(frozen=True)
