@@ -27,6 +27,7 @@ from sklearn.datasets import (
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_tfsom import TFSOM
+from sklearn_tfsom._tuning import MAX_NUMPY_PRUNED, MAX_NUMPY_SCORES, MIN_PRUNED
 
 PACKAGES = ("sklearn-tfsom", "tensorflow", "scikit-learn", "numpy")
 # Idle OpenMP and OpenBLAS threads spin for 0.1 to 0.2 s before they sleep. A call that is timed
@@ -235,6 +236,28 @@ def time_short_and_long_fit(fit, n_few=2, n_many=12, n_calls=1):
     return short / n_between, long / n_between
 
 
+def search_engine(n_samples, n_units, *numbers_of_epochs):
+    """Return what searches in fits of full epochs by products: "NumPy" or "TensorFlow".
+
+    Raises
+    ------
+    ValueError
+        If a short fit and a long one are searched differently: their difference would be the time
+        of neither.
+    """
+    most = MAX_NUMPY_PRUNED if n_units >= MIN_PRUNED else MAX_NUMPY_SCORES
+    engines = {
+        "NumPy" if n_samples * n_units * n_epochs <= most else "TensorFlow"
+        for n_epochs in numbers_of_epochs
+    }
+    if len(engines) > 1:
+        raise ValueError(
+            f"{n_samples} samples on {n_units} units are searched by {' and '.join(engines)} in "
+            f"fits of {numbers_of_epochs} epochs."
+        )
+    return engines.pop()
+
+
 def time_alternately(tasks, n_rounds):
     """Time tasks in turn (A B A B ...), so that drift of the machine affects all alike.
 
@@ -342,7 +365,7 @@ def describe_machine(packages):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         cpu = next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), cpu)
     commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"],
+        ["git", "describe", "--always", "--dirty", "--exclude=*"],
         capture_output=True,
         text=True,
         check=False,
@@ -356,6 +379,7 @@ def describe_machine(packages):
         "commit": commit,
         "date": time.strftime("%Y-%m-%d"),
         "seconds": round(time.perf_counter() - _STARTED),
+        "arguments": sys.argv[1:],
     }
 
 

@@ -1,5 +1,6 @@
 """Time and memory as functions of the number of samples, features and units."""
 
+import contextlib
 import warnings
 
 import numpy as np
@@ -13,6 +14,7 @@ from common import (
     parse_arguments,
     run_in_new_process,
     save_results,
+    search_engine,
     time_call,
     time_short_and_long_fit,
 )
@@ -62,19 +64,31 @@ def measure(model, n_samples, n_features, n_units, n_rounds):
     # Differences of short fits are dominated by noise.
     train(5)
     n_between = SECONDS_BETWEEN / (time_call(lambda: train(5)) / 5)
-    n_many, n_calls = 1 + min(max(4, int(n_between)), 40), 1 + min(int(n_between / 40), 10)
-    train(n_many)
-    rounds = [time_short_and_long_fit(train, 1, n_many, n_calls) for _ in range(n_rounds)]
+    n_more, n_calls = min(max(4, int(n_between)), 40), 1 + min(int(n_between / 40), 10)
+    n_few = choose_short_fit(n_samples, n_units, n_more)
+    train(n_few + n_more)
+    rounds = [
+        time_short_and_long_fit(train, n_few, n_few + n_more, n_calls) for _ in range(n_rounds)
+    ]
     seconds = np.array(rounds)
     codebook = get_codebook(train(4))
     return seconds, mebibytes, compute_errors(X, codebook).quantization_error
+
+
+def choose_short_fit(n_samples, n_units, n_more):
+    """Return the fewest epochs of a fit that is searched like one of `n_more` more."""
+    for n_few in range(1, 10):
+        with contextlib.suppress(ValueError):
+            search_engine(n_samples, n_units, n_few, n_few + n_more)
+            return n_few
+    raise ValueError(f"No short fit of {n_samples} samples on {n_units} units.")
 
 
 def measure_axis(axis, points, n_rounds):
     """Yield a row for each point along one axis."""
     for value in points:
         sizes = {**BASE, axis: value}
-        row = sizes.copy()
+        row = sizes | {"search in": search_engine(sizes["n_samples"], sizes["n_units"], 5)}
         for model, name in MODELS.items():
             if model == "KMeans" and sizes["n_units"] > MAX_CENTERS:
                 values = ("",) * len(MEASURES)
@@ -110,8 +124,9 @@ def main():
             + "; ".join(slopes)
             + ".",
             f"Uniform float32 data, random initial codebook, radius 1. Medians and minima of "
-            f"{n_rounds} differences between fits of one and of 5 to 41 epochs or iterations "
-            f"(k-means may need fewer), which take some {SECONDS_BETWEEN:g} s together. "
+            f"{n_rounds} differences between short fits and those of 4 to 40 more iterations "
+            f"(k-means may need fewer), which take some {SECONDS_BETWEEN:g} s together; NumPy or "
+            "TensorFlow searches in both, as the column says. "
             "Quantization errors after four.",
             "Memory: peak of the resident set during a fit of one epoch minus the resident set "
             "before it, after a small fit; includes compilation and, where it is needed, "
