@@ -72,6 +72,8 @@ def run_tests(python, python_version, age, wheel, tests):
         done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
         print(done.stdout)
         result = done.stdout.strip().splitlines()[-1].strip("= ")
+        if done.returncode:
+            result += f", exit status {done.returncode}"
     except subprocess.CalledProcessError as error:
         print(error)
     finally:
@@ -111,7 +113,7 @@ def main():
             rows.append(run_tests(python, version, age, wheel, arguments.tests))
     print_table(rows)
     is_good = [
-        "passed" in row[-1] and "failed" not in row[-1] and "error" not in row[-1]
+        "passed" in row[-1] and "exit status" not in row[-1]
         for row in rows
         if row[1]  # a Python that is not on this machine has no libraries
     ]

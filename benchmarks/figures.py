@@ -15,12 +15,21 @@ import re
 from pathlib import Path
 from statistics import geometric_mean, mean
 
-from render import load_results
+from render import load_results as load_any_results
 
 ROOT = Path(__file__).resolve().parent.parent
 IN_MARKDOWN = re.compile(r"(?P<value>[-+]?\d[\d,]*(?:\.\d+)?)<!--(?P<name>[\w-]+)-->")
 IN_RST = re.compile(r"(?<![\\\w|])\|(?P<name>[a-z0-9]+(?:-[a-z0-9]+)+)\|")
 HEADER = ".. Figures of benchmarks/results, written by benchmarks/figures.py\n"
+
+
+def load_results(name):
+    """Return the results of a file of a full run, of a commit."""
+    results = load_any_results(name)
+    machine = results["machine"]
+    if "--short" in machine.get("arguments", ()) or machine["commit"].endswith("-dirty"):
+        raise ValueError(f"{name}.json is of a short run, or of a tree with changes: {machine}.")
+    return results
 
 
 def column(rows, name):
@@ -190,10 +199,13 @@ def libraries():
     tables = load_results("libraries")["tables"]
     rows, differences = tables.values()
     tasks = {"small": "50000 x 64", "large": "300000 x 64", "wide": "50000 x 32"}
-    found, speedups = {}, []
+    found, speedups, measured = {}, [], set()
     for key, task in tasks.items():
         of_task = [row for row in rows if row["samples x features, map"].startswith(task)]
         seconds = {row["library"]: row["fit (s)"] for row in of_task}
+        measured.add(frozenset(seconds))
+        if len(measured) > 1:
+            raise ValueError(f"Not all libraries have trained all tasks: {measured}.")
         coarse, full = seconds.pop("TFSOM, coarse to fine"), seconds.pop("TFSOM")
         speedups.append(min(seconds.values()) / coarse)
         found |= {f"coarse-{key}": f"{coarse:.2f}", f"full-{key}": f"{full:.2f}"}

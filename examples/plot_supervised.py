@@ -119,7 +119,7 @@ print(f"errors in mixed units: {is_mixed[predicted != y].mean():.0%}")
 
 # %%
 # **When not to use a map:** if only the accuracy is needed. Nearest neighbors or a linear model
-# are simpler, faster and at least as accurate on these data.
+# are simpler and at least as accurate on these data.
 
 # %%
 # Save the figure if the example is run as a script.

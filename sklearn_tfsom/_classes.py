@@ -166,7 +166,8 @@ def _refuse_values(known: NDArray, owner: str, name: str) -> None:
         return
     n_different = len(np.unique(known))
     has_fractions = bool((known != np.round(known)).any())
-    most = _MANY_FRACTIONS if has_fractions else max(_MANY_CLASSES, _MANY_SHARE * len(known))
+    few = min(_MANY_FRACTIONS, len(known) // 2)
+    most = few if has_fractions else max(_MANY_CLASSES, _MANY_SHARE * len(known))
     if n_different > most:
         raise ValueError(
             f"{owner} needs classes in {name}. Got {n_different} different numbers"

@@ -28,12 +28,7 @@ from sklearn_tfsom._map.initialization import (
     automatic_shape,
     initial_codebook,
 )
-from sklearn_tfsom._map.neighborhood import (
-    NEIGHBORHOODS,
-    Formula,
-    is_separable,
-    n_kernel_values,
-)
+from sklearn_tfsom._map.neighborhood import NEIGHBORHOODS, Formula, is_separable, n_kernel_values
 from sklearn_tfsom._map.schedules import (
     RADIUS_DECAYS,
     EpochSchedule,
@@ -133,9 +128,11 @@ def make_plan(som: Any, pieces: Pieces) -> TrainingPlan:
     ValueError
         If there are fewer samples than clusters, or values are too large.
     """
+    _check_sizes(som, pieces)
+    check_radii(som)
     moments = _moments(som, pieces)
     grid = _grid(som, pieces, moments)
-    _check_sizes(som, pieces)
+    init = _checked_init(som, grid, pieces.samples)
     radii, neighborhood = _radii(som, grid), checked_neighborhood(som, som.neighborhood)
     batches = None
     if som.batch_size is not None and som.batch_size < pieces.total_weight:
@@ -154,7 +151,7 @@ def make_plan(som: Any, pieces: Pieces) -> TrainingPlan:
     subsamples = Subsamples(pieces, schedule.sizes())
     stages = schedule.stages(subsamples.worthwhile())
     codebook = initial_codebook(
-        _checked_init(som, grid, pieces.samples),
+        init,
         stages[0].grid,
         pieces,
         moments,
@@ -221,8 +218,13 @@ def _moments(som: Any, pieces: Pieces) -> Moments:
 
 
 def _check_sizes(som: Any, pieces: Pieces) -> None:
-    """Check parameters against the number of samples."""
+    """Check parameters against the number of samples, and against each other."""
     n_samples, total_weight = pieces.n_samples, pieces.total_weight
+    shape = np.shape(som.radius_decay)
+    if not isinstance(som.radius_decay, str) and shape != (som.max_iter,):
+        raise valid.wrong_parameter(
+            "radius_decay", som, f"of shape (max_iter,), ({som.max_iter},)", f"shape {shape}"
+        )
     if n_samples < n_clusters_wanted(som):
         raise ValueError(
             f"n_samples={n_samples} must be at least n_clusters={som.n_clusters}, counting "
@@ -244,14 +246,7 @@ def _check_sizes(som: Any, pieces: Pieces) -> None:
 
 
 def stream_schedule(som: Any, grid: Grid) -> StreamSchedule:
-    """Make the schedule of a stream.
-
-    Raises
-    ------
-    InvalidParameterError
-        If the radii are in the wrong order.
-    """
-    _check_order(som)
+    """Make the schedule of a stream."""
     return StreamSchedule.of(
         grid,
         start=som.radius_start,
@@ -390,7 +385,7 @@ def checked_codebook(som: Any, codebook: Any) -> tuple[Grid, NDArray]:
 
 
 def _radii(som: Any, grid: Grid) -> NDArray[np.float64]:
-    radii = radius_schedule(
+    return radius_schedule(
         som.radius_decay,
         max_iter=som.max_iter,
         start=som.radius_start,
@@ -399,15 +394,16 @@ def _radii(som: Any, grid: Grid) -> NDArray[np.float64]:
         n_across=max(grid.shape),
         ordered_start=_starts_from_pca(som),
     )
-    if len(radii) != som.max_iter:
-        raise valid.wrong_parameter(
-            "radius_decay", som, f"of shape (max_iter,), ({som.max_iter},)", f"shape {radii.shape}"
-        )
-    _check_order(som)
-    return radii
 
 
-def _check_order(som: Any) -> None:
+def check_radii(som: Any) -> None:
+    """Check that the radius does not increase.
+
+    Raises
+    ------
+    InvalidParameterError
+        If it would.
+    """
     is_given = not isinstance(som.radius_start, str) and not isinstance(som.radius_end, str)
     if isinstance(som.radius_decay, str) and is_given and som.radius_start < som.radius_end:
         raise valid.wrong_parameter(

@@ -806,7 +806,7 @@ class TFSOM(
         Returns
         -------
         X_quantized : ndarray of shape (n_samples, n_features)
-            In data units; of the codebook's dtype.
+            In data units; float32 if `X` is, else float64.
 
         Examples
         --------
@@ -817,8 +817,9 @@ class TFSOM(
         >>> som.quantize(X).shape
         (150, 4)
         """
-        bmus = self.bmus(X)
-        return self.codebook_[bmus]
+        samples = self._check_data(X)
+        (bmus,) = self._nearest(samples).T
+        return self.codebook_[bmus].astype(samples.dtype, copy=False)
 
     def impute(self, X: ArrayLike, *, method: str = "expectation") -> NDArray:
         """Replace missing values by their expectation given the known values.

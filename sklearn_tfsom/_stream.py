@@ -19,6 +19,7 @@ from sklearn_tfsom._map.smoothing import TrainState
 from sklearn_tfsom._plan import (
     begin_stream,
     check_n_clusters,
+    check_radii,
     checked_neighborhood,
     stream_schedule,
 )
@@ -67,6 +68,7 @@ def learn_stream(som: Any, pieces: Pieces) -> Learned:
     InvalidParameterError, ValueError
         As `make_plan`, if the map begins.
     """
+    check_radii(som)
     samples, metric = pieces.samples, pieces.samples.metric
     rows = np.flatnonzero(are_counted(pieces))
     counted = pieces.take(rows)

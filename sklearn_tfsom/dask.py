@@ -34,8 +34,8 @@ def fit(som: TFSOM, data: Any, sample_weight: Any = None) -> TFSOM:
 
     The workers search the samples and sum them up, in one pass over the partitions for each epoch;
     what they send has the size of a codebook. Up to 4,096 samples are collected on the client as
-    a whole; of more, only the subsamples that the fit chooses. Read more in the
-    :ref:`User Guide <guide_engines>`.
+    a whole; of more, only the subsamples that the fit chooses, and two numbers for each sample
+    with ``init="sample"``. Read more in the :ref:`User Guide <guide_engines>`.
 
     Parameters
     ----------

@@ -105,6 +105,8 @@ def main():
             print(f"{name}: skipped, {counts}")
             continue
         failures += [f"{name}: {failure}" for failure in counts.failures]
+        if not (arguments.short or counts.n_hit):
+            failures.append(f"{name}: no fault met a call")
         row = {
             "fault": name,
             "trials": counts.n_trials,

@@ -808,6 +808,14 @@ def test_layout_of_the_data_does_not_change_the_result(blobs, weights, tmp_path,
     assert som.score(X, sample_weight=weights) == som.score(blobs, sample_weight=weights)
 
 
+@pytest.mark.parametrize("dtypes", [("f4", "f8"), ("f8", "f4")])
+def test_results_have_the_precision_of_the_samples(blobs, dtypes):
+    fitted, given = dtypes
+    som = small_map().fit(blobs.astype(fitted))
+    for method in ("transform", "quantize", "score_samples", "impute"):
+        assert getattr(som, method)(blobs.astype(given)).dtype == given
+
+
 @pytest.mark.parametrize(
     "layout", [make_read_only, make_strided, make_memory_map, make_byte_swapped, make_nested_lists]
 )

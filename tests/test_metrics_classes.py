@@ -79,6 +79,13 @@ class TestClassCounts:
             class_counts(random_map(), samples(), y, sample_weight=weights)
 
 
+    def test_fractions_that_repeat_are_classes(self):
+        y = np.arange(60) % 15 + 0.5
+        assert len(class_counts(random_map(), samples(), y)[0]) == 15
+        with pytest.raises(ValueError, match="Got 15 different numbers with fractions"):
+            class_counts(random_map(), samples()[:15], y[:15])
+
+
 @pytest.mark.parametrize("name", OF_CLASSES)
 class TestClasses:
     @pytest.mark.parametrize(
