@@ -13,8 +13,8 @@ from sklearn.utils import check_consistent_length, column_or_1d
 # What the class of samples without a label is called.
 MISSING = "missing"
 
-# Numbers are values rather than classes if more than 100 differ and more than a tenth; or if more
-# than 20 do and some have fractions.
+# Numbers are values rather than classes if more than 100 differ and more than a tenth; or, if some
+# have fractions, if more than 20 differ or more than half of them.
 _MANY_CLASSES, _MANY_SHARE, _MANY_FRACTIONS = 100, 0.1, 20
 
 # Up to this value every integer is exact in float64.
