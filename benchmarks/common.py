@@ -358,19 +358,22 @@ def import_tensorflow():
 # Results
 
 
+def _ask_git(*arguments):
+    """Return what git prints; nothing without git."""
+    command = ["git", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=RESULTS.parent)
+    return done.stdout.strip()
+
+
 def describe_machine(packages):
     """Return processor, versions, commit, date and duration of a run as a dict."""
     cpu = platform.processor()
     if Path("/proc/cpuinfo").exists():
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         cpu = next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), cpu)
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--exclude=*"],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=RESULTS.parent,
-    ).stdout.strip()
+    commit = _ask_git("rev-parse", "--short", "HEAD")
+    if _ask_git("status", "--porcelain", "--", ":/", f":!{RESULTS}"):
+        commit += "-dirty"
     return {
         "cpu": cpu,
         "cores": os.cpu_count(),
