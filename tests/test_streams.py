@@ -512,7 +512,7 @@ def large_float32(tmp_path_factory):
 
 @pytest.mark.parametrize("view", [np.asarray, lambda mapped: np.asarray(mapped)[1:]])
 def test_large_memory_map_is_never_copied(large_float32, view):
-    """Neither in training nor in the checks: 72 MiB on disk, less than two thirds in memory."""
+    """Neither in training nor in the checks: 72 MiB on disk; four threads take 52 in memory."""
     TFSOM(2, max_iter=1).fit(large_float32[:1000])
     tracemalloc.start()
     try:
@@ -520,7 +520,7 @@ def test_large_memory_map_is_never_copied(large_float32, view):
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak < 48 * 2**20
+    assert peak < 60 * 2**20
 
 
 def test_infinity_in_the_last_row_of_a_large_memory_map_is_refused(large_float32):

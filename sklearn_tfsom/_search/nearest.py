@@ -157,7 +157,8 @@ def _sum_in_numpy(
             counts = sums_by_unit(known, *by_unit)
             return sums_by_unit(np.where(known, values, 0), *by_unit), counts
 
-        slices = row_slices(len(units), max(1, SUMMED_VALUES // n_features))
+        n_values = n_features * (2 if terms.kind.has_missing else 1)  # with those of the mask
+        slices = row_slices(len(units), max(1, SUMMED_VALUES // n_values))
         for sums, counts in map_tiles(of_rows, slices):
             total.sums[:] += sums
             total.counts[:] += counts
