@@ -78,7 +78,6 @@ class TestClassCounts:
         with pytest.raises(ValueError, match=message):
             class_counts(random_map(), samples(), y, sample_weight=weights)
 
-
     def test_fractions_that_repeat_are_classes(self):
         y = np.arange(60) % 15 + 0.5
         assert len(class_counts(random_map(), samples(), y)[0]) == 15
