@@ -27,7 +27,10 @@ from sklearn.datasets import (
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_tfsom import TFSOM
-from sklearn_tfsom._tuning import MAX_NUMPY_PRUNED, MAX_NUMPY_SCORES, MIN_PRUNED
+from sklearn_tfsom._distance import METRICS
+from sklearn_tfsom._map.scores import Kind
+from sklearn_tfsom._search.nearest import suits_numpy
+from sklearn_tfsom._tuning import MIN_PRUNED
 
 PACKAGES = ("sklearn-tfsom", "tensorflow", "scikit-learn", "numpy")
 # Idle OpenMP and OpenBLAS threads spin for 0.1 to 0.2 s before they sleep. A call that is timed
@@ -245,9 +248,10 @@ def search_engine(n_samples, n_units, *numbers_of_epochs):
         If a short fit and a long one are searched differently: their difference would be the time
         of neither.
     """
-    most = MAX_NUMPY_PRUNED if n_units >= MIN_PRUNED else MAX_NUMPY_SCORES
+    kind = Kind(METRICS["euclidean"], has_missing=False, is_pruned=n_units >= MIN_PRUNED)
+    codebook = np.empty((n_units, 1))
     engines = {
-        "NumPy" if n_samples * n_units * n_epochs <= most else "TensorFlow"
+        "NumPy" if suits_numpy(n_samples * n_epochs, codebook, kind) else "TensorFlow"
         for n_epochs in numbers_of_epochs
     }
     if len(engines) > 1:

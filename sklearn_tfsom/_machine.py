@@ -1,4 +1,4 @@
-"""What this process may use of the machine: memory, address space and cores."""
+"""The memory of this machine, and the address space and cores of this process."""
 
 from __future__ import annotations
 

@@ -173,6 +173,11 @@ class Grid:
         return index.reshape(self.n_rows, self.n_rows).astype(np.int32), blocks
 
     @property
+    def n_parities(self) -> int:
+        """2 if odd rows are shifted, else 1."""
+        return 2 if self.is_hexagonal and self.n_rows > 1 else 1
+
+    @property
     def separates(self) -> bool:
         """Whether rows and columns add up: not on a hexagonal torus with odd n_rows."""
         return not self._seam_shift
@@ -290,9 +295,8 @@ class Grid:
         of rows differ p is 2, else 1.
         """
         row_stretch, column_stretch = self._stretch(other)
-        n_parities = 2 if other.is_hexagonal and other.n_rows > 1 else 1
-        columns = np.broadcast_to(np.arange(other.n_columns), (n_parities, other.n_columns))
-        half_columns = self._half_columns(np.arange(n_parities)[:, None], columns)
+        columns = np.broadcast_to(np.arange(other.n_columns), (other.n_parities, other.n_columns))
+        half_columns = self._half_columns(np.arange(other.n_parities)[:, None], columns)
         rows = row_stretch * np.arange(other.n_rows, dtype=np.float64)
         return rows, column_stretch * half_columns.astype(np.float64)
 

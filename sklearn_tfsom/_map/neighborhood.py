@@ -116,11 +116,10 @@ def is_separable(grid: Grid, neighborhood: str | Formula) -> bool:
 
 def n_kernel_values(grid: Grid, neighborhood: str | Formula) -> int:
     """Return the number of values of a kernel, without building it."""
-    n_parities = 2 if grid.is_hexagonal and grid.n_rows > 1 else 1
     if is_separable(grid, neighborhood):
-        return grid.n_rows**2 + (n_parities * grid.n_columns) ** 2
+        return grid.n_rows**2 + (grid.n_parities * grid.n_columns) ** 2
     # Kinds of pairs of rows: by the rows between them, and by their shift if these are odd.
-    n_blocks = (1 + n_parities) * grid.n_rows
+    n_blocks = (1 + grid.n_parities) * grid.n_rows
     return grid.n_rows**2 + n_blocks * grid.n_columns**2
 
 
