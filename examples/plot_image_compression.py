@@ -57,7 +57,7 @@ def structural_similarity(image, other):
 # Quality and time
 # ----------------
 # Only the quantization error matters in this application, so the final radius is small. Ten epochs
-# of mini-batches are enough for 91,094 pixels. k-means uses one initialization. The times are
+# of mini-batches train on 91,094 pixels. k-means uses one initialization. The times are
 # those of the fits.
 settings = {"radius_end": 0.2, "batch_size": 2048, "max_iter": 10}
 models = {

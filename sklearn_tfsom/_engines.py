@@ -69,7 +69,8 @@ def apply_to_rows(X: Any, som: TFSOM, method: str) -> NDArray:
         return np.asarray(getattr(som, method)(X))
     if method == "predict":
         return np.empty(0, np.int64)
-    dtype = np.float32 if has_float32(X) else np.float64
+    is_float32 = X.dtype == np.float32 if hasattr(X, "dtype") else has_float32(X)
+    dtype = np.float32 if is_float32 else np.float64
     return np.empty((0, len(som.get_feature_names_out())), dtype)
 
 

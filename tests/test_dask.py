@@ -94,6 +94,15 @@ def test_dtype_of_lazy_results(dtype):
     assert_array_equal(distances.dtypes, distances.compute().dtypes)
 
 
+@pytest.mark.parametrize("convert", [np.asarray, csr_array])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_chunk_without_samples_has_the_dtype_of_the_others(convert, dtype):
+    X = engines.samples_of("dense")[0].astype(dtype)
+    data = da.from_array(X, chunks=((len(X), 0), X.shape[1])).map_blocks(convert)
+    distances = transform(TFSOM(3, max_iter=2).fit(X), data)
+    assert [part.compute().dtype for part in distances.to_delayed().ravel()] == [dtype, dtype]
+
+
 def test_partitions_of_unknown_length():
     X, _ = engines.samples_of("dense")
     frame = dd.from_pandas(pd.DataFrame(X, columns=NAMES), 5)
