@@ -31,20 +31,21 @@ class DenseRows(NamedTuple):
         return DenseRows(self.values[rows], self.norms[rows], factors32)
 
     def for_products(self, has_missing: bool) -> DenseRows:
-        """Return the rows in float64, with factors of the products that give scores in NumPy.
+        """Return the rows with factors of the products that give scores in NumPy.
 
         These are (x, 1); or (x, m) for incomplete rows with known features m, with 0 for missing
         values.
         """
         values = np.asarray(self.values)
         n_rows, n_features = values.shape
-        factors32 = np.ones((n_rows, n_features + (n_features if has_missing else 1)), np.float32)
+        n_terms = n_features + (n_features if has_missing else 1)
+        factors32 = np.empty((n_rows, n_terms), np.float32)
         with np.errstate(over="ignore"):  # far from the map; no score of such rows is used
-            factors32[:, :n_features] = values
+            factors32[:, :n_features], factors32[:, n_features:] = values, 1
         if has_missing:
             factors32[np.tile(np.isnan(values), 2)] = 0
         norms = np.asarray(self.norms)
-        return DenseRows(values.astype(np.float64, copy=False), norms, factors32)
+        return DenseRows(values, norms, factors32)
 
 
 def aligned_empty(n_values: int, dtype: DTypeLike) -> NDArray:

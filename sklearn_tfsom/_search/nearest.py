@@ -69,14 +69,15 @@ def nearest(
     Returns
     -------
     found : Nearest
-        Distances of a graph come from float32 scores, with their error, where these tell the unit;
-        they are valid only if the center of `terms` is 0. Those of NumPy are exact.
+        Distances of a graph, of sparse rows, and those found without weights come from float32
+        scores, with their error, where these tell the unit; they are valid only if the center of
+        `terms` is 0. Others are exact.
     """
     sums, n_differences = None, rows.norms.shape[0] * terms.codebook.size
     if n_tile is not None and isinstance(rows, DenseRows):
         found, sums = tensorflow_core().search_dense(rows, terms, k, weights, n_tile, n_searched)
     elif terms.kind.metric.is_product and n_differences > MAX_ALL_DIFFERENCES:
-        found = search_products(rows, terms, k)
+        found = search_products(rows, terms, k, is_measured=weights is not None)
     else:
         found = Found(*search_exactly(rows, terms, k), np.full(len(rows.norms), True))
     units, distances, is_clear = found

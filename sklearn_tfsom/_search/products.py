@@ -13,8 +13,14 @@ from sklearn_tfsom._map.scores import Factors, Terms, rounding_bound32
 from sklearn_tfsom._tuning import MIN_TWO_TILES, TILE_DISTANCES
 
 
-def search_products(rows: DenseRows | SparseRows, terms: Terms, k: int) -> Found:
-    """Find the k best-matching units of rows among distances that are products, in tiles."""
+def search_products(
+    rows: DenseRows | SparseRows, terms: Terms, k: int, is_measured: bool
+) -> Found:
+    """Find the k best-matching units of rows among distances that are products, in tiles.
+
+    Distances come from differences if they are to be measured; otherwise, and of sparse rows, from
+    float32 scores, and are valid only if the center of `terms` is 0.
+    """
     norms, (n_terms, n_units) = np.asarray(rows.norms), terms.factors.values.shape
     n_values = len(norms) * max(n_units, 2 * n_terms)  # differences are float64
     factors = terms.factors
@@ -25,7 +31,9 @@ def search_products(rows: DenseRows | SparseRows, terms: Terms, k: int) -> Found
     n_tiles = max(-(-n_values // TILE_DISTANCES), 1 if n_values < MIN_TWO_TILES else 2)
     tiles = row_slices(len(norms), -(-len(norms) // n_tiles))
     # Threads take turns in Python: a tile does nothing that can be done for all rows at once.
-    found = map_tiles(lambda tile: _search_tile(rows.take(tile), terms, factors, k), tiles)
+    found = map_tiles(
+        lambda tile: _search_tile(rows.take(tile), terms, factors, k, is_measured), tiles
+    )
     units, lowest, squared = map(np.concatenate, zip(*found, strict=True))
     margin = rounding_bound32(np, norms, factors.sizes).astype(np.float32)
     with np.errstate(invalid="ignore"):  # far from the map values overflow, and no row is clear
@@ -37,7 +45,7 @@ def search_products(rows: DenseRows | SparseRows, terms: Terms, k: int) -> Found
 
 
 def _search_tile(
-    rows: DenseRows | SparseRows, terms: Terms, factors: Factors, k: int
+    rows: DenseRows | SparseRows, terms: Terms, factors: Factors, k: int, is_measured: bool
 ) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float64]]:
     """Take out the lowest scores one by one, and one more that tells whether they are clear.
 
@@ -67,18 +75,17 @@ def _search_tile(
                 units[:, place] = unit
             if place + 1 < n_lowest:
                 scores.ravel()[at] = np.inf
-        return units, lowest, _squared_distances(rows, units[:, 0], lowest[:, 0], terms)
+        if is_measured and isinstance(rows, DenseRows):
+            squared = _squared_distances(rows, units[:, 0], terms)
+        else:
+            squared = np.maximum(rows.norms + lowest[:, 0], 0)
+        return units, lowest, squared
 
 
 def _squared_distances(
-    rows: DenseRows | SparseRows,
-    units: NDArray[np.int32],
-    scores: NDArray[np.float32],
-    terms: Terms,
+    rows: DenseRows, units: NDArray[np.int32], terms: Terms
 ) -> NDArray[np.float64]:
-    """Compute the squared distance of each row to a unit; of sparse rows from float32 scores."""
-    if isinstance(rows, SparseRows):
-        return np.maximum(rows.norms + scores, 0)
+    """Compute the squared distance of each row to a unit from their differences."""
     differences = terms.codebook.reshape(-1, terms.codebook.shape[2]).take(units, axis=0)
     np.subtract(rows.values, differences, out=differences)
     if terms.kind.has_missing:
