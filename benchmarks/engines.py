@@ -12,12 +12,20 @@ import sys
 import time
 
 import numpy as np
-from common import parse_arguments, save_results, time_call
+from common import (
+    median_and_minimum,
+    parse_arguments,
+    save_results,
+    search_engine,
+    time_alternately,
+    time_short_and_long_fit,
+)
 
 from sklearn_tfsom import TFSOM
 
 N_SAMPLES, N_SHORT, N_FEATURES, GRID_SIZE = 3_000_000, 300_000, 100, 20
-N_PARTITIONS, N_EPOCHS = 16, 4
+N_PARTITIONS, N_EPOCHS = 16, 5
+N_FEW, N_MANY, N_ROUNDS = 2, 6, 3  # epochs of the short and the long fit in one process
 MACHINES, CORES, ROWS, BANDWIDTH = 100, 16, 10**10, 10e9 / 8  # of the model; 10 Gbit/s
 N_CORES = os.cpu_count() or 1
 
@@ -88,18 +96,17 @@ def full_epochs(start, max_iter=N_EPOCHS):
 
 
 def time_epoch_alone(n_rows, start):
-    """Return the time of a full epoch in this process: a fit less one of a single epoch."""
+    """Return the time of a full epoch in this process: a long fit less a short one."""
     X = np.concatenate([make_block(number, n_rows) for number in range(N_PARTITIONS)])
-    full_epochs(start, 1).fit(X)
-    single, whole = (
-        time_call(lambda n=n: full_epochs(start, n).fit(X)) for n in (1, N_EPOCHS + 1)
-    )
-    return (whole - single) / N_EPOCHS
+    fits = {
+        "": lambda: time_short_and_long_fit(lambda n: full_epochs(start, n).fit(X), N_FEW, N_MANY)
+    }
+    return median_and_minimum(time_alternately(fits, N_ROUNDS)[""])[0]
 
 
 def measure_engine(module, data, start):
     """Return the time of a full epoch, and the bytes of its function and of its result."""
-    times, sizes = [], []
+    times, sent, returned = [], [], []
 
     class Engine(module._Engine):
         def reduce(self, function, combine, name):
@@ -107,11 +114,12 @@ def measure_engine(module, data, start):
             result = super().reduce(function, combine, name)
             if name.startswith("epoch"):
                 times.append(time.perf_counter() - started)
-                sizes.append(len(pickle.dumps(function)) + len(pickle.dumps(result)))
+                sent.append(len(pickle.dumps(function)))
+                returned.append(len(pickle.dumps(result)))
             return result
 
     full_epochs(start)._fit_partitions(Engine(data, None))
-    return float(np.median(times[1:])), max(sizes)
+    return float(np.median(times[1:])), max(sent), max(returned)
 
 
 def model_of_cluster(row, n_samples):
@@ -120,7 +128,7 @@ def model_of_cluster(row, n_samples):
     working = row["epoch (s)"] * rows_of_core / (n_samples / N_CORES)
     # Each core has a partition; a tree of width 8 combines results.
     depth = np.ceil(np.log(MACHINES * CORES) / np.log(8))
-    moving = row["moved (MB)"] * 1e6 / N_PARTITIONS * (CORES + 8 * depth) / BANDWIDTH
+    moving = (row["sent (MB)"] * CORES + row["returned (MB)"] * 8 * depth) * 1e6 / BANDWIDTH
     return {
         "engine": row["engine"],
         "working (s)": working,
@@ -136,16 +144,24 @@ def main():
     installed = [name for name in ENGINES if importlib.util.find_spec(PACKAGES[name])]
     start = make_block(-1 % 2**32, GRID_SIZE**2) * 0.5
     alone = time_epoch_alone(n_rows, start)
-    rows = [{"engine": "one process", "epoch (s)": alone, "ratio": 1.0, "moved (MB)": 0.0}]
+    searched = search_engine(n_samples, GRID_SIZE**2, N_FEW, N_MANY)
+    nothing = {"sent (MB)": 0.0, "returned (MB)": 0.0, "moved (MB)": 0.0}
+    rows = [{"engine": f"one process, {searched}", "epoch (s)": alone, "ratio": 1.0, **nothing}]
     for name, make_data in ENGINES.items():
         if name not in installed:
             continue
         module = importlib.import_module(f"sklearn_tfsom.{name.lower()}")
         with make_data(n_rows) as data:
-            epoch, n_bytes = measure_engine(module, data, start)
-        moved = n_bytes * N_PARTITIONS / 1e6
+            epoch, sent, returned = measure_engine(module, data, start)
         rows.append(
-            {"engine": name, "epoch (s)": epoch, "ratio": epoch / alone, "moved (MB)": moved}
+            {
+                "engine": name,
+                "epoch (s)": epoch,
+                "ratio": epoch / alone,
+                "sent (MB)": sent / 1e6,
+                "returned (MB)": returned / 1e6,
+                "moved (MB)": (sent + returned) * N_PARTITIONS / 1e6,
+            }
         )
     save_results(
         "engines",
@@ -158,8 +174,11 @@ def main():
         [
             f"An epoch: the median of {N_EPOCHS - 1} after the first. {N_PARTITIONS} partitions, "
             "one worker for each core, samples in the memory of the engine.",
-            "Moved: an epoch's function with its arguments and its result, for all partitions; an "
-            "engine may send less, because it sends the function to each worker once.",
+            f"One process: the difference between fits of {N_MANY} and of {N_FEW} epochs, the "
+            f"median of {N_ROUNDS} rounds. Workers of an engine search in NumPy.",
+            "Sent and returned: an epoch's function with its arguments, and its result, for a "
+            "partition. Moved: both, for all partitions; an engine may send less, because it "
+            "sends the function to each worker once.",
             "The model takes the engine's time as here for the rows of a core, with what it takes "
             "for a task, moves the codebook to each core of a machine and the results up a tree "
             "of width 8, at 10 Gbit/s. It leaves out that the slowest machine decides.",

@@ -25,6 +25,7 @@ from common import (
     read_process_status,
     run_in_new_process,
     save_results,
+    search_engine,
     time_alternately,
     time_call,
     time_short_and_long_fit,
@@ -45,6 +46,7 @@ N_SAMPLES_ON_DISK, N_SAMPLES_ON_DISK_SHORT, N_FEATURES_ON_DISK = 3_000_000, 750_
 N_WRITTEN = 50_000  # samples written at once
 SIDE = 20
 MEMORY_TARGET = 250  # MiB
+N_FEW, N_MANY = 2, 5  # epochs of the short and of the long fit on disk
 SAMPLING_SECONDS = 0.002
 
 
@@ -260,7 +262,7 @@ def measure_first_fit(model, path, n_samples, is_in_memory):
     return mebibytes, compute_errors(X[:N_WRITTEN], get_codebook(model)).quantization_error
 
 
-def time_epochs(path, n_samples, n_rounds, n_many):
+def time_epochs(path, n_samples, n_rounds):
     """Time epochs on disk and in memory, and k-means in memory, in alternating rounds.
 
     Returns
@@ -278,16 +280,17 @@ def time_epochs(path, n_samples, n_rounds, n_many):
     }
     return time_alternately(
         {
-            case: lambda fit=fit: time_short_and_long_fit(fit, 1, n_many)
+            case: lambda fit=fit: time_short_and_long_fit(fit, N_FEW, N_MANY)
             for case, fit in fits.items()
         },
         n_rounds,
     )
 
 
-def compare_on_disk(n_samples, n_rounds, n_many):
+def compare_on_disk(n_samples, n_rounds):
     """Yield a row for each model on memory-mapped data and on data in memory."""
     size = 4 * n_samples * N_FEATURES_ON_DISK
+    search_engine(n_samples, SIDE**2, N_FEW, N_MANY)  # has to be the same
     models = {
         "TFSOM": TFSOM(SIDE, max_iter=3),
         "KMeans": KMeans(SIDE**2, init="random", n_init=1, max_iter=3, random_state=0),
@@ -297,7 +300,7 @@ def compare_on_disk(n_samples, n_rounds, n_many):
             sys.exit(f"Not enough space in {folder}: {size / 2**20:.0f} MiB are needed.")
         path = str(Path(folder) / "samples")
         write_samples(path, n_samples)
-        seconds = run_in_new_process(time_epochs, path, n_samples, n_rounds, n_many)
+        seconds = run_in_new_process(time_epochs, path, n_samples, n_rounds)
         times = {case: median_and_minimum(values) for case, values in seconds.items()}
         for name, model in models.items():
             for is_in_memory in (False, True):
@@ -335,12 +338,12 @@ def main():
     """Run all sets; with --short fewer samples."""
     warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct samples than centers
     short = parse_arguments(__doc__).short
-    n_rounds, n_disk_rounds, n_many = (1, 1, 3) if short else (N_ROUNDS, 3, 4)
+    n_rounds, n_disk_rounds = (1, 1) if short else (N_ROUNDS, 3)
     max_samples = MAX_SAMPLES_SHORT if short else None
     n_samples_on_disk = N_SAMPLES_ON_DISK_SHORT if short else N_SAMPLES_ON_DISK
     stream_rows = list(compare(make_stream_fits, n_rounds, max_samples))
     batch_rows = list(compare(make_batch_fits, n_rounds, max_samples, min_samples=BATCH_SIZE))
-    disk_rows = list(compare_on_disk(n_samples_on_disk, n_disk_rounds, n_many))
+    disk_rows = list(compare_on_disk(n_samples_on_disk, n_disk_rounds))
     save_results(
         "streams",
         {
@@ -365,9 +368,9 @@ def main():
             f"{1e3 * SAMPLING_SECONDS:.0f} ms) during the first fit of a new process, of three "
             "epochs, minus that before it, after the import of TensorFlow; includes compilation, "
             f"but not data in memory. {describe_memory(disk_rows[0]['anonymous memory (MiB)'])}",
-            f"Epochs on disk: differences between fits of {n_many} and of one epoch, radius 1, "
-            f"same start, medians of {n_disk_rounds} rounds. The file has just been written: if "
-            "memory suffices, the system reads it from its cache, not from the disk. "
+            f"Epochs on disk: differences between fits of {N_MANY} and of {N_FEW} epochs, radius "
+            f"1, same start, medians of {n_disk_rounds} rounds. The file has just been written: "
+            "if memory suffices, the system reads it from its cache, not from the disk. "
             f"Quantization errors: on the first {N_WRITTEN:,} samples.",
         ],
     )

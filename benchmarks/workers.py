@@ -19,13 +19,16 @@ from common import (
     median_and_minimum,
     parse_arguments,
     save_results,
+    search_engine,
     time_short_and_long_fit,
 )
+from scipy.integrate import quad
+from scipy.stats import norm
 
 from sklearn_tfsom import TFSOM
 
 N_SAMPLES, N_FEATURES, SIDE = 1_000_000, 64, 30
-N_FEW, N_MANY = 1, 5  # epochs of the short and of the long fit
+N_FEW, N_MANY = 5, 10  # epochs of the short and of the long fit
 N_ROUNDS = 5
 N_SUMS = 50
 N_COPIED_VALUES, N_COPIES = 2**23, 50  # 64 MiB, larger than all caches
@@ -235,18 +238,21 @@ def compute_constants(rounds, seconds_per_sample):
     }
 
 
-def expect_maximum(n_draws, rng):
-    """Estimate the expected maximum of `n_draws` draws from a standard normal distribution."""
-    return float(rng.normal(size=(20_000, n_draws)).max(axis=1).mean())
+def expect_maximum(n_draws):
+    """Return the expected maximum of `n_draws` draws from a standard normal distribution."""
+
+    def integrand(x):
+        return x * n_draws * norm.pdf(x) * norm.cdf(x) ** (n_draws - 1)
+
+    return float(quad(integrand, -10, 10)[0])
 
 
 def model_machines(seconds_per_sample, deviation, n_bytes):
     """Yield a row of modeled epoch times for each number of machines."""
-    rng = np.random.default_rng(0)
     for n_machines in N_MACHINES:
         n_samples = N_MODEL_SAMPLES / n_machines
         compute = n_samples * seconds_per_sample / N_CORES
-        wait = compute * deviation * expect_maximum(n_machines, rng)
+        wait = compute * deviation * expect_maximum(n_machines)
         # A ring: each machine sends and receives every part of the codebook twice.
         n_steps = 2 * (n_machines - 1)
         exchange = n_steps * (LATENCY + n_bytes / n_machines / BYTES_PER_SECOND)
@@ -266,6 +272,8 @@ def model_machines(seconds_per_sample, deviation, n_bytes):
 def main():
     """Measure one and two workers, and extrapolate to more machines."""
     n_rounds = 3 if parse_arguments(__doc__).short else N_ROUNDS
+    for n_workers in (1, 2):  # has to be the same in the short and in the long fit
+        search_engine(N_SAMPLES // n_workers, SIDE**2, N_FEW, N_MANY)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "samples.npy")
         np.save(path, make_curved_data(N_SAMPLES, N_FEATURES))
