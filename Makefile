@@ -56,6 +56,7 @@ help:
 	@echo "make faults       interrupt, kill and starve fits, into benchmarks/results (minutes)"
 	@echo "make bench        compare with k-means, into benchmarks/results (minutes)"
 	@echo "make bench-full   the same with all points and rounds"
+	@echo "make bench-all    all benchmarks, for a release (hours)"
 	@echo "make bench-libraries  compare with other libraries, in an environment of their own"
 	@echo "make figures      write the figures of the results into README and guide"
 	@echo "make docs         build the documentation into output/docs"
@@ -119,6 +120,16 @@ bench-libraries: $(VENV)/.libraries
 	$(LIBRARIES)/bin/python benchmarks/libraries.py $(SET)
 	$(LIBRARIES)/bin/python benchmarks/quality.py $(SET) $(addprefix --reference=,$(REFERENCE))
 	$(LIBRARIES)/bin/python benchmarks/first_fits.py $(SET)
+
+# For a release: some 5 hours on a machine without other load.
+.PHONY: bench-all
+bench-all: $(VENV)/.test $(VENV)/.engines
+	@test -n "$(REFERENCE)" || { echo "Say make bench-all REFERENCE=FOLDER." >&2; exit 1; }
+	$(MAKE) bench bench-libraries SET=
+	for name in workers engines soak installation; do \
+		$(BIN)/python benchmarks/$$name.py || exit 1; done
+	$(BIN)/python benchmarks/folds.py --reference=$(REFERENCE)
+	$(MAKE) faults figures
 
 .PHONY: figures
 figures: $(VENV)/.test
