@@ -11,10 +11,10 @@ from typing import Any
 
 import pandas as pd
 import ray.data
-from sklearn.utils.validation import check_is_fitted
 
 from sklearn_tfsom._engines import (
     apply_to_rows,
+    as_it_is,
     check_map,
     features_for,
     features_of,
@@ -31,7 +31,7 @@ def fit(som: TFSOM, data: Any, sample_weight: str | None = None) -> TFSOM:
 
     The workers search the samples and sum them up, in one pass over the blocks for each epoch;
     what they send has the size of a codebook. Up to 4,096 samples are collected on the driver as
-    a whole; of more, only the subsamples that the fit chooses, and two numbers for each sample
+    a whole; of more, only the subsamples that the fit chooses, and three numbers for each sample
     with ``init="sample"``. Read more in the :ref:`User Guide <guide_engines>`.
 
     Parameters
@@ -150,7 +150,7 @@ def _checked(data: Any) -> Any:
 
 
 def _lazily(method: str, som: TFSOM, data: Any) -> Any:
-    check_is_fitted(check_map(som))
+    som = as_it_is(som)
     column = output_name(method, som)
 
     def of_block(block: pd.DataFrame) -> pd.DataFrame:

@@ -12,10 +12,10 @@ from typing import Any
 
 import pandas as pd
 from pyspark.sql import DataFrame, functions, types
-from sklearn.utils.validation import check_is_fitted
 
 from sklearn_tfsom._engines import (
     apply_to_rows,
+    as_it_is,
     check_map,
     features_for,
     features_of,
@@ -32,7 +32,7 @@ def fit(som: TFSOM, data: Any, sample_weight: str | None = None) -> TFSOM:
 
     The executors search the samples and sum them up, in one pass over the partitions for each
     epoch; what they send has the size of a codebook. Up to 4,096 samples are collected on the
-    driver as a whole; of more, only the subsamples that the fit chooses, and two numbers for each
+    driver as a whole; of more, only the subsamples that the fit chooses, and three numbers for each
     sample with ``init="sample"``. Read more in the :ref:`User Guide <guide_engines>`.
 
     Parameters
@@ -184,7 +184,7 @@ def _as_column(field: types.StructField) -> Any:
 
 
 def _lazily(method: str, som: TFSOM, data: Any) -> Any:
-    check_is_fitted(check_map(som))
+    som = as_it_is(som)
     names = getattr(som, "feature_names_in_", _checked(data).columns)
     fields = [data.schema[name] for name in names]
     number = types.FloatType() if all(_is_float32(field.dataType) for field in fields) else None

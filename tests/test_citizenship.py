@@ -808,6 +808,19 @@ def test_layout_of_the_data_does_not_change_the_result(blobs, weights, tmp_path,
     assert som.score(X, sample_weight=weights) == som.score(blobs, sample_weight=weights)
 
 
+@pytest.mark.parametrize("metric", ["euclidean", "manhattan"])
+@pytest.mark.parametrize("batch_size", [None, 16])
+def test_layout_of_incomplete_data_does_not_change_the_result(metric, batch_size):
+    rng = np.random.RandomState(0)
+    X = rng.normal(size=(60, 17))
+    X[rng.rand(60, 17) < 0.2] = np.nan
+    # With so small a radius units without samples keep their start.
+    radius = {"radius_start": 0.5, "radius_end": 0.5}
+    som = TFSOM(8, neighborhood="bubble", metric=metric, batch_size=batch_size, **radius)
+    codebook = som.fit(X).codebook_
+    assert_array_equal(clone(som).fit(np.asfortranarray(X)).codebook_, codebook)
+
+
 @pytest.mark.parametrize("dtypes", [("f4", "f8"), ("f8", "f4")])
 def test_results_have_the_precision_of_the_samples(blobs, dtypes):
     fitted, given = dtypes

@@ -315,8 +315,8 @@ def test_samples_go_to_the_mini_batches_in_turn():
     assert all((weights == 1).all() for _, weights in batches)
     # Weights 0.5, 2 and 1.5 in two batches of 2.
     rows, weights = zip(*deal_minibatches(np.arange(3), np.array([0.5, 2.5, 4.0]), 2), strict=True)
-    assert [part.tolist() for part in rows] == [[0, 1, 1, 2], [1, 2]]
-    assert [part.tolist() for part in weights] == [[0.5, 0.5, 0.5, 0.5], [1.0, 1.0]]
+    assert [part.tolist() for part in rows] == [[0, 1, 2], [1, 2]]
+    assert [part.tolist() for part in weights] == [[0.5, 1.0, 0.5], [1.0, 1.0]]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -350,6 +350,37 @@ def test_too_large_weights_for_mini_batches(stream):
     ):
         TFSOM(3, batch_size=50).fit(stream, sample_weight=np.full(900, 1e8))
     assert TFSOM(3, batch_size=10**400).fit(stream).n_iter_ > 1
+
+
+@pytest.mark.parametrize("batch_size", [3000, 4001])
+def test_heavy_weights_equal_repetitions_in_mini_batches(batch_size):
+    X = np.random.RandomState(0).normal(size=(10, 2))
+    counts = np.r_[1, 0, 2500, np.full(7, 1000)]
+    params = {"batch_size": batch_size, "max_iter": 4}
+    weighted = TFSOM(3, **params).fit(X, sample_weight=counts)
+    assert_allclose(weighted.codebook_, TFSOM(3, **params).fit(X.repeat(counts, 0)).codebook_)
+
+
+def test_memory_of_mini_batches_does_not_depend_on_weights():
+    X = np.random.RandomState(0).normal(size=(10, 2))
+    tracemalloc.start()
+    som = TFSOM(3, batch_size=10**7).fit(X, sample_weight=np.full(10, 1.6e6))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**23
+    assert som.n_iter_ > 1
+
+
+@pytest.mark.parametrize("grid_size", [2, (3, 2)])
+def test_mini_batches_do_not_depend_on_the_order_of_incomplete_rows(grid_size):
+    # Rows that lack a value project to the same place as those that have the mean there.
+    nan = np.nan
+    X = [[1, 0], [2, 1], [3, 2], [nan, 1], [2, 5], [nan, 5], [1, 7], [3, 7], [2, 9], [nan, 9]]
+    som = TFSOM(grid_size, batch_size=3).fit(np.array(X))
+    for seed in range(3):
+        rows = np.random.RandomState(seed).permutation(10)
+        again = TFSOM(grid_size, batch_size=3).fit(np.array(X)[rows])
+        assert_allclose(again.codebook_, som.codebook_)
 
 
 @pytest.mark.parametrize("batch_size", [30, 128, 400])

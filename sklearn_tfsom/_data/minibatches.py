@@ -31,24 +31,28 @@ def order_by_projection(
 ) -> Order:
     """Sort samples by a random projection, always the same one without a random state.
 
-    Missing values count as the mean. Equal samples follow each other, so that a sample of weight k
-    stands where k samples would. This needs two numbers for each sample of all workers.
+    Missing values count as the mean; where this makes projections equal, those of the places of
+    missing values decide. Equal samples follow each other, so that a sample of weight k stands
+    where k samples would. This needs three numbers for each sample of all workers.
     """
     random_state = random_state or np.random.RandomState(0)
     projection = pieces.workers.from_first(random_state.normal(size=pieces.samples.shape[1]))
     numbers, own = pieces.gather_rows(_projected, mean, projection)
-    along, weights = numbers.T
-    order = np.argsort(along, kind="stable")
+    along, lacking, weights = numbers.T
+    order = np.lexsort([lacking, along])
     return Order(order, np.cumsum(weights[order]), own)
 
 
 def _projected(
     piece: Piece, mean: NDArray[np.float64], projection: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return projection and weight of each sample, (n, 2)."""
-    tile = piece.samples[:]
-    along = (tile if piece.samples.is_sparse else centered(tile, mean)) @ projection
-    return np.column_stack([along, piece.sample_weight])
+    """Return projection, that of the places of missing values, and weight of each sample."""
+    tile, is_sparse = piece.samples[:], piece.samples.is_sparse
+    along = (tile if is_sparse else centered(tile, mean)) @ projection
+    lacking = np.zeros(len(along))
+    if piece.samples.has_missing:
+        lacking = np.isnan(tile).astype(np.float64, order="C") @ projection
+    return np.column_stack([along, lacking, piece.sample_weight])
 
 
 def deal_minibatches(
@@ -58,7 +62,8 @@ def deal_minibatches(
 
     Samples lie side by side on a line, each as long as its weight. The line is cut at every
     integer, and the parts go to the batches in turn. So a sample of weight k is dealt out as k
-    samples are; if a cut goes through one, two batches have a part of it.
+    samples are; if a cut goes through one, two batches have a part of it. Each batch has a sample
+    once, with the weight of all its parts.
 
     Parameters
     ----------
@@ -77,18 +82,21 @@ def deal_minibatches(
     starts = np.concatenate([[0.0], reached[:-1]])
     first = np.floor(starts).astype(np.int64)
     n_cells = np.maximum(np.ceil(reached).astype(np.int64) - first, 1)
+    # All batches get the same of whole rounds of cells. So each sample is dealt in a few rounds.
+    n_rounds = np.maximum(n_cells // n_batches - 2, 0)
+    n_cells -= n_rounds * n_batches
+    ends = reached - n_rounds * n_batches
     sample = np.repeat(np.arange(len(order)), n_cells)
     cell = (
         first[sample] + np.arange(len(sample)) - np.repeat(np.cumsum(n_cells) - n_cells, n_cells)
     )
-    part = np.minimum(reached[sample], cell + 1) - np.maximum(starts[sample], cell)
-    batch = cell % n_batches
-    by_batch = np.argsort(batch, kind="stable")
-    bounds = np.searchsorted(batch[by_batch], np.arange(n_batches + 1))
+    part = np.minimum(ends[sample], cell + 1) - np.maximum(starts[sample], cell)
+    pairs, pair = np.unique(cell % n_batches * len(order) + sample, return_inverse=True)
+    batch, sample = np.divmod(pairs, len(order))
+    part = np.bincount(pair, part) + n_rounds[sample]
     batches = []
-    for start, stop in itertools.pairwise(bounds):
-        chosen = by_batch[start:stop]
-        chosen = chosen[part[chosen] > 0]
+    for start, stop in itertools.pairwise(np.searchsorted(batch, np.arange(n_batches + 1))):
+        chosen = start + np.flatnonzero(part[start:stop] > 0)
         if len(chosen):
             batches.append((order[sample[chosen]], part[chosen]))
     return batches

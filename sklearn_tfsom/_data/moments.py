@@ -142,7 +142,7 @@ def _sums(piece: Piece, origin: NDArray, total: float) -> tuple[NDArray, NDArray
     tile = samples[:]
     known = np.full(len(origin), shares.sum())
     if samples.has_missing:
-        known = shares @ ~np.isnan(tile)
+        known = shares @ np.ascontiguousarray(~np.isnan(tile))
     return shares @ centered(tile, origin), known
 
 
@@ -199,7 +199,7 @@ def _scatter(
     tile = _weighted(piece, mean, unit, total)
     if not samples.has_missing:
         return tile.T @ tile, np.zeros(1)
-    known = (~np.isnan(samples[:])).astype(np.float64)
+    known = (~np.isnan(samples[:])).astype(np.float64, order="C")
     weighted = known * (piece.sample_weight / total)[:, None]
     return tile.T @ tile, weighted.T @ known
 
