@@ -92,6 +92,9 @@ def classes_of(
         rank = {category: k for k, category in enumerate(order)}
         present = sorted({*known.tolist()}, key=rank.__getitem__)
     elif known.dtype.kind == "O":
+        is_bool = np.array([isinstance(label, bool) for label in known])
+        if is_bool.any() and not is_bool.all():  # True equals 1
+            known = np.where(is_bool, known.astype(str), known)
         present = sorted({*known.tolist()}, key=_rank)
     else:
         present = np.unique(known).tolist()
@@ -101,9 +104,12 @@ def classes_of(
     if is_missing.any():
         present = [*present, MISSING]
     kinds = {type(label) for label in present}
-    # Without it NumPy converts large integers to floats.
-    dtype = object if len(kinds) > 1 else known.dtype if int in kinds else None
-    return Classes(np.array(present, dtype=dtype), codes)
+    if len(kinds) > 1 or tuple in kinds:
+        names = np.empty(len(present), dtype=object)
+        names[:] = present
+        return Classes(names, codes)
+    # Without the dtype NumPy converts large integers to floats.
+    return Classes(np.array(present, dtype=known.dtype if int in kinds else None), codes)
 
 
 def _order_of_categories(dtype: Any) -> list[Any] | None:
@@ -153,7 +159,12 @@ def _without_loss(labels: NDArray) -> NDArray:
         whole = np.array([int(label) for label in labels], dtype=object)
         is_int64 = all(-(2**63) <= label < 2**63 for label in whole)
         return whole.astype(np.int64) if is_int64 else whole
-    return _without_loss(labels.astype(np.float64))
+    try:
+        numbers = labels.astype(np.float64)
+    except OverflowError:
+        return labels
+    is_exact = all(a == b for a, b in zip(numbers.tolist(), labels.tolist(), strict=True))
+    return _without_loss(numbers) if is_exact else labels
 
 
 def _is_number(label: Any) -> bool:

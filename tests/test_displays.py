@@ -206,6 +206,12 @@ class TestFigure:
         assert not first.empty_figure.axes
         assert all(ax.figure.figure is first.figure for ax in first.axes)
 
+    @pytest.mark.filterwarnings("error")
+    @pytest.mark.parametrize("engine", ["figure.constrained_layout.use", "figure.autolayout"])
+    def test_layout_engines_of_the_user(self, kind, som, engine):
+        with plt.rc_context({engine: True}):
+            kind.from_estimator(som, X, Y).figure_.draw_without_rendering()
+
     def test_plot_again_on_a_dark_background(self, kind):
         display, first = drawn(kind).display, drawn(kind).figure
         with plt.style.context("dark_background"):
@@ -262,6 +268,14 @@ class TestAxes:
         assert first.figure_ is figure and plt.get_fignums() == [figure.number]
         assert not (axes[-1].collections or axes[-1].lines or axes[-1].images)
         assert_array_equal(figure.get_size_inches(), size)
+
+    @pytest.mark.filterwarnings("error")
+    def test_tight_layout(self, kind, som):
+        n_axes = len(drawn(kind).axes)
+        plt.close("all")
+        figure, axes = plt.subplots(1, n_axes + 1, figsize=(4 * n_axes + 4, 4))
+        kind.from_estimator(som, X, Y, ax=axes[0] if n_axes == 1 else axes[:n_axes])
+        figure.tight_layout()
 
     def test_axes_of_a_subfigure(self, kind):
         display, n_axes = drawn(kind).display, len(drawn(kind).axes)

@@ -8,6 +8,8 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from pictures import assert_borders_separate, assert_texts_fit_and_do_not_overlap
 from sklearn.datasets import load_digits, load_iris
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 matplotlib.use("agg")
 
@@ -414,6 +416,22 @@ class TestCodeVectorsAsImages:
 
 
 class TestCodeVectorsAsLines:
+    @pytest.mark.filterwarnings("error")
+    @pytest.mark.parametrize("share_scale", [True, False])
+    @pytest.mark.parametrize("n_known", [0, 3])
+    def test_values_that_cannot_be_turned_back(self, share_scale, n_known):
+        X = np.random.RandomState(0).uniform(size=(60, 4))
+
+        def turn_back(values):
+            return np.where(np.arange(4) < n_known, values, np.nan)
+
+        step = FunctionTransformer(None, turn_back, check_inverse=False)
+        model = make_pipeline(step, TFSOM((3, 4))).fit(X)
+        display = CodeVectorsDisplay.from_estimator(model, share_scale=share_scale, kind="line")
+        display.figure_.draw_without_rendering()
+        curves = display.lines_.get_segments()
+        assert sum(np.isfinite(curve).all(axis=1).sum() for curve in curves) == 12 * (n_known or 4)
+
     @pytest.mark.parametrize("lattice", LATTICES)
     @pytest.mark.parametrize("shape", SHAPES)
     def test_curves_are_the_code_vectors_within_the_cells(self, lattice, shape):

@@ -340,3 +340,24 @@ def test_masked_classes_are_missing(dtype):
 def test_nullable_classes():
     y = pd.array([0, pd.NA, 2, 0], dtype="Int64")
     assert classes_of(y, 4, "").names == ["0", "2", "missing"]
+
+
+@pytest.mark.parametrize(
+    ("y", "names"),
+    [
+        ([2**53 + 1, 2**53, 1.0, 2.0], ["1.0", "2.0", "9007199254740992", "9007199254740993"]),
+        ([True, 1, "a", False], ["1", "False", "True", "a"]),
+        ([1, True, "a", False], ["1", "False", "True", "a"]),
+        ([True, False, True, None], ["False", "True", "missing"]),
+        ([10**400, 1.0, 1.0, 1.0], ["1.0", str(10**400)]),
+    ],
+)
+def test_different_labels_stay_different(y, names):
+    found = classes_of(np.array(y, dtype=object), 4, "")
+    assert found.names == names
+
+
+def test_labels_of_several_values():
+    y = np.empty(4, dtype=object)
+    y[:] = [(1, 2), (3,), (1, 2), (3,)]
+    assert classes_of(y, 4, "").labels.tolist() == [(1, 2), (3,)]

@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.sparse import csr_matrix
+from scipy.sparse import bsr_array, coo_matrix, csr_matrix
 from sklearn.datasets import load_wine
 from sklearn.exceptions import NotFittedError
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -94,7 +94,14 @@ class TestFile:
         np.testing.assert_allclose(viewer.planes, turned)
         assert list(viewer.names) == list(WINE.data.columns)
 
-    @pytest.mark.parametrize("convert", [np.asarray, csr_matrix, lambda X: X.to_numpy().tolist()])
+    def test_large_integers(self, pipeline):
+        data = X.set_index(np.arange(len(X)) * 2 + 2**53 + 1)
+        page = InteractiveMapDisplay.from_estimator(pipeline, data).to_html()
+        assert all(f'"{number}"' in page for number in data.index)
+
+    @pytest.mark.parametrize(
+        "convert", [np.asarray, csr_matrix, coo_matrix, bsr_array, lambda X: X.to_numpy().tolist()]
+    )
     def test_samples_of_any_kind(self, convert, pipeline):
         som = pipeline[-1]
         data = convert(pd.DataFrame(pipeline[:-1].transform(X)))

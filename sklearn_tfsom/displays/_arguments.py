@@ -40,7 +40,10 @@ def _are_limits(value: Any) -> bool:
     is_pair = isinstance(value, tuple | list | np.ndarray) and np.shape(value) == (2,)
     if not is_pair or not all(isinstance(limit, Real) for limit in value):
         return False
-    low, high = map(float, value)
+    try:
+        low, high = map(float, value)
+    except OverflowError:  # ints beyond the range of floats
+        return False
     return bool(np.isfinite([low, high]).all()) and low < high
 
 

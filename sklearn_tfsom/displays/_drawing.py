@@ -312,6 +312,10 @@ class _BesideMap(NamedTuple):
         inch = 1 / self.ax.figure.bbox.width * self.ax.figure.dpi
         return Bbox([[right + 0.1 * inch, bottom], [right + 0.22 * inch, top]])
 
+    def get_subplotspec(self) -> Any:
+        """Return the place of the map in its figure, for `tight_layout`."""
+        return self.ax.get_subplotspec()
+
 
 def spread_in_cells(units: NDArray) -> NDArray[np.float64]:
     """Return offsets from their `units` that keep points in one cell apart, shape (n_points, 2).

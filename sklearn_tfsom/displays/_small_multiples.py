@@ -131,7 +131,7 @@ def new_plane_axes(
     title_heights = np.cumsum([0.15 * (max(row) - 1) for row in rows])
     width = 0.35 + n_columns * slot[0] * stretch + 0.6 * has_common_bar
     figsize = np.array([max(width, 3.2), 0.35 + len(rows) * slot[1] + title_heights[-1]])
-    figure = import_pyplot().figure(figsize=figsize)
+    figure = import_pyplot().figure(figsize=figsize, layout="none")
     axes = np.empty(n_planes, dtype=object)
     for k in range(n_planes):
         row, column = divmod(k, n_columns)

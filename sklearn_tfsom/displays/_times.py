@@ -20,7 +20,10 @@ def as_times(values: Any) -> NDArray | None:
     """
     times = np.asarray(values)
     if times.dtype == object and all(_is_number(each) for each in times.ravel()):
-        times = times.astype(np.float64)
+        try:
+            times = times.astype(np.float64)
+        except OverflowError:
+            return None
     if times.dtype == object:  # Python's datetimes, or those of pandas
         try:
             times = np.array([_in_utc(each) for each in times.tolist()], dtype="datetime64[us]")

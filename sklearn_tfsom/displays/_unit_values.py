@@ -143,8 +143,9 @@ class UnitValuesDisplay(base.Display):
         if given.dtype.kind not in "biuf":
             try:
                 numbers = [_number(value) for value in given.tolist()]
-            except (TypeError, ValueError):
-                raise cls._wrong_parameter("values", right, _first_text(given)) from None
+            except (TypeError, ValueError, OverflowError):
+                wrong = next(value for value in given.tolist() if not _is_number(value))
+                raise cls._wrong_parameter("values", right, f"{wrong!r:.100}") from None
             given = np.array(numbers)
         given = given.astype(np.float64)
         known = given[~np.isnan(given)]
@@ -203,9 +204,12 @@ def _number(value: Any) -> float:
     return float(value)
 
 
-def _first_text(values: NDArray) -> str:
-    """Return the first value that is no number, for an error."""
-    return next((repr(v) for v in values.tolist() if isinstance(v, str)), repr(values[0]))
+def _is_number(value: Any) -> bool:
+    try:
+        _number(value)
+    except (TypeError, ValueError, OverflowError):
+        return False
+    return True
 
 
 def _by_unit(
@@ -223,7 +227,7 @@ def _by_unit(
         return np.where(totals > 0, totals, np.nan)
     if statistic == "median":
         return _medians(values, bmus, weights, totals)
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         means = np.bincount(bmus, weights * values, minlength=n_units) / totals
         if statistic != "std":
             return means

@@ -222,7 +222,7 @@ def _table_of(X: Any, n_samples: int, max_columns: int) -> list[tuple[str, Any]]
     elif not issparse(X) and np.ndim(X) == 1:  # texts, of which a step makes features
         columns = [("sample", np.asarray(X))][:max_columns]
     else:
-        given = X[:, :max_columns].toarray() if issparse(X) else as_array(X, "X")
+        given = X.tocsr()[:, :max_columns].toarray() if issparse(X) else as_array(X, "X")
         given = np.array(given, dtype=object) if isinstance(given, list) else given
         values = given[:, :max_columns]
         columns = [(f"feature {k}", column) for k, column in enumerate(values.T)]

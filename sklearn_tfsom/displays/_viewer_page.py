@@ -276,8 +276,10 @@ def _plain(values: Any) -> NDArray:
     if array.dtype.kind == "b" or array.dtype.kind not in "iuf":
         return np.array(["" if value is None else str(value) for value in array.tolist()])
     if array.dtype.kind in "iu" and array.dtype.itemsize == 8:
-        fits = len(array) == 0 or bool(np.abs(array.astype(np.float64)).max() < 2**31)
-        return array.astype(np.int32) if fits else array.astype(np.float64)
+        largest = np.abs(array.astype(np.float64)).max(initial=0)
+        if largest >= 2**53:  # numbers of a browser are float64
+            return array.astype(str)
+        return array.astype(np.int32 if largest < 2**31 else np.float64)
     return array.astype(array.dtype.newbyteorder("="))
 
 
