@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils.validation import check_is_fitted
 
 from sklearn_tfsom._data.foreign import has_float32
 from sklearn_tfsom._som import TFSOM
@@ -22,6 +24,20 @@ def check_map(som: Any) -> TFSOM:
     if not isinstance(som, TFSOM):
         raise TypeError(f"som must be a TFSOM. Got {type(som).__name__} instead.")
     return som
+
+
+def as_it_is(som: Any) -> TFSOM:
+    """Return a copy of a fitted map, for results that are computed later.
+
+    Raises
+    ------
+    TypeError
+        If it is something else.
+    NotFittedError
+        If it is not fitted.
+    """
+    check_is_fitted(check_map(som))
+    return copy.copy(som)
 
 
 def split_frame(frame: Any, weight_name: str | None) -> tuple[Any, Any]:
@@ -55,7 +71,14 @@ def features_of(frame: Any) -> Any:
 def features_for(som: TFSOM, frame: Any) -> Any:
     """Return the features of a fitted map: the columns of their names, if they have names."""
     names = getattr(som, "feature_names_in_", None)
-    return features_of(frame) if names is None else frame[list(names)]
+    if names is None:
+        return features_of(frame)
+    lacking = [name for name in names if name not in frame.columns]
+    if lacking:
+        raise ValueError(
+            f"data must have the columns that the map was trained with. Got none named {lacking}."
+        )
+    return frame[list(names)]
 
 
 def output_name(method: str, som: TFSOM) -> str:

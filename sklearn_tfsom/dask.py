@@ -8,16 +8,17 @@ from __future__ import annotations
 import functools
 import uuid
 from collections.abc import Callable
+from numbers import Real
 from typing import Any
 
 import dask
 import dask.array
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
 
 from sklearn_tfsom._engines import (
     apply_to_frame,
     apply_to_rows,
+    as_it_is,
     check_map,
     split_frame,
 )
@@ -34,7 +35,7 @@ def fit(som: TFSOM, data: Any, sample_weight: Any = None) -> TFSOM:
 
     The workers search the samples and sum them up, in one pass over the partitions for each epoch;
     what they send has the size of a codebook. Up to 4,096 samples are collected on the client as
-    a whole; of more, only the subsamples that the fit chooses, and two numbers for each sample
+    a whole; of more, only the subsamples that the fit chooses, and three numbers for each sample
     with ``init="sample"``. Read more in the :ref:`User Guide <guide_engines>`.
 
     Parameters
@@ -47,8 +48,9 @@ def fit(som: TFSOM, data: Any, sample_weight: Any = None) -> TFSOM:
         again: call its method ``persist`` before if it fits into the memory of the workers.
 
     sample_weight : dask array, dask series, array-like or str, default=None
-        Weight of each sample, divided like `data`; or the name of the column of a data frame that
-        has them, which then is no feature.
+        Weight of each sample, divided like `data` unless all lengths are known; an array-like only
+        for an array of known lengths. Or the name of the column of a data frame that has them,
+        which then is no feature.
 
     Returns
     -------
@@ -195,9 +197,10 @@ def _in_row_chunks(data: Any) -> Any:
         return data.rechunk({1: -1}) if data.numblocks[1] > 1 else data
     if hasattr(data, "map_partitions") and getattr(data, "ndim", 0) == 2:
         return data
+    dimensions = f" of {data.ndim} dimensions" if hasattr(data, "ndim") else ""
     raise TypeError(
         "data must be a dask.array.Array of two dimensions or a dask.dataframe.DataFrame. Got "
-        f"{type(data).__name__} instead."
+        f"{type(data).__name__}{dimensions} instead."
     )
 
 
@@ -207,20 +210,17 @@ def _divided(sample_weight: Any, data: Any, n_partitions: int) -> list[Any]:
     is_known = not np.isnan(lengths).any()
     if isinstance(sample_weight, dask.array.Array):
         if is_known and not np.isnan(sample_weight.shape).any():
-            if sample_weight.shape == data.shape[:1]:
-                sample_weight = sample_weight.rechunk((lengths,))
+            _check_length(sample_weight.shape, data)
+            sample_weight = sample_weight.rechunk((lengths,))
         parts = sample_weight.to_delayed().ravel().tolist()
     elif hasattr(sample_weight, "to_delayed"):
         parts = sample_weight.to_delayed()
     elif is_known:
-        ends = np.cumsum(lengths)
         weights = np.asarray(sample_weight)
-        if weights.shape != data.shape[:1]:
-            raise ValueError(
-                f"sample_weight must have one value for each of the {ends[-1]} samples, shape "
-                f"({ends[-1]},). Got shape {weights.shape} instead."
-            )
-        parts = np.split(weights, ends[:-1])
+        if isinstance(sample_weight, Real):
+            weights = np.full(data.shape[0], weights)
+        _check_length(weights.shape, data)
+        parts = np.split(weights, np.cumsum(lengths)[:-1])
     else:
         raise ValueError(
             "sample_weight must be a collection of Dask or the name of a column, since the "
@@ -234,6 +234,14 @@ def _divided(sample_weight: Any, data: Any, n_partitions: int) -> list[Any]:
     return list(parts)
 
 
+def _check_length(shape: tuple[int, ...], data: Any) -> None:
+    if shape != data.shape[:1]:
+        raise ValueError(
+            f"sample_weight must have one value for each of the {data.shape[0]} samples, shape "
+            f"({data.shape[0]},). Got shape {shape} instead."
+        )
+
+
 def _n_workers() -> int:
     """Return the number of processes of the cluster in use; one without a cluster."""
     try:
@@ -245,7 +253,7 @@ def _n_workers() -> int:
 
 
 def _lazily(method: str, som: TFSOM, data: Any) -> Any:
-    check_is_fitted(check_map(som))
+    som = as_it_is(som)
     data = _in_row_chunks(data)
     if not isinstance(data, dask.array.Array):
         meta = apply_to_frame(data._meta, som, method)

@@ -103,6 +103,26 @@ def test_chunk_without_samples_has_the_dtype_of_the_others(convert, dtype):
     assert [part.compute().dtype for part in distances.to_delayed().ravel()] == [dtype, dtype]
 
 
+@pytest.mark.parametrize("as_frame", [False, True])
+def test_lazy_results_are_those_of_the_map_at_the_call(as_frame):
+    X, _ = engines.samples_of("dense")
+    data = chunked(X)
+    if as_frame:
+        data = dd.from_pandas(pd.DataFrame(X), 3)
+    som = TFSOM(4, max_iter=2).fit(X)
+    labels, distances = predict(som, data), transform(som, data)
+    expected = som.predict(X), som.transform(X)
+    som.set_params(features="coordinates", radius_end=0.1).partial_fit(10 * X)
+    assert_array_equal(labels.compute(), expected[0])
+    assert_allclose(distances.compute(), expected[1])
+
+
+def test_one_weight_for_all():
+    X, _ = engines.samples_of("dense")
+    som = fit(TFSOM(4, max_iter=2), chunked(X), 2)
+    assert_allclose(som.hits_.sum(), 2 * len(X))
+
+
 def test_partitions_of_unknown_length():
     X, _ = engines.samples_of("dense")
     frame = dd.from_pandas(pd.DataFrame(X, columns=NAMES), 5)
@@ -247,6 +267,22 @@ INVALID = [
         lambda: fit(TFSOM(2), ARRAY[ARRAY[:, 0] > 0], np.ones(20)),
         ValueError,
         "sample_weight must be a collection of Dask or .*Got ndarray",
+    ),
+    (
+        "length of a collection",
+        lambda: fit(TFSOM(2), ARRAY, da.ones(19, chunks=5)),
+        ValueError,
+        "20 samples.*shape .19,.",
+    ),
+    ("one dimension", lambda: fit(TFSOM(2), ARRAY[:, 0]), TypeError, "Got Array of 1 dimensions"),
+    (
+        "columns",
+        lambda: predict(
+            TFSOM(2).fit(pd.DataFrame(np.eye(3), columns=["a", "b", "c"])),
+            dd.from_pandas(pd.DataFrame({"a": [1.0, 2]}), 1),
+        ),
+        ValueError,
+        "data must have the columns .* Got none named \\['b', 'c'\\]",
     ),
     ("negative", lambda: fit(TFSOM(2), ARRAY, -np.ones(20)), ValueError, "negative"),
     ("zero", lambda: fit(TFSOM(2), ARRAY, np.zeros(20)), ValueError, "positive weight"),
