@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sklearn_tfsom._data.pieces import Workers
 from sklearn_tfsom._map.smoothing import TrainState
 from sklearn_tfsom._plan import TrainingPlan
-from sklearn_tfsom._validation import plain
+from sklearn_tfsom._validation import plain, wrong_parameter
 from sklearn_tfsom._version import __version__
 
 # Parameters on which no epoch depends.
@@ -28,6 +29,30 @@ class Progress(NamedTuple):
     n_epochs: int
     history: dict[str, list[float]]  # of these epochs
     state: TrainState | None  # where the next epoch begins; None for the start
+
+
+def prepare_directory(som: Any, workers: Workers) -> None:
+    """Make the directory of checkpoints, if one is asked for; that of the first worker counts.
+
+    Raises
+    ------
+    InvalidParameterError
+        If no files can be made in it.
+    """
+    directory = som.checkpoint_dir
+    if directory is None and not workers.are_several:
+        return
+    with workers.raising_together():
+        if directory is None or workers.index:
+            return
+        try:
+            Path(directory).mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=directory):
+                pass
+        except (OSError, ValueError) as error:
+            right = "a directory in which files can be made"
+            came = f"{os.fspath(directory)!r} ({error})"
+            raise wrong_parameter("checkpoint_dir", som, right, came) from error
 
 
 class Checkpoint:
@@ -72,7 +97,6 @@ class Checkpoint:
         found = nothing
         with self._workers.raising_together():
             if self._path is not None:
-                self._path.parent.mkdir(parents=True, exist_ok=True)
                 for partial in self._path.parent.glob(f"{self._path.stem}-*.partial"):
                     with contextlib.suppress(OSError):  # the same fit may be running beside this
                         partial.unlink()

@@ -308,7 +308,8 @@ def _known_distances(
 
 def squared_costs(distances: NDArray[np.float64], metric: Metric) -> NDArray[np.float64]:
     """Return squared distances; ``1 - cos`` is half a squared distance already."""
-    return distances if metric.is_spherical else np.square(distances)
+    with np.errstate(over="ignore"):
+        return distances if metric.is_spherical else np.square(distances)
 
 
 def is_zero(rows: Any) -> NDArray[np.bool_]:

@@ -335,6 +335,7 @@ def _checked_init(som: Any, grid: Grid, samples: Samples) -> str | NDArray[np.fl
             "init", som, f"of shape (n_units, n_features), {right}", f"shape {np.shape(som.init)}"
         )
     codebook = as_code_vectors("init", som, som.init, METRICS[som.metric])
+    _check_range("init", som, codebook)
     largest = float(np.abs(codebook).max())
     if largest > float(np.finfo(samples.dtype).max):
         right_range = f"in the range of {samples.dtype}, the precision of X"
@@ -376,12 +377,16 @@ def checked_codebook(som: Any, codebook: Any) -> tuple[Grid, NDArray]:
         raise valid.wrong_parameter("codebook", som, right, f"shape {array.shape}")
     dtype = np.float32 if is_float32(array.dtype) else np.float64
     array = as_code_vectors("codebook", som, array, METRICS[som.metric])
-    with np.errstate(over="ignore"):
-        if not np.isfinite(np.ptp(array, axis=0)).all():
-            right = "an array of values whose differences do not exceed the range of float64"
-            came = f"values from {array.min():.3g} to {array.max():.3g}"
-            raise valid.wrong_parameter("codebook", som, right, came)
+    _check_range("codebook", som, array)
     return grid, array.astype(dtype)
+
+
+def _check_range(name: str, owner: Any, codebook: NDArray) -> None:
+    with np.errstate(over="ignore"):
+        if not np.isfinite(np.ptp(codebook, axis=0)).all():
+            right = "an array of values whose differences do not exceed the range of float64"
+            came = f"values from {codebook.min():.3g} to {codebook.max():.3g}"
+            raise valid.wrong_parameter(name, owner, right, came)
 
 
 def _radii(som: Any, grid: Grid) -> NDArray[np.float64]:

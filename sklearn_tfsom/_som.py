@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_tfsom import _validation as valid
 from sklearn_tfsom._assignment import assign
-from sklearn_tfsom._checkpoint import Checkpoint
+from sklearn_tfsom._checkpoint import Checkpoint, prepare_directory
 from sklearn_tfsom._compat import CallbackSupportMixin, with_callbacks
 from sklearn_tfsom._data.checks import (
     are_counted,
@@ -31,6 +31,7 @@ from sklearn_tfsom._data.checks import (
 from sklearn_tfsom._data.partitions import Engine, check_partitions
 from sklearn_tfsom._data.pieces import ALONE, Pieces, Workers
 from sklearn_tfsom._data.samples import Samples
+from sklearn_tfsom._data.scaling import in_precision
 from sklearn_tfsom._data.tiles import tile_threads
 from sklearn_tfsom._distance import METRICS, metric_named
 from sklearn_tfsom._fitted import (
@@ -495,6 +496,7 @@ class TFSOM(
 
     def _fit_pieces(self, pieces: Pieces, counted: Pieces, X: Any, y: Any) -> TFSOM:
         """Train the map on checked samples, of which some are counted; see `fit`."""
+        prepare_directory(self, pieces.workers)
         with tile_threads:
             plan = make_plan(self, counted)
         callbacks = self._init_callback_context(max_subtasks=len(plan.radii))
@@ -744,8 +746,8 @@ class TFSOM(
         valid.check_value("anomaly_score", self, self.anomaly_score, RULES["anomaly_score"])
         distances, bmus = self.bmus(X, return_distance=True)
         factor, heights = anomaly_score(self, bmus)
-        scores = -factor * distances
-        return scores if heights is None else (scores - heights).astype(distances.dtype)
+        scores = -factor * distances.astype(np.float64)
+        return in_precision(scores if heights is None else scores - heights, distances.dtype)
 
     def bmus(self, X: ArrayLike, n_bmus: int = 1, return_distance: bool = False) -> Any:
         """Find the best-matching units of each sample.
@@ -792,7 +794,7 @@ class TFSOM(
         shape = len(samples) if n_bmus == 1 else bmus.shape
         if not return_distance:
             return bmus.reshape(shape)
-        distances = self._distances_to(samples, bmus).astype(samples.dtype)
+        distances = in_precision(self._distances_to(samples, bmus), samples.dtype)
         return distances.reshape(shape), bmus.reshape(shape)
 
     def quantize(self, X: ArrayLike) -> NDArray:
@@ -819,7 +821,7 @@ class TFSOM(
         """
         samples = self._check_data(X)
         (bmus,) = self._nearest(samples).T
-        return self.codebook_[bmus].astype(samples.dtype, copy=False)
+        return in_precision(self.codebook_[bmus], samples.dtype)
 
     def impute(self, X: ArrayLike, *, method: str = "expectation") -> NDArray:
         """Replace missing values by their expectation given the known values.
@@ -882,11 +884,11 @@ class TFSOM(
             with np.errstate(over="ignore", invalid="ignore"):  # far out; see below
                 expected = expected_values(values, codebook, self.hits_, residuals)
             is_found = is_missing & np.isfinite(expected)
-            values[is_found] = expected[is_found]
+            values[is_found] = in_precision(expected[is_found], samples.dtype)
             is_missing &= ~is_found
         if is_missing.any():
             bmus = self._nearest(samples)[:, 0]
-            values[is_missing] = self.codebook_[bmus][is_missing]
+            values[is_missing] = in_precision(self.codebook_[bmus][is_missing], samples.dtype)
         return values
 
     def to_keras(

@@ -51,8 +51,12 @@ def real(low: float, *, closed: bool) -> Rule:
     """Return the rule for a finite float from `low` on, or above it."""
     return Rule(
         f"a float in the range {'[' if closed else '('}{float(low)}, inf)",
-        lambda value: _is_real(value) and low <= value < float("inf") and (closed or value != low),
+        lambda value: _is_real(value) and _is_within(float(value), low, closed),
     )
+
+
+def _is_within(value: float, low: float, closed: bool) -> bool:
+    return low <= value < float("inf") and (closed or value != low)
 
 
 def numbers(shape: str, n_dimensions: int, *, positive: bool = False) -> Rule:
@@ -65,6 +69,9 @@ def numbers(shape: str, n_dimensions: int, *, positive: bool = False) -> Rule:
             array = as_numbers(value)
         except (ValueError, TypeError):
             return False
+        if array.dtype.kind == "f" and array.dtype.itemsize > 8:  # they are used as float64
+            with np.errstate(over="ignore", under="ignore"):
+                array = array.astype(np.float64)
         return (
             array.dtype.kind in "iuf"
             and array.ndim == n_dimensions

@@ -25,7 +25,7 @@ from interruptions import stop_after
 from numpy.testing import assert_allclose
 from scipy.sparse import csr_array
 
-from sklearn_tfsom import TFSOM
+from sklearn_tfsom import TFSOM, InvalidParameterError
 
 HERE = Path(__file__).parent
 N_EPOCHS_BEFORE_KILL = 5  # of the second worker in `checkpoint_workers.py`
@@ -460,6 +460,15 @@ class TestDirectory:
         message = "The 'checkpoint_dir' parameter of TFSOM must be a path or None. Got "
         with pytest.raises(ValueError, match=re.escape(f"{message}{value!r}")):
             TFSOM(4, checkpoint_dir=value).fit(IRIS)
+
+    @pytest.mark.parametrize("name", ["file", "file/below", "a\0b"])
+    def test_directory_that_cannot_be_used(self, tmp_path, name):
+        (tmp_path / "file").touch()
+        som = TFSOM(4, checkpoint_dir=str(tmp_path / name))
+        message = "The 'checkpoint_dir' parameter of TFSOM must be a directory in which files can"
+        with pytest.raises(InvalidParameterError, match=message):
+            som.fit(IRIS)
+        assert not hasattr(som, "codebook_")
 
     def test_partial_fit_writes_no_checkpoint(self, tmp_path):
         TFSOM(4, checkpoint_dir=tmp_path / "a").partial_fit(IRIS)

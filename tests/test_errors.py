@@ -908,6 +908,79 @@ class TestMethods:
             som.predict(X)
 
 
+DAYS = np.array([["2020-01-01", "NaT"], ["2021-01-01", "2020-01-01"]], dtype="M8[D]")
+TIMES = {
+    "datetimes": DAYS,
+    "durations": DAYS - DAYS[0, 0],
+    "rows": list(DAYS),
+    "column": pd.DataFrame({"time": pd.to_datetime(["2020", None])}),
+    "beside numbers": pd.DataFrame({"number": [1, 2], "time": pd.to_datetime(["2020", "2021"])}),
+    "time zone": pd.DataFrame({"time": pd.to_datetime(["2020", "2021"], utc=True)}),
+}
+
+
+class TestTimes:
+    """NumPy would count days or nanoseconds, and NaT as -9.2e18."""
+
+    @pytest.mark.parametrize("kind", TIMES)
+    def test_they_are_refused(self, kind):
+        with pytest.raises(ValueError, match=r"^X must contain numbers\. Got values of dtype"):
+            TFSOM(**SMALL).fit(TIMES[kind])
+
+
+class TestRange:
+    """Results beyond the range of float32 are errors, without a warning of NumPy."""
+
+    LARGE = TFSOM(**SMALL).fit(X * 1e300)
+    F = X.astype(np.float32)
+
+    @pytest.mark.parametrize(
+        "call",
+        [
+            lambda som, F: som.quantize(F),
+            lambda som, F: som.score_samples(F),
+            lambda som, F: som.bmus(F, return_distance=True),
+            lambda som, F: som.impute(np.where(F == F.max(), np.float32(NAN), F)),
+            lambda som, F: som.transform(F),
+        ],
+        ids=["quantize", "score_samples", "bmus", "impute", "transform"],
+    )
+    def test_map_beyond_float32(self, call):
+        with pytest.raises(ValueError, match=r"^X contains values too large: .* range of float32"):
+            call(self.LARGE, self.F)
+
+    def test_units_are_found(self):
+        assert self.LARGE.predict(self.F).shape == (12,)
+        som = TFSOM.from_codebook(self.LARGE.codebook_, grid_size=(2, 2), X=self.F)
+        assert som.labels_.shape == (12,)
+
+    def test_distances_to_equal_code_vectors(self):
+        for scale in (1e-162, 1.0, 1e300):
+            som = TFSOM(1).fit(X * scale)
+            expected = np.linalg.norm(X - som.codebook_ / scale, axis=1)
+            assert_allclose(som.transform(X * scale)[:, 0] / scale, expected)
+
+    @pytest.mark.parametrize(
+        "params",
+        [
+            {"radius_start": np.longdouble("1e400")},
+            {"radius_end": np.longdouble("1e-400")},
+            {"radius_end": Fraction(1, 10**400)},
+            {"radius_decay": np.full(3, np.longdouble("1e400"))},
+            {"tol": np.longdouble("1e400")},
+            {"init": np.full((4, 3), np.longdouble("1e400"))},
+            {"init": np.tile([[1.7e308], [-1.7e308]], (2, 3))},
+        ],
+        ids=str,
+    )
+    @pytest.mark.skipif(
+        np.finfo(np.longdouble).max == np.finfo(np.float64).max, reason="longdouble is float64"
+    )
+    def test_parameters_beyond_float64(self, params):
+        with pytest.raises(InvalidParameterError, match=f"^The '{next(iter(params))}' parameter"):
+            TFSOM(**SMALL | params).fit(X)
+
+
 class TestBeforeAnyWork:
     """Sizes beyond the machine, and values that are no numbers, are refused at once by name."""
 

@@ -53,6 +53,12 @@ def test_chain_along_a_line():
     assert kruskal_shepard_error(som, X) == pytest.approx(0, abs=1e-12)
 
 
+def test_weights_whose_products_are_zero():
+    som, X, weights = random_map(), samples(), np.random.RandomState(0).uniform(1, 2, size=60)
+    expected = c_measure(som, X, sample_weight=weights)
+    assert c_measure(som, X, sample_weight=1e-200 * weights) == pytest.approx(expected)
+
+
 @pytest.mark.parametrize("measure", MEASURES)
 def test_range(measure):
     for seed in range(5):

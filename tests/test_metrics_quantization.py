@@ -79,6 +79,12 @@ class TestLogLikelihood:
         expected = log_likelihood(som, held_out) - 3 * math.log(10)
         assert log_likelihood(scaled, held_out * 10) == pytest.approx(expected, rel=1e-9)
 
+    @pytest.mark.parametrize("scale", [1e-200, 1e-120, 1e160, 1e250])
+    def test_extreme_scales(self, scale):
+        X = samples()
+        expected = log_likelihood(TFSOM((3, 4)).fit(X), X) - X.shape[1] * math.log(scale)
+        assert log_likelihood(TFSOM((3, 4)).fit(X * scale), X * scale) == pytest.approx(expected)
+
     def test_data_far_from_the_origin(self):
         X, held_out = samples(), samples(seed=3)
         som, shifted = TFSOM((3, 4)).fit(X), TFSOM((3, 4)).fit(X + 1e7)

@@ -19,6 +19,9 @@ _FILES = ("h5py", "zarr")
 # float32 as data frames and tables name it.
 _FLOAT32 = frozenset({"float32", "Float32", "float[pyarrow]", "float"})
 
+# How types of dates, times and durations begin, in lower case.
+_TIMES = ("date", "time", "duration")
+
 # Rows that are farther apart are read one by one. So at most this many times the rows that are
 # wanted are read at a time.
 _NEAR = 4
@@ -181,9 +184,36 @@ def has_float32(X: Any) -> bool:
     """Return True if all values are of float32: of an array, or in the columns of a table."""
     if not hasattr(X, "columns"):
         return isinstance(X, np.ndarray) and is_float32(X.dtype)
-    is_arrow = _library(X) == "pyarrow"
-    types = X.schema.types if is_arrow else getattr(X, "dtypes", [None])
-    return {str(dtype) for dtype in types} <= _FLOAT32
+    return _types_of_columns(X) <= _FLOAT32
+
+
+def refuse_times(X: Any, name: str) -> None:
+    """Refuse dates, times and durations, of which NumPy would count days or nanoseconds.
+
+    Parameters
+    ----------
+    X : array or table
+    name : str
+        Name of the argument.
+
+    Raises
+    ------
+    ValueError
+        If there are some.
+    """
+    is_table = hasattr(X, "columns")
+    types = _types_of_columns(X) if is_table else {str(getattr(X, "dtype", None))}
+    times = sorted(each for each in types if each.lower().startswith(_TIMES))
+    if times:
+        raise ValueError(f"{name} must contain numbers. Got values of dtype {times[0]} instead.")
+
+
+def _types_of_columns(table: Any) -> set[str]:
+    is_arrow = _library(table) == "pyarrow"
+    return {
+        str(dtype)
+        for dtype in (table.schema.types if is_arrow else getattr(table, "dtypes", [None]))
+    }
 
 
 def refuse_collection(X: Any) -> None:

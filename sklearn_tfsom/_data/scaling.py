@@ -30,6 +30,21 @@ def power_of_two(size: float) -> float:
     return math.ldexp(1.0, math.frexp(size)[1] - 1) if size > 0 else 1.0
 
 
+def in_precision(values: NDArray, dtype: DTypeLike) -> NDArray:
+    """Round results for samples to their precision.
+
+    Raises
+    ------
+    ValueError
+        If one exceeds its range.
+    """
+    with np.errstate(over="ignore"):
+        rounded = values.astype(dtype, copy=False)
+    if np.isinf(rounded).any():
+        raise ValueError(OVERFLOW_MESSAGE.format(np.dtype(dtype).name))
+    return rounded
+
+
 class Scaling(NamedTuple):
     """A shift and a scale; see the module."""
 
@@ -60,7 +75,8 @@ class Scaling(NamedTuple):
         metric : Metric
         is_sparse : bool, default=False
         """
-        center = np.asarray(center, dtype).astype(np.float64)
+        largest = np.finfo(dtype).max
+        center = np.clip(center, -largest, largest).astype(dtype).astype(np.float64)
         if is_sparse or not metric.is_translation_invariant:
             spread = max(spread, float(np.abs(center).max(initial=0)))
             center = np.zeros_like(center)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sklearn_tfsom._data.dense import load
 from sklearn_tfsom._data.samples import Samples
-from sklearn_tfsom._data.scaling import OVERFLOW_MESSAGE, Scaling
+from sklearn_tfsom._data.scaling import OVERFLOW_MESSAGE, Scaling, in_precision
 from sklearn_tfsom._data.sparse import load_sparse
 from sklearn_tfsom._data.tiles import map_tiles, multiply, row_slices
 from sklearn_tfsom._distance import (
@@ -57,12 +57,16 @@ def distances_to_units(samples: Samples, codebook: NDArray) -> NDArray:
         If squared distances exceed the range of that precision.
     """
     metric, dtype = samples.metric, samples.dtype
+    if (codebook == codebook[0]).all():  # there is no spread to scale by
+        only = distances_to_chosen(samples, codebook, np.zeros((len(samples), 1), np.int64))
+        return np.repeat(in_precision(only, dtype), len(codebook), axis=1)
     scaling = Scaling.around(codebook, dtype, metric, is_sparse=samples.is_sparse)
     scaling = scaling.without_scale()
     result = np.empty((len(samples), len(codebook)), dtype)
     units = scaling.transform(codebook)
     make_fill = _fill_products if metric.is_product else _fill_elementwise
-    fill = make_fill(samples, scaling, units)
+    with np.errstate(over="ignore", invalid="ignore"):  # a distance that is not finite reports it
+        fill = make_fill(samples, scaling, units)
     factor = dtype.type(1 / scaling.distance_factor())
 
     def fill_tile(rows: slice) -> bool:

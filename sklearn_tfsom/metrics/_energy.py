@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike
 
+from sklearn_tfsom._data.scaling import OVERFLOW_MESSAGE
 from sklearn_tfsom._distance import squared_costs
 from sklearn_tfsom._pipelines import takes_pipelines
 from sklearn_tfsom.metrics._base import (
@@ -93,7 +96,7 @@ def distortion(
         units, index = np.unique(bmus[rows], return_inverse=True)
         h = rows_of(units)[index]
         total += float(shares[rows] @ np.sum(h * squared_costs(distances, samples.metric), axis=1))
-    return total
+    return _in_range(total)
 
 
 @takes_pipelines
@@ -179,8 +182,14 @@ def heskes_energy(
             h = rows_of(np.arange(n_units)[block]) if whole is None else whole
             np.minimum(energy, (squared @ h.T).min(axis=1), out=energy)
         total += float(shares[rows] @ energy)
-    return total
+    return _in_range(total)
 
 
 neg_distortion_scorer = Scorer(distortion, sign=-1)
 neg_heskes_energy_scorer = Scorer(heskes_energy, sign=-1)
+
+
+def _in_range(energy: float) -> float:
+    if not math.isfinite(energy):
+        raise ValueError(OVERFLOW_MESSAGE.format("float64"))
+    return energy

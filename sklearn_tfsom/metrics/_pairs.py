@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from sklearn_tfsom._data.scaling import power_of_two
 from sklearn_tfsom._pipelines import takes_pipelines
 from sklearn_tfsom.metrics._base import FittedMap, check_n_nearest
 from sklearn_tfsom.metrics._points import Points, check_points, equal_samples, pair_tiles
@@ -236,7 +237,10 @@ def c_measure(
     >>> round(c_measure(som, X), 2)
     0.95
     """
-    sums = _sums_over_pairs(check_points("c_measure", estimator, X, sample_weight))
+    points = check_points("c_measure", estimator, X, sample_weight)
+    # In units of about the largest weight: products of small ones would be 0.
+    unit = power_of_two(float(points.weights.max()))
+    sums = _sums_over_pairs(points._replace(weights=points.weights / unit))
     largest = math.sqrt(sums.data_squares) * math.sqrt(sums.grid_squares)
     return min(sums.products / largest, 1.0) if largest > 0 else 0.0
 

@@ -251,8 +251,10 @@ def _deviation(codebook: NDArray, quantization_error: float) -> float:
     """Return the standard deviation of the Gaussians of `log_likelihood`."""
     n_features = codebook.shape[1]
     ratio = math.exp(gammaln(n_features / 2) - gammaln((n_features + 1) / 2)) / math.sqrt(2)
-    spread = math.sqrt(codebook.astype(np.float64).var(axis=0).mean())
-    return max(float(quantization_error) * ratio, 1e-6 * spread, 1e-100)
+    differences = codebook - codebook[0].astype(np.float64)
+    unit = power_of_two(float(np.abs(differences).max()))  # so that no square leaves the range
+    spread = math.sqrt((differences / unit).var(axis=0).mean()) * unit
+    return max(float(quantization_error) * ratio, 1e-6 * spread) or 1e-100
 
 
 neg_quantization_error_scorer = Scorer(quantization_error, sign=-1)
