@@ -127,10 +127,10 @@ def _are_missing(labels: NDArray) -> NDArray[np.bool_]:
         return np.isnat(labels)
     if labels.dtype.kind != "O":
         return np.zeros(len(labels), dtype=bool)
-    return np.array([_is_missing(label) for label in labels], dtype=bool)
+    return np.array([is_missing(label) for label in labels], dtype=bool)
 
 
-def _is_missing(label: Any) -> bool:
+def is_missing(label: Any) -> bool:
     """Return True for None, NaN, NaT and NA: they are not equal to themselves, or don't know."""
     if label is None:
         return True

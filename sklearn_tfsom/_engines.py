@@ -55,6 +55,8 @@ def split_frame(frame: Any, weight_name: str | None) -> tuple[Any, Any]:
             f"sample_weight must name a column of the data, one of {list(frame.columns)}. Got "
             f"{weight_name!r} instead."
         )
+    if len(frame.columns) == 1:
+        raise ValueError(f"data must have a column beside {weight_name!r}, that of sample_weight.")
     return frame.drop(columns=weight_name), frame[weight_name]
 
 
@@ -72,7 +74,13 @@ def features_for(som: TFSOM, frame: Any) -> Any:
     """Return the features of a fitted map: the columns of their names, if they have names."""
     names = getattr(som, "feature_names_in_", None)
     if names is None:
-        return features_of(frame)
+        features = features_of(frame)
+        if features.shape[1] not in (1, som.n_features_in_):  # arrays may be in one column
+            raise ValueError(
+                f"data must have the map's {som.n_features_in_} features. Got "
+                f"{features.shape[1]} instead."
+            )
+        return features
     lacking = [name for name in names if name not in frame.columns]
     if lacking:
         raise ValueError(

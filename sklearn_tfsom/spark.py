@@ -32,8 +32,8 @@ def fit(som: TFSOM, data: Any, sample_weight: str | None = None) -> TFSOM:
 
     The executors search the samples and sum them up, in one pass over the partitions for each
     epoch; what they send has the size of a codebook. Up to 4,096 samples are collected on the
-    driver as a whole; of more, only the subsamples that the fit chooses, and three numbers for each
-    sample with ``init="sample"``. Read more in the :ref:`User Guide <guide_engines>`.
+    driver as a whole; of more, only the subsamples that the fit chooses, and three numbers for
+    each sample with ``init="sample"``. Read more in the :ref:`User Guide <guide_engines>`.
 
     Parameters
     ----------

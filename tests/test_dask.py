@@ -284,6 +284,20 @@ INVALID = [
         ValueError,
         "data must have the columns .* Got none named \\['b', 'c'\\]",
     ),
+    (
+        "only weights",
+        lambda: fit(TFSOM(2), dd.from_pandas(pd.DataFrame({"a": [1.0, 2]}), 1), "a"),
+        ValueError,
+        "data must have a column beside 'a'",
+    ),
+    (
+        "features of a data frame",
+        lambda: predict(
+            TFSOM(2).fit(np.eye(4)), dd.from_pandas(pd.DataFrame({"a": [1.0], "b": [2.0]}), 1)
+        ),
+        ValueError,
+        "data must have the map's 4 features. Got 2",
+    ),
     ("negative", lambda: fit(TFSOM(2), ARRAY, -np.ones(20)), ValueError, "negative"),
     ("zero", lambda: fit(TFSOM(2), ARRAY, np.zeros(20)), ValueError, "positive weight"),
     ("clusters", lambda: fit(TFSOM(6, n_clusters=30), ARRAY), ValueError, "n_clusters"),

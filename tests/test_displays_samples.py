@@ -147,7 +147,14 @@ class TestLabels:
         assert ax.get_position().bounds == before
 
     @pytest.mark.parametrize(
-        "labels", [{0: "a", 2: "b"}, ["a", "", "b"], np.array(["a", "", "b"]), ["a", None, "b"]]
+        "labels",
+        [
+            {0: "a", 2: "b"},
+            ["a", "", "b"],
+            np.array(["a", "", "b"]),
+            ["a", None, "b"],
+            np.array(["a", np.nan, "b"], dtype=object),
+        ],
     )
     def test_dict_or_sequence(self, labels, som):
         display = DataSpaceDisplay.from_estimator(som, X[:3], labels=labels)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sklearn_tfsom._classes import classes_of
+from sklearn_tfsom._classes import classes_of, is_missing
 from sklearn_tfsom._data.checks import check_sample_weight
 from sklearn_tfsom._distance import metric_named
 from sklearn_tfsom._pipelines import Unwrapped, unwrapped
@@ -199,7 +199,7 @@ class Display:
             raise cls._wrong_parameter("labels", right, f"{len(labels)} texts")
         else:
             pairs = list(enumerate(labels))
-        return {key: str(text) for key, text in pairs if text is not None and str(text)}
+        return {key: str(text) for key, text in pairs if not is_missing(text) and str(text)}
 
 
 def cluster_labels(estimator: Any) -> NDArray[np.int64] | None:
