@@ -376,7 +376,7 @@ def describe_machine(packages):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         cpu = next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), cpu)
     commit = _ask_git("rev-parse", "--short", "HEAD")
-    if _ask_git("status", "--porcelain", "--", ":/", f":!{RESULTS}"):
+    if _ask_git("status", "--porcelain", "--", ":/", ":(exclude,top)benchmarks/results"):
         commit += "-dirty"
     return {
         "cpu": cpu,
