@@ -84,7 +84,7 @@ class Affine(_OfEachFeature):
         The value that becomes 0 is subtracted first, rounded to the type of the samples: so
         samples far from zero lose nothing. What the rounding leaves is added last.
         """
-        origin, slope = _rounded(dtype, -self.shift / self.factor, self.factor)
+        origin, slope = rounded_to(dtype, -self.shift / self.factor, self.factor)
         rest = self._of(origin, dtype)
         if origin.any():
             values = values - origin
@@ -196,14 +196,14 @@ class Power(_OfEachFeature):
         """
         exponents = self.exponents if sign > 0 else 2 - self.exponents
         factor, shift = sign * self.affine.factor, self.affine.shift
-        (origin,) = _rounded(dtype, sign * (_unpowered(sign * center, exponents) - self.offset))
+        (origin,) = rounded_to(dtype, sign * (_unpowered(sign * center, exponents) - self.offset))
         is_lost = self.offset + sign * origin <= 0  # by rounding
         origin = np.where(is_lost, sign * (1 - self.offset), origin).astype(dtype)
         size = self.offset + sign * origin.astype(np.float64)
         with np.errstate(over="ignore"):
             slope = factor * size**exponents
             rest = factor * _power(np, np.log(size), exponents, "float64") + shift
-        slope, rest, inverse = _rounded(dtype, slope, rest, 1 / size)
+        slope, rest, inverse = rounded_to(dtype, slope, rest, 1 / size)
         difference = (values - origin) * (sign * inverse)
         logarithm = ops.where(
             ops.abs(difference) < 0.5,
@@ -273,7 +273,7 @@ def _unpowered(powers: NDArray, exponents: NDArray) -> NDArray[np.float64]:
         return np.where(np.isfinite(numbers), numbers, 1.0)
 
 
-def _rounded(dtype: str, *constants: NDArray) -> list[NDArray]:
+def rounded_to(dtype: str, *constants: NDArray) -> list[NDArray]:
     """Return constants in the type of a model.
 
     Raises

@@ -9,7 +9,7 @@ import numpy as np
 from sklearn_tfsom import _validation as valid
 from sklearn_tfsom._data.scaling import Scaling
 from sklearn_tfsom._distance import metric_named
-from sklearn_tfsom._formulas import Affine, merged
+from sklearn_tfsom._formulas import Affine, merged, rounded_to
 from sklearn_tfsom._map.anomaly import AnomalyScore, anomaly_score
 from sklearn_tfsom._plan import RULES, has_clusters
 from sklearn_tfsom._preprocessing import formulas_of
@@ -39,10 +39,10 @@ def keras_model(som: Any, preprocessing: Any, outputs: Any, dtype: str) -> Any:
         raise valid.wrong_parameter("outputs", som, right, repr(outputs))
     formulas, n_features = formulas_of(preprocessing, som)
     metric, codebook = metric_named(som._metric), som.codebook_
+    rounded_to(dtype, codebook)  # refuses what exceeds the range
     scaling = Scaling(np.zeros(codebook.shape[1]), 1.0, metric)
     if not metric.is_spherical:
-        with np.errstate(over="ignore"):  # of float32; see `Affine.apply`
-            scaling = Scaling.around(codebook, dtype, metric).without_scale()
+        scaling = Scaling.around(codebook, dtype, metric).without_scale()
     of_map = Affine.of(codebook.shape[1], scaling.scale, -scaling.center * scaling.scale)
     tables = {"position": som.unit_positions_.astype(dtype)}
     if has_clusters(som):

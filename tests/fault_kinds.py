@@ -19,7 +19,7 @@ import numpy as np
 from damaged_checkpoints import ACCEPTED_OR_REFUSED, CASES, DAMAGE, fit_until, make_case
 from threadpoolctl import ThreadpoolController
 
-from sklearn_tfsom import TFSOM
+from sklearn_tfsom import TFSOM, InvalidParameterError
 
 NOBODY = 65534
 
@@ -355,7 +355,8 @@ def refuse_directories(n_trials, seed):
             try:
                 with context:
                     som.fit(X, sample_weight=weights)
-            except OSError as error:
+            except InvalidParameterError as error:
+                assert "'checkpoint_dir'" in str(error), f"{error} does not name the parameter"
                 assert "checkpoints" in str(error), f"{error} does not name the directory"
             else:
                 raise AssertionError(f"{case}, {kind}: no error")
