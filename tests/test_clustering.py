@@ -15,6 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn_tfsom import TFSOM, InvalidParameterError
 from sklearn_tfsom._map.clustering import Points, cluster_units
 from sklearn_tfsom._map.mixtures import HeldOut, fit_mixture
+from sklearn_tfsom._map.ward import ward, ward_of_points
 from sklearn_tfsom.metrics import separation_curve
 
 
@@ -451,3 +452,15 @@ class TestSeparationCurve:
         som = TFSOM(2).fit([[1.0, 2.0]])
         numbers, ratios = separation_curve(som, [[1.0, 2.0]])
         assert len(numbers) == len(ratios) == 0
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("n_wrong", [1, 5, 9])
+def test_merges_of_numbers_that_are_none_come_to_an_end(value, n_wrong):
+    places = np.random.RandomState(0).normal(size=(9, 2))
+    places[:n_wrong] = value
+    with np.errstate(all="ignore"):
+        differences = places[:, None] - places
+        squared = np.einsum("ijk,ijk->ij", differences, differences)
+        assert len(ward(squared, np.ones(9))) == 8
+        assert len(ward_of_points(places, np.ones(9))) == 8

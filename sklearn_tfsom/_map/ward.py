@@ -78,8 +78,9 @@ def _chained_merges(is_alive: NDArray[np.bool_], costs: Callable, merge: Callabl
         top = chain[-1]
         cost = costs(top)
         nearest = int(np.argmin(cost))
-        # The one before in the chain wins a tie, or the chain could run in a circle.
-        if len(chain) > 1 and cost[chain[-2]] <= cost[nearest]:
+        # The one before in the chain wins a tie, or the chain could run in a circle: by rounding,
+        # or where a cost is NaN, since the data have changed meanwhile.
+        if len(chain) > 1 and (nearest in chain or not cost[nearest] < cost[chain[-2]]):
             nearest = chain[-2]
             del chain[-2:]
             kept, gone = min(top, nearest), max(top, nearest)
