@@ -386,7 +386,7 @@ def describe_machine(packages):
         "commit": commit,
         "date": time.strftime("%Y-%m-%d"),
         "seconds": round(time.perf_counter() - _STARTED),
-        "arguments": sys.argv[1:],
+        "arguments": [each.partition("=")[0] for each in sys.argv[1:] if each.startswith("-")],
     }
 
 

@@ -56,7 +56,9 @@ def split_frame(frame: Any, weight_name: str | None) -> tuple[Any, Any]:
             f"{weight_name!r} instead."
         )
     if len(frame.columns) == 1:
-        raise ValueError(f"data must have a column beside {weight_name!r}, that of sample_weight.")
+        raise ValueError(
+            f"data must have a column beside {weight_name!r}, that of sample_weight. Got no other."
+        )
     return frame.drop(columns=weight_name), frame[weight_name]
 
 
@@ -70,16 +72,27 @@ def features_of(frame: Any) -> Any:
     return frame
 
 
+def check_n_features(som: TFSOM, data: Any) -> None:
+    """Check that data have the features of a fitted map.
+
+    Raises
+    ------
+    ValueError
+        If they have another number.
+    """
+    if data.shape[1] != som.n_features_in_:
+        raise ValueError(
+            f"data must have the map's {som.n_features_in_} features. Got {data.shape[1]} instead."
+        )
+
+
 def features_for(som: TFSOM, frame: Any) -> Any:
     """Return the features of a fitted map: the columns of their names, if they have names."""
     names = getattr(som, "feature_names_in_", None)
     if names is None:
         features = features_of(frame)
-        if features.shape[1] not in (1, som.n_features_in_):  # arrays may be in one column
-            raise ValueError(
-                f"data must have the map's {som.n_features_in_} features. Got "
-                f"{features.shape[1]} instead."
-            )
+        if features.shape[1] > 1:  # arrays may be in one column
+            check_n_features(som, features)
         return features
     lacking = [name for name in names if name not in frame.columns]
     if lacking:

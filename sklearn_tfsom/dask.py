@@ -20,6 +20,7 @@ from sklearn_tfsom._engines import (
     apply_to_rows,
     as_it_is,
     check_map,
+    check_n_features,
     split_frame,
 )
 from sklearn_tfsom._som import TFSOM
@@ -259,10 +260,7 @@ def _lazily(method: str, som: TFSOM, data: Any) -> Any:
         meta = apply_to_frame(data._meta, som, method)
         return data.map_partitions(apply_to_frame, som, method, meta=meta)
     n_out = len(som.get_feature_names_out())
-    if data.shape[1] != som.n_features_in_:
-        raise ValueError(
-            f"data must have the map's {som.n_features_in_} features. Got {data.shape[1]} instead."
-        )
+    check_n_features(som, data)
     shape = {"drop_axis": 1} if method == "predict" else {"chunks": (data.chunks[0], (n_out,))}
     meta = apply_to_rows(np.empty((0, data.shape[1]), data.dtype), som, method)
 

@@ -134,6 +134,11 @@ def centered(tile: NDArray, origin: NDArray[np.float64]) -> NDArray[np.float64]:
     return differences
 
 
+def known_mask(tile: NDArray) -> NDArray[np.float64]:
+    """Return 1 for a value that is known, 0 where it is missing, in C order like `centered`."""
+    return (~np.isnan(tile)).astype(np.float64, order="C")
+
+
 def _sums(piece: Piece, origin: NDArray, total: float) -> tuple[NDArray, NDArray]:
     """Sum differences to an origin, and the shares of the weight of known values."""
     samples, shares = piece.samples, piece.sample_weight / total
@@ -142,7 +147,7 @@ def _sums(piece: Piece, origin: NDArray, total: float) -> tuple[NDArray, NDArray
     tile = samples[:]
     known = np.full(len(origin), shares.sum())
     if samples.has_missing:
-        known = shares @ np.ascontiguousarray(~np.isnan(tile))
+        known = shares @ known_mask(tile)
     return shares @ centered(tile, origin), known
 
 
@@ -199,7 +204,7 @@ def _scatter(
     tile = _weighted(piece, mean, unit, total)
     if not samples.has_missing:
         return tile.T @ tile, np.zeros(1)
-    known = (~np.isnan(samples[:])).astype(np.float64, order="C")
+    known = known_mask(samples[:])
     weighted = known * (piece.sample_weight / total)[:, None]
     return tile.T @ tile, weighted.T @ known
 

@@ -36,8 +36,10 @@ def in_precision(values: NDArray, dtype: DTypeLike) -> NDArray:
     Raises
     ------
     ValueError
-        If one exceeds its range.
+        If rounding takes one out of its range.
     """
+    if values.dtype == dtype:
+        return values
     with np.errstate(over="ignore"):
         rounded = values.astype(dtype, copy=False)
     if np.isinf(rounded).any():

@@ -186,7 +186,7 @@ class CodeVectorsDisplay(base.Display):
             images = self._as_images(codebook) if kind == "image" else codebook
         has_colors = kind == "color" or images.ndim == 4
         # Values that cannot be turned back are NaN.
-        low, high = (float(f.reduce(codebook, axis=None)) for f in (np.fmin, np.fmax))
+        low, high = map(float, _known_range(codebook))
         if has_colors:
             images = self._as_colors(images)
         elif share_scale:
@@ -277,10 +277,14 @@ def _correlation(codebook: NDArray[np.float64], lag: int) -> float:
 
 def _scaled_alone(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Scale the values of each unit to the range from 0 to 1."""
-    axes = tuple(range(1, values.ndim))
-    low = np.fmin.reduce(values, axis=axes, keepdims=True)
-    value_range = np.fmax.reduce(values, axis=axes, keepdims=True) - low
-    return (values - low) / np.where(value_range > 0, value_range, 1)
+    low, high = _known_range(values, axis=tuple(range(1, values.ndim)), keepdims=True)
+    return (values - low) / np.where(high > low, high - low, 1)
+
+
+def _known_range(values: NDArray[np.float64], **options: Any) -> tuple[Any, Any]:
+    """Return the lowest and the highest value that is not NaN; NaN, without a warning, if none."""
+    options = {"axis": None, **options}
+    return np.fmin.reduce(values, **options), np.fmax.reduce(values, **options)
 
 
 def _rounded(value: float, value_range: float) -> str:
@@ -327,9 +331,8 @@ def _draw_curves(ax: Any, grid: Grid, codebook: NDArray[np.float64], color: Any)
     """Draw the code vectors as curves, as one collection."""
     if codebook.shape[1] == 1:  # a horizontal line
         codebook = np.repeat(codebook, 2, axis=1)
-    low = np.fmin.reduce(codebook, axis=None)
-    value_range = np.fmax.reduce(codebook, axis=None) - low
-    heights = (codebook - low) / value_range - 0.5 if value_range > 0 else np.zeros_like(codebook)
+    low, high = _known_range(codebook)
+    heights = (codebook - low) / (high - low) - 0.5 if high > low else np.zeros_like(codebook)
     width, height = _HEXAGONAL_CURVE if grid.is_hexagonal else _SQUARE_CURVE
     x = np.broadcast_to(np.linspace(-width / 2, width / 2, codebook.shape[1]), codebook.shape)
     # The vertical axis points down.

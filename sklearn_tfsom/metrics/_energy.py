@@ -185,11 +185,11 @@ def heskes_energy(
     return _in_range(total)
 
 
-neg_distortion_scorer = Scorer(distortion, sign=-1)
-neg_heskes_energy_scorer = Scorer(heskes_energy, sign=-1)
-
-
 def _in_range(energy: float) -> float:
     if not math.isfinite(energy):
         raise ValueError(OVERFLOW_MESSAGE.format("float64"))
     return energy
+
+
+neg_distortion_scorer = Scorer(distortion, sign=-1)
+neg_heskes_energy_scorer = Scorer(heskes_energy, sign=-1)
