@@ -225,7 +225,7 @@ def test_an_empty_piece_changes_no_reduction(monkeypatch):
             if not pieces.samples.is_sparse and metric.name == "euclidean":
                 residual_covariance(pieces, start, found.bmus)
             Subsamples(pieces, [10, 20]).subsample(20)
-            pieces.select(subsampling._all, rows=pieces.rows_of(subsampling._hashed))
+            pieces.select(subsampling._all, rows=pieces.rows_of(subsampling.hashes))
             representatives(pieces, 20)
             outliers._next_cut(moments, pieces.total_weight, pieces)
             cut = outliers.Cut(moments.mean, moments.directions, np.inf)
@@ -259,6 +259,18 @@ def test_fits_in_graphs_and_in_numpy_are_equal(kind, grid_size, monkeypatch):
     assert_array_equal(in_graph.bmus(X, n_bmus=3), in_numpy.bmus(X, n_bmus=3))
     errors = (som.history_["quantization_error"] for som in (in_graph, in_numpy))
     assert_allclose(*errors, rtol=1e-6)
+
+
+def test_many_equal_rows_are_summed_exactly_in_graphs(monkeypatch):
+    """In float32 the rounding of equal values adds up: to 1e-4 of the sum of 30,000 rows."""
+    values = np.random.RandomState(0).uniform(size=(600, 3)).astype(np.float32)
+    values[:2] = [[0.1], [0.9]]
+    counts = np.where(np.arange(600) < 2, 30_000, 1)
+    parameters = {"grid_size": 4, "max_iter": 5, "coarse_to_fine": False}
+    weighted = TFSOM(**parameters).fit(values, sample_weight=counts)
+    monkeypatch.setattr("sklearn_tfsom._search.nearest.MAX_NUMPY_SCORES", 0)
+    in_graph = TFSOM(**parameters).fit(np.repeat(values, counts, axis=0))
+    assert_allclose(in_graph.codebook_, weighted.codebook_, rtol=1e-6)
 
 
 def thread_workers(index, barrier, slots):

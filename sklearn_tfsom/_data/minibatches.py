@@ -12,8 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_tfsom._data.moments import centered, known_mask
+from sklearn_tfsom._data.moments import centered
 from sklearn_tfsom._data.pieces import Piece, Pieces
+from sklearn_tfsom._data.subsampling import hashes, keys_of
 
 
 class Order(NamedTuple):
@@ -31,27 +32,26 @@ def order_by_projection(
 ) -> Order:
     """Sort samples by a random projection, always the same one without a random state.
 
-    Missing values count as the mean; where this makes projections equal, those of the masks of
-    known values decide. Equal samples follow each other, so that a sample of weight k stands
-    where k samples would. This needs three numbers for each sample of all workers.
+    Missing values count as the mean. Where projections are equal, hashes decide. So equal samples
+    follow each other, and a sample of weight k stands where k samples would. This needs three
+    numbers for each sample of all workers.
     """
     random_state = random_state or np.random.RandomState(0)
     projection = pieces.workers.from_first(random_state.normal(size=pieces.samples.shape[1]))
     numbers, own = pieces.gather_rows(_projected, mean, projection)
-    along, known, weights = numbers.T
-    order = np.lexsort([known, along])
+    keys, along, weights = numbers.T
+    order = np.lexsort([keys, along])
     return Order(order, np.cumsum(weights[order]), own)
 
 
 def _projected(
     piece: Piece, mean: NDArray[np.float64], projection: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return projection, that of the mask of known values, and weight of each sample."""
+    """Return a key of its values, projection and weight of each sample."""
     tile, is_sparse = piece.samples[:], piece.samples.is_sparse
-    along = (tile if is_sparse else centered(tile, mean)) @ projection
-    has_missing = piece.samples.has_missing
-    known = known_mask(tile) @ projection if has_missing else np.zeros(len(along))
-    return np.column_stack([along, known, piece.sample_weight])
+    with np.errstate(over="ignore", invalid="ignore"):  # then the keys decide
+        along = (tile if is_sparse else centered(tile, mean)) @ projection
+    return np.column_stack([keys_of(hashes(piece))[:, 0], along, piece.sample_weight])
 
 
 def deal_minibatches(

@@ -71,7 +71,6 @@ class Facts(NamedTuple):
     n_counted: int
     weight: float
     counted_weight: float
-    largest_weight: float
 
     def plus(self, other: Facts) -> Facts:
         """Return the facts of both."""
@@ -92,7 +91,6 @@ class Facts(NamedTuple):
             n_counted=self.n_counted + other.n_counted,
             weight=self.weight + other.weight,
             counted_weight=self.counted_weight + other.counted_weight,
-            largest_weight=max(self.largest_weight, other.largest_weight),
         )
 
 
@@ -246,10 +244,6 @@ class Partitions(Pieces):
         digest = hashlib.blake2b(repr(sorted(parts)).encode(), digest_size=6)
         return int.from_bytes(digest.digest())
 
-    def largest_weight(self) -> float:
-        """Return the largest weight of all samples."""
-        return self._facts.largest_weight
-
     @property
     def n_searched_here(self) -> int:
         """Number of samples that one process searches in a pass, about."""
@@ -320,7 +314,7 @@ def check_partitions(owner: Any, engine: Engine, metric: Metric) -> tuple[Pieces
 
 def _look(X: Any, sample_weight: Any, metric: str, n_features: int) -> Facts:
     """Check the samples of a partition; report an error instead of raising it."""
-    nothing = Facts(None, "float32", False, False, False, 0, 0, 0.0, 0.0, 0.0)
+    nothing = Facts(None, "float32", False, False, False, 0, 0, 0.0, 0.0)
     if not X.shape[0]:
         return nothing
     try:
@@ -344,7 +338,6 @@ def _look(X: Any, sample_weight: Any, metric: str, n_features: int) -> Facts:
         n_counted=len(rows),
         weight=float(weights.sum()),
         counted_weight=float(weights.sum(where=is_counted)),
-        largest_weight=float(weights.max(where=is_counted, initial=0)),
     )
 
 

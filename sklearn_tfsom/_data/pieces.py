@@ -361,10 +361,6 @@ class Pieces:
         """Number of all samples."""
         return int(self._totals()[1])
 
-    def largest_weight(self) -> float:
-        """Return the largest weight of all samples."""
-        return float(self.reduce(_largest_weight, combine=np.maximum))
-
     def _totals(self) -> tuple[float, float]:
         # Not a cached property: its lock would be held while other workers are waited for.
         if self._known_totals is None:
@@ -394,10 +390,6 @@ class Pieces:
         if rows == slice(0, len(self.samples)):
             return Piece(self.samples, self.sample_weight)  # a slice of CSR would be a copy
         return Piece(self.samples.take(rows), self.sample_weight[rows])
-
-
-def _largest_weight(piece: Piece) -> NDArray[np.float64]:
-    return piece.sample_weight.max(initial=0.0)
 
 
 def combined(combine: Combine, first: Any, second: Any) -> Any:

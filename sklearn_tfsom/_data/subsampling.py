@@ -47,9 +47,10 @@ class Subsamples:
         self._pieces = pieces
         self._thresholds: dict[int, float] = {}
         sizes = sorted(size for size in set(sizes) if size < pieces.n_samples)
+        self._sizes = sizes
         if not sizes:
             return
-        bits = pieces.rows_of(_hashed)
+        bits = pieces.rows_of(hashes)
         whole: dict[str, Any] = {"rows": bits, "piece_values": _WHOLE}
         bin_weights = pieces.reduce(_bin_weights, pieces.total_weight, **whole)
         n_filled = np.count_nonzero(bin_weights)
@@ -79,10 +80,12 @@ class Subsamples:
     def subsample(self, size: int | None) -> Pieces:
         """Return a subsample; all samples for None, or where there are no more than `size`.
 
-        Samples of one value are one, with the weight of all.
+        Samples of one value are one, with the weight of all, unless all samples are returned.
         """
-        if size is None or size not in self._thresholds:
+        if size not in self._sizes:
             return self._pieces
+        if size not in self._thresholds:  # no more values are different
+            return _merged(self._pieces)
         threshold = self._thresholds[size]
         numbers, preference = self._keys.T
         (rows,) = np.nonzero(numbers <= threshold)
@@ -99,7 +102,7 @@ def count_different(pieces: Pieces, most: int) -> int:
         # As a rule some of them tell already.
         if count_different(pieces.take(slice(0, 2 * most)), most) == most:
             return most
-    bits = pieces.rows_of(_hashed)
+    bits = pieces.rows_of(hashes)
     equal = np.ones(_N_BINS)
     found = pieces.reduce(
         _lowest_numbers, equal, most, combine=_lowest, rows=bits, piece_values=_WHOLE
@@ -118,19 +121,23 @@ def few_different(pieces: Pieces, size: int) -> tuple[Pieces, float]:
     """
     subsamples = Subsamples(pieces, [size])
     part = subsamples.subsample(size)
-    if part is not pieces:
-        return part, subsamples.share(size)
-    bits = pieces.rows_of(_hashed)
+    return _merged(part) if part is pieces else part, subsamples.share(size)
+
+
+def _merged(pieces: Pieces) -> Pieces:
+    """Make samples of one value one, with the weight of all."""
+    bits = pieces.rows_of(hashes)
     if pieces.are_distant:
-        return pieces.select(_all, rows=bits)[0], 1.0
-    return pieces.merged(_keys(bits))[0], 1.0
+        return pieces.select(_all, rows=bits)[0]
+    return pieces.merged(keys_of(bits))[0]
 
 
 def _all(piece: Piece, bits: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    return np.arange(len(bits)), _keys(bits)
+    return np.arange(len(bits)), keys_of(bits)
 
 
-def _keys(bits: NDArray[np.uint64]) -> NDArray[np.float64]:
+def keys_of(bits: NDArray[np.uint64]) -> NDArray[np.float64]:
+    """Turn hashes into numbers (n, 1), the same for the same values."""
     return (bits >> np.uint64(11)).astype(np.float64)[:, None]
 
 
@@ -180,7 +187,7 @@ def _bins(bits: NDArray[np.uint64]) -> NDArray[np.int64]:
     return (bits % np.uint64(_N_BINS)).astype(np.int64)
 
 
-def _hashed(piece: Piece) -> NDArray[np.uint64]:
+def hashes(piece: Piece) -> NDArray[np.uint64]:
     """Hash samples: bits that look random, the same for the same values.
 
     A sum of integers modulo 2^64 over the features: exact in any order, and 0 adds nothing.

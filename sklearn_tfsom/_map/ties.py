@@ -22,6 +22,9 @@ NOISE = 16 * 2.0**-53
 # noise of its own size then counts no more than that of a sample at this distance.
 FAR = 16.0
 
+# Lowest values of a row that are found one by one; for more of them rows are sorted.
+MAX_PASSES = 8
+
 
 def distance_noise(sizes: Any, extent: Any, lowest: Any, metric: Metric, n_features: Any) -> Any:
     """Bound how rounding may change a distance: of the points, and of a sum over the features.
@@ -79,6 +82,8 @@ def first_within_rounding(
     lowest : ndarray of float64, shape (n,)
         The distance to the closest unit.
     """
+    if k > MAX_PASSES:
+        return _first_of_sorted(distances, noise, k)
     units, closest = np.empty((len(distances), k), np.int32), distances.min(axis=1)
     lowest = closest
     for place in range(k):
@@ -89,3 +94,29 @@ def first_within_rounding(
             np.put_along_axis(distances, units[:, place, None], np.nan, axis=1)
             lowest = np.fmin.reduce(distances, axis=1)
     return units, closest
+
+
+def _first_of_sorted(
+    distances: NDArray[np.float64], noise: NDArray[np.float64], k: int
+) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    """Find the same in sorted rows: the lowest index among the next ones within rounding."""
+    n_units = distances.shape[1]
+    units = np.argsort(distances, axis=1, kind="stable").astype(np.int32)
+    ordered = np.take_along_axis(distances, units, axis=1)
+    lowest, limits = ordered[:, 0].copy(), ordered + noise[:, None]
+    width = 1  # of a window with all units that are within rounding of its first one
+    while width < n_units and _any_within(ordered[:, width:], limits[:, :-width]):
+        width *= 2
+    for place in range(k if width > 1 else 0):
+        window = slice(place, min(place + width, n_units))
+        near = within_rounding(ordered[:, window], limits[:, place, None], 0.0)
+        chosen = np.where(near, units[:, window], n_units).argmin(axis=1)
+        rows = np.flatnonzero(chosen)
+        for row, last in zip(rows, chosen[rows] + place, strict=True):
+            for values in (units[row], ordered[row], limits[row]):
+                values[place : last + 1] = np.roll(values[place : last + 1], 1)
+    return units[:, :k], lowest
+
+
+def _any_within(distances: NDArray[np.float64], limits: NDArray[np.float64]) -> bool:
+    return bool(((distances <= limits) & np.isfinite(distances)).any())

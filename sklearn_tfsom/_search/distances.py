@@ -24,15 +24,12 @@ from sklearn_tfsom._search.nearest import suits_numpy, tile_rows
 from sklearn_tfsom._tf.runtime import pays_to_compile, tensorflow_core
 from sklearn_tfsom._tuning import (
     CACHED_VALUES,
+    CANCELLATION,
     MANY_TERMS,
     MAX_NUMPY_PRODUCTS,
     MIN_DISTANCE_ROWS,
     TILE_DISTANCES,
 )
-
-# Squared distances below this share of the squared norms have lost digits to cancellation and are
-# computed again from differences.
-_CANCELLATION = {np.dtype(np.float32): 1e-2, np.dtype(np.float64): 1e-6}
 
 # Fills distances of a tile of samples, in the scaled space.
 _Fill: TypeAlias = Callable[[NDArray, slice], None]
@@ -143,7 +140,7 @@ def _to_chosen(
         norms = sparse.norms + np.einsum("ij,ij->i", units, units)[chosen]
         squared = norms - 2 * sparse.paired_products(units, chosen)
         distances = _from_squares(np.maximum(squared, 0), metric)
-        lost = np.flatnonzero(~(squared > _CANCELLATION[np.dtype(np.float64)] * norms))
+        lost = np.flatnonzero(~(squared > CANCELLATION[np.dtype(np.float64)] * norms))
         distances[lost] = _again(samples, rows, scaling, units, lost, chosen[lost])
     else:
         tile = scaling.transform(samples[rows])
@@ -166,14 +163,15 @@ def _fill_products(samples: Samples, scaling: Scaling, units: NDArray[np.float64
     last = squares if samples.has_missing else unit_norms[:, None]
     factors = np.concatenate([-2 * units, np.ones((len(units), 1)), last], axis=1)
     factors = np.ascontiguousarray(factors.T.astype(dtype))
-    share = _CANCELLATION[np.dtype(np.float64) if samples.is_sparse else dtype]
+    share = CANCELLATION[np.dtype(np.float64) if samples.is_sparse else dtype]
 
+    of_rows = np.ascontiguousarray(units.T) if samples.is_sparse else units.T
     is_large = len(samples) * factors.size > MAX_NUMPY_PRODUCTS
     in_tensorflow = is_large and dtype == np.float32 and len(factors) >= MANY_TERMS
 
     def of_sparse(out: NDArray, rows: slice) -> tuple[NDArray, NDArray]:
         sparse = load_sparse(samples.take(rows), scaling.scale)
-        squared = sparse.products(units.T)
+        squared = sparse.products(of_rows)
         squared *= -2
         squared += sparse.norms[:, None] + unit_norms
         out[:] = squared

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,8 +30,10 @@ def search_exactly(
     distances : ndarray of float64, shape (n,)
         To the closest unit.
     """
-    n_features = terms.codebook.shape[2]
-    n_rows, codebook = rows.norms.shape[0], terms.codebook.reshape(-1, n_features)
+    n_features, n_rows = terms.codebook.shape[2], rows.norms.shape[0]
+    codebook, factors = terms.codebook.reshape(-1, n_features), None
+    if terms.kind.metric.is_product:
+        factors = _Factors.of(codebook, terms.kind.has_missing, isinstance(rows, SparseRows))
 
     def of_chunk(chunk: slice) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
         part = rows.take(chunk)
@@ -40,8 +44,8 @@ def search_exactly(
             values = np.where(known, values, 0)
         # Far from the map values overflow; a distance that is not finite reports it.
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            if terms.kind.metric.is_product:
-                return _search_products(part, values, known, codebook, terms, k)
+            if factors is not None:
+                return _search_products(part, values, known, codebook, factors, terms, k)
             return _search_elementwise(values, known, codebook, terms, k)
 
     n_chunk = max(1, CACHED_VALUES // max(len(codebook), n_features))
@@ -49,11 +53,32 @@ def search_exactly(
     return np.concatenate(units), np.concatenate(distances)
 
 
+class _Factors(NamedTuple):
+    """What the scores of all rows need of a codebook."""
+
+    norms: NDArray[np.float64]  # (n_units,) squared
+    doubled: NDArray[np.float64]  # (n_features, n_units): -2 times the codebook
+    squares: NDArray[np.float64] | None  # (n_features, n_units), for rows with missing values
+
+    @classmethod
+    @np.errstate(over="ignore")  # no score of such code vectors is used
+    def of(
+        cls, codebook: NDArray[np.float64], has_missing: bool, are_rows_sparse: bool
+    ) -> _Factors:
+        doubled = (-2 * codebook).T
+        return cls(
+            np.einsum("uf,uf->u", codebook, codebook),
+            np.ascontiguousarray(doubled) if are_rows_sparse else doubled,
+            np.square(codebook).T if has_missing else None,
+        )
+
+
 def _search_products(
     rows: DenseRows | SparseRows,
     values: NDArray[np.float64],
     known: NDArray[np.bool_] | None,
     codebook: NDArray[np.float64],
+    factors: _Factors,
     terms: Terms,
     k: int,
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
@@ -63,7 +88,7 @@ def _search_products(
     score divided by the norm of the sample decides: nearly the distance less the norm.
     """
     norms, metric = np.asarray(rows.norms), terms.kind.metric
-    largest = float(np.sqrt(np.einsum("uf,uf->u", codebook, codebook).max()))
+    largest = float(np.sqrt(factors.norms.max()))
     length, far = np.sqrt(norms), FAR * largest
     noise, is_far = distance_noise(length, terms.extent, 0.0, _EUCLIDEAN, 0), length > far
     is_few = len(values) * codebook.size <= MAX_ALL_DIFFERENCES
@@ -71,7 +96,7 @@ def _search_products(
         distances = all_distances(values, codebook, _EUCLIDEAN)
         units, lowest = first_within_rounding(distances, noise, k)
         return units, lowest**2 / 2 if metric.is_spherical else lowest
-    scores = _scores(rows, values, known, codebook)
+    scores = _scores(rows, values, known, factors)
     sizes = Sizes(
         has_missing=known is not None,
         n_features=codebook.shape[1],
@@ -106,18 +131,17 @@ def _scores(
     rows: DenseRows | SparseRows,
     values: NDArray[np.float64],
     known: NDArray[np.bool_] | None,
-    codebook: NDArray[np.float64],
+    factors: _Factors,
 ) -> NDArray[np.float64]:
     """Return the scores of all units, (n, n_units)."""
-    squares = np.square(codebook)
     if isinstance(rows, SparseRows):
-        products = -2 * rows.products(codebook.T)
+        products = rows.products(factors.doubled)
     else:
-        products = multiply(values, -2 * codebook.T)
-    if known is None:
-        products += squares.sum(axis=1)
+        products = multiply(values, factors.doubled)
+    if known is None or factors.squares is None:
+        products += factors.norms
     else:
-        products += multiply(known.astype(np.float64), squares.T)
+        products += multiply(known.astype(np.float64), factors.squares)
     return products
 
 

@@ -7,6 +7,7 @@ the tie rule. Distances that are no product are computed in float64 at once.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -57,8 +58,7 @@ def nearest(
     terms : Terms
     k : int, default=1
     weights : array of float64, shape (n,), default=None
-        If given, rows are summed up by their closest unit as well: one graph does both, since
-        tracing a second one would take longer than a short fit.
+        If given, rows are summed up by their closest unit as well.
     n_tile : int, default=None
         Rows whose scores a graph computes at a time; no unit depends on it. By default rows are
         searched in NumPy, as sparse ones are always.
@@ -73,9 +73,16 @@ def nearest(
         scores, with their error, where these tell the unit; they are valid only if the center of
         `terms` is 0. Others are exact.
     """
-    sums, n_differences = None, rows.norms.shape[0] * terms.codebook.size
-    if n_tile is not None and isinstance(rows, DenseRows):
-        found, sums = tensorflow_core().search_dense(rows, terms, k, weights, n_tile, n_searched)
+    n_differences = rows.norms.shape[0] * terms.codebook.size
+    if _are_equal(terms.codebook):  # no search tells them apart
+        one = dataclasses.replace(terms, codebook=terms.codebook[:1, :1])
+        _, distances = search_exactly(rows, one, 1)
+        units = np.tile(np.arange(k, dtype=np.int32), (len(distances), 1))
+        found = Found(units, distances, np.full(len(distances), True))
+    elif n_tile is not None and isinstance(rows, DenseRows):
+        found = tensorflow_core().search_dense(
+            rows, terms, k, n_tile, n_searched, is_fit=weights is not None
+        )
     elif terms.kind.metric.is_product and n_differences > MAX_ALL_DIFFERENCES:
         found = search_products(rows, terms, k, is_measured=weights is not None)
     else:
@@ -83,17 +90,16 @@ def nearest(
     units, distances, is_clear = found
     unclear = np.flatnonzero(~is_clear)
     if len(unclear):
-        again = rows.take(unclear)
         units, distances = units.copy(), distances.copy()
-        units[unclear], distances[unclear] = search_exactly(again, terms, k)
+        units[unclear], distances[unclear] = search_exactly(rows.take(unclear), terms, k)
     if weights is None:
         return Nearest(units, distances, None)
-    if sums is None:
-        sums = _sum_in_numpy(rows, weights, units[:, 0], distances, terms)
-    elif len(unclear):
-        own = np.asarray(weights)[unclear], units[unclear, 0], distances[unclear]
-        sums = sums.plus(_sum_in_numpy(again, *own, terms))
-    return Nearest(units, distances, sums)
+    return Nearest(units, distances, _sum_by_unit(rows, weights, units[:, 0], distances, terms))
+
+
+def _are_equal(codebook: NDArray) -> bool:
+    flat = codebook.reshape(-1, codebook.shape[-1])
+    return bool((flat[0] == flat[-1]).all() and (flat == flat[0]).all())
 
 
 def suits_numpy(n_searched: int, codebook: NDArray, kind: Kind) -> bool:
@@ -135,7 +141,7 @@ def search_kind(samples: Samples, codebook: NDArray) -> Kind:
     return kind._replace(is_pruned=is_large and n_features <= MAX_PRUNED_FEATURES)
 
 
-def _sum_in_numpy(
+def _sum_by_unit(
     rows: DenseRows | SparseRows,
     weights: NDArray[np.float64],
     units: NDArray[np.int32],

@@ -10,6 +10,7 @@ from sklearn_tfsom._data.sparse import SparseRows
 from sklearn_tfsom._data.statistics import Found
 from sklearn_tfsom._data.tiles import map_tiles, multiply, row_slices
 from sklearn_tfsom._map.scores import Factors, Terms, rounding_bound32
+from sklearn_tfsom._map.ties import MAX_PASSES
 from sklearn_tfsom._tuning import MIN_TWO_TILES, TILE_DISTANCES
 
 
@@ -35,8 +36,9 @@ def search_products(
         lambda tile: _search_tile(rows.take(tile), terms, factors, k, is_measured), tiles
     )
     units, lowest, squared = map(np.concatenate, zip(*found, strict=True))
-    margin = rounding_bound32(np, norms, factors.sizes).astype(np.float32)
-    with np.errstate(invalid="ignore"):  # far from the map values overflow, and no row is clear
+    # Far from the map values overflow, and no row is clear.
+    with np.errstate(over="ignore", invalid="ignore"):
+        margin = rounding_bound32(np, norms, factors.sizes).astype(np.float32)
         is_clear = np.isfinite(margin)
         for place in range(lowest.shape[1] - 1):
             is_clear &= lowest[:, place + 1] - lowest[:, place] > margin
@@ -67,7 +69,10 @@ def _search_tile(
         else:
             assert rows.factors32 is not None
             scores = multiply(rows.factors32, factors.values)
-        for place in range(n_lowest):
+        if n_lowest > MAX_PASSES:
+            order = np.argsort(scores, axis=1)[:, :n_lowest]
+            units[:], lowest[:] = order[:, :k], np.take_along_axis(scores, order, axis=1)
+        for place in range(n_lowest if n_lowest <= MAX_PASSES else 0):
             unit = scores.argmin(axis=1)
             at = starts + unit
             lowest[:, place] = scores.ravel()[at]

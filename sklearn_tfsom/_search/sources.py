@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_tfsom._compat import cached_property
-from sklearn_tfsom._data.dense import DenseRows, aligned_empty, load
+from sklearn_tfsom._data.dense import DenseRows, load
 from sklearn_tfsom._data.pieces import Piece, Pieces
-from sklearn_tfsom._data.scaling import Scaling, power_of_two
+from sklearn_tfsom._data.scaling import Scaling
 from sklearn_tfsom._data.sparse import SparseRows, load_sparse
 from sklearn_tfsom._data.statistics import Statistics
 from sklearn_tfsom._data.tiles import map_tiles, row_slices
@@ -40,7 +40,6 @@ class Search(NamedTuple):
     """How the samples of a piece are searched."""
 
     scaling: Scaling
-    weight_unit: float  # weights are divided by it, so that float32 can represent them
     extent: float  # see `Terms`
     n_tile: int | None  # rows of a tile of a graph; None for few rows, and for sparse ones
     n_searched: int = 0  # rows of this worker, over all pieces and epochs
@@ -50,8 +49,8 @@ class Share(NamedTuple):
     """Some of the samples, scaled."""
 
     rows: DenseRows | SparseRows
-    weights: NDArray[np.float64]  # (n,) in weight units
-    device: str  # where they are, and are searched; empty for the CPU
+    weights: NDArray[np.float64]  # (n,)
+    device: str  # where the rows are, and are searched; empty for the CPU
 
 
 class Source:
@@ -76,9 +75,8 @@ class Source:
         extent: float | None = None,
     ) -> None:
         self.pieces, self.scaling = pieces, scaling
-        unit = power_of_two(pieces.largest_weight())
         extent = scaling.training_extent() if extent is None else extent
-        self.search = Search(scaling, unit, extent, n_tile)
+        self.search = Search(scaling, extent, n_tile)
 
     def statistics(
         self, codebook: NDArray[np.float64], n_epochs: int = 1, name: str = ""
@@ -203,23 +201,19 @@ def _sum_rows(
         n_pairs = -(-n_rows // (2 * CHUNK_ROWS))
         n_chunks = 1 if n_rows * n_units < MIN_CHUNKED_SCORES else 2 * n_pairs
         n_chunk = n_tile * -(-n_rows // (n_chunks * n_tile))
-    total = _total(map_tiles(of_chunk, row_slices(n_rows, n_chunk)))
-    return Statistics(*(part * search.weight_unit for part in total))
+    return _total(map_tiles(of_chunk, row_slices(n_rows, n_chunk)))
 
 
 def _load_share(pieces: Pieces, search: Search, rows: slice, device: str = "") -> Share:
     """Scale some of the samples; as tensors on a device if one is named."""
-    samples, scaling = pieces.samples, search.scaling
-    own = pieces.sample_weight[rows]
-    weights = np.divide(own, search.weight_unit, out=aligned_empty(len(own), np.float64))
+    samples, scaling, weights = pieces.samples, search.scaling, pieces.sample_weight[rows]
     if samples.is_sparse:
         return Share(load_sparse(samples.take(rows), scaling.scale), weights, device)
     dense = load(samples, rows, scaling, samples.dtype)
     if not device:
         return Share(dense, weights, device)
-    parts = dense.values, dense.norms, weights
-    *rows_there, weights_there = tensorflow_core().place(parts, device)
-    return Share(DenseRows(*rows_there), weights_there, device)
+    rows_there = tensorflow_core().place((dense.values, dense.norms), device)
+    return Share(DenseRows(*rows_there), weights, device)
 
 
 def _total(parts: Iterator[Statistics]) -> Statistics:

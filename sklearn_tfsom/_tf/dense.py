@@ -1,13 +1,12 @@
-"""Search of dense rows in a graph, tile by tile, with the sums by best-matching unit."""
+"""Search of dense rows in a graph, tile by tile."""
 
 from __future__ import annotations
 
 import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
 
 from sklearn_tfsom._data.dense import DenseRows
-from sklearn_tfsom._data.statistics import Found, Statistics
+from sklearn_tfsom._data.statistics import Found
 from sklearn_tfsom._map.scores import MAX_COMPILED_UNITS, Kind, Terms, rounding_bound32
 from sklearn_tfsom._map.ties import within_rounding
 from sklearn_tfsom._tf.argmin import (
@@ -30,11 +29,8 @@ from sklearn_tfsom._tf.operands import (
 )
 from sklearn_tfsom._tf.pruning import search_blocks
 from sklearn_tfsom._tf.runtime import pays_to_compile, traced_once
-from sklearn_tfsom._tf.sums import sum_by_unit
 from sklearn_tfsom._tf.tensors import as_tensor
 from sklearn_tfsom._tf.tiles import loop_tiles
-
-_NO_WEIGHTS = np.empty(0)
 
 # Searches that XLA has compiled in this process.
 _compiled: set[tuple[Kind, tuple[int, ...], int]] = set()
@@ -51,11 +47,12 @@ def search_dense(
     rows: DenseRows,
     terms: Terms,
     k: int,
-    weights: NDArray[np.float64] | tf.Tensor | None,
     n_tile: int,
     n_searched: int,
-) -> tuple[Found, Statistics | None]:
-    """Search dense rows in a graph, and sum up the clear ones if there are weights."""
+    *,
+    is_fit: bool,
+) -> Found:
+    """Search dense rows in a graph."""
     n_rows, n_columns, n_features = terms.codebook.shape
     n_units, kind = n_rows * n_columns, terms.kind
     if is_rough():  # a device without caches to prune for, and whose XLA has not been tried
@@ -70,26 +67,23 @@ def search_dense(
         is_compiled = True
     else:
         # A prediction uses what a fit has compiled; a fit takes the same time in any process.
-        is_compiled = can_compile and weights is None and n_searched > 0 and program in _compiled
+        is_compiled = can_compile and not is_fit and n_searched > 0 and program in _compiled
     with device_scope():
         parts = _search_graph(kind, tf.as_dtype(rows.values.dtype))(
             *map(as_tensor, (rows.values, rows.norms)),
-            as_tensor(_NO_WEIGHTS if weights is None else weights),
             *terms.of_graph(),
             np.array([k, n_tile, n_tile if is_compiled else 0], np.int32),
         )
-    units, distances, is_clear, *sums = map(np.asarray, parts)
-    return Found(units, distances, is_clear), None if weights is None else Statistics(*sums)
+    return Found(*map(np.asarray, parts))
 
 
 @traced_once
 def _search_graph(kind: Kind, dtype: tf.DType) -> tf.types.experimental.PolymorphicFunction:
-    """Make the graph that searches dense rows, and sums up the clear ones by unit."""
+    """Make the graph that searches dense rows."""
 
     def search(
         values: tf.Tensor,
         norms: tf.Tensor,
-        weights: tf.Tensor,
         codebook: tf.Tensor,
         center: tf.Tensor,
         extent: tf.Tensor,
@@ -108,29 +102,10 @@ def _search_graph(kind: Kind, dtype: tf.DType) -> tf.types.experimental.Polymorp
             found = search_blocks(values, norms, operands, compiled_rows > 0)
             return as_found(found, norms, kind)
 
-        found = tf.cond(tf.equal(k, 1), blocks, tiles) if kind.is_pruned else tiles()
-
-        def summed() -> list[tf.Tensor]:
-            units, distances, is_clear = found
-            # Zeros where a row is not clear: there a distance may not be finite.
-            return list(
-                sum_by_unit(
-                    values,
-                    tf.where(is_clear, weights, 0),
-                    tf.where(is_clear, units[:, 0], 0),
-                    tf.where(is_clear, distances, 0),
-                    tf.shape(operands.codebook)[0],
-                    kind,
-                )
-            )
-
-        def nothing() -> list[tf.Tensor]:
-            return [tf.zeros([0, 0], tf.float64)] * 2 + [tf.zeros([], tf.float64)]
-
-        return [*found, *tf.cond(tf.size(weights) > 0, summed, nothing)]
+        return tf.cond(tf.equal(k, 1), blocks, tiles) if kind.is_pruned else tiles()
 
     matrix = tf.TensorSpec([None, kind.n_fused or None], dtype)
-    signature = [matrix, VECTOR, VECTOR, GRID_MATRIX, VECTOR, SCALAR]
+    signature = [matrix, VECTOR, GRID_MATRIX, VECTOR, SCALAR]
     signature.append(tf.TensorSpec([3], tf.int32))
     search = search if kind.is_rough else on_cpus(search)
     return tf.function(search, input_signature=signature, autograph=False)
