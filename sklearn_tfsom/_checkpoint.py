@@ -206,5 +206,6 @@ def _fingerprint(som: Any, plan: TrainingPlan) -> str:
     add(str(plan.pieces.samples.dtype), plan.pieces.workers.gather(plan.pieces.checksum()))
     if not isinstance(plan.neighborhood, str):
         from_corner = plan.grid.squared_distances(0, np.arange(plan.grid.n_units))
-        add(*(plan.neighborhood(from_corner, float(radius)) for radius in plan.radii))
+        for radius in plan.radii:
+            add(plan.neighborhood(from_corner, float(radius)))
     return digest.hexdigest()

@@ -51,7 +51,13 @@ class Classes(NamedTuple):
 
 
 def classes_of(
-    y: Any, n_samples: int, owner: str, *, name: str = "y", are_identifiers: bool = False
+    y: Any,
+    n_samples: int,
+    owner: str,
+    *,
+    name: str = "y",
+    are_identifiers: bool = False,
+    allows_missing: bool = True,
 ) -> Classes:
     """Return the classes of samples.
 
@@ -66,11 +72,13 @@ def classes_of(
         Whose parameter `y` is, and its name, for errors.
     are_identifiers : bool, default=False
         Whether any numbers are classes, however many there are.
+    allows_missing : bool, default=True
+        Whether samples may be without a class.
 
     Raises
     ------
     ValueError
-        If `y` has another length or is continuous.
+        If `y` has another length or is continuous, or classes are missing.
     """
     if isinstance(y, np.ma.MaskedArray) and np.ma.is_masked(y):
         y = np.where(y.mask, np.nan, y.data.astype(object))
@@ -83,6 +91,12 @@ def classes_of(
     if labels.dtype.kind == "O" and not all(isinstance(label, Hashable) for label in labels):
         raise ValueError(f"{owner} needs one class for each sample in {name}. Got lists.")
     is_missing = _are_missing(labels)
+    if is_missing.any() and not allows_missing:
+        n_missing = np.count_nonzero(is_missing)
+        raise ValueError(
+            f"{owner} needs a class for each sample in {name}. Got {n_missing} missing ones "
+            "(None, NaN or NA): leave these samples out."
+        )
     known = labels[~is_missing]
     if order is None and len(known):
         known = _without_loss(known)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import numpy as np
@@ -94,12 +95,23 @@ def features_for(som: TFSOM, frame: Any) -> Any:
         if features.shape[1] > 1:  # arrays may be in one column
             check_n_features(som, features)
         return features
-    lacking = [name for name in names if name not in frame.columns]
+    check_names(names, frame.columns)
+    return frame[list(names)]
+
+
+def check_names(names: Iterable[str], columns: Collection[str]) -> None:
+    """Check that the features of a map are among the columns of data.
+
+    Raises
+    ------
+    ValueError
+        If one is lacking.
+    """
+    lacking = [name for name in names if name not in columns]
     if lacking:
         raise ValueError(
             f"data must have the columns that the map was trained with. Got none named {lacking}."
         )
-    return frame[list(names)]
 
 
 def output_name(method: str, som: TFSOM) -> str:

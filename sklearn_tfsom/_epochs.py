@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from sklearn_tfsom._data.scaling import OVERFLOW_MESSAGE
 from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._map.neighborhood import Kernel, Kernels
 from sklearn_tfsom._map.schedules import Stage
@@ -41,12 +42,17 @@ def run_epochs(
     grid: Grid,
     radii: NDArray[np.float64],
     n_done: int = 0,
+    n_before: int = 0,
 ) -> Iterator[Epoch]:
-    """Run an epoch for each radius, on one grid, after some others."""
-    scaling = source.scaling
+    """Run an epoch for each radius on one grid, after `n_done` others.
+
+    `n_before` of these were on this grid and these samples, before a fit was resumed: it is
+    searched as a fit that was not interrupted, to the same bits.
+    """
+    scaling, n_epochs = source.scaling, n_before + len(radii)
     for number, radius in enumerate(radii, start=n_done + 1):
         former, name = codebook, f"epoch_{number}"
-        sums, counts, error = source.statistics(codebook, n_epochs=len(radii), name=name)
+        sums, counts, error = source.statistics(codebook, n_epochs=n_epochs, name=name)
         kernel = kernels.kernel(float(radius), grid, grid)
         codebook = move_codebook(former, sums, counts, kernel, scaling)
         move = root_mean_square_move(codebook, former) / scaling.scale
@@ -96,5 +102,13 @@ def learn(
 
 
 def mean_distance(source: Source, error: NDArray[np.float64]) -> float:
-    """Turn a weighted sum of distances into their mean, in data units."""
+    """Turn a weighted sum of distances into their mean, in data units.
+
+    Raises
+    ------
+    ValueError
+        If distances exceed the range of float64.
+    """
+    if not np.isfinite(error):
+        raise ValueError(OVERFLOW_MESSAGE.format("float64"))
     return float(error) / source.pieces.total_weight / source.scaling.distance_factor()

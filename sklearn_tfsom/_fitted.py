@@ -114,8 +114,8 @@ def set_codebook(som: Any, grid: Grid, codebook: NDArray, pieces: Pieces | None)
     som.n_samples_seen_ = float(found.hits.sum())
     som._is_from_stream = False
     som._residuals = None
-    if pieces is not None and _keeps_residuals(pieces) and not pieces.samples.is_sparse:
-        som._residuals = residual_covariance(pieces, codebook, found.bmus)
+    if pieces is not None and _keeps_residuals(pieces):
+        som._residuals = _measured_residuals(pieces, codebook, found.bmus)
     return som
 
 
@@ -162,11 +162,19 @@ def _residuals_around_units(
         return None
     if plan.moments.covariance is not None and plan.batches is None and learned is not None:
         residuals = covariance_around_units(plan.moments, codebook, *learned)
-    elif pieces.samples.is_sparse:
+        return residuals if np.isfinite(residuals).all() else None  # weights may be close to 0
+    return _measured_residuals(pieces, codebook, bmus)
+
+
+def _measured_residuals(
+    pieces: Pieces, codebook: NDArray, bmus: Any
+) -> NDArray[np.float64] | None:
+    """Compute the covariance in a pass over dense samples; None where it is not finite."""
+    if pieces.samples.is_sparse:
         return None
-    else:
+    with np.errstate(over="ignore", invalid="ignore"):
         residuals = residual_covariance(pieces, codebook, bmus)
-    return residuals if np.isfinite(residuals).all() else None  # weights may be close to 0
+    return residuals if np.isfinite(residuals).all() else None
 
 
 def _keeps_residuals(pieces: Pieces) -> bool:

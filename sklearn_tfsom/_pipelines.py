@@ -114,7 +114,8 @@ def in_original_units(fitted: Unwrapped) -> Columns:
     that a selector drops are omitted.
     """
     steps, som = fitted
-    values, names = som.codebook_, names_of(som, som.n_features_in_)
+    # A copy: steps with copy=False turn back in place.
+    values, names = som.codebook_.copy(), names_of(som, som.n_features_in_)
     left: list[str] = []
     is_known = np.full(len(names), True)
     for k in range(len(steps) - 1, -1, -1):

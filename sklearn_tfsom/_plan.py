@@ -225,7 +225,7 @@ def _check_sizes(som: Any, pieces: Pieces) -> None:
         raise valid.wrong_parameter(
             "radius_decay", som, f"of shape (max_iter,), ({som.max_iter},)", f"shape {shape}"
         )
-    if n_samples < n_clusters_wanted(som):
+    if max(n_samples, total_weight) < n_clusters_wanted(som):
         raise ValueError(
             f"n_samples={n_samples} must be at least n_clusters={som.n_clusters}, counting "
             "samples of positive weight."
@@ -263,7 +263,8 @@ def _starts_from_pca(som: Any) -> bool:
 
 def n_clusters_wanted(som: Any) -> int:
     """Return the number of clusters that is asked for; 0 where none is."""
-    return 0 if som.n_clusters is None or isinstance(som.n_clusters, str) else som.n_clusters
+    wanted = som.n_clusters
+    return 0 if wanted is None or isinstance(wanted, str) else int(wanted)
 
 
 def has_clusters(som: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Few places that stand for all samples: what two-level clustering merges."""
+"""Points that represent all samples in two-level clustering."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PER_UNIT = 16.0
 def points_to_merge(
     pieces: Pieces | None, unit_means: NDArray, hits: NDArray[np.float64]
 ) -> Points:
-    """Return what stands for the samples: places finer than the units, or the units that are hit.
+    """Return what stands for the samples: points finer than the units, or the units that are hit.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def points_to_merge(
 
 
 def representatives(pieces: Pieces, n_points: int) -> Points | None:
-    """Choose places by a random subsample of the values, and gather the samples around them.
+    """Choose points by a random subsample of the values, and gather the samples around them.
 
     Neither the order of the samples nor repetition in place of weights changes them.
 
@@ -61,14 +61,14 @@ def representatives(pieces: Pieces, n_points: int) -> Points | None:
     chosen, share = few_different(pieces, n_points)
     rows, _ = chosen.gather_rows(_places_and_weights)
     rows = rows[rows[:, -1] > 0]
-    places, same = np.unique(rows[:, :-1], axis=0, return_inverse=True)
-    if share == 1 or len(places) < 2:
+    points, same = np.unique(rows[:, :-1], axis=0, return_inverse=True)
+    if share == 1 or len(points) < 2:
         weights = np.bincount(same.ravel(), rows[:, -1]).astype(np.float64)
-        return Points(places, weights, per_place=1.0)
+        return Points(points, weights, per_point=1.0)
     total = pieces.total_weight
-    sums, shares = pieces.reduce(_gather, places, total, piece_values=SEARCHED_VALUES)
+    sums, shares = pieces.reduce(_gather, points, total, piece_values=SEARCHED_VALUES)
     (hit,) = np.nonzero(shares)
-    return Points(sums[hit] / shares[hit, None], shares[hit] * total, per_place=1 / share)
+    return Points(sums[hit] / shares[hit, None], shares[hit] * total, per_point=1 / share)
 
 
 def _places_and_weights(piece: Piece) -> NDArray[np.float64]:
@@ -76,13 +76,13 @@ def _places_and_weights(piece: Piece) -> NDArray[np.float64]:
 
 
 def _gather(
-    piece: Piece, places: NDArray[np.float64], total: float
+    piece: Piece, points: NDArray[np.float64], total: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Sum the samples closest to each place, as shares of the weight; and the shares."""
+    """Sum the samples closest to each point, as shares of the weight; and the shares."""
     if not len(piece.samples):
-        return np.zeros(places.shape), np.zeros(len(places))
-    closest = nearest_units(piece.samples, places[None])[:, 0].astype(np.int32)
+        return np.zeros(points.shape), np.zeros(len(points))
+    closest = nearest_units(piece.samples, points[None])[:, 0].astype(np.int32)
     shares = piece.sample_weight / total
     values = piece.samples[:].astype(np.float64)
-    sums = sums_by_unit(values, shares, closest, len(places))
-    return sums, np.bincount(closest, shares, minlength=len(places)).astype(np.float64)
+    sums = sums_by_unit(values, shares, closest, len(points))
+    return sums, np.bincount(closest, shares, minlength=len(points)).astype(np.float64)

@@ -857,8 +857,9 @@ class TFSOM(
         given the known ones, and understates the variance, as every single imputation does.
 
         The covariance is not stored for more than 1,024 features, by `partial_fit`, or by
-        `from_codebook` without dense samples. Without it features are independent around a unit,
-        with variances in proportion to those of the code vectors.
+        `from_codebook` without dense samples. Without it, variances around a unit are in
+        proportion to those of the code vectors, and covariances are a share of theirs (along
+        their 16 main directions for more than 1,024 features).
 
         Examples
         --------

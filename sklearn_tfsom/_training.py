@@ -84,7 +84,7 @@ def _run_stages(
 ) -> Iterator[TrainedEpoch]:
     source: Source | None = None
     ahead: list[Epoch] = []  # epochs to come, known from the choice between maps
-    stages = _remaining(plan.stages, n_done)
+    stages, n_before = _remaining(plan.stages, n_done)
     for index, stage in enumerate(stages):
         pieces = plan.subsamples.subsample(stage.sample_size)
         if source is None or source.pieces is not pieces:
@@ -93,7 +93,7 @@ def _run_stages(
         n_epochs = len(stage.radii)
         known, ahead = ahead[:n_epochs], ahead[n_epochs:]
         start = source, state.codebook, kernels, stage.grid, stage.radii
-        epochs = known or run_epochs(*start, n_done)
+        epochs = known or run_epochs(*start, n_done, 0 if index else n_before)
         for place, (radius, epoch) in enumerate(zip(stage.radii, epochs, strict=True), start=1):
             state = epoch.state
             if place == n_epochs and index + 1 < len(stages):
@@ -186,7 +186,7 @@ def _run_batches(
         yield TrainedEpoch(
             n_epochs=n_epochs,
             radius=float(radius),
-            quantization_error=float(np.average(errors, weights=weights)),
+            quantization_error=float(weights / weights.sum() @ errors),
             move=root_mean_square_move(state.codebook, before) / scaling.scale,
             stage=stage,
             state=state,
@@ -245,12 +245,10 @@ def _scaling(plan: TrainingPlan) -> Scaling:
     )
 
 
-def _remaining(stages: list[Stage], n_done: int) -> list[Stage]:
-    """Return the stages without the epochs that have been run."""
-    remaining = []
-    for stage in stages:
-        n_left = max(0, len(stage.radii) - n_done)
-        n_done = max(0, n_done - len(stage.radii))
-        if n_left:
-            remaining.append(stage._replace(radii=stage.radii[-n_left:]))
-    return remaining
+def _remaining(stages: list[Stage], n_done: int) -> tuple[list[Stage], int]:
+    """Return the stages without the epochs that have been run, and how many of the first have."""
+    for index, stage in enumerate(stages):
+        if n_done < len(stage.radii):
+            return [stage._replace(radii=stage.radii[n_done:]), *stages[index + 1 :]], n_done
+        n_done -= len(stage.radii)
+    return [], 0

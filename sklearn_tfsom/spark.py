@@ -17,6 +17,7 @@ from sklearn_tfsom._engines import (
     apply_to_rows,
     as_it_is,
     check_map,
+    check_names,
     features_for,
     features_of,
     output_name,
@@ -186,6 +187,7 @@ def _as_column(field: types.StructField) -> Any:
 def _lazily(method: str, som: TFSOM, data: Any) -> Any:
     som = as_it_is(som)
     names = getattr(som, "feature_names_in_", _checked(data).columns)
+    check_names(names, data.columns)
     fields = [data.schema[name] for name in names]
     number = types.FloatType() if all(_is_float32(field.dataType) for field in fields) else None
     of_rows = types.ArrayType(number or types.DoubleType())

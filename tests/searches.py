@@ -1,6 +1,7 @@
 """Searches through the one search function, and exact ones to compare them with."""
 
 import numpy as np
+import reference
 from numpy.testing import assert_array_equal
 
 from sklearn_tfsom import TFSOM
@@ -86,9 +87,13 @@ def exact_distances(X, codebook, metric):
             rows / np.sqrt((rows**2).sum(axis=1, keepdims=True)) for rows in (X, codebook)
         )
     differences = np.abs(X[:, None] - codebook)
+    if metric == "manhattan":
+        return differences.sum(axis=2)
     if metric == "chebyshev":
         return differences.max(axis=2)
-    return (differences if metric == "manhattan" else differences**2).sum(axis=2)
+    if metric in ("euclidean", "cosine", "correlation"):
+        return (differences**2).sum(axis=2)
+    return np.array([[reference.DISTANCES[metric](x, w) for w in codebook] for x in X])
 
 
 def near_ties(gap, n_features, rng, n_samples=400, n_units=60, metric="euclidean"):

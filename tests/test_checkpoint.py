@@ -113,6 +113,16 @@ class TestResume:
             som.history_["quantization_error"], whole.history_["quantization_error"], rtol=1e-9
         )
 
+    def test_rest_is_searched_as_the_whole(self, tmp_path, monkeypatch):
+        """NumPy would search the rest alone, and sum up errors in another way."""
+        X = WINE.astype(np.float32)
+        most = 6 * 36 * len(X)
+        monkeypatch.setattr("sklearn_tfsom._search.nearest.MAX_NUMPY_SCORES", most)
+        som = TFSOM(6, coarse_to_fine=False, max_iter=8, checkpoint_dir=tmp_path)
+        whole = TFSOM(6, coarse_to_fine=False, max_iter=8).fit(X)
+        stop_after(5, som, X)
+        assert get_bits(som.fit(X)) == get_bits(whole)
+
     def test_interrupted_after_every_epoch(self, tmp_path):
         whole = TFSOM(6).fit(WINE)
         som = TFSOM(6, checkpoint_dir=tmp_path)

@@ -464,3 +464,26 @@ def test_merges_of_numbers_that_are_none_come_to_an_end(value, n_wrong):
         squared = np.einsum("ijk,ijk->ij", differences, differences)
         assert len(ward(squared, np.ones(9))) == 8
         assert len(ward_of_points(places, np.ones(9))) == 8
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.int64, np.uint16])
+def test_number_of_clusters_of_any_type(kind, iris):
+    expected = TFSOM((8, 5), n_clusters=3).fit(iris)
+    found = TFSOM((8, 5), n_clusters=kind(3)).fit(iris)
+    assert_array_equal(found.cluster_labels_, expected.cluster_labels_)
+
+
+def test_large_maps_are_assigned_in_tiles(blobs, monkeypatch):
+    expected = TFSOM((12, 9), n_clusters=4).fit(blobs)
+    monkeypatch.setattr("sklearn_tfsom._map.clustering._MAX_DISTANCES", 1000)
+    found = TFSOM((12, 9), n_clusters=4).fit(blobs)
+    assert_array_equal(found.cluster_labels_, expected.cluster_labels_)
+
+
+def test_heavy_samples_count_as_repetitions():
+    X = np.array([[0.0], [1.0], [5.0]])
+    with pytest.warns(ConvergenceWarning, match="Samples fall on 3 units only"):
+        weighted = TFSOM((4, 4), n_clusters=5).fit(X, sample_weight=[10, 10, 10])
+    with pytest.warns(ConvergenceWarning, match="Samples fall on 3 units only"):
+        repeated = TFSOM((4, 4), n_clusters=5).fit(np.repeat(X, 10, axis=0))
+    assert_array_equal(weighted.cluster_labels_, repeated.cluster_labels_)

@@ -633,3 +633,14 @@ class TestTraining:
         with pytest.raises(InvalidParameterError, match=r"array-like of 2 Axes, .*Got 3 Axes"):
             TrainingDisplay.from_estimator(fitted(), ax=axes)
         assert not any(ax.lines for ax in axes)
+
+
+@pytest.mark.parametrize("scale", [1e-170, 1e160, 1e300])
+def test_order_of_similar_planes_at_any_scale(scale):
+    samples = np.random.RandomState(0).normal(size=(90, 6))
+    samples[:, 3] = samples[:, 0] + 0.1 * samples[:, 3]
+    order, scaled = (
+        ComponentPlanesDisplay.from_estimator(TFSOM((5, 4)).fit(X), put_similar_together=True)
+        for X in (samples, samples * scale)
+    )
+    assert list(order.names) == list(scaled.names)

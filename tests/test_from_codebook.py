@@ -203,3 +203,11 @@ def test_minisom_and_toolbox():
     by_rows = toolbox.reshape(4, 3, 1).swapaxes(0, 1).reshape(12, 1)  # msize [3 4]
     som = TFSOM.from_codebook(by_rows, grid_size=(3, 4))
     assert som.codebook_[1 * 4 + 2, 0] == 1 + 2 * 3
+
+
+def test_samples_far_beyond_the_codebook():
+    rng = np.random.RandomState(0)
+    codebook, X = 1e-3 * rng.normal(size=(12, 3)), 1e153 * rng.normal(size=(50, 3))
+    som = TFSOM.from_codebook(codebook, grid_size=(4, 3), X=X)
+    X[0, 0] = np.nan
+    assert np.isfinite(som.impute(X)).all()

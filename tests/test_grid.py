@@ -149,3 +149,9 @@ def test_bubbles_include_units_at_distance_radius():
 def test_invalid_parameters(arguments, message):
     with pytest.raises(ValueError, match=message):
         Grid(*arguments)
+
+
+def test_size_of_any_type():
+    grid = Grid(np.uint8(20), np.uint8(20))
+    assert grid.n_units == 400
+    assert grid == Grid(20, 20)

@@ -57,6 +57,28 @@ def test_sign_of_principal_directions_is_deterministic():
         assert directions[0, 0] > 0
 
 
+@pytest.mark.parametrize(
+    "X",
+    [
+        np.indices((9, 9)).reshape(2, -1).T,
+        np.indices((2,) * 5).reshape(5, -1).T,
+        np.r_[np.eye(7), np.eye(7)],
+        np.indices((7, 4, 4)).reshape(3, -1).T,
+    ],
+    ids=["square", "cube", "one-hot", "box"],
+)
+def test_principal_plane_of_equal_variances(X):
+    """Rounding chooses no directions: they follow the features."""
+    X, order = X.astype(float), np.random.RandomState(0).permutation(len(X))
+    *plane, directions = get_principal_plane(X)
+    assert_allclose(directions @ directions.T, np.eye(2), atol=1e-10)
+    for other in (X[order], np.repeat(X, 3, axis=0), X * (1 / 3), csr_array(X)):
+        assert_allclose(get_principal_plane(other)[2], directions, atol=1e-8)
+    weighted = get_principal_plane(X, sample_weight=np.full(len(X), 0.1))
+    for part, expected in zip(weighted, (*plane, directions), strict=True):
+        assert_allclose(part, expected, atol=1e-8)
+
+
 def test_weights_equal_repetitions_for_the_principal_plane():
     rng = np.random.RandomState(0)
     X, counts = rng.normal(size=(30, 4)), rng.randint(1, 4, size=30)
@@ -220,6 +242,19 @@ def test_sample_draws_samples_independently_of_their_order():
     one_heavy = np.where(np.arange(80) == 5, 1e6, 1e-6)
     drawn = get_initial_codebook(X, 4, "sample", one_heavy, random_state=0)
     assert_allclose(drawn, np.tile(X[5], (16, 1)), rtol=1e-12)
+
+
+@pytest.mark.parametrize("scale", [1e17, 8e307])
+def test_a_large_feature_does_not_hide_the_others(scale):
+    """Samples whose projections are equal within rounding, or overflow, have an order."""
+    rng = np.random.RandomState(0)
+    X = np.column_stack([rng.choice([-scale, scale], 60), rng.normal(size=60)])
+    order = rng.permutation(60)
+    drawn = get_initial_codebook(X, 4, "sample", random_state=0)
+    reordered = get_initial_codebook(X[order], 4, "sample", random_state=0)
+    assert_allclose(reordered, drawn, rtol=1e-12)
+    som = TFSOM(3, batch_size=20, max_iter=2)
+    assert_allclose(som.fit(X[order]).codebook_, som.fit(X).codebook_, rtol=1e-9)
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_array_equal
 from reference_measures import CLASSES, MEASURES, arguments_of, compute, random_map, samples
@@ -120,10 +121,13 @@ class TestClasses:
             (np.zeros(59, dtype=int), "inconsistent numbers of samples"),
             (np.zeros((60, 2), dtype=int), "y should be a 1d array"),
             (np.linspace(0, 1, 60), "needs classes in y. Got 60 different numbers with fractions"),
-            (np.r_[np.zeros(59), np.nan], "Input y contains NaN"),
+            (np.r_[np.zeros(59), np.nan], "{} needs a class for each sample in y. Got 1 missing"),
+            (["a", np.nan, "b"] * 20, "{} needs a class for each sample in y. Got 20 missing"),
+            ([None] + [1] * 59, "{} needs a class for each sample in y. Got 1 missing"),
+            (pd.array(["a", pd.NA] * 30), "{} needs a class for each sample in y. Got 30 missing"),
         ],
-        ids=["short", "2-d", "continuous", "nan"],
+        ids=["short", "2-d", "continuous", "nan", "list with nan", "none", "na"],
     )
     def test_invalid_classes(self, name, y, match):
-        with pytest.raises(ValueError, match=match):
+        with pytest.raises(ValueError, match=match.format(name)):
             compute(name, random_map(), samples(), y)

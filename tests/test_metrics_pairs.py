@@ -5,6 +5,7 @@ import pytest
 import scipy.sparse
 from numpy.testing import assert_allclose
 from reference_measures import compute_reference, grid_distances, random_map, samples
+from scipy.sparse import csr_array
 from sklearn.manifold import trustworthiness as trustworthiness_of_points
 
 from sklearn_tfsom import TFSOM
@@ -51,6 +52,26 @@ def test_chain_along_a_line():
     assert neighborhood_preservation(som, X, n_neighbors=4) > 0.99
     assert c_measure(som, X) == pytest.approx(1, rel=1e-12)
     assert kruskal_shepard_error(som, X) == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_sparse_samples_far_from_zero(measure, metric):
+    rng = np.random.RandomState(0)
+    X = np.column_stack([np.full(60, 1e8), rng.normal(size=(60, 2))])
+    X[1] = X[0]
+    som = TFSOM((5, 4), metric=metric).fit(X)
+    assert measure(som, csr_array(X)) == pytest.approx(measure(som, X), rel=1e-6)
+
+
+def test_tiny_weights_count_like_equal_ones():
+    rng = np.random.RandomState(0)
+    X = rng.normal(size=(40, 3))
+    som = TFSOM((5, 4)).fit(X)
+    expected = kruskal_shepard_error(som, X, sample_weight=np.full(40, 2.0**-10))
+    for weight in (1e-170, 1e-300):
+        found = kruskal_shepard_error(som, X, sample_weight=np.full(40, weight))
+        assert found == pytest.approx(expected, rel=1e-9)
 
 
 def test_weights_whose_products_are_zero():

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 from reference_measures import METRICS, random_map, samples
+from scipy.sparse import csr_array
 from sklearn.metrics import r2_score
 from sklearn.model_selection import GridSearchCV
 
@@ -47,6 +48,19 @@ class TestExplainedVariance:
         som = TFSOM((2, 2)).fit(X)
         assert explained_variance(som, X) == 1
         assert explained_variance(som, X + 1) == 0
+
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+    @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+    def test_sparse_samples_equal_dense_ones(self, metric, dtype):
+        rng = np.random.RandomState(0)
+        X = rng.uniform(size=(90, 4)).astype(dtype)
+        X[rng.uniform(size=X.shape) < 0.3] = 0
+        if metric == "euclidean":  # far from zero
+            X[:, 0] = 1e4 if dtype == np.float32 else 1e8
+        som = TFSOM((5, 4), metric=metric).fit(X)
+        expected = explained_variance(som, X)
+        assert 0.3 < expected < 1
+        assert explained_variance(som, csr_array(X)) == pytest.approx(expected, rel=1e-5)
 
     def test_samples_that_are_code_vectors(self):
         som = random_map()
@@ -114,3 +128,11 @@ class TestLogLikelihood:
             ).fit(X)
             assert sizes[search.cv_results_["rank_test_likelihood"].argmin()] in (3, 5, 8)
             assert sizes[search.cv_results_["rank_test_error"].argmin()] == 16
+
+
+@pytest.mark.parametrize("measure", [distortion, heskes_energy])
+def test_energies_beyond_float64_are_an_error_alone(measure):
+    X = samples() * 1e160
+    som = TFSOM((6, 5), neighborhood="bubble").fit(X)
+    with pytest.raises(ValueError, match="exceed the range of float64"):
+        measure(som, X)

@@ -26,6 +26,7 @@ from sklearn.preprocessing import (
     OneHotEncoder,
     OrdinalEncoder,
     PowerTransformer,
+    RobustScaler,
     StandardScaler,
 )
 
@@ -415,3 +416,14 @@ def test_labels_of_any_kind(given):
     display = displays.HitMapDisplay.from_estimator(som, data, labels)
     assert_array_equal(display.hits, expected)
     assert display.classes == names
+
+
+@pytest.mark.parametrize(
+    "scaler", [StandardScaler(copy=False), MinMaxScaler(copy=False), RobustScaler(copy=False)]
+)
+def test_displays_leave_the_codebook_as_it_is(scaler):
+    pipeline = make_pipeline(scaler, TFSOM((5, 4))).fit(FEW.to_numpy(copy=True))
+    before = pipeline[-1].codebook_.copy()
+    for name in ("ComponentPlanesDisplay", "CodeVectorsDisplay", "MapOverviewDisplay"):
+        getattr(displays, name).from_estimator(pipeline)
+    assert_array_equal(pipeline[-1].codebook_, before)

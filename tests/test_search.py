@@ -451,3 +451,39 @@ def test_distances_of_coinciding_samples_and_units(dtype):
     expected = np.linalg.norm(X[:, None].astype(float) - codebook, axis=2)
     assert_allclose(map_with(codebook).transform(X), expected, rtol=1e-6)
     assert_array_equal(map_with(X[:7]).transform(X), 0)
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "manhattan"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_all_units_in_order(metric, dtype):
+    """Many units of each sample are sorted; few are found one by one."""
+    rng = np.random.RandomState(0)
+    X, codebook = rng.normal(size=(50, 6)).astype(dtype), rng.normal(size=(30, 6)).astype(dtype)
+    codebook[[4, 20, 29]] = codebook[11]  # ties
+    codebook[25] = codebook[3]
+    som = map_with(codebook, metric=metric)
+    every = som.bmus(X, n_bmus=30)
+    assert_array_equal(every[:, :8], som.bmus(X, n_bmus=8))
+    expected = np.argsort(exact_distances(X, codebook, metric), axis=1, kind="stable")
+    assert_array_equal(every, expected)
+
+
+def test_no_search_among_equal_code_vectors():
+    X = np.random.RandomState(0).normal(size=(300, 5))
+    som = TFSOM((6, 5), init=np.ones((30, 5)), max_iter=1, radius_decay=[1.0]).fit(X)
+    error = np.linalg.norm(X - 1, axis=1).mean()
+    assert som.history_["quantization_error"][0] == pytest.approx(error, rel=1e-12)
+    constant = TFSOM(20, max_iter=3).fit(np.full((3000, 4), 7.0))
+    assert_array_equal(constant.codebook_, 7)
+    assert_array_equal(constant.labels_, 0)
+
+
+@pytest.mark.parametrize("scale", [1e15, 1e30])
+def test_start_far_beyond_the_samples(scale):
+    rng = np.random.RandomState(0)
+    X, start = rng.normal(size=(600, 10)), scale * rng.normal(size=(400, 10))
+    som = TFSOM(20, init=start, max_iter=1, radius_decay=[0.1]).fit(X)
+    nearest_of_all = np.linalg.norm(start, axis=1).argmin()
+    assert som.history_["quantization_error"][0] == pytest.approx(
+        np.linalg.norm(start[nearest_of_all]), rel=1e-6
+    )

@@ -509,6 +509,17 @@ def test_map_out_of_float32_range_needs_float64(X):
     assert_same_results(outputs, som, X * 1e50 + 1e52, "float64")
 
 
+@pytest.mark.parametrize("scale", [6e37, 1e-30])
+def test_map_close_to_the_range_of_float32(scale):
+    rng = np.random.RandomState(0)
+    signs, sizes = rng.choice([-1, 1], (200, 6)), rng.uniform(0.8, 1, (200, 6))
+    X = (signs * sizes * scale).astype(np.float32)
+    som = TFSOM((3, 3)).fit(X)
+    outputs = get_outputs(som.to_keras(), X)
+    assert_array_equal(outputs["bmu"], som.bmus(X))
+    assert_allclose(outputs["distances"], som.transform(X), rtol=1e-4)
+
+
 # Composition with other models
 
 
@@ -621,7 +632,7 @@ def write(model, format_name, path):
 
 @pytest.fixture(scope="module")
 def exported(X, positive):
-    """Pipelines that have every kind of operation, and samples: by name of the metric."""
+    """Pipelines that have every kind of operation, and samples, for each metric."""
     far = X * [1, 10, 1, 5, 1] + [0, 50, 0, 0, 10]
     clipped = make_pipeline(MinMaxScaler(clip=True), StandardScaler())
     logarithm = STEPS["log1p of values near 0"]
@@ -633,11 +644,13 @@ def exported(X, positive):
         "cosine": (make_pipeline(STEPS["columns"], PCA(2)), positive),  # so few: by differences
         "correlation": (STEPS["l2"], positive),
     }
-    return {
+    pipelines = {}
+    for metric in METRICS:
+        steps, samples = cases.get(metric, (STEPS["columns in a pipeline"], positive))
         # The other samples exceed the range of these, and are clipped.
-        metric: (make_pipeline(steps, small_map(metric, n_clusters=3)).fit(samples[:200]), samples)
-        for metric, (steps, samples) in cases.items()
-    }
+        pipeline = make_pipeline(steps, small_map(metric, n_clusters=3)).fit(samples[:200])
+        pipelines[metric] = pipeline, samples
+    return pipelines
 
 
 # Keras and SavedModel have the operations that the other tests run; one process reads both.

@@ -280,6 +280,15 @@ def test_error_in_the_last_mini_batch_changes_nothing(stream, error, is_fitted):
     assert learned() == before
 
 
+def test_samples_beyond_the_range_are_refused(stream):
+    som = TFSOM(5).partial_fit(stream)
+    before = som.codebook_.copy()
+    with pytest.raises(ValueError, match="exceed the range of float64"):
+        som.partial_fit(np.full((10, stream.shape[1]), 1e200))
+    assert_array_equal(som.codebook_, before)
+    assert np.isfinite(som.quantization_error_)
+
+
 def test_verbose_prints_one_line_per_mini_batch(stream, capsys):
     TFSOM((3, 3), verbose=1).partial_fit(stream[:10])
     lines = capsys.readouterr().out.splitlines()

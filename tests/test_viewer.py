@@ -278,7 +278,7 @@ class TestInBrowser:
         assert f"<td>cluster</td><td>{pipeline[-1].cluster_labels_[unit]}</td>" in text
         share = 100 * np.mean(own == own[0])
         assert f"<td>{own[0]}</td><td>{share:.0f} %</td>" in text
-        value = float(f"{np.float32(viewer.planes[unit, 0]):.4g}")
+        value = float(f"{viewer.planes[unit, 0]:.4g}")
         assert f"<td>alcohol</td><td>{value:g}</td>" in text
 
     @pytest.mark.parametrize("plot", ["alcohol", "U-matrix", "Hits", "Classes", "Clusters"])

@@ -28,6 +28,12 @@ _PRODUCT_ROWS, _PRODUCT_VALUES = 2**12, 2**20
 # A standard deviation below this share of the largest is rounding.
 _MIN_DEVIATION = 1e-7
 
+# Eigenvalues are equal if they differ by less than this share of the largest one.
+_EQUAL = 1e-9
+
+# Lanczos' method is restarted so many times, at most, for each of these tolerances.
+_MAX_RESTARTS, _TOLERANCES = 30, (1e-10, 1e-4, 0.1)
+
 # Covariances of sparse samples are differences of products. Their rounding, as a share of the
 # product of two means.
 _ROUNDING_OF_PRODUCTS = 1e-13
@@ -177,7 +183,16 @@ def _variances(piece: Piece, mean: NDArray, unit: float, total: float) -> NDArra
     if not piece.samples.is_sparse:
         tile = _weighted(piece, mean, unit, total)
         return np.einsum("ij,ij->j", tile, tile)
-    X, shares = piece.samples[:], piece.sample_weight / total
+    return squared_differences(piece.samples[:], piece.sample_weight / total, mean, unit)
+
+
+def squared_differences(
+    X: Any, shares: NDArray[np.float64], mean: NDArray[np.float64], unit: float
+) -> NDArray[np.float64]:
+    """Sum the squared differences of sparse rows to a mean, (n_features,), in squares of `unit`.
+
+    Not as a difference of squares, of which little is left far from 0.
+    """
     stored, center = shares[stored_rows(X)], mean / unit
     squares = stored * (X.data / np.float64(unit) - center[X.indices]) ** 2
     sums = np.bincount(X.indices, squares, minlength=len(mean))
@@ -240,12 +255,16 @@ def _lanczos(
             return pieces.reduce(_covariance_times, question[:-1], *arguments, **large)
 
         shape = (n_features, n_features)
-        values, vectors = scipy.sparse.linalg.eigsh(
-            scipy.sparse.linalg.LinearOperator(shape, times, dtype=np.float64),
-            k=2,
-            v0=np.random.RandomState(0).uniform(size=n_features) * np.sqrt(variances),
-            tol=1e-10,
-        )
+        operator = scipy.sparse.linalg.LinearOperator(shape, times, dtype=np.float64)
+        start = np.random.RandomState(0).uniform(size=n_features) * np.sqrt(variances)
+        for tolerance in _TOLERANCES:
+            try:
+                values, vectors = scipy.sparse.linalg.eigsh(
+                    operator, k=2, v0=start, tol=tolerance, maxiter=_MAX_RESTARTS
+                )
+                break
+            except scipy.sparse.linalg.ArpackNoConvergence:  # eigenvalues are close to each other
+                continue
         workers.from_first(np.zeros(n_features + 1))  # no more questions
     else:
         while (question := workers.from_first(np.zeros(n_features + 1)))[-1]:
@@ -259,9 +278,34 @@ def _two_largest(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the roots of the two largest eigenvalues, and their vectors as rows."""
     size = len(scatter)
-    two = [max(0, size - 2), size - 1]
-    values, vectors = scipy.linalg.eigh(scatter, subset_by_index=two)
-    return np.sqrt(np.maximum(values[::-1], 0)), vectors.T[::-1]
+    values, vectors = scipy.linalg.eigh(scatter, subset_by_index=[max(0, size - 3), size - 1])
+    limit = _EQUAL * values[-1]
+    if len(values) == 3 and values[1] - values[0] <= limit:  # perhaps more equal the second
+        values, vectors = scipy.linalg.eigh(scatter)
+    values, vectors = values[::-1], vectors[:, ::-1]
+    found: list[NDArray[np.float64]] = []
+    while len(found) < min(2, size):
+        first = len(found)
+        space = vectors[:, first : np.count_nonzero(values >= values[first] - limit)]
+        found += _axes_within(space, min(2, size) - first)
+    return np.sqrt(np.maximum(values[: len(found)], 0)), np.array(found)
+
+
+def _axes_within(space: NDArray[np.float64], most: int) -> list[NDArray[np.float64]]:
+    """Return orthogonal unit vectors in the space of some eigenvectors, at most a number.
+
+    Eigenvectors of equal eigenvalues are any basis of their space: rounding chooses it. Here it is
+    chosen by the features: each vector is the projection of the axis that is closest to what is
+    left of the space, the first one of several.
+    """
+    found: list[NDArray[np.float64]] = []
+    while space.shape[1] > 1 and len(found) < most:
+        lengths = np.linalg.norm(space, axis=1)
+        axis = np.argmax(lengths >= (1 - 1e-6) * lengths.max())
+        found.append(space @ space[axis] / lengths[axis])
+        rest = space - np.outer(found[-1], found[-1] @ space)
+        space = np.linalg.svd(rest, full_matrices=False)[0][:, : space.shape[1] - 1]
+    return found if len(found) == most else [*found, space[:, 0]]
 
 
 def _spread(variances: NDArray[np.float64], known: NDArray[np.float64], unit: float) -> float:

@@ -77,6 +77,7 @@ class Scaling(NamedTuple):
         metric : Metric
         is_sparse : bool, default=False
         """
+        dtype = np.dtype(dtype)
         largest = np.finfo(dtype).max
         center = np.clip(center, -largest, largest).astype(dtype).astype(np.float64)
         if is_sparse or not metric.is_translation_invariant:

@@ -15,10 +15,10 @@ from sklearn_tfsom._map.umatrix import u_heights
 ANOMALY_SCORES = ("isolation", "u_height", "distance")
 
 # Isolation: units that hold this share of the samples count as near, and the distance of a sample
-# to its own unit counts this much. Area under the ROC curve and average precision on the half of
-# 17 sets that was chosen on, for shares of 0.05, 0.1, 0.2: 0.71 and 0.41, 0.74 and 0.43, 0.73 and
-# 0.44; for factors of 0, 0.25, 0.5, 1 at 0.1: 0.73 and 0.46, 0.74 and 0.43, 0.73 and 0.41, 0.71
-# and 0.38 (isolation forest: 0.70 and 0.38). On the other half 0.87 and 0.44 (0.88 and 0.43).
+# to its own unit counts this much. Area under the ROC curve and average precision on the sets that
+# were chosen on, for shares of 0.05, 0.1, 0.2: 0.71 and 0.41, 0.74 and 0.43, 0.73 and 0.44; for
+# factors of 0, 0.25, 0.5, 1 at 0.1: 0.73 and 0.46, 0.74 and 0.43, 0.73 and 0.41, 0.71 and 0.38
+# (isolation forest: 0.70 and 0.38). Other sets are in benchmarks/results/anomaly.json.
 _NEAR_SHARE, _FACTOR = 0.1, 0.25
 
 # Distances between units that are computed at a time: 32 MiB.

@@ -6,8 +6,8 @@ rows is not the same in the mirror), and on the radius. So while the radius stil
 compared with one that began with a wider radius, and the better of these with its mirror image.
 All are trained to the end on a subsample.
 
-Chosen on half of 54 sets, with three versions of each that lack 5 % of the samples. The results on
-the other half are in benchmarks/results/folds.json.
+Chosen on every second set of benchmarks/folds.py, with three versions of each that lack 5 % of the
+samples. The results on the other sets are in benchmarks/results/folds.json.
 """
 
 from __future__ import annotations

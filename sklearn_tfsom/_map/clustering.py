@@ -1,19 +1,20 @@
-"""Two-level clustering: samples to places, places to clusters (Vesanto & Alhoniemi 2000).
+"""Two-level clustering: samples to points, points to clusters (Vesanto & Alhoniemi 2000).
 
-Places are means of a few samples each, finer than the units of a small map, whose code vectors are
-smoothed along the grid and fill the gaps between clusters. The distance of two places is measured
-along the data: the cheapest way over others, a step of length l costing l**p::
+Points are means of a few samples each. They are more numerous than the units of a small map, whose
+code vectors are smoothed along the grid and fill the gaps between clusters. The distance of two
+points is that of the shortest path over other points, where a step of length l costs l**p::
 
-    d(i, j)^2 = (min over ways from i to j of sum |x_a - x_b|^p)^(2/p)
+    d(i, j)^2 = (min over paths from i to j of sum |x_a - x_b|^p)^(2/p)
 
-p = 1 is the straight line; the larger p, the more a way with short steps is preferred to a leap.
-Ward's method, weighted by the samples of a place, merges on that distance, with several p; the
-clusters that agree best with all of them count. Two cases come first: where single linkage parts
-the places by gaps twice as wide as any inside, its clusters are taken as they are; and where a
-mixture of as many Gaussians describes held-out places as well as a density without a model, its
-components are. For "auto" those clusters count that are parted most clearly: by the largest ratio
-of the cheapest merge that is refused to the dearest that is done; clear ones within them, too. A
-unit belongs to the cluster of the place closest to the mean of its samples.
+p = 1 is the straight line; the larger p, the more a path of short steps is preferred to one long
+step. Ward's method, weighted by the samples of a point, merges on that distance, with several p;
+the result that agrees best with all of them is used. Two cases come first. If the gaps between
+the clusters of single linkage are twice as wide as any gap inside, these clusters are used. If a
+mixture of as many Gaussians describes held-out points as well as a density without a model, its
+components are used. "auto" uses the number of clusters with the largest separation ratio: the
+lowest cost of a rejected merge divided by the highest cost of an accepted one. It also separates
+clusters that consist of clearly separated ones. A unit belongs to the cluster of the point closest
+to the mean of its samples.
 """
 
 from __future__ import annotations
@@ -29,60 +30,67 @@ from scipy.spatial.distance import cdist
 from sklearn.metrics import adjusted_rand_score
 
 from sklearn_tfsom._data.scaling import power_of_two
+from sklearn_tfsom._data.tiles import row_slices
 from sklearn_tfsom._map.mixtures import HeldOut
 from sklearn_tfsom._map.ties import first_within_rounding
 from sklearn_tfsom._map.ward import Merge, cut, ward, ward_of_points
 
-# What a step may cost; and from the clusters of which a mixture of Gaussians begins.
+# The powers p, and the one from whose clusters a mixture of Gaussians begins.
 _POWERS, _START_POWER = (2, 4, 6), 4
 
-# Ways lead over the ten nearest places, and over the minimum spanning tree; 7 and 15 are alike.
+# Paths use steps to the ten nearest points and the minimum spanning tree. 7 and 15 are as good.
 _N_NEAREST = 10
 
-# Gaps between clusters are clear where they are this many times as wide as any inside.
+# Gaps separate clusters if they are this many times as wide as any gap inside.
 _CLEAR_GAP = 2.0
 
-# Most clusters that "auto" looks for.
+# The largest number of clusters that "auto" considers.
 _MOST_CLUSTERS = 20
 
-# A cluster is parted again where the ratio of costs is at least this large and it has 30 places,
-# down to clusters of clusters of clusters. (Ratios from 5 to 15 were alike on the half of 36 sets
-# that was chosen on: on each half one more number was right than without parting again.)
-_CLEAR_RATIO, _LEAST_PLACES, _MAX_DEPTH = 5.0, 30, 2
+# A cluster is separated further if it has 30 points and the separation ratio inside it is at least
+# this large, at most twice in succession. (Ratios from 5 to 15 were as good on the half of 36 sets
+# that was chosen on. On each half, one more number of clusters was correct than without it.)
+_CLEAR_RATIO, _MIN_POINTS, _MAX_DEPTH = 5.0, 30, 2
 
-# Below this ratio of costs the data may be one cluster of many dimensions: of 24 sets without
-# clusters none reached it.
+# Below this separation ratio the data may be one cluster of many dimensions: none of 24 sets
+# without clusters reached it.
 _DOUBTFUL_RATIO = 3.0
 
-# Mixtures count whose logarithm of the likelihood is this close to the best one's. Large ones are
-# believed where the ways find their clusters, too: adjusted Rand index, and ratio of costs.
-_ALIKE_LIKELIHOOD, _ALIKE, _LEAST_RATIO = 3.0, 0.9, 2.0
+# Mixtures are considered if their log-likelihood is this close to that of the best one. Those of
+# more clusters are used if paths find about the same clusters: adjusted Rand index, and separation
+# ratio.
+_MAX_LIKELIHOOD_LOSS, _MIN_AGREEMENT, _MIN_RATIO = 3.0, 0.9, 2.0
 
-# A cluster weighs at least this many average units; else it is an outlier.
-_LEAST_UNITS = 0.5
+# A cluster with less than the weight of this many average units is an outlier.
+_MIN_UNITS = 0.5
 
-# Places that stand for the samples. (500, 1000, 1500: 0.768, 0.779, 0.775 with ways alone.)
+# Points that represent the samples. (Mean adjusted Rand index with paths alone, for 500, 1000 and
+# 1500: 0.768, 0.779, 0.775.)
 N_POINTS = 600
 
-# More places than that are merged by plain Ward first: then a matrix of their distances is small.
+# More points than this are first merged by Ward's method on the usual distances, which limits the
+# memory for distances.
 _MAX_POINTS = 1000
 
-# Places are as close to a unit as the closest one within this share; the first of them counts.
+# Distances of units to points that are computed at a time: 32 MiB.
+_MAX_DISTANCES = 2**22
+
+# Relative difference below which distances of points to a unit are equal; the first point is used.
 _ROUNDING = 1e-9
 
-# Least weight of a place, in those of the heaviest one: products of smaller ones could be 0.
-_LEAST_SHARE = 1e-100
+# Smallest weight of a point, relative to the largest: products of smaller ones could be 0.
+_MIN_SHARE = 1e-100
 
-# A step between places that coincide, in units of the largest range; 0 would be no step.
-_SHORTEST = 1e-12
+# Length of a step between equal points, relative to the largest coordinate; 0 would be no step.
+_MIN_LENGTH = 1e-12
 
 
 class Points(NamedTuple):
-    """Places and their weights."""
+    """Points that represent samples."""
 
-    places: NDArray[np.float64]  # (n, n_features), means of samples
-    weights: NDArray[np.float64]  # (n,) total weight of these samples
-    per_place: float = 1.0  # different samples that a place stands for, about
+    means: NDArray[np.float64]  # (n, n_features), of the samples of each point
+    weights: NDArray[np.float64]  # (n,), total weight of these samples
+    per_point: float = 1.0  # different samples of a point, on average
 
 
 def cluster_units(points: Points, units: NDArray, n_clusters: int | str) -> NDArray[np.int64]:
@@ -91,7 +99,7 @@ def cluster_units(points: Points, units: NDArray, n_clusters: int | str) -> NDAr
     Parameters
     ----------
     points : Points
-        What stands for the samples, of positive weights.
+        Of positive weights.
     units : ndarray of shape (n_units, n_features)
         Mean of each unit's samples; the code vector of units without any.
     n_clusters : int or "auto"
@@ -104,40 +112,40 @@ def cluster_units(points: Points, units: NDArray, n_clusters: int | str) -> NDAr
     """
     points, units = _normalized(points, units)
     if isinstance(n_clusters, str):
-        points = _different(points)
+        points = _distinct(points)
     if isinstance(n_clusters, int) and n_clusters > _MAX_POINTS:
         labels = cut(ward_of_points(*points[:2]), len(points.weights), n_clusters)
     else:
-        gathered, group = _gathered(points)
-        labels = _labels(gathered, n_clusters, _least_weight(points, len(units)))[group]
-    found = _of_units(points.places, labels, units)
+        reduced, group = _reduced(points)
+        labels = _labels(reduced, n_clusters, _least_weight(points, len(units)))[group]
+    found = _of_units(points.means, labels, units)
     _, first, label = np.unique(found, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(first))[label]
 
 
 def separations(points: Points, n_units: int, most: int) -> NDArray[np.float64]:
-    """Compute how clearly the points are parted into 2, 3, ... clusters.
+    """Compute the separation ratios of 2, 3, ... clusters.
 
     Returns
     -------
     ratios : ndarray of float64, shape (n_ratios,), at most most - 1
-        Of the cheapest merge that is refused to the dearest that is done, the largest of those of
-        all powers; inf where wide gaps part the clusters, NaN where one would be an outlier.
+        The largest of those of all powers; inf if wide gaps separate the clusters, NaN if one of
+        them would be an outlier.
     """
-    points, _ = _normalized(points, points.places)
-    points, _ = _gathered(points)
+    points, _ = _normalized(points, points.means)
+    points, _ = _reduced(points)
     least = _least_weight(points, n_units)
     numbers = range(2, min(most, len(points.weights) - 1) + 1)
     if not numbers:
         return np.empty(0)
     lengths, tree = _tree(points)
-    merges = _merges_along_ways(points, lengths, tree)
+    merges = _merges_along_paths(points, lengths, tree)
     ratios = np.full(len(numbers), np.nan)
     for i, k in enumerate(numbers):
-        if _clearly_parted(tree, [k], points.weights, least) is not None:
+        if _separated_by_gaps(tree, [k], points.weights, least) is not None:
             ratios[i] = np.inf
             continue
-        ratio, labels = _parted_into(k, merges, points.weights, least)
+        ratio, labels = _separated_into(k, merges, points.weights, least)
         if labels is not None:
             ratios[i] = ratio
     return ratios
@@ -145,55 +153,67 @@ def separations(points: Points, n_units: int, most: int) -> NDArray[np.float64]:
 
 def _normalized(points: Points, units: NDArray) -> tuple[Points, NDArray[np.float64]]:
     """Return points and units around the mean of the points, in one scale; weights up to 1."""
-    places, units = points.places.astype(np.float64), units.astype(np.float64)
-    unit = power_of_two(max(np.abs(places).max(), np.abs(units).max()))
-    places, units = places / unit, units / unit  # no sum exceeds the range of float64
-    center = places.mean(axis=0)
-    places, units = places - center, units - center
-    scale = np.abs(places).max() or np.abs(units).max() or 1.0
-    weights = np.maximum(points.weights / points.weights.max(), _LEAST_SHARE)
-    return Points(places / scale, weights, points.per_place), units / scale
+    means, units = points.means.astype(np.float64), units.astype(np.float64)
+    factor = power_of_two(max(np.abs(means).max(), np.abs(units).max()))
+    means, units = means / factor, units / factor  # no sum exceeds the range of float64
+    center = means.mean(axis=0)
+    means, units = means - center, units - center
+    scale = np.abs(means).max() or np.abs(units).max() or 1.0
+    weights = np.maximum(points.weights / points.weights.max(), _MIN_SHARE)
+    return Points(means / scale, weights, points.per_point), units / scale
 
 
-def _different(points: Points) -> Points:
-    """Join points that are equal: no number of clusters parts them."""
-    places, same = np.unique(points.places, axis=0, return_inverse=True)
-    if len(places) == len(points.places):
+def _distinct(points: Points) -> Points:
+    """Join equal points, which always belong to the same cluster."""
+    means, same = np.unique(points.means, axis=0, return_inverse=True)
+    if len(means) == len(points.means):
         return points
     weights = np.bincount(same.ravel(), points.weights).astype(np.float64)
-    return Points(places, weights, points.per_place)
+    return Points(means, weights, points.per_point)
 
 
-def _gathered(points: Points) -> tuple[Points, NDArray[np.int64]]:
-    """Gather many points into fewer groups, and return the group of each point."""
-    places, weights, per_place = points
+def _reduced(points: Points) -> tuple[Points, NDArray[np.int64]]:
+    """Merge many points into fewer, and return which of these each point belongs to."""
+    means, weights, per_point = points
     n = len(weights)
     if n <= _MAX_POINTS:
         return points, np.arange(n)
     group = cut(ward_of_points(*points[:2]), n, _MAX_POINTS)
     total = np.bincount(group, weights).astype(np.float64)
     gather = csr_array((weights / total[group], (group, np.arange(n))))
-    return Points(gather @ places, total, per_place * n / len(total)), group
+    return Points(gather @ means, total, per_point * n / len(total)), group
 
 
 def _least_weight(points: Points, n_units: int) -> float:
     """Return the weight below which a cluster is an outlier."""
-    return float(_LEAST_UNITS * points.weights.sum() / n_units)
+    return float(_MIN_UNITS * points.weights.sum() / n_units)
 
 
 def _of_units(
-    places: NDArray[np.float64], labels: NDArray[np.int64], units: NDArray[np.float64]
+    means: NDArray[np.float64], labels: NDArray[np.int64], units: NDArray[np.float64]
 ) -> NDArray[np.int64]:
-    """Return the label of the place closest to each unit; each label has a unit at least."""
-    squared = cdist(units, places, "sqeuclidean")
-    # The mean of two samples is as far from the one as from the other, but for rounding.
-    closest, _ = first_within_rounding(squared, _ROUNDING * squared.min(axis=1), 1)
-    found = labels[closest[:, 0]]
+    """Return the label of the point closest to each unit; each label has at least one unit."""
+    closest, _ = _closest(units, means)
+    found = labels[closest]
     for label in np.setdiff1d(labels, found):
-        to_cluster = squared[:, labels == label].min(axis=1)
+        _, to_cluster = _closest(units, means[labels == label])
         is_alone = np.bincount(found, minlength=labels.max() + 1)[found] == 1
         found[np.argmin(np.where(is_alone, np.inf, to_cluster))] = label
     return found
+
+
+def _closest(
+    units: NDArray[np.float64], means: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the point closest to each unit, and its squared distance."""
+    closest, lowest = np.empty(len(units), np.int64), np.empty(len(units))
+    for rows in row_slices(len(units), max(1, _MAX_DISTANCES // len(means))):
+        squared = cdist(units[rows], means, "sqeuclidean")
+        lowest[rows] = squared.min(axis=1)
+        # The mean of two samples is as far from the one as from the other, but for rounding.
+        first, _ = first_within_rounding(squared, _ROUNDING * lowest[rows], 1)
+        closest[rows] = first[:, 0]
+    return closest, lowest
 
 
 def _labels(points: Points, n_clusters: int | str, least: float) -> NDArray[np.int64]:
@@ -202,22 +222,22 @@ def _labels(points: Points, n_clusters: int | str, least: float) -> NDArray[np.i
         is_one = n == 1 or n_clusters in (1, "auto")
         return np.zeros(n, dtype=np.int64) if is_one else np.arange(n)
     if isinstance(n_clusters, str):
-        best = _found(points, least)
+        best = _automatic(points, least)
     else:
-        best = _asked_for(points, n_clusters, least)
-    if best is None:  # outliers, each of which would be a cluster: plain Ward keeps with the many
+        best = _given_number(points, n_clusters, least)
+    if best is None:  # each outlier would be a cluster, unlike with Ward's method on the points
         n_clusters = 2 if isinstance(n_clusters, str) else n_clusters
         best = cut(ward_of_points(*points[:2]), n, n_clusters)
     return best
 
 
-def _asked_for(points: Points, n_clusters: int, least: float) -> NDArray[np.int64] | None:
-    """Return as many clusters as are asked for; None if there would be outliers."""
+def _given_number(points: Points, n_clusters: int, least: float) -> NDArray[np.int64] | None:
+    """Return a given number of clusters; None if there would be outliers."""
     n, (lengths, tree) = len(points.weights), _tree(points)
-    clear = _clearly_parted(tree, [n_clusters], points.weights, least)
+    clear = _separated_by_gaps(tree, [n_clusters], points.weights, least)
     if clear is not None:
         return clear
-    merges = _merges_along_ways(points, lengths, tree)
+    merges = _merges_along_paths(points, lengths, tree)
     trees = [ward_of_points(*points[:2]), merges[_START_POWER]]
     starts = [cut(tree, n, n_clusters) for tree in trees]
     held_out = HeldOut(*points)
@@ -225,17 +245,17 @@ def _asked_for(points: Points, n_clusters: int, least: float) -> NDArray[np.int6
     if held_out.is_described(log_density) and len(np.unique(best)) == n_clusters:
         return best
     tried = [cut(tree, n, n_clusters) for tree in merges.values()]
-    return _most_alike(tried, points.weights, least)
+    return _most_agreed(tried, points.weights, least)
 
 
-def _found(points: Points, least: float) -> NDArray[np.int64] | None:
-    """Return the clusters that are parted most clearly, and clear ones within them.
+def _automatic(points: Points, least: float) -> NDArray[np.int64] | None:
+    """Return the clusters with the largest separation ratio, separated further.
 
-    Those of a mixture of Gaussians instead, if it describes the data and has no more clusters, or
-    one more where they are not parted clearly, or those that the ways find for its number. One,
-    if the data are evenly spread.
+    Or those of a mixture of Gaussians, if it describes the data and has no more clusters, or at
+    most one more if these are not clearly separated, or about the clusters that paths find for its
+    number. Or one cluster, if the density of the data is uniform.
     """
-    ratio, labels, merges = _parted(points, _MOST_CLUSTERS, least)
+    ratio, labels, merges = _separate(points, _MOST_CLUSTERS, least)
     if labels is None:
         return None
     if merges:
@@ -244,16 +264,16 @@ def _found(points: Points, least: float) -> NDArray[np.int64] | None:
         if mixtures and mixtures[0].max() <= most:
             return mixtures[0]
         for mixed in mixtures:
-            if _is_alike(mixed, merges, points.weights, least):
+            if _is_confirmed(mixed, merges, points.weights, least):
                 return mixed
-    return _parted_again(points, labels, least, _MAX_DEPTH)
+    return _separated_further(points, labels, least, _MAX_DEPTH)
 
 
 def _mixtures(points: Points, start: list[Merge], *, is_doubtful: bool) -> list[NDArray[np.int64]]:
-    """Return the clusters of all mixtures that describe held-out places well, the smallest first.
+    """Return the clusters of all mixtures that describe held-out points well, the fewest first.
 
-    One cluster where a uniform density does so better. Mixtures begin with the clusters that are
-    left after the first merges of `start`.
+    Or one cluster, if a uniform density describes them better. Mixtures begin with the clusters of
+    `start`.
     """
     n, held_out = len(points.weights), HeldOut(*points)
     tried = []
@@ -266,74 +286,76 @@ def _mixtures(points: Points, start: list[Merge], *, is_doubtful: bool) -> list[
         return [np.zeros(n, dtype=np.int64)]
     if not held_out.is_described(most):
         return []
-    return [labels for reached, labels in tried if reached >= most - _ALIKE_LIKELIHOOD / n]
+    return [labels for reached, labels in tried if reached >= most - _MAX_LIKELIHOOD_LOSS / n]
 
 
-def _is_alike(
+def _is_confirmed(
     mixed: NDArray[np.int64],
     merges: dict[int, list[Merge]],
     weights: NDArray[np.float64],
     least: float,
 ) -> bool:
-    """Return True if a mixture has about the clusters that the ways part for its number.
+    """Return True if a mixture has about the clusters that paths find for its number.
 
-    A mixture that only covers clusters of other shapes cuts them elsewhere.
+    A mixture that covers clusters of another shape with several Gaussians divides them elsewhere.
     """
-    ratio, parted = _parted_into(int(mixed.max()) + 1, merges, weights, least)
-    if parted is None or ratio < _LEAST_RATIO:
+    ratio, separated = _separated_into(int(mixed.max()) + 1, merges, weights, least)
+    if separated is None or ratio < _MIN_RATIO:
         return False
-    return bool(adjusted_rand_score(mixed, parted) >= _ALIKE)
+    return bool(adjusted_rand_score(mixed, separated) >= _MIN_AGREEMENT)
 
 
-def _parted_again(
+def _separated_further(
     points: Points, labels: NDArray[np.int64], least: float, depth: int
 ) -> NDArray[np.int64]:
-    """Part clusters that consist of clearly parted ones; the labels of all are from 0 on."""
+    """Separate clusters that consist of clearly separated ones; all labels are from 0 on."""
     if not depth:
         return labels
     labels = labels.copy()
     for label in range(labels.max() + 1):
         (inside,) = np.nonzero(labels == label)
         most = _MOST_CLUSTERS - labels.max()
-        if len(inside) < _LEAST_PLACES or most < 2:
+        if len(inside) < _MIN_POINTS or most < 2:
             continue
-        part = Points(points.places[inside], points.weights[inside])
-        ratio, found, _ = _parted(part, most, least)
+        own = Points(points.means[inside], points.weights[inside])
+        ratio, found, _ = _separate(own, most, least)
         if found is not None and ratio >= _CLEAR_RATIO:
-            found = _parted_again(part, found, least, depth - 1)
+            found = _separated_further(own, found, least, depth - 1)
             if found.max() < most:
-                # The first part keeps the label.
+                # The first cluster inside keeps the label.
                 labels[inside] = np.where(found == 0, label, labels.max() + found)
     return labels
 
 
-def _parted(
+def _separate(
     points: Points, most: int, least: float
 ) -> tuple[float, NDArray[np.int64] | None, dict[int, list[Merge]]]:
-    """Return the ratio and clusters parted most clearly, no more than `most`, and all merges."""
+    """Return the largest separation ratio, its clusters, at most `most`, and all merges."""
     lengths, tree = _tree(points)
     asked = range(min(most, len(lengths) - 1), 1, -1)
-    clear = _clearly_parted(tree, asked, points.weights, least)
+    clear = _separated_by_gaps(tree, asked, points.weights, least)
     if clear is not None:
         return np.inf, clear, {}
-    merges = _merges_along_ways(points, lengths, tree)
-    return *_most_clearly_parted(merges, asked, points.weights, least), merges
+    merges = _merges_along_paths(points, lengths, tree)
+    return *_best_separated(merges, asked, points.weights, least), merges
 
 
 def _tree(points: Points) -> tuple[NDArray[np.float64], csr_array]:
-    """Return all distances between places, and their minimum spanning tree."""
-    lengths = np.maximum(cdist(points.places, points.places), _SHORTEST)
+    """Return all distances between points, and their minimum spanning tree."""
+    lengths = np.maximum(cdist(points.means, points.means), _MIN_LENGTH)
     return lengths, minimum_spanning_tree(csr_array(np.triu(lengths, 1))).tocoo()
 
 
-def _merges_along_ways(
+def _merges_along_paths(
     points: Points, lengths: NDArray[np.float64], tree: csr_array
 ) -> dict[int, list[Merge]]:
     edges = _edges(lengths, tree)
-    return {power: ward(_ways(lengths, edges, power), points.weights) for power in _POWERS}
+    return {
+        power: ward(_path_distances(lengths, edges, power), points.weights) for power in _POWERS
+    }
 
 
-def _most_alike(
+def _most_agreed(
     tried: list[NDArray[np.int64]], weights: NDArray[np.float64], least: float
 ) -> NDArray[np.int64] | None:
     """Return the clusters that agree best with all; None if all have an outlier."""
@@ -342,30 +364,30 @@ def _most_alike(
     return kept[int(np.argmax(agreement))] if kept else None
 
 
-def _most_clearly_parted(
+def _best_separated(
     merges: dict[int, list[Merge]],
     asked: Iterable[int],
     weights: NDArray[np.float64],
     least: float,
 ) -> tuple[float, NDArray[np.int64] | None]:
-    """Return the clusters with the largest ratio of costs, and it; None if all have an outlier."""
+    """Return the largest separation ratio and its clusters; None if all have an outlier."""
     best_ratio, best = 0.0, None
     for k in asked:
-        ratio, labels = _parted_into(k, merges, weights, least)
+        ratio, labels = _separated_into(k, merges, weights, least)
         if labels is not None and ratio > best_ratio:
             best_ratio, best = ratio, labels
     return best_ratio, best
 
 
-def _parted_into(
+def _separated_into(
     k: int, merges: dict[int, list[Merge]], weights: NDArray[np.float64], least: float
 ) -> tuple[float, NDArray[np.int64] | None]:
-    """Return the largest ratio of costs for k clusters, and these; None for outliers."""
+    """Return the largest separation ratio of k clusters, and these; None for outliers."""
     ratios = []
     for done in merges.values():
-        refused, dearest = done[1 - k].cost, done[-k].cost
+        rejected, accepted = done[1 - k].cost, done[-k].cost
         smallest = np.finfo(float).tiny
-        ratios.append((max(refused, smallest) / max(dearest, smallest), done))
+        ratios.append((max(rejected, smallest) / max(accepted, smallest), done))
     for ratio, done in sorted(ratios, key=lambda pair: -pair[0]):
         labels = cut(done, len(weights), k)
         if np.bincount(labels, weights).min() >= least:
@@ -373,10 +395,10 @@ def _parted_into(
     return 0.0, None
 
 
-def _clearly_parted(
+def _separated_by_gaps(
     tree: csr_array, asked: Iterable[int], weights: NDArray[np.float64], least: float
 ) -> NDArray[np.int64] | None:
-    """Return the clusters of single linkage where wide gaps part them; None where none do."""
+    """Return the clusters of single linkage that wide gaps separate; None without such gaps."""
     order = np.argsort(-tree.data, kind="stable")
     gaps = tree.data[order]
     for k in asked:
@@ -391,7 +413,7 @@ def _clearly_parted(
 
 
 def _edges(lengths: NDArray[np.float64], tree: csr_array) -> tuple[NDArray, ...]:
-    """Return the steps that ways may take: to the nearest units, and along the tree."""
+    """Return the steps that paths may take: to the nearest points, and along the tree."""
     n = len(lengths)
     is_edge = np.zeros((n, n), dtype=bool)
     nearest = np.argsort(lengths, axis=1, kind="stable")[:, : _N_NEAREST + 1]
@@ -402,12 +424,12 @@ def _edges(lengths: NDArray[np.float64], tree: csr_array) -> tuple[NDArray, ...]
     return np.nonzero(is_edge)
 
 
-def _ways(
+def _path_distances(
     lengths: NDArray[np.float64], edges: tuple[NDArray, ...], power: int
 ) -> NDArray[np.float64]:
-    """Squared distances along the data."""
+    """Return squared distances along the shortest paths."""
     costs = csr_array((lengths[edges] ** power, edges), shape=lengths.shape)
-    ways = dijkstra(costs)
-    ways = np.minimum(ways, ways.T) ** (2 / power)  # both ways to the same bits
-    np.fill_diagonal(ways, 0)
-    return ways
+    squared = dijkstra(costs)
+    squared = np.minimum(squared, squared.T) ** (2 / power)  # the same bits in both directions
+    np.fill_diagonal(squared, 0)
+    return squared

@@ -89,6 +89,8 @@ class Grid:
     def __post_init__(self) -> None:
         for name, rule in _RULES.items():
             check_value(name, self, getattr(self, name), [rule])
+        for name in ("n_rows", "n_columns"):  # products of small NumPy integers overflow
+            object.__setattr__(self, name, int(getattr(self, name)))
 
     @property
     def shape(self) -> tuple[int, int]:

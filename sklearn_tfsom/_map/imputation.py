@@ -15,9 +15,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_tfsom._data.moments import Moments
+from sklearn_tfsom._data.moments import MAX_COVARIANCE_FEATURES, Moments
 from sklearn_tfsom._data.pieces import Piece, Pieces
 from sklearn_tfsom._data.scaling import power_of_two
+from sklearn_tfsom._data.tiles import row_slices
 
 # Residuals understate the spread around the units, which lie where the samples are. So twice their
 # covariance is taken (1.5 to 3 are as good), and a share of the codebook's: it keeps features
@@ -27,6 +28,9 @@ _CODEBOOK_SHARE = 0.1
 
 # Shares of a variance and of the largest that are added to it, so that C has an inverse.
 _RIDGE, _FLOOR = 1e-2, 1e-9
+
+# Main directions of the codebook, instead of all, with many features.
+_N_DIRECTIONS = 16
 
 # Values of a batch of rows.
 _BATCH_VALUES = 2**20
@@ -119,7 +123,9 @@ def variances_of(
     total = variances.sum()
     if np.isnan(quantization_error):
         return np.zeros_like(variances)
-    return variances * ((quantization_error / unit) ** 2 / total) if total > 0 else variances
+    with np.errstate(over="ignore"):  # of samples far from the map
+        factor = np.square(np.float64(quantization_error / unit)) / total if total > 0 else 1.0
+        return np.asarray(variances * factor)
 
 
 def expected_values(
@@ -151,11 +157,14 @@ def expected_values(
     unit = _unit(codebook)
     center = shares @ codebook
     units = (codebook - center) / unit
+    if residuals.ndim == 1 and len(residuals) > MAX_COVARIANCE_FEATURES:
+        variances = _RESIDUAL_FACTOR * residuals + _CODEBOOK_SHARE * shares @ np.square(units)
+        variances = _regular(variances)
+        return _expected_from_few_directions(X, center, unit, units, shares, variances)
     if residuals.ndim == 1:
         residuals = np.diag(residuals)
     covariance = _RESIDUAL_FACTOR * residuals + _CODEBOOK_SHARE * (units.T * shares) @ units
-    variances = np.maximum(np.diag(covariance), 0)
-    variances = variances * (1 + _RIDGE) + _FLOOR * (variances.max() or 1.0)
+    variances = _regular(np.diag(covariance))
     np.fill_diagonal(covariance, variances)
     scale = np.sqrt(variances)
     precision = np.linalg.inv(covariance / np.outer(scale, scale))
@@ -181,9 +190,62 @@ def expected_values(
             corrections = np.linalg.solve(blocks, gradients)
             distances = unit_norms - 2 * known @ unit_scores.T
             distances -= np.einsum("rmu,rmu->ru", gradients, corrections)
-            distances -= distances.min(axis=1, keepdims=True)
-            share = np.exp(-distances / 2)
-            share /= share.sum(axis=1, keepdims=True)
+            share = _shares(distances)
             values = -np.einsum("rmu,ru->rm", corrections, share)
             filled[rows[:, None], missing] = values * scale[missing] + center[missing]
     return filled
+
+
+def _expected_from_few_directions(
+    X: NDArray,
+    center: NDArray[np.float64],
+    unit: float,
+    units: NDArray[np.float64],
+    shares: NDArray[np.float64],
+    variances: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Replace missing values where C is diagonal but for V'V, in time linear in the features.
+
+    V are the main directions of the codebook. With the diagonal L, known features k,
+    B = V_k L_k^-1 and A = 1 + B V_k' (Woodbury)::
+
+        x_m = sum_u p_u (w_um + V_m' A^-1 B (x_k - w_uk))
+        D_u = |L_k^-1/2 (x_k - w_uk)|^2 - (B (x_k - w_uk))' A^-1 B (x_k - w_uk)
+    """
+    weighted = np.sqrt(shares)[:, None] * units
+    _, vectors = np.linalg.eigh(weighted @ weighted.T)
+    directions = np.sqrt(_CODEBOOK_SHARE) * (vectors[:, -_N_DIRECTIONS:].T @ weighted)
+    n, inverse = (
+        len(directions),
+        1 / np.maximum(variances - np.square(directions).sum(axis=0), 1e-3 * variances),
+    )
+    scaled = directions * inverse
+    crossed = (scaled[:, None] * directions).reshape(n * n, -1).T
+    filled, is_missing = X.astype(np.float64), np.isnan(X)
+    (incomplete,) = np.nonzero(is_missing.any(axis=1))
+    n_rows = max(1, _BATCH_VALUES // (X.shape[1] + n * len(units)))
+    for batch in row_slices(len(incomplete), n_rows):
+        rows = incomplete[batch]
+        is_known = ~is_missing[rows]
+        known, values = is_known.astype(np.float64), (filled[rows] - center) / unit
+        values[~is_known] = 0
+        of_units = np.stack([known @ (units * each).T for each in scaled], axis=1)
+        along = (values @ scaled.T)[:, :, None] - of_units  # (n_rows, n, n_units)
+        solved = np.linalg.solve(np.eye(n) + (known @ crossed).reshape(-1, n, n), along)
+        distances = known @ (np.square(units) * inverse).T - 2 * (values * inverse) @ units.T
+        share = _shares(distances - np.einsum("rnu,rnu->ru", along, solved))
+        found = share @ units + np.einsum("rnu,ru->rn", solved, share) @ directions
+        filled[rows] = np.where(is_known, filled[rows], found * unit + center)
+    return filled
+
+
+def _regular(variances: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Increase variances so that C has an inverse."""
+    variances = np.maximum(variances, 0)
+    return variances * (1 + _RIDGE) + _FLOOR * (variances.max() or 1.0)
+
+
+def _shares(distances: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the probabilities p_u of the units for each sample, from D_u."""
+    shares = np.exp(-(distances - distances.min(axis=1, keepdims=True)) / 2)
+    return shares / shares.sum(axis=1, keepdims=True)

@@ -34,7 +34,7 @@ _ROUNDING = 1e-13
 _MAX_ITER, _MAX_ITER_OF_FOLD, _LEAST_GAIN = 30, 5, 1e-4
 
 # A mixture must be better by this much in the mean logarithm of the density, each time that a
-# place stands for twice as many samples: few places blur a density without a model.
+# point stands for twice as many samples: few points blur a density without a model.
 _LEAST_ADVANTAGE = 0.03
 
 # A uniform density is better by this much, or the data count as clusters.
@@ -52,11 +52,11 @@ class Mixture(NamedTuple):
     factors: NDArray[np.float64]  # (k, n_features, n_features), inverses of Cholesky factors
     log_shares: NDArray[np.float64]  # (k,)
 
-    def log_densities(self, places: NDArray[np.float64]) -> NDArray[np.float64]:
+    def log_densities(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the logarithm of each component's density, with its share: (n, k)."""
         n_components, n_features = self.means.shape
         flat = self.factors.reshape(-1, n_features)
-        turned = (places @ flat.T).reshape(len(places), n_components, n_features)
+        turned = (points @ flat.T).reshape(len(points), n_components, n_features)
         turned -= np.matmul(self.factors, self.means[:, :, None])[:, :, 0]
         log_sizes = np.log(np.diagonal(self.factors, axis1=1, axis2=2)).sum(axis=1)
         constant = self.log_shares + log_sizes - n_features / 2 * math.log(2 * math.pi)
@@ -64,39 +64,39 @@ class Mixture(NamedTuple):
 
 
 class HeldOut:
-    """How well mixtures of Gaussians describe held-out places.
+    """How well mixtures of Gaussians describe held-out points.
 
     Parameters
     ----------
-    places : ndarray of shape (n, n_features)
+    points : ndarray of shape (n, n_features)
     weights : ndarray of shape (n,)
-    per_place : float
-        Samples that a place stands for, on average.
+    per_point : float
+        Samples that a point stands for, on average.
     """
 
     def __init__(
-        self, places: NDArray[np.float64], weights: NDArray[np.float64], per_place: float
+        self, points: NDArray[np.float64], weights: NDArray[np.float64], per_point: float
     ) -> None:
-        self._places = _principal_components(places, weights)
+        self._points = _principal_components(points, weights)
         self._weights = weights / weights.sum()
-        self._folds = list(_folds(len(places)))
-        advantage = _LEAST_ADVANTAGE * math.log2(max(1.0, per_place))
-        self._least = advantage + _density_without_model(self._places, self._weights, self._folds)
+        self._folds = list(_folds(len(points)))
+        advantage = _LEAST_ADVANTAGE * math.log2(max(1.0, per_point))
+        self._least = advantage + _density_without_model(self._points, self._weights, self._folds)
 
     def best(
         self, starts: Iterable[NDArray[np.int64]], are_common: Iterable[bool] = (False, True)
     ) -> tuple[float, NDArray[np.int64]]:
-        """Return the mean logarithm of the density of held-out places, and clusters.
+        """Return the mean logarithm of the density of held-out points, and clusters.
 
         Parameters
         ----------
         starts : iterable of ndarray of int64, shape (n,)
             Labels from 0 on, from which expectation maximization begins; the mixture that
-            describes held-out places best counts.
+            describes held-out points best counts.
         are_common : iterable of bool
             Whether the components have one covariance.
         """
-        best, labels = -np.inf, np.zeros(len(self._places), dtype=np.int64)
+        best, labels = -np.inf, np.zeros(len(self._points), dtype=np.int64)
         for start, is_common in itertools.product(starts, are_common):
             reached, found = self._describe(start, is_common=is_common)
             if reached > best:
@@ -106,16 +106,16 @@ class HeldOut:
     def _describe(
         self, start: NDArray[np.int64], *, is_common: bool
     ) -> tuple[float, NDArray[np.int64]]:
-        places, weights = self._places, self._weights
+        points, weights = self._points, self._weights
         shares = np.eye(int(start.max()) + 1)[start]
-        mixture = fit_mixture(places, weights, shares, _MAX_ITER, is_common=is_common)
-        log_densities = mixture.log_densities(places)
+        mixture = fit_mixture(points, weights, shares, _MAX_ITER, is_common=is_common)
+        log_densities = mixture.log_densities(points)
         shares = np.exp(log_densities - _log_sum(log_densities)[:, None])
         held_out = 0.0
         for train, test in self._folds:
-            part = places[train], weights[train], shares[train]
+            part = points[train], weights[train], shares[train]
             others = fit_mixture(*part, _MAX_ITER_OF_FOLD, is_common=is_common)
-            held_out += float(weights[test] @ _log_sum(others.log_densities(places[test])))
+            held_out += float(weights[test] @ _log_sum(others.log_densities(points[test])))
         return held_out, log_densities.argmax(axis=1)
 
     def is_described(self, log_density: float) -> bool:
@@ -124,13 +124,13 @@ class HeldOut:
 
     @property
     def is_flat(self) -> bool:
-        """Whether the places lie in a plane or on a line, where a hull is known well."""
-        return self._places.shape[1] <= 2
+        """Whether the points lie in a plane or on a line, where a hull is known well."""
+        return self._points.shape[1] <= 2
 
     def is_uniform(self, log_density: float) -> bool:
-        """Return True if a uniform density describes held-out places better than any other.
+        """Return True if a uniform density describes held-out points better than any other.
 
-        It is that on the convex hull: of new places about as many lie outside as there are
+        It is that on the convex hull: of new points about as many lie outside as there are
         vertices (Efron 1965: The convex hull of a random set of points. Biometrika 52).
 
         Parameters
@@ -138,13 +138,13 @@ class HeldOut:
         log_density : float
             Of the best mixture.
         """
-        places = self._places
-        if places.shape[1] == 1:
-            volume, n_vertices = float(np.ptp(places)), 2
+        points = self._points
+        if points.shape[1] == 1:
+            volume, n_vertices = float(np.ptp(points)), 2
         else:
-            hull = ConvexHull(places, qhull_options="QJ")  # joggled: places may lie on a grid
+            hull = ConvexHull(points, qhull_options="QJ")  # joggled: points may lie on a grid
             volume, n_vertices = hull.volume, len(hull.vertices)
-        share_inside = 1 - n_vertices / len(places)
+        share_inside = 1 - n_vertices / len(points)
         if not self._folds or share_inside <= 0:
             return False
         uniform = math.log(share_inside / volume)
@@ -152,7 +152,7 @@ class HeldOut:
 
 
 def fit_mixture(
-    places: NDArray[np.float64],
+    points: NDArray[np.float64],
     weights: NDArray[np.float64],
     shares: NDArray[np.float64],
     max_iter: int,
@@ -160,17 +160,17 @@ def fit_mixture(
     is_common: bool,
 ) -> Mixture:
     """Fit Gaussians by expectation maximization, from each component's share of the points."""
-    center = np.average(places, axis=0, weights=weights)
-    spread = np.average((places - center) ** 2, axis=0, weights=weights).mean()
-    rounding = _ROUNDING * np.square(places).max()
-    ridge = (max(_RIDGE * spread, rounding) or 1.0) * np.eye(places.shape[1])
-    products = (places[:, :, None] * places[:, None, :]).reshape(len(places), -1)
+    center = np.average(points, axis=0, weights=weights)
+    spread = np.average((points - center) ** 2, axis=0, weights=weights).mean()
+    rounding = _ROUNDING * np.square(points).max()
+    ridge = (max(_RIDGE * spread, rounding) or 1.0) * np.eye(points.shape[1])
+    products = (points[:, :, None] * points[:, None, :]).reshape(len(points), -1)
     former = -np.inf
     for _ in range(max_iter):
         mixture = _from_shares(
-            places, products, shares * weights[:, None], ridge, is_common=is_common
+            points, products, shares * weights[:, None], ridge, is_common=is_common
         )
-        log_densities = mixture.log_densities(places)
+        log_densities = mixture.log_densities(points)
         log_density = _log_sum(log_densities)
         shares = np.exp(log_densities - log_density[:, None])
         reached = float(np.average(log_density, weights=weights))
@@ -181,7 +181,7 @@ def fit_mixture(
 
 
 def _from_shares(
-    places: NDArray[np.float64],
+    points: NDArray[np.float64],
     products: NDArray[np.float64],
     shares: NDArray[np.float64],
     ridge: NDArray[np.float64],
@@ -189,7 +189,7 @@ def _from_shares(
     is_common: bool,
 ) -> Mixture:
     totals = np.maximum(shares.sum(axis=0), 1e-9 * shares.sum())
-    means = shares.T @ places / totals[:, None]
+    means = shares.T @ points / totals[:, None]
     squares = (shares.T @ products).reshape(-1, *ridge.shape) / totals[:, None, None]
     covariances = squares - means[:, :, None] * means[:, None, :]
     if is_common:
@@ -208,7 +208,7 @@ def _log_sum(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _density_without_model(
-    places: NDArray[np.float64],
+    points: NDArray[np.float64],
     weights: NDArray[np.float64],
     folds: list[tuple[NDArray[np.int64], NDArray[np.int64]]],
 ) -> float:
@@ -217,12 +217,12 @@ def _density_without_model(
     The one at a point is as wide as the neighborhood of the point (Breiman, Meisel and Purcell
     1977: Variable kernel estimates of multivariate densities. Technometrics 19).
     """
-    n_features = places.shape[1]
-    smallest = 1e-6 * max(float(np.ptp(places, axis=0).max()), np.finfo(float).tiny)
+    n_features = points.shape[1]
+    smallest = 1e-6 * max(float(np.ptp(points, axis=0).max()), np.finfo(float).tiny)
     reached = np.zeros((len(_NEIGHBORS), len(_FACTORS)))
     for train, test in folds:
-        among = np.sort(cdist(places[train], places[train]), axis=1)
-        squared = cdist(places[test], places[train], "sqeuclidean")
+        among = np.sort(cdist(points[train], points[train]), axis=1)
+        squared = cdist(points[test], points[train], "sqeuclidean")
         shares = weights[train] / weights[train].sum()
         for i, n_neighbors in enumerate(_NEIGHBORS):
             for j, factor in enumerate(_FACTORS):
@@ -235,10 +235,10 @@ def _density_without_model(
 
 
 def _principal_components(
-    places: NDArray[np.float64], weights: NDArray[np.float64]
+    points: NDArray[np.float64], weights: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Return the coordinates along the main directions in which the points spread."""
-    centered = places - np.average(places, axis=0, weights=weights)
+    centered = points - np.average(points, axis=0, weights=weights)
     _, sizes, directions = np.linalg.svd(centered * np.sqrt(weights)[:, None], full_matrices=False)
     n_kept = max(1, min(_N_COMPONENTS, int(np.count_nonzero(sizes > 1e-6 * sizes[0]))))
     return centered @ directions[:n_kept].T

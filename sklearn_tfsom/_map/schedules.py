@@ -23,14 +23,14 @@ _FALLING = 0.8
 PRIOR = 0.1
 
 # Of a stream. These three are the best found, in a flat optimum, on 16 data sets from 150 to
-# 50,000 rows, on grids from 5x5 to 20x20, in three passes over 40 pieces: there the quantization
-# error is 1.004 of the batch map's on the geometric mean, and the topographic error 0.010 higher.
+# 50,000 rows, on grids from 5x5 to 20x20, in three passes over 40 pieces. Their errors are in
+# benchmarks/results/streams.json.
 
 # The radius has fallen after so many samples, in all or for each unit.
 _MIN_FALLING, _FALLING_PER_UNIT = 100.0, 0.6
 
 # The map remembers so many samples, in all or for each unit. It remembers fewer at first, so that
-# what it learnt with a wide radius fades.
+# statistics learned with a large radius decay.
 _MIN_MEMORY, _MEMORY_PER_UNIT, _MEMORY_PER_SEEN = 500.0, 5.0, 0.3
 
 # Samples of a mini-batch, in all or for each unit; fewer at first, in proportion to those seen.
@@ -44,13 +44,13 @@ _MIN_BATCH, _MAX_BATCH, _BATCH_PER_UNIT, _BATCH_PER_SEEN = 4.0, 1024.0, 0.25, 0.
 # samples: +0.12, +0.00 and +0.02 % (standard errors 0.04, 0.04 and 0.02), +0.000 to +0.001.
 _SPACINGS_PER_RADIUS = 1.25
 
-# While the radius falls so many samples stand for all of them, in all or for each unit of the grid
-# that is searched, where all are more than twice as many. The neighborhood averages over several
-# units, and the epochs at the last radius search all samples. Five sets of 40,000 to 100,000
-# samples, six times without 3 % of them, quantization and topographic error against those of whole
-# epochs: 48 and at least 16,384 1.001, +0.000; 64 and 16,384 1.002, -0.000; 64 and 8,192 1.004,
-# +0.003; 32 and 8,192 1.004, +0.005. With fewer samples thin sheets (a rolled one) end folded
-# otherwise. 16,000 are two tiles of up to 256 units and 63 features.
+# While the radius falls, epochs search a subsample of so many samples, in all or for each unit of
+# the grid that is searched, if there are more than twice as many. The neighborhood averages over
+# several units, and the epochs at the last radius search all samples. Five sets of 40,000 to
+# 100,000 samples, six times without 3 % of them, quantization and topographic error against those
+# of whole epochs: 48 and at least 16,384 1.001, +0.000; 64 and 16,384 1.002, -0.000; 64 and 8,192
+# 1.004, +0.003; 32 and 8,192 1.004, +0.005. With fewer samples thin sheets (a rolled one) end
+# folded otherwise. 16,000 are two tiles of up to 256 units and 63 features.
 _MIN_SUBSAMPLE, _SUBSAMPLE_PER_UNIT = 16_000, 48
 
 
@@ -300,8 +300,7 @@ class Batch(NamedTuple):
 def memory_of_batches(n_units: int, batch_size: int, total_weight: float) -> float:
     """Return the weight that is remembered in training by mini-batches, over and over again.
 
-    Five samples for each unit, or four batches. With this memory the quantization error is 0.995
-    to 0.999 of the batch map's on the geometric mean of 8 sets and 3 grids (0.98 to 1.04 on each),
-    for batches from 32 samples up to half of all.
+    Five samples for each unit, or four batches. The errors of maps with this memory are in
+    benchmarks/results/streams.json.
     """
     return min(total_weight, max(_MEMORY_PER_UNIT * n_units, 4.0 * batch_size))

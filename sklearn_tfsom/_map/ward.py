@@ -45,9 +45,9 @@ def ward(squared: NDArray[np.float64], weights: NDArray[np.float64]) -> list[Mer
     return _chained_merges(is_alive, lambda top: cost[top], merge)
 
 
-def ward_of_points(places: NDArray[np.float64], weights: NDArray[np.float64]) -> list[Merge]:
+def ward_of_points(points: NDArray[np.float64], weights: NDArray[np.float64]) -> list[Merge]:
     """All merges of points by Ward's method, the cheapest first, without a matrix."""
-    centers, weights = places.copy(), weights.copy()
+    centers, weights = points.copy(), weights.copy()
     norms = np.einsum("ij,ij->i", centers, centers)
     is_alive = np.ones(len(weights), dtype=bool)
 

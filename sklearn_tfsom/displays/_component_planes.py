@@ -238,13 +238,15 @@ class ComponentPlanesDisplay(base.Display):
 
 def _similarity_order(planes: NDArray) -> NDArray[np.int64]:
     """Return an order of planes in which neighbors are correlated, and constant ones are last."""
-    deviations = planes - planes.astype(np.float64).mean(axis=0)
-    norms = np.linalg.norm(deviations, axis=0)
     is_constant = np.array([multiples.is_constant(plane) for plane in planes.T])
     is_constant |= ~np.isfinite(planes).all(axis=0)
     (varying,) = np.nonzero(~is_constant)
     if len(varying) > 2:
-        directions = deviations[:, varying] / norms[varying]
+        deviations = planes[:, varying].astype(np.float64)
+        for _ in range(2):  # after the first division the mean stays in range, then the squares
+            deviations /= np.abs(deviations).max(axis=0)
+            deviations -= deviations.mean(axis=0)
+        directions = deviations / np.linalg.norm(deviations, axis=0)
         distances = np.clip(1 - directions.T @ directions, 0, 2)
         np.fill_diagonal(distances, 0)
         condensed = squareform(distances, checks=False)

@@ -73,10 +73,10 @@ class Page:
             "unit": np.arange(grid.n_units),
             "row": rows,
             "column": columns,
-            "u_matrix": np.asarray(display.heights, dtype=np.float32),
-            "hits": np.asarray(display.hits, dtype=np.float32),
+            "u_matrix": np.asarray(display.heights, dtype=np.float64),
+            "hits": np.asarray(display.hits, dtype=np.float64),
         }
-        for k, plane in enumerate(np.asarray(display.planes, dtype=np.float32).T):
+        for k, plane in enumerate(np.asarray(display.planes, dtype=np.float64).T):
             data[f"plane{k}"] = plane
         data["plane"] = data["plane0"]
         if display.cluster_labels is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse.csgraph import connected_components
-from sklearn.utils import assert_all_finite, column_or_1d
 
 from sklearn_tfsom._classes import classes_of
 from sklearn_tfsom._pipelines import takes_pipelines
@@ -314,8 +313,7 @@ def _class_shares(
     """
     grid = fitted_grid(estimator)
     samples, weights = check_samples(estimator, X, sample_weight)
-    assert_all_finite(column_or_1d(y), input_name="y")
-    classes = classes_of(y, len(samples), owner)
+    classes = classes_of(y, len(samples), owner, allows_missing=False)
     (bmus,) = estimator._nearest(samples).T
     shares = classes.counts(bmus, grid.n_units, weights) / weights.sum()
     return shares[:, shares.any(axis=0)]

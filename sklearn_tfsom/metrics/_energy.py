@@ -95,7 +95,9 @@ def distortion(
     for rows, distances in distance_tiles(estimator, samples):
         units, index = np.unique(bmus[rows], return_inverse=True)
         h = rows_of(units)[index]
-        total += float(shares[rows] @ np.sum(h * squared_costs(distances, samples.metric), axis=1))
+        with np.errstate(invalid="ignore"):  # 0 times infinity: the sum reports it
+            costs = np.sum(h * squared_costs(distances, samples.metric), axis=1)
+        total += float(shares[rows] @ costs)
     return _in_range(total)
 
 
@@ -180,7 +182,8 @@ def heskes_energy(
         energy = np.full(len(squared), np.inf)
         for block in blocks:
             h = rows_of(np.arange(n_units)[block]) if whole is None else whole
-            np.minimum(energy, (squared @ h.T).min(axis=1), out=energy)
+            with np.errstate(invalid="ignore"):
+                np.minimum(energy, (squared @ h.T).min(axis=1), out=energy)
         total += float(shares[rows] @ energy)
     return _in_range(total)
 

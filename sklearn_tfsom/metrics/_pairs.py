@@ -302,7 +302,11 @@ def kruskal_shepard_error(
     >>> round(kruskal_shepard_error(som, X), 3)
     0.027
     """
-    sums = _sums_over_pairs(check_points("kruskal_shepard_error", estimator, X, sample_weight))
+    points = check_points("kruskal_shepard_error", estimator, X, sample_weight)
+    total = float(points.weights.sum())
+    if total < 1:  # no weight is a whole sample, so only ratios count; products could become 0
+        points = points._replace(weights=points.weights / (2 * power_of_two(total)))
+    sums = _sums_over_pairs(points)
     if sums.n_pairs <= 0:
         return 0.0
     f, g = 1 / (sums.data_maximum or 1), 1 / (sums.grid_maximum or 1)

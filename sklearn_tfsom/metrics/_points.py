@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.scaling import power_of_two
+from sklearn_tfsom._data.tiles import row_slices
 from sklearn_tfsom._distance import all_distances
 from sklearn_tfsom._map.grid import Grid, grid_of
+from sklearn_tfsom._tuning import CACHED_VALUES, CANCELLATION
 from sklearn_tfsom.metrics._base import FittedMap, check_samples, row_tiles
 
 # Number of arrays of the size of a tile of pairs.
@@ -69,13 +71,27 @@ def pair_tiles(points: Points) -> Iterator[tuple[NDArray[np.int64], NDArray[np.f
         if not samples.is_sparse:
             yield rows, all_distances(whole[tile], whole, samples.metric)
             continue
-        squared = norms[tile, None] + norms - 2 * (whole[tile] @ whole.T).toarray()
-        squared = np.maximum(squared, 0)
+        both = norms[tile, None] + norms
+        squared = both - 2 * (whole[tile] @ whole.T).toarray()
+        lost = np.nonzero(squared < CANCELLATION[np.dtype(np.float64)] * both)
+        squared[lost] = _from_differences(whole, rows[lost[0]], lost[1])
         if samples.metric.is_spherical:
             squared[np.not_equal.outer(norms[tile] == 0, norms == 0)] = 2
             yield rows, squared / 2
         else:
             yield rows, np.sqrt(squared)
+
+
+def _from_differences(
+    whole: Any, first: NDArray[np.int64], second: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Compute the squared distances of pairs of sparse rows, in chunks."""
+    squared = np.empty(len(first))
+    most = int(np.diff(whole.indptr).max(initial=1))
+    for chunk in row_slices(len(first), max(1, CACHED_VALUES // most)):
+        differences = whole[first[chunk]] - whole[second[chunk]]
+        squared[chunk] = np.asarray(differences.multiply(differences).sum(axis=1)).ravel()
+    return squared
 
 
 def equal_samples(

@@ -10,9 +10,16 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import gammaln, logsumexp
 
 from sklearn_tfsom._data.checks import known_error
+from sklearn_tfsom._data.moments import squared_differences
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.scaling import power_of_two
-from sklearn_tfsom._distance import METRICS, as_codebook, paired_distances, squared_costs
+from sklearn_tfsom._distance import (
+    METRICS,
+    as_codebook,
+    is_zero,
+    paired_distances,
+    squared_costs,
+)
 from sklearn_tfsom._pipelines import takes_pipelines
 from sklearn_tfsom._validation import wrong_parameter
 from sklearn_tfsom.metrics._base import FittedMap, check_samples, distance_tiles
@@ -112,20 +119,17 @@ def explained_variance(
     distances = estimator._distances_to(samples, estimator._nearest(samples))
     shares = weights / weights.sum()
     mean = _mean(samples, shares)
-    # In units of about the largest value no square leaves the range of float64.
+    # Divided by about the largest value, no square leaves the range of float64.
     largest = max(np.abs(estimator.codebook_).max(), distances.max())
-    unit = 1.0 if samples.metric.is_spherical else power_of_two(float(largest))
-    mean /= unit
-    residual = float(shares @ squared_costs(distances[:, 0] / unit, samples.metric))
+    scale = 1.0 if samples.metric.is_spherical else power_of_two(float(largest))
+    residual = float(shares @ squared_costs(distances[:, 0] / scale, samples.metric))
     total = sum(
-        float(shares[rows] @ _squared_distances_to_mean(samples[rows] / unit, mean, samples))
-        for rows in samples.tiles()
+        _cost_around(mean, samples[rows], shares[rows], samples, scale) for rows in samples.tiles()
     )
-    # Rounding error of the total for equal samples. For sparse samples it is a difference of
-    # squares, for dense ones a square of differences.
-    relative = 4 * np.finfo(np.float64).eps
-    rounding_error = relative if samples.is_sparse else relative**2
-    rounding_error *= samples.shape[1] * float(mean @ mean)
+    mean /= scale
+    # Rounding error of the total for equal samples. Directions have the precision of the samples.
+    precision = samples.dtype if samples.metric.is_spherical else np.float64
+    rounding_error = (4 * np.finfo(precision).eps) ** 2 * samples.shape[1] * float(mean @ mean)
     if total > rounding_error:
         return 1 - residual / total
     return float(residual <= rounding_error)
@@ -229,22 +233,26 @@ def _mean(samples: Samples, shares: NDArray[np.float64]) -> NDArray[np.float64]:
     return as_codebook(mean[None], METRICS["cosine"])[0] if samples.metric.is_spherical else mean
 
 
-def _squared_distances_to_mean(
-    tile: Any, mean: NDArray[np.float64], samples: Samples
-) -> NDArray[np.float64]:
-    """Return the squared distances (n,) of a tile to the mean; ``1 - cos`` of directions."""
+def _cost_around(
+    mean: NDArray[np.float64],
+    tile: Any,
+    shares: NDArray[np.float64],
+    samples: Samples,
+    scale: float,
+) -> float:
+    """Sum the squared distances of a tile to the mean, in squares of `scale`; ``1 - cos``."""
+    metric = samples.metric
     if samples.is_sparse:
-        product = np.asarray(tile @ mean)
-        if samples.metric.is_spherical:
-            return 1 - product
-        squares = np.asarray(tile.multiply(tile).sum(axis=1), dtype=np.float64).ravel()
-        return squares - 2 * product + mean @ mean
+        total = float(squared_differences(tile, shares, mean, scale).sum())
+        if metric.is_spherical:  # a zero row has no direction
+            total = total / 2 + float(shares[is_zero(tile)].sum()) * (1 - float(mean @ mean) / 2)
+        return total
     tile = np.ascontiguousarray(tile)
-    tile = np.where(np.isnan(tile), mean, tile)
-    squared = squared_costs(paired_distances(mean[None], tile, samples.metric), samples.metric)
-    if samples.metric.is_spherical:
-        squared[~tile.any(axis=1)] = 1  # a zero row has no direction
-    return squared
+    tile = np.where(np.isnan(tile), mean, tile) / scale
+    squared = squared_costs(paired_distances((mean / scale)[None], tile, metric), metric)
+    if metric.is_spherical:
+        squared[is_zero(tile)] = 1
+    return float(shares @ squared)
 
 
 def _deviation(codebook: NDArray, quantization_error: float) -> float:
@@ -252,8 +260,8 @@ def _deviation(codebook: NDArray, quantization_error: float) -> float:
     n_features = codebook.shape[1]
     ratio = math.exp(gammaln(n_features / 2) - gammaln((n_features + 1) / 2)) / math.sqrt(2)
     differences = codebook - codebook[0].astype(np.float64)
-    unit = power_of_two(float(np.abs(differences).max()))  # so that no square leaves the range
-    spread = math.sqrt((differences / unit).var(axis=0).mean()) * unit
+    scale = power_of_two(float(np.abs(differences).max()))  # so that no square leaves the range
+    spread = math.sqrt((differences / scale).var(axis=0).mean()) * scale
     return max(float(quantization_error) * ratio, 1e-6 * spread) or 1e-100
 
 
