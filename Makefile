@@ -53,15 +53,15 @@ help:
 	@echo "make test-engines  run the tests with clusters of Dask, Ray and Spark"
 	@echo "make test-matrix  run the tests with each Python, oldest and newest libraries (hours)"
 	@echo "make fuzz         run the property-based tests with new seeds (make fuzz MINUTES=10)"
-	@echo "make faults       interrupt, kill and starve fits, into benchmarks/results (minutes)"
-	@echo "make bench        compare with k-means, into benchmarks/results (minutes)"
-	@echo "make bench-full   the same with all points and rounds"
+	@echo "make faults       interrupt and kill fits, limit their memory and disk (minutes)"
+	@echo "make bench        compare with k-means, into output/results (minutes)"
+	@echo "make bench-full   all points and rounds, into benchmarks/results (hours)"
 	@echo "make bench-all    all benchmarks, for a release (hours)"
 	@echo "make bench-libraries  compare with other libraries, in an environment of their own"
 	@echo "make figures      write the figures of the results into README and guide"
 	@echo "make docs         build the documentation into output/docs"
 	@echo "make release-check  build and check sdist and wheel of the last commit (uploads nothing)"
-	@echo "make lint         run the linters (make format: let them mend what they can)"
+	@echo "make lint         run the linters (make format: let them fix what they can)"
 	@echo "make clean        remove what make has made"
 
 .PHONY: demo
@@ -165,10 +165,10 @@ $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "No Python >= 3.11 with venv found. Install one (on Debian" \
 		"also python3-venv), or say make PYTHON=/path/to/python." >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python $(INSTALL) --upgrade "pip>=25.1"
 
 $(VENV)/.demo: pyproject.toml | $(BIN)/python
 	@echo "Setting up $(VENV): TensorFlow is large, this takes some minutes the first time."
+	$(BIN)/python $(INSTALL) --upgrade "pip>=25.1"
 	$(BIN)/python $(INSTALL) --editable ".[plot]"
 	@touch $@
 
@@ -178,9 +178,9 @@ $(GROUPS:%=$(VENV)/.%): $(VENV)/.%: pyproject.toml $(VENV)/.demo
 	$(BIN)/python $(INSTALL) --group $*
 	@touch $@
 
-# One by one, so that one that does not install harms no other. somoclu's build needs NumPy, but
-# doesn't say so (hence no build isolation), and a CUDA compiler would lead it astray. PyTorch is
-# large: an index of CPU builds in PIP_EXTRA_INDEX_URL saves gigabytes.
+# One by one, so that one that does not install does not affect the others. The build of somoclu
+# needs NumPy but does not declare it (hence no build isolation), and builds for CUDA where it finds
+# a compiler for it. PyTorch is large: an index of CPU builds in PIP_EXTRA_INDEX_URL saves gigabytes.
 $(VENV)/.libraries: pyproject.toml
 	$(LIBRARIES_PYTHON) -m venv $(LIBRARIES)
 	$(LIBRARIES)/bin/python $(INSTALL) --upgrade "pip>=25.1" setuptools wheel

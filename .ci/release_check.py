@@ -5,12 +5,14 @@ Nothing is uploaded. The files are left in output/release/dist.
 
 import argparse
 import hashlib
+import os
 import re
 import shutil
 import subprocess
 import sys
 import tarfile
 import zipfile
+from pathlib import Path
 
 import yaml
 from environments import ROOT, Environment, find_pythons, read_project, run
@@ -82,8 +84,10 @@ def check_versions(checks, folder):
 def check_citation(checks, folder):
     """Check CITATION.cff with cffconvert, or its required keys where that is not installed."""
     path = folder / "CITATION.cff"
-    if shutil.which("cffconvert"):
-        command = ["cffconvert", "--validate", "--infile", path]
+    # In the environment of this script, which need not be activated.
+    places = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    if cffconvert := shutil.which("cffconvert", path=places):
+        command = [cffconvert, "--validate", "--infile", path]
         checks.attempt("CITATION.cff is valid (cffconvert)", run, *command)
         return
     checks.missing.append("cffconvert: only the required keys of CITATION.cff are checked")

@@ -38,6 +38,10 @@ PACKAGES = ("sklearn-tfsom", "tensorflow", "scikit-learn", "numpy")
 PAUSE_SECONDS = 0.4
 _STARTED = time.perf_counter()
 
+PARTIAL_RESULTS = RESULTS.parent.parent / "output" / "results"
+# Results that are complete only with reference data.
+WITH_REFERENCE = ("anomaly", "clustering", "folds", "quality")
+
 LOADERS = {
     "iris": load_iris,
     "wine": load_wine,
@@ -95,6 +99,27 @@ def make_curved_data(n_samples, n_features, n_latent=3, seed=0):
     X = np.cos(latent @ frequencies + phases) + 0.2 * rng.normal(size=(n_samples, n_features))
     X -= X.min(axis=0)
     return (X / X.max(axis=0)).astype(np.float32)
+
+
+def mirror(X):
+    """Mirror samples so that the initial map on them has its columns in reverse order.
+
+    The sign of a principal direction is arbitrary: TFSOM makes its largest component positive.
+    Mirrored along the second direction, the samples have the same directions, and so the initial
+    map of the mirrored samples is the mirrored initial map. All errors stay the same.
+
+    With missing values, only the sign of a single feature can be changed: of the one with the
+    largest component of the second direction, which must not have that of the first, too.
+    """
+    is_missing = np.isnan(X)
+    centered = np.where(is_missing, 0, X - np.nanmean(X, axis=0))
+    first, second = np.linalg.svd(centered, full_matrices=False)[2][:2]
+    if not is_missing.any():
+        return X - 2 * np.outer(centered @ second, second)
+    feature = np.abs(second).argmax()
+    if feature == np.abs(first).argmax():
+        raise ValueError("Both principal directions have their largest component in one feature.")
+    return X * np.where(np.arange(X.shape[1]) == feature, -1, 1)
 
 
 def format_shape(shape):
@@ -393,6 +418,9 @@ def describe_machine(packages):
 def save_results(name, tables, notes, *, packages=()):
     """Write results/NAME.json, from which render.py builds the page, and print that page.
 
+    A run that leaves something out, with ``--short`` or without ``--reference``, is written to
+    output/results instead, so that it does not replace what the documentation states.
+
     Parameters
     ----------
     name : str
@@ -404,7 +432,11 @@ def save_results(name, tables, notes, *, packages=()):
     packages : iterable of str
         Further distributions whose versions are recorded.
     """
-    RESULTS.mkdir(exist_ok=True)
-    content = {"machine": describe_machine(packages), "notes": notes, "tables": tables}
-    (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
+    machine = describe_machine(packages)
+    lacks_reference = name in WITH_REFERENCE and "--reference" not in machine["arguments"]
+    is_partial = "--short" in machine["arguments"] or lacks_reference
+    folder = PARTIAL_RESULTS if is_partial else RESULTS
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {"machine": machine, "notes": notes, "tables": tables}
+    (folder / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
     print(format_page(name, content))

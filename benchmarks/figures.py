@@ -101,8 +101,9 @@ def clustering():
         "auto": "TFSOM, auto",
     }
     chosen, held_back = (row for row in rows if row["data"].startswith("mean of "))
-    found = {"cluster-sets": held_back["data"].split()[2]}
+    found = {}
     for suffix, row in (("", held_back), ("-chosen", chosen)):
+        found[f"cluster-sets{suffix}"] = row["data"].split()[2]
         found |= {f"ari-{key}{suffix}": f"{row[name]:.2f}" for key, name in models.items()}
         right, all_draws = re.findall(r"\d+", row["clusters, auto"])
         found |= {f"auto-right{suffix}": right, f"auto-draws{suffix}": all_draws}
@@ -224,10 +225,10 @@ def libraries():
 def quality():
     """Figures of quality.json."""
     tables = load_results("quality")["tables"]
-    own = find(tables["SOM Toolbox: summary"], start_of_TFSOM="own")
-    good, n_sets = own["neither higher"].split(" of ")
+    both = find(tables["SOM Toolbox: summary"], start_of_TFSOM="mean of both")
+    good, n_sets = both["neither higher"].split(" of ")
     found = {
-        "toolbox-qe": f"{own['QE ratio, geometric mean']:.2f}",
+        "toolbox-qe": f"{both['QE ratio, geometric mean']:.2f}",
         "toolbox-good": good,
         "toolbox-sets": n_sets,
     }
@@ -290,6 +291,7 @@ def streams():
     for key, rows in (("stream", passes), ("minibatch", batches)):
         found[f"{key}-qe"] = f"{geometric_mean(column(rows, 'QE ratio, map')):.3f}"
         found[f"{key}-te"] = f"{mean(column(rows, 'TE difference')):+.3f}"
+        found[f"{key}-time"] = short(geometric_mean(column(rows, "time ratio")))
         found[f"{key}-sets"] = str(len(rows))
     mapped = [row for row in memory if row["model"] == "TFSOM" and row["data in"] == "memory map"]
     largest = max(mapped, key=lambda row: row["data (MiB)"])

@@ -1,4 +1,4 @@
-"""First fits and whole scripts, each in a fresh process, beside later fits."""
+"""First fits and whole scripts, each in a fresh process, beside later fits: time and errors."""
 
 import functools
 import json
@@ -9,6 +9,7 @@ import tempfile
 import numpy as np
 from adapters import is_installed
 from common import (
+    compute_errors,
     describe_data,
     make_curved_data,
     median_and_minimum,
@@ -34,10 +35,11 @@ MAX_KMEANS_VALUES = 2**25
 N_ROUNDS = 3
 N_FITS = 4
 
-# What a user's script does. Prints the seconds of each fit.
+# What a user's script does. Prints the seconds of each fit, and may save the code vectors.
 SCRIPT = """
 import json, sys, time
-path, model, grid_size, n_units, n_fits = sys.argv[1], sys.argv[2], *map(json.loads, sys.argv[3:])
+path, model, save_to = sys.argv[1:4]
+grid_size, n_units, n_fits = map(json.loads, sys.argv[4:])
 import numpy as np
 X = np.load(path)
 if model == "TFSOM":
@@ -57,6 +59,10 @@ for _ in range(n_fits):
     start = time.perf_counter()
     model.fit(X)
     seconds.append(time.perf_counter() - start)
+if save_to:
+    names = "codebook_", "weights_", "cluster_centers_"
+    (codebook,) = [getattr(model, name) for name in names if hasattr(model, name)]
+    np.save(save_to, codebook)
 print(json.dumps(seconds))
 """
 TENSORFLOW = "import tensorflow; print()"
@@ -79,11 +85,16 @@ def measure(case, n_rounds, folder):
     arguments = json.dumps(grid_size), n_units
 
     def time_fits():
-        first, *later = json.loads(run(SCRIPT, path, "TFSOM", *arguments, N_FITS))
+        first, *later = json.loads(run(SCRIPT, path, "TFSOM", "", *arguments, N_FITS))
         return first, min(later)
 
     def time_script(model):
-        return time_call(lambda: run(SCRIPT, path, model, *arguments, 1))
+        return time_call(lambda: run(SCRIPT, path, model, "", *arguments, 1))
+
+    def error(model):
+        run(SCRIPT, path, model, f"{folder}/codebook.npy", *arguments, 1)
+        codebook = np.load(f"{folder}/codebook.npy").reshape(n_units, -1)
+        return compute_errors(X, codebook).quantization_error
 
     models = ["TFSOM"]
     if X.size <= MAX_KMEANS_VALUES:
@@ -102,12 +113,14 @@ def measure(case, n_rounds, folder):
         "first fit - later fit (s)": first[0] - later[0],
         "whole script (s)": script[0],
         "whole script, minimum (s)": script[1],
+        "QE": error("TFSOM"),
     }
     for model, name in (("KMeans", "k-means"), ("fastersom", "fastersom")):
         is_measured = model in seconds
         row[f"{name}, whole script (s)"] = (
             median_and_minimum(seconds[model])[0] if is_measured else "-"
         )
+        row[f"{name}, QE"] = error(model) if is_measured else "-"
     return row
 
 
@@ -129,8 +142,11 @@ def main():
             f"of its own. Later fit: the fastest of {N_FITS - 1} in the same process.",
             "Whole script: from the start of Python to its end, with all imports and reading the "
             "samples from a file.",
-            "k-means: as many centers as units, k-means++, at most 20 iterations. fastersom: 20 "
-            "epochs, else at its defaults.",
+            "k-means: as many centers as units, k-means++, at most 20 iterations of all samples; "
+            "epochs of TFSOM search subsamples and coarse grids at first. fastersom: 20 epochs, "
+            "else at its defaults.",
+            "QE: quantization error, the mean distance to the nearest code vector. It depends on "
+            "the radius at the end: the smaller, the lower.",
         ],
     )
 

@@ -16,6 +16,7 @@ from common import (
     format_shape,
     geometric_mean,
     load_standardized,
+    mirror,
     parse_arguments,
     run_in_new_process,
     save_results,
@@ -76,27 +77,6 @@ def load_toolbox_data(case, reference):
         return X
     deviations = np.nanstd(X, axis=0, ddof=1)
     return (X - np.nanmean(X, axis=0)) / np.where(deviations == 0, 1, deviations)
-
-
-def mirror(X):
-    """Mirror samples so that the initial map on them has its columns in reverse order.
-
-    The sign of a principal direction is arbitrary: TFSOM makes its largest component positive.
-    Mirrored along the second direction, the samples have the same directions, and so the initial
-    map of the mirrored samples is the mirrored initial map. All errors stay the same.
-
-    With missing values, only the sign of a single feature can be changed: of the one with the
-    largest component of the second direction, which must not have that of the first, too.
-    """
-    is_missing = np.isnan(X)
-    centered = np.where(is_missing, 0, X - np.nanmean(X, axis=0))
-    first, second = np.linalg.svd(centered, full_matrices=False)[2][:2]
-    if not is_missing.any():
-        return X - 2 * np.outer(centered @ second, second)
-    feature = np.abs(second).argmax()
-    if feature == np.abs(first).argmax():
-        raise ValueError("Both principal directions have their largest component in one feature.")
-    return X * np.where(np.arange(X.shape[1]) == feature, -1, 1)
 
 
 def train_mirrored_toolbox_map(case, X, reference):
@@ -262,7 +242,7 @@ def compare_libraries(n_seeds):
     rows : list of dict
         Empty if no other library is installed.
     skipped : list of str
-        A line for each library that fails.
+        A line for each library that is not installed.
     """
     installed = [library for library in DEFAULTS if is_installed(library)]
     if all(map(is_tfsom, installed)):
@@ -270,12 +250,9 @@ def compare_libraries(n_seeds):
     skipped = [
         f"{library} is skipped: not installed." for library in DEFAULTS if library not in installed
     ]
-    means = {}
-    for library in installed:
-        try:
-            means[library] = run_in_new_process(measure_library, library, n_seeds)
-        except Exception as error:  # an error in one library must not stop the benchmark
-            skipped.append(f"{library} is skipped: {type(error).__name__}: {error}.")
+    means = {
+        library: run_in_new_process(measure_library, library, n_seeds) for library in installed
+    }
     rows = []
     for name in LIBRARY_SETS:
         pairs = {library: of_sets[name][:2] for library, of_sets in means.items()}
