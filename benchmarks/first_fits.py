@@ -49,7 +49,7 @@ if model == "TFSOM":
         import tensorflow
 elif model == "fastersom":
     from fastersom import SOM
-    side = int(n_units**0.5)
+    side = next(k for k in range(int(n_units**0.5), 0, -1) if n_units % k == 0)
     model = SOM(side, n_units // side, n_epochs=20, device="cpu")
 else:
     from sklearn.cluster import KMeans
@@ -93,7 +93,7 @@ def measure(case, n_rounds, folder):
 
     def error(model):
         run(SCRIPT, path, model, f"{folder}/codebook.npy", *arguments, 1)
-        codebook = np.load(f"{folder}/codebook.npy").reshape(n_units, -1)
+        codebook = np.load(f"{folder}/codebook.npy").reshape(n_units, X.shape[1])
         return compute_errors(X, codebook).quantization_error
 
     models = ["TFSOM"]

@@ -28,7 +28,7 @@ _PRODUCT_ROWS, _PRODUCT_VALUES = 2**12, 2**20
 # A standard deviation below this share of the largest is rounding.
 _MIN_DEVIATION = 1e-7
 
-# Eigenvalues are equal if they differ by less than this share of the largest one.
+# Eigenvalues are equal if they differ by less than this share.
 _EQUAL = 1e-9
 
 # Lanczos' method is restarted so many times, at most, for each of these tolerances.
@@ -279,14 +279,14 @@ def _two_largest(
     """Return the roots of the two largest eigenvalues, and their vectors as rows."""
     size = len(scatter)
     values, vectors = scipy.linalg.eigh(scatter, subset_by_index=[max(0, size - 3), size - 1])
-    limit = _EQUAL * values[-1]
-    if len(values) == 3 and values[1] - values[0] <= limit:  # perhaps more equal the second
-        values, vectors = scipy.linalg.eigh(scatter)
+    if len(values) == 3 and values[1] - values[0] <= _EQUAL * abs(values[1]):
+        values, vectors = scipy.linalg.eigh(scatter)  # more may equal the second
     values, vectors = values[::-1], vectors[:, ::-1]
     found: list[NDArray[np.float64]] = []
     while len(found) < min(2, size):
         first = len(found)
-        space = vectors[:, first : np.count_nonzero(values >= values[first] - limit)]
+        least = values[first] - _EQUAL * abs(values[first])
+        space = vectors[:, first : np.count_nonzero(values >= least)]
         found += _axes_within(space, min(2, size) - first)
     return np.sqrt(np.maximum(values[: len(found)], 0)), np.array(found)
 
