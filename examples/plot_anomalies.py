@@ -49,9 +49,10 @@ def anomaly_scores(name, seed, train):
 
 # %%
 # All detectors use their default parameters, except novelty detection for LocalOutlierFactor.
-# "isolation", the default score of the map, adds the distance of the unit to the nearest units
-# that hold a tenth of the samples. It is intended for training data that contain anomalies. The
-# last column therefore shows the result if 40 malignant tumors are part of the training data.
+# "isolation", the default score of the map, is the mean distance of the unit to the nearest units
+# that hold a tenth of the samples, plus a quarter of the distance of the sample to its unit. It is
+# intended for training data that contain anomalies. The last column therefore shows the result if
+# 40 malignant tumors are part of the training data.
 TFSOM(2).fit(X)  # the first fit imports modules
 measures = {name: [] for name in detectors}
 grid = np.linspace(0, 1, 201)  # false positive rates of the ROC curves

@@ -126,8 +126,8 @@ figures["displays"] = overview.figure_
 viewer = InteractiveMapDisplay.from_estimator(pipeline, X, cultivar)
 
 # %%
-# **When not to use a map:** if a table of two features or a scatter plot answers the question. A
-# display is worth its time if several variables must be compared at the same places.
+# **When not to use a map:** if a table of two features or a scatter plot answers the question. Use
+# a display to compare several variables at the same positions.
 
 # %%
 # Save the figures and the page if the example is run as a script.

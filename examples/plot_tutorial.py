@@ -2,13 +2,13 @@
 Tutorial: from a table to a decision
 ====================================
 
-This tutorial follows one data set through all steps of a work with a map: look at the table, fit,
+This tutorial follows one data set through all steps of working with a map: look at the table, fit,
 check the map, read it, test the clusters, place new samples, find unusual ones, and decide.
 
 The data are scikit-learn's breast cancer data set: measurements of the cell nuclei of 569 tumors.
 The question is which new tumors can be decided by their measurements, and which need a second
-reading. The map is trained without the diagnoses. The example shows a method; it is no medical
-advice.
+reading. The map is trained without the diagnoses. The example shows a method; it is not
+medical advice.
 """
 
 from pathlib import Path

@@ -51,6 +51,11 @@ def split_frame(frame: Any, weight_name: str | None) -> tuple[Any, Any]:
     """
     if weight_name is None:
         return frame, None
+    if not isinstance(weight_name, str):
+        raise TypeError(
+            "sample_weight must be the name of a column of the data, or None. Got "
+            f"{type(weight_name).__name__} instead."
+        )
     if weight_name not in frame.columns:
         raise ValueError(
             f"sample_weight must name a column of the data, one of {list(frame.columns)}. Got "

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_tfsom._assignment import Assignment, assign
-from sklearn_tfsom._data.checks import are_counted
+from sklearn_tfsom._data.checks import counted_of
 from sklearn_tfsom._data.moments import MAX_COVARIANCE_FEATURES
 from sklearn_tfsom._data.pieces import Pieces
 from sklearn_tfsom._data.tiles import tile_threads
@@ -108,7 +108,7 @@ def set_codebook(som: Any, grid: Grid, codebook: NDArray, pieces: Pieces | None)
             found = assign(pieces, codebook, grid)
     units = UnitMeans(codebook, found.hits[:, None])
     history: dict[str, list[float]] = {"radius": [], "quantization_error": []}
-    counted = None if pieces is None else pieces.take_where(are_counted(pieces))
+    counted = None if pieces is None else counted_of(pieces)
     set_map(som, grid, som.metric, codebook, units, found, history, counted)
     som.quantization_error_ = found.error
     som.n_samples_seen_ = float(found.hits.sum())

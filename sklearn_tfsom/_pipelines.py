@@ -24,6 +24,8 @@ from sklearn.preprocessing import (
 )
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_tfsom._distance import metric_named
+
 # They leave the units of their columns as they are.
 _IMPUTERS = SimpleImputer, KNNImputer
 
@@ -104,19 +106,26 @@ class Columns(NamedTuple):
 
     values: NDArray  # (n_units, n_columns)
     names: list[str]
-    unit: str  # "data units", or what the values were not turned back from
+    unit: str  # "data units", "of directions", or what the values were not turned back from
+    variances: NDArray  # (n_columns,) across the map; of its own features if they are the columns
 
 
 def in_original_units(fitted: Unwrapped) -> Columns:
     """Turn code vectors back through the steps in front of the map, as far as they have inverses.
 
     Of a ColumnTransformer those columns are turned back whose transformer has an inverse. Features
-    that a selector drops are omitted.
+    that a selector drops are omitted. Code vectors of directions are not turned back: they are not
+    in the scale of the samples.
     """
     steps, som = fitted
     # A copy: steps with copy=False turn back in place.
     values, names = som.codebook_.copy(), names_of(som, som.n_features_in_)
+    with np.errstate(over="ignore", invalid="ignore"):
+        variances = values.var(axis=0, dtype=np.float64)
+    if metric_named(som._metric).is_spherical:
+        return Columns(values, features_of_map(fitted), "of directions", variances)
     left: list[str] = []
+    are_same = True
     is_known = np.full(len(names), True)
     for k in range(len(steps) - 1, -1, -1):
         step = steps[k]
@@ -124,16 +133,29 @@ def in_original_units(fitted: Unwrapped) -> Columns:
             values, names, left = _of_column_transformer(step, values)
             # Columns are not those that it got: steps before it cannot be undone.
             left += [type(before).__name__ for before in steps[:k]]
+            are_same = False
             break
         undone = _undone(step, values)
         if undone is None:
             names, left = _names_given(step, values.shape[1]) or names, [type(step).__name__]
             break
+        are_same &= isinstance(step, SelectorMixin) or _is_of_each(step, undone.shape[1], is_known)
         is_known = _are_known_before(step, is_known, undone.shape[1])
         values, names = undone, names_of(step, undone.shape[1])
-    return Columns(
-        values[:, is_known], list(itertools.compress(names, is_known)), _unit_after(left)
-    )
+    values = values[:, is_known]
+    if not are_same:
+        with np.errstate(over="ignore", invalid="ignore"):
+            variances = values.var(axis=0, dtype=np.float64)
+    return Columns(values, list(itertools.compress(names, is_known)), _unit_after(left), variances)
+
+
+def features_of_map(fitted: Unwrapped) -> list[str]:
+    """Return the names of the features of a map, if need be those that the last step gives."""
+    steps, som = fitted
+    given = None
+    if steps and not hasattr(som, "feature_names_in_"):
+        given = _names_given(steps[-1], som.n_features_in_)
+    return given or names_of(som, som.n_features_in_)
 
 
 def _unit_after(steps: list[str]) -> str:
@@ -170,8 +192,13 @@ def _are_known_before(step: Any, is_known: NDArray[np.bool_], n_columns: int) ->
         known = np.full(n_columns, False)
         known[step.get_support()] = is_known
         return known
-    is_of_each = isinstance(step, (OneToOneFeatureMixin, FunctionTransformer, *_IMPUTERS))
-    return is_known if is_of_each and len(is_known) == n_columns else np.full(n_columns, True)
+    return is_known if _is_of_each(step, n_columns, is_known) else np.full(n_columns, True)
+
+
+def _is_of_each(step: Any, n_columns: int, is_known: NDArray[np.bool_]) -> bool:
+    """Return True if each column that a step makes is of one that it got."""
+    is_kind = isinstance(step, (OneToOneFeatureMixin, FunctionTransformer, *_IMPUTERS))
+    return is_kind and len(is_known) == n_columns
 
 
 def names_of(step: Any, n_columns: int) -> list[str]:

@@ -39,9 +39,9 @@ from sklearn_tfsom._map.schedules import (
 )
 from sklearn_tfsom._version import __version__
 
-# Memory that a map needs at least: four codebooks in float64, with eight more values a unit; and
-# three arrays of the size of a kernel: squared grid distances, the kernel, and one on the way.
-_CODEBOOKS, _UNIT_VALUES, _KERNELS = 4, 8, 3
+# Memory that a map needs at least: four codebooks in float64, with eight more values a unit, and
+# its kernel.
+_CODEBOOKS, _UNIT_VALUES = 4, 8
 
 FEATURES = ("distances", "coordinates", "activations")
 
@@ -317,7 +317,7 @@ def _check_memory(som: Any, grid: Grid, n_features: int) -> None:
     ValueError
     """
     n_values = grid.n_units * (n_features + _UNIT_VALUES) * _CODEBOOKS
-    n_values += n_kernel_values(grid, som.neighborhood) * _KERNELS
+    n_values += n_kernel_values(grid, som.neighborhood)
     needed, memory = 8 * n_values, machine_memory()
     if needed > memory:
         raise ValueError(

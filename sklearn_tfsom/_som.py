@@ -22,10 +22,10 @@ from sklearn_tfsom._assignment import assign
 from sklearn_tfsom._checkpoint import Checkpoint, prepare_directory
 from sklearn_tfsom._compat import CallbackSupportMixin, with_callbacks
 from sklearn_tfsom._data.checks import (
-    are_counted,
     check_sample_weight,
     check_samples,
     check_training_data,
+    counted_of,
     known_error,
 )
 from sklearn_tfsom._data.partitions import Engine, check_partitions
@@ -1026,7 +1026,7 @@ class TFSOM(
         """Return what stands for samples in two-level clustering; for the units without any."""
         if pieces is None:
             return points_to_merge(None, self._unit_means, self.hits_)
-        pieces = pieces.take_where(are_counted(pieces))
+        pieces = counted_of(pieces)
         hits = assign(pieces, self.codebook_, grid_of(self)).hits
         return points_to_merge(pieces, self._unit_means, hits)
 

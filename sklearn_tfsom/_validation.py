@@ -181,7 +181,7 @@ def unchanged_on_error(method: Method) -> Method:
 def plain(value: Any) -> Any:
     """Return what `repr` shows alike for equal values of a parameter."""
     if callable(value):
-        return [np.asarray(value(_COMPARED_DISTANCES, r)).tolist() for r in _COMPARED_RADII]
+        return [np.asarray(value(_COMPARED_DISTANCES.copy(), r)).tolist() for r in _COMPARED_RADII]
     if value is None or isinstance(value, str):
         return value
     array = np.asarray(value)

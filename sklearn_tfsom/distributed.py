@@ -218,11 +218,16 @@ def update_codebook(
             f"codebook must have one row for each unit of the grid, {grid.n_units}. Got "
             f"{len(codebook)} instead."
         )
-    sums, counts, _ = statistics
+    sums, counts = (np.asarray(part, np.float64) for part in statistics[:2])
     if sums.shape != codebook.shape or counts.shape not in ((len(sums), 1), sums.shape):
         raise ValueError(
             f"statistics must be of this codebook, with sums of shape {codebook.shape}. Got "
             f"{sums.shape}, and counts of shape {counts.shape}, instead."
+        )
+    if not (np.isfinite(sums).all() and np.isfinite(counts).all() and (counts >= 0).all()):
+        raise ValueError(
+            "statistics must have finite sums, and finite counts of at least 0. Got others: "
+            "samples or weights were out of range, or the statistics were changed."
         )
     kernels = Kernels(grid, checked_neighborhood(owner, neighborhood))
     scaling = Scaling.around(codebook, np.float64, row)

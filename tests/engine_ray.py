@@ -135,6 +135,7 @@ def test_operators_are_named_by_epoch(monkeypatch):
         (lambda data: fit(3, data), TypeError, "som must be a TFSOM. Got int"),
         (lambda data: fit(TFSOM(2), np.eye(3)), TypeError, r"ray.data.Dataset. Got ndarray"),
         (lambda data: fit(TFSOM(2), data, "v"), ValueError, r"must name a column.*Got 'v'"),
+        (lambda data: fit(TFSOM(2), data, np.ones(8)), TypeError, "name of a column.*Got ndarray"),
         (lambda data: fit(TFSOM(2, batch_size=2), data), ValueError, "'batch_size'"),
         (
             lambda data: fit(TFSOM(2), data.filter(lambda row: False)),

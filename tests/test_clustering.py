@@ -487,3 +487,17 @@ def test_heavy_samples_count_as_repetitions():
     with pytest.warns(ConvergenceWarning, match="Samples fall on 3 units only"):
         repeated = TFSOM((4, 4), n_clusters=5).fit(np.repeat(X, 10, axis=0))
     assert_array_equal(weighted.cluster_labels_, repeated.cluster_labels_)
+
+
+def test_incomplete_samples_of_weight_zero_change_no_clusters(iris):
+    incomplete = np.vstack([iris, np.full((1, 4), np.nan)])
+    incomplete[-1, 0] = 5
+    weights = np.r_[np.ones(len(iris)), 0]
+    som = TFSOM((8, 5), n_clusters=3).fit(iris)
+    curve = separation_curve(som, incomplete, sample_weight=weights)
+    assert_allclose(curve[1], separation_curve(som, iris)[1])
+    expected, found = (
+        TFSOM.from_codebook(som.codebook_, grid_size=(8, 5), n_clusters=3, **data)
+        for data in ({"X": iris}, {"X": incomplete, "sample_weight": weights})
+    )
+    assert_array_equal(found.cluster_labels_, expected.cluster_labels_)

@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from pictures import assert_borders_separate, assert_texts_fit_and_do_not_overlap
 from sklearn.datasets import load_digits, load_iris
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 matplotlib.use("agg")
 
@@ -644,3 +644,36 @@ def test_order_of_similar_planes_at_any_scale(scale):
         for X in (samples, samples * scale)
     )
     assert list(order.names) == list(scaled.names)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "correlation"])
+def test_directions_are_not_turned_back(metric):
+    pipeline = make_pipeline(StandardScaler(), TFSOM((5, 4), metric=metric)).fit(FRAME)
+    display = ComponentPlanesDisplay.from_estimator(pipeline)
+    assert_array_equal(display.planes, pipeline[-1].codebook_)
+    assert list(display.names) == NAMES
+    assert display.title == "Component planes of directions"
+
+
+def test_planes_that_vary_most_are_those_of_the_map():
+    """Not those of features in small units."""
+    samples = np.random.RandomState(0).normal(size=(200, 30))
+    samples[:, 10:] *= 1e-3  # after scaling, the last ones vary as much
+    samples[:, 29] = samples[:, 28]
+    samples *= np.r_[np.full(10, 1e6), np.ones(20)]
+    pipeline = make_pipeline(StandardScaler(), TFSOM((5, 4))).fit(samples)
+    selected = np.sort(np.argsort(-pipeline[-1].codebook_.var(axis=0), kind="stable")[:25])
+    display = ComponentPlanesDisplay.from_estimator(pipeline)
+    assert list(display.names) == [f"feature {k}" for k in selected]
+
+
+def test_images_are_upright_whatever_the_style():
+    som = TFSOM((3, 3), max_iter=2).fit(DIGITS)
+    with matplotlib.rc_context({"image.origin": "lower"}):
+        display = CodeVectorsDisplay.from_estimator(som)
+    assert {image.origin for image in display.ax_.images} == {"upper"}
+
+
+def test_planes_of_integers():
+    display = ComponentPlanesDisplay(np.arange(40).reshape(20, 2), Grid(5, 4), ["a", "b"])
+    display.plot()

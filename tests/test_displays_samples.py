@@ -12,6 +12,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_matrix
 from sklearn.datasets import load_iris
 from sklearn.decomposition import PCA
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 matplotlib.use("agg")
 
@@ -626,3 +628,11 @@ def test_points_spread_in_a_cell(n):
     assert np.linalg.norm(offsets, axis=1).max() <= drawing.SPREAD
     distances = np.linalg.norm(offsets[:n, None] - offsets[:n], axis=2)[~np.eye(n, dtype=bool)]
     assert n == 1 or distances.min() > 0.3 / np.sqrt(n)
+
+
+def test_plane_of_named_features_of_a_pipeline():
+    pipeline = make_pipeline(StandardScaler(), TFSOM((4, 3))).fit(FRAME)
+    names = tuple(FRAME.columns[[2, 0]])
+    display = DataSpaceDisplay.from_estimator(pipeline, FRAME, features=names)
+    assert display.ax_.get_xlabel().startswith(names[0])
+    assert display.ax_.get_ylabel().startswith(names[1])

@@ -78,7 +78,7 @@ def test_units_without_samples_are_gray_and_named(som):
     display = UnitValuesDisplay.from_estimator(som, X, pd.Series(TARGET, name="progression"))
     colors = display.cells_.to_rgba(display.cells_.get_array())
     assert_array_equal(np.isnan(display.values), np.isclose(colors, (0.5, 0.5, 0.5, 0.35)).all(1))
-    assert [text.get_text() for text in display.legend_.get_texts()] == ["no samples"]
+    assert [text.get_text() for text in display.legend_.get_texts()] == ["no values"]
     assert display.ax_.get_title() == "progression"
     assert display.colorbar_.ax.get_ylabel() == "mean of progression"
     assert_texts_fit_and_do_not_overlap(display.figure_)
@@ -126,3 +126,18 @@ class TestSeparationCurveDisplay:
         assert bar.get_y() + bar.get_height() == pytest.approx(display.ax_.get_ylim()[1])
         texts = [text.get_text() for text in display.legend_.get_texts()]
         assert texts == ["clear", "doubtful below", "wide gaps"]
+
+
+def test_equal_values_have_no_deviation(som):
+    values = np.full(len(X), 0.1)
+    for statistic, expected in (("std", 0), ("mean", 0.1)):
+        display = UnitValuesDisplay.from_estimator(som, X, values, statistic=statistic)
+        known = display.values[~np.isnan(display.values)]
+        assert_array_equal(known, expected)
+
+
+def test_name_with_dollar_signs(som):
+    values = pd.Series(np.arange(len(X)), name="$_$ against $")
+    display = UnitValuesDisplay.from_estimator(som, X, values)
+    display.figure_.draw_without_rendering()
+    assert display.colorbar_.ax.get_ylabel() == "mean of $_$ against $"

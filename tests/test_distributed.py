@@ -332,6 +332,15 @@ class TestUnitStatistics:
                 lambda: update((1, 5)),
                 r"'grid' parameter of update_codebook must be a Grid. Got \(1, 5\) instead",
             ),
+            (
+                lambda: update_codebook(
+                    IRIS[:5],
+                    unit_statistics(IRIS, IRIS[:5])._replace(counts=np.full((5, 1), np.nan)),
+                    Grid(1, 5),
+                    1.0,
+                ),
+                "statistics must have finite sums, and finite counts of at least 0",
+            ),
             (lambda: update(metric="l2"), "'metric' parameter of update_codebook .* Got 'l2'"),
             (lambda: update(codebook=IRIS[:5, :3]), r"sums of shape \(5, 3\). Got \(5, 4\)"),
         ],

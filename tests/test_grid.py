@@ -1,6 +1,7 @@
 """Positions, distances and neighbors on the grid."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -155,3 +156,23 @@ def test_size_of_any_type():
     grid = Grid(np.uint8(20), np.uint8(20))
     assert grid.n_units == 400
     assert grid == Grid(20, 20)
+
+
+@pytest.mark.parametrize("shape", [(3, 60), (3, 7), (3, 1), (5, 4), (5, 90), (7, 40), (1, 30)])
+def test_shortest_of_many_laps(shape):
+    """On a torus with odd rows a path may wind around several times."""
+    grid = Grid(*shape, boundary="toroidal")
+    units = np.arange(grid.n_units)
+    (x, y), n_rows = grid.positions().T, shape[0]
+    height = n_rows * math.sqrt(3) / 2
+    expected = np.full(len(units), np.inf)
+    for lap in range(-40, 41) if n_rows > 1 else [0]:
+        for turn in (-1, 0, 1):
+            dx = x - x[0] + lap / 2 + turn * shape[1]
+            expected = np.minimum(expected, dx**2 + (y - y[0] + lap * height) ** 2)
+    if n_rows > 1:  # also images that are several turns away
+        for lap in range(-40, 41):
+            for turn in (-2, 2):
+                dx = x - x[0] + lap / 2 + turn * shape[1]
+                expected = np.minimum(expected, dx**2 + (y - y[0] + lap * height) ** 2)
+    assert_allclose(grid.squared_distances(0, units), expected, atol=1e-9)

@@ -1,5 +1,7 @@
 """Initial codebooks and automatic map sizes."""
 
+import itertools
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -274,3 +276,23 @@ def test_random_stays_in_the_bounding_box(offset):
     assert (codebook >= X.min(axis=0)).all()
     assert (codebook <= X.max(axis=0)).all()
     assert len(np.unique(codebook[:, 1])) > 100 or offset
+
+
+@pytest.mark.parametrize("n_constant", [1100, 3000])
+def test_constant_features_change_no_directions(n_constant):
+    """Also where the variances of the others are equal."""
+    X = np.array(list(itertools.product(np.arange(9.0), repeat=2)))
+    order = np.random.RandomState(0).permutation(len(X))
+    expected = TFSOM((6, 5)).fit(X).codebook_
+    wide = np.hstack([X, np.ones((len(X), n_constant))])
+    for samples in (wide, wide[order], csr_array(wide)):
+        found = TFSOM((6, 5)).fit(samples).codebook_
+        assert_allclose(found[:, :2], expected, atol=1e-8)
+
+
+def test_small_equal_variances_beside_a_large_one():
+    square = np.tile(list(itertools.product([-1.0, 1.0], repeat=2)), (100, 1))
+    X = np.hstack([np.repeat(np.arange(100.0) * 1e3, 4)[:, None], square])
+    order = np.random.RandomState(0).permutation(len(X))
+    directions = get_principal_plane(X)[2]
+    assert_allclose(get_principal_plane(X[order])[2], directions, atol=1e-6)

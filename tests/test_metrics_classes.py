@@ -1,6 +1,7 @@
 """Measures of known classes: special cases, and kinds of classes."""
 
 import math
+import tracemalloc
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,7 @@ import pytest
 from numpy.testing import assert_array_equal
 from reference_measures import CLASSES, MEASURES, arguments_of, compute, random_map, samples
 
-from sklearn_tfsom import metrics
+from sklearn_tfsom import TFSOM, metrics
 from sklearn_tfsom.metrics import (
     class_counts,
     class_entropy,
@@ -131,3 +132,20 @@ class TestClasses:
     def test_invalid_classes(self, name, y, match):
         with pytest.raises(ValueError, match=match.format(name)):
             compute(name, random_map(), samples(), y)
+
+
+@pytest.mark.parametrize("measure", [purity, class_entropy, normalized_mutual_information])
+def test_memory_of_many_classes(measure):
+    X = np.random.RandomState(0).normal(size=(3000, 2))
+    som = TFSOM((40, 40), max_iter=2).fit(X)
+    y = [f"class {k}" for k in range(3000)]
+    tracemalloc.start()
+    measure(som, X, y)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 30e6  # a number for each unit and class takes 38 MB
+
+
+def test_regions_of_many_classes():
+    X = np.random.RandomState(0).normal(size=(300, 2))
+    assert class_scatter_index(TFSOM((6, 5)).fit(X), X, [f"{k}" for k in range(300)]) == 1

@@ -62,6 +62,12 @@ class TestExplainedVariance:
         assert 0.3 < expected < 1
         assert explained_variance(som, csr_array(X)) == pytest.approx(expected, rel=1e-5)
 
+    @pytest.mark.parametrize("convert", [np.asarray, csr_array])
+    def test_many_equal_samples(self, convert):
+        som = TFSOM((4, 3)).fit(np.random.RandomState(0).normal(size=(90, 3)))
+        X = np.tile([[0.1, 0.0, 0.7]], (5000, 1))
+        assert explained_variance(som, convert(X)) == 0
+
     def test_samples_that_are_code_vectors(self):
         som = random_map()
         assert explained_variance(som, som.codebook_) == 1
@@ -136,3 +142,11 @@ def test_energies_beyond_float64_are_an_error_alone(measure):
     som = TFSOM((6, 5), neighborhood="bubble").fit(X)
     with pytest.raises(ValueError, match="exceed the range of float64"):
         measure(som, X)
+
+
+@pytest.mark.parametrize("measure", [distortion, heskes_energy])
+def test_neighborhood_beyond_the_memory_is_refused_by_name(measure, monkeypatch):
+    som = TFSOM((6, 5)).fit(samples())
+    monkeypatch.setattr("sklearn_tfsom._map.neighborhood.machine_memory", lambda: 1000.0)
+    with pytest.raises(ValueError, match="The neighborhood of a map of 6 x 5 units needs"):
+        measure(som, samples())

@@ -1,15 +1,19 @@
 """The interactive map: its file, and what it does in a browser."""
 
+import copy
 import csv
 import json
+import pickle
 import re
 import shutil
 import time
+import tracemalloc
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.sparse import bsr_array, coo_matrix, csr_matrix
+from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_wine
 from sklearn.exceptions import NotFittedError
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -360,3 +364,32 @@ class TestInBrowser:
         assert [row[0] for row in rows] == [f"bottle {k}" for k in own]
         values = np.array([row[4:] for row in rows], dtype=float)
         np.testing.assert_allclose(values, X.to_numpy()[own], rtol=1e-12)
+
+
+def test_copies_and_pickles(viewer):
+    for other in (copy.deepcopy(viewer), pickle.loads(pickle.dumps(viewer))):
+        assert other.to_html().count("bottle 17") == viewer.to_html().count("bottle 17") > 0
+        np.testing.assert_array_equal(other.planes, viewer.planes)
+
+
+def test_memory_of_long_texts():
+    """One long text does not make all others as long."""
+    texts = ["wine red dry"] * 2000 + ["white " * 10_000]
+    som = make_pipeline(TfidfVectorizer(), TFSOM((3, 3), max_iter=2)).fit(texts)
+    tracemalloc.start()
+    InteractiveMapDisplay.from_estimator(som, texts)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 50e6  # texts of one length take 480 MB
+
+
+def test_missing_texts_are_blank(pipeline):
+    table = X.assign(note=[None, np.nan, pd.NA, "good"] * 44 + ["", "x"])
+    frame = table[["note", *X.columns]]
+    steps = make_column_transformer(("drop", ["note"]), remainder=StandardScaler())
+    display = InteractiveMapDisplay.from_estimator(
+        make_pipeline(steps, TFSOM((3, 3))).fit(frame), frame
+    )
+    page = display.to_html()
+    assert "<NA>" not in page
+    assert dict(display.samples)["note"][3] == "good"

@@ -84,12 +84,19 @@ def check_training_data(
         samples = samples.with_missing(workers.any(samples.has_missing))
     pieces = Pieces(samples, weights, workers)
     check_total(pieces.total_weight)
-    counted = pieces.take_where(are_counted(pieces))
-    if samples.has_missing and counted.n_samples < pieces.n_samples:
-        has_missing = bool(counted.reduce(_any_missing, combine=np.maximum))
-        counted = Pieces(counted.samples.with_missing(has_missing), counted.sample_weight, workers)
+    counted = counted_of(pieces)
     check_counted(counted)
     return pieces, counted
+
+
+def counted_of(pieces: Pieces) -> Pieces:
+    """Return the samples that take part; they may be complete where others are not."""
+    counted = pieces.take_where(are_counted(pieces))
+    if not pieces.samples.has_missing or counted.n_samples == pieces.n_samples:
+        return counted
+    has_missing = bool(counted.reduce(_any_missing, combine=np.maximum))
+    samples = counted.samples.with_missing(has_missing)
+    return Pieces(samples, counted.sample_weight, pieces.workers)
 
 
 def _any_missing(piece: Piece) -> NDArray[np.float64]:

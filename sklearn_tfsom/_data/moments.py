@@ -5,7 +5,9 @@ Weight k counts as k repetitions. All samples have positive weight.
 
 from __future__ import annotations
 
+import inspect
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,6 +32,12 @@ _MIN_DEVIATION = 1e-7
 
 # Eigenvalues are equal if they differ by less than this share.
 _EQUAL = 1e-9
+
+# A deviation below this share of the largest is rounding of a constant feature.
+_ROUNDING = 1e-12
+
+# Varying features among many up to which their covariance is asked for, feature by feature.
+_MAX_ASKED = 64
 
 # Lanczos' method is restarted so many times, at most, for each of these tolerances.
 _MAX_RESTARTS, _TOLERANCES = 30, (1e-10, 1e-4, 0.1)
@@ -183,22 +191,27 @@ def _variances(piece: Piece, mean: NDArray, unit: float, total: float) -> NDArra
     if not piece.samples.is_sparse:
         tile = _weighted(piece, mean, unit, total)
         return np.einsum("ij,ij->j", tile, tile)
-    return squared_differences(piece.samples[:], piece.sample_weight / total, mean, unit)
+    return summed_differences(piece.samples[:], piece.sample_weight / total, mean, unit, power=2)
 
 
-def squared_differences(
-    X: Any, shares: NDArray[np.float64], mean: NDArray[np.float64], unit: float
+def summed_differences(
+    X: Any,
+    shares: NDArray[np.float64],
+    origin: NDArray[np.float64],
+    unit: float = 1.0,
+    *,
+    power: int = 1,
 ) -> NDArray[np.float64]:
-    """Sum the squared differences of sparse rows to a mean, (n_features,), in squares of `unit`.
+    """Sum the weighted differences of sparse rows to an origin, or their squares, (n_features,).
 
-    Not as a difference of squares, of which little is left far from 0.
+    Not as a difference of sums, of which little is left far from 0. They are in units of `unit`.
     """
-    stored, center = shares[stored_rows(X)], mean / unit
-    squares = stored * (X.data / np.float64(unit) - center[X.indices]) ** 2
-    sums = np.bincount(X.indices, squares, minlength=len(mean))
-    n_zeros = np.maximum(shares.sum() - np.bincount(X.indices, stored, minlength=len(mean)), 0)
-    n_zeros[np.bincount(X.indices, minlength=len(mean)) == X.shape[0]] = 0  # without rounding
-    return sums + n_zeros * center**2
+    stored, center = shares[stored_rows(X)], origin / unit
+    differences = stored * (X.data / np.float64(unit) - center[X.indices]) ** power
+    sums = np.bincount(X.indices, differences, minlength=len(origin))
+    n_zeros = np.maximum(shares.sum() - np.bincount(X.indices, stored, minlength=len(origin)), 0)
+    n_zeros[np.bincount(X.indices, minlength=len(origin)) == X.shape[0]] = 0  # without rounding
+    return sums + n_zeros * (-center) ** power
 
 
 def _scatter(
@@ -246,31 +259,47 @@ def _lanczos(
     differently, each could need another number of steps.
     """
     workers, n_features = pieces.workers, len(variances)
+    (varying,) = np.nonzero(variances > _ROUNDING**2 * variances.max())
     large: dict[str, Any] = {"piece_values": _PRODUCT_VALUES}
-    values, vectors = np.zeros(2), np.zeros((n_features, 2))
+    deviations, directions = np.zeros(2), np.zeros((2, n_features))
     if workers.index == 0:
 
         def times(vector: NDArray[np.float64]) -> NDArray[np.float64]:
-            question = workers.from_first(np.append(vector, 1.0))
-            return pieces.reduce(_covariance_times, question[:-1], *arguments, **large)
+            question = np.zeros(n_features + 1)
+            question[varying], question[-1] = np.ravel(vector), 1
+            question = workers.from_first(question)
+            product = pieces.reduce(_covariance_times, question[:-1], *arguments, **large)
+            return np.asarray(product[varying])
 
-        shape = (n_features, n_features)
-        operator = scipy.sparse.linalg.LinearOperator(shape, times, dtype=np.float64)
-        start = np.random.RandomState(0).uniform(size=n_features) * np.sqrt(variances)
-        for tolerance in _TOLERANCES:
-            try:
-                values, vectors = scipy.sparse.linalg.eigsh(
-                    operator, k=2, v0=start, tol=tolerance, maxiter=_MAX_RESTARTS
-                )
-                break
-            except scipy.sparse.linalg.ArpackNoConvergence:  # eigenvalues are close to each other
-                continue
+        if len(varying) <= _MAX_ASKED:
+            found = _two_largest(np.array([times(axis) for axis in np.eye(len(varying))]))
+        else:
+            start = np.random.RandomState(0).uniform(size=len(varying))
+            found = _two_of_operator(times, start * np.sqrt(variances[varying]))
+        deviations[: len(found[0])], directions[: len(found[0]), varying] = found
         workers.from_first(np.zeros(n_features + 1))  # no more questions
     else:
         while (question := workers.from_first(np.zeros(n_features + 1)))[-1]:
             pieces.reduce(_covariance_times, question[:-1], *arguments, **large)
-    values, vectors = workers.from_first(values), workers.from_first(vectors)
-    return np.sqrt(np.maximum(values[::-1], 0)), vectors.T[::-1]
+    return workers.from_first(deviations), workers.from_first(directions)
+
+
+def _two_of_operator(
+    times: Callable[[NDArray[np.float64]], NDArray[np.float64]], start: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Do the same as `_two_largest` with a function that multiplies by the matrix."""
+    shape = (len(start), len(start))
+    operator = scipy.sparse.linalg.LinearOperator(shape, times, dtype=np.float64)
+    options: dict[str, Any] = {"k": 2, "v0": start, "maxiter": _MAX_RESTARTS}
+    if "rng" in inspect.signature(scipy.sparse.linalg.eigsh).parameters:  # SciPy 1.17
+        options["rng"] = np.random.default_rng(0)
+    for tolerance in _TOLERANCES:
+        try:
+            values, vectors = scipy.sparse.linalg.eigsh(operator, tol=tolerance, **options)
+        except scipy.sparse.linalg.ArpackNoConvergence:  # eigenvalues are close to each other
+            continue
+        return np.sqrt(np.maximum(values[::-1], 0)), vectors.T[::-1]
+    return np.zeros(0), np.zeros((0, len(start)))
 
 
 def _two_largest(
@@ -279,13 +308,15 @@ def _two_largest(
     """Return the roots of the two largest eigenvalues, and their vectors as rows."""
     size = len(scatter)
     values, vectors = scipy.linalg.eigh(scatter, subset_by_index=[max(0, size - 3), size - 1])
-    if len(values) == 3 and values[1] - values[0] <= _EQUAL * abs(values[1]):
+    rounding = 8 * size * np.finfo(np.float64).eps * values[-1]
+    is_kept = len(values) == 3 and values[1] > _MIN_DEVIATION**2 * values[2]
+    if is_kept and values[1] - values[0] <= max(_EQUAL * values[1], rounding):
         values, vectors = scipy.linalg.eigh(scatter)  # more may equal the second
     values, vectors = values[::-1], vectors[:, ::-1]
     found: list[NDArray[np.float64]] = []
     while len(found) < min(2, size):
         first = len(found)
-        least = values[first] - _EQUAL * abs(values[first])
+        least = values[first] - max(_EQUAL * abs(values[first]), rounding)
         space = vectors[:, first : np.count_nonzero(values >= least)]
         found += _axes_within(space, min(2, size) - first)
     return np.sqrt(np.maximum(values[: len(found)], 0)), np.array(found)

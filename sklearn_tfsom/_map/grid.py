@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import numbers
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,7 +113,7 @@ class Grid:
         return self.boundary == "toroidal" and self.n_rows > 1
 
     @property
-    def _seam_shift(self) -> int:
+    def seam_shift(self) -> int:
         """Half columns by which the top is shifted where it joins the bottom."""
         return int(self._joins_rows and self.is_hexagonal and self.n_rows % 2)
 
@@ -163,7 +164,7 @@ class Grid:
         """
         rows = np.arange(self.n_rows)
         between = rows[:, None] - rows
-        if not self._seam_shift:
+        if not self.seam_shift:
             between = abs(between)
         parity = rows % 2 if self.is_hexagonal else np.zeros_like(rows)
         offset = parity[:, None] - parity
@@ -182,7 +183,7 @@ class Grid:
     @property
     def separates(self) -> bool:
         """Whether rows and columns add up: not on a hexagonal torus with odd n_rows."""
-        return not self._seam_shift
+        return not self.seam_shift
 
     def separated(
         self,
@@ -333,7 +334,7 @@ class Grid:
         row_steps, half_steps = np.array(steps).T
         half_columns = self._half_columns(rows, columns) + half_steps
         laps, new_rows = np.divmod(rows + row_steps, self.n_rows)
-        half_columns = half_columns - laps * self._seam_shift
+        half_columns = half_columns - laps * self.seam_shift
         new_columns = (half_columns - new_rows % 2 * self.is_hexagonal) // 2
         outside = np.zeros(new_columns.shape, dtype=bool)
         if not self._joins_rows:
@@ -349,17 +350,19 @@ class Grid:
     def _squared(self, rows: NDArray, half_columns: NDArray) -> NDArray[np.float64]:
         """Squared grid distance for a difference in rows and half columns: the one formula."""
         per_row = 3 if self.is_hexagonal else 4
-        if not self._joins_rows:
-            laps = range(1)
-        elif self._seam_shift:
-            # With a shifted seam a path that winds around can be the shorter one: look at as
-            # many laps as are no longer than the way across.
-            n_laps = 1 + math.ceil(self.n_columns / (math.sqrt(3) * self.n_rows))
-            laps = range(-n_laps, n_laps + 1)
-        else:
-            laps = range(-1, 2)
+        laps: Iterable[Any] = range(-1, 2) if self._joins_rows else range(1)
+        if self._joins_rows and self.seam_shift:
+            # With a shifted seam a path that winds around can be the shorter one. The number of
+            # laps is close to where (h - l)^2 + 3 (r - l n_rows)^2 is least, for one of two images
+            # of the half columns h.
+            around = half_columns % (2 * self.n_columns)
+            about = [
+                (h + 3 * self.n_rows * rows) // (1 + 3 * self.n_rows**2)
+                for h in (around, around - 2 * self.n_columns)
+            ]
+            laps = [lap + more for lap in about for more in range(-1, 3)]
         images = (
-            self._across(half_columns - lap * self._seam_shift) ** 2
+            self._across(half_columns - lap * self.seam_shift) ** 2
             + per_row * (rows - lap * self.n_rows) ** 2
             for lap in laps
         )

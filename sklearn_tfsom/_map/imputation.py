@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils.extmath import randomized_svd
 
 from sklearn_tfsom._data.moments import MAX_COVARIANCE_FEATURES, Moments
 from sklearn_tfsom._data.pieces import Piece, Pieces
@@ -212,9 +213,11 @@ def _expected_from_few_directions(
         x_m = sum_u p_u (w_um + V_m' A^-1 B (x_k - w_uk))
         D_u = |L_k^-1/2 (x_k - w_uk)|^2 - (B (x_k - w_uk))' A^-1 B (x_k - w_uk)
     """
-    weighted = np.sqrt(shares)[:, None] * units
-    _, vectors = np.linalg.eigh(weighted @ weighted.T)
-    directions = np.sqrt(_CODEBOOK_SHARE) * (vectors[:, -_N_DIRECTIONS:].T @ weighted)
+    weighted = np.sqrt(_CODEBOOK_SHARE * shares)[:, None] * units
+    _, lengths, vectors = randomized_svd(
+        weighted, min(_N_DIRECTIONS, *weighted.shape), random_state=0
+    )
+    directions = lengths[:, None] * vectors
     n, inverse = (
         len(directions),
         1 / np.maximum(variances - np.square(directions).sum(axis=0), 1e-3 * variances),

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_tfsom._compat import cached_property
+from sklearn_tfsom._machine import machine_memory
 from sklearn_tfsom._map.grid import Grid
 
 Formula = Callable[[NDArray[np.float64], float], NDArray[np.float64]]
@@ -114,13 +115,17 @@ def is_separable(grid: Grid, neighborhood: str | Formula) -> bool:
     return neighborhood == "gaussian" and grid.separates
 
 
+# Arrays of the size of a kernel: squared grid distances, the kernel, and one on the way.
+_ARRAYS = 3
+
+
 def n_kernel_values(grid: Grid, neighborhood: str | Formula) -> int:
-    """Return the number of values of a kernel, without building it."""
+    """Return the number of values that building a kernel takes, without building it."""
     if is_separable(grid, neighborhood):
-        return grid.n_rows**2 + (grid.n_parities * grid.n_columns) ** 2
+        return _ARRAYS * (grid.n_rows**2 + (grid.n_parities * grid.n_columns) ** 2)
     # Kinds of pairs of rows: by the rows between them, and by their shift if these are odd.
     n_blocks = (1 + grid.n_parities) * grid.n_rows
-    return grid.n_rows**2 + n_blocks * grid.n_columns**2
+    return _ARRAYS * (grid.n_rows**2 + n_blocks * grid.n_columns**2)
 
 
 class Kernels:
@@ -132,9 +137,20 @@ class Kernels:
         The units of the map. Radii are in its lattice spacings.
     neighborhood : str or callable
         A name of `NEIGHBORHOODS`, or a function h(squared grid distance, radius).
+
+    Raises
+    ------
+    ValueError
+        If a kernel does not fit into this machine's memory.
     """
 
     def __init__(self, grid: Grid, neighborhood: str | Formula) -> None:
+        needed, memory = 8 * n_kernel_values(grid, neighborhood), machine_memory()
+        if needed > memory:
+            raise ValueError(
+                f"The neighborhood of a map of {grid.n_rows} x {grid.n_columns} units needs "
+                f"{(needed + 2**29) // 2**30:,} GiB. This machine has {memory / 2**30:,.0f} GiB."
+            )
         self._grid, self._neighborhood = grid, neighborhood
         self._is_separable = is_separable(grid, neighborhood)
         self._separated = functools.cache(self._separate)

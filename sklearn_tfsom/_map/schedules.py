@@ -194,7 +194,8 @@ def grid_schedule(grid: Grid, radii: NDArray[np.float64]) -> list[Grid]:
     narrowest = _narrowest(grid, radii)
     halvings = np.floor(2 * np.log2(_SPACINGS_PER_RADIUS * narrowest)) / 2
     spacings = np.where(narrowest > radii[-1], 2.0 ** np.maximum(halvings, 0), 1)
-    return [grid.coarsened(spacing) for spacing in spacings]
+    coarsened = {spacing: grid.coarsened(spacing) for spacing in np.unique(spacings).tolist()}
+    return [coarsened[spacing] for spacing in spacings.tolist()]
 
 
 def subsample_schedule(grids: list[Grid], radii: NDArray[np.float64]) -> list[int | None]:

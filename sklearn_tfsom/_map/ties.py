@@ -104,8 +104,10 @@ def _first_of_sorted(
     units = np.argsort(distances, axis=1, kind="stable").astype(np.int32)
     ordered = np.take_along_axis(distances, units, axis=1)
     lowest, limits = ordered[:, 0].copy(), ordered + noise[:, None]
-    width = 1  # of a window with all units that are within rounding of its first one
-    while width < n_units and _any_within(ordered[:, width:], limits[:, :-width]):
+    # A window has all units that are within rounding of its first one. Equal distances are in the
+    # order of their units already.
+    width = 1
+    while width < n_units and _any_within(ordered, limits, width):
         width *= 2
     for place in range(k if width > 1 else 0):
         window = slice(place, min(place + width, n_units))
@@ -118,5 +120,7 @@ def _first_of_sorted(
     return units[:, :k], lowest
 
 
-def _any_within(distances: NDArray[np.float64], limits: NDArray[np.float64]) -> bool:
-    return bool(((distances <= limits) & np.isfinite(distances)).any())
+def _any_within(ordered: NDArray[np.float64], limits: NDArray[np.float64], width: int) -> bool:
+    """Return True if distances that far apart in sorted rows differ by rounding only."""
+    first, last = ordered[:, :-width], ordered[:, width:]
+    return bool(((first < last) & (last <= limits[:, :-width]) & np.isfinite(last)).any())

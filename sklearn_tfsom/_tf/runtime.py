@@ -131,12 +131,12 @@ def startup_messages_suppressed() -> Iterator[None]:
     with _stderr_lock, contextlib.ExitStack() as at_end:
         _flush_stderr()
         try:
+            held = at_end.enter_context(tempfile.TemporaryFile())
             stderr = os.dup(2)
-        except OSError:  # no standard error, as under pythonw
+        except OSError:  # no standard error, as under pythonw, or no folder for temporary files
             yield
             return
         at_end.callback(os.close, stderr)
-        held = at_end.enter_context(tempfile.TemporaryFile())
         os.dup2(held.fileno(), 2)
         try:
             yield

@@ -13,7 +13,12 @@ from sklearn_tfsom._map.grid import Grid, grid_of
 from sklearn_tfsom._validation import NONE, Rule, real
 from sklearn_tfsom.displays import _base as base
 from sklearn_tfsom.displays import _drawing as drawing
-from sklearn_tfsom.displays._legends import STYLE_BELOW, marker_handle
+from sklearn_tfsom.displays._legends import (
+    EMPTY_COLOR,
+    STYLE_BELOW,
+    empty_handle,
+    marker_handle,
+)
 
 # Diameter of the marks, and the smallest one of a mark alone in its cell, in points.
 _MIN_SIZE, _MAX_SIZE, _MIN_SINGLE_SIZE = 2.5, 9.0, 4.5
@@ -23,7 +28,6 @@ _ANOMALY_FACE, _OTHER_FACE = (0.85, 0.1, 0.1), (1.0, 1.0, 1.0)
 _ANOMALY_EDGE, _OTHER_EDGE = (1.0, 1.0, 1.0), (0.0, 0.0, 0.0)
 
 # Color of cells without samples.
-_EMPTY_COLOR = (0.5, 0.5, 0.5, 0.35)
 
 # Width of a column of the legend, in inches.
 _LEGEND_COLUMN = 1.3
@@ -133,11 +137,11 @@ class AnomalyMapDisplay(base.Display):
 
         %(returns)s
         """
+        cls._check_parameter("threshold", threshold, _FINITE, NONE)
+        cls._check_parameter("quantile", quantile, _QUANTILE)
         fitted, X = cls._unwrap(estimator, X)
         som = fitted.som
         scores = -som.score_samples(X)
-        cls._check_parameter("threshold", threshold, _FINITE, NONE)
-        cls._check_parameter("quantile", quantile, _QUANTILE)
         display = cls(
             scores,
             som.bmus(X),
@@ -178,7 +182,7 @@ class AnomalyMapDisplay(base.Display):
         self.cells_ = drawing.draw_cells(ax, grid, means, cmap=cmap)
         empty = grid.positions()[counts == 0]
         self.empty_ = drawing.draw_cells(
-            ax, grid, positions=empty, facecolors=_EMPTY_COLOR, linewidths=0
+            ax, grid, positions=empty, facecolors=EMPTY_COLOR, linewidths=0
         )
         is_above = self.scores > self.threshold
         n_above, n_samples = np.count_nonzero(is_above), len(self.scores)
@@ -229,8 +233,6 @@ class AnomalyMapDisplay(base.Display):
 
     def _add_legend(self, ax: Any, *, has_empty: bool, grow_figure: bool) -> Any:
         """Add a legend below the map, and enlarge a new figure by it."""
-        from matplotlib.patches import Patch
-
         handles: list[Any] = []
         if self.truth is not None:
             handles += [
@@ -239,7 +241,7 @@ class AnomalyMapDisplay(base.Display):
                 marker_handle("false alarm", "o", _OTHER_FACE, _OTHER_EDGE),
             ]
         if has_empty:
-            handles.append(Patch(facecolor=_EMPTY_COLOR, linewidth=0, label="no samples"))
+            handles.append(empty_handle("no samples"))
         if not handles:
             return None
         inches = drawing.map_size(self.grid)[0] * drawing.points_per_spacing(ax) / 72

@@ -20,8 +20,8 @@ _KINDS = ("auto", "image", "line", "color")
 # Width and height of a curve, in lattice spacings, in hexagons and in squares.
 _HEXAGONAL_CURVE, _SQUARE_CURVE = (0.86, 0.64), (0.9, 0.86)
 
-# Square images have at least five pixels a side. Pixels on top of each other are correlated by
-# this much, and by so much more than those half a row apart, which in curves are closer.
+# Square images have at least five pixels a side. Minimum correlation of pixels one above the
+# other, and its minimum excess over that of pixels half a row apart, which in curves is higher.
 _MIN_SIDE, _LEAST_CORRELATION, _MORE_CORRELATED = 5, 0.2, 0.05
 
 # Smallest longer side of an image, in pixels. Smaller images are enlarged by whole factors.
@@ -322,7 +322,7 @@ def _draw_images(ax: Any, grid: Grid, images: NDArray[np.float64], **style: Any)
             strip = np.ma.masked_array(strip, np.broadcast_to(is_gap, strip.shape))
         left, half = x - width / spacing / 2, height / spacing / 2
         extent = (left, left + grid.n_columns, y + half, y - half)
-        artists.append(ax.imshow(strip, extent=extent, **style))
+        artists.append(ax.imshow(strip, extent=extent, origin="upper", **style))
     drawing.set_map_limits(ax, grid)  # imshow sets those of the last image
     return artists
 

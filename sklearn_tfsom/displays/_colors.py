@@ -80,13 +80,13 @@ def colors_on_map(grid: Grid, labels: NDArray, n_classes: int) -> NDArray[np.flo
     for label in np.argsort(-n_units, kind="stable"):
         beside = color_of[touches[label] & (color_of >= 0)]
         # The first color that differs well from those beside it, or else the most different one.
-        apart = differences[free][:, beside].min(axis=1, initial=np.inf)
+        apart = differences[np.ix_(free, beside)].min(axis=1, initial=np.inf)
         well = np.flatnonzero(apart >= min(_WELL_APART, apart.max()))
         color_of[label] = free.pop(int(well[0]))
     return colors[color_of]
 
 
-# More classes than that share colors; the time and memory to choose colors grow with the square.
+# Beyond this number of classes, colors repeat: time and memory grow with its square.
 _MAX_COLORS = 1000
 
 # Colors that touch differ by this much, in CIELAB, if such a color is left.
@@ -126,7 +126,10 @@ def _palette(n_colors: int) -> NDArray[np.float64]:
 
 
 def _differences(colors: NDArray, others: NDArray) -> NDArray[np.float64]:
-    """Return how different colors are to whoever sees them least different, (n, n_others)."""
+    """Return the smallest difference over normal, red-blind and green-blind vision, (n, n_others).
+
+    It is in CIELAB.
+    """
     smallest = np.full((len(colors), len(others)), np.inf)
     for seen in (np.eye(3), _WITHOUT_RED, _WITHOUT_GREEN):
         own, other = (_to_lab(np.clip(_linear(c) @ seen.T, 0, 1)) for c in (colors, others))

@@ -145,14 +145,13 @@ class ComponentPlanesDisplay(base.Display):
         max_planes: int = _MAX_PLANES,
     ) -> Self:
         """Select the values to draw."""
-        codebook, names, unit = in_original_units(fitted)
+        codebook, names, unit, variances = in_original_units(fitted)
         title = "Component planes" if unit == "data units" else f"Component planes {unit}"
         if features is not None:
             selected = np.array(cls._check_features(features, names))
         elif len(names) <= max_planes:
             selected = np.arange(len(names))
         else:
-            variances = codebook.astype(np.float64).var(axis=0)
             selected = np.sort(np.argsort(-variances, kind="stable")[:max_planes])
             title += f": the {len(selected)} of {len(names)} features that vary most"
         if put_similar_together:

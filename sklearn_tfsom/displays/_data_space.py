@@ -16,7 +16,7 @@ from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.tiles import row_slices
 from sklearn_tfsom._distance import Metric
 from sklearn_tfsom._map.grid import Grid, grid_of
-from sklearn_tfsom._pipelines import names_of
+from sklearn_tfsom._pipelines import features_of_map
 from sklearn_tfsom._validation import integer
 from sklearn_tfsom.displays import _base as base
 from sklearn_tfsom.displays import _drawing as drawing
@@ -161,7 +161,7 @@ class DataSpaceDisplay(base.Display):
         """
         fitted, prepared = cls._unwrap(estimator, X)
         samples = fitted.som._check_data(prepared)
-        names = names_of(fitted.som, samples.shape[1])
+        names = features_of_map(fitted)
         cls._check_parameter("max_samples", max_samples, integer(1))
         texts = cls._check_labels(labels, len(samples))
         classes, codes = None, None

@@ -19,7 +19,7 @@ _MIN_FONT_SIZE, _MAX_FONT_SIZE = 6.0, 16.0
 # Number of texts that are measured, the longest ones, to find the widest.
 _N_MEASURED_TEXTS = 50
 
-# Reach of a color scale beyond the quartiles, in their distance.
+# Extent of a color scale beyond the quartiles, in interquartile ranges.
 _WHISKERS = 3.0
 
 # Largest distance of a mark from its unit, in lattice spacings.
@@ -280,7 +280,8 @@ def add_colorbar(
     is_below = is_wide(grid)
     location = "bottom" if is_below else "right"
     style = {"pad": 0.03, "aspect": 30, "extend": extend}
-    bar = ax.figure.colorbar(mappable, ax=ax, location=location, label=label, **style)
+    bar = ax.figure.colorbar(mappable, ax=ax, location=location, **style)
+    bar.set_label(label, parse_math=False)
     bar.outline.set_visible(False)
     if not is_below:
         ax.set_anchor("C")  # its locator moves the color bar to the map

@@ -22,6 +22,17 @@ STYLE_BELOW = _STYLE | {"loc": "upper center", "bbox_to_anchor": (0.5, 0.0)}
 _STYLE_BESIDE = _STYLE | {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
 
 
+# Color of units without samples, or without values.
+EMPTY_COLOR = (0.5, 0.5, 0.5, 0.35)
+
+
+def empty_handle(label: str) -> Any:
+    """Return the entry of a legend for such units."""
+    from matplotlib.patches import Patch
+
+    return Patch(facecolor=EMPTY_COLOR, linewidth=0, label=label)
+
+
 def legend_width(classes: Sequence[str]) -> float:
     """Return the approximate width of a legend beside a map, in inches."""
     names = _shown_names(classes)

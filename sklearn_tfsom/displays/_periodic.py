@@ -61,9 +61,7 @@ def points_along(lines: list[NDArray]) -> NDArray[np.float64]:
 def _period_vectors(grid: Grid) -> NDArray[np.float64]:
     """Return the offsets of the periodic images of a map, along rows and across them, (2, 2)."""
     height = np.sqrt(3) / 2 if grid.is_hexagonal else 1.0
-    # A hexagonal torus with an odd number of rows is joined with a shift.
-    shift = 0.5 if grid.is_hexagonal and grid.n_rows % 2 else 0.0
-    return np.array([[grid.n_columns, 0.0], [shift, grid.n_rows * height]])
+    return np.array([[grid.n_columns, 0.0], [grid.seam_shift / 2, grid.n_rows * height]])
 
 
 def _shortest_periods(grid: Grid, units: NDArray, others: NDArray) -> NDArray[np.int64]:

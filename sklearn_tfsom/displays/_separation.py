@@ -1,4 +1,4 @@
-"""How clearly the data part into clusters."""
+"""How clearly the data separate into clusters."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from sklearn_tfsom.displays import _base as base
 from sklearn_tfsom.displays import _drawing as drawing
 from sklearn_tfsom.metrics import separation_curve
 
-# Ratios from which a number is doubtful no more, and from which it is clear.
+# Ratios at which a number stops being doubtful, and at which it is clear.
 _DOUBTFUL, _CLEAR = 3.0, 5.0
 
-# The axis reaches so much higher than the largest ratio; bars of infinite ones reach its end.
+# Upper limit of the axis, relative to the largest ratio. Bars of infinite ones reach it.
 _ABOVE = 1.5
 
 
 @base.documented
 @dataclass(eq=False, repr=False)
 class SeparationCurveDisplay(base.Display):
-    """Separation curve: how clearly the data part into each number of clusters.
+    """Separation curve: how clearly the data separate into each number of clusters.
 
-    A bar for each number; a hatched one where wide gaps part the clusters, none where a cluster
-    would be an outlier. Create it with `from_estimator`.
+    A bar for each number; a hatched one where wide gaps separate the clusters, none where a
+    cluster would be an outlier. Create it with `from_estimator`.
 
     Read more in the :ref:`User Guide <guide_clustering>`.
 
@@ -130,11 +130,10 @@ class SeparationCurveDisplay(base.Display):
         self.bars_ = ax.bar(numbers, heights - 1, bottom=1, color=color)
         for bar in np.array(self.bars_.patches, dtype=object)[is_gap]:
             bar.set(hatch="//", edgecolor="white")
+        line = {"color": drawing.text_color(), "linewidth": 1}
         levels = [
-            ax.axhline(_CLEAR, color="black", linewidth=1, label="clear"),
-            ax.axhline(
-                _DOUBTFUL, color="black", linewidth=1, linestyle=":", label="doubtful below"
-            ),
+            ax.axhline(_CLEAR, label="clear", **line),
+            ax.axhline(_DOUBTFUL, linestyle=":", label="doubtful below", **line),
         ]
         if is_gap.any():
             gap = self.bars_.patches[int(np.argmax(is_gap))]
@@ -145,7 +144,7 @@ class SeparationCurveDisplay(base.Display):
                 self.n_clusters_found,
                 1,
                 marker="^",
-                color="black",
+                color=drawing.text_color(),
                 markersize=9,
                 linestyle="",
                 clip_on=False,

@@ -172,9 +172,9 @@ class TrajectoryDisplay(base.Display):
 
         %(returns)s
         """
+        cls._check_parameter("background", background, choice(_BACKGROUNDS))
         (_, som), X = cls._unwrap(estimator, X)
         bmus = som.bmus(X)
-        cls._check_parameter("background", background, choice(_BACKGROUNDS))
         texts = cls._check_labels(labels, len(bmus))
         names, codes = None, None
         if groups is not None:

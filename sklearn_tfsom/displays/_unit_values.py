@@ -14,12 +14,11 @@ from sklearn_tfsom._map.grid import Grid, grid_of
 from sklearn_tfsom._validation import choice
 from sklearn_tfsom.displays import _base as base
 from sklearn_tfsom.displays import _drawing as drawing
-from sklearn_tfsom.displays._legends import STYLE_BELOW
+from sklearn_tfsom.displays._legends import EMPTY_COLOR, STYLE_BELOW, empty_handle
 
 _STATISTICS = ("mean", "median", "std", "count", "share")
 
 # Color of cells without samples.
-_EMPTY_COLOR = (0.5, 0.5, 0.5, 0.35)
 
 
 @base.documented
@@ -118,6 +117,9 @@ class UnitValuesDisplay(base.Display):
         weights = check_sample_weight(sample_weight, len(samples))
         (bmus,) = fitted.som._nearest(samples).T
         name = getattr(values, "name", None)
+        name = (
+            None if isinstance(name, str) and not name else name
+        )  # as of an unnamed polars Series
         grid = grid_of(fitted.som)
         display = cls(
             _by_unit(numbers, bmus, weights, statistic, grid.n_units),
@@ -173,14 +175,12 @@ class UnitValuesDisplay(base.Display):
 
         %(returns)s
         """
-        from matplotlib.patches import Patch
-
         grid, values = self.grid, np.asarray(self.values, dtype=np.float64)
         ax = drawing.new_map_axes(grid, margin=1.4) if ax is None else ax
         is_empty = np.isnan(values)
         self.cells_ = drawing.draw_cells(ax, grid, np.ma.masked_array(values, is_empty), cmap=cmap)
         low, high, extend = drawing.robust_limits(values, clim)
-        colors = self.cells_.get_cmap().with_extremes(bad=_EMPTY_COLOR)
+        colors = self.cells_.get_cmap().with_extremes(bad=EMPTY_COLOR)
         self.cells_.set(cmap=colors, clim=(low, high))
         drawing.set_map_limits(ax, self.cells_, title=self.title)
         self.colorbar_ = None
@@ -188,8 +188,7 @@ class UnitValuesDisplay(base.Display):
             self.colorbar_ = drawing.add_colorbar(ax, self.cells_, self.label, grid, extend=extend)
         self.legend_ = None
         if is_empty.any():
-            entry = Patch(facecolor=_EMPTY_COLOR, linewidth=0, label="no samples")
-            self.legend_ = ax.legend(handles=[entry], **STYLE_BELOW)
+            self.legend_ = ax.legend(handles=[empty_handle("no values")], **STYLE_BELOW)
         self.borders_ = drawing.draw_borders(ax, grid, self.cluster_labels, border_color)
         self.ax_, self.figure_ = ax, ax.figure
         return self
@@ -228,9 +227,12 @@ def _by_unit(
     if statistic == "median":
         return _medians(values, bmus, weights, totals)
     with np.errstate(invalid="ignore", over="ignore"):
+        # From one of them on, sums of equal values are exact.
+        origin = values[0] if len(values) and np.isfinite(np.ptp(values)) else 0.0
+        values = values - origin
         means = np.bincount(bmus, weights * values, minlength=n_units) / totals
         if statistic != "std":
-            return means
+            return means + origin
         squares = np.bincount(bmus, weights * (values - means[bmus]) ** 2, minlength=n_units)
         return np.sqrt(squares / totals)
 

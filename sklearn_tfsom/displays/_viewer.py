@@ -23,7 +23,7 @@ from sklearn_tfsom.displays import _base as base
 from sklearn_tfsom.displays._viewer_page import Page
 from sklearn_tfsom.metrics import u_matrix
 
-# Columns of samples that the table shows, if nothing else is said.
+# Default number of columns of samples in the table.
 _MAX_COLUMNS = 50
 
 
@@ -176,6 +176,16 @@ class InteractiveMapDisplay(base.Display):
         self.layout_ = Page(self).layout()
         return self
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state without the page, whose models cannot be pickled."""
+        return {name: None if name == "layout_" else value for name, value in vars(self).items()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore the state; build the page again if there was one."""
+        vars(self).update(state)
+        if "layout_" in state:
+            self.plot()
+
     def to_html(self) -> str:
         """Return the page: HTML that needs no other file.
 
@@ -219,11 +229,18 @@ def _table_of(X: Any, n_samples: int, max_columns: int) -> list[tuple[str, Any]]
     labels = np.arange(n_samples) if index is None else np.asarray(index)
     if hasattr(X, "columns"):
         columns = columns_of(X, max_columns)
-    elif not issparse(X) and np.ndim(X) == 1:  # texts, of which a step makes features
-        columns = [("sample", np.asarray(X))][:max_columns]
+    elif not issparse(X) and not _has_rows(X):  # texts, of which a step makes features
+        columns = [("sample", np.array(X, dtype=object))][:max_columns]
     else:
         given = X.tocsr()[:, :max_columns].toarray() if issparse(X) else as_array(X, "X")
         given = np.array(given, dtype=object) if isinstance(given, list) else given
         values = given[:, :max_columns]
         columns = [(f"feature {k}", column) for k, column in enumerate(values.T)]
     return [("index" if name is None else str(name), labels), *columns]
+
+
+def _has_rows(X: Any) -> bool:
+    """Return True unless samples are single values, without an array of texts of one length."""
+    if hasattr(X, "ndim"):
+        return bool(X.ndim > 1)
+    return not isinstance(X[0], str) and np.ndim(X[0]) > 0

@@ -9,14 +9,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sklearn_tfsom._classes import is_missing
 from sklearn_tfsom.displays import _base as base
 from sklearn_tfsom.displays import _drawing as drawing
+from sklearn_tfsom.displays import _small_multiples as multiples
 from sklearn_tfsom.displays import _viewer_scripts as scripts
 from sklearn_tfsom.displays._colors import class_colors, colors_on_map
 
 # Width of each map, of the text beside them, and height of the table, in pixels.
 _MAP_WIDTH, _DETAILS_WIDTH, _TABLE_HEIGHT = 330, 260, 260
 _MIN_HEIGHT, _MAX_HEIGHT = 120, 480
+
+# What a plot is wider than its frame, in pixels.
+_BORDER = 10
 
 _TOOLS = "pan,wheel_zoom,reset"
 
@@ -35,7 +40,7 @@ class Page:
     """
 
     def __init__(self, display: Any) -> None:
-        from bokeh.models import ColumnDataSource, Div
+        from bokeh.models import ColumnDataSource, CustomJS, Div
 
         self._display = display
         self._meta: dict[str, Any] = {
@@ -45,7 +50,8 @@ class Page:
             "has_clusters": display.cluster_labels is not None,
             "classes": [] if display.classes is None else display.classes.names,
         }
-        limits = [drawing.robust_limits(plane) for plane in np.asarray(display.planes).T]
+        planes = np.asarray(display.planes, dtype=np.float64)
+        limits = [multiples.color_limits(plane) for plane in planes.T]
         self._meta |= {"lows": [low for low, *_ in limits], "highs": [x[1] for x in limits]}
         self._units = ColumnDataSource(self._unit_columns(), name="units")
         columns, titles = self._sample_columns()
@@ -60,6 +66,7 @@ class Page:
             styles={"max-height": "700px", "overflow-y": "auto"},
         )
         self._ranges: dict[str, Any] = {}
+        self._show = CustomJS(args=self._arguments("details", "pointed"), code=scripts.HOVER)
 
     def _unit_columns(self) -> dict[str, Any]:
         display, grid = self._display, self._display.grid
@@ -107,7 +114,7 @@ class Page:
             data["cluster"] = display.cluster_labels[display.bmus].astype(np.int32)
             titles["cluster"] = "cluster"
         if display.classes is not None:
-            data["class"] = np.array(display.classes.names)[display.classes.codes]
+            data["class"] = np.array(display.classes.names, object)[display.classes.codes]
             titles["class"] = "class"
         for k, (name, values) in enumerate(others):
             data[f"column{k}"] = _plain(values)
@@ -116,14 +123,18 @@ class Page:
 
     def _figure(self, title: str, color: Any, hover: list[tuple[str, str]]) -> Any:
         """Draw the units in colors, with the tools of all maps."""
-        from bokeh.models import BoxSelectTool, CustomJS, HoverTool, LassoSelectTool, TapTool
+        from bokeh.models import BoxSelectTool, HoverTool, LassoSelectTool, TapTool
         from bokeh.plotting import figure
 
         width, height = drawing.map_size(self._display.grid)
         inner = np.clip(_MAP_WIDTH * height / width, _MIN_HEIGHT, _MAX_HEIGHT)
+        # Cells keep their shape: what is left of the frame is beside or below the map.
+        spacing = max((width + 0.4) / (_MAP_WIDTH - _BORDER), (height + 0.4) / inner)
+        beside, below = spacing * (_MAP_WIDTH - _BORDER) / 2, spacing * inner / 2
+        x, y = (width - 1) / 2, (height - 1) / 2
         ranges = self._ranges or {
-            "x_range": (-0.7, width - 0.3),
-            "y_range": (height - 0.3, -0.7),  # row 0 at the top
+            "x_range": (x - beside, x + beside),
+            "y_range": (y + below, y - below),  # row 0 at the top
         }
         plot = figure(
             title=title,
@@ -131,7 +142,6 @@ class Page:
             width=_MAP_WIDTH,
             height=int(inner) + 60,
             tools=_TOOLS,
-            match_aspect=True,
             **ranges,
         )
         plot.axis.visible = False
@@ -157,11 +167,12 @@ class Page:
         plot.patches(
             "xs", "ys", source=self._pointed, level="overlay", fill_color=None, **_POINTED
         )
-        show = CustomJS(args=self._arguments("details", "pointed"), code=scripts.HOVER)
         tooltips = [("unit", "@unit"), *hover]
         formats = {text.split("{")[0]: "printf" for _, text in hover if text.endswith("{%.4g}")}
         plot.add_tools(
-            HoverTool(renderers=[cells], tooltips=tooltips, formatters=formats, callback=show)
+            HoverTool(
+                renderers=[cells], tooltips=tooltips, formatters=formats, callback=self._show
+            )
         )
         plot.add_tools(TapTool(mode="replace", renderers=[cells]))  # the shift key adds units
         # A unit is inside where its center is.
@@ -230,6 +241,9 @@ class Page:
         unit.js_on_change("value", CustomJS(args=self._arguments(), code=scripts.UNIT))
         head = Div(text=f"<h2>{html.escape(display.title)}</h2>")
         grid = gridplot(maps, ncols=3, merge_tools=True, toolbar_location="above")
+        self._units.selected.js_on_change(
+            "indices", CustomJS(args=self._arguments("details"), code=scripts.SELECT_UNIT)
+        )
         beside = column(self._details, *(Div(text=text) for text in legends))
         parts = [head]
         if display.samples is None:
@@ -241,7 +255,7 @@ class Page:
         self._units.selected.js_on_change(
             "indices",
             CustomJS(
-                args=self._arguments("details", "samples", "table", "count", "button"),
+                args=self._arguments("samples", "table", "count", "button"),
                 code=scripts.SELECT,
             ),
         )
@@ -274,7 +288,10 @@ def _plain(values: Any) -> NDArray:
     if array.dtype.kind in "mM":  # `tolist` would give nanoseconds as integers
         return np.where(np.isnat(array), "", array.astype(str))
     if array.dtype.kind == "b" or array.dtype.kind not in "iuf":
-        return np.array(["" if value is None else str(value) for value in array.tolist()])
+        texts = ["" if is_missing(value) else str(value) for value in array.tolist()]
+        return np.array(
+            texts, dtype=object
+        )  # of a fixed width each would be as long as the longest
     if array.dtype.kind in "iu" and array.dtype.itemsize == 8:
         largest = np.abs(array.astype(np.float64)).max(initial=0)
         if largest >= 2**53:  # numbers of a browser are float64

@@ -1,4 +1,4 @@
-"""What the viewer does in a browser: callbacks in JavaScript.
+"""JavaScript callbacks of the viewer.
 
 Their arguments are Bokeh models: `units` and `samples` hold the columns of units and of all
 samples, `table` those of the samples that are shown; `meta` is a dict of names.
@@ -53,8 +53,24 @@ if (hovered.length) details.text = describe(hovered[0]);
 """
 )
 
-SELECT = (
+SELECT_UNIT = (
     _DESCRIBE
+    + """
+if (units.selected.indices.length == 1) details.text = describe(units.selected.indices[0]);
+"""
+)
+
+# What is selected, as a text.
+_STATUS = """
+const plural = (n, word) => `${n} ${word}${n == 1 ? "" : "s"}`;
+const status = () => units.selected.indices.length
+    ? `${plural(units.selected.indices.length, "unit")} selected, `
+        + plural(table.data.sample.length, "sample")
+    : meta.nothing_selected;
+"""
+
+SELECT = (
+    _STATUS
     + """
 const chosen = new Set(units.selected.indices);
 const rows = [];
@@ -67,11 +83,7 @@ for (const name of Object.keys(samples.data)) {
 }
 table.selected.indices = [];
 table.data = shown;
-const plural = (n, word) => `${n} ${word}${n == 1 ? "" : "s"}`;
-count.text = chosen.size
-    ? `${plural(chosen.size, "unit")} selected, ${plural(rows.length, "sample")}`
-    : meta.nothing_selected;
-if (chosen.size == 1) details.text = describe([...chosen][0]);
+count.text = status();
 button.disabled = rows.length == 0;
 """
 )
@@ -87,23 +99,28 @@ units.change.emit();
 
 UNIT = """
 const unit = Math.round(this.value);
-if (unit >= 0 && unit < units.data.row.length) units.selected.indices = [unit];
+if (this.value !== null && unit >= 0 && unit < units.data.row.length)
+    units.selected.indices = [unit];
 """
 
-SEARCH = """
+SEARCH = (
+    _STATUS
+    + """
 const wanted = this.value.trim().toLowerCase();
 const labels = samples.data.sample ?? [];
 let found = labels.findIndex((label) => String(label).toLowerCase() == wanted);
 if (found < 0) found = labels.findIndex((label) => String(label).toLowerCase().startsWith(wanted));
 if (wanted == "" || found < 0) {
-    count.text = wanted == "" ? "" : "No such sample.";
+    count.text = wanted == "" ? status() : "No such sample.";
 } else {
     units.selected.indices = [samples.data.unit[found]];
     setTimeout(() => {  // once the table has its rows
         table.selected.indices = [table.data.sample.indexOf(labels[found])];
+        count.text = status();  // a unit that was selected before changes nothing
     }, 50);
 }
 """
+)
 
 DOWNLOAD = """
 const names = Object.keys(table.data);

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csc_array
 from scipy.sparse.csgraph import connected_components
 
 from sklearn_tfsom._classes import classes_of
@@ -61,7 +62,7 @@ def purity(
     0.97
     """
     shares = _class_shares("purity", estimator, X, y, sample_weight)
-    return float(shares.max(axis=1).sum())
+    return float(shares.tocsr().max(axis=1).sum())
 
 
 @takes_pipelines
@@ -107,7 +108,7 @@ def class_entropy(
     0.06
     """
     shares = _class_shares("class_entropy", estimator, X, y, sample_weight)
-    return max(_entropy(shares) - _entropy(shares.sum(axis=1)), 0.0)
+    return max(_entropy(shares.data) - _entropy(shares.sum(axis=1)), 0.0)
 
 
 @takes_pipelines
@@ -178,15 +179,17 @@ def class_scatter_index(
     grid = fitted_grid(estimator)
     n_neighbors = check_n_neighbors("class_scatter_index", n_neighbors, grid)
     units, others = grid_edges(grid, n_neighbors)
-    has_class = _class_shares("class_scatter_index", estimator, X, y, sample_weight) > 0
-    n_regions = 0
-    for has in has_class.T:
-        is_edge = has[units] & has[others]
-        graph = undirected_graph((units[is_edge], others[is_edge]), grid.n_units)
-        n_components, _ = connected_components(graph, directed=False)
-        # Every unit without samples of the class is a component of its own.
-        n_regions += n_components - int(np.count_nonzero(~has))
-    return n_regions / has_class.shape[1]
+    cells = _class_shares("class_scatter_index", estimator, X, y, sample_weight).tocsr()
+    # A node for each unit and each of its classes. Neighbors are connected by a class in common.
+    cells.data = np.arange(1, cells.nnz + 1)
+    ends = []
+    for first, second in ((units, others), (others, units)):
+        in_common = cells[first].multiply(cells[second] > 0).tocsr()
+        in_common.sort_indices()
+        ends.append(in_common.data.astype(np.int64) - 1)
+    graph = undirected_graph((ends[0], ends[1]), cells.nnz)
+    n_regions, _ = connected_components(graph, directed=False)
+    return n_regions / cells.shape[1]
 
 
 @takes_pipelines
@@ -240,7 +243,7 @@ def normalized_mutual_information(
     if np.count_nonzero(unit_shares) == np.count_nonzero(class_shares) == 1:
         return 1.0
     entropies = _entropy(unit_shares) + _entropy(class_shares)
-    return min(max(2 * (entropies - _entropy(shares)) / entropies, 0.0), 1.0)
+    return min(max(2 * (entropies - _entropy(shares.data)) / entropies, 0.0), 1.0)
 
 
 @takes_pipelines
@@ -306,17 +309,22 @@ def class_counts(
 
 def _class_shares(
     owner: str, estimator: FittedMap, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None
-) -> NDArray[np.float64]:
+) -> csc_array:
     """Return the share of the samples of each unit and class, shape (n_units, n_classes).
 
-    Classes without positive weight are left out.
+    It is sparse, since each sample has one unit and one class. Classes without positive weight are
+    left out.
     """
     grid = fitted_grid(estimator)
     samples, weights = check_samples(estimator, X, sample_weight)
     classes = classes_of(y, len(samples), owner, allows_missing=False)
     (bmus,) = estimator._nearest(samples).T
-    shares = classes.counts(bmus, grid.n_units, weights) / weights.sum()
-    return shares[:, shares.any(axis=0)]
+    (counted,) = np.nonzero(weights)
+    different, codes = np.unique(classes.codes[counted], return_inverse=True)
+    cells, place = np.unique(bmus[counted] * len(different) + codes, return_inverse=True)
+    shares = np.bincount(place, weights[counted] / weights.sum())
+    units, columns = np.divmod(cells, len(different))
+    return csc_array((shares, (units, columns)), shape=(grid.n_units, len(different)))
 
 
 def _entropy(shares: NDArray[np.float64]) -> float:

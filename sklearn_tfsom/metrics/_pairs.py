@@ -334,8 +334,9 @@ def _preserved_neighbors(
     neighbors, then those of the excess. Weight k counts as k samples: each has k - 1 equal ones
     among its neighbors.
     """
-    weights, bmus, grid = points.weights, points.bmus, points.grid
-    hits = np.bincount(bmus, weights, minlength=grid.n_units).astype(np.float64)
+    weights, grid = points.weights, points.grid
+    hit, unit = np.unique(points.bmus, return_inverse=True)
+    hits = np.bincount(unit, weights).astype(np.float64)
     error = worst = 0.0
     for rows, distances in pair_tiles(points):
         is_equal, equal_weight, own_weight = equal_samples(rows, distances, weights)
@@ -344,10 +345,10 @@ def _preserved_neighbors(
         )
         in_data = ranks(distances, neighbor_weights)
 
-        units, index = np.unique(bmus[rows], return_inverse=True)
-        of_units = ranks(grid.squared_distances(units[:, None], np.arange(grid.n_units)), hits)
+        units, index = np.unique(unit[rows], return_inverse=True)
+        of_units = ranks(grid.squared_distances(hit[units, None], hit), hits)
         on_map = Ranks(
-            *(np.maximum(ends[index] - own_weight[:, None], 0)[:, bmus] for ends in of_units)
+            *(np.maximum(ends[index] - own_weight[:, None], 0)[:, unit] for ends in of_units)
         )
         near, far = order(on_map, in_data)
         excess = near.probability_of_first(k) * far.mean_excess(k)
@@ -359,12 +360,12 @@ def _preserved_neighbors(
 
 def _sums_over_pairs(points: Points) -> _Sums:
     """Sum products of distances over all ordered pairs of samples."""
-    weights, bmus, grid = points.weights, points.bmus, points.grid
+    weights, grid = points.weights, points.grid
+    hit, unit = np.unique(points.bmus, return_inverse=True)
     data_squares = grid_squares = products = data_maximum = grid_maximum = n_pairs = 0.0
     for rows, in_data in pair_tiles(points):
-        units, index = np.unique(bmus[rows], return_inverse=True)
-        of_units = np.sqrt(grid.squared_distances(units[:, None], np.arange(grid.n_units)))
-        on_grid = of_units[index][:, bmus]
+        units, index = np.unique(unit[rows], return_inverse=True)
+        on_grid = np.sqrt(grid.squared_distances(hit[units, None], hit))[index][:, unit]
         data_squares += float(weights[rows] @ (np.square(in_data) @ weights))
         grid_squares += float(weights[rows] @ (np.square(on_grid) @ weights))
         products += float(weights[rows] @ ((in_data * on_grid) @ weights))

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import gammaln, logsumexp
 
 from sklearn_tfsom._data.checks import known_error
-from sklearn_tfsom._data.moments import squared_differences
+from sklearn_tfsom._data.moments import summed_differences
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.scaling import power_of_two
 from sklearn_tfsom._distance import (
@@ -219,17 +219,20 @@ def log_likelihood(
 def _mean(samples: Samples, shares: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the mean of the known values of each feature, or the mean direction."""
     sums, known = np.zeros(samples.shape[1]), np.zeros(samples.shape[1])
+    # From the first sample on, so that the mean of equal samples is exact.
+    first = int(np.argmax(shares > 0))
+    origin = np.nan_to_num(samples.dense(np.array([first]))[0].astype(np.float64))
     for rows in samples.tiles():
         tile, share = samples[rows], shares[rows]
         if samples.is_sparse:
-            sums += tile.T @ share
+            sums += summed_differences(tile, share, origin)
             known += share.sum()
         else:
             tile = np.ascontiguousarray(tile)  # so that sums round alike for any memory layout
             is_known = ~np.isnan(tile)
-            sums += share @ np.where(is_known, tile, 0)
+            sums += share @ np.where(is_known, tile - origin, 0)
             known += share @ is_known
-    mean = sums / np.where(known > 0, known, 1)
+    mean = np.where(known > 0, origin + sums / np.where(known > 0, known, 1), 0)
     return as_codebook(mean[None], METRICS["cosine"])[0] if samples.metric.is_spherical else mean
 
 
@@ -243,7 +246,7 @@ def _cost_around(
     """Sum the squared distances of a tile to the mean, in squares of `scale`; ``1 - cos``."""
     metric = samples.metric
     if samples.is_sparse:
-        total = float(squared_differences(tile, shares, mean, scale).sum())
+        total = float(summed_differences(tile, shares, mean, scale, power=2).sum())
         if metric.is_spherical:  # a zero row has no direction
             total = total / 2 + float(shares[is_zero(tile)].sum()) * (1 - float(mean @ mean) / 2)
         return total

@@ -81,7 +81,7 @@ def topographic_error(
     samples, weights = check_samples(estimator, X, sample_weight)
     bmus = _two_best_units(estimator, samples)
     is_error = grid.squared_distances(*bmus.T) > (2 if n_neighbors == 8 else 1)
-    return float(np.average(is_error.astype(np.float64), weights=weights))
+    return float(weights / weights.sum() @ is_error)
 
 
 @takes_pipelines
@@ -155,7 +155,7 @@ def combined_error(
     bmus = _two_best_units(estimator, samples)
     (distances,) = estimator._distances_to(samples, bmus[:, :1]).T
     lengths = distances + path_lengths(graph, *bmus.T)
-    return float(np.average(lengths, weights=weights))
+    return float(weights / weights.sum() @ lengths)
 
 
 @takes_pipelines
