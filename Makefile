@@ -55,7 +55,7 @@ help:
 	@echo "make fuzz         run the property-based tests with new seeds (make fuzz MINUTES=10)"
 	@echo "make faults       interrupt and kill fits, limit their memory and disk (minutes)"
 	@echo "make bench        compare with k-means, into output/results (minutes)"
-	@echo "make bench-full   all points and rounds, into benchmarks/results (hours)"
+	@echo "make bench-full   all points and rounds (hours; with REFERENCE=FOLDER)"
 	@echo "make bench-all    all benchmarks, for a release (hours)"
 	@echo "make bench-libraries  compare with other libraries, in an environment of their own"
 	@echo "make figures      write the figures of the results into README and guide"

@@ -182,7 +182,7 @@ def main():
     with tarfile.open(sdist) as archive:
         archive.extractall(OUTPUT, filter="data")
     unpacked = OUTPUT / sdist.name.removesuffix(".tar.gz")
-    for supported, python in find_pythons(arguments.python).items():
+    for supported, python in find_pythons([*arguments.python, sys.executable]).items():
         if python is None:
             checks.missing.append(f"Python {supported}: not on this machine")
             continue

@@ -71,7 +71,7 @@ def run_tests(python, python_version, age, wheel, tests):
             command += ["-W", "ignore::DeprecationWarning"]
         done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
         print(done.stdout)
-        result = done.stdout.strip().splitlines()[-1].strip("= ")
+        result = (done.stdout.strip().splitlines() or ["no output"])[-1].strip("= ")
         if done.returncode:
             result += f", exit status {done.returncode}"
     except subprocess.CalledProcessError as error:
@@ -99,7 +99,8 @@ def main():
     parser.add_argument("--age", choices=("oldest", "newest"), action="append")
     parser.add_argument("tests", nargs="*", default=["tests"], help="files; by default all")
     arguments = parser.parse_args()
-    OUTPUT.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(OUTPUT, ignore_errors=True)  # a wheel of another version
+    OUTPUT.mkdir(parents=True)
     run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", OUTPUT, ROOT)
     (wheel,) = Path(OUTPUT).glob("*.whl")
     rows = []

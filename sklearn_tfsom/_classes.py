@@ -97,6 +97,8 @@ def classes_of(
             f"{owner} needs a class for each sample in {name}. Got {n_missing} missing ones "
             "(None, NaN or NA): leave these samples out."
         )
+    if not allows_missing and labels.dtype.kind == "f" and np.isinf(labels).any():
+        raise ValueError(f"{owner} needs classes in {name}. Got infinity.")
     known = labels[~is_missing]
     if order is None and len(known):
         known = _without_loss(known)

@@ -46,8 +46,8 @@ def run_epochs(
 ) -> Iterator[Epoch]:
     """Run an epoch for each radius on one grid, after `n_done` others.
 
-    `n_before` of these were on this grid and these samples, before a fit was resumed: it is
-    searched as a fit that was not interrupted, to the same bits.
+    `n_before` of these were on this grid and these samples, before a fit was resumed, so that a
+    resumed fit chooses the same search as an uninterrupted one.
     """
     scaling, n_epochs = source.scaling, n_before + len(radii)
     for number, radius in enumerate(radii, start=n_done + 1):

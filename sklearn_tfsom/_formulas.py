@@ -63,9 +63,9 @@ class Affine(_OfEachFeature):
         cls, n_features: int, factor: Any, shift: Any, limits: tuple[float, float] | None = None
     ) -> Affine:
         """Make the step ``x * factor + shift``, whose results are clipped to limits if given."""
-        factor, shift, low, high = np.broadcast_arrays(
-            factor, shift, -np.inf, np.inf, np.empty(n_features)
-        )[:4]
+        # Steps fitted to float32 have constants of float32.
+        given = (np.asarray(value, np.float64) for value in (factor, shift, -np.inf, np.inf))
+        factor, shift, low, high = np.broadcast_arrays(*given, np.empty(n_features))[:4]
         if limits is not None:
             low, high = ((limit - shift) / factor for limit in limits)
         return cls(factor, shift, low, high)
@@ -105,6 +105,17 @@ class Affine(_OfEachFeature):
 
     def _of(self, values: NDArray, dtype: str) -> NDArray:
         return (values * self.factor + self.shift).astype(dtype)
+
+
+@dataclass(frozen=True)
+class Scale(_OfEachFeature):
+    """The product with a number, of any sign or 0."""
+
+    factor: float
+
+    def apply(self, ops: Any, values: Any, dtype: str) -> Any:
+        """Build the formula."""
+        return values * rounded_to(dtype, np.asarray(self.factor))[0]
 
 
 @dataclass(frozen=True)
@@ -205,10 +216,12 @@ class Power(_OfEachFeature):
             rest = factor * _power(np, np.log(size), exponents, "float64") + shift
         slope, rest, inverse = rounded_to(dtype, slope, rest, 1 / size)
         difference = (values - origin) * (sign * inverse)
+        # Of a condition the converter to ONNX makes products: what is not chosen must be finite.
+        is_near, quotient = ops.abs(difference) < 0.5, (self.offset + sign * values) * inverse
         logarithm = ops.where(
-            ops.abs(difference) < 0.5,
-            _log1p(ops, difference),
-            ops.log((self.offset + sign * values) * inverse),
+            is_near,
+            _log1p(ops, ops.where(is_near, difference, 0.0)),
+            ops.log(ops.where(is_near, 1.0, quotient)),
         )
         return _power(ops, logarithm, exponents, dtype) * slope + rest
 
@@ -255,11 +268,13 @@ def _power(ops: Any, logarithm: Any, exponents: NDArray, dtype: str) -> Any:
     exponents = np.where(is_zero, 1, exponents).astype(dtype)
     scaled = logarithm * exponents
     # exp(y) - 1, which ONNX lacks, exact also near 0: Kahan, in Higham (2002), section 1.14.1.
-    power, is_near = ops.exp(scaled), ops.abs(scaled) < 1
+    is_near = ops.abs(scaled) < 1
+    small = ops.where(is_near, scaled, 0.0)
+    power = ops.exp(small)
     is_one = ops.equal(power, 1.0)
-    safe = ops.where(is_one, 2.0, ops.where(is_near, power, 2.0))
-    near = ops.where(is_one, scaled, (safe - 1.0) * (scaled / ops.log(safe)))
-    less = ops.where(is_near, near, power - 1.0)
+    safe = ops.where(is_one, 2.0, power)
+    near = ops.where(is_one, small, (safe - 1.0) * (small / ops.log(safe)))
+    less = ops.where(is_near, near, ops.exp(ops.where(is_near, 0.0, scaled)) - 1.0)
     return ops.where(is_zero, logarithm, less / exponents)
 
 

@@ -22,6 +22,27 @@ def machine_memory() -> float:
         return math.inf
 
 
+def check_memory(n_values: int, owner: str) -> None:
+    """Check that values of float64 fit into this machine's memory.
+
+    Parameters
+    ----------
+    n_values : int
+    owner : str
+        What needs them, with its verb.
+
+    Raises
+    ------
+    ValueError
+    """
+    needed, memory = 8 * n_values, machine_memory()
+    if needed > memory:
+        raise ValueError(
+            f"{owner} {(needed + 2**29) // 2**30:,} GiB. This machine has "
+            f"{memory / 2**30:,.0f} GiB."
+        )
+
+
 def n_cores() -> int:
     """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):

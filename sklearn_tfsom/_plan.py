@@ -19,7 +19,7 @@ from sklearn_tfsom._data.pieces import Pieces
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.subsampling import Subsamples, count_different
 from sklearn_tfsom._distance import METRICS, Metric, as_codebook, is_zero
-from sklearn_tfsom._machine import machine_memory
+from sklearn_tfsom._machine import check_memory
 from sklearn_tfsom._map.anomaly import ANOMALY_SCORES
 from sklearn_tfsom._map.grid import BOUNDARIES, LATTICES, Grid
 from sklearn_tfsom._map.initialization import (
@@ -318,12 +318,8 @@ def _check_memory(som: Any, grid: Grid, n_features: int) -> None:
     """
     n_values = grid.n_units * (n_features + _UNIT_VALUES) * _CODEBOOKS
     n_values += n_kernel_values(grid, som.neighborhood)
-    needed, memory = 8 * n_values, machine_memory()
-    if needed > memory:
-        raise ValueError(
-            f"grid_size={som.grid_size!r} makes {grid.n_units:,} units, which need "
-            f"{(needed + 2**29) // 2**30:,} GiB. This machine has {memory / 2**30:,.0f} GiB."
-        )
+    owner = f"grid_size={som.grid_size!r} makes {grid.n_units:,} units, which need"
+    check_memory(n_values, owner)
 
 
 def _checked_init(som: Any, grid: Grid, samples: Samples) -> str | NDArray[np.float64]:

@@ -22,7 +22,16 @@ from sklearn.preprocessing import (
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_tfsom import _validation as valid
-from sklearn_tfsom._formulas import Affine, Columns, Formula, Linear, Normalize, Power, merged
+from sklearn_tfsom._formulas import (
+    Affine,
+    Columns,
+    Formula,
+    Linear,
+    Normalize,
+    Power,
+    Scale,
+    merged,
+)
 
 
 def _of_standard(scaler: StandardScaler, n_features: int) -> list[Formula]:
@@ -178,8 +187,8 @@ def _of_columns(transformer: ColumnTransformer, owner: Any) -> Columns:
             np.arange(transformer.n_features_in_)[transformer._transformer_to_input_indices[name]]
         )
         if len(chosen) and not (isinstance(step, str) and step == "drop"):
-            formulas, n_given = _chain(_steps(step), len(chosen), owner)
-            if name in weights:
-                formulas.append(Linear(weights[name] * np.eye(n_given)))
+            formulas, _ = _chain(_steps(step), len(chosen), owner)
+            if weights.get(name) is not None:
+                formulas.append(Scale(float(weights[name])))
             branches.append((chosen, merged(formulas)))
     return Columns(branches)

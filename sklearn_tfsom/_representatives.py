@@ -19,7 +19,7 @@ _PER_UNIT = 16.0
 def points_to_merge(
     pieces: Pieces | None, unit_means: NDArray, hits: NDArray[np.float64]
 ) -> Points:
-    """Return what stands for the samples: points finer than the units, or the units that are hit.
+    """Return the points that represent the samples: more than the units, or the units hit.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def representatives(pieces: Pieces, n_points: int) -> Points | None:
     if pieces.samples.is_sparse or pieces.samples.has_missing:
         return None
     chosen, share = few_different(pieces, n_points)
-    rows, _ = chosen.gather_rows(_places_and_weights)
+    rows, _ = chosen.gather_rows(_rows_and_weights)
     rows = rows[rows[:, -1] > 0]
     points, same = np.unique(rows[:, :-1], axis=0, return_inverse=True)
     if share == 1 or len(points) < 2:
@@ -71,7 +71,7 @@ def representatives(pieces: Pieces, n_points: int) -> Points | None:
     return Points(sums[hit] / shares[hit, None], shares[hit] * total, per_point=1 / share)
 
 
-def _places_and_weights(piece: Piece) -> NDArray[np.float64]:
+def _rows_and_weights(piece: Piece) -> NDArray[np.float64]:
     return np.column_stack([piece.samples[:].astype(np.float64), piece.sample_weight])
 
 

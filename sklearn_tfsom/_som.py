@@ -168,7 +168,8 @@ class TFSOM(
     checkpoint_dir : path-like or None, default=None
         Directory of a file that is replaced after each epoch and removed at the end of `fit`. If
         `fit` is interrupted and called again with the same parameters and samples, it resumes
-        there, to the same bits.
+        there, to the same bits. With ``init="sample"`` and ``init="random"`` this needs an int as
+        `random_state`.
 
     random_state : int, RandomState instance or None, default=None
         Used by ``init="sample"`` and ``init="random"`` only.
@@ -492,7 +493,7 @@ class TFSOM(
         valid.check_parameters(self, RULES)
         valid.check_value("batch_size", self, self.batch_size, [NO_BATCHES])
         pieces, counted = check_partitions(self, engine, metric_named(self.metric))
-        return self._fit_pieces(pieces, counted, engine.features, None)
+        return self._fit_pieces(pieces, counted, None, None)
 
     def _fit_pieces(self, pieces: Pieces, counted: Pieces, X: Any, y: Any) -> TFSOM:
         """Train the map on checked samples, of which some are counted; see `fit`."""
@@ -606,7 +607,8 @@ class TFSOM(
         else:
             metric = metric_named(self.metric)
             pieces, _ = check_training_data(self, X, sample_weight, metric)
-        memory, left, history = learn_stream(self, pieces)
+        with tile_threads:
+            memory, left, history = learn_stream(self, pieces)
         found = assign(Pieces(pieces.samples, left), memory.codebook, memory.grid)
         found = found._replace(hits=memory.hits + found.hits)
         metric_name, codebook = pieces.samples.metric.name, memory.codebook
@@ -948,7 +950,7 @@ class TFSOM(
         front of it are trained through "distances".
 
         With more than four features, distances are computed from a matrix product, those of the
-        two closest units again from differences. In float32 the error of a distance is at most
+        best-matching unit again from differences. In float32 the error of a distance is at most
         about 1e-5 times the distance plus 1e-7 times the norm of the sample. If the distances of
         two units differ by less than 5e-7 times this norm, the lower index is returned. The model
         needs memory for a few arrays of the shape of "distances", under "manhattan" and
@@ -1023,7 +1025,7 @@ class TFSOM(
         return [*names, "topographic_error"] if self.compute_topographic_error else names
 
     def _points_to_merge(self, pieces: Pieces | None = None) -> Points:
-        """Return what stands for samples in two-level clustering; for the units without any."""
+        """Return the points that represent samples in two-level clustering, or the units."""
         if pieces is None:
             return points_to_merge(None, self._unit_means, self.hits_)
         pieces = counted_of(pieces)

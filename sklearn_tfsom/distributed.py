@@ -226,8 +226,8 @@ def update_codebook(
         )
     if not (np.isfinite(sums).all() and np.isfinite(counts).all() and (counts >= 0).all()):
         raise ValueError(
-            "statistics must have finite sums, and finite counts of at least 0. Got others: "
-            "samples or weights were out of range, or the statistics were changed."
+            "statistics must have finite sums, and finite counts of at least 0. Got NaN, infinity "
+            "or negative counts."
         )
     kernels = Kernels(grid, checked_neighborhood(owner, neighborhood))
     scaling = Scaling.around(codebook, np.float64, row)

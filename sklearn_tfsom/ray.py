@@ -120,7 +120,7 @@ class _Engine:
         combine: Callable[[Any, Any], Any],
         name: str,
     ) -> Any:
-        """Combine the results for all blocks, as they come."""
+        """Combine the results for all blocks."""
         total = None
         for result in self._results(function, name):
             total = result if total is None else combine(total, result)
@@ -140,7 +140,8 @@ class _Engine:
 
         of_block.__name__ = f"tfsom_{name}"  # what the dashboard shows
         results = self._data.map_batches(of_block, batch_size=None, batch_format="pandas")
-        return (pickle.loads(row["result"]) for row in results.iter_rows())
+        # Blocks come in any order, and sums of floats depend on it.
+        return map(pickle.loads, sorted(row["result"] for row in results.iter_rows()))
 
 
 def _checked(data: Any) -> Any:

@@ -72,6 +72,7 @@ CASES = {
     "sparse": ({"grid_size": (9, 8), **FEW}, csr_array(DIGITS), None, [0.6]),
     "sparse, wide": ({"grid_size": (6, 4), **FEW}, SPARSE_WIDE, None, [0.25]),
     "dense, wide": ({"grid_size": (4, 3), **FEW}, WIDE, None, [0.5]),
+    "weight zero in one shard": ({"grid_size": 6, **FEW}, IRIS, np.r_[0.0, np.ones(149)], [0.5]),
     "cosine": ({"metric": "cosine", "grid_size": 7, **FEW}, DIGITS, WEIGHTS, [0.4]),
     "manhattan": ({"metric": "manhattan", "grid_size": 5, **FEW}, IRIS, None, [0.5]),
     "sample": (

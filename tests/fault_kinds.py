@@ -81,6 +81,8 @@ def run_trials(n_trials, seed, trial):
     for number in range(n_trials):
         try:
             n_hit += bool(trial(number, rng))
+        except Skipped:
+            raise
         except AssertionError as error:
             failures.append(f"trial {number}: {error}")
         except Exception as error:

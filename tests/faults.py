@@ -1,4 +1,4 @@
-"""Interrupt, kill and starve fits, damage their checkpoints, and check what is left.
+"""Interrupt and kill fits, fill the disk, damage checkpoints, and check what is left.
 
 ``python tests/faults.py [--short] [--seed N]`` prints a table of counts and ends with 1 after any
 failure. Without ``--short`` it takes minutes and writes ``benchmarks/results/faults.json``.

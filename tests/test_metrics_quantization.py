@@ -147,6 +147,6 @@ def test_energies_beyond_float64_are_an_error_alone(measure):
 @pytest.mark.parametrize("measure", [distortion, heskes_energy])
 def test_neighborhood_beyond_the_memory_is_refused_by_name(measure, monkeypatch):
     som = TFSOM((6, 5)).fit(samples())
-    monkeypatch.setattr("sklearn_tfsom._map.neighborhood.machine_memory", lambda: 1000.0)
+    monkeypatch.setattr("sklearn_tfsom._machine.machine_memory", lambda: 1000.0)
     with pytest.raises(ValueError, match="The neighborhood of a map of 6 x 5 units needs"):
         measure(som, samples())

@@ -4,6 +4,7 @@
 """
 
 import re
+from unittest import mock
 
 import numpy as np
 import reference
@@ -49,6 +50,9 @@ from sklearn_tfsom._distance import METRICS
 from sklearn_tfsom._map.grid import BOUNDARIES, LATTICES
 from sklearn_tfsom._map.neighborhood import NEIGHBORHOODS
 from sklearn_tfsom._plan import RULES
+from sklearn_tfsom._search import exact as exact_module
+from sklearn_tfsom._search import nearest as nearest_module
+from sklearn_tfsom._search import products as products_module
 
 SPARSE = tuple(name for name, metric in METRICS.items() if metric.allows_sparse)
 FACTORS = (1.0, 0.25, 3.0)
@@ -395,7 +399,7 @@ def test_search_of_any_codebook(drawn):
 
 
 @st.composite
-def searched_in_graphs(draw):
+def searched(draw):
     """Return samples, a codebook, a metric, a number of units and one of rows."""
     values = draw(raw_values(st.integers(1, 40), st.integers(1, 5)))
     values = cast(values, draw(either("f4", "f8")))
@@ -405,11 +409,25 @@ def searched_in_graphs(draw):
     return data, codebook, metric, min(k, len(codebook)), draw(either(8, 16))
 
 
-@given(searched_in_graphs())
+@given(searched())
 def test_search_in_graphs(drawn):
     """Graphs serve large data; `search` calls them for small ones too."""
     data, codebook, metric, k, n_tile = drawn
     units, _ = search(data.X, codebook, k, metric=metric, n_tile=n_tile)
+    check_units(units.astype(np.int64), data, codebook, metric)
+
+
+@given(searched(), either(1, 2**17), either(64, 2**18))
+def test_search_in_numpy(drawn, most_differences, tile):
+    """Large data are searched by float32 scores, in tiles."""
+    data, codebook, metric, k, _ = drawn
+    with (
+        mock.patch.object(nearest_module, "MAX_ALL_DIFFERENCES", most_differences),
+        mock.patch.object(exact_module, "MAX_ALL_DIFFERENCES", most_differences),
+        mock.patch.object(exact_module, "CACHED_VALUES", tile),
+        mock.patch.object(products_module, "TILE_DISTANCES", tile),
+    ):
+        units, _ = search(data.X, codebook, k, metric=metric, n_tile=None)
     check_units(units.astype(np.int64), data, codebook, metric)
 
 

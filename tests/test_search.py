@@ -468,6 +468,17 @@ def test_all_units_in_order(metric, dtype):
     assert_array_equal(every, expected)
 
 
+def test_many_units_of_many_samples():
+    """Scores in float32 tell most of them."""
+    rng = np.random.RandomState(0)
+    X, codebook = rng.normal(size=(2000, 6)), rng.normal(size=(40, 6))
+    codebook[7] = codebook[31]
+    som = map_with(codebook)
+    expected = np.argsort(exact_distances(X, codebook, "euclidean"), axis=1, kind="stable")
+    for k in (9, 20, 40):
+        assert_array_equal(som.bmus(X, n_bmus=k), expected[:, :k])
+
+
 def test_no_search_among_equal_code_vectors():
     X = np.random.RandomState(0).normal(size=(300, 5))
     som = TFSOM((6, 5), init=np.ones((30, 5)), max_iter=1, radius_decay=[1.0]).fit(X)

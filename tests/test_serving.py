@@ -412,7 +412,10 @@ def test_columns_of_a_data_frame(positive, columns):
 def test_missing_values_stay_missing_in_steps_that_allow_them(positive):
     X = remove_values(positive)
     X[:, 0] = positive[:, 0]
-    columns = ColumnTransformer([("power", PowerTransformer(), [0, 1, 2, 3])])
+    columns = ColumnTransformer(
+        [("power", PowerTransformer(), [0, 1]), ("scaled", StandardScaler(), [2, 3])],
+        transformer_weights={"power": None, "scaled": -2.0},
+    )
     pipeline = make_pipeline(columns, MinMaxScaler(clip=True), small_map()).fit(X)
     model = pipeline[-1].to_keras(preprocessing=pipeline[:-1])
     assert_same_results(get_outputs(model, X), pipeline[-1], pipeline[:-1].transform(X))

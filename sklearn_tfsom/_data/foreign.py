@@ -183,7 +183,8 @@ def is_float32(dtype: np.dtype) -> bool:
 def has_float32(X: Any) -> bool:
     """Return True if all values are of float32: of an array, or in the columns of a table."""
     if not hasattr(X, "columns"):
-        return isinstance(X, np.ndarray) and is_float32(X.dtype)
+        is_array = isinstance(X, np.ndarray) or scipy.sparse.issparse(X)
+        return is_array and is_float32(X.dtype)
     return _types_of_columns(X) <= _FLOAT32
 
 

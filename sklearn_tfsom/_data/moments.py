@@ -36,10 +36,10 @@ _EQUAL = 1e-9
 # A deviation below this share of the largest is rounding of a constant feature.
 _ROUNDING = 1e-12
 
-# Varying features among many up to which their covariance is asked for, feature by feature.
+# Up to this number of varying features among many, their covariance is computed column by column.
 _MAX_ASKED = 64
 
-# Lanczos' method is restarted so many times, at most, for each of these tolerances.
+# Maximum number of restarts of Lanczos' method, for each tolerance in turn.
 _MAX_RESTARTS, _TOLERANCES = 30, (1e-10, 1e-4, 0.1)
 
 # Covariances of sparse samples are differences of products. Their rounding, as a share of the
@@ -287,7 +287,10 @@ def _lanczos(
 def _two_of_operator(
     times: Callable[[NDArray[np.float64]], NDArray[np.float64]], start: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Do the same as `_two_largest` with a function that multiplies by the matrix."""
+    """Return roots and vectors by Lanczos' method, of a function that multiplies by the matrix.
+
+    Unlike in `_two_largest`, rounding chooses among the vectors of equal eigenvalues.
+    """
     shape = (len(start), len(start))
     operator = scipy.sparse.linalg.LinearOperator(shape, times, dtype=np.float64)
     options: dict[str, Any] = {"k": 2, "v0": start, "maxiter": _MAX_RESTARTS}
@@ -299,7 +302,9 @@ def _two_of_operator(
         except scipy.sparse.linalg.ArpackNoConvergence:  # eigenvalues are close to each other
             continue
         return np.sqrt(np.maximum(values[::-1], 0)), vectors.T[::-1]
-    return np.zeros(0), np.zeros((0, len(start)))
+    # They are so close that any directions will do: those of the features.
+    axes = np.eye(2, len(start))
+    return np.sqrt(np.maximum([times(axis) @ axis for axis in axes], 0)), axes
 
 
 def _two_largest(

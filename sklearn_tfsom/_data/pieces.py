@@ -384,7 +384,11 @@ class Pieces:
 
     def take_where(self, is_taken: NDArray[np.bool_]) -> Pieces:
         """Return the samples of this worker for which a value is True."""
-        return self if is_taken.all() else self.take(np.flatnonzero(is_taken))
+        if not is_taken.all():
+            return self.take(np.flatnonzero(is_taken))
+        # Other workers may leave some out: each needs new totals, which all compute together.
+        are_several = self.workers.are_several
+        return Pieces(self.samples, self.sample_weight, self.workers) if are_several else self
 
     def _piece(self, rows: slice) -> Piece:
         if rows == slice(0, len(self.samples)):

@@ -51,10 +51,6 @@ class SparseRows(NamedTuple):
         products = self.matrix.data * codebook[units[each], self.matrix.indices]
         return np.bincount(each, products, minlength=len(units)).astype(np.float64, copy=False)
 
-    def max_stored(self) -> int:
-        """Return the largest number of stored values of a row, at least 1."""
-        return max(1, int(np.diff(self.matrix.indptr).max(initial=0)))
-
     def sums_by_unit(
         self, weights: NDArray[np.float64], units: NDArray[np.int32], n_units: int
     ) -> NDArray[np.float64]:
@@ -64,7 +60,7 @@ class SparseRows(NamedTuple):
         """
         n_features = self.matrix.shape[1]
         sums, firsts = np.zeros(n_units * n_features), units.astype(np.int64) * n_features
-        for chunk in _chunks(self.matrix.indptr):
+        for chunk in _chunks(self.matrix.indptr, max(_CHUNK_VALUES, len(sums) // 4)):
             part = self.matrix[chunk]
             n_stored = np.diff(part.indptr)
             places = np.repeat(firsts[chunk], n_stored) + part.indices
@@ -94,7 +90,7 @@ def load_sparse(samples: Samples, scale: float) -> SparseRows:
     return SparseRows(matrix, norms)
 
 
-def _chunks(indptr: NDArray) -> list[slice]:
-    """Cut rows into chunks of about `_CHUNK_VALUES` stored values."""
+def _chunks(indptr: NDArray, n_values: int = _CHUNK_VALUES) -> list[slice]:
+    """Cut rows into chunks of about so many stored values."""
     n_rows, n_stored = len(indptr) - 1, max(1, int(indptr[-1]))
-    return row_slices(n_rows, max(1, _CHUNK_VALUES * n_rows // n_stored))
+    return row_slices(n_rows, max(1, n_values * n_rows // n_stored))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 
 class Statistics(NamedTuple):
-    """Sums over the samples that an epoch uses; tensors within a graph."""
+    """Sums over the samples that an epoch uses."""
 
     sums: NDArray[np.float64]  # (n_units, n_features): weighted sum of the samples
     counts: NDArray[np.float64]  # (n_units, 1): their weight; or by known feature

@@ -351,7 +351,7 @@ class Grid:
         """Squared grid distance for a difference in rows and half columns: the one formula."""
         per_row = 3 if self.is_hexagonal else 4
         laps: Iterable[Any] = range(-1, 2) if self._joins_rows else range(1)
-        if self._joins_rows and self.seam_shift:
+        if self.seam_shift:
             # With a shifted seam a path that winds around can be the shorter one. The number of
             # laps is close to where (h - l)^2 + 3 (r - l n_rows)^2 is least, for one of two images
             # of the half columns h.

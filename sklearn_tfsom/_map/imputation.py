@@ -218,12 +218,10 @@ def _expected_from_few_directions(
         weighted, min(_N_DIRECTIONS, *weighted.shape), random_state=0
     )
     directions = lengths[:, None] * vectors
-    n, inverse = (
-        len(directions),
-        1 / np.maximum(variances - np.square(directions).sum(axis=0), 1e-3 * variances),
-    )
-    scaled = directions * inverse
-    crossed = (scaled[:, None] * directions).reshape(n * n, -1).T
+    n = len(directions)
+    left = variances - np.square(directions).sum(axis=0)  # L, at least the ridge but for rounding
+    inverse = 1 / np.maximum(left, _RIDGE / 2 * variances)
+    scaled, both = directions * inverse, np.vstack([units, directions])
     filled, is_missing = X.astype(np.float64), np.isnan(X)
     (incomplete,) = np.nonzero(is_missing.any(axis=1))
     n_rows = max(1, _BATCH_VALUES // (X.shape[1] + n * len(units)))
@@ -232,9 +230,10 @@ def _expected_from_few_directions(
         is_known = ~is_missing[rows]
         known, values = is_known.astype(np.float64), (filled[rows] - center) / unit
         values[~is_known] = 0
-        of_units = np.stack([known @ (units * each).T for each in scaled], axis=1)
+        products = np.stack([known @ (both * each).T for each in scaled], axis=1)
+        of_units, crossed = products[..., : len(units)], products[..., len(units) :]
         along = (values @ scaled.T)[:, :, None] - of_units  # (n_rows, n, n_units)
-        solved = np.linalg.solve(np.eye(n) + (known @ crossed).reshape(-1, n, n), along)
+        solved = np.linalg.solve(np.eye(n) + crossed, along)
         distances = known @ (np.square(units) * inverse).T - 2 * (values * inverse) @ units.T
         share = _shares(distances - np.einsum("rnu,rnu->ru", along, solved))
         found = share @ units + np.einsum("rnu,ru->rn", solved, share) @ directions

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_tfsom._compat import cached_property
-from sklearn_tfsom._machine import machine_memory
+from sklearn_tfsom._machine import check_memory
 from sklearn_tfsom._map.grid import Grid
 
 Formula = Callable[[NDArray[np.float64], float], NDArray[np.float64]]
@@ -145,12 +145,8 @@ class Kernels:
     """
 
     def __init__(self, grid: Grid, neighborhood: str | Formula) -> None:
-        needed, memory = 8 * n_kernel_values(grid, neighborhood), machine_memory()
-        if needed > memory:
-            raise ValueError(
-                f"The neighborhood of a map of {grid.n_rows} x {grid.n_columns} units needs "
-                f"{(needed + 2**29) // 2**30:,} GiB. This machine has {memory / 2**30:,.0f} GiB."
-            )
+        owner = f"The neighborhood of a map of {grid.n_rows} x {grid.n_columns} units needs"
+        check_memory(n_kernel_values(grid, neighborhood), owner)
         self._grid, self._neighborhood = grid, neighborhood
         self._is_separable = is_separable(grid, neighborhood)
         self._separated = functools.cache(self._separate)

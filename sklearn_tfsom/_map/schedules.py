@@ -44,9 +44,9 @@ _MIN_BATCH, _MAX_BATCH, _BATCH_PER_UNIT, _BATCH_PER_SEEN = 4.0, 1024.0, 0.25, 0.
 # samples: +0.12, +0.00 and +0.02 % (standard errors 0.04, 0.04 and 0.02), +0.000 to +0.001.
 _SPACINGS_PER_RADIUS = 1.25
 
-# While the radius falls, epochs search a subsample of so many samples, in all or for each unit of
-# the grid that is searched, if there are more than twice as many. The neighborhood averages over
-# several units, and the epochs at the last radius search all samples. Five sets of 40,000 to
+# While the radius falls, epochs search a subsample of this many samples, in all or for each unit
+# of the grid that is searched, if there are more than twice as many. The neighborhood averages
+# over several units, and the epochs at the last radius search all samples. Five sets of 40,000 to
 # 100,000 samples, six times without 3 % of them, quantization and topographic error against those
 # of whole epochs: 48 and at least 16,384 1.001, +0.000; 64 and 16,384 1.002, -0.000; 64 and 8,192
 # 1.004, +0.003; 32 and 8,192 1.004, +0.005. With fewer samples thin sheets (a rolled one) end

@@ -72,7 +72,7 @@ def first_within_rounding(
     Parameters
     ----------
     distances : ndarray of float64, shape (n, n_units)
-        Changed if k is above 1.
+        May be changed.
     noise : ndarray of float64, shape (n,)
     k : int
 
@@ -114,9 +114,12 @@ def _first_of_sorted(
         near = within_rounding(ordered[:, window], limits[:, place, None], 0.0)
         chosen = np.where(near, units[:, window], n_units).argmin(axis=1)
         rows = np.flatnonzero(chosen)
-        for row, last in zip(rows, chosen[rows] + place, strict=True):
-            for values in (units[row], ordered[row], limits[row]):
-                values[place : last + 1] = np.roll(values[place : last + 1], 1)
+        if len(rows):  # the chosen one comes first, those before it move up
+            steps = np.arange(near.shape[1])
+            order = steps - (steps <= chosen[rows, None])
+            order[:, 0] = chosen[rows]
+            for values in (units, ordered, limits):
+                values[rows, window] = np.take_along_axis(values[rows, window], order, axis=1)
     return units[:, :k], lowest
 
 

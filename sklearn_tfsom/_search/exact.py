@@ -54,23 +54,23 @@ def search_exactly(
 
 
 class _Factors(NamedTuple):
-    """What the scores of all rows need of a codebook."""
+    """Terms of the codebook that the scores of all rows share."""
 
     norms: NDArray[np.float64]  # (n_units,) squared
     doubled: NDArray[np.float64]  # (n_features, n_units): -2 times the codebook
     squares: NDArray[np.float64] | None  # (n_features, n_units), for rows with missing values
 
     @classmethod
-    @np.errstate(over="ignore")  # no score of such code vectors is used
     def of(
         cls, codebook: NDArray[np.float64], has_missing: bool, are_rows_sparse: bool
     ) -> _Factors:
-        doubled = (-2 * codebook).T
-        return cls(
-            np.einsum("uf,uf->u", codebook, codebook),
-            np.ascontiguousarray(doubled) if are_rows_sparse else doubled,
-            np.square(codebook).T if has_missing else None,
-        )
+        with np.errstate(over="ignore"):  # no score of such code vectors is used
+            doubled = (-2 * codebook).T
+            return cls(
+                np.einsum("uf,uf->u", codebook, codebook),
+                np.ascontiguousarray(doubled) if are_rows_sparse else doubled,
+                np.square(codebook).T if has_missing else None,
+            )
 
 
 def _search_products(

@@ -46,6 +46,7 @@ def nearest(
     k: int = 1,
     *,
     weights: NDArray[np.float64] | None = None,
+    summed: DenseRows | SparseRows | None = None,
     n_tile: int | None = None,
     n_searched: int = 0,
 ) -> Nearest:
@@ -59,6 +60,8 @@ def nearest(
     k : int, default=1
     weights : array of float64, shape (n,), default=None
         If given, rows are summed up by their closest unit as well.
+    summed : DenseRows or SparseRows, default=None
+        The same rows on the CPU, where `rows` are on a device.
     n_tile : int, default=None
         Rows whose scores a graph computes at a time; no unit depends on it. By default rows are
         searched in NumPy, as sparse ones are always.
@@ -94,7 +97,9 @@ def nearest(
         units[unclear], distances[unclear] = search_exactly(rows.take(unclear), terms, k)
     if weights is None:
         return Nearest(units, distances, None)
-    return Nearest(units, distances, _sum_by_unit(rows, weights, units[:, 0], distances, terms))
+    return Nearest(
+        units, distances, _sum_by_unit(summed or rows, weights, units[:, 0], distances, terms)
+    )
 
 
 def _are_equal(codebook: NDArray) -> bool:

@@ -27,7 +27,7 @@ def search_products(
     factors = terms.factors
     if isinstance(rows, SparseRows):
         n_values = len(norms) * n_units
-        sizes = factors.sizes._replace(n_terms=rows.max_stored() + 1)
+        sizes = factors.sizes._replace(n_terms=np.diff(rows.matrix.indptr) + 1)
         factors = Factors(np.ascontiguousarray(factors.values), sizes)
     n_tiles = max(-(-n_values // TILE_DISTANCES), 1 if n_values < MIN_TWO_TILES else 2)
     tiles = row_slices(len(norms), -(-len(norms) // n_tiles))
@@ -70,8 +70,11 @@ def _search_tile(
             assert rows.factors32 is not None
             scores = multiply(rows.factors32, factors.values)
         if n_lowest > MAX_PASSES:
-            order = np.argsort(scores, axis=1)[:, :n_lowest]
-            units[:], lowest[:] = order[:, :k], np.take_along_axis(scores, order, axis=1)
+            order = np.argpartition(scores, n_lowest - 1, axis=1)[:, :n_lowest]
+            found = np.take_along_axis(scores, order, axis=1)
+            in_order = np.argsort(found, axis=1)
+            units[:] = np.take_along_axis(order, in_order[:, :k], axis=1)
+            lowest[:] = np.take_along_axis(found, in_order, axis=1)
         for place in range(n_lowest if n_lowest <= MAX_PASSES else 0):
             unit = scores.argmin(axis=1)
             at = starts + unit

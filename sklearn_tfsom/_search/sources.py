@@ -49,6 +49,7 @@ class Share(NamedTuple):
     """Some of the samples, scaled."""
 
     rows: DenseRows | SparseRows
+    summed: DenseRows | SparseRows  # the same rows on the CPU
     weights: NDArray[np.float64]  # (n,)
     device: str  # where the rows are, and are searched; empty for the CPU
 
@@ -127,9 +128,9 @@ class LoadedSource(Source):
         """Return the shares for products in NumPy."""
         has_missing = self.pieces.samples.has_missing
         return [
-            Share(rows.for_products(has_missing), weights, device)
-            for rows, weights, device in self._shares
-            if isinstance(rows, DenseRows)
+            share._replace(rows=share.rows.for_products(has_missing))
+            for share in self._shares
+            if isinstance(share.rows, DenseRows)
         ]
 
     def _reduce(self, codebook: NDArray[np.float64], search: Search, name: str) -> Statistics:
@@ -174,7 +175,7 @@ def _sum_rows(
     share: Share, codebook: NDArray[np.float64], kind: Kind, search: Search
 ) -> Statistics:
     """Search rows and sum them up by best-matching unit, in chunks."""
-    rows, weights, device = share
+    rows, summed, weights, device = share
     *shape, n_features = codebook.shape
     n_rows, n_units = weights.shape[0], int(np.prod(shape))
     if not n_rows:
@@ -188,6 +189,7 @@ def _sum_rows(
                 rows.take(chunk),
                 terms,
                 weights=weights[chunk],
+                summed=summed.take(chunk) if device else None,
                 n_tile=search.n_tile,
                 n_searched=search.n_searched,
             )
@@ -208,12 +210,13 @@ def _load_share(pieces: Pieces, search: Search, rows: slice, device: str = "") -
     """Scale some of the samples; as tensors on a device if one is named."""
     samples, scaling, weights = pieces.samples, search.scaling, pieces.sample_weight[rows]
     if samples.is_sparse:
-        return Share(load_sparse(samples.take(rows), scaling.scale), weights, device)
+        sparse = load_sparse(samples.take(rows), scaling.scale)
+        return Share(sparse, sparse, weights, device)
     dense = load(samples, rows, scaling, samples.dtype)
     if not device:
-        return Share(dense, weights, device)
+        return Share(dense, dense, weights, device)
     rows_there = tensorflow_core().place((dense.values, dense.norms), device)
-    return Share(DenseRows(*rows_there), weights, device)
+    return Share(DenseRows(*rows_there), dense, weights, device)
 
 
 def _total(parts: Iterator[Statistics]) -> Statistics:

@@ -143,14 +143,15 @@ def _search_products(
     exact = _reduced(differences, scaling.metric, dtype)
     # Copies of a code vector count as the first of them, which may be no candidate.
     _, first, copies = np.unique(units, axis=0, return_index=True, return_inverse=True)
+    first_of = first[copies.ravel()].astype(np.int32)
     if len(first) < len(units):
-        candidates = ops.take(first[copies.ravel()].astype(np.int32), candidates, axis=0)
+        candidates = ops.take(first_of, candidates, axis=0)
     lowest = _lowest(exact)
     sizes = ops.expand_dims(_reduced(rows, scaling.metric, dtype), 1)
     near = within_rounding(exact, lowest, _noise(lowest, sizes, scaling.extent(units), dtype))
     near = ops.where(near, candidates, len(units) - 1)
     bmus = ops.min(near, axis=1, keepdims=True, initial=len(units) - 1)
-    is_bmu = ops.equal(np.arange(len(units), dtype=np.int32), bmus)
+    is_bmu = ops.equal(first_of, bmus)
     lengths = ops.where(is_bmu, lowest, ops.sqrt(ops.absolute(closeness)))
     return lengths, ops.squeeze(bmus, axis=1), lowest
 

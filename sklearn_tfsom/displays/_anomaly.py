@@ -27,7 +27,6 @@ _MIN_SIZE, _MAX_SIZE, _MIN_SINGLE_SIZE = 2.5, 9.0, 4.5
 _ANOMALY_FACE, _OTHER_FACE = (0.85, 0.1, 0.1), (1.0, 1.0, 1.0)
 _ANOMALY_EDGE, _OTHER_EDGE = (1.0, 1.0, 1.0), (0.0, 0.0, 0.0)
 
-# Color of cells without samples.
 
 # Width of a column of the legend, in inches.
 _LEGEND_COLUMN = 1.3

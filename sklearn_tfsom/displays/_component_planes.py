@@ -49,8 +49,8 @@ class ComponentPlanesDisplay(base.Display):
     %(cluster_labels)s
 
     unit : str, default="data units"
-        Unit of the values: of the original columns, or "after" and the steps of a pipeline that
-        have no inverse.
+        Unit of the values: of the original columns, "of directions" with the metrics "cosine" and
+        "correlation", or "after" and the steps of a pipeline that have no inverse.
 
     Attributes
     ----------

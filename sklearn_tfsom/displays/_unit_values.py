@@ -18,8 +18,6 @@ from sklearn_tfsom.displays._legends import EMPTY_COLOR, STYLE_BELOW, empty_hand
 
 _STATISTICS = ("mean", "median", "std", "count", "share")
 
-# Color of cells without samples.
-
 
 @base.documented
 @dataclass(eq=False, repr=False)
@@ -117,9 +115,8 @@ class UnitValuesDisplay(base.Display):
         weights = check_sample_weight(sample_weight, len(samples))
         (bmus,) = fitted.som._nearest(samples).T
         name = getattr(values, "name", None)
-        name = (
-            None if isinstance(name, str) and not name else name
-        )  # as of an unnamed polars Series
+        if isinstance(name, str) and not name:  # an unnamed polars Series
+            name = None
         grid = grid_of(fitted.som)
         display = cls(
             _by_unit(numbers, bmus, weights, statistic, grid.n_units),

@@ -240,7 +240,7 @@ def _table_of(X: Any, n_samples: int, max_columns: int) -> list[tuple[str, Any]]
 
 
 def _has_rows(X: Any) -> bool:
-    """Return True unless samples are single values, without an array of texts of one length."""
+    """Return True if each sample is a row, not a single text."""
     if hasattr(X, "ndim"):
         return bool(X.ndim > 1)
     return not isinstance(X[0], str) and np.ndim(X[0]) > 0

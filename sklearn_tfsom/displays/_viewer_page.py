@@ -20,9 +20,6 @@ from sklearn_tfsom.displays._colors import class_colors, colors_on_map
 _MAP_WIDTH, _DETAILS_WIDTH, _TABLE_HEIGHT = 330, 260, 260
 _MIN_HEIGHT, _MAX_HEIGHT = 120, 480
 
-# What a plot is wider than its frame, in pixels.
-_BORDER = 10
-
 _TOOLS = "pan,wheel_zoom,reset"
 
 # Outline of the unit under the pointer.
@@ -129,8 +126,8 @@ class Page:
         width, height = drawing.map_size(self._display.grid)
         inner = np.clip(_MAP_WIDTH * height / width, _MIN_HEIGHT, _MAX_HEIGHT)
         # Cells keep their shape: what is left of the frame is beside or below the map.
-        spacing = max((width + 0.4) / (_MAP_WIDTH - _BORDER), (height + 0.4) / inner)
-        beside, below = spacing * (_MAP_WIDTH - _BORDER) / 2, spacing * inner / 2
+        spacing = max((width + 0.4) / _MAP_WIDTH, (height + 0.4) / inner)
+        beside, below = spacing * _MAP_WIDTH / 2, spacing * inner / 2
         x, y = (width - 1) / 2, (height - 1) / 2
         ranges = self._ranges or {
             "x_range": (x - beside, x + beside),
@@ -139,8 +136,8 @@ class Page:
         plot = figure(
             title=title,
             name=title,
-            width=_MAP_WIDTH,
-            height=int(inner) + 60,
+            frame_width=_MAP_WIDTH,
+            frame_height=int(inner),
             tools=_TOOLS,
             **ranges,
         )

@@ -60,7 +60,7 @@ if (units.selected.indices.length == 1) details.text = describe(units.selected.i
 """
 )
 
-# What is selected, as a text.
+# Text that describes the selection.
 _STATUS = """
 const plural = (n, word) => `${n} ${word}${n == 1 ? "" : "s"}`;
 const status = () => units.selected.indices.length

@@ -73,8 +73,10 @@ def pair_tiles(points: Points) -> Iterator[tuple[NDArray[np.int64], NDArray[np.f
             continue
         both = norms[tile, None] + norms
         squared = both - 2 * (whole[tile] @ whole.T).toarray()
+        squared[np.arange(len(rows)), rows] = np.inf  # of a row and itself; see below
         lost = np.nonzero(squared < CANCELLATION[np.dtype(np.float64)] * both)
         squared[lost] = _from_differences(whole, rows[lost[0]], lost[1])
+        squared[np.arange(len(rows)), rows] = 0
         if samples.metric.is_spherical:
             squared[np.not_equal.outer(norms[tile] == 0, norms == 0)] = 2
             yield rows, squared / 2
