@@ -139,7 +139,8 @@ def first_fits():
     results = load_results("first_fits")
     rows = results["tables"][""]
     found = {}
-    for key, shape in (("digits", "(1797 x 64)"), ("large", "(300000"), ("million", "(1000000")):
+    shapes = {"digits": "(1797", "large": "(300000", "million": "(1000000", "wide": "(20000 x 784"}
+    for key, shape in shapes.items():
         (row,) = [row for row in rows if shape in row["data"]]
         for suffix, name in (("", ""), ("-kmeans", "k-means, "), ("-fastersom", "fastersom, ")):
             seconds = row[f"{name}whole script (s)"]
