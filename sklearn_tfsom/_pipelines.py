@@ -120,8 +120,7 @@ def in_original_units(fitted: Unwrapped) -> Columns:
     steps, som = fitted
     # A copy: steps with copy=False turn back in place.
     values, names = som.codebook_.copy(), names_of(som, som.n_features_in_)
-    with np.errstate(over="ignore", invalid="ignore"):
-        variances = values.var(axis=0, dtype=np.float64)
+    variances = _variances(values)
     if metric_named(som._metric).is_spherical:
         return Columns(values, features_of_map(fitted), "of directions", variances)
     left: list[str] = []
@@ -144,9 +143,13 @@ def in_original_units(fitted: Unwrapped) -> Columns:
         values, names = undone, names_of(step, undone.shape[1])
     values = values[:, is_known]
     if not are_same:
-        with np.errstate(over="ignore", invalid="ignore"):
-            variances = values.var(axis=0, dtype=np.float64)
+        variances = _variances(values)
     return Columns(values, list(itertools.compress(names, is_known)), _unit_after(left), variances)
+
+
+def _variances(values: NDArray) -> NDArray[np.float64]:
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.asarray(values.var(axis=0, dtype=np.float64))
 
 
 def features_of_map(fitted: Unwrapped) -> list[str]:

@@ -400,7 +400,8 @@ class TFSOM(
         workers = self._check_parameters()
         metric = metric_named(self.metric)
         pieces, counted = check_training_data(self, X, sample_weight, metric, workers)
-        return self._fit_pieces(pieces, counted, X, y)
+        given = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
+        return self._fit_pieces(pieces, counted, given)
 
     @classmethod
     def from_codebook(
@@ -493,26 +494,28 @@ class TFSOM(
         valid.check_parameters(self, RULES)
         valid.check_value("batch_size", self, self.batch_size, [NO_BATCHES])
         pieces, counted = check_partitions(self, engine, metric_named(self.metric))
-        return self._fit_pieces(pieces, counted, None, None)
+        return self._fit_pieces(pieces, counted, {})
 
-    def _fit_pieces(self, pieces: Pieces, counted: Pieces, X: Any, y: Any) -> TFSOM:
-        """Train the map on checked samples, of which some are counted; see `fit`."""
+    def _fit_pieces(self, pieces: Pieces, counted: Pieces, given: dict[str, Any]) -> TFSOM:
+        """Train the map on checked samples, of which some are counted; see `fit`.
+
+        Callbacks get what was `given` to `fit`.
+        """
         prepare_directory(self, pieces.workers)
         with tile_threads:
             plan = make_plan(self, counted)
         callbacks = self._init_callback_context(max_subtasks=len(plan.radii))
-        callbacks.call_on_fit_task_begin(estimator=self, X=X, y=y)
+        callbacks.call_on_fit_task_begin(estimator=self, **given)
         checkpoint = Checkpoint(self.checkpoint_dir, self, plan)
         n_done, history, state = checkpoint.read(self._measured())
         n_falling = n_epochs_to_end(plan.radii)
         for epoch in train(plan, n_done, state):
             task = callbacks.subcontext(task_name="epoch")
-            task.call_on_fit_task_begin(estimator=self, X=X, y=y)
+            task.call_on_fit_task_begin(estimator=self, **given)
             record(plan, epoch, history, bool(self.verbose))
             is_stopped = task.call_on_fit_task_end(
                 estimator=self,
-                X=X,
-                y=y,
+                **given,
                 reconstruction_attributes=lambda epoch=epoch: vars(
                     set_fitted(copy.copy(self), plan, pieces.own, epoch, history)
                 ),
@@ -529,7 +532,7 @@ class TFSOM(
             warn_of_unsettled_map(self, plan, epoch, stacklevel=6)
         checkpoint.remove()
         callbacks.call_on_fit_task_end(
-            estimator=self, X=X, y=y, reconstruction_attributes=lambda: {}
+            estimator=self, **given, reconstruction_attributes=lambda: {}
         )
         return self
 

@@ -478,6 +478,24 @@ def test_callback_gets_the_map_of_each_epoch(blobs):
     assert_same_map(recorder.epochs[-1], som, blobs)
 
 
+class Given(Recorder):
+    """A callback that records what `fit` was given."""
+
+    def on_fit_task_end(self, estimator, context, *, X=None, metadata=None):
+        self.events.append((X, metadata))
+
+
+@pytest.mark.usefixtures("callback")
+def test_callback_gets_samples_and_weights(blobs):
+    recorder, weights = Given(), np.arange(1.0, len(blobs) + 1)
+    small_map(max_iter=2).set_callbacks(recorder).fit(blobs, sample_weight=weights)
+    ends = [event for event in recorder.events if isinstance(event, tuple)]
+    assert len(ends) == 3
+    for X, metadata in ends:
+        assert_array_equal(X, blobs)
+        assert_array_equal(metadata["sample_weight"], weights)
+
+
 @pytest.mark.usefixtures("callback")
 def test_callback_stops_the_fit(blobs):
     recorder = Recorder(stop_after=3)

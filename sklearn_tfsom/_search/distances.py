@@ -20,7 +20,7 @@ from sklearn_tfsom._distance import (
     paired_distances,
 )
 from sklearn_tfsom._map.scores import Kind
-from sklearn_tfsom._search.nearest import suits_numpy, tile_rows
+from sklearn_tfsom._search.nearest import are_equal, suits_numpy, tile_rows
 from sklearn_tfsom._tf.runtime import pays_to_compile, tensorflow_core
 from sklearn_tfsom._tuning import (
     CACHED_VALUES,
@@ -54,7 +54,7 @@ def distances_to_units(samples: Samples, codebook: NDArray) -> NDArray:
         If squared distances exceed the range of that precision.
     """
     metric, dtype = samples.metric, samples.dtype
-    if (codebook == codebook[0]).all():  # there is no spread to scale by
+    if are_equal(codebook):  # there is no spread to scale by
         only = distances_to_chosen(samples, codebook, np.zeros((len(samples), 1), np.int64))
         return np.repeat(in_precision(only, dtype), len(codebook), axis=1)
     scaling = Scaling.around(codebook, dtype, metric, is_sparse=samples.is_sparse)

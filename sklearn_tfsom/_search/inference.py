@@ -11,7 +11,7 @@ from sklearn_tfsom._data.scaling import OVERFLOW_MESSAGE, Scaling
 from sklearn_tfsom._data.sparse import SparseRows, load_sparse
 from sklearn_tfsom._data.tiles import map_tiles, row_slices
 from sklearn_tfsom._map.scores import Terms
-from sklearn_tfsom._search.nearest import nearest, search_kind, suits_numpy, tile_rows
+from sklearn_tfsom._search.nearest import are_equal, nearest, search_kind, suits_numpy, tile_rows
 from sklearn_tfsom._tuning import CHUNK_ROWS, PIECE_VALUES
 
 
@@ -37,7 +37,7 @@ def nearest_units(samples: Samples, codebook: NDArray, k: int = 1) -> NDArray[np
     """
     (n_samples, n_features), metric, dtype = samples.shape, samples.metric, samples.dtype
     flat = codebook.reshape(-1, n_features)
-    if (flat == flat[0]).all():  # there is nothing to scale by, and nothing to search
+    if are_equal(flat):  # there is nothing to scale by, and nothing to search
         return np.tile(np.arange(k), (n_samples, 1))
     scaling = Scaling.for_search(flat, dtype, metric, is_sparse=samples.is_sparse)
     # Centered values are as exact as the samples only in float64.

@@ -77,7 +77,7 @@ def nearest(
         `terms` is 0. Others are exact.
     """
     n_differences = rows.norms.shape[0] * terms.codebook.size
-    if _are_equal(terms.codebook):  # no search tells them apart
+    if are_equal(terms.codebook):  # no search tells them apart
         one = dataclasses.replace(terms, codebook=terms.codebook[:1, :1])
         _, distances = search_exactly(rows, one, 1)
         units = np.tile(np.arange(k, dtype=np.int32), (len(distances), 1))
@@ -102,7 +102,8 @@ def nearest(
     )
 
 
-def _are_equal(codebook: NDArray) -> bool:
+def are_equal(codebook: NDArray) -> bool:
+    """Return True if all code vectors (..., n_features) are equal."""
     flat = codebook.reshape(-1, codebook.shape[-1])
     return bool((flat[0] == flat[-1]).all() and (flat == flat[0]).all())
 

@@ -78,17 +78,13 @@ def known_values(values: tf.Tensor) -> tf.Tensor:
     return tf.where(tf.math.is_nan(values), tf.zeros([], values.dtype), values)
 
 
-def with_mask(values: tf.Tensor, has_missing: bool) -> tf.Tensor:
-    """Return incomplete rows as factors of a product: known values, and 1 where they are known."""
-    if not has_missing:
-        return values
-    mask = tf.cast(~tf.math.is_nan(values), values.dtype)
-    return tf.concat([known_values(values), mask], axis=1)
-
-
 def as_factors32(values: tf.Tensor, kind: Kind) -> tf.Tensor:
-    """Return rows as factors of a product in float32."""
-    return with_mask(tf.cast(values, tf.float32), kind.has_missing)
+    """Return rows as factors of a product in float32: with 1 where a value is known."""
+    values = tf.cast(values, tf.float32)
+    if not kind.has_missing:
+        return values
+    mask = tf.cast(~tf.math.is_nan(values), tf.float32)
+    return tf.concat([known_values(values), mask], axis=1)
 
 
 def scores_float32(factors32: tf.Tensor, operands: Operands) -> tf.Tensor:
