@@ -78,7 +78,7 @@ def classes_of(
     Raises
     ------
     ValueError
-        If `y` has another length or is continuous, or classes are missing.
+        If `y` has another length or is continuous, or classes are missing or infinite.
     """
     if isinstance(y, np.ma.MaskedArray) and np.ma.is_masked(y):
         y = np.where(y.mask, np.nan, y.data.astype(object))
@@ -97,11 +97,11 @@ def classes_of(
             f"{owner} needs a class for each sample in {name}. Got {n_missing} missing ones "
             "(None, NaN or NA): leave these samples out."
         )
-    if not allows_missing and labels.dtype.kind == "f" and np.isinf(labels).any():
-        raise ValueError(f"{owner} needs classes in {name}. Got infinity.")
     known = labels[~is_missing]
     if order is None and len(known):
         known = _without_loss(known)
+    if not allows_missing and known.dtype.kind == "f" and np.isinf(known).any():
+        raise ValueError(f"{owner} needs classes in {name}. Got infinity.")
     if not are_identifiers:
         _refuse_values(known, owner, name)
     if order is not None:

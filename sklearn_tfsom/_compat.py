@@ -1,10 +1,15 @@
-"""Differences between the supported versions of Python and scikit-learn."""
+"""Differences between the supported versions of Python, NumPy and scikit-learn."""
 
 from __future__ import annotations
 
 import functools
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import numpy as np
+
+_F = TypeVar("_F", bound=Callable[..., Any])
 
 if TYPE_CHECKING or sys.version_info >= (3, 12):
     from functools import cached_property
@@ -62,3 +67,21 @@ except ImportError:  # scikit-learn < 1.9 has no callbacks
 
 
 __all__ = ["CallbackSupportMixin", "cached_property", "with_callbacks"]
+
+
+def with_errstate(**kinds: Any) -> Callable[[_F], _F]:
+    """Decorate a function that runs in several threads; `numpy.errstate` itself shares its state.
+
+    Up to NumPy 1.26 a decorator has one state for all threads, and one of them would keep that of
+    another.
+    """
+
+    def decorate(function: _F) -> _F:
+        @functools.wraps(function)
+        def quiet(*args: Any, **kwargs: Any) -> Any:
+            with np.errstate(**kinds):
+                return function(*args, **kwargs)
+
+        return cast(_F, quiet)
+
+    return decorate

@@ -18,6 +18,7 @@ import scipy.sparse
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.distance import cdist
 
+from sklearn_tfsom._compat import with_errstate
 from sklearn_tfsom._tuning import CACHED_VALUES
 
 # A function of an array library (NumPy, TensorFlow or keras.ops) and arrays of that library. The
@@ -269,7 +270,7 @@ def _is_safe(distances: Any) -> Any:
     return (distances > _SAFE_DISTANCES[0]) & (distances < _SAFE_DISTANCES[1])
 
 
-@np.errstate(over="ignore")
+@with_errstate(over="ignore")
 def _scaled_norms(terms: NDArray[np.float64]) -> NDArray[np.float64]:
     """Compute the norm of each row, of which no square leaves the range of float64."""
     _, exponent = np.frexp(np.abs(terms).max(axis=1, initial=0))
@@ -277,7 +278,7 @@ def _scaled_norms(terms: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.ldexp(np.sqrt(np.einsum("ij,ij->i", scaled, scaled)), exponent)
 
 
-@np.errstate(over="ignore")
+@with_errstate(over="ignore")
 def _replace_lost(distances: NDArray[np.float64], rows: NDArray, others: NDArray) -> None:
     """Compute Euclidean distances again whose squares left the range of float64."""
     largest = max(np.abs(points).max(initial=0) for points in (rows, others))

@@ -35,12 +35,12 @@ from sklearn_tfsom._formulas import (
 
 
 def _of_standard(scaler: StandardScaler, n_features: int) -> list[Formula]:
-    factor = 1 / scaler.scale_ if scaler.with_std else 1.0
+    factor = 1 / np.asarray(scaler.scale_, np.float64) if scaler.with_std else 1.0
     return [Affine.of(n_features, factor, -scaler.mean_ * factor if scaler.with_mean else 0.0)]
 
 
 def _of_robust(scaler: RobustScaler, n_features: int) -> list[Formula]:
-    factor = 1 / scaler.scale_ if scaler.with_scaling else 1.0
+    factor = 1 / np.asarray(scaler.scale_, np.float64) if scaler.with_scaling else 1.0
     shift = -scaler.center_ * factor if scaler.with_centering else 0.0
     return [Affine.of(n_features, factor, shift)]
 
@@ -51,8 +51,9 @@ def _of_min_max(scaler: MinMaxScaler, n_features: int) -> list[Formula]:
 
 
 def _of_max_abs(scaler: MaxAbsScaler, n_features: int) -> list[Formula]:
+    factor = 1 / np.asarray(scaler.scale_, np.float64)
     is_clipped = getattr(scaler, "clip", False)  # from scikit-learn 1.8 on
-    return [Affine.of(n_features, 1 / scaler.scale_, 0.0, (-1, 1) if is_clipped else None)]
+    return [Affine.of(n_features, factor, 0.0, (-1, 1) if is_clipped else None)]
 
 
 def _of_function(transformer: FunctionTransformer, n_features: int) -> list[Formula]:
@@ -78,7 +79,8 @@ def _of_pca(pca: PCA | IncrementalPCA, n_features: int) -> list[Formula]:
     matrix = pca.components_.T
     if pca.whiten:
         deviations = np.sqrt(pca.explained_variance_)
-        matrix = matrix / np.maximum(deviations, np.finfo(deviations.dtype).eps)
+        least = np.finfo(deviations.dtype).eps
+        matrix = matrix / np.maximum(deviations, least).astype(np.float64)
     return [Affine.of(n_features, 1.0, -pca.mean_), Linear(matrix)]
 
 

@@ -400,7 +400,8 @@ class TFSOM(
         workers = self._check_parameters()
         metric = metric_named(self.metric)
         pieces, counted = check_training_data(self, X, sample_weight, metric, workers)
-        given = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
+        metadata = None if sample_weight is None else {"sample_weight": sample_weight}
+        given = {"X": X, "y": y, "metadata": metadata}
         return self._fit_pieces(pieces, counted, given)
 
     @classmethod

@@ -140,8 +140,14 @@ class _Engine:
 
         of_block.__name__ = f"tfsom_{name}"  # what the dashboard shows
         results = self._data.map_batches(of_block, batch_size=None, batch_format="pandas")
-        # Blocks come in any order, and sums of floats depend on it.
-        return map(pickle.loads, sorted(row["result"] for row in results.iter_rows()))
+        # Otherwise blocks come in any order, and sums of floats depend on it.
+        options = results.context.execution_options
+        former, options.preserve_order = options.preserve_order, True
+        try:
+            for row in results.iter_rows():
+                yield pickle.loads(row["result"])
+        finally:
+            options.preserve_order = former
 
 
 def _checked(data: Any) -> Any:

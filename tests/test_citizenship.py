@@ -494,6 +494,9 @@ def test_callback_gets_samples_and_weights(blobs):
     for X, metadata in ends:
         assert_array_equal(X, blobs)
         assert_array_equal(metadata["sample_weight"], weights)
+    recorder = Given()
+    small_map(max_iter=2).set_callbacks(recorder).fit(blobs)
+    assert [event[1] for event in recorder.events if isinstance(event, tuple)] == [None] * 3
 
 
 @pytest.mark.usefixtures("callback")

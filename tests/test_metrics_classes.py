@@ -124,11 +124,22 @@ class TestClasses:
             (np.linspace(0, 1, 60), "needs classes in y. Got 60 different numbers with fractions"),
             (np.r_[np.zeros(59), np.nan], "{} needs a class for each sample in y. Got 1 missing"),
             (np.r_[np.zeros(59), np.inf], "{} needs classes in y. Got infinity"),
+            ([0.0] * 59 + [np.inf], "{} needs classes in y. Got infinity"),
             (["a", np.nan, "b"] * 20, "{} needs a class for each sample in y. Got 20 missing"),
             ([None] + [1] * 59, "{} needs a class for each sample in y. Got 1 missing"),
             (pd.array(["a", pd.NA] * 30), "{} needs a class for each sample in y. Got 30 missing"),
         ],
-        ids=["short", "2-d", "continuous", "nan", "infinity", "list with nan", "none", "na"],
+        ids=[
+            "short",
+            "2-d",
+            "continuous",
+            "nan",
+            "infinity",
+            "list with infinity",
+            "list with nan",
+            "none",
+            "na",
+        ],
     )
     def test_invalid_classes(self, name, y, match):
         with pytest.raises(ValueError, match=match.format(name)):

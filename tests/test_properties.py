@@ -399,17 +399,17 @@ def test_search_of_any_codebook(drawn):
 
 
 @st.composite
-def searched(draw):
+def searched_arrays(draw):
     """Return samples, a codebook, a metric, a number of units and one of rows."""
     values = draw(raw_values(st.integers(1, 40), st.integers(1, 5)))
     values = cast(values, draw(either("f4", "f8")))
     data = Data(values, values.astype(np.float64))
     _, codebook = draw(codebooks(values.shape[1], data.values))
-    metric, k = draw(either("euclidean", "manhattan")), draw(st.integers(1, 2))
+    metric, k = draw(either("euclidean", "manhattan")), draw(st.integers(1, 12))
     return data, codebook, metric, min(k, len(codebook)), draw(either(8, 16))
 
 
-@given(searched())
+@given(searched_arrays())
 def test_search_in_graphs(drawn):
     """Graphs serve large data; `search` calls them for small ones too."""
     data, codebook, metric, k, n_tile = drawn
@@ -417,7 +417,7 @@ def test_search_in_graphs(drawn):
     check_units(units.astype(np.int64), data, codebook, metric)
 
 
-@given(searched(), either(1, 2**17), either(64, 2**18))
+@given(searched_arrays(), either(1, 2**17), either(64, 2**18))
 def test_search_in_numpy(drawn, most_differences, tile):
     """Large data are searched by float32 scores, in tiles."""
     data, codebook, metric, k, _ = drawn

@@ -274,8 +274,7 @@ def _lanczos(
         if len(varying) <= _MAX_ASKED:
             found = _two_largest(np.array([times(axis) for axis in np.eye(len(varying))]))
         else:
-            start = np.random.RandomState(0).uniform(size=len(varying))
-            found = _two_of_operator(times, start * np.sqrt(variances[varying]))
+            found = _two_of_operator(times, variances[varying])
         deviations[: len(found[0])], directions[: len(found[0]), varying] = found
         workers.from_first(np.zeros(n_features + 1))  # no more questions
     else:
@@ -285,13 +284,14 @@ def _lanczos(
 
 
 def _two_of_operator(
-    times: Callable[[NDArray[np.float64]], NDArray[np.float64]], start: NDArray[np.float64]
+    times: Callable[[NDArray[np.float64]], NDArray[np.float64]], variances: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return roots and vectors by Lanczos' method, of a function that multiplies by the matrix.
 
     Unlike in `_two_largest`, rounding chooses among the vectors of equal eigenvalues.
     """
-    shape = (len(start), len(start))
+    shape = (len(variances), len(variances))
+    start = np.random.RandomState(0).uniform(size=len(variances)) * np.sqrt(variances)
     operator = scipy.sparse.linalg.LinearOperator(shape, times, dtype=np.float64)
     options: dict[str, Any] = {"k": 2, "v0": start, "maxiter": _MAX_RESTARTS}
     if "rng" in inspect.signature(scipy.sparse.linalg.eigsh).parameters:  # SciPy 1.17
@@ -302,8 +302,8 @@ def _two_of_operator(
         except scipy.sparse.linalg.ArpackNoConvergence:  # eigenvalues are close to each other
             continue
         return np.sqrt(np.maximum(values[::-1], 0)), vectors.T[::-1]
-    # They are so close that any directions will do: those of the features.
-    axes = np.eye(2, len(start))
+    # They are so close that any directions will do: those of the largest variances.
+    axes = np.eye(len(variances))[np.argsort(-variances, kind="stable")[:2]]
     return np.sqrt(np.maximum([times(axis) @ axis for axis in axes], 0)), axes
 
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from sklearn_tfsom._compat import with_errstate
 from sklearn_tfsom._data.moments import Moments, centered, compute_moments
 from sklearn_tfsom._data.pieces import Piece, Pieces, Workers
 from sklearn_tfsom._data.samples import Samples
@@ -102,7 +103,7 @@ def _of_typical(
     return function(piece, *arguments)
 
 
-@np.errstate(over="ignore", invalid="ignore")  # of axes that are not finite
+@with_errstate(over="ignore", invalid="ignore")  # of axes that are not finite
 def _next_cut(moments: Moments, total: float, pieces: Any) -> tuple[Cut | None, float]:
     """Find outliers along the main directions, up to the widest gap; return their weight, too."""
     deviations = np.where(moments.deviations > 0, moments.deviations, np.inf)

@@ -12,7 +12,7 @@ from sklearn_tfsom._data.scaling import OVERFLOW_MESSAGE
 from sklearn_tfsom._data.tiles import row_slices
 from sklearn_tfsom._distance import stored_rows
 
-# Stored values that are worked on at a time: 8 MiB.
+# Stored values that are worked on at a time: 8 MiB. More if the sums by unit have more values.
 _CHUNK_VALUES = 2**20
 
 

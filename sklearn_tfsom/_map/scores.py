@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_tfsom._compat import cached_property
+from sklearn_tfsom._compat import cached_property, with_errstate
 from sklearn_tfsom._distance import Metric
 from sklearn_tfsom._map.ties import FAR, NOISE
 
@@ -95,7 +95,7 @@ class Terms:
         return [np.asarray(part, np.float64) for part in (self.codebook, self.center, self.extent)]
 
     @cached_property
-    @np.errstate(over="ignore", invalid="ignore")  # no score of such code vectors is used
+    @with_errstate(over="ignore", invalid="ignore")  # no score of such code vectors is used
     def factors(self) -> Factors:
         """Factors of the scores in NumPy."""
         n_features = len(self.center)

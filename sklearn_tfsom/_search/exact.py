@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from sklearn_tfsom._compat import with_errstate
 from sklearn_tfsom._data.dense import DenseRows
 from sklearn_tfsom._data.sparse import SparseRows
 from sklearn_tfsom._data.tiles import map_tiles, multiply, row_slices
@@ -61,16 +62,16 @@ class _Factors(NamedTuple):
     squares: NDArray[np.float64] | None  # (n_features, n_units), for rows with missing values
 
     @classmethod
+    @with_errstate(over="ignore")  # no score of such code vectors is used
     def of(
         cls, codebook: NDArray[np.float64], has_missing: bool, are_rows_sparse: bool
     ) -> _Factors:
-        with np.errstate(over="ignore"):  # no score of such code vectors is used
-            doubled = (-2 * codebook).T
-            return cls(
-                np.einsum("uf,uf->u", codebook, codebook),
-                np.ascontiguousarray(doubled) if are_rows_sparse else doubled,
-                np.square(codebook).T if has_missing else None,
-            )
+        doubled = (-2 * codebook).T
+        return cls(
+            np.einsum("uf,uf->u", codebook, codebook),
+            np.ascontiguousarray(doubled) if are_rows_sparse else doubled,
+            np.square(codebook).T if has_missing else None,
+        )
 
 
 def _search_products(

@@ -93,8 +93,9 @@ def nearest(
     units, distances, is_clear = found
     unclear = np.flatnonzero(~is_clear)
     if len(unclear):
+        again = (summed or rows).take(unclear)
         units, distances = units.copy(), distances.copy()
-        units[unclear], distances[unclear] = search_exactly(rows.take(unclear), terms, k)
+        units[unclear], distances[unclear] = search_exactly(again, terms, k)
     if weights is None:
         return Nearest(units, distances, None)
     return Nearest(

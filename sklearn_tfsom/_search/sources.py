@@ -189,7 +189,7 @@ def _sum_rows(
                 rows.take(chunk),
                 terms,
                 weights=weights[chunk],
-                summed=summed.take(chunk) if device else None,
+                summed=summed.take(chunk) if summed is not rows else None,
                 n_tile=search.n_tile,
                 n_searched=search.n_searched,
             )
