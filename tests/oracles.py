@@ -52,12 +52,12 @@ def roundoff_of(data):
 
 def has_direction(values, metric, roundoff):
     """Return True for each sample that a spherical metric can compare."""
-    largest = np.abs(values).max(axis=1, keepdims=True)
-    scaled = values / np.where(largest > 0, largest, 1)
     if metric == "cosine":
-        return scaled.any(axis=1)
+        return values.any(axis=1)
+    largest = np.abs(values).max(axis=1, keepdims=True)
+    scaled = np.ldexp(values, -np.frexp(largest)[1])
     deviations = np.abs(scaled - scaled.mean(axis=1, keepdims=True)).max(axis=1)
-    return deviations > 4 * roundoff
+    return deviations > 2 * roundoff
 
 
 def errors_of_directions(values, metric, roundoff):
@@ -160,7 +160,7 @@ def refusals(case):
         found.append("X contains no sample of positive weight that has a direction")
     if np.isnan(values[is_counted]).all(axis=0).any():
         found.append(r"Feature \d+ of X is missing")
-    if n_counted < n_clusters:
+    if max(n_counted, total_weight) < n_clusters:
         found.append(f"n_samples={n_counted} must be at least n_clusters={n_clusters}")
     if shape is not None and shape.prod() < n_clusters:
         found.append("The 'n_clusters' parameter of TFSOM must be at most the number of units")
