@@ -480,15 +480,6 @@ def test_large_maps_are_assigned_in_tiles(blobs, monkeypatch):
     assert_array_equal(found.cluster_labels_, expected.cluster_labels_)
 
 
-def test_heavy_samples_count_as_repetitions():
-    X = np.array([[0.0], [1.0], [5.0]])
-    with pytest.warns(ConvergenceWarning, match="Samples fall on 3 units only"):
-        weighted = TFSOM((4, 4), n_clusters=5).fit(X, sample_weight=[10, 10, 10])
-    with pytest.warns(ConvergenceWarning, match="Samples fall on 3 units only"):
-        repeated = TFSOM((4, 4), n_clusters=5).fit(np.repeat(X, 10, axis=0))
-    assert_array_equal(weighted.cluster_labels_, repeated.cluster_labels_)
-
-
 def test_incomplete_samples_of_weight_zero_change_no_clusters(iris):
     incomplete = np.vstack([iris, np.full((1, 4), np.nan)])
     incomplete[-1, 0] = 5
