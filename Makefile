@@ -53,7 +53,7 @@ help:
 	@echo "make test-engines  run the tests with clusters of Dask, Ray and Spark"
 	@echo "make test-matrix  run the tests with each Python, oldest and newest libraries (hours)"
 	@echo "make fuzz         run the property-based tests with new seeds (make fuzz MINUTES=10)"
-	@echo "make faults       interrupt and kill fits, limit their memory and disk (minutes)"
+	@echo "make faults       interrupt and kill fits, fill the disk, damage checkpoints"
 	@echo "make bench        compare with k-means, into output/results (minutes)"
 	@echo "make bench-full   all points and rounds (hours; with REFERENCE=FOLDER)"
 	@echo "make bench-all    all benchmarks, for a release (hours)"
@@ -121,7 +121,7 @@ bench-libraries: $(VENV)/.libraries
 	$(LIBRARIES)/bin/python benchmarks/quality.py $(SET) $(addprefix --reference=,$(REFERENCE))
 	$(LIBRARIES)/bin/python benchmarks/first_fits.py $(SET)
 
-# For a release: some 5 hours on a machine without other load.
+# For a release: some 4 hours on a machine without other load.
 .PHONY: bench-all
 bench-all: $(VENV)/.test $(VENV)/.engines
 	@test -n "$(REFERENCE)" || { echo "Say make bench-all REFERENCE=FOLDER." >&2; exit 1; }
@@ -179,8 +179,8 @@ $(GROUPS:%=$(VENV)/.%): $(VENV)/.%: pyproject.toml $(VENV)/.demo
 	@touch $@
 
 # One by one, so that one that does not install does not affect the others. The build of somoclu
-# needs NumPy but does not declare it (hence no build isolation), and builds for CUDA where it finds
-# a compiler for it. PyTorch is large: an index of CPU builds in PIP_EXTRA_INDEX_URL saves gigabytes.
+# needs NumPy but does not declare it (hence no build isolation), and builds for CUDA if it finds a
+# compiler. PyTorch is large: an index of CPU builds in PIP_EXTRA_INDEX_URL saves gigabytes.
 $(VENV)/.libraries: pyproject.toml
 	$(LIBRARIES_PYTHON) -m venv $(LIBRARIES)
 	$(LIBRARIES)/bin/python $(INSTALL) --upgrade "pip>=25.1" setuptools wheel

@@ -35,7 +35,7 @@ PAGES = {
     "clustering": Page("Clustering: adjusted Rand index with the true number of clusters"),
     "engines": Page("Engines: an epoch in Dask, Ray and Spark"),
     "extremes": Page("Extremes: small and large problems"),
-    "faults": Page("Faults: interrupts, kills, limits of memory and disk"),
+    "faults": Page("Faults: interrupts, kills, a full disk and damaged checkpoints"),
     "first_fits": Page("First fits and whole scripts"),
     "folds": Page("Folds: errors compared with SOM Toolbox's default training"),
     "imputation": Page("Imputation: 20 % of the values missing at random"),

@@ -66,9 +66,6 @@ except ImportError:  # scikit-learn < 1.9 has no callbacks
         return unmanaged
 
 
-__all__ = ["CallbackSupportMixin", "cached_property", "with_callbacks"]
-
-
 def with_errstate(**kinds: Any) -> Callable[[_F], _F]:
     """Decorate a function that runs in several threads; `numpy.errstate` itself shares its state.
 
@@ -85,3 +82,6 @@ def with_errstate(**kinds: Any) -> Callable[[_F], _F]:
         return cast(_F, quiet)
 
     return decorate
+
+
+__all__ = ["CallbackSupportMixin", "cached_property", "with_callbacks", "with_errstate"]

@@ -91,6 +91,6 @@ def load_sparse(samples: Samples, scale: float) -> SparseRows:
 
 
 def _chunks(indptr: NDArray, n_values: int = _CHUNK_VALUES) -> list[slice]:
-    """Cut rows into chunks of about so many stored values."""
+    """Cut rows into chunks of about `n_values` stored values."""
     n_rows, n_stored = len(indptr) - 1, max(1, int(indptr[-1]))
     return row_slices(n_rows, max(1, n_values * n_rows // n_stored))

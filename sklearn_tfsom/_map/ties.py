@@ -109,7 +109,9 @@ def _first_of_sorted(
     width = 1
     while width < n_units and _any_within(ordered, limits, width):
         width *= 2
-    for place in range(k if width > 1 else 0):
+    if width == 1:
+        return units[:, :k], lowest
+    for place in range(k):
         window = slice(place, min(place + width, n_units))
         near = within_rounding(ordered[:, window], limits[:, place, None], 0.0)
         chosen = np.where(near, units[:, window], n_units).argmin(axis=1)

@@ -70,24 +70,33 @@ def _search_tile(
             assert rows.factors32 is not None
             scores = multiply(rows.factors32, factors.values)
         if n_lowest > MAX_PASSES:
-            order = np.argpartition(scores, n_lowest - 1, axis=1)[:, :n_lowest]
-            found = np.take_along_axis(scores, order, axis=1)
-            in_order = np.argsort(found, axis=1)
-            units[:] = np.take_along_axis(order, in_order[:, :k], axis=1)
-            lowest[:] = np.take_along_axis(found, in_order, axis=1)
-        for place in range(n_lowest if n_lowest <= MAX_PASSES else 0):
-            unit = scores.argmin(axis=1)
-            at = starts + unit
-            lowest[:, place] = scores.ravel()[at]
-            if place < k:
-                units[:, place] = unit
-            if place + 1 < n_lowest:
-                scores.ravel()[at] = np.inf
+            units[:], lowest[:] = _sorted_lowest(scores, k, n_lowest)
+        else:
+            for place in range(n_lowest):
+                unit = scores.argmin(axis=1)
+                at = starts + unit
+                lowest[:, place] = scores.ravel()[at]
+                if place < k:
+                    units[:, place] = unit
+                if place + 1 < n_lowest:
+                    scores.ravel()[at] = np.inf
         if is_measured and isinstance(rows, DenseRows):
             squared = _squared_distances(rows, units[:, 0], terms)
         else:
             squared = np.maximum(rows.norms + lowest[:, 0], 0)
         return units, lowest, squared
+
+
+def _sorted_lowest(
+    scores: NDArray[np.float32], k: int, n_lowest: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return the units of the k lowest scores of each row, and the lowest scores, in order."""
+    found = np.argpartition(scores, n_lowest - 1, axis=1)[:, :n_lowest]
+    lowest = np.take_along_axis(scores, found, axis=1)
+    order = np.argsort(lowest, axis=1)
+    return np.take_along_axis(found, order[:, :k], axis=1), np.take_along_axis(
+        lowest, order, axis=1
+    )
 
 
 def _squared_distances(

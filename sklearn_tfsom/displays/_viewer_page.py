@@ -286,9 +286,8 @@ def _plain(values: Any) -> NDArray:
         return np.where(np.isnat(array), "", array.astype(str))
     if array.dtype.kind == "b" or array.dtype.kind not in "iuf":
         texts = ["" if is_missing(value) else str(value) for value in array.tolist()]
-        return np.array(
-            texts, dtype=object
-        )  # of a fixed width each would be as long as the longest
+        # Objects: texts of a fixed width would each be as long as the longest.
+        return np.array(texts, dtype=object)
     if array.dtype.kind in "iu" and array.dtype.itemsize == 8:
         largest = np.abs(array.astype(np.float64)).max(initial=0)
         if largest >= 2**53:  # numbers of a browser are float64

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import gammaln, logsumexp
 
 from sklearn_tfsom._data.checks import known_error
-from sklearn_tfsom._data.moments import summed_differences
+from sklearn_tfsom._data.moments import centered, known_mask, summed_differences
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.scaling import power_of_two
 from sklearn_tfsom._distance import (
@@ -228,10 +228,8 @@ def _mean(samples: Samples, shares: NDArray[np.float64]) -> NDArray[np.float64]:
             sums += summed_differences(tile, share, origin)
             known += share.sum()
         else:
-            tile = np.ascontiguousarray(tile)  # so that sums round alike for any memory layout
-            is_known = ~np.isnan(tile)
-            sums += share @ np.where(is_known, tile - origin, 0)
-            known += share @ is_known
+            sums += share @ centered(tile, origin)
+            known += share @ known_mask(tile)
     mean = np.where(known > 0, origin + sums / np.where(known > 0, known, 1), 0)
     return as_codebook(mean[None], METRICS["cosine"])[0] if samples.metric.is_spherical else mean
 
