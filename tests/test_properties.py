@@ -429,7 +429,7 @@ def test_search_in_numpy(drawn, most_differences, tile):
         mock.patch.object(nearest_module, "MAX_ALL_DIFFERENCES", most_differences),
         mock.patch.object(exact_module, "MAX_ALL_DIFFERENCES", most_differences),
         mock.patch.object(exact_module, "CACHED_VALUES", tile),
-        mock.patch.object(products_module, "TILE_DISTANCES", tile),
+        mock.patch.object(products_module, "SEARCHED_VALUES", tile),
     ):
         units, _ = search(data.X, codebook, k, metric=metric, n_tile=None)
     check_units(units.astype(np.int64), data, codebook, metric)

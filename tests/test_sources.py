@@ -70,8 +70,9 @@ def scaling_of(pieces):
 def start_of(pieces, scaling):
     start = pieces.samples.dense(np.arange(GRID.n_units))
     start = np.where(np.isnan(start), 1.5, start)
-    # Apart from the samples: of a distance of 0, float32 scores give a root of their rounding.
-    start += 0.5
+    if pieces.samples.is_sparse:
+        # Apart from the samples: of a distance of 0, float32 scores give a root of their rounding.
+        start += 0.5
     start[7] = start[3]  # ties
     metric = pieces.samples.metric
     return scaling.transform(as_codebook(start, metric)).reshape(*GRID.shape, -1)
@@ -258,7 +259,31 @@ def test_fits_in_graphs_and_in_numpy_are_equal(kind, grid_size, monkeypatch):
     assert_array_equal(in_graph.labels_, in_numpy.labels_)
     assert_array_equal(in_graph.bmus(X, n_bmus=3), in_numpy.bmus(X, n_bmus=3))
     errors = (som.history_["quantization_error"] for som in (in_graph, in_numpy))
-    assert_allclose(*errors, rtol=1e-6)
+    assert_allclose(*errors, rtol=1e-6 if kind == "float32" else 1e-9)
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_small_distances_have_their_digits_in_graphs_and_in_numpy(dtype, metric, monkeypatch):
+    """Groups far apart: scores in float32 lose all digits of the distances within them."""
+    rng = np.random.RandomState(0)
+    centers = np.eye(4) if metric == "cosine" else rng.normal(size=(4, 4))
+    X = np.repeat(centers, 300, axis=0) + 1e-5 * rng.normal(size=(1200, 4))
+    X = X.astype(dtype)
+    parameters = {"grid_size": (2, 2), "metric": metric, "init": centers, "radius_decay": [1e-3]}
+    for in_graph in (False, True):
+        if in_graph:
+            monkeypatch.setattr("sklearn_tfsom._search.nearest.MAX_NUMPY_SCORES", 0)
+        som = TFSOM(**parameters, max_iter=1).fit(np.concatenate([X] * 40))
+        samples, own = np.asarray(X, float), np.repeat(centers, 300, axis=0)
+        if metric == "cosine":
+            lengths = np.linalg.norm(samples, axis=1)[:, None]
+            expected = np.square(samples / lengths - own).sum(axis=1).mean() / 2
+        else:
+            expected = np.linalg.norm(samples - own, axis=1).mean()
+        rtol = 1e-9 if dtype == np.float64 else 1e-2
+        (error,) = som.history_["quantization_error"]
+        assert error == pytest.approx(expected, rel=rtol)
 
 
 def test_many_equal_rows_are_summed_exactly_in_graphs(monkeypatch):

@@ -64,6 +64,7 @@ def load(
     *,
     in_threads: bool = True,
     norms_dtype: DTypeLike = np.float64,
+    in_numpy: bool = False,
 ) -> DenseRows:
     """Scale dense samples into aligned memory, with a single copy.
 
@@ -79,6 +80,9 @@ def load(
         False for a caller that runs in several threads itself.
     norms_dtype : dtype, default=float64
         Precision of the squares in the norms, unless they exceed its range.
+    in_numpy : bool, default=False
+        Whether NumPy is to multiply the rows: complete float32 values then lie within their
+        factors, (x, 1).
 
     Returns
     -------
@@ -86,10 +90,13 @@ def load(
     """
     start, stop, _ = rows.indices(len(samples))
     n_rows, n_features = stop - start, samples.shape[1]
-    values = aligned_empty(n_rows * n_features, dtype).reshape(n_rows, n_features)
-    norms = aligned_empty(n_rows, np.float64)
+    are_factors = in_numpy and np.dtype(dtype) == np.float32 and not samples.has_missing
+    n_terms = n_features + 1 if are_factors else n_features
+    terms = aligned_empty(n_rows * n_terms, dtype).reshape(n_rows, n_terms)
+    values, norms = terms[:, :n_features], aligned_empty(n_rows, np.float64)
 
     def load_tile(tile: slice) -> None:
+        terms[tile, n_features:] = 1
         with np.errstate(over="ignore", invalid="ignore"):
             part = scaling.transform(samples[start + tile.start : start + tile.stop], values[tile])
             if samples.has_missing:
@@ -106,4 +113,4 @@ def load(
     else:
         for tile in tiles:
             load_tile(tile)
-    return DenseRows(values, norms)
+    return DenseRows(values, norms, terms if are_factors else None)

@@ -26,5 +26,6 @@ def sums_by_unit(
     """
     columns = np.arange(len(units) + 1, dtype=np.int32)
     of_units = csc_array((weights, units, columns), (n_units, len(units)))
-    sums: NDArray[np.float64] = of_units @ values
+    # SciPy would copy values of another layout, and copy them again to convert them.
+    sums: NDArray[np.float64] = of_units @ np.ascontiguousarray(values, np.float64)
     return sums

@@ -16,11 +16,12 @@ import threadpoolctl
 from numpy.typing import NDArray
 
 from sklearn_tfsom._machine import check_address_space, n_cores, n_threads_of_joblib
-from sklearn_tfsom._tuning import LEAST_ADDRESS_SPACE
+from sklearn_tfsom._tuning import LEAST_ADDRESS_SPACE, MIN_TWO_TILES
 
 # Products of two numbers in a product of matrices for which OpenBLAS takes no second thread.
 _MAX_UNTHREADED = 2**18
 
+_Tile = TypeVar("_Tile")
 _Result = TypeVar("_Result")
 
 # More threads than these wait for memory together.
@@ -36,6 +37,17 @@ def row_slices(n_rows: int, step: int) -> list[slice]:
     return [slice(first, min(first + step, n_rows)) for first in range(0, n_rows, step)]
 
 
+def even_slices(n_rows: int, n_values: int, most_values: int) -> list[slice]:
+    """Cut rows of some values each into slices of equal size, with so many values at most.
+
+    There are two slices for two threads, unless there is little to do.
+    """
+    n_slices = max(
+        -(-n_rows * n_values // most_values), 1 if n_rows * n_values < MIN_TWO_TILES else 2
+    )
+    return row_slices(n_rows, max(1, -(-n_rows // n_slices)))
+
+
 def multiply(a: NDArray, b: NDArray, out: NDArray | None = None) -> NDArray:
     """Multiply matrices in the thread that calls."""
     is_small = a.size * b.shape[1] <= _MAX_UNTHREADED
@@ -44,7 +56,7 @@ def multiply(a: NDArray, b: NDArray, out: NDArray | None = None) -> NDArray:
     return product
 
 
-def map_tiles(function: Callable[[slice], _Result], tiles: list[slice]) -> Iterator[_Result]:
+def map_tiles(function: Callable[[_Tile], _Result], tiles: list[_Tile]) -> Iterator[_Result]:
     """Call a function for all tiles in a few threads, and yield its results in their order.
 
     Within `tile_threads` the thread that calls works as well, so that a function may call
@@ -65,7 +77,7 @@ def map_tiles(function: Callable[[slice], _Result], tiles: list[slice]) -> Itera
         yield from results
 
 
-def _work_and_map(function: Callable[[slice], _Result], tiles: list[slice]) -> Iterator[_Result]:
+def _work_and_map(function: Callable[[_Tile], _Result], tiles: list[_Tile]) -> Iterator[_Result]:
     """Call a function for all tiles in the thread that calls, and in others that are free."""
     to_do = collections.deque(enumerate(tiles))
     done: dict[int, _Result] = {}

@@ -69,7 +69,13 @@ def nearest_units(samples: Samples, codebook: NDArray, k: int = 1) -> NDArray[np
             loaded = load_sparse(samples.take(rows), scaling.scale)
         else:
             loaded = load(
-                samples, rows, scaling, dtype, in_threads=len(chunks) == 1, norms_dtype=dtype
+                samples,
+                rows,
+                scaling,
+                dtype,
+                in_threads=len(chunks) == 1,
+                norms_dtype=dtype,
+                in_numpy=n_tile is None and metric.is_product,
             )
         found = nearest(loaded, terms, k, n_tile=n_tile, n_searched=n_samples)
         units[rows] = found.units

@@ -8,7 +8,9 @@ the tie rule. Distances that are no product are computed in float64 at once.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +20,10 @@ from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.sparse import SparseRows
 from sklearn_tfsom._data.statistics import Found, Nearest, Statistics
 from sklearn_tfsom._data.sums import sums_by_unit
-from sklearn_tfsom._data.tiles import map_tiles, row_slices
+from sklearn_tfsom._data.tiles import even_slices, map_tiles, row_slices
 from sklearn_tfsom._map.scores import MAX_FUSED_UNITS, Kind, Terms
 from sklearn_tfsom._search.exact import search_exactly
-from sklearn_tfsom._search.products import search_products
+from sklearn_tfsom._search.products import measure, search_products
 from sklearn_tfsom._tf.runtime import tensorflow_core
 from sklearn_tfsom._tuning import (
     MAX_ALL_DIFFERENCES,
@@ -35,6 +37,7 @@ from sklearn_tfsom._tuning import (
     MIN_PRUNED,
     MIN_PRUNED_SIDE,
     MIN_TILE_ROWS,
+    SUMMED_FEATURES,
     SUMMED_VALUES,
     TILE_SCORES,
 )
@@ -72,35 +75,37 @@ def nearest(
     Returns
     -------
     found : Nearest
-        Distances of a graph, of sparse rows, and those found without weights come from float32
-        scores, with their error, where these tell the unit; they are valid only if the center of
-        `terms` is 0. Others are exact.
+        Distances of sparse rows, and those found without weights, come from float32 scores, with
+        their error, where these tell the unit. Others have as many digits as the rows, see
+        `products.measure`. Both are valid only if the center of `terms` is 0.
     """
     n_differences = rows.norms.shape[0] * terms.codebook.size
+    has_scores = terms.kind.metric.is_product
     if are_equal(terms.codebook):  # no search tells them apart
         one = dataclasses.replace(terms, codebook=terms.codebook[:1, :1])
         _, distances = search_exactly(rows, one, 1)
         units = np.tile(np.arange(k, dtype=np.int32), (len(distances), 1))
-        found = Found(units, distances, np.full(len(distances), True))
+        found, has_scores = Found(units, distances, np.full(len(distances), True)), False
     elif n_tile is not None and isinstance(rows, DenseRows):
         found = tensorflow_core().search_dense(
             rows, terms, k, n_tile, n_searched, is_fit=weights is not None
         )
-    elif terms.kind.metric.is_product and n_differences > MAX_ALL_DIFFERENCES:
-        found = search_products(rows, terms, k, is_measured=weights is not None)
+    elif has_scores and n_differences > MAX_ALL_DIFFERENCES:
+        found = search_products(rows, terms, k)
     else:
         found = Found(*search_exactly(rows, terms, k), np.full(len(rows.norms), True))
+        has_scores = False
     units, distances, is_clear = found
+    on_cpu = summed or rows
+    if weights is not None and has_scores and isinstance(on_cpu, DenseRows):
+        distances = measure(on_cpu, units[:, 0], distances, terms)
     unclear = np.flatnonzero(~is_clear)
     if len(unclear):
-        again = (summed or rows).take(unclear)
         units, distances = units.copy(), distances.copy()
-        units[unclear], distances[unclear] = search_exactly(again, terms, k)
+        units[unclear], distances[unclear] = search_exactly(on_cpu.take(unclear), terms, k)
     if weights is None:
         return Nearest(units, distances, None)
-    return Nearest(
-        units, distances, _sum_by_unit(summed or rows, weights, units[:, 0], distances, terms)
-    )
+    return Nearest(units, distances, _sum_by_unit(on_cpu, weights, units[:, 0], distances, terms))
 
 
 def are_equal(codebook: NDArray) -> bool:
@@ -163,19 +168,23 @@ def _sum_by_unit(
         total.sums[:] = rows.sums_by_unit(weights, units, n_units)
     else:
 
-        def of_rows(some: slice) -> tuple[NDArray[np.float64], NDArray[np.float64] | float]:
-            values, by_unit = np.asarray(rows.values[some]), (weights[some], units[some], n_units)
+        def of_block(block: tuple[slice, slice]) -> tuple[NDArray[np.float64], Any]:
+            some, _ = block
+            values, by_unit = np.asarray(rows.values[block]), (weights[some], units[some], n_units)
             if not terms.kind.has_missing:
                 return sums_by_unit(values, *by_unit), 0.0
             known = ~np.isnan(values)
             counts = sums_by_unit(known, *by_unit)
             return sums_by_unit(np.where(known, values, 0), *by_unit), counts
 
-        n_values = n_features * (2 if terms.kind.has_missing else 1)  # with those of the mask
-        slices = row_slices(len(units), max(1, SUMMED_VALUES // n_values))
-        for sums, counts in map_tiles(of_rows, slices):
-            total.sums[:] += sums
-            total.counts[:] += counts
+        # Blocks of few features have rows enough for sums of their size to cost little.
+        n_wide = min(n_features, SUMMED_FEATURES) * (2 if terms.kind.has_missing else 1)
+        row_blocks = even_slices(len(units), n_wide, SUMMED_VALUES)
+        blocks = list(itertools.product(row_blocks, row_slices(n_features, SUMMED_FEATURES)))
+        for (_, features), (sums, counts) in zip(blocks, map_tiles(of_block, blocks), strict=True):
+            total.sums[:, features] += sums
+            if terms.kind.has_missing:
+                total.counts[:, features] += counts
     if not terms.kind.has_missing:
         total.counts[:, 0] = np.bincount(units, weights, n_units)
     return total._replace(error=np.asarray(np.sum(weights * distances)))

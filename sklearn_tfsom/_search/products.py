@@ -8,55 +8,47 @@ from numpy.typing import NDArray
 from sklearn_tfsom._data.dense import DenseRows
 from sklearn_tfsom._data.sparse import SparseRows
 from sklearn_tfsom._data.statistics import Found
-from sklearn_tfsom._data.tiles import map_tiles, multiply, row_slices
+from sklearn_tfsom._data.tiles import even_slices, map_tiles, multiply
 from sklearn_tfsom._map.scores import Factors, Terms, rounding_bound32
 from sklearn_tfsom._map.ties import MAX_PASSES
-from sklearn_tfsom._tuning import MIN_TWO_TILES, TILE_DISTANCES
+from sklearn_tfsom._tuning import CACHED_VALUES, CANCELLATION, SEARCHED_VALUES
 
 
-def search_products(
-    rows: DenseRows | SparseRows, terms: Terms, k: int, is_measured: bool
-) -> Found:
+def search_products(rows: DenseRows | SparseRows, terms: Terms, k: int) -> Found:
     """Find the k best-matching units of rows among distances that are products, in tiles.
 
-    Distances come from differences if they are to be measured; otherwise, and of sparse rows, from
-    float32 scores, and are valid only if the center of `terms` is 0.
+    Distances come from the scores, and are valid only if the center of `terms` is 0.
     """
     norms, (n_terms, n_units) = np.asarray(rows.norms), terms.factors.values.shape
-    n_values = len(norms) * max(n_units, 2 * n_terms)  # differences are float64
-    factors = terms.factors
+    factors, n_values = terms.factors, max(n_units, n_terms)
     if isinstance(rows, SparseRows):
-        n_values = len(norms) * n_units
+        n_values = n_units
         sizes = factors.sizes._replace(n_terms=np.diff(rows.matrix.indptr) + 1)
         factors = Factors(np.ascontiguousarray(factors.values), sizes)
-    n_tiles = max(-(-n_values // TILE_DISTANCES), 1 if n_values < MIN_TWO_TILES else 2)
-    tiles = row_slices(len(norms), -(-len(norms) // n_tiles))
+    tiles = even_slices(len(norms), n_values, SEARCHED_VALUES)
     # Threads take turns in Python: a tile does nothing that can be done for all rows at once.
-    found = map_tiles(
-        lambda tile: _search_tile(rows.take(tile), terms, factors, k, is_measured), tiles
-    )
-    units, lowest, squared = map(np.concatenate, zip(*found, strict=True))
+    found = map_tiles(lambda tile: _search_tile(rows.take(tile), terms, factors, k), tiles)
+    units, lowest = map(np.concatenate, zip(*found, strict=True))
     # Far from the map values overflow, and no row is clear.
     with np.errstate(over="ignore", invalid="ignore"):
         margin = rounding_bound32(np, norms, factors.sizes).astype(np.float32)
         is_clear = np.isfinite(margin)
         for place in range(lowest.shape[1] - 1):
             is_clear &= lowest[:, place + 1] - lowest[:, place] > margin
+        squared = np.maximum(norms + lowest[:, 0], 0)
     distances = squared / 2 if terms.kind.metric.is_spherical else np.sqrt(squared)
     return Found(units, distances, is_clear)
 
 
 def _search_tile(
-    rows: DenseRows | SparseRows, terms: Terms, factors: Factors, k: int, is_measured: bool
-) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float64]]:
+    rows: DenseRows | SparseRows, terms: Terms, factors: Factors, k: int
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """Take out the lowest scores one by one, and one more that tells whether they are clear.
 
     Returns
     -------
     units : ndarray of int32, shape (n, k)
     lowest : ndarray of float32, shape (n, k + 1), or (n, k) if there are no more units
-    squared : ndarray of float64, shape (n,)
-        Squared distance to the closest unit.
     """
     if isinstance(rows, DenseRows) and rows.factors32 is None:
         rows = rows.for_products(terms.kind.has_missing)
@@ -80,11 +72,7 @@ def _search_tile(
                     units[:, place] = unit
                 if place + 1 < n_lowest:
                     scores.ravel()[at] = np.inf
-        if is_measured and isinstance(rows, DenseRows):
-            squared = _squared_distances(rows, units[:, 0], terms)
-        else:
-            squared = np.maximum(rows.norms + lowest[:, 0], 0)
-        return units, lowest, squared
+    return units, lowest
 
 
 def _sorted_lowest(
@@ -99,12 +87,44 @@ def _sorted_lowest(
     )
 
 
-def _squared_distances(
-    rows: DenseRows, units: NDArray[np.int32], terms: Terms
+def measure(
+    rows: DenseRows, units: NDArray[np.int32], distances: NDArray[np.float64], terms: Terms
 ) -> NDArray[np.float64]:
-    """Compute the squared distance of each row to a unit from their differences."""
-    differences = terms.codebook.reshape(-1, terms.codebook.shape[2]).take(units, axis=0)
-    np.subtract(rows.values, differences, out=differences)
-    if terms.kind.has_missing:
-        differences[np.isnan(rows.values)] = 0
-    return np.einsum("ij,ij->i", differences, differences)
+    """Return the distance of each row to a unit, to as many digits as the values have.
+
+    Distances from float32 scores stay as they are for float32 values, unless they are so small
+    that their digits have cancelled. All others are computed from differences.
+
+    Parameters
+    ----------
+    rows : DenseRows
+    units : ndarray of int32, shape (n,)
+        Of rows that are not clear maybe no index of a unit.
+    distances : ndarray of float64, shape (n,)
+        From scores.
+    terms : Terms
+    """
+    values, n_features = np.asarray(rows.values), terms.codebook.shape[2]
+    codebook, is_spherical = terms.codebook.reshape(-1, n_features), terms.kind.metric.is_spherical
+    again = np.arange(len(units))
+    if values.dtype == np.float32:
+        squared = 2 * distances if is_spherical else np.square(distances)
+        share = CANCELLATION[values.dtype]
+        again = np.flatnonzero(~(squared >= share * np.asarray(rows.norms)))
+    if not len(again):
+        return distances
+
+    def of_tile(tile: slice) -> NDArray[np.float64]:
+        some = tile if len(again) == len(units) else again[tile]
+        part, differences = values[some], codebook.take(units[some], axis=0, mode="clip")
+        # Far from the map values overflow; a distance that is not finite reports it.
+        with np.errstate(over="ignore", invalid="ignore"):
+            np.subtract(part, differences, out=differences)
+            if terms.kind.has_missing:
+                differences[np.isnan(part)] = 0
+            return np.einsum("ij,ij->i", differences, differences)
+
+    tiles = even_slices(len(again), n_features, CACHED_VALUES)
+    squared, measured = np.concatenate(list(map_tiles(of_tile, tiles))), distances.copy()
+    measured[again] = squared / 2 if is_spherical else np.sqrt(squared)
+    return measured

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import math
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -16,7 +17,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_tfsom._compat import cached_property
 from sklearn_tfsom._data.dense import DenseRows, load
 from sklearn_tfsom._data.pieces import Piece, Pieces
 from sklearn_tfsom._data.scaling import Scaling
@@ -114,32 +114,28 @@ class Source:
 class LoadedSource(Source):
     """Samples to learn from, in the memory of one process: scaled once."""
 
-    @cached_property
-    def _shares(self) -> list[Share]:
-        devices = self.pieces.workers.devices or ("",)
-        bounds = np.linspace(0, len(self.pieces.samples), len(devices) + 1).astype(int).tolist()
-        return [
-            _load_share(self.pieces, self.search, slice(start, stop), device)
-            for start, stop, device in zip(bounds, bounds[1:], devices, strict=False)
-        ]
+    _in_numpy = False  # whether the shares are loaded for products in NumPy
+    _shares: list[Share] | None = None
 
-    @cached_property
-    def _shares_for_products(self) -> list[Share]:
-        """Return the shares for products in NumPy."""
-        has_missing = self.pieces.samples.has_missing
-        return [
-            share._replace(rows=share.rows.for_products(has_missing))
-            for share in self._shares
-            if isinstance(share.rows, DenseRows)
-        ]
+    def _loaded(self, search: Search) -> list[Share]:
+        """Return the samples, scaled, in the form that a search takes; one form is kept."""
+        in_numpy, samples = search.n_tile is None, self.pieces.samples
+        if self._shares is None or in_numpy != self._in_numpy:
+            devices, self._shares = self.pieces.workers.devices or ("",), None
+            bounds = np.linspace(0, len(samples), len(devices) + 1).astype(int).tolist()
+            slices = itertools.starmap(slice, itertools.pairwise(bounds))
+            shares = [
+                _load_share(self.pieces, search, rows, device)
+                for rows, device in zip(slices, devices, strict=True)
+            ]
+            is_small = math.prod(samples.shape) <= PREPARED_VALUES
+            if in_numpy and is_small and samples.metric.is_product and not samples.is_sparse:
+                shares = [_prepared(share, samples.has_missing) for share in shares]
+            self._in_numpy, self._shares = in_numpy, shares
+        return self._shares
 
     def _reduce(self, codebook: NDArray[np.float64], search: Search, name: str) -> Statistics:
-        samples, kind = self.pieces.samples, search_kind(self.pieces.samples, codebook)
-        in_numpy = search.n_tile is None and not samples.is_sparse
-        is_prepared = (
-            in_numpy and samples.metric.is_product and math.prod(samples.shape) <= PREPARED_VALUES
-        )
-        shares = self._shares_for_products if is_prepared else self._shares
+        shares, kind = self._loaded(search), search_kind(self.pieces.samples, codebook)
 
         def of_share(index: slice) -> Statistics:
             return _sum_rows(shares[index.start], codebook, kind, search)
@@ -206,13 +202,22 @@ def _sum_rows(
     return _total(map_tiles(of_chunk, row_slices(n_rows, n_chunk)))
 
 
+def _prepared(share: Share, has_missing: bool) -> Share:
+    """Return a share with the factors of its products in NumPy."""
+    rows = share.rows
+    if isinstance(rows, SparseRows) or rows.factors32 is not None:
+        return share
+    return share._replace(rows=rows.for_products(has_missing))
+
+
 def _load_share(pieces: Pieces, search: Search, rows: slice, device: str = "") -> Share:
     """Scale some of the samples; as tensors on a device if one is named."""
     samples, scaling, weights = pieces.samples, search.scaling, pieces.sample_weight[rows]
     if samples.is_sparse:
         sparse = load_sparse(samples.take(rows), scaling.scale)
         return Share(sparse, sparse, weights, device)
-    dense = load(samples, rows, scaling, samples.dtype)
+    in_numpy = search.n_tile is None and samples.metric.is_product and not device
+    dense = load(samples, rows, scaling, samples.dtype, in_numpy=in_numpy)
     if not device:
         return Share(dense, dense, weights, device)
     rows_there = tensorflow_core().place((dense.values, dense.norms), device)
