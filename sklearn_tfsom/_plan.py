@@ -302,11 +302,18 @@ def _grid(som: Any, pieces: Pieces, moments: Moments) -> Grid:
         n_different = count_different(pieces, 2 * automatic_n_units(weight))
         n_rows, n_columns = automatic_shape(weight, n_different, moments.deviations, som.lattice)
     else:
-        n_rows, n_columns = np.broadcast_to(som.grid_size, 2).tolist()
+        n_rows, n_columns = _sides(som.grid_size)
     grid = Grid(n_rows, n_columns, som.lattice, som.boundary)
     _check_memory(som, grid, len(moments.mean))
     check_n_clusters(som, grid)
     return grid
+
+
+def _sides(grid_size: Any) -> tuple[int, int]:
+    """Return the numbers of rows and columns."""
+    # `np.broadcast_to` makes floats of ints beyond NumPy's own.
+    n_rows, n_columns = grid_size if np.ndim(grid_size) else (grid_size, grid_size)
+    return int(n_rows), int(n_columns)
 
 
 def _check_memory(som: Any, grid: Grid, n_features: int) -> None:
@@ -364,7 +371,7 @@ def checked_codebook(som: Any, codebook: Any) -> tuple[Grid, NDArray]:
     valid.check_parameters(som, RULES)
     valid.check_value("grid_size", som, som.grid_size, [valid.integer(1), valid.PAIR])
     valid.check_value("codebook", som, codebook, [valid.numbers("(n_units, n_features)", 2)])
-    n_rows, n_columns = np.broadcast_to(som.grid_size, 2).tolist()
+    n_rows, n_columns = _sides(som.grid_size)
     grid = Grid(n_rows, n_columns, som.lattice, som.boundary)
     check_n_clusters(som, grid)
     array = valid.as_numbers(codebook)

@@ -205,9 +205,9 @@ class TFSOM(
 
     history_ : dict of str to ndarray of float64, shape (`n_iter_`,)
         "radius" of each epoch, in lattice spacings, and "quantization_error" of the codebook that
-        the epoch began with, on its grid and subsample, in data units (from float32 scores: good
-        to 1e-5 on most data). With `compute_topographic_error` also "topographic_error" of the
-        map after the epoch. After `partial_fit`, of its mini-batches.
+        the epoch began with, on its grid and subsample, in data units (of float32 and sparse
+        samples good to 1e-5 on most data). With `compute_topographic_error` also
+        "topographic_error" of the map after the epoch. After `partial_fit`, of its mini-batches.
 
     n_iter_ : int
         Number of epochs; after `partial_fit`, of mini-batches in the last call.

@@ -1,7 +1,7 @@
 """Constants that trade speed for memory, each with its reason.
 
 Ratios were measured on two cores. None of these constants changes a best-matching unit; sums may
-differ in their last digits.
+differ in their last digits, and so may distances of float32 samples.
 """
 
 import numpy as np
@@ -67,7 +67,7 @@ PREPARED_VALUES = 2**20
 
 # Scores that NumPy computes and searches at a time, and values of their rows: 4 MiB of float32.
 # With half, an epoch of 50,000 x 32 and 2,000 units takes 1.1 times as long.
-SEARCHED_VALUES = 2**20
+NUMPY_TILE_VALUES = 2**20
 
 # Values from which on two threads work on them: the search of 2,000 x 400 scores takes 0.85 of
 # the time.

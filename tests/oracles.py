@@ -62,7 +62,7 @@ def has_direction(values, metric, roundoff):
 
 def errors_of_directions(values, metric, roundoff):
     """Return how far rounding may turn the direction of each sample, (n_samples, 1)."""
-    of_roundings = 8 * roundoff
+    of_roundings = max(8 * roundoff, 32 * 2.0**-53)  # the tie rule allows the latter
     if metric == "cosine":
         return np.full((len(values), 1), of_roundings)
     largest = np.abs(values).max(axis=1, keepdims=True)

@@ -48,7 +48,7 @@ def distances(X, codebook, metric="euclidean"):
 
 def closest(distances):
     """Lowest index among the units that are closest within rounding."""
-    near = distances <= distances.min(axis=1, keepdims=True) * (1 + 1e-12) + 1e-28
+    near = distances <= distances.min(axis=1, keepdims=True) * (1 + 1e-13) + 1e-28
     return near.argmax(axis=1)
 
 
@@ -167,7 +167,7 @@ def best_matching_units(X, codebook):
     bmus = []
     for x in X:
         distances = np.linalg.norm(x - codebook, axis=1)
-        near = distances <= distances.min() * (1 + 1e-12)
+        near = distances <= distances.min() * (1 + 1e-13)
         bmus.append(int(np.flatnonzero(near)[0]))
     return np.array(bmus)
 

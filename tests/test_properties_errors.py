@@ -219,8 +219,8 @@ def with_object(value):
 
 # What scikit-learn says of data, which it calls array.
 OF_SCIKIT_LEARN = (
-    "Expected 2D (array|input)|Found array with|could not convert|Complex data not supported|"
-    "inhomogeneous|must be real number|dtype='(numeric|bytes|str)|"
+    "Expected 2D (array|input)|Expected a 2-dimensional|Found array with|could not convert|"
+    "Complex data not supported|inhomogeneous|must be real number|dtype='(numeric|bytes|str)|"
     "float\\(\\) argument|setting an array element"
 )
 OF_X = rf"\bX\b|{OF_SCIKIT_LEARN}"
@@ -274,6 +274,7 @@ ONLY_OF_FIT = {
 OTHER_FEATURES = ("two features", "four features")
 
 
+@pytest.mark.filterwarnings("ignore:X has feature names")
 @given(
     name=st.sampled_from([*WRONG_SAMPLES, *ONLY_OF_FIT]),
     method=st.sampled_from(["fit", "partial_fit", *METHODS]),

@@ -287,7 +287,7 @@ def test_units_beyond_the_range_of_float64_are_not_found():
 
 @pytest.mark.parametrize("kind", ["dense", "incomplete", "float32"])
 def test_errors_of_small_data_are_exact(kind):
-    """Some code vectors equal samples: their distance of 0 cannot come from rounded scores."""
+    """Some code vectors equal samples: a score has no digit of their distance of 0."""
     rng = np.random.RandomState(0)
     X = rng.normal(size=(900, 6)) + 3
     X = X.astype(np.float32) if kind == "float32" else X

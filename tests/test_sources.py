@@ -134,6 +134,32 @@ def test_source_without_samples_has_zero_statistics(kind):
         assert not np.any(part)
 
 
+@pytest.mark.parametrize("kind", ["dense", "float32", "incomplete"])
+def test_sums_of_many_features_in_each_form(kind, monkeypatch):
+    """Of 300 features, in three blocks; a source that goes from NumPy to a graph loads again."""
+    rng = np.random.RandomState(0)
+    X = rng.normal(size=(5000, 300)).astype(np.float32 if kind == "float32" else np.float64)
+    if kind == "incomplete":
+        X[rng.uniform(size=X.shape) < 0.1] = np.nan
+    weights = rng.uniform(size=5000)
+    samples = Samples(X, METRICS["euclidean"], has_missing=kind == "incomplete")
+    pieces = Pieces(samples, weights)
+    scaling = scaling_of(pieces)
+    start = start_of(pieces, scaling)
+    scaled = scaling.transform(X.astype(float))
+    units = [
+        np.nansum((start.reshape(GRID.n_units, -1) - x) ** 2, axis=1).argmin() for x in scaled
+    ]
+    of_units = np.eye(GRID.n_units)[:, units] * weights
+    source = LoadedSource(pieces, scaling)
+    for _ in range(2):
+        found = source.statistics(start)
+        assert_allclose(found.sums, of_units @ np.nan_to_num(scaled), rtol=1e-5, atol=1e-4)
+        counts = of_units @ ~np.isnan(scaled)
+        assert_allclose(found.counts, counts if kind == "incomplete" else counts[:, :1])
+        monkeypatch.setattr("sklearn_tfsom._search.nearest.MAX_NUMPY_SCORES", 0)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_statistics_of_pieces_add(kind):
     pieces = pieces_of(kind)

@@ -21,7 +21,7 @@ from sklearn_tfsom._data.foreign import (
     has_float32,
     opened,
     refuse_collection,
-    refuse_times,
+    refuse_no_numbers,
 )
 from sklearn_tfsom._data.pieces import ALONE, Piece, Pieces, Workers
 from sklearn_tfsom._data.samples import Samples, is_memory_map
@@ -163,7 +163,7 @@ def check_form(
     """
     refuse_collection(X)
     X = as_array(opened(X), "X")
-    refuse_times(X, "X")
+    refuse_no_numbers(X, "X")
     if scipy.sparse.issparse(X) and not metric.allows_sparse:
         names = names_where(lambda metric: metric.allows_sparse)
         raise wrong_parameter("metric", owner, f"one of {names} for sparse X", repr(metric.name))
@@ -325,7 +325,7 @@ def check_sample_weight(
             raise TypeError(
                 f"sample_weight must be an array of numbers. Got {sample_weight!r:.100} instead."
             )
-        refuse_times(given, "sample_weight")
+        refuse_no_numbers(given, "sample_weight")
         weights = check_array(
             given,
             dtype=np.float64,

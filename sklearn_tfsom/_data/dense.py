@@ -66,7 +66,7 @@ def load(
     norms_dtype: DTypeLike = np.float64,
     in_numpy: bool = False,
 ) -> DenseRows:
-    """Scale dense samples into aligned memory, with a single copy.
+    """Scale dense samples into aligned memory, with a single copy; for a graph, or for NumPy.
 
     Parameters
     ----------
@@ -81,8 +81,8 @@ def load(
     norms_dtype : dtype, default=float64
         Precision of the squares in the norms, unless they exceed its range.
     in_numpy : bool, default=False
-        Whether NumPy is to multiply the rows: complete float32 values then lie within their
-        factors, (x, 1).
+        Whether the rows are to be searched in NumPy. Complete float32 values then lie within the
+        factors of their products, (x, 1); no graph takes them without a copy.
 
     Returns
     -------
@@ -90,7 +90,8 @@ def load(
     """
     start, stop, _ = rows.indices(len(samples))
     n_rows, n_features = stop - start, samples.shape[1]
-    are_factors = in_numpy and np.dtype(dtype) == np.float32 and not samples.has_missing
+    are_factors = in_numpy and samples.metric.is_product and not samples.has_missing
+    are_factors = are_factors and np.dtype(dtype) == np.float32
     n_terms = n_features + 1 if are_factors else n_features
     terms = aligned_empty(n_rows * n_terms, dtype).reshape(n_rows, n_terms)
     values, norms = terms[:, :n_features], aligned_empty(n_rows, np.float64)

@@ -19,8 +19,8 @@ _FILES = ("h5py", "zarr")
 # float32 as data frames and tables name it.
 _FLOAT32 = frozenset({"float32", "Float32", "float[pyarrow]", "float"})
 
-# How types of dates, times and durations begin, in lower case.
-_TIMES = ("date", "time", "duration")
+# How types of dates, times, durations and structures begin, in lower case.
+_NO_NUMBERS = ("date", "time", "duration", "[", "{", "|v", "void", "struct")
 
 # Rows that are farther apart are read one by one. So at most this many times the rows that are
 # wanted are read at a time.
@@ -188,8 +188,8 @@ def has_float32(X: Any) -> bool:
     return _types_of_columns(X) <= _FLOAT32
 
 
-def refuse_times(X: Any, name: str) -> None:
-    """Refuse dates, times and durations, of which NumPy would count days or nanoseconds.
+def refuse_no_numbers(X: Any, name: str) -> None:
+    """Refuse structures, and times, of which NumPy would count days or nanoseconds.
 
     Parameters
     ----------
@@ -204,9 +204,9 @@ def refuse_times(X: Any, name: str) -> None:
     """
     is_table = hasattr(X, "columns")
     types = _types_of_columns(X) if is_table else {str(getattr(X, "dtype", None))}
-    times = sorted(each for each in types if each.lower().startswith(_TIMES))
-    if times:
-        raise ValueError(f"{name} must contain numbers. Got values of dtype {times[0]} instead.")
+    others = sorted(each for each in types if each.lower().startswith(_NO_NUMBERS))
+    if others:
+        raise ValueError(f"{name} must contain numbers. Got values of dtype {others[0]} instead.")
 
 
 def _types_of_columns(table: Any) -> set[str]:

@@ -198,7 +198,7 @@ def _of_units(
     for label in np.setdiff1d(labels, found):
         _, to_cluster = _closest(units, means[labels == label])
         is_alone = np.bincount(found, minlength=labels.max() + 1)[found] == 1
-        found[np.argmin(np.where(is_alone, np.inf, to_cluster))] = label
+        found[_first_lowest(np.where(is_alone, np.inf, to_cluster)[None])] = label
     return found
 
 
@@ -210,10 +210,17 @@ def _closest(
     for rows in row_slices(len(units), max(1, _MAX_DISTANCES // len(means))):
         squared = cdist(units[rows], means, "sqeuclidean")
         lowest[rows] = squared.min(axis=1)
-        # The mean of two samples is as far from the one as from the other, but for rounding.
-        first, _ = first_within_rounding(squared, _ROUNDING * lowest[rows], 1)
-        closest[rows] = first[:, 0]
+        closest[rows] = _first_lowest(squared)
     return closest, lowest
+
+
+def _first_lowest(squared: NDArray[np.float64]) -> NDArray[np.int32]:
+    """Return the column of the lowest number of each row; the first one within rounding.
+
+    The mean of two samples is as far from the one as from the other, but for rounding.
+    """
+    first, _ = first_within_rounding(squared, _ROUNDING * squared.min(axis=1), 1)
+    return first[:, 0]
 
 
 def _labels(points: Points, n_clusters: int | str, least: float) -> NDArray[np.int64]:

@@ -103,9 +103,11 @@ def move_codebook(
     numerator, denominator = smoothed[:, :, :n_features], smoothed[:, :, n_features:]
     moved = codebook.copy()
     np.divide(numerator, denominator, out=moved, where=np.abs(denominator) > _MIN_SHARE)
-    if not scaling.metric.is_spherical:
+    if scaling.metric.direction is None:
         return moved
-    directions = scaling.inverse_transform(moved)
+    flat = scaling.inverse_transform(moved).reshape(-1, n_features)
+    # A short mean of centered samples is centered to fewer digits.
+    directions = np.array(scaling.metric.direction(flat)).reshape(moved.shape)
     length = np.linalg.norm(directions, axis=2, keepdims=True)
     has_direction = length > _MIN_DIRECTION
     directions /= np.where(has_direction, length, 1)

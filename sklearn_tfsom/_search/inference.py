@@ -75,7 +75,7 @@ def nearest_units(samples: Samples, codebook: NDArray, k: int = 1) -> NDArray[np
                 dtype,
                 in_threads=len(chunks) == 1,
                 norms_dtype=dtype,
-                in_numpy=n_tile is None and metric.is_product,
+                in_numpy=n_tile is None,
             )
         found = nearest(loaded, terms, k, n_tile=n_tile, n_searched=n_samples)
         units[rows] = found.units

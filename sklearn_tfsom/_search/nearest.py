@@ -76,8 +76,8 @@ def nearest(
     -------
     found : Nearest
         Distances of sparse rows, and those found without weights, come from float32 scores, with
-        their error, where these tell the unit. Others have as many digits as the rows, see
-        `products.measure`. Both are valid only if the center of `terms` is 0.
+        their error, where these tell the unit. For others see `products.measure`. All are valid
+        only if the center of `terms` is 0.
     """
     n_differences = rows.norms.shape[0] * terms.codebook.size
     has_scores = terms.kind.metric.is_product
@@ -179,7 +179,7 @@ def _sum_by_unit(
 
         # Blocks of few features have rows enough for sums of their size to cost little.
         n_wide = min(n_features, SUMMED_FEATURES) * (2 if terms.kind.has_missing else 1)
-        row_blocks = even_slices(len(units), n_wide, SUMMED_VALUES)
+        row_blocks = even_slices(len(units), n_wide, max(SUMMED_VALUES, n_units * n_wide))
         blocks = list(itertools.product(row_blocks, row_slices(n_features, SUMMED_FEATURES)))
         for (_, features), (sums, counts) in zip(blocks, map_tiles(of_block, blocks), strict=True):
             total.sums[:, features] += sums

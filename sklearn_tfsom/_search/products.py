@@ -11,7 +11,7 @@ from sklearn_tfsom._data.statistics import Found
 from sklearn_tfsom._data.tiles import even_slices, map_tiles, multiply
 from sklearn_tfsom._map.scores import Factors, Terms, rounding_bound32
 from sklearn_tfsom._map.ties import MAX_PASSES
-from sklearn_tfsom._tuning import CACHED_VALUES, CANCELLATION, SEARCHED_VALUES
+from sklearn_tfsom._tuning import CACHED_VALUES, CANCELLATION, NUMPY_TILE_VALUES
 
 
 def search_products(rows: DenseRows | SparseRows, terms: Terms, k: int) -> Found:
@@ -25,7 +25,7 @@ def search_products(rows: DenseRows | SparseRows, terms: Terms, k: int) -> Found
         n_values = n_units
         sizes = factors.sizes._replace(n_terms=np.diff(rows.matrix.indptr) + 1)
         factors = Factors(np.ascontiguousarray(factors.values), sizes)
-    tiles = even_slices(len(norms), n_values, SEARCHED_VALUES)
+    tiles = even_slices(len(norms), n_values, NUMPY_TILE_VALUES)
     # Threads take turns in Python: a tile does nothing that can be done for all rows at once.
     found = map_tiles(lambda tile: _search_tile(rows.take(tile), terms, factors, k), tiles)
     units, lowest = map(np.concatenate, zip(*found, strict=True))
@@ -90,10 +90,10 @@ def _sorted_lowest(
 def measure(
     rows: DenseRows, units: NDArray[np.int32], distances: NDArray[np.float64], terms: Terms
 ) -> NDArray[np.float64]:
-    """Return the distance of each row to a unit, to as many digits as the values have.
+    """Return the distance of each row to a unit: exact of float64 values, others good to 1e-5.
 
     Distances from float32 scores stay as they are for float32 values, unless they are so small
-    that their digits have cancelled. All others are computed from differences.
+    that their digits have cancelled, or NaN. All others are computed from differences.
 
     Parameters
     ----------
@@ -108,9 +108,9 @@ def measure(
     codebook, is_spherical = terms.codebook.reshape(-1, n_features), terms.kind.metric.is_spherical
     again = np.arange(len(units))
     if values.dtype == np.float32:
-        squared = 2 * distances if is_spherical else np.square(distances)
+        of_scores = 2 * distances if is_spherical else np.square(distances)
         share = CANCELLATION[values.dtype]
-        again = np.flatnonzero(~(squared >= share * np.asarray(rows.norms)))
+        again = np.flatnonzero(~(of_scores >= share * np.asarray(rows.norms)))
     if not len(again):
         return distances
 

@@ -2,7 +2,7 @@
 
 Everything here is in the scaled space, with codebooks on their grid: (n_rows, n_columns,
 n_features). A `Source` reduces over the pieces of the samples in each epoch; a `LoadedSource`
-scales the samples once and keeps them.
+scales the samples and keeps them, in the form that the search takes.
 """
 
 from __future__ import annotations
@@ -119,7 +119,8 @@ class LoadedSource(Source):
 
     def _loaded(self, search: Search) -> list[Share]:
         """Return the samples, scaled, in the form that a search takes; one form is kept."""
-        in_numpy, samples = search.n_tile is None, self.pieces.samples
+        samples = self.pieces.samples
+        in_numpy = search.n_tile is None and samples.metric.is_product and not samples.is_sparse
         if self._shares is None or in_numpy != self._in_numpy:
             devices, self._shares = self.pieces.workers.devices or ("",), None
             bounds = np.linspace(0, len(samples), len(devices) + 1).astype(int).tolist()
@@ -128,8 +129,7 @@ class LoadedSource(Source):
                 _load_share(self.pieces, search, rows, device)
                 for rows, device in zip(slices, devices, strict=True)
             ]
-            is_small = math.prod(samples.shape) <= PREPARED_VALUES
-            if in_numpy and is_small and samples.metric.is_product and not samples.is_sparse:
+            if in_numpy and math.prod(samples.shape) <= PREPARED_VALUES:
                 shares = [_prepared(share, samples.has_missing) for share in shares]
             self._in_numpy, self._shares = in_numpy, shares
         return self._shares
@@ -216,7 +216,7 @@ def _load_share(pieces: Pieces, search: Search, rows: slice, device: str = "") -
     if samples.is_sparse:
         sparse = load_sparse(samples.take(rows), scaling.scale)
         return Share(sparse, sparse, weights, device)
-    in_numpy = search.n_tile is None and samples.metric.is_product and not device
+    in_numpy = search.n_tile is None and not device
     dense = load(samples, rows, scaling, samples.dtype, in_numpy=in_numpy)
     if not device:
         return Share(dense, dense, weights, device)

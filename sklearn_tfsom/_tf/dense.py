@@ -74,7 +74,10 @@ def search_dense(
             *terms.of_graph(),
             np.array([k, n_tile, n_tile if is_compiled else 0], np.int32),
         )
-    return Found(*map(np.asarray, parts))
+    units, distances, is_clear = map(np.asarray, parts)
+    if kind.is_rough and is_fit and kind.metric.is_product:
+        distances = np.full_like(distances, np.nan)  # too few digits to be kept
+    return Found(units, distances, is_clear)
 
 
 @traced_once
@@ -149,10 +152,16 @@ def lowest_scores(scores: tf.Tensor, bias: tf.Tensor, margin: tf.Tensor, k: tf.T
 
 
 def _several_lowest(scores: tf.Tensor, margin: tf.Tensor, k: tf.Tensor) -> Lowest:
-    found = tf.math.top_k(-scores, tf.minimum(k + 1, tf.shape(scores)[1]))
-    gaps = found.values[:, :-1] - found.values[:, 1:]
+    units, ordered = _ordered_lowest(scores, k)
+    gaps = ordered[:, 1:] - ordered[:, :-1]
     is_clear = (tf.reduce_min(gaps, axis=1) > margin) & tf.math.is_finite(margin)
-    return Lowest(found.indices[:, :k], -found.values[:, 0], is_clear)
+    return Lowest(units, ordered[:, 0], is_clear)
+
+
+def _ordered_lowest(values: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return the units of the k lowest values of each row, and these with the next, in order."""
+    found = tf.math.top_k(-values, tf.minimum(k + 1, tf.shape(values)[1]))
+    return found.indices[:, :k], -found.values
 
 
 def as_found(lowest: Lowest, norms: tf.Tensor, kind: Kind) -> list[tf.Tensor]:
@@ -178,8 +187,10 @@ def _search_elementwise(
         return [tf.argmin(distances, axis=1, output_type=tf.int32)[:, None], tf.equal(n_near, 1)]
 
     def several() -> list[tf.Tensor]:
-        units, _, is_clear = _several_lowest(distances, noise, k)
-        return [units, is_clear]
+        units, ordered = _ordered_lowest(distances, k)
+        # As the exact search does it: a gap of about the noise must not depend on its rounding.
+        near = within_rounding(ordered[:, 1:], ordered[:, :-1], noise[:, None])
+        return [units, ~tf.reduce_any(near, axis=1) & tf.math.is_finite(noise)]
 
     units, is_clear = tf.cond(tf.equal(k, 1), one, several)
     return [units, lowest, is_clear]
