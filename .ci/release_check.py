@@ -148,6 +148,11 @@ def list_steps(version, changelog, sdist):
             f'replace "(unreleased)" by the date of {version} in CHANGELOG.md, and commit'
         )
     digest = hashlib.sha256(sdist.read_bytes()).hexdigest()
+    if "](docs/" in (ROOT / "README.md").read_text():
+        steps.append(
+            "make the links and the image of README.md absolute, and install from the index "
+            "instead of a clone in README.md, docs/index.rst and docs/installation.rst"
+        )
     return [
         *steps,
         f"git tag -a v{version} -m v{version}, and push the tag",

@@ -48,7 +48,9 @@ def set_fitted(
     with tile_threads:
         found = assign(pieces, codebook, plan.grid)
         units = learned or UnitMeans(codebook, found.hits[:, None])
-        set_map(som, plan.grid, som.metric, codebook, units, found, history, counted)
+        merged = counted, _counted_hits(pieces, counted, codebook, plan.grid, found.hits)
+        metric = pieces.samples.metric.name  # a callback may have set another one
+        set_map(som, plan.grid, metric, codebook, units, found, history, merged)
         som.quantization_error_ = found.error
         som.n_samples_seen_ = plan.pieces.total_weight
         som._is_from_stream = False
@@ -64,15 +66,15 @@ def set_map(
     units: UnitMeans,
     found: Assignment,
     history: dict[str, list[float]],
-    pieces: Pieces | None = None,
+    merged: tuple[Pieces, NDArray[np.float64]] | None = None,
 ) -> None:
     """Set the attributes that `fit` and `partial_fit` have in common.
 
-    Clusters are those of the samples, if they are given; else those of the units.
+    Clusters are those of the samples and their hits, if they are given; else those of the units.
     """
     means = np.where(units.counts > 0, units.means, codebook).astype(codebook.dtype)
     som.codebook_ = codebook
-    som.cluster_labels_ = _cluster(som, means, found.hits, pieces)
+    som.cluster_labels_ = _cluster(som, means, *(merged or (None, found.hits)))
     if isinstance(found.bmus, np.ndarray):
         som.labels_ = som.cluster_labels_[found.bmus]
     else:  # the samples lie elsewhere, and so would their labels
@@ -108,8 +110,11 @@ def set_codebook(som: Any, grid: Grid, codebook: NDArray, pieces: Pieces | None)
             found = assign(pieces, codebook, grid)
     units = UnitMeans(codebook, found.hits[:, None])
     history: dict[str, list[float]] = {"radius": [], "quantization_error": []}
-    counted = None if pieces is None else counted_of(pieces)
-    set_map(som, grid, som.metric, codebook, units, found, history, counted)
+    merged = None
+    if pieces is not None:
+        counted = counted_of(pieces)
+        merged = counted, _counted_hits(pieces, counted, codebook, grid, found.hits)
+    set_map(som, grid, som.metric, codebook, units, found, history, merged)
     som.quantization_error_ = found.error
     som.n_samples_seen_ = float(found.hits.sum())
     som._is_from_stream = False
@@ -119,8 +124,17 @@ def set_codebook(som: Any, grid: Grid, codebook: NDArray, pieces: Pieces | None)
     return som
 
 
+def _counted_hits(
+    pieces: Pieces, counted: Pieces, codebook: NDArray, grid: Grid, hits: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the hits of the samples that take part: those with a direction."""
+    if not pieces.samples.metric.is_spherical or counted.n_samples == pieces.n_samples:
+        return hits
+    return assign(counted, codebook, grid).hits
+
+
 def _cluster(
-    som: Any, unit_means: NDArray, hits: NDArray[np.float64], pieces: Pieces | None
+    som: Any, unit_means: NDArray, pieces: Pieces | None, hits: NDArray[np.float64]
 ) -> NDArray[np.int64]:
     """Return the cluster of each unit: itself where `n_clusters` is None."""
     if som.n_clusters is None:

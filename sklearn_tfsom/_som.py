@@ -22,6 +22,7 @@ from sklearn_tfsom._assignment import assign
 from sklearn_tfsom._checkpoint import Checkpoint, prepare_directory
 from sklearn_tfsom._compat import CallbackSupportMixin, with_callbacks
 from sklearn_tfsom._data.checks import (
+    check_counted,
     check_sample_weight,
     check_samples,
     check_training_data,
@@ -521,7 +522,7 @@ class TFSOM(
                     set_fitted(copy.copy(self), plan, pieces.own, epoch, history)
                 ),
             )
-            has_settled = epoch.move <= self.tol * plan.moments.spread
+            has_settled = epoch.move <= float(self.tol) * plan.moments.spread
             is_stopped, has_settled = pieces.workers.sum([is_stopped, has_settled]) > 0
             if is_stopped or (epoch.n_epochs >= n_falling and has_settled):
                 break
@@ -887,9 +888,8 @@ class TFSOM(
             residuals = getattr(self, "_residuals", None)
             if residuals is None:
                 residuals = variances_of(self.codebook_, self.hits_, self.quantization_error_)
-            codebook = self.codebook_.astype(np.float64)
             with np.errstate(over="ignore", invalid="ignore"):  # far out; see below
-                expected = expected_values(values, codebook, self.hits_, residuals)
+                expected = expected_values(values, self.codebook_, self.hits_, residuals)
             is_found = is_missing & np.isfinite(expected)
             values[is_found] = in_precision(expected[is_found], samples.dtype)
             is_missing &= ~is_found
@@ -1033,6 +1033,7 @@ class TFSOM(
         if pieces is None:
             return points_to_merge(None, self._unit_means, self.hits_)
         pieces = counted_of(pieces)
+        check_counted(pieces)
         hits = assign(pieces, self.codebook_, grid_of(self)).hits
         return points_to_merge(pieces, self._unit_means, hits)
 

@@ -192,7 +192,8 @@ def update_codebook(
 
     Examples
     --------
-    Three epochs, as ``TFSOM((5, 4), init=start, radius_decay=[2, 1, 0.85])`` runs them:
+    Three epochs, as ``TFSOM((5, 4), init=codebook, radius_decay=[2, 1, 0.85], max_iter=3, tol=0)``
+    runs them:
 
     >>> from sklearn.datasets import load_iris
     >>> from sklearn_tfsom import TFSOM, Grid

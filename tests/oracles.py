@@ -136,7 +136,7 @@ def counted_samples(case):
     """Return True for each sample that takes part in a fit."""
     values, metric = case.data.values, case.params["metric"]
     weights = broadcast(case.weights, len(values))
-    is_counted = weights / weights.sum() > 0
+    is_counted = weights / weights.sum() > 1e-305
     if METRICS[metric].is_spherical:
         is_counted = is_counted & has_direction(values, metric, roundoff_of(case.data))
     return is_counted

@@ -225,6 +225,8 @@ def test_skops_needs_trust_only_for_the_class(blobs):
     data = skops.io.dumps(pipeline.fit(frame))
     own = [f"{TFSOM.__module__}.{TFSOM.__qualname__}"]
     assert skops.io.get_untrusted_types(data=data) == own
+    with pytest.raises(skops.io.exceptions.UntrustedTypesFoundException):
+        skops.io.loads(data)
     copied_som = skops.io.loads(data, trusted=own)
     pd.testing.assert_frame_equal(copied_som.transform(frame), pipeline.transform(frame))
 

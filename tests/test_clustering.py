@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.sparse import csr_array
 from scipy.sparse.csgraph import minimum_spanning_tree
 from scipy.spatial.distance import pdist, squareform
+from sklearn.base import clone
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_iris, make_blobs, make_circles, make_moons
 from sklearn.exceptions import ConvergenceWarning
@@ -478,6 +480,27 @@ def test_large_maps_are_assigned_in_tiles(blobs, monkeypatch):
     monkeypatch.setattr("sklearn_tfsom._map.clustering._MAX_DISTANCES", 1000)
     found = TFSOM((12, 9), n_clusters=4).fit(blobs)
     assert_array_equal(found.cluster_labels_, expected.cluster_labels_)
+
+
+def test_empty_documents_change_no_clusters():
+    """Sparse samples without a direction have units, but take no part."""
+    rng, X = np.random.RandomState(0), np.zeros((1060, 12))
+    for group in range(3):
+        X[20 * group : 20 * group + 20, 4 * group : 4 * group + 4] = rng.uniform(0.2, 1, (20, 4))
+    som = TFSOM(3, metric="cosine", n_clusters="auto")
+    expected = clone(som).fit(csr_array(X[:60])).cluster_labels_
+    assert_array_equal(som.fit(csr_array(X)).cluster_labels_, expected)
+    options = {"grid_size": 3, "metric": "cosine", "n_clusters": "auto"}
+    one, other = (
+        TFSOM.from_codebook(som.codebook_, X=csr_array(each), **options) for each in (X, X[:60])
+    )
+    assert_array_equal(one.cluster_labels_, other.cluster_labels_)
+
+
+@pytest.mark.filterwarnings("error")
+def test_equal_points_warn_of_nothing():
+    som = TFSOM.from_codebook(np.zeros((25, 2)), grid_size=5, n_clusters=2)
+    assert set(som.cluster_labels_) == {0, 1}
 
 
 def test_incomplete_samples_of_weight_zero_change_no_clusters(iris):

@@ -161,3 +161,9 @@ def test_memory_of_many_classes(measure):
 def test_regions_of_many_classes():
     X = np.random.RandomState(0).normal(size=(300, 2))
     assert class_scatter_index(TFSOM((6, 5)).fit(X), X, [f"{k}" for k in range(300)]) == 1
+
+
+def test_purity_of_a_pure_map_is_one():
+    """Ten times 0.1 is less than 1."""
+    som = TFSOM(1).fit([[0.0], [1.0]])
+    assert purity(som, np.arange(10.0)[:, None], np.zeros(10)) == 1

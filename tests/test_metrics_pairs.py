@@ -129,6 +129,15 @@ def test_weights_that_are_too_large_to_multiply(measure):
         measure(TFSOM((4, 4)).fit(X), X, sample_weight=weights)
 
 
+@pytest.mark.parametrize("measure", [trustworthiness, neighborhood_preservation])
+def test_ties_of_decimal_numbers_in_float32(measure):
+    """0.1 and 0.3 are as far from 0.2, but for rounding."""
+    som = TFSOM.from_codebook([[0.1], [0.3], [0.2]], grid_size=(1, 3))
+    X = np.array([[0.1], [0.2], [0.3]])
+    expected = measure(som, X, n_neighbors=1)
+    assert measure(som, X.astype(np.float32), n_neighbors=1) == pytest.approx(expected)
+
+
 def test_distance_of_samples_of_zeros():
     """Without a direction, they are at distance 1 from all others and 0 from each other."""
     X = np.array([[1.0, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, 0], [0, 0, 0], [0, 0, 1]])

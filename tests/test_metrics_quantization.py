@@ -150,3 +150,12 @@ def test_neighborhood_beyond_the_memory_is_refused_by_name(measure, monkeypatch)
     monkeypatch.setattr("sklearn_tfsom._machine.machine_memory", lambda: 1000.0)
     with pytest.raises(ValueError, match="The neighborhood of a map of 6 x 5 units needs"):
         measure(som, samples())
+
+
+@pytest.mark.parametrize("make", [np.asarray, csr_array])
+def test_explained_variance_of_directions_that_cancel_out(make):
+    """Around any direction their mean cost is 1."""
+    X = make(np.array([[1.0, 0.0], [-1.0, 0.0]]))
+    for codebook, expected in (([[0, 1.0]], 0.0), ([[0.6, 0.8], [-0.6, 0.8]], 0.6)):
+        som = TFSOM.from_codebook(codebook, grid_size=(1, len(codebook)), metric="cosine")
+        assert explained_variance(som, X) == pytest.approx(expected)

@@ -317,6 +317,21 @@ def test_impute_after_minibatches(data):
         assert_allclose(som._residuals * unit, residuals.T @ residuals, rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_impute_does_not_depend_on_the_scale_of_a_feature(dtype):
+    line = np.linspace(0, 1, 200)
+    for scale in (1.0, 2.0**20, 2.0**-20):
+        som = TFSOM((20, 1)).fit(np.column_stack([line, scale * line]).astype(dtype))
+        found = som.impute(np.array([[np.nan, 0.7 * scale]], dtype))[0, 0]
+        assert found == pytest.approx(0.7, abs=0.01)
+
+
+def test_impute_learns_nothing_from_a_constant_feature():
+    X = np.column_stack([np.linspace(0, 1, 200), np.full(200, 5.0)])
+    som = TFSOM((20, 1)).fit(X)
+    assert_allclose(som.impute([[np.nan, 5.1], [np.nan, 5.0]])[:, 0], 0.5, atol=0.01)
+
+
 def test_impute_far_from_the_map_and_with_tiny_weights():
     X = np.random.RandomState(0).normal(size=(50, 3))
     for weights in (None, np.full(50, 1e-308)):

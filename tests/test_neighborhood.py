@@ -124,6 +124,31 @@ def normal_samples():
     return np.random.RandomState(0).normal(size=(2000, 3))
 
 
+@pytest.mark.parametrize("name", ["epanechnikov", "mexican_hat"])
+@pytest.mark.parametrize("radius", [2**0.5, 5**0.5, 10**0.5])
+def test_weight_is_zero_at_the_radius(name, radius):
+    """The fourth unit is at a distance of the radius: it stays where it is."""
+    shape = {2: (2, 2), 5: (2, 3), 10: (2, 4)}[round(radius**2)]
+    init = 10.0 * np.arange(np.prod(shape))[:, None]
+    som = TFSOM(
+        shape,
+        lattice="rectangular",
+        neighborhood=name,
+        init=init,
+        radius_decay=[radius],
+        max_iter=1,
+    )
+    assert som.fit(np.zeros((5, 1))).codebook_[-1] == init[-1]
+
+
+@pytest.mark.parametrize("decay", ["exponential", "linear"])
+def test_constant_radius_is_constant(X, decay):
+    som = TFSOM(4, radius_start=5, radius_end=5, radius_decay=decay).fit(X)
+    assert (som.history_["radius"] == 5).all()
+    som.partial_fit(X)
+    assert (som.history_["radius"] == 5).all()
+
+
 def test_radius_decreases_then_stays_constant(X):
     shape = {"grid_size": (40, 3), "max_iter": 20}
     radii = get_radii(X, **shape)

@@ -159,7 +159,8 @@ def check_predictions(som, case):
         "atol": max(1e-6 * to_units.max(), 1e-30 * METRICS[metric].is_spherical),
     }
     assert_allclose(distances, own, **check)
-    assert_allclose(som.quantization_error_, np.average(own, weights=weights), **check)
+    mean = np.average(own, weights=weights / weights.max())  # whose products are not 0
+    assert_allclose(som.quantization_error_, mean, **check)
     som.set_params(features="coordinates")
     assert_allclose(som.transform(X), som.unit_positions_[bmus], rtol=1e-6)
     som.set_params(features="activations")
@@ -298,7 +299,13 @@ def test_weights_are_repetitions(case, factor):
         other = clone(som).fit(repeated.X)
     size = np.nanmax(np.abs(case.data.values)) or 1.0
     assert_allclose(other.codebook_, som.codebook_, rtol=1e-8, atol=1e-8 * size)
-    assert_array_equal(other.labels_, som.labels_[rows])
+    # Rounding adds up in long sums of equal values, and units that were equal are no longer.
+    bmus, others = som.bmus(case.data.X)[rows], other.bmus(repeated.X)
+    to_units = som.set_params(features="distances").transform(repeated.X)
+    places = np.arange(len(rows))
+    assert_allclose(to_units[places, others], to_units[places, bmus], 1e-8, 1e-8 * size)
+    if (bmus == others).all():
+        assert_array_equal(other.labels_, som.labels_[rows])
     if isinstance(params["grid_size"], str):
         return
     with only_convergence_warnings():
@@ -393,6 +400,7 @@ def searched(draw):
 def test_search_of_any_codebook(drawn):
     data, shape, codebook, metric = drawn
     if data.is_float32:
+        assume(np.abs(codebook).max() <= np.finfo(np.float32).max)
         codebook = codebook.astype(np.float32)
     try:
         som = TFSOM.from_codebook(codebook, grid_size=shape, metric=metric)

@@ -32,6 +32,9 @@ from sklearn_tfsom._validation import name_of, wrong_parameter
 # Values of a tile that is checked; a tile that fails is looked at again while it is in memory.
 _TILE_VALUES, _TILES_AT_ONCE = 2**20, 16
 
+# A sample with a smaller share of the weight counts as one of weight 0: products with it are 0.
+_MIN_SHARE = 1e-305
+
 
 def check_training_data(
     owner: Any,
@@ -273,7 +276,7 @@ def are_counted(pieces: Pieces, total_weight: float | None = None) -> NDArray[np
         Weight of all samples, if these are some of them.
     """
     total = pieces.total_weight if total_weight is None else total_weight
-    is_counted: NDArray[np.bool_] = pieces.sample_weight / (total or 1) > 0
+    is_counted: NDArray[np.bool_] = pieces.sample_weight / (total or 1) > _MIN_SHARE
     if pieces.samples.metric.is_spherical:
         is_counted = is_counted & pieces.rows_of(_have_direction)
     return is_counted

@@ -151,5 +151,11 @@ def _largest(
 def _largest_of(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the rows of the largest shares in two lists, as many as the first one has."""
     rows = np.concatenate([first.reshape(-1, 4), second.reshape(-1, 4)])
-    largest = np.argsort(-rows[:, 0], kind="stable")[: first.size // 4]
-    return rows[largest].reshape(first.shape)
+    rows = rows[np.argsort(-rows[:, 0], kind="stable")]
+    # Equal samples count as one of their total weight.
+    is_last = np.append(rows[1:, 0] < (1 - _EQUAL) * rows[:-1, 0], True)
+    merged = rows[is_last]
+    merged[:, 1] = np.diff(np.cumsum(rows[:, 1])[is_last], prepend=0)
+    found = np.zeros((first.size // 4, 4))
+    found[: len(merged)] = merged[: len(found)]
+    return found.reshape(first.shape)

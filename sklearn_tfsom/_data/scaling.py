@@ -84,7 +84,8 @@ class Scaling(NamedTuple):
             spread = max(spread, float(np.abs(center).max(initial=0)))
             center = np.zeros_like(center)
         exponent = math.frexp(spread)[1] if 0 < spread < math.inf else 0
-        limit = 100 if dtype == np.float32 else 1000  # the scale and its inverse must exist
+        # The scale of distances and its inverse must exist.
+        limit = (100 if dtype == np.float32 else 1000) // max(1, metric.scaling_degree)
         scale = math.ldexp(1.0, -min(max(exponent, -limit), limit))
         return cls(center, scale, metric)
 

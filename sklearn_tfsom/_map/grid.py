@@ -140,13 +140,29 @@ class Grid:
         -------
         squared : ndarray of float64
             In squared lattice spacings, exact multiples of 1/4.
+
+        Raises
+        ------
+        ValueError
+            If one is no index of a unit.
         """
-        rows, columns = np.divmod(np.asarray(units), self.n_columns)
-        other_rows, other_columns = np.divmod(np.asarray(others), self.n_columns)
+        rows, columns = np.divmod(self._indices("units", units), self.n_columns)
+        other_rows, other_columns = np.divmod(self._indices("others", others), self.n_columns)
         return self._squared(
             rows - other_rows,
             self._half_columns(rows, columns) - self._half_columns(other_rows, other_columns),
         )
+
+    def _indices(self, name: str, units: ArrayLike) -> NDArray[np.int64]:
+        """Return indices of units, checked."""
+        indices = np.asarray(units)
+        if indices.size and (
+            indices.dtype.kind not in "iu" or indices.min() < 0 or indices.max() >= self.n_units
+        ):
+            came = f"values from {indices.min()} to {indices.max()}"
+            came = came if indices.dtype.kind in "iu" else f"dtype {indices.dtype}"
+            raise ValueError(f"{name} must be ints in the range [0, {self.n_units}). Got {came}.")
+        return indices.astype(np.int64)
 
     def row_blocks(self) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
         """All pairwise squared grid distances without an n_units x n_units matrix.

@@ -30,6 +30,9 @@ _CODEBOOK_SHARE = 0.1
 # Shares of a variance and of the largest that are added to it, so that C has an inverse.
 _RIDGE, _FLOOR = 1e-2, 1e-9
 
+# Code vectors of equal values differ by so many units in the last place at most.
+_ROUNDINGS = 16
+
 # Main directions of the codebook, instead of all, with many features.
 _N_DIRECTIONS = 16
 
@@ -156,16 +159,18 @@ def expected_values(
     """
     shares = hits / hits.sum()
     unit = _unit(codebook)
+    rounding = _ROUNDINGS * np.finfo(codebook.dtype).eps * np.abs(codebook).max(axis=0) / unit
+    codebook = codebook.astype(np.float64)
     center = shares @ codebook
     units = (codebook - center) / unit
     if residuals.ndim == 1 and len(residuals) > MAX_COVARIANCE_FEATURES:
         variances = _RESIDUAL_FACTOR * residuals + _CODEBOOK_SHARE * shares @ np.square(units)
-        variances = _regular(variances)
+        variances = _regular(variances, rounding)
         return _expected_from_few_directions(X, center, unit, units, shares, variances)
     if residuals.ndim == 1:
         residuals = np.diag(residuals)
     covariance = _RESIDUAL_FACTOR * residuals + _CODEBOOK_SHARE * (units.T * shares) @ units
-    variances = _regular(np.diag(covariance))
+    variances = _regular(np.diag(covariance), rounding)
     np.fill_diagonal(covariance, variances)
     scale = np.sqrt(variances)
     precision = np.linalg.inv(covariance / np.outer(scale, scale))
@@ -241,10 +246,14 @@ def _expected_from_few_directions(
     return filled
 
 
-def _regular(variances: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Increase variances so that C has an inverse."""
+def _regular(variances: NDArray[np.float64], rounding: NDArray) -> NDArray[np.float64]:
+    """Increase variances so that C has an inverse: of features that are constant but for rounding.
+
+    Others, however small, only by their own share.
+    """
     variances = np.maximum(variances, 0)
-    return variances * (1 + _RIDGE) + _FLOOR * (variances.max() or 1.0)
+    floor = np.where(variances <= np.square(rounding), _FLOOR * (variances.max() or 1.0), 0)
+    return variances * (1 + _RIDGE) + floor
 
 
 def _shares(distances: NDArray[np.float64]) -> NDArray[np.float64]:

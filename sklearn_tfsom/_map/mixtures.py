@@ -218,7 +218,7 @@ def _density_without_model(
     1977: Variable kernel estimates of multivariate densities. Technometrics 19).
     """
     n_features = points.shape[1]
-    smallest = 1e-6 * max(float(np.ptp(points, axis=0).max()), np.finfo(float).tiny)
+    smallest = 1e-6 * (float(np.ptp(points, axis=0).max()) or 1.0)
     reached = np.zeros((len(_NEIGHBORS), len(_FACTORS)))
     for train, test in folds:
         among = np.sort(cdist(points[train], points[train]), axis=1)

@@ -8,7 +8,6 @@ add its formula and a row to `NEIGHBORHOODS`.
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable
 from typing import NamedTuple
@@ -21,6 +20,9 @@ from sklearn_tfsom._machine import check_memory
 from sklearn_tfsom._map.grid import Grid
 
 Formula = Callable[[NDArray[np.float64], float], NDArray[np.float64]]
+
+# Squared grid distances along rows and columns, and the blur of a coarser grid along each.
+_Separated = tuple[tuple[NDArray, NDArray], tuple[float, float]]
 
 
 def gaussian(squared: NDArray, radius: float) -> NDArray:
@@ -40,12 +42,12 @@ def bubble(squared: NDArray, radius: float) -> NDArray:
 
 def epanechnikov(squared: NDArray, radius: float) -> NDArray:
     """Return ``max(0, 1 - d^2 / r^2)``."""
-    return np.maximum(0.0, 1 - squared / radius**2)
+    return np.maximum(0.0, 1 - (np.sqrt(squared) / radius) ** 2)
 
 
 def mexican_hat(squared: NDArray, radius: float) -> NDArray:
     """Return ``(1 - d^2 / r^2) exp(-d^2 / (2 r^2))``: negative beyond the radius."""
-    return (1 - squared / radius**2) * gaussian(squared, radius)
+    return (1 - (np.sqrt(squared) / radius) ** 2) * gaussian(squared, radius)
 
 
 def triangle(squared: NDArray, radius: float) -> NDArray:
@@ -149,7 +151,7 @@ class Kernels:
         check_memory(n_kernel_values(grid, neighborhood), owner)
         self._grid, self._neighborhood = grid, neighborhood
         self._is_separable = is_separable(grid, neighborhood)
-        self._separated = functools.cache(self._separate)
+        self._separated: dict[tuple[Grid, Grid, bool], _Separated] = {}
 
     def kernel(
         self,
@@ -172,8 +174,10 @@ class Kernels:
             Whether the target is the mirror image. Only on a plane, where the kernel is separable.
         """
         if self._is_separable:
-            parts = self._separated(source or self._grid, target or self._grid, is_mirrored)
-            (rows, columns), blurs = parts
+            grids = source or self._grid, target or self._grid, is_mirrored
+            if grids not in self._separated:
+                self._separated[grids] = self._separate(*grids)
+            (rows, columns), blurs = self._separated[grids]
             down, across = (math.sqrt(_squarable(radius) ** 2 - blur) for blur in blurs)
             return SeparableKernel(gaussian(rows, down), gaussian(columns, across))
         kinds, squared = self._row_blocks
@@ -186,9 +190,7 @@ class Kernels:
     def _row_blocks(self) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
         return self._grid.row_blocks()
 
-    def _separate(
-        self, source: Grid, target: Grid, is_mirrored: bool
-    ) -> tuple[tuple[NDArray, NDArray], tuple[float, float]]:
+    def _separate(self, source: Grid, target: Grid, is_mirrored: bool) -> _Separated:
         separated = self._grid.separated(target, source, is_mirrored=is_mirrored)
         return separated, self._grid.blur(source)
 

@@ -93,7 +93,7 @@ def radius_schedule(
     first, last = radius_ends(start, end, neighborhood, n_across / (6 if ordered_start else 2))
     if max_iter == 1:
         return np.array([last])
-    n_falling = round(_FALLING * max_iter)
+    n_falling = round(_FALLING * max_iter) if first != last else 0  # else rounding could change it
     fall = np.geomspace if decay == "exponential" else np.linspace
     return np.concatenate([fall(first, last, n_falling), np.full(max_iter - n_falling, last)])
 
@@ -262,6 +262,8 @@ class StreamSchedule(NamedTuple):
         steps = np.linspace(0, 1, len(self.radii))
         if self.is_linear:
             return float(np.interp(share, steps, self.radii))
+        if share == 1 or (self.radii == self.radii[-1]).all():
+            return float(self.radii[-1])  # without rounding
         return math.exp(np.interp(share, steps, np.log(self.radii)))
 
     def memory(self, seen: float) -> float:

@@ -122,10 +122,10 @@ def _search_products(
         among_all = np.full(scores.size, np.inf)
         among_all[candidates] = distances
         units, lowest = first_within_rounding(among_all.reshape(scores.shape), noise, k)
-    squared = np.square(lowest)
     if is_far.any():
-        squared = np.where(is_far, np.maximum(norms + 2 * length * lowest, 0), squared)
-    return units, squared / 2 if metric.is_spherical else np.sqrt(squared)
+        squared = np.maximum(norms + 2 * length * lowest, 0)
+        lowest = np.where(is_far, np.sqrt(squared), lowest)  # the square of others may overflow
+    return units, np.square(lowest) / 2 if metric.is_spherical else lowest
 
 
 def _scores(

@@ -77,7 +77,7 @@ class SeparationCurveDisplay(base.Display):
         ax: Any = None,
         color: Any = "C0",
     ) -> Self:
-        """Draw how clearly the data part into each number of clusters.
+        """Draw how clearly the data separate into each number of clusters.
 
         Parameters
         ----------
@@ -106,7 +106,7 @@ class SeparationCurveDisplay(base.Display):
         return cls(numbers, separations, n_clusters_found=found).plot(ax=ax, color=color)
 
     def plot(self, *, ax: Any = None, color: Any = "C0") -> Self:
-        """Draw how clearly the data part into each number of clusters.
+        """Draw how clearly the data separate into each number of clusters.
 
         Parameters
         ----------

@@ -322,7 +322,7 @@ def _class_shares(
     (counted,) = np.nonzero(weights)
     different, codes = np.unique(classes.codes[counted], return_inverse=True)
     cells, place = np.unique(bmus[counted] * len(different) + codes, return_inverse=True)
-    shares = np.bincount(place, weights[counted] / weights.sum())
+    shares = np.bincount(place, weights[counted]) / weights.sum()
     units, columns = np.divmod(cells, len(different))
     return csc_array((shares, (units, columns)), shape=(grid.n_units, len(different)))
 

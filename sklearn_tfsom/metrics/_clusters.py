@@ -98,5 +98,5 @@ def separation_curve(
     else:
         samples, weights = check_samples(estimator, X, sample_weight)
         points = estimator._points_to_merge(Pieces(samples, weights))
-    ratios = separations(points, grid.n_units, max_clusters)
+    ratios = separations(points, grid.n_units, int(max_clusters))
     return np.arange(2, 2 + len(ratios)), ratios

@@ -109,7 +109,7 @@ def neighborhood_preservation(
     sample_weight: ArrayLike | None = None,
     n_neighbors: int = 5,
 ) -> float:
-    """Compute the neighborhood preservation: whether neighbors in data space are so on the map.
+    """Compute how many neighbors in data space are neighbors on the map as well.
 
     A sample that is a neighbor in data space but not on the map decreases it, by its rank on the
     map [1]_. It is also called continuity. Higher is better.
@@ -343,7 +343,7 @@ def _preserved_neighbors(
         neighbor_weights = weights * np.where(
             is_equal, (1 - own_weight / equal_weight)[:, None], 1
         )
-        in_data = ranks(distances, neighbor_weights)
+        in_data = ranks(distances, neighbor_weights, points.samples.dtype)
 
         units, index = np.unique(unit[rows], return_inverse=True)
         of_units = ranks(grid.squared_distances(hit[units, None], hit), hits)

@@ -123,9 +123,12 @@ def explained_variance(
     largest = max(np.abs(estimator.codebook_).max(), distances.max())
     scale = 1.0 if samples.metric.is_spherical else power_of_two(float(largest))
     residual = float(shares @ squared_costs(distances[:, 0] / scale, samples.metric))
-    total = sum(
-        _cost_around(mean, samples[rows], shares[rows], samples, scale) for rows in samples.tiles()
-    )
+    total = 1.0  # of directions that cancel out, around any other
+    if not samples.metric.is_spherical or mean.any():
+        tiles = samples.tiles()
+        total = sum(
+            _cost_around(mean, samples[each], shares[each], samples, scale) for each in tiles
+        )
     mean /= scale
     # Rounding error of the total for equal samples. Directions have the precision of the samples.
     precision = samples.dtype if samples.metric.is_spherical else np.float64
@@ -177,8 +180,10 @@ def log_likelihood(
     ``s = quantization_error_ / sqrt(2) * gamma(d / 2) / gamma((d + 1) / 2)``, and at least 1e-6
     times the standard deviation of the code vectors. Since each training sample is compared with
     the closest unit only, s is slightly too small if there are many units per sample, which
-    favors smaller maps. In few dimensions, several units per cluster are enough (5 x 5 for iris);
-    in many dimensions, almost as many units as samples can be best (32 x 32 for digits).
+    favors smaller maps. It is also too small if training samples had missing values, since their
+    distances are of the known ones. In few dimensions, several units per cluster are enough (5 x 5
+    for iris); in many dimensions, almost as many units as samples can be best (32 x 32 for
+    digits).
 
     Likelihoods depend on the units of measurement: only compare maps of the same data with the
     same scaling.
@@ -231,7 +236,10 @@ def _mean(samples: Samples, shares: NDArray[np.float64]) -> NDArray[np.float64]:
             sums += share @ centered(tile, origin)
             known += share @ known_mask(tile)
     mean = np.where(known > 0, origin + sums / np.where(known > 0, known, 1), 0)
-    return as_codebook(mean[None], METRICS["cosine"])[0] if samples.metric.is_spherical else mean
+    if not samples.metric.is_spherical:
+        return mean
+    is_rounding = np.linalg.norm(mean) <= 8 * np.finfo(samples.dtype).eps
+    return np.zeros_like(mean) if is_rounding else as_codebook(mean[None], METRICS["cosine"])[0]
 
 
 def _cost_around(

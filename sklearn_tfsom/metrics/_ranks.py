@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
-# Number of significant bits compared, so that values that differ by rounding are equal.
-_BITS = 36
+# Number of significant bits compared, so that values that differ by rounding are equal: of those
+# from float64 and from float32 samples.
+_BITS = {np.dtype(np.float64): 36, np.dtype(np.float32): 20}
 
 
 class Ranks(NamedTuple):
@@ -30,20 +31,22 @@ class Ranks(NamedTuple):
         return _ratio(sums, self.end - self.start)
 
 
-def ranks(values: NDArray, weights: NDArray[np.float64]) -> Ranks:
+def ranks(values: NDArray, weights: NDArray[np.float64], dtype: DTypeLike = np.float64) -> Ranks:
     """Rank each row of values in ascending order.
 
     Parameters
     ----------
     values : ndarray of shape (n_rows, n)
     weights : ndarray of float64, shape (n_rows, n) or (n,)
+    dtype : dtype, default=float64
+        Of the samples that values come from: those that differ by its rounding are tied.
 
     Returns
     -------
     ranks : Ranks
         Arrays of shape (n_rows, n).
     """
-    order, first, last = _ties(values)
+    order, first, last = _ties(values, dtype)
     sorted_weights = np.take_along_axis(np.broadcast_to(weights, values.shape), order, axis=1)
     totals = np.cumsum(sorted_weights, axis=1)
     start, end = np.empty(values.shape), np.empty(values.shape)
@@ -53,12 +56,14 @@ def ranks(values: NDArray, weights: NDArray[np.float64]) -> Ranks:
     return Ranks(start=start, end=end)
 
 
-def sort_with_tie_means(values: NDArray, terms: NDArray[np.float64]) -> NDArray[np.float64]:
+def sort_with_tie_means(
+    values: NDArray, terms: NDArray[np.float64], dtype: DTypeLike = np.float64
+) -> NDArray[np.float64]:
     """Sort the terms of each row by its values, with the mean term for tied values.
 
-    All arrays have shape (n_rows, n).
+    All arrays have shape (n_rows, n). For `dtype` see `ranks`.
     """
-    order, first, last = _ties(values)
+    order, first, last = _ties(values, dtype)
     terms = np.take_along_axis(terms, order, axis=1)
     totals = np.cumsum(terms, axis=1)
     sums = np.take_along_axis(totals, last, axis=1)
@@ -67,11 +72,11 @@ def sort_with_tie_means(values: NDArray, terms: NDArray[np.float64]) -> NDArray[
     return np.where(first == last, terms, sums / (last - first + 1))
 
 
-def _ties(values: NDArray) -> tuple[NDArray, NDArray, NDArray]:
+def _ties(values: NDArray, dtype: DTypeLike) -> tuple[NDArray, NDArray, NDArray]:
     """Return the order of each row, and the first and last position of each tie in it."""
     significand, exponent = np.frexp(values)
     exponent = exponent - exponent.max(initial=0)  # large values stay in the range of float64
-    values = np.ldexp(np.round(np.ldexp(significand, _BITS)), exponent)
+    values = np.ldexp(np.round(np.ldexp(significand, _BITS[np.dtype(dtype)])), exponent)
     order = np.argsort(values, axis=1, kind="stable")
     ordered = np.take_along_axis(values, order, axis=1)
     positions = np.broadcast_to(np.arange(values.shape[1]), values.shape)

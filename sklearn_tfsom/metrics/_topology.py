@@ -222,7 +222,7 @@ def topographic_product(estimator: FittedMap) -> float:
         terms = np.log(in_data, out=np.zeros(in_data.shape), where=is_compared)
         terms += np.log(on_grid, out=np.zeros(on_grid.shape), where=is_compared)
         by_grid = sort_with_tie_means(on_grid, terms)
-        by_data = sort_with_tie_means(in_data, terms)
+        by_data = sort_with_tie_means(in_data, terms, estimator.codebook_.dtype)
         k = np.arange(1, grid.n_units + 1)
         log_p3 = np.cumsum(by_grid - by_data, axis=1) / (2 * k)
         total += float(log_p3.sum())
