@@ -133,15 +133,12 @@ class Linear:
         return self.matrix.shape[1]
 
 
-# Norms from which on Normalizer divides a sample of float64.
-_LEAST_NORM = 10 * float(np.finfo(np.float64).eps)
-
-
 @dataclass(frozen=True)
 class Normalize(_OfEachFeature):
     """Division by the norm of each sample."""
 
     norm: str  # "l1", "l2" or "max"
+    least: float  # norms from which on a sample is divided
 
     def apply(self, ops: Any, values: Any, dtype: str) -> Any:
         """Build the formula; samples of a tiny norm stay as they are, as in scikit-learn."""
@@ -155,7 +152,7 @@ class Normalize(_OfEachFeature):
         else:
             total = ops.sum if self.norm == "l1" else ops.max
             length = total(ops.abs(scaled), axis=1, keepdims=True)
-        is_tiny = largest * length < _LEAST_NORM
+        is_tiny = largest * length < self.least
         return ops.where(is_tiny, values, scaled / ops.where(is_tiny, 1.0, length))
 
 

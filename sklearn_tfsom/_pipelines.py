@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import OneToOneFeatureMixin
 from sklearn.compose import ColumnTransformer
+from sklearn.decomposition import PCA, IncrementalPCA
 from sklearn.feature_selection import SelectorMixin
 from sklearn.frozen import FrozenEstimator
 from sklearn.impute import KNNImputer, SimpleImputer
@@ -135,6 +136,11 @@ def in_original_units(fitted: Unwrapped) -> Columns:
             are_same = False
             break
         undone = _undone(step, values)
+        is_whole = isinstance(step, SelectorMixin) or is_known.all()
+        if undone is not None and not (is_whole or _is_of_each(step, undone.shape[1], is_known)):
+            # It mixes columns, also unknown ones, whose mean is only known if it centers.
+            has_mean = isinstance(step, (PCA, IncrementalPCA))
+            undone = _undone(step, np.where(is_known, values, 0)) if has_mean else None
         if undone is None:
             names, left = _names_given(step, values.shape[1]) or names, [type(step).__name__]
             break
@@ -179,7 +185,8 @@ def _undone(step: Any, values: NDArray) -> NDArray | None:
     try:
         with np.errstate(all="ignore"):
             undone = step.inverse_transform(values)
-    except (AttributeError, NotImplementedError, ValueError):  # as of KernelPCA by default
+    # As of KernelPCA by default, and of functions that expect a data frame.
+    except (AttributeError, LookupError, NotImplementedError, TypeError, ValueError):
         return None
     if isinstance(undone, list):  # the words of texts
         return None
@@ -230,22 +237,26 @@ def _of_column_transformer(
     names: list[str] = []
     left: list[str] = []
     by_output = sorted(step.output_indices_.items(), key=lambda item: item[1].start)
-    transformers = {name: (part, columns) for name, part, columns in step.transformers_}
+    transformers = {name: part for name, part, _ in step.transformers_}
     for name, columns_out in by_output:
         block, block_names = values[:, columns_out], given[columns_out]
         if not block.shape[1]:  # perhaps of a transformer that is not fitted
             continue
-        part, columns = transformers.get(name, ("passthrough", []))
-        weight = (step.transformer_weights or {}).get(name, 1)
-        undone: NDArray | None = block / weight if weight else None
-        if undone is None:
+        part = transformers.get(name, "passthrough")
+        weight = (step.transformer_weights or {}).get(name)
+        weight = 1 if weight is None else weight
+        if weight:
+            block = block / weight
+            for inner in reversed(_parts(part)):
+                undone = _undone_numbers(inner, block)
+                if undone is None:
+                    left.append(type(inner).__name__)
+                    break
+                block = undone
+            else:
+                block_names = _column_names(step, name, block_names)
+        else:
             left.append(type(part).__name__)
-        names_in = _column_names(step, columns, block_names)
-        for inner in reversed(_parts(part)):
-            if undone is not None and (undone := _undone_numbers(inner, undone)) is None:
-                left.append(type(inner).__name__)
-        if undone is not None:
-            block, block_names = undone, names_in
         blocks.append(block)
         names += block_names
     return np.hstack(blocks), names, left
@@ -262,17 +273,9 @@ def _undone_numbers(step: Any, block: NDArray) -> NDArray | None:
     return undone if is_alike else None
 
 
-def _column_names(step: ColumnTransformer, columns: Any, given: list[str]) -> list[str]:
+def _column_names(step: ColumnTransformer, name: str, given: list[str]) -> list[str]:
     """Return the names of the columns that a transformer of a ColumnTransformer got."""
-    all_names = getattr(step, "feature_names_in_", None)
-    try:
-        if all_names is None:
-            index = np.arange(step.n_features_in_)[columns]
-            names = [f"feature {k}" for k in index]
-        elif len(columns) and isinstance(columns[0], str):
-            names = [str(name) for name in columns]
-        else:
-            names = [str(name) for name in np.asarray(all_names)[columns]]
-    except (IndexError, TypeError, ValueError):
-        return given
+    all_names = names_of(step, step.n_features_in_)
+    chosen = np.arange(len(all_names))[step._transformer_to_input_indices.get(name, [])]
+    names = [all_names[k] for k in np.atleast_1d(chosen)]
     return names if len(names) == len(given) else given

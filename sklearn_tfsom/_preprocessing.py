@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA, IncrementalPCA
 from sklearn.feature_selection import SelectorMixin
+from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import (
     FunctionTransformer,
@@ -62,10 +63,6 @@ def _of_function(transformer: FunctionTransformer, n_features: int) -> list[Form
     return [Power.of(np.zeros(n_features), offset=1.0)]
 
 
-def _of_normalizer(normalizer: Normalizer, n_features: int) -> list[Formula]:
-    return [Normalize(normalizer.norm)]
-
-
 def _of_power(transformer: PowerTransformer, n_features: int) -> list[Formula]:
     has_negative = transformer.method == "yeo-johnson"
     exponents, offset = np.asarray(transformer.lambdas_), 1.0 if has_negative else 0.0
@@ -91,7 +88,6 @@ _KINDS: dict[type, Callable[[Any, int], list[Formula]]] = {
     MaxAbsScaler: _of_max_abs,
     RobustScaler: _of_robust,
     FunctionTransformer: _of_function,
-    Normalizer: _of_normalizer,
     PowerTransformer: _of_power,
     PCA: _of_pca,
     IncrementalPCA: _of_pca,
@@ -102,7 +98,7 @@ def _is_known(step: Any) -> bool:
     if type(step) is FunctionTransformer:
         return (step.func is None or step.func is np.log1p) and not step.kw_args
     is_selector = isinstance(step, SelectorMixin) and type(step).__module__.startswith("sklearn.")
-    return type(step) in _KINDS or type(step) is ColumnTransformer or is_selector
+    return type(step) in (*_KINDS, ColumnTransformer, Normalizer) or is_selector
 
 
 _RULE = valid.Rule(
@@ -153,6 +149,8 @@ def formulas_of(preprocessing: Any, owner: Any) -> tuple[list[Formula], int]:
 
 def _steps(preprocessing: Any) -> list[Any]:
     """Return the steps of a pipeline, also of one in a pipeline, or the one step there is."""
+    if isinstance(preprocessing, FrozenEstimator):
+        return _steps(preprocessing.estimator)
     if isinstance(preprocessing, Pipeline):
         return [inner for _, step in preprocessing.steps for inner in _steps(step)]
     is_nothing = isinstance(preprocessing, str) and preprocessing == "passthrough"
@@ -173,6 +171,10 @@ def _chain(steps: Sequence[Any], n_features: int, owner: Any) -> tuple[list[Form
             )
         if isinstance(step, ColumnTransformer):
             formulas.append(_of_columns(step, owner))
+        elif isinstance(step, Normalizer):
+            # It divides by norms from here on, in the precision of the samples, as the map.
+            least = 10 * float(np.finfo(owner.codebook_.dtype).eps)
+            formulas.append(Normalize(step.norm, least))
         elif isinstance(step, SelectorMixin):
             formulas.append(Columns([(step.get_support(indices=True), [])]))
         else:

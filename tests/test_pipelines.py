@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import ColumnTransformer, make_column_selector, make_column_transformer
 from sklearn.datasets import load_wine
-from sklearn.decomposition import PCA, KernelPCA
+from sklearn.decomposition import PCA, KernelPCA, TruncatedSVD
 from sklearn.exceptions import NotFittedError
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.feature_selection import SelectKBest
@@ -236,6 +236,32 @@ def test_weights_of_a_column_transformer(weight):
     assert display.unit == ("data units" if weight else "after StandardScaler")
 
 
+def test_columns_are_turned_back_as_far_as_they_can_be():
+    inner = make_pipeline(Normalizer(), StandardScaler())
+    columns = ColumnTransformer([("a", inner, NAMES[:4])], transformer_weights={"a": 10})
+    display, expected = (
+        displays.ComponentPlanesDisplay.from_estimator(make_pipeline(step, TFSOM((6, 5))).fit(FEW))
+        for step in (columns, inner)
+    )
+    assert display.unit == expected.unit == "after Normalizer"
+    assert_allclose(display.planes, expected.planes, rtol=1e-6)
+
+
+@pytest.mark.parametrize("columns", [slice(0, 4), slice("alcohol", NAMES[3]), [True] * 4])
+def test_names_of_columns_chosen_by_slices_and_masks(columns):
+    step = ColumnTransformer([("s", StandardScaler(), columns)], transformer_weights={"s": None})
+    pipeline = make_pipeline(step, TFSOM((4, 3))).fit(FEW)
+    display = displays.ComponentPlanesDisplay.from_estimator(pipeline)
+    assert display.names == NAMES[:4] and display.unit == "data units"
+
+
+@pytest.mark.parametrize("name", ["CodeVectorsDisplay", "ComponentPlanesDisplay"])
+def test_inverse_that_takes_only_data_frames(name):
+    step = FunctionTransformer(lambda X: np.log1p(X[NAMES[:4]]), lambda X: np.expm1(X[NAMES[:4]]))
+    pipeline = make_pipeline(step, TFSOM((4, 3))).fit(FEW)
+    assert getattr(displays, name).from_estimator(pipeline) is not None
+
+
 def test_column_transformer_with_an_empty_selection():
     columns = make_column_transformer(
         (StandardScaler(), make_column_selector(dtype_include="number")),
@@ -311,9 +337,16 @@ def test_features_that_are_not_selected_have_no_planes():
         means = hits @ display.planes / hits.sum()
         assert_allclose(means, FEW[display.names].mean(), rtol=0.05)
     # A component that is left out is at its mean, as PCA leaves it.
-    pipeline = make_pipeline(PCA(), selector, TFSOM((6, 5))).fit(FEW, y)
+    for steps in ([PCA(), selector], [PCA(), MinMaxScaler(), selector]):
+        pipeline = make_pipeline(*steps, TFSOM((6, 5))).fit(FEW, y)
+        display = displays.ComponentPlanesDisplay.from_estimator(pipeline)
+        assert display.names == NAMES[:4] and display.unit == "data units"
+        hits = pipeline[-1].hits_
+        assert_allclose(hits @ display.planes / hits.sum(), FEW.mean(), rtol=0.05)
+    # No other decomposition leaves them at the mean.
+    pipeline = make_pipeline(TruncatedSVD(3), SelectKBest(k=2), TFSOM((4, 3))).fit(FEW, y)
     display = displays.ComponentPlanesDisplay.from_estimator(pipeline)
-    assert display.names == NAMES[:4] and display.unit == "data units"
+    assert display.unit == "after TruncatedSVD"
 
 
 def test_columns_of_a_column_transformer():

@@ -12,6 +12,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA, IncrementalPCA
 from sklearn.exceptions import NotFittedError
 from sklearn.feature_selection import SelectKBest, VarianceThreshold
+from sklearn.frozen import FrozenEstimator
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import (
@@ -299,6 +300,27 @@ def test_normalizer_in_float32_at_any_scale(scale):
     model = pipeline[-1].to_keras(preprocessing=pipeline[:-1])
     expected = pipeline[-1].bmus(pipeline[:-1].transform(given.astype(np.float64)))
     assert_array_equal(get_outputs(model, given)["bmu"], expected)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("scale", [1e-5, 1e-8, 1e-15, 1e-18])
+def test_normalizer_leaves_samples_as_they_are_in_the_precision_of_the_map(dtype, scale):
+    X = (np.random.RandomState(0).normal(size=(300, 5)) * scale).astype(dtype)
+    pipeline = make_pipeline(Normalizer(), small_map()).fit(X)
+    outputs = get_outputs(pipeline[-1].to_keras(preprocessing=pipeline[:-1]), X)
+    expected = pipeline[-1].transform(pipeline[:-1].transform(X))
+    assert_allclose(outputs["distances"], expected, rtol=1e-4, atol=1e-6 * expected.max())
+
+
+def test_frozen_steps_are_part_of_the_model(X):
+    frozen = FrozenEstimator(StandardScaler().fit(X))
+    columns = ColumnTransformer([("a", frozen, [0, 1, 2, 3, 4])]).fit(X)
+    for step in (frozen, FrozenEstimator(make_pipeline(frozen)), columns):
+        pipeline = make_pipeline(step, small_map()).fit(X)
+        model = pipeline[-1].to_keras(preprocessing=pipeline[:-1], dtype="float64")
+        assert_same_results(
+            get_outputs(model, X), pipeline[-1], pipeline[:-1].transform(X), "float64"
+        )
 
 
 LOG1P = FunctionTransformer(np.log1p)
