@@ -42,15 +42,21 @@ def set_fitted(
     history : dict of str to list of float
     """
     codebook, learned = trained_map(plan, epoch)
-    # A worker that is asked alone knows its own samples.
+    # A callback gets a map of the samples of its worker, without waiting for the others.
     counted = plan.pieces if pieces.workers.are_several else plan.pieces.own
     codebook = pieces.workers.from_first(codebook).astype(pieces.samples.dtype)
     with tile_threads:
         found = assign(pieces, codebook, plan.grid)
         units = learned or UnitMeans(codebook, found.hits[:, None])
-        merged = counted, _counted_hits(pieces, counted, codebook, plan.grid, found.hits)
-        metric = pieces.samples.metric.name  # a callback may have set another one
-        set_map(som, plan.grid, metric, codebook, units, found, history, merged)
+        if learned and plan.batches:  # whose counts have decayed
+            kept = plan.batches.memory / plan.pieces.total_weight
+            units = units._replace(counts=units.counts / kept)
+        clustered = counted, _counted_hits(pieces, counted, codebook, plan.grid, found.hits)
+        # Not those of the estimator: a callback may have set others.
+        metric = pieces.samples.metric.name
+        neighborhood = getattr(plan.neighborhood, "__wrapped__", plan.neighborhood)
+        trained = metric, neighborhood
+        set_map(som, plan.grid, trained, codebook, units, found, history, clustered)
         som.quantization_error_ = found.error
         som.n_samples_seen_ = plan.pieces.total_weight
         som._is_from_stream = False
@@ -61,20 +67,22 @@ def set_fitted(
 def set_map(
     som: Any,
     grid: Grid,
-    metric: str,
+    trained: tuple[str, Any],
     codebook: NDArray,
     units: UnitMeans,
     found: Assignment,
     history: dict[str, list[float]],
-    merged: tuple[Pieces, NDArray[np.float64]] | None = None,
+    clustered: tuple[Pieces, NDArray[np.float64]] | None = None,
 ) -> None:
     """Set the attributes that `fit` and `partial_fit` have in common.
 
-    Clusters are those of the samples and their hits, if they are given; else those of the units.
+    `trained` are the metric and the neighborhood of the training, whatever parameters are set
+    later.
+    `clustered` are the samples to cluster and their hits; by default the units are clustered.
     """
     means = np.where(units.counts > 0, units.means, codebook).astype(codebook.dtype)
     som.codebook_ = codebook
-    som.cluster_labels_ = _cluster(som, means, *(merged or (None, found.hits)))
+    som.cluster_labels_ = _cluster(som, means, *(clustered or (None, found.hits)))
     if isinstance(found.bmus, np.ndarray):
         som.labels_ = som.cluster_labels_[found.bmus]
     else:  # the samples lie elsewhere, and so would their labels
@@ -84,9 +92,8 @@ def set_map(
     som.hits_ = found.hits
     som.history_ = {name: np.array(values) for name, values in history.items()}
     som.n_iter_ = len(history["radius"])
-    # What the codebook was trained with, whatever parameters are set later.
     som._lattice, som._boundary = grid.lattice, grid.boundary
-    som._metric, som._neighborhood = metric, som.neighborhood
+    som._metric, som._neighborhood = trained
     som._has_clusters = som.n_clusters is not None
     # What `partial_fit` goes on from.
     som._unit_means, som._unit_counts = means, units.counts
@@ -110,11 +117,12 @@ def set_codebook(som: Any, grid: Grid, codebook: NDArray, pieces: Pieces | None)
             found = assign(pieces, codebook, grid)
     units = UnitMeans(codebook, found.hits[:, None])
     history: dict[str, list[float]] = {"radius": [], "quantization_error": []}
-    merged = None
+    clustered = None
     if pieces is not None:
         counted = counted_of(pieces)
-        merged = counted, _counted_hits(pieces, counted, codebook, grid, found.hits)
-    set_map(som, grid, som.metric, codebook, units, found, history, merged)
+        clustered = counted, _counted_hits(pieces, counted, codebook, grid, found.hits)
+    trained = som.metric, som.neighborhood
+    set_map(som, grid, trained, codebook, units, found, history, clustered)
     som.quantization_error_ = found.error
     som.n_samples_seen_ = float(found.hits.sum())
     som._is_from_stream = False
@@ -140,6 +148,8 @@ def _cluster(
     if som.n_clusters is None:
         return np.arange(len(unit_means))
     (hit,) = np.nonzero(hits)
+    if not len(hit):  # of a worker without samples
+        return np.zeros(len(unit_means), np.int64)
     n_clusters = min(n_clusters_wanted(som), len(hit)) or "auto"
     return cluster_units(points_to_merge(pieces, unit_means, hits), unit_means, n_clusters)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import zlib
 from typing import Any, NamedTuple
@@ -302,18 +303,11 @@ def _grid(som: Any, pieces: Pieces, moments: Moments) -> Grid:
         n_different = count_different(pieces, 2 * automatic_n_units(weight))
         n_rows, n_columns = automatic_shape(weight, n_different, moments.deviations, som.lattice)
     else:
-        n_rows, n_columns = _sides(som.grid_size)
+        n_rows, n_columns = np.broadcast_to(np.asarray(som.grid_size, object), 2)
     grid = Grid(n_rows, n_columns, som.lattice, som.boundary)
     _check_memory(som, grid, len(moments.mean))
     check_n_clusters(som, grid)
     return grid
-
-
-def _sides(grid_size: Any) -> tuple[int, int]:
-    """Return the numbers of rows and columns."""
-    # `np.broadcast_to` makes floats of ints beyond NumPy's own.
-    n_rows, n_columns = grid_size if np.ndim(grid_size) else (grid_size, grid_size)
-    return int(n_rows), int(n_columns)
 
 
 def _check_memory(som: Any, grid: Grid, n_features: int) -> None:
@@ -371,7 +365,7 @@ def checked_codebook(som: Any, codebook: Any) -> tuple[Grid, NDArray]:
     valid.check_parameters(som, RULES)
     valid.check_value("grid_size", som, som.grid_size, [valid.integer(1), valid.PAIR])
     valid.check_value("codebook", som, codebook, [valid.numbers("(n_units, n_features)", 2)])
-    n_rows, n_columns = _sides(som.grid_size)
+    n_rows, n_columns = np.broadcast_to(np.asarray(som.grid_size, object), 2)
     grid = Grid(n_rows, n_columns, som.lattice, som.boundary)
     check_n_clusters(som, grid)
     array = valid.as_numbers(codebook)
@@ -425,6 +419,7 @@ def checked_neighborhood(owner: Any, neighborhood: Any) -> str | Formula:
     if isinstance(neighborhood, str):
         return neighborhood
 
+    @functools.wraps(neighborhood, assigned=(), updated=())  # it keeps the function itself
     def checked(squared: NDArray[np.float64], radius: float) -> NDArray[np.float64]:
         returned = neighborhood(squared, radius)
         try:

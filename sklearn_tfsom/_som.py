@@ -1,4 +1,4 @@
-"""The estimator: parameters, docstrings, and methods of a few lines each."""
+"""The estimator: parameters, docstrings, and the order of the steps of each method."""
 
 from __future__ import annotations
 
@@ -208,7 +208,8 @@ class TFSOM(
         "radius" of each epoch, in lattice spacings, and "quantization_error" of the codebook that
         the epoch began with, on its grid and subsample, in data units (of float32 and sparse
         samples good to 1e-5 on most data). With `compute_topographic_error` also
-        "topographic_error" of the map after the epoch. After `partial_fit`, of its mini-batches.
+        "topographic_error" of the map after the epoch. After `partial_fit` the former two, of its
+        mini-batches.
 
     n_iter_ : int
         Number of epochs; after `partial_fit`, of mini-batches in the last call.
@@ -509,7 +510,7 @@ class TFSOM(
         callbacks = self._init_callback_context(max_subtasks=len(plan.radii))
         callbacks.call_on_fit_task_begin(estimator=self, **given)
         checkpoint = Checkpoint(self.checkpoint_dir, self, plan)
-        n_done, history, state = checkpoint.read(self._measured())
+        n_done, history, state = checkpoint.read(self._history_keys())
         n_falling = n_epochs_to_end(plan.radii)
         for epoch in train(plan, n_done, state):
             task = callbacks.subcontext(task_name="epoch")
@@ -532,10 +533,10 @@ class TFSOM(
         warn_of_few_clusters(self, stacklevel=6)  # the line that called fit
         if not has_settled:
             warn_of_unsettled_map(self, plan, epoch, stacklevel=6)
-        checkpoint.remove()
         callbacks.call_on_fit_task_end(
             estimator=self, **given, reconstruction_attributes=lambda: {}
         )
+        checkpoint.remove()
         return self
 
     @valid.unchanged_on_error
@@ -616,8 +617,8 @@ class TFSOM(
             memory, left, history = learn_stream(self, pieces)
         found = assign(Pieces(pieces.samples, left), memory.codebook, memory.grid)
         found = found._replace(hits=memory.hits + found.hits)
-        metric_name, codebook = pieces.samples.metric.name, memory.codebook
-        set_map(self, memory.grid, metric_name, codebook, memory.units, found, history)
+        trained = pieces.samples.metric.name, self.neighborhood
+        set_map(self, memory.grid, trained, memory.codebook, memory.units, found, history)
         self.quantization_error_ = memory.error
         self.n_samples_seen_ = memory.seen
         self._is_from_stream = True
@@ -956,9 +957,9 @@ class TFSOM(
         With more than four features, distances are computed from a matrix product, those of the
         best-matching unit again from differences. In float32 the error of a distance is at most
         about 1e-5 times the distance plus 1e-7 times the norm of the sample. If the distances of
-        two units differ by less than 5e-7 times this norm, the lower index is returned. The model
+        two units differ by less than 1e-6 times this norm, the lower index is returned. The model
         needs memory for a few arrays of the shape of "distances", under "manhattan" and
-        "chebyshev" also for 2,048 differences of each sample.
+        "chebyshev" also for 2,048 differences of each sample, or a 64th of those to all units.
 
         `keras.Model.predict` passes the model 32 samples at a time, and converts NumPy arrays to
         float32: call a model in float64 as ``model(X)``.
@@ -1023,10 +1024,12 @@ class TFSOM(
         check_is_fitted(self)
         return check_samples(self, X, metric_named(self._metric))
 
-    def _measured(self) -> list[str]:
+    def _history_keys(self) -> list[str]:
         """Return the keys of the history."""
         names = ["radius", "quantization_error"]
         return [*names, "topographic_error"] if self.compute_topographic_error else names
+
+    # `metrics` must not import `_search`, which may import TensorFlow: it calls these.
 
     def _points_to_merge(self, pieces: Pieces | None = None) -> Points:
         """Return the points that represent samples in two-level clustering, or the units."""

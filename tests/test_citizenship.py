@@ -487,6 +487,21 @@ class Given(Recorder):
         self.events.append((X, metadata))
 
 
+class Changing(Recorder):
+    """A callback that sets a parameter after each epoch."""
+
+    def on_fit_task_end(self, estimator, context):
+        estimator.set_params(metric="cosine")
+
+
+@pytest.mark.usefixtures("callback")
+def test_callback_that_sets_a_parameter_does_not_change_the_map(blobs):
+    expected = small_map().fit(blobs)
+    som = small_map().set_callbacks(Changing()).fit(blobs)
+    assert_array_equal(som.codebook_, expected.codebook_)
+    assert_array_equal(som.bmus(blobs), expected.bmus(blobs))
+
+
 @pytest.mark.usefixtures("callback")
 def test_callback_gets_samples_and_weights(blobs):
     recorder, weights = Given(), np.arange(1.0, len(blobs) + 1)

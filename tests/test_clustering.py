@@ -436,6 +436,18 @@ class TestSeparationCurve:
         _, ratios = separation_curve(TFSOM((3, 3)).fit(two), two)
         assert np.isinf(ratios[0])
 
+    def test_largest_number_of_a_small_type(self):
+        X, som = load_iris().data, TFSOM(5).fit(load_iris().data)
+        found, expected = (
+            separation_curve(som, X, max_clusters=most) for most in (np.int8(127), 127)
+        )
+        assert_array_equal(found, expected)
+
+    def test_samples_without_a_direction(self):
+        som = TFSOM(3, metric="cosine").fit(load_iris().data)
+        with pytest.raises(ValueError, match="no sample of positive weight that has a direction"):
+            separation_curve(som, np.zeros((5, 4)))
+
     @pytest.mark.parametrize("max_clusters", [1, 2.5, "auto", None, True])
     def test_invalid_max_clusters(self, max_clusters):
         som = TFSOM(3, max_iter=2).fit(load_iris().data)

@@ -473,3 +473,18 @@ def test_profile_of_a_small_difference_has_a_direction(level):
     X = np.vstack([profile, [[1, 2, 3]], [[3, 1, 2]]]).astype(np.float32)
     distances = TFSOM((1, 2), metric="correlation").fit(X[1:]).transform(X)
     assert not (distances[0] == 1).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("metric", ["cosine", "correlation"])
+def test_nearly_equal_directions(metric, dtype):
+    """Their squares leave the range of floats."""
+    step = 1e-25 if dtype == np.float32 else 1e-200
+    X = np.array([[1, 0, 0], [1, step, 0], [1, 2 * step, 0]], dtype)
+    for som in (
+        TFSOM((1, 2), metric=metric).fit(X),
+        TFSOM.from_codebook(X[:2], grid_size=(1, 2), metric=metric),
+    ):
+        found = som.set_params(features="distances").transform([[0, 1, 0], [1, 0, 0]])
+        expected = [1, 0] if metric == "cosine" else [1.5, 0]
+        assert_allclose(found, np.tile(np.array(expected)[:, None], 2), rtol=1e-6, atol=1e-12)

@@ -171,3 +171,23 @@ def test_shortest_of_many_laps(shape):
             dx = x - x[0] + lap / 2 + turn * shape[1]
             expected = np.minimum(expected, dx**2 + (y - y[0] + lap * height) ** 2)
     assert_allclose(grid.squared_distances(0, units), expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint16, np.uint64])
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+def test_indices_of_any_integer_type(dtype, boundary):
+    grid = Grid(8, 12, boundary=boundary)
+    units = np.arange(grid.n_units)
+    expected = grid.squared_distances(units[:, None], units)
+    assert_array_equal(
+        grid.squared_distances(units.astype(dtype)[:, None], units.astype(dtype)), expected
+    )
+
+
+@pytest.mark.parametrize("unit", [-1, 96, 0.5, True, "0"])
+def test_invalid_indices(unit):
+    for pair in ((unit, 0), (0, unit)):
+        with pytest.raises(
+            ValueError, match=r"(units|others) must be ints in the range \[0, 96\)"
+        ):
+            Grid(8, 12).squared_distances(*pair)

@@ -138,6 +138,15 @@ def test_ties_of_decimal_numbers_in_float32(measure):
     assert measure(som, X.astype(np.float32), n_neighbors=1) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("measure", [c_measure, kruskal_shepard_error])
+@pytest.mark.parametrize("metric", ["manhattan", "cosine"])
+def test_distances_whose_squares_are_zero(measure, metric):
+    """Samples that hardly differ, on a map of others."""
+    som = TFSOM(3, metric=metric).fit(np.random.RandomState(0).normal(size=(50, 2)))
+    found = [measure(som, [[1, 0], [1, step], [1, 3 * step]]) for step in (1e-5, 1e-70, 1e-150)]
+    assert_allclose(found, found[0], rtol=1e-4)
+
+
 def test_distance_of_samples_of_zeros():
     """Without a direction, they are at distance 1 from all others and 0 from each other."""
     X = np.array([[1.0, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, 0], [0, 0, 0], [0, 0, 1]])

@@ -1,5 +1,6 @@
 """Neighborhoods, radius schedules and the end of training."""
 
+import gc
 import tracemalloc
 
 import numpy as np
@@ -247,3 +248,19 @@ def test_verbose_prints_one_line_per_epoch(iris, capsys):
     assert lines[0].startswith("[TFSOM] epoch 1/6: radius 1")
     TFSOM(4, max_iter=6).fit(iris)
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("neighborhood", ["gaussian", "bubble"])
+def test_kernels_are_freed_at_once(X, neighborhood):
+    """Without the garbage collector, which may be off; each takes 1.5 MB here."""
+    som = TFSOM(60, lattice="rectangular", neighborhood=neighborhood).partial_fit(X)
+    gc.disable()
+    try:
+        tracemalloc.start()
+        before = tracemalloc.get_traced_memory()[0]
+        for _ in range(8):
+            som.partial_fit(X)
+        assert tracemalloc.get_traced_memory()[0] - before < 2**20
+    finally:
+        tracemalloc.stop()
+        gc.enable()

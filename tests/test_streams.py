@@ -97,6 +97,17 @@ def test_fit_starts_again_and_partial_fit_continues(stream):
     assert som.score(stream) < 5 * before
 
 
+def test_map_of_mini_batches_is_remembered_like_one_of_epochs(stream):
+    """A few new samples do not replace it."""
+    X = np.vstack([stream] * 10)
+    whole = TFSOM((5, 5)).fit(X)
+    som = TFSOM((5, 5), batch_size=30, max_iter=8, random_state=0).fit(X)
+    assert som._unit_counts.sum() == pytest.approx(whole._unit_counts.sum(), rel=0.1)
+    for each in (whole, som):
+        before = each.score(stream)
+        assert each.partial_fit(stream[:10]).score(stream) > 1.05 * before
+
+
 def test_weights_equal_repetitions_within_a_mini_batch(stream):
     rng = np.random.RandomState(0)
     som = TFSOM((4, 4)).partial_fit(stream[:400])

@@ -156,11 +156,11 @@ class Grid:
     def _indices(self, name: str, units: ArrayLike) -> NDArray[np.int64]:
         """Return indices of units, checked."""
         indices = np.asarray(units)
-        if indices.size and (
-            indices.dtype.kind not in "iu" or indices.min() < 0 or indices.max() >= self.n_units
-        ):
-            came = f"values from {indices.min()} to {indices.max()}"
-            came = came if indices.dtype.kind in "iu" else f"dtype {indices.dtype}"
+        is_int = indices.dtype.kind in "iu"
+        if indices.size and not (is_int and 0 <= indices.min() <= indices.max() < self.n_units):
+            came = f"dtype {indices.dtype}"
+            if is_int:
+                came = f"values from {indices.min()} to {indices.max()}"
             raise ValueError(f"{name} must be ints in the range [0, {self.n_units}). Got {came}.")
         return indices.astype(np.int64)
 

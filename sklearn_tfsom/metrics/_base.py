@@ -105,7 +105,9 @@ def check_radius(owner: str, radius: Any, estimator: FittedMap) -> float:
     if radius is None:
         radii = estimator.history_["radius"]
         if not len(radii):
-            raise ValueError(f"{owner} needs radius: the map was not trained by fit.")
+            raise ValueError(
+                f"{owner} needs radius: the last call of fit or partial_fit had no epoch."
+            )
         return float(radii[-1])
     check_value("radius", owner, radius, [real(0, closed=False)])
     return float(radius)

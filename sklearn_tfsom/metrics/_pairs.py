@@ -19,6 +19,9 @@ from sklearn_tfsom.metrics._points import Points, check_points, equal_samples, p
 from sklearn_tfsom.metrics._ranks import Ranks, ranks
 from sklearn_tfsom.metrics._scorers import Scorer
 
+# Largest distances below this have squares that are 0, or have lost digits.
+_TINY = 1e-100
+
 
 @takes_pipelines
 def trustworthiness(
@@ -358,12 +361,16 @@ def _preserved_neighbors(
     return min(max(1 - error / worst, 0.0), 1.0)
 
 
-def _sums_over_pairs(points: Points) -> _Sums:
-    """Sum products of distances over all ordered pairs of samples."""
+def _sums_over_pairs(points: Points, size: float = 1.0) -> _Sums:
+    """Sum products of distances over all ordered pairs of samples.
+
+    Those in data space are divided by `size`: by about the largest, if its square would be 0.
+    """
     weights, grid = points.weights, points.grid
     hit, unit = np.unique(points.bmus, return_inverse=True)
     data_squares = grid_squares = products = data_maximum = grid_maximum = n_pairs = 0.0
-    for rows, in_data in pair_tiles(points):
+    for rows, distances in pair_tiles(points):
+        in_data = distances / size
         units, index = np.unique(unit[rows], return_inverse=True)
         on_grid = np.sqrt(grid.squared_distances(hit[units, None], hit))[index][:, unit]
         data_squares += float(weights[rows] @ (np.square(in_data) @ weights))
@@ -373,6 +380,8 @@ def _sums_over_pairs(points: Points) -> _Sums:
         grid_maximum = max(grid_maximum, float(on_grid.max()))
         *_, own_weight = equal_samples(rows, in_data, weights)
         n_pairs += float(weights[rows] @ (weights.sum() - own_weight))
+    if size == 1 and 0 < data_maximum < _TINY:
+        return _sums_over_pairs(points, power_of_two(data_maximum))
     return _Sums(
         data_squares=data_squares,
         grid_squares=grid_squares,
