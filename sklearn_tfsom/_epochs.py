@@ -1,6 +1,6 @@
 """Epochs: the statistics of the samples move the codebook, smoothed along the grid.
 
-Everything here is of the size of a codebook, in the scaled space.
+Codebooks and statistics are in the scaled space; errors and moves are in data units.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Learning from a stream: what a map remembers, and what a call of `partial_fit` makes of it."""
+"""Training on a stream: the state between two calls of `partial_fit`, and one call."""
 
 from __future__ import annotations
 

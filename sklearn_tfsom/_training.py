@@ -41,7 +41,7 @@ class TrainedEpoch(NamedTuple):
 
 
 class UnitMeans(NamedTuple):
-    """What a map has learned, unit by unit, in data units."""
+    """Mean and weight of the samples of each unit, in data units."""
 
     means: NDArray[np.float64]  # (n_units, n_features): of each unit's samples
     counts: NDArray[np.float64]  # (n_units, 1), or by feature: their total weight
@@ -68,7 +68,7 @@ def train(
     kernels = Kernels(plan.grid, plan.neighborhood)
     if start is None:
         start = _start(plan, scaling)
-    run = _run_stages if plan.batches is None else _run_batches
+    run = _train_stages if plan.batches is None else _train_batches
     with tile_threads:
         yield from run(plan, scaling, kernels, n_done, start)
 
@@ -79,7 +79,7 @@ def _start(plan: TrainingPlan, scaling: Scaling) -> TrainState:
     return TrainState(codebook.reshape(*first.shape, -1), codebook * counts, counts)
 
 
-def _run_stages(
+def _train_stages(
     plan: TrainingPlan, scaling: Scaling, kernels: Kernels, n_done: int, state: TrainState
 ) -> Iterator[TrainedEpoch]:
     source: Source | None = None
@@ -92,18 +92,25 @@ def _run_stages(
             source = make_source(pieces, scaling)
         n_epochs = len(stage.radii)
         known, ahead = ahead[:n_epochs], ahead[n_epochs:]
-        start = source, state.codebook, kernels, stage.grid, stage.radii
-        epochs = known or run_epochs(*start, n_done, 0 if index else n_before)
+        epochs = known or run_epochs(
+            source,
+            state.codebook,
+            kernels,
+            stage.grid,
+            stage.radii,
+            n_done,
+            0 if index else n_before,
+        )
         for place, (radius, epoch) in enumerate(zip(stage.radii, epochs, strict=True), start=1):
             state = epoch.state
             if place == n_epochs and index + 1 < len(stages):
                 following = stages[index + 1 :]
                 if stage.tries_others:
-                    step = stage, following
-                    state, ahead = _best_of_several(plan, scaling, kernels, epoch.state, *step)
+                    state, ahead = _best_of_several(
+                        plan, scaling, kernels, state, stage, following
+                    )
                 else:
-                    grids = stage.grid, following[0].grid
-                    state = project(epoch.state, kernels, radius, *grids, scaling)
+                    state = project(state, kernels, radius, stage.grid, following[0].grid, scaling)
             n_done += 1
             yield TrainedEpoch(
                 n_epochs=n_done,
@@ -120,7 +127,7 @@ def _best_of_several(
     plan: TrainingPlan,
     scaling: Scaling,
     kernels: Kernels,
-    own: TrainState,
+    state: TrainState,
     stage: Stage,
     following: list[Stage],
 ) -> tuple[TrainState, list[Epoch]]:
@@ -131,15 +138,15 @@ def _best_of_several(
     pieces = plan.subsamples.subsample(MAX_SAMPLES)
     source = make_source(pieces, scaling)
     step = kernels, float(stage.radii[-1]), stage.grid, following[0].grid, scaling
-    n_values = plan.grid.n_units * own.codebook.shape[2] * sum(len(s.radii) for s in following)
+    n_values = plan.grid.n_units * state.codebook.shape[2] * sum(len(s.radii) for s in following)
     is_kept = pieces is plan.pieces and n_values <= _MAX_KEPT_VALUES
 
-    def trained(state: TrainState, *, is_mirrored: bool = False) -> _Candidate:
-        start = project(state, *step, is_mirrored=is_mirrored)
+    def trained(before: TrainState, *, is_mirrored: bool = False) -> _Candidate:
+        start = project(before, *step, is_mirrored=is_mirrored)
         epochs = run_stages(source, start, kernels, following)
         kept = collections.deque(epochs, None if is_kept else 1)
         codebook = scaling.inverse_transform(kept[-1].state.codebook)
-        return _Candidate(state, start, kept, map_errors(pieces, codebook, plan.grid))
+        return _Candidate(before, start, kept, map_errors(pieces, codebook, plan.grid))
 
     def better(other: _Candidate, own: _Candidate) -> _Candidate:
         return other if is_better(other.errors, own.errors, least_error) else own
@@ -147,7 +154,7 @@ def _best_of_several(
     mean, reach = plan.moments.mean, plan.moments.reach
     largest = float(np.abs(mean).max()) + float(reach.max())
     least_error = max(_ROUNDING * len(mean) * largest, float(np.finfo(np.float64).tiny))
-    best = trained(own)
+    best = trained(state)
     if plan.is_radius_free:
         *_, last = run_stages(source, _start(plan, scaling), kernels, widened(plan.stages))
         best = better(trained(last.state), best)
@@ -164,7 +171,7 @@ class _Candidate(NamedTuple):
     errors: tuple[float, float]
 
 
-def _run_batches(
+def _train_batches(
     plan: TrainingPlan, scaling: Scaling, kernels: Kernels, n_done: int, state: TrainState
 ) -> Iterator[TrainedEpoch]:
     assert plan.batches is not None

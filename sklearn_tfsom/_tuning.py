@@ -1,4 +1,4 @@
-"""Constants that trade speed for memory, each with its reason.
+"""Constants of speed, memory and rounding, each with its reason.
 
 Ratios were measured on two cores. None of these constants changes a best-matching unit; sums may
 differ in their last digits, and so may distances of float32 samples.
@@ -58,9 +58,6 @@ MAX_NUMPY_INCOMPLETE = 2**31
 # The same of maps of which a graph leaves most blocks of units out.
 MAX_NUMPY_PRUNED = 2**28
 
-# Products of two numbers up to which NumPy computes distances to all units, in one call.
-MAX_NUMPY_PRODUCTS = 2**36
-
 # Values that are kept in the form that the search in NumPy takes, once for all epochs, even if
 # that is a copy: 4 MiB in float32. An epoch of 10,000 x 32 takes 0.9 of the time.
 PREPARED_VALUES = 2**20
@@ -102,7 +99,7 @@ MAX_REACHED = 0.35
 
 # --- Sums ---
 
-# Values that NumPy turns into float64 and sums up at a time, 4 MiB, of so many features at most:
+# Values that NumPy turns into float64 and sums up at a time, 4 MiB, in blocks of so many features:
 # sums of 60,000 x 784 take 0.55 of the time that they take of whole rows.
 SUMMED_VALUES, SUMMED_FEATURES = 2**19, 128
 
@@ -122,9 +119,6 @@ CACHED_VALUES = 2**18
 # Squared distances below this share of the squared norms have lost digits to cancellation and are
 # computed again from differences.
 CANCELLATION = {np.dtype(np.float32): 1e-2, np.dtype(np.float64): 1e-6}
-
-# Terms from which on TensorFlow's product of float32 is faster: 0.8 of the time.
-MANY_TERMS = 128
 
 # --- Exported models ---
 

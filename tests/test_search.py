@@ -11,9 +11,9 @@ from searches import exact_distances, exact_squares, exact_units, map_with, near
 from sklearn_tfsom import TFSOM
 from sklearn_tfsom._data.dense import aligned_empty
 from sklearn_tfsom._distance import METRICS
-from sklearn_tfsom._map.scores import MAX_COMPILED_UNITS, MAX_FUSED_UNITS
 from sklearn_tfsom._search.nearest import tile_rows
 from sklearn_tfsom._tf.argmin import layout
+from sklearn_tfsom._tf.runtime import MAX_COMPILED_UNITS, MAX_FUSED_UNITS
 from sklearn_tfsom._tuning import MAX_ALL_DIFFERENCES
 
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -62,7 +62,6 @@ def load(
     scaling: Scaling,
     dtype: DTypeLike,
     *,
-    in_threads: bool = True,
     norms_dtype: DTypeLike = np.float64,
     in_numpy: bool = False,
 ) -> DenseRows:
@@ -76,8 +75,6 @@ def load(
     scaling : Scaling
     dtype : dtype
         Of the values.
-    in_threads : bool, default=True
-        False for a caller that runs in several threads itself.
     norms_dtype : dtype, default=float64
         Precision of the squares in the norms, unless they exceed its range.
     in_numpy : bool, default=False
@@ -108,10 +105,5 @@ def load(
                 squared = np.einsum("ij,ij->i", part, part, dtype=np.float64)
             norms[tile] = squared
 
-    tiles = row_slices(n_rows, max(1, CACHED_VALUES // n_features))
-    if in_threads:
-        list(map_tiles(load_tile, tiles))
-    else:
-        for tile in tiles:
-            load_tile(tile)
+    list(map_tiles(load_tile, row_slices(n_rows, max(1, CACHED_VALUES // n_features))))
     return DenseRows(values, norms, terms if are_factors else None)

@@ -31,11 +31,10 @@ class Nearest(NamedTuple):
 
     units: NDArray[np.int32]  # (n, k), the closest first
     distances: NDArray[np.float64]  # (n,) to the closest; not finite beyond the range of float64
-    statistics: Statistics | None  # if weights are given
 
 
 class Found(NamedTuple):
-    """The closest units of some rows."""
+    """The units that float32 scores find, and where these are not enough."""
 
     units: NDArray[np.int32]  # (n, k), the closest first
     distances: NDArray[np.float64]  # (n,) to the closest

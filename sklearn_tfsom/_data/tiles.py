@@ -24,7 +24,7 @@ _MAX_UNTHREADED = 2**18
 _Tile = TypeVar("_Tile")
 _Result = TypeVar("_Result")
 
-# More threads than these wait for memory together.
+# More threads are limited by the bandwidth of the memory.
 _MAX_THREADS = 4
 
 

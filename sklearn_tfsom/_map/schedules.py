@@ -1,4 +1,4 @@
-"""The radius of the neighborhood, epoch by epoch; and what a stream is to be learnt with."""
+"""Schedules: radius, grid and subsample of each epoch, and the schedule of a stream."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _SPACINGS_PER_RADIUS = 1.25
 # 100,000 samples, six times without 3 % of them, quantization and topographic error against those
 # of whole epochs: 48 and at least 16,384 1.001, +0.000; 64 and 16,384 1.002, -0.000; 64 and 8,192
 # 1.004, +0.003; 32 and 8,192 1.004, +0.005. With fewer samples thin sheets (a rolled one) end
-# folded otherwise. 16,000 are two tiles of up to 256 units and 63 features.
+# folded otherwise.
 _MIN_SUBSAMPLE, _SUBSAMPLE_PER_UNIT = 16_000, 48
 
 
@@ -64,7 +64,7 @@ def radius_schedule(
     n_across: int,
     ordered_start: bool,
 ) -> NDArray[np.float64]:
-    """Radius of each epoch, in lattice spacings.
+    """Return the radius of each epoch, in lattice spacings.
 
     The radius falls from `start` to `end` over four fifths of the epochs and is then held at
     `end`: that lets the map settle.

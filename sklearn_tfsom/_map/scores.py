@@ -25,19 +25,6 @@ from sklearn_tfsom._map.ties import FAR, NOISE
 # Products up to here, and their sums, stay in the range of float32.
 _SAFE_PRODUCT = 2.0**120
 
-# The number of lanes is a multiple of this, the length of a vector.
-VECTOR_LENGTH = 16
-
-# XLA takes the minimum of at most this many numbers safely, see `compiled_lowest`.
-MAX_REDUCED = 32
-
-# Layers of `fused_lowest`, which are written out one by one.
-FUSED_LAYERS = 8
-
-# Units up to which all minima of a compiled and of a fused search are of so few numbers.
-MAX_COMPILED_UNITS = MAX_REDUCED * MAX_REDUCED * VECTOR_LENGTH
-MAX_FUSED_UNITS = FUSED_LAYERS * MAX_REDUCED * VECTOR_LENGTH
-
 
 class Kind(NamedTuple):
     """Properties of a search that its graph is built for."""
@@ -52,7 +39,7 @@ class Kind(NamedTuple):
 class Sizes(NamedTuple):
     """Sizes that bound the rounding of scores; numbers, or tensors of float64 within a graph."""
 
-    has_missing: bool
+    is_bias_in_product: bool  # whether |w|^2 is a term of the product
     n_features: Any
     n_terms: Any  # terms of a product that are not 0, at most
     largest: Any  # largest norm of a code vector, measured from the center
@@ -111,7 +98,7 @@ class Terms:
             values[:, n_features] = own_norms
         offset = np.linalg.norm(self.center)
         sizes = Sizes(
-            has_missing=True,  # the bias is a term of the product, as in a mask of known values
+            is_bias_in_product=True,
             n_features=n_features,
             n_terms=n_terms,
             largest=np.sqrt(norms.max()),
@@ -127,9 +114,9 @@ def rounding_bound(xp: Any, length: Any, sizes: Sizes, unit_roundoff: float) -> 
 
     A score ``|w|^2 - 2 x.w`` is off by at most ``r u 2 |x| |w|`` for a product of r roundings, see
     `Sizes.n_roundings`, plus ``4 u |w|^2`` for the bias and the last sum, of which the bias itself
-    is a sum in float64. Two scores are off by twice that, and by the noise of the points. For
-    missing values the product is of ``2 |x| |w| + |w|^2``. Around a center c it is ``|v|`` in
-    place of ``|w|``, and ``|v|^2 + 2 |v| |c|`` in place of ``|w|^2``.
+    is a sum in float64. Two scores are off by twice that, and by the noise of the points. Where
+    the bias is a term of the product, this is of ``2 |x| |w| + |w|^2``. Around a center c it is
+    ``|v|`` in place of ``|w|``, and ``|v|^2 + 2 |v| |c|`` in place of ``|w|^2``.
 
     Parameters
     ----------
@@ -146,7 +133,7 @@ def rounding_bound(xp: Any, length: Any, sizes: Sizes, unit_roundoff: float) -> 
     bound : array of float64, shape (n,)
     """
     biased = sizes.largest + 2 * sizes.offset
-    of_product = length + biased / 2 if sizes.has_missing else length
+    of_product = length + biased / 2 if sizes.is_bias_in_product else length
     of_bias = (2 + 0.6 * sizes.n_features * (2.0**-53 / unit_roundoff)) * biased
     of_scores = sizes.n_roundings(unit_roundoff) * of_product + of_bias
     of_points = NOISE * (xp.minimum(length, sizes.far) + sizes.extent)

@@ -20,7 +20,7 @@ class Merge(NamedTuple):
 
 
 def ward(squared: NDArray[np.float64], weights: NDArray[np.float64]) -> list[Merge]:
-    """All merges by Ward's method on any squared distances, the cheapest first.
+    """Return all merges by Ward's method on any squared distances, the cheapest first.
 
     A merge costs ``w_a w_b / (w_a + w_b) d^2``; what it makes of the distances to the others is
     Lance and Williams' formula. Chains of nearest neighbors (Murtagh 1983) find the same tree as
@@ -46,7 +46,7 @@ def ward(squared: NDArray[np.float64], weights: NDArray[np.float64]) -> list[Mer
 
 
 def ward_of_points(points: NDArray[np.float64], weights: NDArray[np.float64]) -> list[Merge]:
-    """All merges of points by Ward's method, the cheapest first, without a matrix."""
+    """Return all merges of points by Ward's method, the cheapest first, without a matrix."""
     centers, weights = points.copy(), weights.copy()
     norms = np.einsum("ij,ij->i", centers, centers)
     is_alive = np.ones(len(weights), dtype=bool)

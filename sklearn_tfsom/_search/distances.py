@@ -25,8 +25,6 @@ from sklearn_tfsom._tf.runtime import pays_to_compile, tensorflow_core
 from sklearn_tfsom._tuning import (
     CACHED_VALUES,
     CANCELLATION,
-    MANY_TERMS,
-    MAX_NUMPY_PRODUCTS,
     MIN_DISTANCE_ROWS,
     TILE_DISTANCES,
 )
@@ -61,7 +59,7 @@ def distances_to_units(samples: Samples, codebook: NDArray) -> NDArray:
     scaling = scaling.without_scale()
     result = np.empty((len(samples), len(codebook)), dtype)
     units = scaling.transform(codebook)
-    make_fill = _fill_products if metric.is_product else _fill_elementwise
+    make_fill = _product_fill if metric.is_product else _elementwise_fill
     with np.errstate(over="ignore", invalid="ignore"):  # a distance that is not finite reports it
         fill = make_fill(samples, scaling, units)
     factor = dtype.type(1 / scaling.distance_factor())
@@ -143,7 +141,7 @@ def _to_chosen(
         squared = norms - 2 * sparse.paired_products(units, chosen)
         distances = _from_squares(np.maximum(squared, 0), metric)
         lost = np.flatnonzero(~(squared > CANCELLATION[np.dtype(np.float64)] * norms))
-        distances[lost] = _again(samples, rows, scaling, units, lost, chosen[lost])
+        distances[lost] = _from_differences(samples, rows, scaling, units, lost, chosen[lost])
     else:
         tile = scaling.transform(samples[rows])
         known = ~np.isnan(tile) if samples.has_missing else None
@@ -153,8 +151,8 @@ def _to_chosen(
     return distances
 
 
-def _fill_products(samples: Samples, scaling: Scaling, units: NDArray[np.float64]) -> _Fill:
-    """Fill in ``|x - w|^2 = |x|^2 + |w|^2 - 2 x.w``, which is one product.
+def _product_fill(samples: Samples, scaling: Scaling, units: NDArray[np.float64]) -> _Fill:
+    """Return a function that fills in ``|x - w|^2 = |x|^2 + |w|^2 - 2 x.w``, which is one product.
 
     Of ``(x, |x|^2, 1)`` with ``(-2 w, 1, |w|^2)``; over the known features m of incomplete samples
     of ``(x, |x|^2, m)`` with ``(-2 w, 1, w^2)``.
@@ -168,8 +166,6 @@ def _fill_products(samples: Samples, scaling: Scaling, units: NDArray[np.float64
     share = CANCELLATION[np.dtype(np.float64) if samples.is_sparse else dtype]
 
     of_rows = np.ascontiguousarray(units.T) if samples.is_sparse else units.T
-    is_large = len(samples) * factors.size > MAX_NUMPY_PRODUCTS
-    in_tensorflow = is_large and dtype == np.float32 and len(factors) >= MANY_TERMS
 
     def of_sparse(out: NDArray, rows: slice) -> tuple[NDArray, NDArray]:
         sparse = load_sparse(samples.take(rows), scaling.scale)
@@ -190,11 +186,7 @@ def _fill_products(samples: Samples, scaling: Scaling, units: NDArray[np.float64
             terms[:, n_features + 1 :][is_missing] = 0
         norms = np.einsum("sf,sf->s", values, values, dtype=np.float64)
         terms[:, n_features] = norms
-        if in_tensorflow:
-            out[:] = tensorflow_core().tensor_product(terms, factors)
-        else:
-            multiply(terms, factors, out)
-        return out, norms
+        return multiply(terms, factors, out), norms
 
     def fill(out: NDArray, rows: slice) -> None:
         squared, norms = (of_sparse if samples.is_sparse else of_dense)(out, rows)
@@ -204,7 +196,7 @@ def _fill_products(samples: Samples, scaling: Scaling, units: NDArray[np.float64
         row, unit = np.nonzero(~(squared[suspects] > limit))
         row = suspects[row]
         np.divide(squared, 2, out=out) if metric.is_spherical else np.sqrt(squared, out=out)
-        out[row, unit] = _again(samples, rows, scaling, units, row, unit)
+        out[row, unit] = _from_differences(samples, rows, scaling, units, row, unit)
         out[~np.isfinite(norms)] = np.inf  # no best-matching unit would be found for these either
         if metric.is_spherical:
             out[is_zero(samples[rows])] = scaling.distance_factor()
@@ -212,7 +204,7 @@ def _fill_products(samples: Samples, scaling: Scaling, units: NDArray[np.float64
     return fill
 
 
-def _again(
+def _from_differences(
     samples: Samples,
     rows: slice,
     scaling: Scaling,
@@ -233,12 +225,17 @@ def _from_squares(squared: NDArray, metric: Metric) -> NDArray:
     return squared / 2 if metric.is_spherical else np.sqrt(squared)
 
 
-def _fill_elementwise(samples: Samples, scaling: Scaling, units: NDArray[np.float64]) -> _Fill:
-    """Fill in distances that are no product."""
+def _elementwise_fill(samples: Samples, scaling: Scaling, units: NDArray[np.float64]) -> _Fill:
+    """Return a function that fills in distances that are no product."""
     kind = Kind(samples.metric, samples.has_missing)
 
     def loaded(rows: slice) -> NDArray[np.float64]:
-        return load(samples, rows, scaling, np.float64, in_threads=False).values
+        return load(
+            samples,
+            rows,
+            scaling,
+            np.float64,
+        ).values
 
     def in_numpy(out: NDArray, rows: slice) -> None:
         values = loaded(rows)

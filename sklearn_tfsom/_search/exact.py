@@ -1,4 +1,4 @@
-"""Search in float64 and in NumPy, of rows that float32 cannot decide."""
+"""Search in NumPy in float64: near ties, few rows, and elementwise metrics."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def search_exactly(
     n_features, n_rows = terms.codebook.shape[2], rows.norms.shape[0]
     codebook, factors = terms.codebook.reshape(-1, n_features), None
     if terms.kind.metric.is_product:
-        factors = _Factors.of(codebook, terms.kind.has_missing, isinstance(rows, SparseRows))
+        factors = _Factors64.of(codebook, terms.kind.has_missing, isinstance(rows, SparseRows))
 
     def of_chunk(chunk: slice) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
         part = rows.take(chunk)
@@ -46,7 +46,7 @@ def search_exactly(
         # Far from the map values overflow; a distance that is not finite reports it.
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             if factors is not None:
-                return _search_products(part, values, known, codebook, factors, terms, k)
+                return _search_by_scores(part, values, known, codebook, factors, terms, k)
             return _search_elementwise(values, known, codebook, terms, k)
 
     n_chunk = max(1, CACHED_VALUES // max(len(codebook), n_features))
@@ -54,7 +54,7 @@ def search_exactly(
     return np.concatenate(units), np.concatenate(distances)
 
 
-class _Factors(NamedTuple):
+class _Factors64(NamedTuple):
     """Terms of the codebook that the scores of all rows share."""
 
     norms: NDArray[np.float64]  # (n_units,) squared
@@ -65,7 +65,7 @@ class _Factors(NamedTuple):
     @with_errstate(over="ignore")  # no score of such code vectors is used
     def of(
         cls, codebook: NDArray[np.float64], has_missing: bool, are_rows_sparse: bool
-    ) -> _Factors:
+    ) -> _Factors64:
         doubled = (-2 * codebook).T
         return cls(
             np.einsum("uf,uf->u", codebook, codebook),
@@ -74,12 +74,12 @@ class _Factors(NamedTuple):
         )
 
 
-def _search_products(
+def _search_by_scores(
     rows: DenseRows | SparseRows,
     values: NDArray[np.float64],
     known: NDArray[np.bool_] | None,
     codebook: NDArray[np.float64],
-    factors: _Factors,
+    factors: _Factors64,
     terms: Terms,
     k: int,
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
@@ -99,7 +99,7 @@ def _search_products(
         return units, lowest**2 / 2 if metric.is_spherical else lowest
     scores = _scores(rows, values, known, factors)
     sizes = Sizes(
-        has_missing=known is not None,
+        is_bias_in_product=known is not None,
         n_features=codebook.shape[1],
         n_terms=codebook.shape[1] * (1 if known is None else 2),
         largest=largest,
@@ -111,7 +111,7 @@ def _search_products(
     kth = scores.min(axis=1) if k == 1 else np.partition(scores, k - 1, axis=1)[:, k - 1]
     candidates = np.flatnonzero(~(scores > (kth + bound)[:, None]))  # also where it is NaN
     row, unit = np.divmod(candidates, len(codebook))
-    distances = _lengths(values, known, codebook, row, unit)
+    distances = _from_differences(values, known, codebook, row, unit)
     if is_far.any():
         of_scores = scores.ravel()[candidates] / (2 * length[row])
         distances = np.where(is_far[row], of_scores, distances)
@@ -132,7 +132,7 @@ def _scores(
     rows: DenseRows | SparseRows,
     values: NDArray[np.float64],
     known: NDArray[np.bool_] | None,
-    factors: _Factors,
+    factors: _Factors64,
 ) -> NDArray[np.float64]:
     """Return the scores of all units, (n, n_units)."""
     if isinstance(rows, SparseRows):
@@ -146,7 +146,7 @@ def _scores(
     return products
 
 
-def _lengths(
+def _from_differences(
     values: NDArray[np.float64],
     known: NDArray[np.bool_] | None,
     codebook: NDArray[np.float64],
@@ -169,7 +169,7 @@ def _search_elementwise(
     terms: Terms,
     k: int,
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    """All distances decide."""
+    """Compute all distances and apply the tie rule."""
     metric = terms.kind.metric
     distances = all_distances(values, codebook, metric, known)
     sizes, lowest = metric.total(metric.magnitude(np, values)), distances.min(axis=1)

@@ -73,7 +73,6 @@ def nearest_units(samples: Samples, codebook: NDArray, k: int = 1) -> NDArray[np
                 rows,
                 scaling,
                 dtype,
-                in_threads=len(chunks) == 1,
                 norms_dtype=dtype,
                 in_numpy=n_tile is None,
             )

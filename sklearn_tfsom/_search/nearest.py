@@ -8,9 +8,7 @@ the tie rule. Distances that are no product are computed in float64 at once.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,13 +16,11 @@ from numpy.typing import NDArray
 from sklearn_tfsom._data.dense import DenseRows
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.sparse import SparseRows
-from sklearn_tfsom._data.statistics import Found, Nearest, Statistics
-from sklearn_tfsom._data.sums import sums_by_unit
-from sklearn_tfsom._data.tiles import even_slices, map_tiles, row_slices
-from sklearn_tfsom._map.scores import MAX_FUSED_UNITS, Kind, Terms
+from sklearn_tfsom._data.statistics import Nearest
+from sklearn_tfsom._map.scores import Kind, Terms
 from sklearn_tfsom._search.exact import search_exactly
 from sklearn_tfsom._search.products import measure, search_products
-from sklearn_tfsom._tf.runtime import tensorflow_core
+from sklearn_tfsom._tf.runtime import MAX_FUSED_UNITS, tensorflow_core
 from sklearn_tfsom._tuning import (
     MAX_ALL_DIFFERENCES,
     MAX_FUSED_FEATURES,
@@ -37,8 +33,6 @@ from sklearn_tfsom._tuning import (
     MIN_PRUNED,
     MIN_PRUNED_SIDE,
     MIN_TILE_ROWS,
-    SUMMED_FEATURES,
-    SUMMED_VALUES,
     TILE_SCORES,
 )
 
@@ -48,8 +42,8 @@ def nearest(
     terms: Terms,
     k: int = 1,
     *,
-    weights: NDArray[np.float64] | None = None,
-    summed: DenseRows | SparseRows | None = None,
+    on_cpu: DenseRows | SparseRows | None = None,
+    is_fit: bool = False,
     n_tile: int | None = None,
     n_searched: int = 0,
 ) -> Nearest:
@@ -61,10 +55,10 @@ def nearest(
         Scaled as the codebook of `terms`.
     terms : Terms
     k : int, default=1
-    weights : array of float64, shape (n,), default=None
-        If given, rows are summed up by their closest unit as well.
-    summed : DenseRows or SparseRows, default=None
+    on_cpu : DenseRows or SparseRows, default=None
         The same rows on the CPU, where `rows` are on a device.
+    is_fit : bool, default=False
+        Whether distances are wanted, and the search must take the same time in any process.
     n_tile : int, default=None
         Rows whose scores a graph computes at a time; no unit depends on it. By default rows are
         searched in NumPy, as sparse ones are always.
@@ -75,9 +69,9 @@ def nearest(
     Returns
     -------
     found : Nearest
-        Distances of sparse rows, and those found without weights, come from float32 scores, with
-        their error, where these tell the unit. For others see `products.measure`. All are valid
-        only if the center of `terms` is 0.
+        Distances are valid only if the center of `terms` is 0; else only whether they are finite.
+        In a fit those of dense rows are good to 1e-5, see `products.measure`; others come from
+        float32 scores, with their error, where these tell the unit.
     """
     n_differences = rows.norms.shape[0] * terms.codebook.size
     has_scores = terms.kind.metric.is_product
@@ -85,27 +79,22 @@ def nearest(
         one = dataclasses.replace(terms, codebook=terms.codebook[:1, :1])
         _, distances = search_exactly(rows, one, 1)
         units = np.tile(np.arange(k, dtype=np.int32), (len(distances), 1))
-        found, has_scores = Found(units, distances, np.full(len(distances), True)), False
-    elif n_tile is not None and isinstance(rows, DenseRows):
-        found = tensorflow_core().search_dense(
-            rows, terms, k, n_tile, n_searched, is_fit=weights is not None
-        )
+        return Nearest(units, distances)
+    if n_tile is not None and isinstance(rows, DenseRows):
+        found = tensorflow_core().search_dense(rows, terms, k, n_tile, n_searched, is_fit=is_fit)
     elif has_scores and n_differences > MAX_ALL_DIFFERENCES:
         found = search_products(rows, terms, k)
     else:
-        found = Found(*search_exactly(rows, terms, k), np.full(len(rows.norms), True))
-        has_scores = False
+        return Nearest(*search_exactly(rows, terms, k))
     units, distances, is_clear = found
-    on_cpu = summed or rows
-    if weights is not None and has_scores and isinstance(on_cpu, DenseRows):
+    on_cpu = on_cpu or rows
+    if is_fit and has_scores and isinstance(on_cpu, DenseRows):
         distances = measure(on_cpu, units[:, 0], distances, terms)
     unclear = np.flatnonzero(~is_clear)
     if len(unclear):
         units, distances = units.copy(), distances.copy()
         units[unclear], distances[unclear] = search_exactly(on_cpu.take(unclear), terms, k)
-    if weights is None:
-        return Nearest(units, distances, None)
-    return Nearest(units, distances, _sum_by_unit(on_cpu, weights, units[:, 0], distances, terms))
+    return Nearest(units, distances)
 
 
 def are_equal(codebook: NDArray) -> bool:
@@ -151,40 +140,3 @@ def search_kind(samples: Samples, codebook: NDArray) -> Kind:
         return kind._replace(n_fused=n_features)
     is_large = min(sides) >= MIN_PRUNED_SIDE and min(len(samples), n_units) >= MIN_PRUNED
     return kind._replace(is_pruned=is_large and n_features <= MAX_PRUNED_FEATURES)
-
-
-def _sum_by_unit(
-    rows: DenseRows | SparseRows,
-    weights: NDArray[np.float64],
-    units: NDArray[np.int32],
-    distances: NDArray[np.float64],
-    terms: Terms,
-) -> Statistics:
-    """Sum rows by the unit (n,) of each, in float64."""
-    weights, (n_rows, n_columns, n_features) = np.asarray(weights), terms.codebook.shape
-    n_units = n_rows * n_columns
-    total = Statistics.nothing(n_units, n_features, terms.kind.has_missing)
-    if isinstance(rows, SparseRows):
-        total.sums[:] = rows.sums_by_unit(weights, units, n_units)
-    else:
-
-        def of_block(block: tuple[slice, slice]) -> tuple[NDArray[np.float64], Any]:
-            some, _ = block
-            values, by_unit = np.asarray(rows.values[block]), (weights[some], units[some], n_units)
-            if not terms.kind.has_missing:
-                return sums_by_unit(values, *by_unit), 0.0
-            known = ~np.isnan(values)
-            counts = sums_by_unit(known, *by_unit)
-            return sums_by_unit(np.where(known, values, 0), *by_unit), counts
-
-        # Blocks of few features have rows enough for sums of their size to cost little.
-        n_wide = min(n_features, SUMMED_FEATURES) * (2 if terms.kind.has_missing else 1)
-        row_blocks = even_slices(len(units), n_wide, max(SUMMED_VALUES, n_units * n_wide))
-        blocks = list(itertools.product(row_blocks, row_slices(n_features, SUMMED_FEATURES)))
-        for (_, features), (sums, counts) in zip(blocks, map_tiles(of_block, blocks), strict=True):
-            total.sums[:, features] += sums
-            if terms.kind.has_missing:
-                total.counts[:, features] += counts
-    if not terms.kind.has_missing:
-        total.counts[:, 0] = np.bincount(units, weights, n_units)
-    return total._replace(error=np.asarray(np.sum(weights * distances)))

@@ -12,7 +12,7 @@ import functools
 import itertools
 import math
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +21,9 @@ from sklearn_tfsom._data.dense import DenseRows, load
 from sklearn_tfsom._data.pieces import Piece, Pieces
 from sklearn_tfsom._data.scaling import Scaling
 from sklearn_tfsom._data.sparse import SparseRows, load_sparse
-from sklearn_tfsom._data.statistics import Statistics
-from sklearn_tfsom._data.tiles import map_tiles, row_slices
+from sklearn_tfsom._data.statistics import Nearest, Statistics
+from sklearn_tfsom._data.sums import sums_by_unit
+from sklearn_tfsom._data.tiles import even_slices, map_tiles, row_slices
 from sklearn_tfsom._map.scores import Kind, Terms
 from sklearn_tfsom._search.nearest import nearest, search_kind, suits_numpy, tile_rows
 from sklearn_tfsom._tf.runtime import tensorflow_core
@@ -33,6 +34,8 @@ from sklearn_tfsom._tuning import (
     MIN_OUT_OF_CORE_VALUES,
     PIECE_VALUES,
     PREPARED_VALUES,
+    SUMMED_FEATURES,
+    SUMMED_VALUES,
 )
 
 
@@ -41,7 +44,7 @@ class Search(NamedTuple):
 
     scaling: Scaling
     extent: float  # see `Terms`
-    n_tile: int | None  # rows of a tile of a graph; None for few rows, and for sparse ones
+    n_tile: int | None  # rows of a tile of a graph; None to search in NumPy
     n_searched: int = 0  # rows of this worker, over all pieces and epochs
 
 
@@ -62,7 +65,7 @@ class Source:
     pieces : Pieces
     scaling : Scaling
     n_tile : int, default=None
-        Rows of a tile; by default what suits the cache.
+        Rows of a tile of a graph. By default NumPy searches, or tiles suit the cache.
     extent : float, default=None
         Size of the values that code vectors are rounded means of, by default those of a codebook
         that is trained in this space.
@@ -137,10 +140,7 @@ class LoadedSource(Source):
     def _reduce(self, codebook: NDArray[np.float64], search: Search, name: str) -> Statistics:
         shares, kind = self._loaded(search), search_kind(self.pieces.samples, codebook)
 
-        def of_share(index: slice) -> Statistics:
-            return _sum_rows(shares[index.start], codebook, kind, search)
-
-        results = map_tiles(of_share, row_slices(len(shares), 1))  # each in a thread
+        results = map_tiles(lambda share: _search_and_sum(share, codebook, kind, search), shares)
         return self.pieces.combine(_total(results))
 
 
@@ -164,10 +164,10 @@ def make_source(
 def statistics_of(piece: Piece, codebook: NDArray[np.float64], search: Search) -> Statistics:
     """Search the samples of a piece and sum them up by best-matching unit."""
     share = _load_share(Pieces(*piece), search, slice(None))
-    return _sum_rows(share, codebook, search_kind(piece.samples, codebook), search)
+    return _search_and_sum(share, codebook, search_kind(piece.samples, codebook), search)
 
 
-def _sum_rows(
+def _search_and_sum(
     share: Share, codebook: NDArray[np.float64], kind: Kind, search: Search
 ) -> Statistics:
     """Search rows and sum them up by best-matching unit, in chunks."""
@@ -179,18 +179,19 @@ def _sum_rows(
     terms = Terms(kind, codebook, np.zeros(n_features), search.extent)
 
     def of_chunk(chunk: slice) -> Statistics:
+        part = rows.take(chunk)
+        on_cpu = summed.take(chunk) if device else part
         # The device is that of a thread.
         with tensorflow_core().on_device(device) if device else contextlib.nullcontext():
             found = nearest(
-                rows.take(chunk),
+                part,
                 terms,
-                weights=weights[chunk],
-                summed=summed.take(chunk) if summed is not rows else None,
+                on_cpu=on_cpu,
+                is_fit=True,
                 n_tile=search.n_tile,
                 n_searched=search.n_searched,
             )
-        assert found.statistics is not None
-        return found.statistics
+        return _sum_by_unit(on_cpu, weights[chunk], found, terms)
 
     n_chunk = n_rows
     if search.n_tile is not None or isinstance(rows, SparseRows):
@@ -200,6 +201,42 @@ def _sum_rows(
         n_chunks = 1 if n_rows * n_units < MIN_CHUNKED_SCORES else 2 * n_pairs
         n_chunk = n_tile * -(-n_rows // (n_chunks * n_tile))
     return _total(map_tiles(of_chunk, row_slices(n_rows, n_chunk)))
+
+
+def _sum_by_unit(
+    rows: DenseRows | SparseRows,
+    weights: NDArray[np.float64],
+    found: Nearest,
+    terms: Terms,
+) -> Statistics:
+    """Sum rows by their best-matching units, in float64."""
+    units, (n_rows, n_columns, n_features) = found.units[:, 0], terms.codebook.shape
+    n_units = n_rows * n_columns
+    total = Statistics.nothing(n_units, n_features, terms.kind.has_missing)
+    if isinstance(rows, SparseRows):
+        total.sums[:] = rows.sums_by_unit(weights, units, n_units)
+    else:
+
+        def of_block(block: tuple[slice, slice]) -> tuple[NDArray[np.float64], Any]:
+            some, _ = block
+            values, by_unit = np.asarray(rows.values[block]), (weights[some], units[some], n_units)
+            if not terms.kind.has_missing:
+                return sums_by_unit(values, *by_unit), 0.0
+            known = ~np.isnan(values)
+            counts = sums_by_unit(known, *by_unit)
+            return sums_by_unit(np.where(known, values, 0), *by_unit), counts
+
+        # Blocks of few features have rows enough for sums of their size to cost little.
+        n_wide = min(n_features, SUMMED_FEATURES) * (2 if terms.kind.has_missing else 1)
+        row_blocks = even_slices(len(units), n_wide, max(SUMMED_VALUES, n_units * n_wide))
+        blocks = list(itertools.product(row_blocks, row_slices(n_features, SUMMED_FEATURES)))
+        for (_, features), (sums, counts) in zip(blocks, map_tiles(of_block, blocks), strict=True):
+            total.sums[:, features] += sums
+            if terms.kind.has_missing:
+                total.counts[:, features] += counts
+    if not terms.kind.has_missing:
+        total.counts[:, 0] = np.bincount(units, weights, n_units)
+    return total._replace(error=np.asarray(np.sum(weights * found.distances)))
 
 
 def _prepared(share: Share, has_missing: bool) -> Share:

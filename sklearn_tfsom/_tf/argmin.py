@@ -14,8 +14,12 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from sklearn_tfsom._map.scores import FUSED_LAYERS, MAX_REDUCED, VECTOR_LENGTH
-from sklearn_tfsom._tf.runtime import traced_once
+from sklearn_tfsom._tf.runtime import (
+    FUSED_LAYERS,
+    MAX_REDUCED,
+    VECTOR_LENGTH,
+    traced_once,
+)
 
 
 class Lowest(NamedTuple):

@@ -7,7 +7,7 @@ from sklearn_tfsom._tf.devices import on_device
 from sklearn_tfsom._tf.elementwise import elementwise
 from sklearn_tfsom._tf.export import keras_model
 from sklearn_tfsom._tf.strategy import ambient_workers
-from sklearn_tfsom._tf.tensors import place, tensor_product
+from sklearn_tfsom._tf.tensors import place
 
 
 class Core:
@@ -19,7 +19,6 @@ class Core:
     keras_model = staticmethod(keras_model)
     place = staticmethod(place)
     search_dense = staticmethod(search_dense)
-    tensor_product = staticmethod(tensor_product)
 
 
 CORE = Core()

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from sklearn_tfsom._data.dense import DenseRows
 from sklearn_tfsom._data.statistics import Found
-from sklearn_tfsom._map.scores import MAX_COMPILED_UNITS, Kind, Terms, rounding_bound32
+from sklearn_tfsom._map.scores import Kind, Terms, rounding_bound32
 from sklearn_tfsom._map.ties import within_rounding
 from sklearn_tfsom._tf.argmin import (
     Lowest,
@@ -28,7 +28,7 @@ from sklearn_tfsom._tf.operands import (
     scores_float32,
 )
 from sklearn_tfsom._tf.pruning import search_blocks
-from sklearn_tfsom._tf.runtime import pays_to_compile, traced_once
+from sklearn_tfsom._tf.runtime import MAX_COMPILED_UNITS, pays_to_compile, traced_once
 from sklearn_tfsom._tf.tensors import as_tensor
 from sklearn_tfsom._tf.tiles import loop_tiles
 

@@ -53,7 +53,7 @@ def make_operands(terms: Terms) -> Operands:
     bias32 = tf.pad(tf.cast(bias, tf.float32), [padding], constant_values=np.inf)
     offset = tf.norm(center)
     sizes = Sizes(
-        has_missing=kind.has_missing,
+        is_bias_in_product=kind.has_missing,
         n_features=tf.cast(n_features, tf.float64),
         n_terms=tf.cast(tf.shape(factors32)[1], tf.float64),
         largest=tf.sqrt(tf.reduce_max(norms)),

@@ -1,4 +1,4 @@
-"""Arrays as tensors, and products of them."""
+"""Arrays as tensors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from sklearn_tfsom._data.dense import ALIGNMENT
-from sklearn_tfsom._tf.devices import device_scope
 
 
 def as_tensor(values: NDArray | tf.Tensor) -> tf.Tensor:
@@ -27,9 +26,3 @@ def place(parts: Sequence[NDArray], device: str) -> list[tf.Tensor]:
     """Copy arrays to a device."""
     with tf.device(device):
         return [tf.identity(as_tensor(part)) for part in parts]
-
-
-def tensor_product(a: NDArray, b: NDArray) -> NDArray:
-    """Multiply matrices in TensorFlow."""
-    with device_scope():
-        return np.asarray(tf.matmul(a, b))
