@@ -51,7 +51,7 @@ def set_fitted(
         if learned and plan.batches:  # whose counts have decayed
             kept = plan.batches.memory / plan.pieces.total_weight
             units = units._replace(counts=units.counts / kept)
-        clustered = counted, _counted_hits(pieces, counted, codebook, plan.grid, found.hits)
+        clustered = counted, _counted_hits(som, pieces, counted, codebook, plan.grid, found.hits)
         # Not those of the estimator: a callback may have set others.
         metric = pieces.samples.metric.name
         neighborhood = getattr(plan.neighborhood, "__wrapped__", plan.neighborhood)
@@ -120,7 +120,7 @@ def set_codebook(som: Any, grid: Grid, codebook: NDArray, pieces: Pieces | None)
     clustered = None
     if pieces is not None:
         counted = counted_of(pieces)
-        clustered = counted, _counted_hits(pieces, counted, codebook, grid, found.hits)
+        clustered = counted, _counted_hits(som, pieces, counted, codebook, grid, found.hits)
     trained = som.metric, som.neighborhood
     set_map(som, grid, trained, codebook, units, found, history, clustered)
     som.quantization_error_ = found.error
@@ -133,12 +133,16 @@ def set_codebook(som: Any, grid: Grid, codebook: NDArray, pieces: Pieces | None)
 
 
 def _counted_hits(
-    pieces: Pieces, counted: Pieces, codebook: NDArray, grid: Grid, hits: NDArray[np.float64]
+    som: Any,
+    pieces: Pieces,
+    counted: Pieces,
+    codebook: NDArray,
+    grid: Grid,
+    hits: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Return the hits of the samples that take part: those with a direction."""
-    if not pieces.samples.metric.is_spherical or counted.n_samples == pieces.n_samples:
-        return hits
-    return assign(counted, codebook, grid).hits
+    """Return the hits of the samples to cluster: of those with a direction."""
+    is_same = not pieces.samples.metric.is_spherical or counted.n_samples == pieces.n_samples
+    return hits if is_same or som.n_clusters is None else assign(counted, codebook, grid).hits
 
 
 def _cluster(
@@ -208,11 +212,11 @@ def _keeps_residuals(pieces: Pieces) -> bool:
 
 def warn_of_few_clusters(som: Any, stacklevel: int) -> None:
     """Warn if samples fall on fewer units than there are to be clusters."""
-    n_hit = np.count_nonzero(som.hits_)
-    if n_hit < n_clusters_wanted(som):
+    n_found = len(np.unique(som.cluster_labels_))
+    if n_found < n_clusters_wanted(som):
         warnings.warn(
-            f"Samples fall on {n_hit} units only, fewer than n_clusters={som.n_clusters}: "
-            f"there are {n_hit} clusters. Ask for fewer clusters, or for a larger map.",
+            f"Samples fall on {n_found} units only, fewer than n_clusters={som.n_clusters}: "
+            f"there are {n_found} clusters. Ask for fewer clusters, or for a larger map.",
             ConvergenceWarning,
             stacklevel=stacklevel,
         )

@@ -164,6 +164,10 @@ def test_regions_of_many_classes():
 
 
 def test_purity_of_a_pure_map_is_one():
-    """Ten times 0.1 is less than 1."""
-    som = TFSOM(1).fit([[0.0], [1.0]])
-    assert purity(som, np.arange(10.0)[:, None], np.zeros(10)) == 1
+    """Ten times 0.1 is less than 1, and nine times 1/9 more."""
+    one, six = TFSOM(1).fit([[0.0], [1.0]]), TFSOM((1, 6)).fit(np.arange(6.0)[:, None])
+    for n in range(1, 30):
+        X, classes = np.arange(float(n))[:, None], np.zeros(n)
+        for som in (one, six):
+            assert purity(som, X, classes) == 1
+            assert purity(som, X, classes, sample_weight=np.full(n, 1 / n)) == 1

@@ -304,8 +304,9 @@ def test_weights_are_repetitions(case, factor):
     to_units = som.set_params(features="distances").transform(repeated.X)
     places = np.arange(len(rows))
     assert_allclose(to_units[places, others], to_units[places, bmus], 1e-8, 1e-8 * size)
-    if (bmus == others).all():
-        assert_array_equal(other.labels_, som.labels_[rows])
+    is_same = bmus == others
+    if is_same.all() or case.params["n_clusters"] is None:
+        assert_array_equal(other.labels_[is_same], som.labels_[rows][is_same])
     if isinstance(params["grid_size"], str):
         return
     with only_convergence_warnings():

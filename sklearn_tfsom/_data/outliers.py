@@ -120,7 +120,11 @@ def _next_cut(moments: Moments, total: float, pieces: Any) -> tuple[Cut | None, 
     for n in range(1, n_most + 1):
         weights = largest[:n, 1]
         is_large = (weights @ largest[:n, 2:]).max() >= _LARGE_SHARE
-        if is_large and weights.sum() <= n_most and largest[n - 1, 0] > gap * largest[n, 0]:
+        if (
+            is_large
+            and weights.sum() <= n_most * (1 + _EQUAL)
+            and largest[n - 1, 0] > gap * largest[n, 0]
+        ):
             best, gap = n, largest[n - 1, 0] / max(largest[n, 0], np.finfo(float).tiny)
     if not best:
         return None, 0.0

@@ -75,9 +75,16 @@ def nearest(
     """
     n_differences = rows.norms.shape[0] * terms.codebook.size
     has_scores = terms.kind.metric.is_product
-    if are_equal(terms.codebook):  # no search tells them apart
+    on_cpu = on_cpu or rows
+    is_sparse, n_units = isinstance(on_cpu, SparseRows), math.prod(terms.codebook.shape[:2])
+    if are_equal(terms.codebook) and not (
+        is_sparse and n_units == 1
+    ):  # no search tells them apart
         one = dataclasses.replace(terms, codebook=terms.codebook[:1, :1])
-        _, distances = search_exactly(rows, one, 1)
+        if is_sparse:  # a search in float64 would write them out densely
+            distances = nearest(rows, one).distances
+        else:
+            _, distances = search_exactly(on_cpu, one, 1)
         units = np.tile(np.arange(k, dtype=np.int32), (len(distances), 1))
         return Nearest(units, distances)
     if n_tile is not None and isinstance(rows, DenseRows):
@@ -87,7 +94,6 @@ def nearest(
     else:
         return Nearest(*search_exactly(rows, terms, k))
     units, distances, is_clear = found
-    on_cpu = on_cpu or rows
     if is_fit and has_scores and isinstance(on_cpu, DenseRows):
         distances = measure(on_cpu, units[:, 0], distances, terms)
     unclear = np.flatnonzero(~is_clear)

@@ -61,8 +61,9 @@ def purity(
     >>> round(purity(som, X, y), 2)
     0.97
     """
-    shares = _class_shares("purity", estimator, X, y, sample_weight)
-    return float(shares.tocsr().max(axis=1).sum())
+    shares = _class_shares("purity", estimator, X, y, sample_weight).tocsr()
+    others = shares.sum(axis=1) - shares.max(axis=1).toarray().ravel()
+    return float(1 - others.sum())  # without others it is 1, however shares are rounded
 
 
 @takes_pipelines
@@ -322,7 +323,8 @@ def _class_shares(
     (counted,) = np.nonzero(weights)
     different, codes = np.unique(classes.codes[counted], return_inverse=True)
     cells, place = np.unique(bmus[counted] * len(different) + codes, return_inverse=True)
-    shares = np.bincount(place, weights[counted]) / weights.sum()
+    totals = np.bincount(place, weights[counted])
+    shares = totals / totals.sum()
     units, columns = np.divmod(cells, len(different))
     return csc_array((shares, (units, columns)), shape=(grid.n_units, len(different)))
 
