@@ -139,11 +139,22 @@ def test_ties_of_decimal_numbers_in_float32(measure):
 
 
 @pytest.mark.parametrize("measure", [c_measure, kruskal_shepard_error])
-@pytest.mark.parametrize("metric", ["manhattan", "cosine"])
-def test_distances_whose_squares_are_zero(measure, metric):
-    """Samples that hardly differ, on a map of others."""
-    som = TFSOM(3, metric=metric).fit(np.random.RandomState(0).normal(size=(50, 2)))
-    found = [measure(som, [[1, 0], [1, step], [1, 3 * step]]) for step in (1e-5, 1e-70, 1e-150)]
+def test_distances_whose_squares_are_zero(measure):
+    found = []
+    for step in (1e-5, 1e-70, 1e-200):
+        X = [[1, 0], [1, step], [1, 3 * step]]
+        som = TFSOM.from_codebook(X, grid_size=(1, 3), metric="manhattan")
+        found.append(measure(som, X))
+    assert found[0] > 0
+    assert_allclose(found, found[0], rtol=1e-6)
+
+
+def test_directions_whose_squared_distances_are_zero():
+    som = TFSOM(3, metric="cosine").fit(np.random.RandomState(0).normal(size=(50, 2)))
+    found = [
+        kruskal_shepard_error(som, [[1, 0], [1, step], [1, 3 * step]]) for step in (1e-5, 1e-150)
+    ]
+    assert found[0] > 0
     assert_allclose(found, found[0], rtol=1e-4)
 
 

@@ -38,9 +38,9 @@ def row_slices(n_rows: int, step: int) -> list[slice]:
 
 
 def even_slices(n_rows: int, n_values: int, most_values: int) -> list[slice]:
-    """Cut rows of some values each into slices of equal size, with about so many values at most.
+    """Cut rows of `n_values` each into slices of equal size and about `most_values` at most.
 
-    There are at least two slices, for two threads, unless there is little to do.
+    There are at least two slices, for two threads, unless the values are few.
     """
     n_slices = max(
         -(-n_rows * n_values // most_values), 1 if n_rows * n_values < MIN_TWO_TILES else 2

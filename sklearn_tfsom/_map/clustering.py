@@ -198,7 +198,8 @@ def _of_units(
     for label in np.setdiff1d(labels, found):
         _, to_cluster = _closest(units, means[labels == label])
         is_alone = np.bincount(found, minlength=labels.max() + 1)[found] == 1
-        found[_first_lowest(np.where(is_alone, np.inf, to_cluster)[None])] = label
+        place, _ = _first_lowest(np.where(is_alone, np.inf, to_cluster)[None])
+        found[place] = label
     return found
 
 
@@ -208,19 +209,19 @@ def _closest(
     """Return the point closest to each unit, and its squared distance."""
     closest, lowest = np.empty(len(units), np.int64), np.empty(len(units))
     for rows in row_slices(len(units), max(1, _MAX_DISTANCES // len(means))):
-        squared = cdist(units[rows], means, "sqeuclidean")
-        lowest[rows] = squared.min(axis=1)
-        closest[rows] = _first_lowest(squared)
+        closest[rows], lowest[rows] = _first_lowest(cdist(units[rows], means, "sqeuclidean"))
     return closest, lowest
 
 
-def _first_lowest(squared: NDArray[np.float64]) -> NDArray[np.int32]:
-    """Return the column of the lowest number of each row; the first one within rounding.
+def _first_lowest(
+    squared: NDArray[np.float64],
+) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    """Return column and value of the lowest number of each row; the first column within rounding.
 
     The mean of two samples is as far from the one as from the other, but for rounding.
     """
-    first, _ = first_within_rounding(squared, _ROUNDING * squared.min(axis=1), 1)
-    return first[:, 0]
+    first, lowest = first_within_rounding(squared, _ROUNDING * squared.min(axis=1), 1)
+    return first[:, 0], lowest
 
 
 def _labels(points: Points, n_clusters: int | str, least: float) -> NDArray[np.int64]:

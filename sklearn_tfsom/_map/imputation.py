@@ -30,7 +30,7 @@ _CODEBOOK_SHARE = 0.1
 # Shares of a variance and of the largest that are added to it, so that C has an inverse.
 _RIDGE, _FLOOR = 1e-2, 1e-9
 
-# Code vectors of equal values differ by so many units in the last place at most.
+# Code vectors of equal samples differ by at most 16 units in the last place.
 _ROUNDINGS = 16
 
 # Main directions of the codebook, instead of all, with many features.

@@ -230,12 +230,7 @@ def _elementwise_fill(samples: Samples, scaling: Scaling, units: NDArray[np.floa
     kind = Kind(samples.metric, samples.has_missing)
 
     def loaded(rows: slice) -> NDArray[np.float64]:
-        return load(
-            samples,
-            rows,
-            scaling,
-            np.float64,
-        ).values
+        return load(samples, rows, scaling, np.float64).values
 
     def in_numpy(out: NDArray, rows: slice) -> None:
         values = loaded(rows)

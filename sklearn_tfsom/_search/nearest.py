@@ -76,17 +76,17 @@ def nearest(
     n_differences = rows.norms.shape[0] * terms.codebook.size
     has_scores = terms.kind.metric.is_product
     on_cpu = on_cpu or rows
-    is_sparse, n_units = isinstance(on_cpu, SparseRows), math.prod(terms.codebook.shape[:2])
-    if are_equal(terms.codebook) and not (
-        is_sparse and n_units == 1
-    ):  # no search tells them apart
+    is_one, is_dense = (
+        terms.codebook.size == terms.codebook.shape[2],
+        isinstance(on_cpu, DenseRows),
+    )
+    # No search tells equal units apart. The scores of one tell the distances of sparse rows, which
+    # a search in float64 would write out densely.
+    if (is_dense or not is_one) and are_equal(terms.codebook):
         one = dataclasses.replace(terms, codebook=terms.codebook[:1, :1])
-        if is_sparse:  # a search in float64 would write them out densely
-            distances = nearest(rows, one).distances
-        else:
-            _, distances = search_exactly(on_cpu, one, 1)
-        units = np.tile(np.arange(k, dtype=np.int32), (len(distances), 1))
-        return Nearest(units, distances)
+        of_one = Nearest(*search_exactly(on_cpu, one, 1)) if is_dense else nearest(on_cpu, one)
+        units = np.tile(np.arange(k, dtype=np.int32), (len(of_one.distances), 1))
+        return of_one._replace(units=units)
     if n_tile is not None and isinstance(rows, DenseRows):
         found = tensorflow_core().search_dense(rows, terms, k, n_tile, n_searched, is_fit=is_fit)
     elif has_scores and n_differences > MAX_ALL_DIFFERENCES:

@@ -115,7 +115,7 @@ class Source:
 
 
 class LoadedSource(Source):
-    """Samples to learn from, in the memory of one process: scaled once."""
+    """Samples to learn from, scaled, in the memory of one process."""
 
     _in_numpy = False  # whether the shares are loaded for products in NumPy
     _shares: list[Share] | None = None
@@ -139,7 +139,6 @@ class LoadedSource(Source):
 
     def _reduce(self, codebook: NDArray[np.float64], search: Search, name: str) -> Statistics:
         shares, kind = self._loaded(search), search_kind(self.pieces.samples, codebook)
-
         results = map_tiles(lambda share: _search_and_sum(share, codebook, kind, search), shares)
         return self.pieces.combine(_total(results))
 
