@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import zlib
 from typing import Any, NamedTuple
@@ -29,7 +28,13 @@ from sklearn_tfsom._map.initialization import (
     automatic_shape,
     initial_codebook,
 )
-from sklearn_tfsom._map.neighborhood import NEIGHBORHOODS, Formula, is_separable, n_kernel_values
+from sklearn_tfsom._map.neighborhood import (
+    NEIGHBORHOODS,
+    Formula,
+    checked_neighborhood,
+    is_separable,
+    n_kernel_values,
+)
 from sklearn_tfsom._map.schedules import (
     RADIUS_DECAYS,
     EpochSchedule,
@@ -131,9 +136,7 @@ def make_plan(som: Any, pieces: Pieces) -> TrainingPlan:
     """
     _check_sizes(som, pieces)
     check_radii(som)
-    moments = _moments(som, pieces)
-    grid = _grid(som, pieces, moments)
-    init = _checked_init(som, grid, pieces.samples)
+    grid, init, moments = _begin(som, pieces)
     radii, neighborhood = _radii(som, grid), checked_neighborhood(som, som.neighborhood)
     batches = None
     if som.batch_size is not None and som.batch_size < pieces.total_weight:
@@ -188,9 +191,7 @@ def begin_stream(som: Any, pieces: Pieces) -> StreamStart:
     InvalidParameterError, ValueError
         As `make_plan`, but there may be fewer samples than clusters.
     """
-    moments = _moments(som, pieces)
-    grid = _grid(som, pieces, moments)
-    init = _checked_init(som, grid, pieces.samples)
+    grid, init, moments = _begin(som, pieces)
     random_state = check_random_state(som.random_state)
     codebook = initial_codebook(init, grid, pieces, moments, random_state)
     return StreamStart(grid, codebook, moments)
@@ -211,11 +212,27 @@ def checksums(som: Any) -> dict[str, float]:
     return {name: float(zlib.crc32(repr(value).encode())) for name, value in values.items()}
 
 
+def _begin(som: Any, pieces: Pieces) -> tuple[Grid, str | NDArray[np.float64], Moments]:
+    """Return grid, start and moments. A given grid is checked before the moments are computed."""
+    if isinstance(som.grid_size, str):
+        moments = _moments(som, pieces)
+        grid = _automatic_grid(som, pieces, moments)
+        return grid, _checked_start(som, grid, pieces.samples), moments
+    grid = _given_grid(som)
+    init = _checked_start(som, grid, pieces.samples)
+    return grid, init, _moments(som, pieces)
+
+
 def _moments(som: Any, pieces: Pieces) -> Moments:
     """Compute moments; directions where the size or the start of the map depends on them."""
-    if isinstance(som.grid_size, str) or _starts_from_pca(som):
-        return with_typical_directions(compute_moments(pieces), pieces)
-    return compute_moments(pieces, n_directions=0)
+    has_directions = isinstance(som.grid_size, str) or _starts_from_pca(som)
+    moments = compute_moments(pieces, n_directions=2 if has_directions else 0)
+    if not math.isfinite(moments.spread):
+        raise ValueError(
+            "X contains values too large: their differences exceed the range of float64. "
+            "Rescale X."
+        )
+    return with_typical_directions(moments, pieces) if has_directions else moments
 
 
 def _check_sizes(som: Any, pieces: Pieces) -> None:
@@ -291,23 +308,17 @@ def check_n_clusters(som: Any, grid: Grid) -> None:
         )
 
 
-def _grid(som: Any, pieces: Pieces, moments: Moments) -> Grid:
-    if not math.isfinite(moments.spread):
-        raise ValueError(
-            "X contains values too large: their differences exceed the range of float64. "
-            "Rescale X."
-        )
-    if isinstance(som.grid_size, str):
-        weight = pieces.total_weight
-        # No shape that suits the weight has twice as many units as it asks for.
-        n_different = count_different(pieces, 2 * automatic_n_units(weight))
-        n_rows, n_columns = automatic_shape(weight, n_different, moments.deviations, som.lattice)
-    else:
-        n_rows, n_columns = np.broadcast_to(np.asarray(som.grid_size, object), 2)
-    grid = Grid(n_rows, n_columns, som.lattice, som.boundary)
-    _check_memory(som, grid, len(moments.mean))
-    check_n_clusters(som, grid)
-    return grid
+def _given_grid(som: Any) -> Grid:
+    n_rows, n_columns = np.broadcast_to(np.asarray(som.grid_size, object), 2)
+    return Grid(n_rows, n_columns, som.lattice, som.boundary)
+
+
+def _automatic_grid(som: Any, pieces: Pieces, moments: Moments) -> Grid:
+    weight = pieces.total_weight
+    # No shape that suits the weight has twice as many units as it asks for.
+    n_different = count_different(pieces, 2 * automatic_n_units(weight))
+    n_rows, n_columns = automatic_shape(weight, n_different, moments.deviations, som.lattice)
+    return Grid(n_rows, n_columns, som.lattice, som.boundary)
 
 
 def _check_memory(som: Any, grid: Grid, n_features: int) -> None:
@@ -323,8 +334,10 @@ def _check_memory(som: Any, grid: Grid, n_features: int) -> None:
     check_memory(n_values, owner)
 
 
-def _checked_init(som: Any, grid: Grid, samples: Samples) -> str | NDArray[np.float64]:
-    """Return the name of a start, or the user's codebook, checked for this grid."""
+def _checked_start(som: Any, grid: Grid, samples: Samples) -> str | NDArray[np.float64]:
+    """Check that a grid suits the parameters, and return the start: its name or a codebook."""
+    _check_memory(som, grid, samples.shape[1])
+    check_n_clusters(som, grid)
     if isinstance(som.init, str):
         return som.init
     right = (grid.n_units, samples.shape[1])
@@ -365,13 +378,12 @@ def checked_codebook(som: Any, codebook: Any) -> tuple[Grid, NDArray]:
     valid.check_parameters(som, RULES)
     valid.check_value("grid_size", som, som.grid_size, [valid.integer(1), valid.PAIR])
     valid.check_value("codebook", som, codebook, [valid.numbers("(n_units, n_features)", 2)])
-    n_rows, n_columns = np.broadcast_to(np.asarray(som.grid_size, object), 2)
-    grid = Grid(n_rows, n_columns, som.lattice, som.boundary)
+    grid = _given_grid(som)
     check_n_clusters(som, grid)
     array = valid.as_numbers(codebook)
     if len(array) != grid.n_units:
         right = f"of shape (n_units, n_features), with {grid.n_units} units on a map of "
-        right += f"{n_rows}x{n_columns}"
+        right += f"{grid.n_rows}x{grid.n_columns}"
         raise valid.wrong_parameter("codebook", som, right, f"shape {array.shape}")
     dtype = np.float32 if is_float32(array.dtype) else np.float64
     array = as_code_vectors("codebook", som, array, METRICS[som.metric])
@@ -412,37 +424,3 @@ def check_radii(som: Any) -> None:
         raise valid.wrong_parameter(
             "radius_end", som, f"at most radius_start={som.radius_start}", str(som.radius_end)
         )
-
-
-def checked_neighborhood(owner: Any, neighborhood: Any) -> str | Formula:
-    """Return a neighborhood by name, or a user's function with its results checked."""
-    if isinstance(neighborhood, str):
-        return neighborhood
-
-    @functools.wraps(neighborhood, assigned=(), updated=())  # it keeps the function itself
-    def checked(squared: NDArray[np.float64], radius: float) -> NDArray[np.float64]:
-        returned = neighborhood(squared, radius)
-        try:
-            values = np.asarray(returned)
-        except ValueError:  # a ragged list
-            values = np.asarray(None)
-        if values.dtype.kind not in "biuf":
-            is_array = isinstance(returned, np.ndarray)
-            came = f"values of dtype {values.dtype}" if is_array else repr(returned)[:100]
-        elif values.shape != squared.shape:
-            came = f"shape {values.shape}"
-        elif not np.isfinite(values).all():
-            came = "values that are not finite"
-        elif float(np.abs(values).max()) > 1e100:  # products with weights could exceed float64
-            came = f"values of magnitude {np.abs(values).max():g}"
-        else:
-            return values.astype(np.float64)
-        raise valid.wrong_parameter(
-            "neighborhood",
-            owner,
-            "a function that returns one number of magnitude at most 1e100 for each squared grid "
-            f"distance; for distances of shape {squared.shape} it must return that shape",
-            came,
-        )
-
-    return checked

@@ -13,16 +13,10 @@ from sklearn_tfsom._data.pieces import Pieces
 from sklearn_tfsom._data.scaling import Scaling
 from sklearn_tfsom._epochs import learn
 from sklearn_tfsom._map.grid import Grid, grid_of
-from sklearn_tfsom._map.neighborhood import Kernels
+from sklearn_tfsom._map.neighborhood import Kernels, checked_neighborhood
 from sklearn_tfsom._map.schedules import PRIOR
 from sklearn_tfsom._map.smoothing import TrainState
-from sklearn_tfsom._plan import (
-    begin_stream,
-    check_n_clusters,
-    check_radii,
-    checked_neighborhood,
-    stream_schedule,
-)
+from sklearn_tfsom._plan import begin_stream, check_n_clusters, check_radii, stream_schedule
 from sklearn_tfsom._search.sources import make_source
 from sklearn_tfsom._training import UnitMeans, unit_means
 

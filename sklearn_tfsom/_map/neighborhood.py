@@ -8,9 +8,10 @@ add its formula and a row to `NEIGHBORHOODS`.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from sklearn_tfsom._compat import cached_property
 from sklearn_tfsom._machine import check_memory
 from sklearn_tfsom._map.grid import Grid
+from sklearn_tfsom._validation import wrong_parameter
 
 Formula = Callable[[NDArray[np.float64], float], NDArray[np.float64]]
 
@@ -107,6 +109,40 @@ class BlockKernel(NamedTuple):
 
 
 Kernel = SeparableKernel | BlockKernel
+
+
+def checked_neighborhood(owner: Any, neighborhood: Any) -> str | Formula:
+    """Return a neighborhood by name, or a user's function with its results checked."""
+    if isinstance(neighborhood, str):
+        return neighborhood
+
+    @functools.wraps(neighborhood, assigned=(), updated=())  # it keeps the function itself
+    def checked(squared: NDArray[np.float64], radius: float) -> NDArray[np.float64]:
+        returned = neighborhood(squared, radius)
+        try:
+            values = np.asarray(returned)
+        except ValueError:  # a ragged list
+            values = np.asarray(None)
+        if values.dtype.kind not in "biuf":
+            is_array = isinstance(returned, np.ndarray)
+            came = f"values of dtype {values.dtype}" if is_array else repr(returned)[:100]
+        elif values.shape != squared.shape:
+            came = f"shape {values.shape}"
+        elif not np.isfinite(values).all():
+            came = "values that are not finite"
+        elif float(np.abs(values).max()) > 1e100:  # products with weights could exceed float64
+            came = f"values of magnitude {np.abs(values).max():g}"
+        else:
+            return values.astype(np.float64)
+        raise wrong_parameter(
+            "neighborhood",
+            owner,
+            "a function that returns one number of magnitude at most 1e100 for each squared grid "
+            f"distance; for distances of shape {squared.shape} it must return that shape",
+            came,
+        )
+
+    return checked
 
 
 def is_separable(grid: Grid, neighborhood: str | Formula) -> bool:

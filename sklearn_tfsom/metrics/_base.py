@@ -18,8 +18,7 @@ from sklearn_tfsom._data.tiles import row_slices
 from sklearn_tfsom._distance import Metric, metric_named
 from sklearn_tfsom._map.clustering import Points
 from sklearn_tfsom._map.grid import Grid, grid_of
-from sklearn_tfsom._map.neighborhood import Kernels, SeparableKernel
-from sklearn_tfsom._plan import checked_neighborhood
+from sklearn_tfsom._map.neighborhood import Kernels, SeparableKernel, checked_neighborhood
 from sklearn_tfsom._validation import Rule, check_value, integer, real
 
 # Number of values of a tile, 32 MiB in float64.
