@@ -28,7 +28,7 @@ from sklearn.preprocessing import StandardScaler
 
 from sklearn_tfsom import TFSOM
 from sklearn_tfsom._distance import METRICS
-from sklearn_tfsom._map.scores import Kind
+from sklearn_tfsom._map.scores import SearchKind
 from sklearn_tfsom._search.nearest import suits_numpy
 from sklearn_tfsom._tuning import MIN_PRUNED
 
@@ -273,7 +273,7 @@ def search_engine(n_samples, n_units, *numbers_of_epochs):
         If a short fit and a long one are searched differently: their difference would be the time
         of neither.
     """
-    kind = Kind(METRICS["euclidean"], has_missing=False, is_pruned=n_units >= MIN_PRUNED)
+    kind = SearchKind(METRICS["euclidean"], has_missing=False, is_pruned=n_units >= MIN_PRUNED)
     codebook = np.empty((n_units, 1))
     engines = {
         "NumPy" if suits_numpy(n_samples * n_epochs, codebook, kind) else "TensorFlow"

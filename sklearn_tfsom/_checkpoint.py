@@ -122,7 +122,7 @@ class Checkpoint:
         return Progress(len(history["radius"]), history, state)
 
     def _shared(self, found: Progress, nothing: Progress) -> Progress:
-        """Send what the first worker has found to the others."""
+        """Send the content that the first worker has read to the others."""
         share = self._workers.from_first
         n_epochs = int(share(found.n_epochs))
         if not n_epochs:

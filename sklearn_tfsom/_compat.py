@@ -39,7 +39,7 @@ try:
 except ImportError:  # scikit-learn < 1.9 has no callbacks
 
     class _NoCallbacks:
-        """A context that nobody listens to."""
+        """The callback context of a version without callbacks: it calls none."""
 
         def subcontext(self, **_: Any) -> _NoCallbacks:
             return self

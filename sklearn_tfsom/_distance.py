@@ -21,9 +21,9 @@ from scipy.spatial.distance import cdist
 from sklearn_tfsom._compat import with_errstate
 from sklearn_tfsom._tuning import CACHED_VALUES
 
-# A function of an array library (NumPy, TensorFlow or keras.ops) and arrays of that library. The
-# names that these libraries share are abs, maximum, square, sqrt, where and ones_like.
-Formula = Callable[..., Any]
+# A function of an array library (NumPy, TensorFlow or keras.ops) and arrays of that library. These
+# libraries share the names abs, maximum, square, sqrt, where and ones_like.
+Term = Callable[..., Any]
 
 
 def _absolute(xp: Any, x: Any) -> Any:
@@ -32,7 +32,7 @@ def _absolute(xp: Any, x: Any) -> Any:
 
 @dataclass(frozen=True)
 class Metric:
-    """A distance and what follows from it.
+    """A distance, and the properties that the rest of the package derives from.
 
     Parameters
     ----------
@@ -51,8 +51,8 @@ class Metric:
         ``magnitude(xp, x)`` bounds how much a term changes if x changes by a small share of
         itself, divided by that share: |x| for |x - w|, a constant for a quotient of values.
     direction : callable, default=None
-        Maps dense rows to what their direction is taken of. Samples and code vectors are then unit
-        vectors, and the distance is ``1 - cos``, half the squared distance of these.
+        Maps dense rows to the vectors whose directions are compared. Samples and code vectors are
+        then unit vectors, and the distance is ``1 - cos``, half the squared distance of these.
     allows_missing, allows_sparse : bool, default=False
         Whether samples may have missing values, and may be a sparse matrix.
     degree : int, default=1
@@ -68,8 +68,8 @@ class Metric:
     use: str
     scipy_name: str
     reduction: str
-    term: Formula | None = None
-    magnitude: Formula = _absolute
+    term: Term | None = None
+    magnitude: Term = _absolute
     direction: Callable[[NDArray], NDArray] | None = None
     allows_missing: bool = False
     allows_sparse: bool = False
@@ -99,6 +99,10 @@ class Metric:
         Unit vectors are shifted and scaled too, and ``1 - cos`` is half a squared distance.
         """
         return 2 if self.is_spherical else self.degree
+
+    def from_squares(self, squared: Any, xp: Any = np) -> Any:
+        """Turn squared Euclidean distances into those of a product metric."""
+        return squared / 2 if self.is_spherical else xp.sqrt(squared)
 
     def total(self, terms: NDArray, axis: int = -1) -> NDArray:
         """Reduce the terms of an elementwise metric over the features."""
@@ -177,19 +181,6 @@ METRICS = {
         ),
     )
 }
-
-
-def metric_named(name: str) -> Metric:
-    """Return the row of a metric.
-
-    Raises
-    ------
-    ValueError
-        If there is no metric of this name.
-    """
-    if name not in METRICS:
-        raise ValueError(f"metric must be one of {', '.join(map(repr, METRICS))}. Got {name!r}.")
-    return METRICS[name]
 
 
 def names_where(condition: Callable[[Metric], bool]) -> str:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_tfsom._data.scaling import OVERFLOW_MESSAGE
+from sklearn_tfsom._data.scaling import check_range
 from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._map.neighborhood import Kernel, Kernels
 from sklearn_tfsom._map.schedules import Stage
@@ -31,7 +31,7 @@ class Epoch(NamedTuple):
     """The outcome of an epoch."""
 
     state: TrainState
-    error: float  # mean distance to the units of the codebook that the epoch began with
+    quantization_error: float  # of the codebook that the epoch began with
     move: float  # root mean square move of the code vectors; both in data units
 
 
@@ -52,11 +52,11 @@ def run_epochs(
     scaling, n_epochs = source.scaling, n_before + len(radii)
     for number, radius in enumerate(radii, start=n_done + 1):
         former, name = codebook, f"epoch_{number}"
-        sums, counts, error = source.statistics(codebook, n_epochs=n_epochs, name=name)
+        sums, counts, distance_sum = source.statistics(codebook, n_epochs=n_epochs, name=name)
         kernel = kernels.kernel(float(radius), grid, grid)
         codebook = move_codebook(former, sums, counts, kernel, scaling)
         move = root_mean_square_move(codebook, former) / scaling.scale
-        yield Epoch(TrainState(codebook, sums, counts), mean_distance(source, error), move)
+        yield Epoch(TrainState(codebook, sums, counts), mean_distance(source, distance_sum), move)
 
 
 def run_stages(
@@ -84,7 +84,7 @@ def learn(
     state : TrainState
     kernel : Kernel
     decay : float
-        What is left of the former statistics, from 0 to 1.
+        Factor of the former statistics, from 0 to 1.
 
     Returns
     -------
@@ -98,10 +98,10 @@ def learn(
     counts = np.where(counts > _MIN_WEIGHT, counts, 0)
     sums = np.where(counts > 0, sums, 0)
     codebook = move_codebook(state.codebook, sums, counts, kernel, batch.scaling)
-    return TrainState(codebook, sums, counts), mean_distance(batch, statistics.error)
+    return TrainState(codebook, sums, counts), mean_distance(batch, statistics.distance_sum)
 
 
-def mean_distance(source: Source, error: NDArray[np.float64]) -> float:
+def mean_distance(source: Source, distance_sum: NDArray[np.float64]) -> float:
     """Turn a weighted sum of distances into their mean, in data units.
 
     Raises
@@ -109,6 +109,5 @@ def mean_distance(source: Source, error: NDArray[np.float64]) -> float:
     ValueError
         If distances exceed the range of float64.
     """
-    if not np.isfinite(error):
-        raise ValueError(OVERFLOW_MESSAGE.format("float64"))
-    return float(error) / source.pieces.total_weight / source.scaling.distance_factor()
+    check_range(np.isfinite(distance_sum))
+    return float(distance_sum) / source.pieces.total_weight / source.scaling.distance_factor()

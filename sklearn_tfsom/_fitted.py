@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,49 @@ from sklearn_tfsom._map.schedules import n_epochs_to_end
 from sklearn_tfsom._plan import TrainingPlan, n_clusters_wanted
 from sklearn_tfsom._representatives import points_to_merge
 from sklearn_tfsom._training import TrainedEpoch, UnitMeans, trained_map
+
+
+class MapState(NamedTuple):
+    """A trained map, from which the fitted attributes are set."""
+
+    grid: Grid
+    metric: str  # of the training, as the neighborhood, whatever parameters are set later
+    neighborhood: Any
+    codebook: NDArray  # (n_units, n_features)
+    unit_means: UnitMeans
+    found: Assignment  # of the samples, with the hits and the error of all that are remembered
+    history: dict[str, list[float]]
+    n_samples_seen: float
+    is_from_stream: bool = False
+    residuals: NDArray[np.float64] | None = None  # see `_residuals_around_units`
+    clustered: tuple[Pieces, NDArray[np.float64]] | None = None  # samples and their hits, or units
+
+
+def set_map(som: Any, state: MapState) -> Any:
+    """Set all fitted attributes but the names of features, and return the estimator."""
+    grid, codebook, found = state.grid, state.codebook, state.found
+    means, counts = state.unit_means
+    means = np.where(counts > 0, means, codebook).astype(codebook.dtype)
+    som.codebook_ = codebook
+    som.cluster_labels_ = _cluster(som, means, *(state.clustered or (None, found.hits)))
+    if isinstance(found.bmus, np.ndarray):
+        som.labels_ = som.cluster_labels_[found.bmus]
+    else:  # the samples lie elsewhere, and so would their labels
+        vars(som).pop("labels_", None)
+    som.grid_shape_ = grid.shape
+    som.unit_positions_ = grid.positions()
+    som.hits_ = found.hits
+    som.quantization_error_ = found.error
+    som.n_samples_seen_ = state.n_samples_seen
+    som.history_ = {name: np.array(values) for name, values in state.history.items()}
+    som.n_iter_ = len(state.history["radius"])
+    som._lattice, som._boundary = grid.lattice, grid.boundary
+    som._metric, som._neighborhood = state.metric, state.neighborhood
+    som._has_clusters = som.n_clusters is not None
+    # What `partial_fit` and `impute` go on from.
+    som._unit_means, som._unit_counts = means, counts
+    som._is_from_stream, som._residuals = state.is_from_stream, state.residuals
+    return som
 
 
 def set_fitted(
@@ -47,60 +90,30 @@ def set_fitted(
     codebook = pieces.workers.from_first(codebook).astype(pieces.samples.dtype)
     with tile_threads:
         found = assign(pieces, codebook, plan.grid)
-        units = learned or UnitMeans(codebook, found.hits[:, None])
+        unit_means = learned or UnitMeans(codebook, found.hits[:, None])
         if learned and plan.batches:  # whose counts have decayed
             kept = plan.batches.memory / plan.pieces.total_weight
-            units = units._replace(counts=units.counts / kept)
-        clustered = counted, _counted_hits(som, pieces, counted, codebook, plan.grid, found.hits)
-        # Not those of the estimator: a callback may have set others.
-        metric = pieces.samples.metric.name
-        neighborhood = getattr(plan.neighborhood, "__wrapped__", plan.neighborhood)
-        trained = metric, neighborhood
-        set_map(som, plan.grid, trained, codebook, units, found, history, clustered)
-        som.quantization_error_ = found.error
-        som.n_samples_seen_ = plan.pieces.total_weight
-        som._is_from_stream = False
-        som._residuals = _residuals_around_units(plan, pieces, codebook, learned, found.bmus)
-    return som
+            unit_means = unit_means._replace(counts=unit_means.counts / kept)
+        state = MapState(
+            grid=plan.grid,
+            metric=pieces.samples.metric.name,  # a callback may have set another parameter
+            neighborhood=getattr(plan.neighborhood, "__wrapped__", plan.neighborhood),
+            codebook=codebook,
+            unit_means=unit_means,
+            found=found,
+            history=history,
+            n_samples_seen=plan.pieces.total_weight,
+            residuals=_residuals_around_units(plan, pieces, codebook, learned, found.bmus),
+            clustered=(
+                counted,
+                _counted_hits(som, pieces, counted, codebook, plan.grid, found.hits),
+            ),
+        )
+        return set_map(som, state)
 
 
-def set_map(
-    som: Any,
-    grid: Grid,
-    trained: tuple[str, Any],
-    codebook: NDArray,
-    units: UnitMeans,
-    found: Assignment,
-    history: dict[str, list[float]],
-    clustered: tuple[Pieces, NDArray[np.float64]] | None = None,
-) -> None:
-    """Set the attributes that `fit` and `partial_fit` have in common.
-
-    `trained` are the metric and the neighborhood of the training, whatever parameters are set
-    later.
-    `clustered` are the samples to cluster and their hits; by default the units are clustered.
-    """
-    means = np.where(units.counts > 0, units.means, codebook).astype(codebook.dtype)
-    som.codebook_ = codebook
-    som.cluster_labels_ = _cluster(som, means, *(clustered or (None, found.hits)))
-    if isinstance(found.bmus, np.ndarray):
-        som.labels_ = som.cluster_labels_[found.bmus]
-    else:  # the samples lie elsewhere, and so would their labels
-        vars(som).pop("labels_", None)
-    som.grid_shape_ = grid.shape
-    som.unit_positions_ = grid.positions()
-    som.hits_ = found.hits
-    som.history_ = {name: np.array(values) for name, values in history.items()}
-    som.n_iter_ = len(history["radius"])
-    som._lattice, som._boundary = grid.lattice, grid.boundary
-    som._metric, som._neighborhood = trained
-    som._has_clusters = som.n_clusters is not None
-    # What `partial_fit` goes on from.
-    som._unit_means, som._unit_counts = means, units.counts
-
-
-def set_codebook(som: Any, grid: Grid, codebook: NDArray, pieces: Pieces | None) -> Any:
-    """Set the fitted attributes of a map that was trained elsewhere, and return the estimator.
+def set_codebook(som: Any, grid: Grid, codebook: NDArray, pieces: Pieces | None) -> None:
+    """Set the fitted attributes of a map that was trained elsewhere.
 
     Parameters
     ----------
@@ -110,26 +123,27 @@ def set_codebook(som: Any, grid: Grid, codebook: NDArray, pieces: Pieces | None)
     pieces : Pieces or None
         Samples for hits, labels and errors. Without any, each unit counts as one sample.
     """
-    if pieces is None:
-        found = Assignment(np.ones(grid.n_units), np.nan, None)
-    else:
+    found, clustered, residuals = Assignment(np.ones(grid.n_units), np.nan, None), None, None
+    if pieces is not None:
         with tile_threads:
             found = assign(pieces, codebook, grid)
-    units = UnitMeans(codebook, found.hits[:, None])
-    history: dict[str, list[float]] = {"radius": [], "quantization_error": []}
-    clustered = None
-    if pieces is not None:
         counted = counted_of(pieces)
         clustered = counted, _counted_hits(som, pieces, counted, codebook, grid, found.hits)
-    trained = som.metric, som.neighborhood
-    set_map(som, grid, trained, codebook, units, found, history, clustered)
-    som.quantization_error_ = found.error
-    som.n_samples_seen_ = float(found.hits.sum())
-    som._is_from_stream = False
-    som._residuals = None
-    if pieces is not None and _keeps_residuals(pieces):
-        som._residuals = _measured_residuals(pieces, codebook, found.bmus)
-    return som
+        if _keeps_residuals(pieces):
+            residuals = _measured_residuals(pieces, codebook, found.bmus)
+    state = MapState(
+        grid=grid,
+        metric=som.metric,
+        neighborhood=som.neighborhood,
+        codebook=codebook,
+        unit_means=UnitMeans(codebook, found.hits[:, None]),
+        found=found,
+        history={"radius": [], "quantization_error": []},
+        n_samples_seen=float(found.hits.sum()),
+        residuals=residuals,
+        clustered=clustered,
+    )
+    set_map(som, state)
 
 
 def _counted_hits(
@@ -162,7 +176,7 @@ def _residuals_around_units(
     plan: TrainingPlan,
     pieces: Pieces,
     codebook: NDArray,
-    learned: tuple[NDArray, NDArray] | None,
+    learned: UnitMeans | None,
     bmus: Any,
 ) -> NDArray[np.float64] | None:
     """Compute the covariance of the samples around their units, for `impute`.
@@ -176,10 +190,10 @@ def _residuals_around_units(
     pieces : Pieces
         All samples.
     codebook : ndarray of shape (n_units, n_features)
-    learned : tuple (means, counts) or None
+    learned : UnitMeans or None
         Of each unit's samples, if all samples were searched in the last epoch.
     bmus : ndarray of int64, shape (n_samples,)
-        Of the samples; of distant ones what `Pieces.rows_of` returns.
+        Of the samples; of distant ones the result of `Pieces.rows_of`.
 
     Returns
     -------

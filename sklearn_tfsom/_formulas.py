@@ -213,7 +213,7 @@ class Power(_OfEachFeature):
             rest = factor * _power(np, np.log(size), exponents, "float64") + shift
         slope, rest, inverse = rounded_to(dtype, slope, rest, 1 / size)
         difference = (values - origin) * (sign * inverse)
-        # Of a condition the converter to ONNX makes products: what is not chosen must be finite.
+        # The converter to ONNX makes products of conditions: values not chosen must be finite.
         is_near, quotient = ops.abs(difference) < 0.5, (self.offset + sign * values) * inverse
         logarithm = ops.where(
             is_near,

@@ -29,7 +29,7 @@ def check_memory(n_values: int, owner: str) -> None:
     ----------
     n_values : int
     owner : str
-        What needs them, with its verb.
+        Subject and verb of the error message.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def n_threads_of_joblib() -> int | None:
 
 
 def check_address_space(needed: int) -> None:
-    """Check that a limit of the address space (``ulimit -v``) leaves enough for what follows.
+    """Check that a limit of the address space (``ulimit -v``) leaves enough.
 
     Libraries in C end the process where they get no memory, or wait for it without end.
 

@@ -25,7 +25,7 @@ from sklearn.preprocessing import (
 )
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_tfsom._distance import metric_named
+from sklearn_tfsom._distance import METRICS
 
 # They leave the units of their columns as they are.
 _IMPUTERS = SimpleImputer, KNNImputer
@@ -60,8 +60,7 @@ def unwrapped(estimator: Any, owner: str = "This") -> Unwrapped:
     if isinstance(estimator, FrozenEstimator):
         return unwrapped(estimator.estimator, owner)
     if isinstance(estimator, Pipeline):
-        before = [step for _, step in estimator.steps[:-1] if step not in (None, "passthrough")]
-        steps = [part for step in before for part in _parts(step)]
+        steps = [part for _, step in estimator.steps[:-1] for part in steps_of(step)]
         last = unwrapped(estimator.steps[-1][1], owner)
         return Unwrapped([*steps, *last.steps], last.som)
     if hasattr(estimator, "best_estimator_"):
@@ -74,14 +73,14 @@ def unwrapped(estimator: Any, owner: str = "This") -> Unwrapped:
     return Unwrapped([], estimator)
 
 
-def _parts(step: Any) -> list[Any]:
-    """Return the steps of a pipeline inside a pipeline, or the one step there is."""
+def steps_of(step: Any) -> list[Any]:
+    """Return the steps of a pipeline, also of those inside it, or the one step there is."""
     if isinstance(step, FrozenEstimator):
-        return _parts(step.estimator)
-    if not isinstance(step, Pipeline):
-        return [step]
-    inner = [inner for _, inner in step.steps if inner not in (None, "passthrough")]
-    return [part for step in inner for part in _parts(step)]
+        return steps_of(step.estimator)
+    if isinstance(step, Pipeline):
+        return [part for _, inner in step.steps for part in steps_of(inner)]
+    is_nothing = isinstance(step, str) and step == "passthrough"
+    return [] if step is None or is_nothing else [step]
 
 
 def takes_pipelines(measure: Measure) -> Measure:
@@ -107,7 +106,7 @@ class Columns(NamedTuple):
 
     values: NDArray  # (n_units, n_columns)
     names: list[str]
-    unit: str  # "data units", "of directions", or what the values were not turned back from
+    unit: str  # "data units", "of directions", or the steps that were not undone
     variances: NDArray  # (n_columns,) across the map; of its own features if they are the columns
 
 
@@ -122,7 +121,7 @@ def in_original_units(fitted: Unwrapped) -> Columns:
     # A copy: steps with copy=False turn back in place.
     values, names = som.codebook_.copy(), names_of(som, som.n_features_in_)
     variances = _variances(values)
-    if metric_named(som._metric).is_spherical:
+    if METRICS[som._metric].is_spherical:
         return Columns(values, features_of_map(fitted), "of directions", variances)
     left: list[str] = []
     are_same = True
@@ -247,7 +246,7 @@ def _of_column_transformer(
         weight = 1 if weight is None else weight
         if weight:
             block = block / weight
-            for inner in reversed(_parts(part)):
+            for inner in reversed(steps_of(part)):
                 undone = _undone_numbers(inner, block)
                 if undone is None:
                     left.append(type(inner).__name__)
@@ -264,8 +263,6 @@ def _of_column_transformer(
 
 def _undone_numbers(step: Any, block: NDArray) -> NDArray | None:
     """Undo a step that makes as many numbers as it gets; None for others."""
-    if isinstance(step, str):  # passthrough, drop
-        return block
     if getattr(step, "n_features_in_", block.shape[1]) != block.shape[1]:
         return None
     undone = _undone(step, block)

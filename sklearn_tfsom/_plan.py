@@ -30,7 +30,7 @@ from sklearn_tfsom._map.initialization import (
 )
 from sklearn_tfsom._map.neighborhood import (
     NEIGHBORHOODS,
-    Formula,
+    NeighborhoodFunction,
     checked_neighborhood,
     is_separable,
     n_kernel_values,
@@ -101,7 +101,7 @@ class TrainingPlan(NamedTuple):
     subsamples: Subsamples
     moments: Moments
     grid: Grid
-    neighborhood: str | Formula
+    neighborhood: str | NeighborhoodFunction
     radii: NDArray[np.float64]  # (max_iter,)
     stages: list[Stage]
     is_radius_free: bool  # whether another radius to start from may be tried

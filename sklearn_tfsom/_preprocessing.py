@@ -9,8 +9,6 @@ import numpy as np
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA, IncrementalPCA
 from sklearn.feature_selection import SelectorMixin
-from sklearn.frozen import FrozenEstimator
-from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import (
     FunctionTransformer,
     MaxAbsScaler,
@@ -33,6 +31,7 @@ from sklearn_tfsom._formulas import (
     Scale,
     merged,
 )
+from sklearn_tfsom._pipelines import steps_of
 
 
 def _of_standard(scaler: StandardScaler, n_features: int) -> list[Formula]:
@@ -130,11 +129,11 @@ def formulas_of(preprocessing: Any, owner: Any) -> tuple[list[Formula], int]:
     InvalidParameterError
         Where a step is none that is known here.
     ValueError
-        Where a step does not take what is in front of it, or the map what the last step gives.
+        Where a step does not take the features of the one before, or the map those of the last.
     NotFittedError
         Where a step is not fitted.
     """
-    steps, n_map = _steps(preprocessing), owner.n_features_in_
+    steps, n_map = steps_of(preprocessing), owner.n_features_in_
     # A step without parameters need not be fitted, and takes any number of features.
     known = (step.n_features_in_ for step in steps if hasattr(step, "n_features_in_"))
     n_features = next(known, n_map)
@@ -145,16 +144,6 @@ def formulas_of(preprocessing: Any, owner: Any) -> tuple[list[Formula], int]:
             f"{n_map} features. Got {type(steps[-1]).__name__} that gives {n_last} instead."
         )
     return formulas, n_features
-
-
-def _steps(preprocessing: Any) -> list[Any]:
-    """Return the steps of a pipeline, also of one in a pipeline, or the one step there is."""
-    if isinstance(preprocessing, FrozenEstimator):
-        return _steps(preprocessing.estimator)
-    if isinstance(preprocessing, Pipeline):
-        return [inner for _, step in preprocessing.steps for inner in _steps(step)]
-    is_nothing = isinstance(preprocessing, str) and preprocessing == "passthrough"
-    return [] if preprocessing is None or is_nothing else [preprocessing]
 
 
 def _chain(steps: Sequence[Any], n_features: int, owner: Any) -> tuple[list[Formula], int]:
@@ -191,7 +180,7 @@ def _of_columns(transformer: ColumnTransformer, owner: Any) -> Columns:
             np.arange(transformer.n_features_in_)[transformer._transformer_to_input_indices[name]]
         )
         if len(chosen) and not (isinstance(step, str) and step == "drop"):
-            formulas, _ = _chain(_steps(step), len(chosen), owner)
+            formulas, _ = _chain(steps_of(step), len(chosen), owner)
             if weights.get(name) is not None:
                 formulas.append(Scale(float(weights[name])))
             branches.append((chosen, merged(formulas)))

@@ -1,4 +1,4 @@
-"""A fitted map as a Keras model: what the model needs of the estimator."""
+"""A fitted map as a Keras model."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from sklearn_tfsom import _validation as valid
 from sklearn_tfsom._data.scaling import Scaling
-from sklearn_tfsom._distance import metric_named
+from sklearn_tfsom._distance import METRICS
 from sklearn_tfsom._formulas import Affine, merged, rounded_to
 from sklearn_tfsom._map.anomaly import AnomalyScore, anomaly_score
 from sklearn_tfsom._plan import RULES, has_clusters
@@ -38,7 +38,7 @@ def keras_model(som: Any, preprocessing: Any, outputs: Any, dtype: str) -> Any:
         right = "without 'cluster_label' for a map without clusters (n_clusters=None)"
         raise valid.wrong_parameter("outputs", som, right, repr(outputs))
     formulas, n_features = formulas_of(preprocessing, som)
-    metric, codebook = metric_named(som._metric), som.codebook_
+    metric, codebook = METRICS[som._metric], som.codebook_
     rounded_to(dtype, codebook)  # refuses what exceeds the range
     scaling = Scaling(np.zeros(codebook.shape[1]), 1.0, metric)
     if not metric.is_spherical:

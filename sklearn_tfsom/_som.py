@@ -34,8 +34,9 @@ from sklearn_tfsom._data.pieces import ALONE, Pieces, Workers
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.scaling import in_precision
 from sklearn_tfsom._data.tiles import tile_threads
-from sklearn_tfsom._distance import METRICS, metric_named
+from sklearn_tfsom._distance import METRICS
 from sklearn_tfsom._fitted import (
+    MapState,
     set_codebook,
     set_fitted,
     set_map,
@@ -400,7 +401,7 @@ class TFSOM(
         [1.33, 1.29, 1.26]
         """
         workers = self._check_parameters()
-        metric = metric_named(self.metric)
+        metric = METRICS[self.metric]
         pieces, counted = check_training_data(self, X, sample_weight, metric, workers)
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         given = {"X": X, "y": y, "metadata": metadata}
@@ -477,7 +478,7 @@ class TFSOM(
         if is_frame or X is None:
             validate_data(som, codebook if is_frame else array, skip_check_array=True)
         if X is not None:
-            metric, reset = metric_named(som.metric), not hasattr(som, "feature_names_in_")
+            metric, reset = METRICS[som.metric], not hasattr(som, "feature_names_in_")
             pieces, _ = check_training_data(som, X, sample_weight, metric, reset=reset)
             if som.n_features_in_ != array.shape[1]:
                 raise ValueError(
@@ -496,13 +497,13 @@ class TFSOM(
         """Train the map on the partitions of an engine, as `fit` on all of their samples."""
         valid.check_parameters(self, RULES)
         valid.check_value("batch_size", self, self.batch_size, [NO_BATCHES])
-        pieces, counted = check_partitions(self, engine, metric_named(self.metric))
+        pieces, counted = check_partitions(self, engine, METRICS[self.metric])
         return self._fit_pieces(pieces, counted, {})
 
     def _fit_pieces(self, pieces: Pieces, counted: Pieces, given: dict[str, Any]) -> TFSOM:
         """Train the map on checked samples, of which some are counted; see `fit`.
 
-        Callbacks get what was `given` to `fit`.
+        Callbacks get the arguments `given` to `fit`.
         """
         prepare_directory(self, pieces.workers)
         with tile_threads:
@@ -611,18 +612,23 @@ class TFSOM(
             samples = self._check_data(X)
             pieces = Pieces(samples, check_sample_weight(sample_weight, len(samples)))
         else:
-            metric = metric_named(self.metric)
+            metric = METRICS[self.metric]
             pieces, _ = check_training_data(self, X, sample_weight, metric)
         with tile_threads:
             memory, left, history = learn_stream(self, pieces)
         found = assign(Pieces(pieces.samples, left), memory.codebook, memory.grid)
-        found = found._replace(hits=memory.hits + found.hits)
-        trained = pieces.samples.metric.name, self.neighborhood
-        set_map(self, memory.grid, trained, memory.codebook, memory.units, found, history)
-        self.quantization_error_ = memory.error
-        self.n_samples_seen_ = memory.seen
-        self._is_from_stream = True
-        self._residuals = None  # those of a fit no longer hold
+        state = MapState(
+            grid=memory.grid,
+            metric=pieces.samples.metric.name,
+            neighborhood=self.neighborhood,
+            codebook=memory.codebook,
+            unit_means=memory.unit_means,
+            found=found._replace(hits=memory.hits + found.hits, error=memory.error),
+            history=history,
+            n_samples_seen=memory.n_samples_seen,
+            is_from_stream=True,
+        )
+        set_map(self, state)
         warn_of_few_clusters(self, stacklevel=4)  # the line that called partial_fit
         return self
 
@@ -1022,7 +1028,7 @@ class TFSOM(
     def _check_data(self, X: Any) -> Samples:
         """Check samples for a fitted map."""
         check_is_fitted(self)
-        return check_samples(self, X, metric_named(self._metric))
+        return check_samples(self, X, METRICS[self._metric])
 
     def _history_keys(self) -> list[str]:
         """Return the keys of the history."""

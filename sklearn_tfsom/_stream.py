@@ -29,18 +29,26 @@ class Memory(NamedTuple):
 
     grid: Grid
     codebook: NDArray  # (n_units, n_features), of the common dtype of all samples so far
-    units: UnitMeans  # of the samples of each unit, older ones decayed
+    unit_means: UnitMeans  # of the samples of each unit, older ones decayed
     hits: NDArray[np.float64]  # (n_units,) their weights
-    error: float  # mean distance to their units, before they were learned
-    seen: float  # weight of all samples so far
+    error: float  # mean distance to their units, before they were learned; NaN if not known
+    n_samples_seen: float  # weight of all samples so far
 
 
 class Learned(NamedTuple):
     """The outcome of a call."""
 
     memory: Memory  # without the hits of this call
-    left: NDArray[np.float64]  # (n_samples,) what is left of each sample's weight at the end
+    left: NDArray[np.float64]  # (n_samples,) remaining weight of each sample at the end
     history: dict[str, list[float]]  # of the mini-batches
+
+
+class _Start(NamedTuple):
+    """Where a call begins."""
+
+    memory: Memory
+    scaling: Scaling
+    dtype: np.dtype[Any]  # of the codebook at the end
 
 
 def learn_stream(som: Any, pieces: Pieces) -> Learned:
@@ -63,26 +71,18 @@ def learn_stream(som: Any, pieces: Pieces) -> Learned:
         As `make_plan`, if the map begins.
     """
     check_radii(som)
-    samples, metric = pieces.samples, pieces.samples.metric
     rows = np.flatnonzero(are_counted(pieces))
     counted = pieces.take(rows)
     _check_weight(counted)
-    kind = {"dtype": samples.dtype, "metric": metric, "is_sparse": samples.is_sparse}
-    if hasattr(som, "codebook_"):
-        memory = _remembered(som)
-        check_n_clusters(som, memory.grid)
-        scaling = Scaling.around(memory.codebook, **kind)
-    else:
-        grid, codebook, moments = begin_stream(som, counted)
-        units = UnitMeans(codebook, np.full((grid.n_units, 1), PRIOR))
-        memory = Memory(grid, codebook, units, np.zeros(grid.n_units), 0.0, 0.0)
-        scaling = Scaling.of(moments.mean, moments.spread, **kind)
+    begin = _remembered if hasattr(som, "codebook_") else _begun
+    memory, scaling, dtype = begin(som, counted)
+    batches = list(
+        stream_schedule(som, memory.grid).batches(counted.sample_weight, memory.n_samples_seen)
+    )
     kernels = Kernels(memory.grid, checked_neighborhood(som, som.neighborhood))
-    means, counts = memory.units
+    means, counts = memory.unit_means
     scaled = scaling.transform(memory.codebook).reshape(*memory.grid.shape, -1)
     state = TrainState(scaled, counts * scaling.transform(means), counts)
-    schedule = stream_schedule(som, memory.grid)
-    batches = list(schedule.batches(counted.sample_weight, memory.seen))
     errors: list[float] = []
     for n_batches, batch in enumerate(batches, start=1):
         source = make_source(Pieces(counted.samples.take(batch.rows), batch.weights), scaling)
@@ -96,26 +96,24 @@ def learn_stream(som: Any, pieces: Pieces) -> Learned:
     # What is left at the end: of all before, and after each mini-batch of its samples.
     decays = np.cumprod([1.0, *(batch.decay for batch in reversed(batches))])[::-1]
     left_of_all, left_of_each = decays[0], decays[1:]
-    left = np.zeros(len(samples))
+    left = np.zeros(len(pieces.samples))
     for batch, share in zip(batches, left_of_each, strict=True):
         left[rows[batch.rows]] += share * batch.weights
     batch_weights = np.array([batch.weight for batch in batches])
-    known = memory.hits.sum() * left_of_all
-    if math.isnan(memory.error):  # of a codebook without samples
-        known, memory = 0.0, memory._replace(error=0.0)
+    known, error = memory.hits.sum() * left_of_all, memory.error
+    if math.isnan(error):  # of a codebook without samples
+        known = error = 0.0
     remembered = np.array([known, *(left_of_each * batch_weights)])
     total = remembered.sum() or math.nan  # not known where nothing is remembered
     codebook = scaling.inverse_transform(state.codebook.reshape(memory.grid.n_units, -1))
-    is_begun = hasattr(som, "codebook_")
-    dtype = np.result_type(memory.codebook, samples.dtype) if is_begun else samples.dtype
     return Learned(
         Memory(
             grid=memory.grid,
             codebook=codebook.astype(dtype),
-            units=unit_means(state, scaling),
+            unit_means=unit_means(state, scaling),
             hits=memory.hits * left_of_all,
-            error=float(np.array([memory.error, *errors]) @ (remembered / total)),
-            seen=memory.seen + float(batch_weights.sum()),
+            error=float(np.array([error, *errors]) @ (remembered / total)),
+            n_samples_seen=memory.n_samples_seen + float(batch_weights.sum()),
         ),
         left,
         {"radius": [batch.radius for batch in batches], "quantization_error": errors},
@@ -131,11 +129,32 @@ def _check_weight(pieces: Pieces) -> None:
         )
 
 
-def _remembered(som: Any) -> Memory:
-    """Return what a fitted map remembers."""
-    units = UnitMeans(som._unit_means, som._unit_counts)
-    hits, grid, seen = som.hits_, grid_of(som), som.n_samples_seen_
+def _begun(som: Any, counted: Pieces) -> _Start:
+    """Begin a map with its first samples."""
+    samples = counted.samples
+    grid, codebook, moments = begin_stream(som, counted)
+    units = UnitMeans(codebook, np.full((grid.n_units, 1), PRIOR))
+    memory = Memory(grid, codebook, units, np.zeros(grid.n_units), 0.0, 0.0)
+    scaling = Scaling.of(
+        moments.mean,
+        moments.spread,
+        samples.dtype,
+        samples.metric,
+        is_sparse=samples.is_sparse,
+    )
+    return _Start(memory, scaling, samples.dtype)
+
+
+def _remembered(som: Any, counted: Pieces) -> _Start:
+    """Go on with the memory of a fitted map."""
+    samples, grid, n_seen = counted.samples, grid_of(som), som.n_samples_seen_
+    check_n_clusters(som, grid)
+    units, hits = UnitMeans(som._unit_means, som._unit_counts), som.hits_
     if not som._is_from_stream:  # a fit is remembered as much as a stream of that length
-        kept = min(1.0, stream_schedule(som, grid).memory(seen) / seen)
+        kept = min(1.0, stream_schedule(som, grid).memory(n_seen) / n_seen)
         units, hits = units._replace(counts=units.counts * kept), hits * kept
-    return Memory(grid, som.codebook_, units, hits, som.quantization_error_, seen)
+    memory = Memory(grid, som.codebook_, units, hits, som.quantization_error_, n_seen)
+    scaling = Scaling.around(
+        memory.codebook, samples.dtype, samples.metric, is_sparse=samples.is_sparse
+    )
+    return _Start(memory, scaling, np.result_type(memory.codebook, samples.dtype))

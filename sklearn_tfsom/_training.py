@@ -115,7 +115,7 @@ def _train_stages(
             yield TrainedEpoch(
                 n_epochs=n_done,
                 radius=float(radius),
-                quantization_error=epoch.error,
+                quantization_error=epoch.quantization_error,
                 move=epoch.move,
                 stage=stage,
                 state=epoch.state,

@@ -51,12 +51,10 @@ def real(low: float, *, closed: bool) -> Rule:
     """Return the rule for a finite float from `low` on, or above it."""
     return Rule(
         f"a float in the range {'[' if closed else '('}{float(low)}, inf)",
-        lambda value: _is_real(value) and _is_within(float(value), low, closed),
+        lambda value: (
+            _is_real(value) and low <= float(value) < math.inf and (closed or float(value) > low)
+        ),
     )
-
-
-def _is_within(value: float, low: float, closed: bool) -> bool:
-    return low <= value < float("inf") and (closed or value != low)
 
 
 def numbers(shape: str, n_dimensions: int, *, positive: bool = False) -> Rule:
@@ -179,7 +177,7 @@ def unchanged_on_error(method: Method) -> Method:
 
 
 def plain(value: Any) -> Any:
-    """Return what `repr` shows alike for equal values of a parameter."""
+    """Return a value whose `repr` is the same for equal values of a parameter."""
     if callable(value):
         return [np.asarray(value(_COMPARED_DISTANCES.copy(), r)).tolist() for r in _COMPARED_RADII]
     if value is None or isinstance(value, str):

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sklearn_tfsom._data.checks import are_counted, check_sample_weight, check_samples
 from sklearn_tfsom._data.pieces import Pieces
-from sklearn_tfsom._data.scaling import OVERFLOW_MESSAGE, Scaling
+from sklearn_tfsom._data.scaling import Scaling, check_range
 from sklearn_tfsom._distance import METRICS, Metric
 from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._map.neighborhood import Kernels, checked_neighborhood
@@ -137,13 +137,12 @@ def unit_statistics(
     scaled = scaling.transform(codebook)[:, None]  # a grid of one column
     extent = scaling.extent(scaled[:, 0])
     source = make_source(pieces, scaling, extent=extent)
-    sums, counts, error = source.statistics(scaled)
-    if not np.isfinite(error):
-        raise ValueError(OVERFLOW_MESSAGE.format("float64"))
+    sums, counts, distance_sum = source.statistics(scaled)
+    check_range(np.isfinite(distance_sum))
     return UnitStatistics(
         sums=sums / scaling.scale + counts * scaling.center,
         counts=counts,
-        error=float(error) / scaling.distance_factor(),
+        error=float(distance_sum) / scaling.distance_factor(),
     )
 
 

@@ -9,8 +9,8 @@ from sklearn_tfsom._data.dense import load
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.scaling import Scaling
 from sklearn_tfsom._data.sparse import load_sparse
-from sklearn_tfsom._distance import as_codebook, metric_named
-from sklearn_tfsom._map.scores import Kind, Terms
+from sklearn_tfsom._distance import METRICS, as_codebook
+from sklearn_tfsom._map.scores import SearchKind, Target
 from sklearn_tfsom._search.nearest import nearest, search_kind, tile_rows
 
 
@@ -31,7 +31,7 @@ def search(
     only where scores are not computed around a center). A codebook without a shape is a single
     column of units.
     """
-    row = metric_named(metric)
+    row = METRICS[metric]
     is_sparse = not isinstance(X, np.ndarray)
     has_missing = not is_sparse and bool(np.isnan(X).any())
     samples = Samples(X, row, has_missing=has_missing)
@@ -39,8 +39,12 @@ def search(
     scaling = Scaling.for_search(codebook, samples.dtype, row, is_sparse=is_sparse)
     scaled = scaling.transform(codebook)
     on_grid = scaled.reshape(*(shape or (len(scaled), 1)), -1)
-    kind = Kind(row, has_missing, is_pruned=True) if is_pruned else search_kind(samples, on_grid)
-    terms = Terms(
+    kind = (
+        SearchKind(row, has_missing, is_pruned=True)
+        if is_pruned
+        else search_kind(samples, on_grid)
+    )
+    target = Target(
         kind=kind,
         codebook=on_grid,
         center=scaled.mean(axis=0) if is_centered else np.zeros(scaled.shape[1]),
@@ -53,8 +57,8 @@ def search(
         rows = load(samples, slice(None), scaling, dtype)
         for_numpy = load(samples, slice(None), scaling, dtype, in_numpy=True)
     options = {"n_tile": tile_rows(*scaled.shape)} | options
-    found = nearest(rows, terms, k, **options)
-    assert_array_equal(nearest(for_numpy, terms, k).units, found.units)
+    found = nearest(rows, target, k, **options)
+    assert_array_equal(nearest(for_numpy, target, k).units, found.units)
     return found.units, found.distances / scaling.distance_factor()
 
 
@@ -73,7 +77,7 @@ def map_with(codebook, shape=None, **params):
     """A fitted map that has this codebook (of unit vectors where the metric compares these)."""
     shape = shape or (len(codebook), 1)
     som = TFSOM(shape, init=codebook, radius_decay=[0.1], max_iter=1, **params).fit(codebook)
-    row = metric_named(som.metric)
+    row = METRICS[som.metric]
     som.codebook_ = as_codebook(codebook, row) if row.is_spherical else codebook
     return som
 
@@ -99,7 +103,7 @@ def exact_distances(X, codebook, metric):
 
 def near_ties(gap, n_features, rng, n_samples=400, n_units=60, metric="euclidean"):
     """Samples that are closer to one of two units by a relative `gap` only."""
-    codebook = as_codebook(rng.normal(size=(n_units, n_features)), metric_named(metric))
+    codebook = as_codebook(rng.normal(size=(n_units, n_features)), METRICS[metric])
     pairs = np.array([rng.choice(n_units, 2, replace=False) for _ in range(n_samples)])
     first, second = codebook[pairs[:, 0]], codebook[pairs[:, 1]]
     towards = rng.choice([-1, 1], size=(n_samples, 1))

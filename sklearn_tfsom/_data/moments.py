@@ -16,7 +16,6 @@ import scipy.sparse.linalg
 from numpy.typing import NDArray
 
 from sklearn_tfsom._data.pieces import Piece, Pieces
-from sklearn_tfsom._data.samples import densified
 from sklearn_tfsom._data.scaling import power_of_two
 from sklearn_tfsom._distance import stored_rows
 
@@ -37,7 +36,7 @@ _EQUAL = 1e-9
 _ROUNDING = 1e-12
 
 # Up to this number of varying features among many, their covariance is computed column by column.
-_MAX_ASKED = 64
+_MAX_COLUMNS = 64
 
 # Maximum number of restarts of Lanczos' method, for each tolerance in turn.
 _MAX_RESTARTS, _TOLERANCES = 30, (1e-10, 1e-4, 0.1)
@@ -94,22 +93,22 @@ def compute_moments(pieces: Pieces, n_directions: int = 2) -> Moments:
     if largest == 0 or not math.isfinite(largest):
         return _without_directions(mean, largest, reach)
     # In units of about the largest range no square exceeds the range of float64.
-    unit = max(power_of_two(largest), np.finfo(np.float64).tiny)
-    arguments = mean, unit, total
+    scale = max(power_of_two(largest), np.finfo(np.float64).tiny)
+    arguments = mean, scale, total
     is_narrow = n_features <= MAX_COVARIANCE_FEATURES
     if not is_narrow or (samples.has_missing and not n_directions):
         variances = pieces.reduce(_variances, *arguments)
-        spread = _spread(variances, known, unit)
+        spread = _spread(variances, known, scale)
         if not n_directions:
             return _without_directions(mean, spread, reach)
         root = np.sqrt(known)
         deviations, found = _lanczos(pieces, variances, (*arguments, root))
-        return _with_directions(mean, spread, reach, deviations * unit, found)
+        return _with_directions(mean, spread, reach, deviations * scale, found)
 
     n_values = min(_PRODUCT_ROWS * n_features, _PRODUCT_VALUES)
     scatter, both = pieces.reduce(_scatter, *arguments, piece_values=n_values)
     variances = np.diag(scatter)
-    spread = _spread(variances, known, unit)
+    spread = _spread(variances, known, scale)
     if samples.is_sparse:  # far from 0 little is left of a difference of products
         limit = np.sqrt(np.outer(variances, variances))
         scatter = np.clip(scatter, -limit, limit)
@@ -122,13 +121,13 @@ def compute_moments(pieces: Pieces, n_directions: int = 2) -> Moments:
     deviations, found = map(pieces.workers.from_first, (deviations, found))
     least = 0.0
     if samples.is_sparse:
-        products = np.outer(mean / unit, mean / unit)
+        products = np.outer(mean / scale, mean / scale)
         np.fill_diagonal(products, 0)
-        least = math.sqrt(_ROUNDING_OF_PRODUCTS * np.linalg.norm(products)) * unit
-    moments = _with_directions(mean, spread, reach, deviations * unit, found, least)
+        least = math.sqrt(_ROUNDING_OF_PRODUCTS * np.linalg.norm(products)) * scale
+    moments = _with_directions(mean, spread, reach, deviations * scale, found, least)
     if samples.has_missing or spread == 0:
         return moments
-    return moments._replace(covariance=scatter * (unit / spread) ** 2)
+    return moments._replace(covariance=scatter * (scale / spread) ** 2)
 
 
 def feature_ranges(pieces: Pieces) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -179,35 +178,35 @@ def _ranges(piece: Piece) -> tuple[NDArray, NDArray]:
     return low.astype(np.float64), -high.astype(np.float64)
 
 
-def _weighted(piece: Piece, mean: NDArray, unit: float, total: float) -> NDArray[np.float64]:
-    """Return centered samples in some unit, times the roots of their shares of the weight."""
+def _weighted(piece: Piece, mean: NDArray, scale: float, total: float) -> NDArray[np.float64]:
+    """Return centered and scaled samples, times the roots of their shares of the weight."""
     tile = centered(piece.samples[:], mean)
-    tile *= (np.sqrt(piece.sample_weight / total) / unit)[:, None]
+    tile *= (np.sqrt(piece.sample_weight / total) / scale)[:, None]
     return tile
 
 
-def _variances(piece: Piece, mean: NDArray, unit: float, total: float) -> NDArray[np.float64]:
+def _variances(piece: Piece, mean: NDArray, scale: float, total: float) -> NDArray[np.float64]:
     """Sum the squares of centered samples."""
     if not piece.samples.is_sparse:
-        tile = _weighted(piece, mean, unit, total)
+        tile = _weighted(piece, mean, scale, total)
         return np.einsum("ij,ij->j", tile, tile)
-    return summed_differences(piece.samples[:], piece.sample_weight / total, mean, unit, power=2)
+    return summed_differences(piece.samples[:], piece.sample_weight / total, mean, scale, power=2)
 
 
 def summed_differences(
     X: Any,
     shares: NDArray[np.float64],
     origin: NDArray[np.float64],
-    unit: float = 1.0,
+    scale: float = 1.0,
     *,
     power: int = 1,
 ) -> NDArray[np.float64]:
     """Sum the weighted differences of sparse rows to an origin, or their squares, (n_features,).
 
-    Not as a difference of sums, of which little is left far from 0. They are in units of `unit`.
+    Not as a difference of sums, of which little is left far from 0. They are divided by `scale`.
     """
-    stored, center = shares[stored_rows(X)], origin / unit
-    differences = stored * (X.data / np.float64(unit) - center[X.indices]) ** power
+    stored, center = shares[stored_rows(X)], origin / scale
+    differences = stored * (X.data / np.float64(scale) - center[X.indices]) ** power
     sums = np.bincount(X.indices, differences, minlength=len(origin))
     n_zeros = np.maximum(shares.sum() - np.bincount(X.indices, stored, minlength=len(origin)), 0)
     n_zeros[np.bincount(X.indices, minlength=len(origin)) == X.shape[0]] = 0  # without rounding
@@ -215,21 +214,21 @@ def summed_differences(
 
 
 def _scatter(
-    piece: Piece, mean: NDArray, unit: float, total: float
+    piece: Piece, mean: NDArray, scale: float, total: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Sum the products of all features; and the weights for which both are known."""
     samples = piece.samples
     if samples.is_sparse:
         X, shares = samples[:].astype(np.float64), piece.sample_weight / total
-        X.data /= unit
+        X.data /= scale
         weighted = X.copy()
         weighted.data *= shares[stored_rows(X)]
-        product, center, sums = densified((X.T @ weighted).tocsr()), mean / unit, shares @ X
+        product, center, sums = (X.T @ weighted).toarray(), mean / scale, shares @ X
         crossed = np.outer(center, sums)
         scatter = product - crossed - crossed.T + shares.sum() * np.outer(center, center)
-        np.fill_diagonal(scatter, _variances(piece, mean, unit, total))
+        np.fill_diagonal(scatter, _variances(piece, mean, scale, total))
         return scatter, np.zeros(1)
-    tile = _weighted(piece, mean, unit, total)
+    tile = _weighted(piece, mean, scale, total)
     if not samples.has_missing:
         return tile.T @ tile, np.zeros(1)
     known = known_mask(samples[:])
@@ -238,16 +237,16 @@ def _scatter(
 
 
 def _covariance_times(
-    piece: Piece, vector: NDArray, mean: NDArray, unit: float, total: float, root: NDArray
+    piece: Piece, vector: NDArray, mean: NDArray, scale: float, total: float, root: NDArray
 ) -> NDArray[np.float64]:
     """Multiply the part of a piece in the covariance, features divided by `root`, by a vector."""
     vector = vector / root
     if not piece.samples.is_sparse:
-        tile = _weighted(piece, mean, unit, total)
+        tile = _weighted(piece, mean, scale, total)
         return tile.T @ (tile @ vector) / root
-    X, center = piece.samples[:].astype(np.float64, copy=False), mean / unit
-    along = (X @ vector / unit - center @ vector) * (piece.sample_weight / total)
-    return (X.T @ along / unit - center * along.sum()) / root
+    X, center = piece.samples[:].astype(np.float64, copy=False), mean / scale
+    along = (X @ vector / scale - center @ vector) * (piece.sample_weight / total)
+    return (X.T @ along / scale - center * along.sum()) / root
 
 
 def _lanczos(
@@ -255,8 +254,9 @@ def _lanczos(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Find the two largest principal components of a covariance that is only multiplied by.
 
-    Of several workers the first one runs the method and the others answer: where machines round
-    differently, each could need another number of steps.
+    Where machines round differently, each could need another number of steps. So the first of
+    several workers runs the method and broadcasts each vector, followed by 1. All of them multiply
+    it by their parts of the covariance. 0 in place of the 1 ends this.
     """
     workers, n_features = pieces.workers, len(variances)
     (varying,) = np.nonzero(variances > _ROUNDING**2 * variances.max())
@@ -265,21 +265,21 @@ def _lanczos(
     if workers.index == 0:
 
         def times(vector: NDArray[np.float64]) -> NDArray[np.float64]:
-            question = np.zeros(n_features + 1)
-            question[varying], question[-1] = np.ravel(vector), 1
-            question = workers.from_first(question)
-            product = pieces.reduce(_covariance_times, question[:-1], *arguments, **large)
+            sent = np.zeros(n_features + 1)
+            sent[varying], sent[-1] = np.ravel(vector), 1
+            sent = workers.from_first(sent)
+            product = pieces.reduce(_covariance_times, sent[:-1], *arguments, **large)
             return np.asarray(product[varying])
 
-        if len(varying) <= _MAX_ASKED:
+        if len(varying) <= _MAX_COLUMNS:
             found = _two_largest(np.array([times(axis) for axis in np.eye(len(varying))]))
         else:
             found = _two_of_operator(times, variances[varying])
         deviations[: len(found[0])], directions[: len(found[0]), varying] = found
-        workers.from_first(np.zeros(n_features + 1))  # no more questions
+        workers.from_first(np.zeros(n_features + 1))
     else:
-        while (question := workers.from_first(np.zeros(n_features + 1)))[-1]:
-            pieces.reduce(_covariance_times, question[:-1], *arguments, **large)
+        while (received := workers.from_first(np.zeros(n_features + 1)))[-1]:
+            pieces.reduce(_covariance_times, received[:-1], *arguments, **large)
     return workers.from_first(deviations), workers.from_first(directions)
 
 
@@ -344,8 +344,8 @@ def _axes_within(space: NDArray[np.float64], most: int) -> list[NDArray[np.float
     return found if len(found) == most else [*found, space[:, 0]]
 
 
-def _spread(variances: NDArray[np.float64], known: NDArray[np.float64], unit: float) -> float:
-    return math.sqrt(np.sum(variances / known)) * unit
+def _spread(variances: NDArray[np.float64], known: NDArray[np.float64], scale: float) -> float:
+    return math.sqrt(np.sum(variances / known)) * scale
 
 
 def _with_directions(

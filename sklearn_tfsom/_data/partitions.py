@@ -29,7 +29,7 @@ from sklearn_tfsom._data.checks import (
 )
 from sklearn_tfsom._data.pieces import Combine, Piece, Pieces, combined
 from sklearn_tfsom._data.samples import DistantSamples, Samples
-from sklearn_tfsom._distance import Metric, metric_named
+from sklearn_tfsom._distance import METRICS, Metric
 
 # Samples that are so few that the driver trains on them by itself.
 _MAX_FETCHED = 2**12
@@ -107,7 +107,7 @@ class Reader(NamedTuple):
 
     def read(self, X: Any, sample_weight: Any) -> Pieces:
         """Return the samples of a partition as the only ones of a fit."""
-        metric = metric_named(self.metric)
+        metric = METRICS[self.metric]
         if X.shape[0]:
             X = check_form(_OWNER, X, metric).astype(self.dtype, copy=False)
         else:
@@ -163,7 +163,7 @@ class Partitions(Pieces):
         samples = DistantSamples(
             (n_samples, reader.n_features),
             reader.dtype,
-            metric_named(reader.metric),
+            METRICS[reader.metric],
             has_missing=reader.has_missing,
             is_sparse=reader.is_sparse,
         )
@@ -222,7 +222,7 @@ class Partitions(Pieces):
         self, function: Callable[..., Any], *arguments: Any
     ) -> tuple[NDArray[np.float64], slice]:
         """Fetch numbers for each sample."""
-        task = _Task(self._reader, _values, (function, arguments))
+        task = _Task(self._reader, Pieces.rows_of, (function, *arguments))
         parts = self._engine.collect(task, function.__name__.strip("_"))
         joined = np.concatenate(parts)
         self._gathered = _Rows(function, arguments), joined
@@ -320,7 +320,7 @@ def _look(X: Any, sample_weight: Any, metric: str, n_features: int) -> Facts:
     try:
         if X.shape[1] != n_features:
             raise ValueError(f"X must have {n_features} features. Got {X.shape[1]} instead.")
-        row = metric_named(metric)
+        row = METRICS[metric]
         X = check_form(_OWNER, X, row)
         samples = Samples(X, row, has_missing=check_values(X, _OWNER, row))
         weights = check_sample_weight(sample_weight, len(samples), are_all=False)
@@ -367,12 +367,6 @@ def _selected(
 ) -> tuple[Any, NDArray[np.float64], NDArray[np.float64]]:
     chosen, keys = pieces.select(function, *arguments, rows=rows.of(pieces))
     return chosen.samples.values, chosen.sample_weight, keys
-
-
-def _values(
-    pieces: Pieces, function: Callable[..., Any], arguments: tuple[Any, ...]
-) -> NDArray[np.float64]:
-    return pieces.rows_of(function, *arguments)
 
 
 def _contents(pieces: Pieces) -> tuple[Any, NDArray[np.float64]]:

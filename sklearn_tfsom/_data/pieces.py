@@ -1,7 +1,8 @@
-"""The samples of a fit in pieces: the one way to compute anything from them.
+"""The samples of a fit in pieces.
 
 Statistics add. So everything that `fit` needs of the samples is ``pieces.reduce(function, ...)``:
-a function of one piece, applied to every piece, and its results combined. Pieces are tiles of an
+a function of one piece, applied to every piece, and its results combined. (Samples in memory are
+searched whole, see `_search.sources`.) Pieces are tiles of an
 array, a memory map or a CSR matrix here, and the samples of several workers; `Partitions`
 implements the same methods over the partitions of an engine.
 """
@@ -82,7 +83,7 @@ class Workers:
     def from_first(self, values: ArrayLike) -> NDArray[np.float64]:
         """Return the array of the first worker; those of the others only give the shape.
 
-        What every worker computes for itself could differ by rounding where machines do.
+        Machines may round differently. So all workers use the values of the first one.
         """
         values = np.asarray(values, dtype=np.float64)
         return self.sum(values if self.index == 0 else np.zeros_like(values))

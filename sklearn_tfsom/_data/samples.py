@@ -12,7 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 from sklearn_tfsom._compat import cached_property
 from sklearn_tfsom._data.foreign import MIN_BYTES_ON_DISK, FileArray, is_float32
 from sklearn_tfsom._data.tiles import row_slices
-from sklearn_tfsom._distance import Metric, as_directions, stored_rows
+from sklearn_tfsom._distance import Metric, as_directions
 
 # Values of a tile.
 _TILE_VALUES = 2**20
@@ -91,7 +91,7 @@ class Samples:
     def dense(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return few rows as a dense array in float64, whatever X is."""
         tile = self.take(rows)[:]
-        return (densified(tile) if self.is_sparse else tile).astype(np.float64)
+        return (tile.toarray() if self.is_sparse else tile).astype(np.float64)
 
     def tiles(self, n_values: int = _TILE_VALUES) -> list[slice]:
         """Cut the rows into tiles of about this many stored values."""
@@ -147,10 +147,3 @@ def is_memory_map(X: Any) -> bool:
             return True
         X = X.obj if isinstance(X, memoryview) else X.base
     return False
-
-
-def densified(rows: Any) -> NDArray:
-    """Return few CSR rows as a dense array (`toarray` of a CSR array may return a matrix)."""
-    dense = np.zeros(rows.shape, dtype=rows.dtype)
-    dense[stored_rows(rows), rows.indices] = rows.data
-    return dense

@@ -7,16 +7,12 @@ centered and scaled first, to ``(x - center) * scale``.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from sklearn_tfsom._distance import Metric
-
-OVERFLOW_MESSAGE = (
-    "X contains values too large: their squared distances exceed the range of {}. Rescale X."
-)
 
 # Code vectors farther from 0 than this multiple of their spread would leave too many near ties.
 _MAX_OFFSET = 32.0
@@ -28,6 +24,21 @@ _SAFE_SCALE = 2.0**40
 def power_of_two(size: float) -> float:
     """Return the largest power of two up to a size, 1 for 0: division by it is exact."""
     return math.ldexp(1.0, math.frexp(size)[1] - 1) if size > 0 else 1.0
+
+
+def check_range(are_finite: Any, dtype: DTypeLike = np.float64) -> None:
+    """Check that no result has left the range of its dtype.
+
+    Raises
+    ------
+    ValueError
+        Unless all of `are_finite`, a bool or an array of bool, are True.
+    """
+    if not np.all(are_finite):
+        raise ValueError(
+            "X contains values too large: their squared distances exceed the range of "
+            f"{np.dtype(dtype).name}. Rescale X."
+        )
 
 
 def in_precision(values: NDArray, dtype: DTypeLike) -> NDArray:
@@ -42,8 +53,7 @@ def in_precision(values: NDArray, dtype: DTypeLike) -> NDArray:
         return values
     with np.errstate(over="ignore"):
         rounded = values.astype(dtype, copy=False)
-    if np.isinf(rounded).any():
-        raise ValueError(OVERFLOW_MESSAGE.format(np.dtype(dtype).name))
+    check_range(~np.isinf(rounded), dtype)
     return rounded
 
 

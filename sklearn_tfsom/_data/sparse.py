@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_tfsom._data.samples import Samples, densified
-from sklearn_tfsom._data.scaling import OVERFLOW_MESSAGE
+from sklearn_tfsom._data.samples import Samples
+from sklearn_tfsom._data.scaling import check_range
 from sklearn_tfsom._data.tiles import row_slices
 from sklearn_tfsom._distance import stored_rows
 
@@ -30,7 +30,7 @@ class SparseRows(NamedTuple):
 
     def dense(self) -> NDArray[np.float64]:
         """Return the rows with their zeros, (n, n_features)."""
-        return densified(self.matrix).astype(np.float64, copy=False)
+        return self.matrix.toarray().astype(np.float64, copy=False)
 
     def products(self, factors: NDArray[np.float64]) -> NDArray[np.float64]:
         """Multiply the rows with factors (n_features, n) in float64."""
@@ -85,8 +85,7 @@ def load_sparse(samples: Samples, scale: float) -> SparseRows:
             part = matrix[rows]
             squares = part.data.astype(np.float64) ** 2
             norms[rows] = np.bincount(stored_rows(part), squares, minlength=part.shape[0])
-    if not np.isfinite(norms).all():
-        raise ValueError(OVERFLOW_MESSAGE.format("float64"))
+    check_range(np.isfinite(norms))
     return SparseRows(matrix, norms)
 
 

@@ -13,17 +13,13 @@ class Statistics(NamedTuple):
 
     sums: NDArray[np.float64]  # (n_units, n_features): weighted sum of the samples
     counts: NDArray[np.float64]  # (n_units, 1): their weight; or by known feature
-    error: NDArray[np.float64]  # (): weighted sum of distances to the units
+    distance_sum: NDArray[np.float64]  # (): weighted sum of the distances to their units
 
     @classmethod
     def nothing(cls, n_units: int, n_features: int, has_missing: bool) -> Statistics:
         """Return the statistics of no samples."""
         counts = np.zeros((n_units, n_features if has_missing else 1))
         return cls(np.zeros((n_units, n_features)), counts, np.zeros(()))
-
-    def plus(self, other: Statistics) -> Statistics:
-        """Add the statistics of other samples."""
-        return Statistics(*(a + b for a, b in zip(self, other, strict=True)))
 
 
 class Nearest(NamedTuple):

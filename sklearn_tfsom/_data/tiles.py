@@ -113,7 +113,7 @@ def _start_helpers(work: Callable[[], None], n_helpers: int) -> list[Future[None
 
 
 def _finish(helpers: list[Future[None]]) -> None:
-    """Wait for what has begun, and raise what was raised there."""
+    """Wait for the calls that have begun, and raise their errors."""
     begun = [each for each in helpers if not each.cancel()]
     wait(begun)
     for helper in begun:

@@ -1,1 +1,1 @@
-"""The map: grid, neighborhood, schedules, start, clusters and imputation. NumPy only."""
+"""The map: grid, neighborhood, schedules, start, clusters and imputation. No TensorFlow."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_tfsom._data.tiles import map_tiles, row_slices
-from sklearn_tfsom._distance import Metric, all_distances, metric_named
+from sklearn_tfsom._distance import METRICS, Metric, all_distances
 from sklearn_tfsom._map.grid import grid_of
 from sklearn_tfsom._map.umatrix import u_heights
 
@@ -33,8 +33,8 @@ class AnomalyScore(NamedTuple):
 
 
 def anomaly_score(estimator: Any, units: NDArray[np.int64]) -> AnomalyScore:
-    """Return what `anomaly_score` of a fitted map means for some of its units."""
-    metric = metric_named(estimator._metric)
+    """Return the anomaly score of some units of a fitted map."""
+    metric = METRICS[estimator._metric]
     codebook = estimator.codebook_.astype(np.float64)
     if estimator.anomaly_score == "distance":
         return AnomalyScore(1.0, None)

@@ -16,7 +16,7 @@ import math
 
 from sklearn_tfsom._map.grid import Grid
 
-# Different samples that both maps are trained on, and units up to which the choice costs little.
+# Different samples that all maps are trained on, and units up to which the choice costs little.
 MAX_SAMPLES = 4000
 _MAX_UNITS = 1024
 

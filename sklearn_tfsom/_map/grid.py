@@ -129,7 +129,7 @@ class Grid:
         return np.column_stack([self._half_columns(rows, columns) / 2, rows * height])
 
     def squared_distances(self, units: ArrayLike, others: ArrayLike) -> NDArray[np.float64]:
-        """Squared grid distances between units, elementwise with broadcasting.
+        """Return squared grid distances between units, elementwise with broadcasting.
 
         Parameters
         ----------
@@ -165,7 +165,7 @@ class Grid:
         return indices.astype(np.int64)
 
     def row_blocks(self) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-        """All pairwise squared grid distances without an n_units x n_units matrix.
+        """Return all squared grid distances without an n_units x n_units matrix.
 
         Two rows see each other through one of few blocks of shape (n_columns, n_columns), which
         depends on how many rows lie between them and on their parity.
@@ -208,7 +208,7 @@ class Grid:
         *,
         is_mirrored: bool = False,
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Squared grid distances as a sum of a part along rows and a part along columns.
+        """Return squared grid distances as the sum of a part along rows and one along columns.
 
         Only where `separates`.
 
@@ -268,7 +268,7 @@ class Grid:
         )
 
     def blur(self, source: Grid) -> tuple[float, float]:
-        """Variance of a place that is known up to a unit of a coarser grid, less that on this one.
+        """Return the variance of a place known up to a unit of a coarser grid, less that on this.
 
         A unit stands for all places of its cell. From a side of a square to the other their
         variance is 1/12, and 5/72 along both axes of a regular hexagon of which the next ones are
@@ -308,7 +308,7 @@ class Grid:
         return rows, columns
 
     def _laid_over(self, other: Grid) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Rows (other.n_rows,) and half columns (p, other.n_columns) of another grid.
+        """Return rows (other.n_rows,) and half columns (p, other.n_columns) of another grid.
 
         It is stretched over this one. Of this grid itself they are whole numbers. Where parities
         of rows differ p is 2, else 1.
@@ -320,7 +320,7 @@ class Grid:
         return rows, column_stretch * half_columns.astype(np.float64)
 
     def neighbors(self, n_neighbors: int | None = None) -> NDArray[np.int64]:
-        """Neighbors of each unit.
+        """Return the neighbors of each unit.
 
         Parameters
         ----------
@@ -364,7 +364,7 @@ class Grid:
         return 2 * columns + (rows % 2 if self.is_hexagonal else 0)
 
     def _squared(self, rows: NDArray, half_columns: NDArray) -> NDArray[np.float64]:
-        """Squared grid distance for a difference in rows and half columns: the one formula."""
+        """Return the squared grid distance for a difference in rows and half columns."""
         per_row = 3 if self.is_hexagonal else 4
         laps: Iterable[Any] = range(-1, 2) if self._joins_rows else range(1)
         if self.seam_shift:

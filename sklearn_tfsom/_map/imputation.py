@@ -40,7 +40,7 @@ _N_DIRECTIONS = 16
 _BATCH_VALUES = 2**20
 
 
-def _unit(codebook: NDArray) -> float:
+def _size_of(codebook: NDArray) -> float:
     """Return a power of two about as large as the codebook, the unit of covariances."""
     return power_of_two(float(np.ptp(codebook.astype(np.float64), axis=0).max()))
 
@@ -76,7 +76,7 @@ def _residual_sums(
     piece: Piece, units: NDArray[np.int64], codebook: NDArray, total: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     shares = piece.sample_weight / total
-    residuals = (piece.samples[:] - codebook[units].astype(np.float64)) / _unit(codebook)
+    residuals = (piece.samples[:] - codebook[units].astype(np.float64)) / _size_of(codebook)
     is_missing = np.isnan(residuals)
     residuals[is_missing] = 0
     return residuals.T @ (residuals * shares[:, None]), shares @ ~is_missing
@@ -108,10 +108,10 @@ def covariance_around_units(
     """
     mean, spread = moments.mean, moments.spread
     root = np.sqrt(unit_counts / unit_counts.sum())
-    units, means = root * (codebook - mean) / spread, root * (unit_means - mean) / spread
-    crossed = units.T @ (means - units / 2)
+    rows, means = root * (codebook - mean) / spread, root * (unit_means - mean) / spread
+    crossed = rows.T @ (means - rows / 2)
     with np.errstate(over="ignore", invalid="ignore"):  # beside equal code vectors
-        factor = np.square(np.float64(spread / _unit(codebook)))
+        factor = np.square(np.float64(spread / _size_of(codebook)))
         return (moments.covariance - crossed - crossed.T) * factor
 
 
@@ -122,13 +122,13 @@ def variances_of(
 
     In units of the codebook's size; 0 where the error is not known (NaN).
     """
-    shares, unit = hits / hits.sum(), _unit(codebook)
-    variances = shares @ ((codebook - shares @ codebook) / unit) ** 2
+    shares, size = hits / hits.sum(), _size_of(codebook)
+    variances = shares @ ((codebook - shares @ codebook) / size) ** 2
     total = variances.sum()
     if np.isnan(quantization_error):
         return np.zeros_like(variances)
     with np.errstate(over="ignore"):  # of samples far from the map
-        factor = np.square(np.float64(quantization_error / unit)) / total if total > 0 else 1.0
+        factor = np.square(np.float64(quantization_error / size)) / total if total > 0 else 1.0
         return np.asarray(variances * factor)
 
 
@@ -158,26 +158,26 @@ def expected_values(
     ``D_u = (x - w_u)' P (x - w_u) - g_u' P_mm^-1 g_u``.
     """
     shares = hits / hits.sum()
-    unit = _unit(codebook)
-    rounding = _ROUNDINGS * np.finfo(codebook.dtype).eps * np.abs(codebook).max(axis=0) / unit
+    size = _size_of(codebook)
+    rounding = _ROUNDINGS * np.finfo(codebook.dtype).eps * np.abs(codebook).max(axis=0) / size
     codebook = codebook.astype(np.float64)
     center = shares @ codebook
-    units = (codebook - center) / unit
+    codebook = (codebook - center) / size
     if residuals.ndim == 1 and len(residuals) > MAX_COVARIANCE_FEATURES:
-        variances = _RESIDUAL_FACTOR * residuals + _CODEBOOK_SHARE * shares @ np.square(units)
+        variances = _RESIDUAL_FACTOR * residuals + _CODEBOOK_SHARE * shares @ np.square(codebook)
         variances = _regular(variances, rounding)
-        return _expected_from_few_directions(X, center, unit, units, shares, variances)
+        return _expected_from_few_directions(X, center, size, codebook, shares, variances)
     if residuals.ndim == 1:
         residuals = np.diag(residuals)
-    covariance = _RESIDUAL_FACTOR * residuals + _CODEBOOK_SHARE * (units.T * shares) @ units
+    covariance = _RESIDUAL_FACTOR * residuals + _CODEBOOK_SHARE * (codebook.T * shares) @ codebook
     variances = _regular(np.diag(covariance), rounding)
     np.fill_diagonal(covariance, variances)
     scale = np.sqrt(variances)
     precision = np.linalg.inv(covariance / np.outer(scale, scale))
-    units = units / scale
-    scale *= unit
-    unit_scores = units @ precision
-    unit_norms = np.einsum("uf,uf->u", unit_scores, units)
+    codebook = codebook / scale
+    scale *= size
+    unit_scores = codebook @ precision
+    unit_norms = np.einsum("uf,uf->u", unit_scores, codebook)
 
     filled = X.astype(np.float64)
     is_missing = np.isnan(X)
@@ -185,7 +185,7 @@ def expected_values(
     # Samples with the same number of missing values are one stack of matrices.
     for n in np.unique(n_missing[n_missing > 0]):
         (same,) = np.nonzero(n_missing == n)
-        step = max(1, _BATCH_VALUES // (n * max(n, len(units)) + X.shape[1]))
+        step = max(1, _BATCH_VALUES // (n * max(n, len(codebook)) + X.shape[1]))
         for first in range(0, len(same), step):
             rows = same[first : first + step]
             missing = np.nonzero(is_missing[rows])[1].reshape(-1, n)
@@ -205,8 +205,8 @@ def expected_values(
 def _expected_from_few_directions(
     X: NDArray,
     center: NDArray[np.float64],
-    unit: float,
-    units: NDArray[np.float64],
+    size: float,
+    codebook: NDArray[np.float64],
     shares: NDArray[np.float64],
     variances: NDArray[np.float64],
 ) -> NDArray[np.float64]:
@@ -218,7 +218,7 @@ def _expected_from_few_directions(
         x_m = sum_u p_u (w_um + V_m' A^-1 B (x_k - w_uk))
         D_u = |L_k^-1/2 (x_k - w_uk)|^2 - (B (x_k - w_uk))' A^-1 B (x_k - w_uk)
     """
-    weighted = np.sqrt(_CODEBOOK_SHARE * shares)[:, None] * units
+    weighted = np.sqrt(_CODEBOOK_SHARE * shares)[:, None] * codebook
     _, lengths, vectors = randomized_svd(
         weighted, min(_N_DIRECTIONS, *weighted.shape), random_state=0
     )
@@ -226,23 +226,23 @@ def _expected_from_few_directions(
     n = len(directions)
     left = variances - np.square(directions).sum(axis=0)  # L, at least the ridge but for rounding
     inverse = 1 / np.maximum(left, _RIDGE / 2 * variances)
-    scaled, both = directions * inverse, np.vstack([units, directions])
+    scaled, both = directions * inverse, np.vstack([codebook, directions])
     filled, is_missing = X.astype(np.float64), np.isnan(X)
     (incomplete,) = np.nonzero(is_missing.any(axis=1))
-    n_rows = max(1, _BATCH_VALUES // (X.shape[1] + n * len(units)))
+    n_rows = max(1, _BATCH_VALUES // (X.shape[1] + n * len(codebook)))
     for batch in row_slices(len(incomplete), n_rows):
         rows = incomplete[batch]
         is_known = ~is_missing[rows]
-        known, values = is_known.astype(np.float64), (filled[rows] - center) / unit
+        known, values = is_known.astype(np.float64), (filled[rows] - center) / size
         values[~is_known] = 0
         products = np.stack([known @ (both * each).T for each in scaled], axis=1)
-        of_units, crossed = products[..., : len(units)], products[..., len(units) :]
+        of_units, crossed = products[..., : len(codebook)], products[..., len(codebook) :]
         along = (values @ scaled.T)[:, :, None] - of_units  # (n_rows, n, n_units)
         solved = np.linalg.solve(np.eye(n) + crossed, along)
-        distances = known @ (np.square(units) * inverse).T - 2 * (values * inverse) @ units.T
+        distances = known @ (np.square(codebook) * inverse).T - 2 * (values * inverse) @ codebook.T
         share = _shares(distances - np.einsum("rnu,rnu->ru", along, solved))
-        found = share @ units + np.einsum("rnu,ru->rn", solved, share) @ directions
-        filled[rows] = np.where(is_known, filled[rows], found * unit + center)
+        found = share @ codebook + np.einsum("rnu,ru->rn", solved, share) @ directions
+        filled[rows] = np.where(is_known, filled[rows], found * size + center)
     return filled
 
 

@@ -21,7 +21,7 @@ from sklearn_tfsom._machine import check_memory
 from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._validation import wrong_parameter
 
-Formula = Callable[[NDArray[np.float64], float], NDArray[np.float64]]
+NeighborhoodFunction = Callable[[NDArray[np.float64], float], NDArray[np.float64]]
 
 # Squared grid distances along rows and columns, and the blur of a coarser grid along each.
 _Separated = tuple[tuple[NDArray, NDArray], tuple[float, float]]
@@ -60,7 +60,7 @@ def triangle(squared: NDArray, radius: float) -> NDArray:
 class Neighborhood(NamedTuple):
     """A neighborhood, and where its radius ends by default."""
 
-    formula: Formula
+    formula: NeighborhoodFunction
     radius_end: float  # in lattice spacings
 
 
@@ -78,7 +78,7 @@ NEIGHBORHOODS = {
 }
 
 
-def neighborhood_of(neighborhood: str | Formula) -> Neighborhood:
+def neighborhood_of(neighborhood: str | NeighborhoodFunction) -> Neighborhood:
     """Return a neighborhood by name, or of a user's function, which ends like the Gaussian."""
     if isinstance(neighborhood, str):
         return NEIGHBORHOODS[neighborhood]
@@ -111,7 +111,7 @@ class BlockKernel(NamedTuple):
 Kernel = SeparableKernel | BlockKernel
 
 
-def checked_neighborhood(owner: Any, neighborhood: Any) -> str | Formula:
+def checked_neighborhood(owner: Any, neighborhood: Any) -> str | NeighborhoodFunction:
     """Return a neighborhood by name, or a user's function with its results checked."""
     if isinstance(neighborhood, str):
         return neighborhood
@@ -145,7 +145,7 @@ def checked_neighborhood(owner: Any, neighborhood: Any) -> str | Formula:
     return checked
 
 
-def is_separable(grid: Grid, neighborhood: str | Formula) -> bool:
+def is_separable(grid: Grid, neighborhood: str | NeighborhoodFunction) -> bool:
     """Return True if smoothing separates into rows and columns, and may lead from grid to grid.
 
     The exponential of a sum is a product of exponentials; no other neighborhood separates.
@@ -157,7 +157,7 @@ def is_separable(grid: Grid, neighborhood: str | Formula) -> bool:
 _ARRAYS = 3
 
 
-def n_kernel_values(grid: Grid, neighborhood: str | Formula) -> int:
+def n_kernel_values(grid: Grid, neighborhood: str | NeighborhoodFunction) -> int:
     """Return the number of values that building a kernel takes, without building it."""
     if is_separable(grid, neighborhood):
         return _ARRAYS * (grid.n_rows**2 + (grid.n_parities * grid.n_columns) ** 2)
@@ -182,7 +182,7 @@ class Kernels:
         If a kernel does not fit into this machine's memory.
     """
 
-    def __init__(self, grid: Grid, neighborhood: str | Formula) -> None:
+    def __init__(self, grid: Grid, neighborhood: str | NeighborhoodFunction) -> None:
         owner = f"The neighborhood of a map of {grid.n_rows} x {grid.n_columns} units needs"
         check_memory(n_kernel_values(grid, neighborhood), owner)
         self._grid, self._neighborhood = grid, neighborhood

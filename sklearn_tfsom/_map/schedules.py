@@ -166,8 +166,7 @@ class EpochSchedule(NamedTuple):
         for epoch in range(1, len(self.radii) + 1):
             is_last, is_compared = epoch == len(self.radii), epoch == self.compared_after
             if is_last or is_compared or kinds[epoch] != kinds[first]:
-                tries_others = is_compared and not is_last
-                stages.append(Stage(*kinds[first], self.radii[first:epoch], tries_others))
+                stages.append(Stage(*kinds[first], self.radii[first:epoch], is_compared))
                 first = epoch
         return stages
 
@@ -228,7 +227,7 @@ def _narrowest(grid: Grid, radii: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 class StreamSchedule(NamedTuple):
-    """The schedule of a stream: radius, memory and mini-batches, by what has been seen."""
+    """The schedule of a stream: radius, memory and mini-batches, by the weight seen so far."""
 
     n_units: int
     radii: NDArray[np.float64]  # through which the radius falls, at equal steps
@@ -294,10 +293,10 @@ class Batch(NamedTuple):
     """A mini-batch of a stream."""
 
     rows: slice
-    weights: NDArray[np.float64]  # of these rows, or what of them is in this batch
+    weights: NDArray[np.float64]  # of these rows; of a row that two batches share, a part
     weight: float
     radius: float
-    decay: float  # what is left of the statistics before
+    decay: float  # factor of the former statistics
 
 
 def memory_of_batches(n_units: int, batch_size: int, total_weight: float) -> float:

@@ -1,6 +1,6 @@
-"""Scores of units: what a search needs of a codebook, products, and bounds on their rounding.
+"""Scores of units: the codebook as factors of products, and bounds on their rounding.
 
-The score of a unit for a sample is its squared distance less what all units have in common::
+The score of a unit for a sample is its squared distance less the part that all units share::
 
     |x - w|^2 - |x|^2 = |w|^2 - 2 x.w
 
@@ -26,7 +26,7 @@ from sklearn_tfsom._map.ties import FAR, NOISE
 _SAFE_PRODUCT = 2.0**120
 
 
-class Kind(NamedTuple):
+class SearchKind(NamedTuple):
     """Properties of a search that its graph is built for."""
 
     metric: Metric
@@ -69,10 +69,10 @@ class Factors(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Terms:
+class Target:
     """Code vectors to search, in the scaled space; arrays, or tensors within a graph."""
 
-    kind: Kind
+    kind: SearchKind
     codebook: NDArray[np.float64]  # (n_rows, n_columns, n_features), on the grid
     center: NDArray[np.float64]  # (n_features,): scores are computed around it
     extent: float  # size of the values that code vectors are rounded means of

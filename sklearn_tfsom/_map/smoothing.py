@@ -15,7 +15,7 @@ from sklearn_tfsom._data.scaling import Scaling, power_of_two
 from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._map.neighborhood import BlockKernel, Kernel, Kernels
 
-# A mean direction shorter than this is what rounding leaves of directions that cancel out.
+# A mean direction shorter than this is rounding: the directions cancel out.
 # That of float32 samples is up to 6e-8.
 _MIN_DIRECTION = 1e-6
 

@@ -10,16 +10,15 @@ from numpy.typing import NDArray
 
 from sklearn_tfsom._data.dense import load
 from sklearn_tfsom._data.samples import Samples
-from sklearn_tfsom._data.scaling import OVERFLOW_MESSAGE, Scaling, in_precision
+from sklearn_tfsom._data.scaling import Scaling, check_range, in_precision
 from sklearn_tfsom._data.sparse import load_sparse
 from sklearn_tfsom._data.tiles import map_tiles, multiply, row_slices
 from sklearn_tfsom._distance import (
-    Metric,
     all_distances,
     is_zero,
     paired_distances,
 )
-from sklearn_tfsom._map.scores import Kind
+from sklearn_tfsom._map.scores import SearchKind
 from sklearn_tfsom._search.nearest import are_equal, suits_numpy, tile_rows
 from sklearn_tfsom._tf.runtime import pays_to_compile, tensorflow_core
 from sklearn_tfsom._tuning import (
@@ -77,8 +76,7 @@ def distances_to_units(samples: Samples, codebook: NDArray) -> NDArray:
         n_tile = max(MIN_DISTANCE_ROWS, n_tile)
     else:
         n_tile = tile_rows(2 * len(codebook), samples.shape[1])
-    if not all(list(map_tiles(fill_tile, row_slices(len(samples), n_tile)))):
-        raise ValueError(OVERFLOW_MESSAGE.format(dtype.name))
+    check_range(list(map_tiles(fill_tile, row_slices(len(samples), n_tile))), dtype)
     return result
 
 
@@ -120,8 +118,7 @@ def distances_to_chosen(
     tiles = samples.tiles(CACHED_VALUES) if is_sparse else row_slices(len(samples), n_tile)
     list(map_tiles(fill, tiles))
     result /= scaling.distance_factor()
-    if not np.isfinite(result).all():
-        raise ValueError(OVERFLOW_MESSAGE.format("float64"))
+    check_range(np.isfinite(result))
     return result
 
 
@@ -129,7 +126,7 @@ def _to_chosen(
     samples: Samples,
     rows: slice,
     scaling: Scaling,
-    units: NDArray[np.float64],
+    codebook: NDArray[np.float64],
     unit_norms: NDArray[np.float64],
     chosen: NDArray[np.int64],
 ) -> NDArray[np.float64]:
@@ -138,34 +135,34 @@ def _to_chosen(
     if samples.is_sparse:
         sparse = load_sparse(samples.take(rows), scaling.scale)
         norms = sparse.norms + unit_norms[chosen]
-        squared = norms - 2 * sparse.paired_products(units, chosen)
-        distances = _from_squares(np.maximum(squared, 0), metric)
+        squared = norms - 2 * sparse.paired_products(codebook, chosen)
+        distances = metric.from_squares(np.maximum(squared, 0))
         lost = np.flatnonzero(~(squared > CANCELLATION[np.dtype(np.float64)] * norms))
-        distances[lost] = _from_differences(samples, rows, scaling, units, lost, chosen[lost])
+        distances[lost] = _from_differences(samples, rows, scaling, codebook, lost, chosen[lost])
     else:
         tile = scaling.transform(samples[rows])
         known = ~np.isnan(tile) if samples.has_missing else None
-        distances = paired_distances(tile, units[chosen], metric, known)
+        distances = paired_distances(tile, codebook[chosen], metric, known)
     if metric.is_spherical:  # a zero row has no direction
         distances[is_zero(samples[rows])] = scaling.distance_factor()
     return distances
 
 
-def _product_fill(samples: Samples, scaling: Scaling, units: NDArray[np.float64]) -> _Fill:
+def _product_fill(samples: Samples, scaling: Scaling, codebook: NDArray[np.float64]) -> _Fill:
     """Return a function that fills in ``|x - w|^2 = |x|^2 + |w|^2 - 2 x.w``, which is one product.
 
     Of ``(x, |x|^2, 1)`` with ``(-2 w, 1, |w|^2)``; over the known features m of incomplete samples
     of ``(x, |x|^2, m)`` with ``(-2 w, 1, w^2)``.
     """
-    metric, dtype, n_features = samples.metric, samples.dtype, units.shape[1]
-    squares = np.square(units)
+    metric, dtype, n_features = samples.metric, samples.dtype, codebook.shape[1]
+    squares = np.square(codebook)
     unit_norms = squares.sum(axis=1)
     last = squares if samples.has_missing else unit_norms[:, None]
-    factors = np.concatenate([-2 * units, np.ones((len(units), 1)), last], axis=1)
+    factors = np.concatenate([-2 * codebook, np.ones((len(codebook), 1)), last], axis=1)
     factors = np.ascontiguousarray(factors.T.astype(dtype))
     share = CANCELLATION[np.dtype(np.float64) if samples.is_sparse else dtype]
 
-    of_rows = np.ascontiguousarray(units.T) if samples.is_sparse else units.T
+    of_rows = np.ascontiguousarray(codebook.T) if samples.is_sparse else codebook.T
 
     def of_sparse(out: NDArray, rows: slice) -> tuple[NDArray, NDArray]:
         sparse = load_sparse(samples.take(rows), scaling.scale)
@@ -196,7 +193,7 @@ def _product_fill(samples: Samples, scaling: Scaling, units: NDArray[np.float64]
         row, unit = np.nonzero(~(squared[suspects] > limit))
         row = suspects[row]
         np.divide(squared, 2, out=out) if metric.is_spherical else np.sqrt(squared, out=out)
-        out[row, unit] = _from_differences(samples, rows, scaling, units, row, unit)
+        out[row, unit] = _from_differences(samples, rows, scaling, codebook, row, unit)
         out[~np.isfinite(norms)] = np.inf  # no best-matching unit would be found for these either
         if metric.is_spherical:
             out[is_zero(samples[rows])] = scaling.distance_factor()
@@ -208,26 +205,22 @@ def _from_differences(
     samples: Samples,
     rows: slice,
     scaling: Scaling,
-    units: NDArray[np.float64],
+    codebook: NDArray[np.float64],
     row: NDArray[np.int64],
     unit: NDArray[np.int64],
 ) -> NDArray[np.float64]:
     """Compute distances of pairs of a row of a tile and a unit from differences, in chunks."""
     distances = np.empty(len(row))
-    for chunk in row_slices(len(row), max(1, CACHED_VALUES // units.shape[1])):
+    for chunk in row_slices(len(row), max(1, CACHED_VALUES // codebook.shape[1])):
         values = scaling.transform(samples.dense(rows.start + row[chunk]))
         known = ~np.isnan(values) if samples.has_missing else None
-        distances[chunk] = paired_distances(values, units[unit[chunk]], samples.metric, known)
+        distances[chunk] = paired_distances(values, codebook[unit[chunk]], samples.metric, known)
     return distances
 
 
-def _from_squares(squared: NDArray, metric: Metric) -> NDArray:
-    return squared / 2 if metric.is_spherical else np.sqrt(squared)
-
-
-def _elementwise_fill(samples: Samples, scaling: Scaling, units: NDArray[np.float64]) -> _Fill:
+def _elementwise_fill(samples: Samples, scaling: Scaling, codebook: NDArray[np.float64]) -> _Fill:
     """Return a function that fills in distances that are no product."""
-    kind = Kind(samples.metric, samples.has_missing)
+    kind = SearchKind(samples.metric, samples.has_missing)
 
     def loaded(rows: slice) -> NDArray[np.float64]:
         return load(samples, rows, scaling, np.float64).values
@@ -235,14 +228,14 @@ def _elementwise_fill(samples: Samples, scaling: Scaling, units: NDArray[np.floa
     def in_numpy(out: NDArray, rows: slice) -> None:
         values = loaded(rows)
         known = ~np.isnan(values) if samples.has_missing else None
-        out[:] = all_distances(values, units, samples.metric, known)
+        out[:] = all_distances(values, codebook, samples.metric, known)
 
-    if suits_numpy(len(samples), units, kind):
+    if suits_numpy(len(samples), codebook, kind):
         return in_numpy
-    core, n_tile = tensorflow_core(), tile_rows(2 * len(units), samples.shape[1])
-    is_compiled = pays_to_compile(len(samples) * len(units), kind, units.shape[1])
+    core, n_tile = tensorflow_core(), tile_rows(2 * len(codebook), samples.shape[1])
+    is_compiled = pays_to_compile(len(samples) * len(codebook), kind, codebook.shape[1])
 
     def in_graph(out: NDArray, rows: slice) -> None:
-        out[:] = core.elementwise(loaded(rows), units, kind, n_tile if is_compiled else 0)
+        out[:] = core.elementwise(loaded(rows), codebook, kind, n_tile if is_compiled else 0)
 
     return in_graph

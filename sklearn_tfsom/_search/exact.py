@@ -12,7 +12,7 @@ from sklearn_tfsom._data.dense import DenseRows
 from sklearn_tfsom._data.sparse import SparseRows
 from sklearn_tfsom._data.tiles import map_tiles, multiply, row_slices
 from sklearn_tfsom._distance import METRICS, all_distances, paired_distances
-from sklearn_tfsom._map.scores import Sizes, Terms, rounding_bound
+from sklearn_tfsom._map.scores import Sizes, Target, rounding_bound
 from sklearn_tfsom._map.ties import FAR, distance_noise, first_within_rounding
 from sklearn_tfsom._tuning import CACHED_VALUES, MAX_ALL_DIFFERENCES
 
@@ -21,7 +21,7 @@ _EUCLIDEAN = METRICS["euclidean"]
 
 
 def search_exactly(
-    rows: DenseRows | SparseRows, terms: Terms, k: int
+    rows: DenseRows | SparseRows, target: Target, k: int
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
     """Find the k best-matching units of rows by the tie rule.
 
@@ -31,23 +31,23 @@ def search_exactly(
     distances : ndarray of float64, shape (n,)
         To the closest unit.
     """
-    n_features, n_rows = terms.codebook.shape[2], rows.norms.shape[0]
-    codebook, factors = terms.codebook.reshape(-1, n_features), None
-    if terms.kind.metric.is_product:
-        factors = _Factors64.of(codebook, terms.kind.has_missing, isinstance(rows, SparseRows))
+    n_features, n_rows = target.codebook.shape[2], rows.norms.shape[0]
+    codebook, factors = target.codebook.reshape(-1, n_features), None
+    if target.kind.metric.is_product:
+        factors = _Factors64.of(codebook, target.kind.has_missing, isinstance(rows, SparseRows))
 
     def of_chunk(chunk: slice) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
         part = rows.take(chunk)
         dense = part.dense() if isinstance(part, SparseRows) else part.values
         values = np.asarray(dense, np.float64)
-        known = ~np.isnan(values) if terms.kind.has_missing else None
+        known = ~np.isnan(values) if target.kind.has_missing else None
         if known is not None:
             values = np.where(known, values, 0)
         # Far from the map values overflow; a distance that is not finite reports it.
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             if factors is not None:
-                return _search_by_scores(part, values, known, codebook, factors, terms, k)
-            return _search_elementwise(values, known, codebook, terms, k)
+                return _search_by_scores(part, values, known, codebook, factors, target, k)
+            return _search_elementwise(values, known, codebook, target, k)
 
     n_chunk = max(1, CACHED_VALUES // max(len(codebook), n_features))
     units, distances = zip(*map_tiles(of_chunk, row_slices(n_rows, n_chunk)), strict=True)
@@ -55,7 +55,7 @@ def search_exactly(
 
 
 class _Factors64(NamedTuple):
-    """Terms of the codebook that the scores of all rows share."""
+    """Target of the codebook that the scores of all rows share."""
 
     norms: NDArray[np.float64]  # (n_units,) squared
     doubled: NDArray[np.float64]  # (n_features, n_units): -2 times the codebook
@@ -80,7 +80,7 @@ def _search_by_scores(
     known: NDArray[np.bool_] | None,
     codebook: NDArray[np.float64],
     factors: _Factors64,
-    terms: Terms,
+    target: Target,
     k: int,
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
     """Scores select candidates, unless there are few; distances from differences decide.
@@ -88,10 +88,10 @@ def _search_by_scores(
     A difference from a sample that is far from the map is less exact than a score. There half a
     score divided by the norm of the sample decides: nearly the distance less the norm.
     """
-    norms, metric = np.asarray(rows.norms), terms.kind.metric
+    norms, metric = np.asarray(rows.norms), target.kind.metric
     largest = float(np.sqrt(factors.norms.max()))
     length, far = np.sqrt(norms), FAR * largest
-    noise, is_far = distance_noise(length, terms.extent, 0.0, _EUCLIDEAN, 0), length > far
+    noise, is_far = distance_noise(length, target.extent, 0.0, _EUCLIDEAN, 0), length > far
     is_few = len(values) * codebook.size <= MAX_ALL_DIFFERENCES
     if is_few and known is None and not is_far.any():
         distances = all_distances(values, codebook, _EUCLIDEAN)
@@ -105,7 +105,7 @@ def _search_by_scores(
         largest=largest,
         offset=0.0,
         far=far,
-        extent=terms.extent,
+        extent=target.extent,
     )
     bound = rounding_bound(np, length, sizes, 2.0**-53)
     kth = scores.min(axis=1) if k == 1 else np.partition(scores, k - 1, axis=1)[:, k - 1]
@@ -166,12 +166,12 @@ def _search_elementwise(
     values: NDArray[np.float64],
     known: NDArray[np.bool_] | None,
     codebook: NDArray[np.float64],
-    terms: Terms,
+    target: Target,
     k: int,
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
     """Compute all distances and apply the tie rule."""
-    metric = terms.kind.metric
+    metric = target.kind.metric
     distances = all_distances(values, codebook, metric, known)
     sizes, lowest = metric.total(metric.magnitude(np, values)), distances.min(axis=1)
-    noise = distance_noise(sizes, terms.extent, lowest, metric, codebook.shape[1])
+    noise = distance_noise(sizes, target.extent, lowest, metric, codebook.shape[1])
     return first_within_rounding(distances, noise, k)

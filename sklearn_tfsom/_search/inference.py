@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 
 from sklearn_tfsom._data.dense import DenseRows, load
 from sklearn_tfsom._data.samples import Samples
-from sklearn_tfsom._data.scaling import OVERFLOW_MESSAGE, Scaling
+from sklearn_tfsom._data.scaling import Scaling, check_range
 from sklearn_tfsom._data.sparse import SparseRows, load_sparse
 from sklearn_tfsom._data.tiles import map_tiles, row_slices
-from sklearn_tfsom._map.scores import Terms
+from sklearn_tfsom._map.scores import Target
 from sklearn_tfsom._search.nearest import are_equal, nearest, search_kind, suits_numpy, tile_rows
 from sklearn_tfsom._tuning import CHUNK_ROWS, PIECE_VALUES
 
@@ -44,7 +44,7 @@ def nearest_units(samples: Samples, codebook: NDArray, k: int = 1) -> NDArray[np
     dtype = np.dtype(np.float64) if scaling.center.any() else dtype
     scaled = scaling.transform(codebook)
     kind = search_kind(samples, codebook)
-    terms = Terms(
+    target = Target(
         kind=kind,
         codebook=scaled,
         center=scaled.mean(axis=(0, 1)),
@@ -76,10 +76,9 @@ def nearest_units(samples: Samples, codebook: NDArray, k: int = 1) -> NDArray[np
                 norms_dtype=dtype,
                 in_numpy=n_tile is None,
             )
-        found = nearest(loaded, terms, k, n_tile=n_tile, n_searched=n_samples)
+        found = nearest(loaded, target, k, n_tile=n_tile, n_searched=n_samples)
         units[rows] = found.units
         return bool(np.isfinite(found.distances).all())
 
-    if not all(list(map_tiles(search, chunks))):
-        raise ValueError(OVERFLOW_MESSAGE.format("float64"))
+    check_range(list(map_tiles(search, chunks)))
     return units

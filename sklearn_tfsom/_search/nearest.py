@@ -17,7 +17,7 @@ from sklearn_tfsom._data.dense import DenseRows
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.sparse import SparseRows
 from sklearn_tfsom._data.statistics import Nearest
-from sklearn_tfsom._map.scores import Kind, Terms
+from sklearn_tfsom._map.scores import SearchKind, Target
 from sklearn_tfsom._search.exact import search_exactly
 from sklearn_tfsom._search.products import measure, search_products
 from sklearn_tfsom._tf.runtime import MAX_FUSED_UNITS, tensorflow_core
@@ -39,7 +39,7 @@ from sklearn_tfsom._tuning import (
 
 def nearest(
     rows: DenseRows | SparseRows,
-    terms: Terms,
+    target: Target,
     k: int = 1,
     *,
     on_cpu: DenseRows | SparseRows | None = None,
@@ -52,8 +52,8 @@ def nearest(
     Parameters
     ----------
     rows : DenseRows or SparseRows
-        Scaled as the codebook of `terms`.
-    terms : Terms
+        Scaled as the codebook of `target`.
+    target : Target
     k : int, default=1
     on_cpu : DenseRows or SparseRows, default=None
         The same rows on the CPU, where `rows` are on a device.
@@ -69,37 +69,37 @@ def nearest(
     Returns
     -------
     found : Nearest
-        Distances are valid only if the center of `terms` is 0; else only whether they are finite.
+        Distances are valid only if the center of `target` is 0; else only whether they are finite.
         In a fit those of dense rows are good to 1e-5, see `products.measure`; others come from
         float32 scores, with their error, where these tell the unit.
     """
-    n_differences = rows.norms.shape[0] * terms.codebook.size
-    has_scores = terms.kind.metric.is_product
+    n_differences = rows.norms.shape[0] * target.codebook.size
+    has_scores = target.kind.metric.is_product
     on_cpu = on_cpu or rows
     is_one, is_dense = (
-        terms.codebook.size == terms.codebook.shape[2],
+        target.codebook.size == target.codebook.shape[2],
         isinstance(on_cpu, DenseRows),
     )
     # No search tells equal units apart. The scores of one tell the distances of sparse rows, which
     # a search in float64 would write out densely.
-    if (is_dense or not is_one) and are_equal(terms.codebook):
-        one = dataclasses.replace(terms, codebook=terms.codebook[:1, :1])
+    if (is_dense or not is_one) and are_equal(target.codebook):
+        one = dataclasses.replace(target, codebook=target.codebook[:1, :1])
         of_one = Nearest(*search_exactly(on_cpu, one, 1)) if is_dense else nearest(on_cpu, one)
         units = np.tile(np.arange(k, dtype=np.int32), (len(of_one.distances), 1))
         return of_one._replace(units=units)
     if n_tile is not None and isinstance(rows, DenseRows):
-        found = tensorflow_core().search_dense(rows, terms, k, n_tile, n_searched, is_fit=is_fit)
+        found = tensorflow_core().search_dense(rows, target, k, n_tile, n_searched, is_fit=is_fit)
     elif has_scores and n_differences > MAX_ALL_DIFFERENCES:
-        found = search_products(rows, terms, k)
+        found = search_products(rows, target, k)
     else:
-        return Nearest(*search_exactly(rows, terms, k))
+        return Nearest(*search_exactly(rows, target, k))
     units, distances, is_clear = found
     if is_fit and has_scores and isinstance(on_cpu, DenseRows):
-        distances = measure(on_cpu, units[:, 0], distances, terms)
+        distances = measure(on_cpu, units[:, 0], distances, target)
     unclear = np.flatnonzero(~is_clear)
     if len(unclear):
         units, distances = units.copy(), distances.copy()
-        units[unclear], distances[unclear] = search_exactly(on_cpu.take(unclear), terms, k)
+        units[unclear], distances[unclear] = search_exactly(on_cpu.take(unclear), target, k)
     return Nearest(units, distances)
 
 
@@ -109,15 +109,15 @@ def are_equal(codebook: NDArray) -> bool:
     return bool((flat[0] == flat[-1]).all() and (flat == flat[0]).all())
 
 
-def suits_numpy(n_searched: int, codebook: NDArray, kind: Kind) -> bool:
-    """Return True if NumPy takes less time than a graph, with what it takes to make one.
+def suits_numpy(n_searched: int, codebook: NDArray, kind: SearchKind) -> bool:
+    """Return True if NumPy takes less time than a graph, including the time to make one.
 
     Parameters
     ----------
     n_searched : int
         Rows to search, over all calls and epochs to come.
     codebook : ndarray of shape (..., n_features)
-    kind : Kind
+    kind : SearchKind
     """
     n_differences = n_searched * codebook.size
     if not kind.metric.is_product:
@@ -135,10 +135,10 @@ def tile_rows(n_units: int, n_features: int) -> int:
     return int(2 ** (rows.bit_length() - 1))
 
 
-def search_kind(samples: Samples, codebook: NDArray) -> Kind:
+def search_kind(samples: Samples, codebook: NDArray) -> SearchKind:
     """Return the kind of search of samples in a codebook on its grid."""
     *sides, n_features = codebook.shape
-    n_units, kind = math.prod(sides), Kind(samples.metric, samples.has_missing)
+    n_units, kind = math.prod(sides), SearchKind(samples.metric, samples.has_missing)
     if samples.is_sparse or not samples.metric.is_product:
         return kind
     is_narrow = n_features <= MAX_FUSED_FEATURES and not samples.has_missing

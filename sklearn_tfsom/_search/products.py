@@ -9,25 +9,25 @@ from sklearn_tfsom._data.dense import DenseRows
 from sklearn_tfsom._data.sparse import SparseRows
 from sklearn_tfsom._data.statistics import Found
 from sklearn_tfsom._data.tiles import even_slices, map_tiles, multiply
-from sklearn_tfsom._map.scores import Factors, Terms, rounding_bound32
+from sklearn_tfsom._map.scores import Factors, Target, rounding_bound32
 from sklearn_tfsom._map.ties import MAX_PASSES
 from sklearn_tfsom._tuning import CACHED_VALUES, CANCELLATION, NUMPY_TILE_VALUES
 
 
-def search_products(rows: DenseRows | SparseRows, terms: Terms, k: int) -> Found:
+def search_products(rows: DenseRows | SparseRows, target: Target, k: int) -> Found:
     """Find the k best-matching units of rows among distances that are products, in tiles.
 
-    Distances come from the scores, and are valid only if the center of `terms` is 0.
+    Distances come from the scores, and are valid only if the center of `target` is 0.
     """
-    norms, (n_terms, n_units) = np.asarray(rows.norms), terms.factors.values.shape
-    factors, n_values = terms.factors, max(n_units, n_terms)
+    norms, (n_terms, n_units) = np.asarray(rows.norms), target.factors.values.shape
+    factors, n_values = target.factors, max(n_units, n_terms)
     if isinstance(rows, SparseRows):
         n_values = n_units
         sizes = factors.sizes._replace(n_terms=np.diff(rows.matrix.indptr) + 1)
         factors = Factors(np.ascontiguousarray(factors.values), sizes)
     tiles = even_slices(len(norms), n_values, NUMPY_TILE_VALUES)
     # Threads take turns in Python: a tile does nothing that can be done for all rows at once.
-    found = map_tiles(lambda tile: _search_tile(rows.take(tile), terms, factors, k), tiles)
+    found = map_tiles(lambda tile: _search_tile(rows.take(tile), target, factors, k), tiles)
     units, lowest = map(np.concatenate, zip(*found, strict=True))
     # Far from the map values overflow, and no row is clear.
     with np.errstate(over="ignore", invalid="ignore"):
@@ -36,12 +36,12 @@ def search_products(rows: DenseRows | SparseRows, terms: Terms, k: int) -> Found
         for place in range(lowest.shape[1] - 1):
             is_clear &= lowest[:, place + 1] - lowest[:, place] > margin
         squared = np.maximum(norms + lowest[:, 0], 0)
-    distances = squared / 2 if terms.kind.metric.is_spherical else np.sqrt(squared)
+    distances = target.kind.metric.from_squares(squared)
     return Found(units, distances, is_clear)
 
 
 def _search_tile(
-    rows: DenseRows | SparseRows, terms: Terms, factors: Factors, k: int
+    rows: DenseRows | SparseRows, target: Target, factors: Factors, k: int
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """Take out the lowest scores one by one, and one more that tells whether they are clear.
 
@@ -51,7 +51,7 @@ def _search_tile(
     lowest : ndarray of float32, shape (n, k + 1), or (n, k) if there are no more units
     """
     if isinstance(rows, DenseRows) and rows.factors32 is None:
-        rows = rows.for_products(terms.kind.has_missing)
+        rows = rows.for_products(target.kind.has_missing)
     n_rows, n_units = rows.norms.shape[0], factors.values.shape[1]
     n_lowest, starts = min(k + 1, n_units), np.arange(0, n_rows * n_units, n_units)
     units, lowest = np.empty((n_rows, k), np.int32), np.empty((n_rows, n_lowest), np.float32)
@@ -88,7 +88,7 @@ def _sorted_lowest(
 
 
 def measure(
-    rows: DenseRows, units: NDArray[np.int32], distances: NDArray[np.float64], terms: Terms
+    rows: DenseRows, units: NDArray[np.int32], distances: NDArray[np.float64], target: Target
 ) -> NDArray[np.float64]:
     """Return the distance of each row to a unit: exact of float64 values, others good to 1e-5.
 
@@ -102,13 +102,13 @@ def measure(
         Of rows that are not clear maybe no index of a unit.
     distances : ndarray of float64, shape (n,)
         From scores.
-    terms : Terms
+    target : Target
     """
-    values, n_features = np.asarray(rows.values), terms.codebook.shape[2]
-    codebook, is_spherical = terms.codebook.reshape(-1, n_features), terms.kind.metric.is_spherical
+    values, n_features = np.asarray(rows.values), target.codebook.shape[2]
+    codebook, metric = target.codebook.reshape(-1, n_features), target.kind.metric
     again = np.arange(len(units))
     if values.dtype == np.float32:
-        of_scores = 2 * distances if is_spherical else np.square(distances)
+        of_scores = 2 * distances if metric.is_spherical else np.square(distances)
         share = CANCELLATION[values.dtype]
         again = np.flatnonzero(~(of_scores >= share * np.asarray(rows.norms)))
     if not len(again):
@@ -120,11 +120,11 @@ def measure(
         # Far from the map values overflow; a distance that is not finite reports it.
         with np.errstate(over="ignore", invalid="ignore"):
             np.subtract(part, differences, out=differences)
-            if terms.kind.has_missing:
+            if target.kind.has_missing:
                 differences[np.isnan(part)] = 0
             return np.einsum("ij,ij->i", differences, differences)
 
     tiles = even_slices(len(again), n_features, CACHED_VALUES)
     squared, measured = np.concatenate(list(map_tiles(of_tile, tiles))), distances.copy()
-    measured[again] = squared / 2 if is_spherical else np.sqrt(squared)
+    measured[again] = metric.from_squares(squared)
     return measured

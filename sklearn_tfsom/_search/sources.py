@@ -18,13 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_tfsom._data.dense import DenseRows, load
-from sklearn_tfsom._data.pieces import Piece, Pieces
+from sklearn_tfsom._data.pieces import Piece, Pieces, combined
 from sklearn_tfsom._data.scaling import Scaling
 from sklearn_tfsom._data.sparse import SparseRows, load_sparse
 from sklearn_tfsom._data.statistics import Nearest, Statistics
 from sklearn_tfsom._data.sums import sums_by_unit
 from sklearn_tfsom._data.tiles import even_slices, map_tiles, row_slices
-from sklearn_tfsom._map.scores import Kind, Terms
+from sklearn_tfsom._map.scores import SearchKind, Target
 from sklearn_tfsom._search.nearest import nearest, search_kind, suits_numpy, tile_rows
 from sklearn_tfsom._tf.runtime import tensorflow_core
 from sklearn_tfsom._tuning import (
@@ -43,12 +43,12 @@ class Search(NamedTuple):
     """How the samples of a piece are searched."""
 
     scaling: Scaling
-    extent: float  # see `Terms`
+    extent: float  # see `Target`
     n_tile: int | None  # rows of a tile of a graph; None to search in NumPy
-    n_searched: int = 0  # rows of this worker, over all pieces and epochs
+    n_searched: int  # rows of this worker, over all pieces and epochs
 
 
-class Share(NamedTuple):
+class LoadedRows(NamedTuple):
     """Some of the samples, scaled."""
 
     rows: DenseRows | SparseRows
@@ -64,8 +64,6 @@ class Source:
     ----------
     pieces : Pieces
     scaling : Scaling
-    n_tile : int, default=None
-        Rows of a tile of a graph. By default NumPy searches, or tiles suit the cache.
     extent : float, default=None
         Size of the values that code vectors are rounded means of, by default those of a codebook
         that is trained in this space.
@@ -75,12 +73,10 @@ class Source:
         self,
         pieces: Pieces,
         scaling: Scaling,
-        n_tile: int | None = None,
         extent: float | None = None,
     ) -> None:
         self.pieces, self.scaling = pieces, scaling
-        extent = scaling.training_extent() if extent is None else extent
-        self.search = Search(scaling, extent, n_tile)
+        self.extent = scaling.training_extent() if extent is None else extent
 
     def statistics(
         self, codebook: NDArray[np.float64], n_epochs: int = 1, name: str = ""
@@ -96,16 +92,14 @@ class Source:
             What an engine calls this pass over the samples.
         """
         pieces, n_searched = self.pieces, self.pieces.n_searched_here * n_epochs
-        search = self.search._replace(n_searched=n_searched)
-        kind = search_kind(pieces.samples, codebook)
+        kind, n_tile = search_kind(pieces.samples, codebook), None
         in_numpy = suits_numpy(n_searched, codebook, kind) or pieces.samples.is_sparse
         # Each process of an engine would import TensorFlow, half a gigabyte.
         is_light = kind.metric.is_product and not kind.is_pruned
         in_numpy = in_numpy or (pieces.are_distant and is_light)
-        if search.n_tile is None and (pieces.workers.has_accelerators or not in_numpy):
-            search = search._replace(
-                n_tile=tile_rows(int(np.prod(codebook.shape[:2])), codebook.shape[2])
-            )
+        if pieces.workers.has_accelerators or not in_numpy:
+            n_tile = tile_rows(int(np.prod(codebook.shape[:2])), codebook.shape[2])
+        search = Search(self.scaling, self.extent, n_tile, n_searched)
         return self._reduce(codebook, search, name)
 
     def _reduce(self, codebook: NDArray[np.float64], search: Search, name: str) -> Statistics:
@@ -117,35 +111,33 @@ class Source:
 class LoadedSource(Source):
     """Samples to learn from, scaled, in the memory of one process."""
 
-    _in_numpy = False  # whether the shares are loaded for products in NumPy
-    _shares: list[Share] | None = None
+    _in_numpy = False  # whether the parts are loaded for products in NumPy
+    _kept: list[LoadedRows] | None = None
 
-    def _loaded(self, search: Search) -> list[Share]:
+    def _loaded(self, search: Search) -> list[LoadedRows]:
         """Return the samples, scaled, in the form that a search takes; one form is kept."""
         samples = self.pieces.samples
         in_numpy = search.n_tile is None and samples.metric.is_product and not samples.is_sparse
-        if self._shares is None or in_numpy != self._in_numpy:
-            devices, self._shares = self.pieces.workers.devices or ("",), None
+        if self._kept is None or in_numpy != self._in_numpy:
+            devices, self._kept = self.pieces.workers.devices or ("",), None
             bounds = np.linspace(0, len(samples), len(devices) + 1).astype(int).tolist()
             slices = itertools.starmap(slice, itertools.pairwise(bounds))
-            shares = [
-                _load_share(self.pieces, search, rows, device)
+            parts = [
+                _load_rows(self.pieces, search, rows, device)
                 for rows, device in zip(slices, devices, strict=True)
             ]
             if in_numpy and math.prod(samples.shape) <= PREPARED_VALUES:
-                shares = [_prepared(share, samples.has_missing) for share in shares]
-            self._in_numpy, self._shares = in_numpy, shares
-        return self._shares
+                parts = [_prepared(loaded, samples.has_missing) for loaded in parts]
+            self._in_numpy, self._kept = in_numpy, parts
+        return self._kept
 
     def _reduce(self, codebook: NDArray[np.float64], search: Search, name: str) -> Statistics:
-        shares, kind = self._loaded(search), search_kind(self.pieces.samples, codebook)
-        results = map_tiles(lambda share: _search_and_sum(share, codebook, kind, search), shares)
+        parts, kind = self._loaded(search), search_kind(self.pieces.samples, codebook)
+        results = map_tiles(lambda loaded: _search_and_sum(loaded, codebook, kind, search), parts)
         return self.pieces.combine(_total(results))
 
 
-def make_source(
-    pieces: Pieces, scaling: Scaling, n_tile: int | None = None, extent: float | None = None
-) -> Source:
+def make_source(pieces: Pieces, scaling: Scaling, extent: float | None = None) -> Source:
     """Make the source of some samples: loaded into memory, unless there are too many.
 
     Samples in memory that are divided over devices are always loaded.
@@ -157,25 +149,25 @@ def make_source(
     is_read_in_tiles = is_large and is_narrow and not pieces.workers.devices
     is_out_of_core = pieces.are_distant or samples.is_on_disk or is_read_in_tiles
     source_type = Source if is_out_of_core else LoadedSource
-    return source_type(pieces, scaling, n_tile, extent)
+    return source_type(pieces, scaling, extent)
 
 
 def statistics_of(piece: Piece, codebook: NDArray[np.float64], search: Search) -> Statistics:
     """Search the samples of a piece and sum them up by best-matching unit."""
-    share = _load_share(Pieces(*piece), search, slice(None))
-    return _search_and_sum(share, codebook, search_kind(piece.samples, codebook), search)
+    loaded = _load_rows(Pieces(*piece), search, slice(None))
+    return _search_and_sum(loaded, codebook, search_kind(piece.samples, codebook), search)
 
 
 def _search_and_sum(
-    share: Share, codebook: NDArray[np.float64], kind: Kind, search: Search
+    loaded: LoadedRows, codebook: NDArray[np.float64], kind: SearchKind, search: Search
 ) -> Statistics:
     """Search rows and sum them up by best-matching unit, in chunks."""
-    rows, summed, weights, device = share
+    rows, summed, weights, device = loaded
     *shape, n_features = codebook.shape
     n_rows, n_units = weights.shape[0], int(np.prod(shape))
     if not n_rows:
         return Statistics.nothing(n_units, n_features, kind.has_missing)
-    terms = Terms(kind, codebook, np.zeros(n_features), search.extent)
+    target = Target(kind, codebook, np.zeros(n_features), search.extent)
 
     def of_chunk(chunk: slice) -> Statistics:
         part = rows.take(chunk)
@@ -184,13 +176,13 @@ def _search_and_sum(
         with tensorflow_core().on_device(device) if device else contextlib.nullcontext():
             found = nearest(
                 part,
-                terms,
+                target,
                 on_cpu=on_cpu,
                 is_fit=True,
                 n_tile=search.n_tile,
                 n_searched=search.n_searched,
             )
-        return _sum_by_unit(on_cpu, weights[chunk], found, terms)
+        return _sum_by_unit(on_cpu, weights[chunk], found, target)
 
     n_chunk = n_rows
     if search.n_tile is not None or isinstance(rows, SparseRows):
@@ -206,12 +198,12 @@ def _sum_by_unit(
     rows: DenseRows | SparseRows,
     weights: NDArray[np.float64],
     found: Nearest,
-    terms: Terms,
+    target: Target,
 ) -> Statistics:
     """Sum rows by their best-matching units, in float64."""
-    units, (n_rows, n_columns, n_features) = found.units[:, 0], terms.codebook.shape
+    units, (n_rows, n_columns, n_features) = found.units[:, 0], target.codebook.shape
     n_units = n_rows * n_columns
-    total = Statistics.nothing(n_units, n_features, terms.kind.has_missing)
+    total = Statistics.nothing(n_units, n_features, target.kind.has_missing)
     if isinstance(rows, SparseRows):
         total.sums[:] = rows.sums_by_unit(weights, units, n_units)
     else:
@@ -219,46 +211,46 @@ def _sum_by_unit(
         def of_block(block: tuple[slice, slice]) -> tuple[NDArray[np.float64], Any]:
             some, _ = block
             values, by_unit = np.asarray(rows.values[block]), (weights[some], units[some], n_units)
-            if not terms.kind.has_missing:
+            if not target.kind.has_missing:
                 return sums_by_unit(values, *by_unit), 0.0
             known = ~np.isnan(values)
             counts = sums_by_unit(known, *by_unit)
             return sums_by_unit(np.where(known, values, 0), *by_unit), counts
 
         # Blocks of few features have rows enough for sums of their size to cost little.
-        n_wide = min(n_features, SUMMED_FEATURES) * (2 if terms.kind.has_missing else 1)
+        n_wide = min(n_features, SUMMED_FEATURES) * (2 if target.kind.has_missing else 1)
         row_blocks = even_slices(len(units), n_wide, max(SUMMED_VALUES, n_units * n_wide))
         blocks = list(itertools.product(row_blocks, row_slices(n_features, SUMMED_FEATURES)))
         for (_, features), (sums, counts) in zip(blocks, map_tiles(of_block, blocks), strict=True):
             total.sums[:, features] += sums
-            if terms.kind.has_missing:
+            if target.kind.has_missing:
                 total.counts[:, features] += counts
-    if not terms.kind.has_missing:
+    if not target.kind.has_missing:
         total.counts[:, 0] = np.bincount(units, weights, n_units)
-    return total._replace(error=np.asarray(np.sum(weights * found.distances)))
+    return total._replace(distance_sum=np.asarray(np.sum(weights * found.distances)))
 
 
-def _prepared(share: Share, has_missing: bool) -> Share:
-    """Return a share with the factors of its products in NumPy."""
-    rows = share.rows
+def _prepared(loaded: LoadedRows, has_missing: bool) -> LoadedRows:
+    """Return a loaded with the factors of its products in NumPy."""
+    rows = loaded.rows
     if isinstance(rows, SparseRows) or rows.factors32 is not None:
-        return share
-    return share._replace(rows=rows.for_products(has_missing))
+        return loaded
+    return loaded._replace(rows=rows.for_products(has_missing))
 
 
-def _load_share(pieces: Pieces, search: Search, rows: slice, device: str = "") -> Share:
+def _load_rows(pieces: Pieces, search: Search, rows: slice, device: str = "") -> LoadedRows:
     """Scale some of the samples; as tensors on a device if one is named."""
     samples, scaling, weights = pieces.samples, search.scaling, pieces.sample_weight[rows]
     if samples.is_sparse:
         sparse = load_sparse(samples.take(rows), scaling.scale)
-        return Share(sparse, sparse, weights, device)
+        return LoadedRows(sparse, sparse, weights, device)
     in_numpy = search.n_tile is None and not device
     dense = load(samples, rows, scaling, samples.dtype, in_numpy=in_numpy)
     if not device:
-        return Share(dense, dense, weights, device)
+        return LoadedRows(dense, dense, weights, device)
     rows_there = tensorflow_core().place((dense.values, dense.norms), device)
-    return Share(DenseRows(*rows_there), dense, weights, device)
+    return LoadedRows(DenseRows(*rows_there), dense, weights, device)
 
 
 def _total(parts: Iterator[Statistics]) -> Statistics:
-    return functools.reduce(Statistics.plus, parts)
+    return functools.reduce(functools.partial(combined, np.add), parts)

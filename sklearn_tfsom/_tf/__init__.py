@@ -1,1 +1,1 @@
-"""TensorFlow: graphs and what they need. Imported only when it is needed."""
+"""Graphs. Only `runtime` does not import TensorFlow: it loads the other modules when needed."""

@@ -25,7 +25,7 @@ from sklearn_tfsom._tf.runtime import (
 class Lowest(NamedTuple):
     """The lowest score of each row."""
 
-    units: tf.Tensor  # (n, 1) int32; meaningless where not clear
+    units: tf.Tensor  # (n, k) int32; meaningless where not clear
     score: tf.Tensor  # (n,) float32: the lowest one
     is_clear: tf.Tensor  # (n,) bool: False if another score is within the margin
 

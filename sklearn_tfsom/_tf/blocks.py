@@ -1,4 +1,4 @@
-"""Blocks of neighboring units of a large map, and what tells how far they are from a sample."""
+"""Blocks of neighboring units of a large map, and bounds on their distances to samples."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from sklearn_tfsom._data.dense import DenseRows
 from sklearn_tfsom._data.statistics import Found
-from sklearn_tfsom._map.scores import Kind, Terms, rounding_bound32
+from sklearn_tfsom._map.scores import SearchKind, Target, rounding_bound32
 from sklearn_tfsom._map.ties import within_rounding
 from sklearn_tfsom._tf.argmin import (
     Lowest,
@@ -33,7 +33,7 @@ from sklearn_tfsom._tf.tensors import as_tensor
 from sklearn_tfsom._tf.tiles import loop_tiles
 
 # Searches that XLA has compiled in this process.
-_compiled: set[tuple[Kind, tuple[int, ...], int]] = set()
+_compiled: set[tuple[SearchKind, tuple[int, ...], int]] = set()
 
 # What a search of a tile returns: units, distances, and whether these are certain.
 _FOUND = (
@@ -45,7 +45,7 @@ _FOUND = (
 
 def search_dense(
     rows: DenseRows,
-    terms: Terms,
+    target: Target,
     k: int,
     n_tile: int,
     n_searched: int,
@@ -53,15 +53,15 @@ def search_dense(
     is_fit: bool,
 ) -> Found:
     """Search dense rows in a graph."""
-    n_rows, n_columns, n_features = terms.codebook.shape
-    n_units, kind = n_rows * n_columns, terms.kind
+    n_rows, n_columns, n_features = target.codebook.shape
+    n_units, kind = n_rows * n_columns, target.kind
     if is_rough():  # a device without caches to prune for, and whose XLA has not been tried
         kind = kind._replace(is_rough=True, is_pruned=False, n_fused=0)
     # XLA takes the minima of one unit for each row, and those of not too many units.
     n_compared = n_blocks(n_rows, n_columns) if kind.is_pruned else n_units
     can_compile = (k == 1 or not kind.metric.is_product) and n_compared <= MAX_COMPILED_UNITS
     can_compile = can_compile and not kind.is_rough
-    program = kind, terms.codebook.shape, n_tile
+    program = kind, target.codebook.shape, n_tile
     if can_compile and pays_to_compile(n_searched * n_units, kind, n_features):
         _compiled.add(program)
         is_compiled = True
@@ -71,7 +71,7 @@ def search_dense(
     with device_scope():
         parts = _search_graph(kind, tf.as_dtype(rows.values.dtype))(
             *map(as_tensor, (rows.values, rows.norms)),
-            *terms.of_graph(),
+            *target.of_graph(),
             np.array([k, n_tile, n_tile if is_compiled else 0], np.int32),
         )
     units, distances, is_clear = map(np.asarray, parts)
@@ -81,7 +81,7 @@ def search_dense(
 
 
 @traced_once
-def _search_graph(kind: Kind, dtype: tf.DType) -> tf.types.experimental.PolymorphicFunction:
+def _search_graph(kind: SearchKind, dtype: tf.DType) -> tf.types.experimental.PolymorphicFunction:
     """Make the graph that searches dense rows."""
 
     def search(
@@ -93,7 +93,7 @@ def _search_graph(kind: Kind, dtype: tf.DType) -> tf.types.experimental.Polymorp
         numbers: tf.Tensor,
     ) -> list[tf.Tensor]:
         k, n_tile, compiled_rows = tf.unstack(numbers, 3)
-        operands = make_operands(Terms(kind, codebook, center, extent))
+        operands = make_operands(Target(kind, codebook, center, extent))
 
         def search_tile(start: tf.Tensor, stop: tf.Tensor) -> list[tf.Tensor]:
             return _search_tile(values[start:stop], norms[start:stop], operands, k, compiled_rows)
@@ -137,7 +137,7 @@ def _search_tile(
             return Lowest(*fused_graph(kind.n_fused)(factors32, operands.factors32, *given))
         return Lowest(*compiled_graph()(tf.matmul(factors32, operands.factors32), *given))
 
-    is_compiled = tf.equal(tf.size(norms), compiled_rows) & tf.equal(k, 1)
+    is_compiled = tf.equal(tf.size(norms), compiled_rows)  # 0 unless k is 1
     lowest = plain() if kind.is_rough else tf.cond(is_compiled, compiled, plain)
     return as_found(lowest, norms, kind)
 
@@ -164,12 +164,11 @@ def _ordered_lowest(values: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tens
     return found.indices[:, :k], -found.values
 
 
-def as_found(lowest: Lowest, norms: tf.Tensor, kind: Kind) -> list[tf.Tensor]:
+def as_found(lowest: Lowest, norms: tf.Tensor, kind: SearchKind) -> list[tf.Tensor]:
     """Turn the lowest scores into distances."""
     squared = norms + tf.cast(lowest.score, tf.float64)
     squared = tf.where(squared < 0, tf.zeros([], tf.float64), squared)  # NaN stays
-    distances = squared / 2 if kind.metric.is_spherical else tf.sqrt(squared)
-    return [lowest.units, distances, lowest.is_clear]
+    return [lowest.units, kind.metric.from_squares(squared, tf), lowest.is_clear]
 
 
 def _search_elementwise(

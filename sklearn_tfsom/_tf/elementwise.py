@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from sklearn_tfsom._map.scores import Kind
+from sklearn_tfsom._map.scores import SearchKind
 from sklearn_tfsom._map.ties import distance_noise
 from sklearn_tfsom._tf.devices import device_scope, on_cpus
 from sklearn_tfsom._tf.operands import MATRIX, Operands, known_values
@@ -16,7 +16,7 @@ from sklearn_tfsom._tuning import FEATURES_PER_STEP
 
 
 def elementwise_distances(
-    values: tf.Tensor, codebook: tf.Tensor, kind: Kind, compiled_rows: tf.Tensor
+    values: tf.Tensor, codebook: tf.Tensor, kind: SearchKind, compiled_rows: tf.Tensor
 ) -> tf.Tensor:
     """Compute the distances of rows to all units, feature by feature.
 
@@ -26,7 +26,7 @@ def elementwise_distances(
     ----------
     values : Tensor of float64, shape (n, n_features)
     codebook : Tensor of float64, shape (n_units, n_features)
-    kind : Kind
+    kind : SearchKind
     compiled_rows : Tensor of int32, shape ()
         XLA compiles the loop for tiles of this many rows; 0 for none.
 
@@ -45,7 +45,10 @@ def elementwise_distances(
 
 
 def elementwise(
-    values: NDArray[np.float64], codebook: NDArray[np.float64], kind: Kind, compiled_rows: int
+    values: NDArray[np.float64],
+    codebook: NDArray[np.float64],
+    kind: SearchKind,
+    compiled_rows: int,
 ) -> NDArray[np.float64]:
     """Compute the distances of rows to all units in a graph."""
     with device_scope():
@@ -54,7 +57,7 @@ def elementwise(
 
 
 @traced_once
-def _distances_graph(kind: Kind) -> tf.types.experimental.PolymorphicFunction:
+def _distances_graph(kind: SearchKind) -> tf.types.experimental.PolymorphicFunction:
     def distances(values: tf.Tensor, codebook: tf.Tensor, compiled_rows: tf.Tensor) -> tf.Tensor:
         return elementwise_distances(values, codebook, kind, compiled_rows)
 
@@ -72,7 +75,7 @@ def elementwise_noise(values: tf.Tensor, lowest: tf.Tensor, operands: Operands) 
 
 
 @traced_once
-def _graph(kind: Kind, is_compiled: bool) -> tf.types.experimental.PolymorphicFunction:
+def _graph(kind: SearchKind, is_compiled: bool) -> tf.types.experimental.PolymorphicFunction:
     metric, of_feature = kind.metric, kind.metric.term
     assert of_feature is not None
 

@@ -37,7 +37,7 @@ _N_CANDIDATES = 2
 def keras_model(
     formulas: Sequence[Any],
     n_features: int,
-    units: NDArray[np.float64],
+    codebook: NDArray[np.float64],
     scaling: Scaling,
     tables: Mapping[str, NDArray],
     outputs: Collection[str],
@@ -49,10 +49,10 @@ def keras_model(
     Parameters
     ----------
     formulas : sequence of Formula
-        What makes scaled rows of samples.
+        Preprocessing: from samples to scaled rows.
     n_features : int
         Of the samples.
-    units : ndarray of float64, shape (n_units, n_features)
+    codebook : ndarray of float64, shape (n_units, n_features)
         Scaled code vectors.
     scaling : Scaling
         Of the code vectors; its metric is that of the distances.
@@ -80,7 +80,7 @@ def keras_model(
     for formula in formulas:
         rows = formula.apply(ops, rows, dtype)
     # All outputs are built; a model computes only those that it is made of.
-    results = _results(rows, units, scaling, tables, dtype, factor)
+    results = _results(rows, codebook, scaling, tables, dtype, factor)
     model = keras.Model(samples, {name: results[name] for name in outputs})
     model(np.zeros((1, n_features), dtype))  # Keras writes no ONNX file of an uncalled model
     return model
@@ -88,7 +88,7 @@ def keras_model(
 
 def _results(
     rows: Any,
-    units: NDArray[np.float64],
+    codebook: NDArray[np.float64],
     scaling: Scaling,
     tables: Mapping[str, NDArray],
     dtype: str,
@@ -103,10 +103,10 @@ def _results(
         is_missing = ops.isnan(rows)
         rows = ops.where(is_missing, 0.0, rows)
         is_missing = ops.cast(is_missing, dtype)
-    has_few_features = units.shape[1] <= MAX_DIFFERENCE_FEATURES
+    has_few_features = codebook.shape[1] <= MAX_DIFFERENCE_FEATURES
     by_products = metric.is_product and not has_few_features
     search = _search_products if by_products else _search_differences
-    lengths, bmus, lowest = search(rows, is_missing, units, scaling, dtype)
+    lengths, bmus, lowest = search(rows, is_missing, codebook, scaling, dtype)
     if metric.is_spherical:
         lengths, lowest = (
             ops.where(is_zero, 1.0, ops.square(length) / 2) for length in (lengths, lowest)
@@ -122,7 +122,7 @@ def _results(
 
 
 def _search_products(
-    rows: Any, is_missing: Any, units: NDArray[np.float64], scaling: Scaling, dtype: str
+    rows: Any, is_missing: Any, codebook: NDArray[np.float64], scaling: Scaling, dtype: str
 ) -> tuple[Any, Any, Any]:
     """Search by products, decide by differences.
 
@@ -134,43 +134,43 @@ def _search_products(
     lowest : KerasTensor of shape (n, 1)
         The distance to the best-matching unit.
     """
-    closeness = _closeness(rows, is_missing, units, dtype)
-    candidates = ops.top_k(closeness, min(_N_CANDIDATES, len(units)))[1]
-    chosen = ops.take(units.astype(dtype), candidates, axis=0)  # (n, n_candidates, n_features)
+    closeness = _closeness(rows, is_missing, codebook, dtype)
+    candidates = ops.top_k(closeness, min(_N_CANDIDATES, len(codebook)))[1]
+    chosen = ops.take(codebook.astype(dtype), candidates, axis=0)  # (n, n_candidates, n_features)
     differences = ops.expand_dims(rows, 1) - chosen
     if is_missing is not None:
         differences = differences * ops.expand_dims(1.0 - is_missing, 1)
     exact = _reduced(differences, scaling.metric, dtype)
     # Copies of a code vector count as the first of them, which may be no candidate.
-    _, first, copies = np.unique(units, axis=0, return_index=True, return_inverse=True)
+    _, first, copies = np.unique(codebook, axis=0, return_index=True, return_inverse=True)
     first_of = first[copies.ravel()].astype(np.int32)
-    if len(first) < len(units):
+    if len(first) < len(codebook):
         candidates = ops.take(first_of, candidates, axis=0)
     lowest = _lowest(exact)
     sizes = ops.expand_dims(_reduced(rows, scaling.metric, dtype), 1)
-    near = within_rounding(exact, lowest, _noise(lowest, sizes, scaling.extent(units), dtype))
-    near = ops.where(near, candidates, len(units) - 1)
-    bmus = ops.min(near, axis=1, keepdims=True, initial=len(units) - 1)
+    near = within_rounding(exact, lowest, _noise(lowest, sizes, scaling.extent(codebook), dtype))
+    near = ops.where(near, candidates, len(codebook) - 1)
+    bmus = ops.min(near, axis=1, keepdims=True, initial=len(codebook) - 1)
     is_bmu = ops.equal(first_of, bmus)
     lengths = ops.where(is_bmu, lowest, ops.sqrt(ops.absolute(closeness)))
     return lengths, ops.squeeze(bmus, axis=1), lowest
 
 
-def _closeness(rows: Any, is_missing: Any, units: NDArray[np.float64], dtype: str) -> Any:
+def _closeness(rows: Any, is_missing: Any, codebook: NDArray[np.float64], dtype: str) -> Any:
     """Build negative squared distances as one product, around the closest of some references.
 
     For a reference vector r close to a sample x::
 
         -|x - w|^2 = 2 (x - r).w - (x - r).(x + r) - |w - r|^2
 
-    of which ``|w - r|^2`` comes from a table. So what cancels is about as large as the distance
-    from x to r times |w|, not as |x| |w|. Incomplete samples have no reference vector but 0:
-    ``2 x.w - |x|^2 - m.w^2`` over their known features m, with 0 for missing values.
+    of which ``|w - r|^2`` comes from a table. So the terms that cancel are about as large as the
+    distance from x to r times |w|, not as |x| |w|. Incomplete samples have no reference vector but
+    0: ``2 x.w - |x|^2 - m.w^2`` over their known features m, with 0 for missing values.
 
     It is not 0 where a complete sample equals a reference vector: there the square root has no
     slope, and a model in front of the map could not be trained.
     """
-    references, table = _references(units)
+    references, table = _references(codebook)
     nothing = len(references)
     of_references = np.square(references).sum(axis=1)
     scores = ops.matmul(rows, (2 * references.T).astype(dtype)) - of_references.astype(dtype)
@@ -184,14 +184,18 @@ def _closeness(rows: Any, is_missing: Any, units: NDArray[np.float64], dtype: st
     differences = rows - reference
     constant = ops.sum(differences * (rows + reference), axis=1, keepdims=True)
     terms = [differences, constant, is_closest]
-    factors = [2 * units.T, np.full((1, len(units)), -1.0), -table - float(np.finfo(dtype).tiny)]
+    factors = [
+        2 * codebook.T,
+        np.full((1, len(codebook)), -1.0),
+        -table - float(np.finfo(dtype).tiny),
+    ]
     if is_missing is not None:
         terms.append(is_incomplete - is_missing)
-        factors.append(-np.square(units).T)
+        factors.append(-np.square(codebook).T)
     return ops.matmul(ops.concatenate(terms, axis=1), np.concatenate(factors).astype(dtype))
 
 
-def _references(units: NDArray[np.float64]) -> tuple[NDArray, NDArray]:
+def _references(codebook: NDArray[np.float64]) -> tuple[NDArray, NDArray]:
     """Choose code vectors, each the farthest from those before (Gonzalez 1985).
 
     Returns
@@ -201,24 +205,24 @@ def _references(units: NDArray[np.float64]) -> tuple[NDArray, NDArray]:
         Their squared distances to all units.
     """
     chosen: list[int] = []
-    table, closest = [], np.full(len(units), np.inf)
-    n_references = max(MIN_REFERENCES, EXPORTED_TERMS - 2 * units.shape[1])
+    table, closest = [], np.full(len(codebook), np.inf)
+    n_references = max(MIN_REFERENCES, EXPORTED_TERMS - 2 * codebook.shape[1])
     while len(chosen) < n_references and closest.max() > 0:
         chosen.append(int(closest.argmax()))
-        table.append(np.square(units - units[chosen[-1]]).sum(axis=1))
+        table.append(np.square(codebook - codebook[chosen[-1]]).sum(axis=1))
         closest = np.minimum(closest, table[-1])
-    return units[chosen], np.array(table)
+    return codebook[chosen], np.array(table)
 
 
 def _search_differences(
-    rows: Any, is_missing: Any, units: NDArray[np.float64], scaling: Scaling, dtype: str
+    rows: Any, is_missing: Any, codebook: NDArray[np.float64], scaling: Scaling, dtype: str
 ) -> tuple[Any, Any, Any]:
     """Search among distances from differences, in blocks of units; see `_search_products`.
 
     Memory is bounded by a block's differences: nothing that loops can be part of a saved model, so
     blocks stand in it one after the other.
     """
-    metric, (n_units, n_features) = scaling.metric, units.shape
+    metric, (n_units, n_features) = scaling.metric, codebook.shape
     n_block = max(1, EXPORTED_BLOCK // n_features, -(-n_units // MAX_EXPORTED_BLOCKS))
     sizes = ops.expand_dims(_reduced(metric.magnitude(ops, rows), metric, dtype), 1)
     # (n, n_features, n_units): along the many units arrays are processed faster.
@@ -226,7 +230,7 @@ def _search_differences(
     arrays = [ops.expand_dims(array, 2) for array in arrays]
     blocks = []
     for start in range(0, n_units, n_block):
-        block = units[start : start + n_block].T.astype(dtype)
+        block = codebook[start : start + n_block].T.astype(dtype)
 
         def distances(rows: Any, *is_known: Any, block: NDArray = block) -> Any:
             terms = rows - block if metric.term is None else metric.term(ops, rows, block)
@@ -236,7 +240,7 @@ def _search_differences(
         blocks.append(_at_once(distances, *arrays))
     lengths = ops.concatenate(blocks, axis=1) if len(blocks) > 1 else blocks[0]
     lowest = _lowest(lengths)
-    near = within_rounding(lengths, lowest, _noise(lowest, sizes, scaling.extent(units), dtype))
+    near = within_rounding(lengths, lowest, _noise(lowest, sizes, scaling.extent(codebook), dtype))
     bmus = ops.argmax(ops.cast(near, "int32"), axis=1)  # the first one
     return lengths, bmus, lowest
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from sklearn_tfsom._map.scores import Kind, Sizes, Terms
+from sklearn_tfsom._map.scores import SearchKind, Sizes, Target
 from sklearn_tfsom._map.ties import FAR
 from sklearn_tfsom._tf.argmin import layout
 from sklearn_tfsom._tf.blocks import Blocks, make_blocks
@@ -21,7 +21,7 @@ GRID_MATRIX = tf.TensorSpec([None, None, None], tf.float64)
 class Operands(NamedTuple):
     """Code vectors in the form that a search within a graph uses, the same for all rows."""
 
-    kind: Kind
+    kind: SearchKind
     codebook: tf.Tensor  # (n_units, n_features) float64
     center: tf.Tensor  # (n_features,) float64
     factors32: tf.Tensor  # (n_terms, n_layers * n_lanes) float32
@@ -30,14 +30,14 @@ class Operands(NamedTuple):
     blocks: Blocks | None
 
 
-def make_operands(terms: Terms) -> Operands:
+def make_operands(target: Target) -> Operands:
     """Prepare code vectors for the search, within a graph.
 
     Parameters
     ----------
-    terms : Terms
+    target : Target
     """
-    kind, codebook, center = terms.kind, terms.codebook, terms.center
+    kind, codebook, center = target.kind, target.codebook, target.center
     n_features = tf.size(center)
     grid_shape, codebook = tf.shape(codebook)[:2], tf.reshape(codebook, [-1, n_features])
     around = codebook - center
@@ -59,7 +59,7 @@ def make_operands(terms: Terms) -> Operands:
         largest=tf.sqrt(tf.reduce_max(norms)),
         offset=offset,
         far=FAR * tf.sqrt(tf.maximum(tf.reduce_max(own_norms) + offset**2, 0)),
-        extent=terms.extent,
+        extent=target.extent,
         is_rough=kind.is_rough,
     )
     return Operands(
@@ -78,7 +78,7 @@ def known_values(values: tf.Tensor) -> tf.Tensor:
     return tf.where(tf.math.is_nan(values), tf.zeros([], values.dtype), values)
 
 
-def as_factors32(values: tf.Tensor, kind: Kind) -> tf.Tensor:
+def as_factors32(values: tf.Tensor, kind: SearchKind) -> tf.Tensor:
     """Return rows as factors of a product in float32: with 1 where a value is known."""
     values = tf.cast(values, tf.float32)
     if not kind.has_missing:

@@ -18,7 +18,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import tensorflow as tf
 
-from sklearn_tfsom._map.scores import Kind, rounding_bound32
+from sklearn_tfsom._map.scores import SearchKind, rounding_bound32
 from sklearn_tfsom._tf.argmin import Lowest, compiled_graph, lowest_of_layers
 from sklearn_tfsom._tf.blocks import BLOCK_UNITS, Blocks
 from sklearn_tfsom._tf.operands import Operands, as_factors32, known_values
@@ -52,7 +52,7 @@ class _Rows(NamedTuple):
         """Return some of the rows."""
         return _Rows(*(tf.gather(part, index) for part in self))
 
-    def factors(self, kind: Kind) -> tf.Tensor:
+    def factors(self, kind: SearchKind) -> tf.Tensor:
         """Return factors; zeros for rows whose products could exceed float32's range."""
         is_safe = tf.math.is_finite(self.bound)[:, None]
         return tf.where(is_safe, as_factors32(self.values, kind), tf.zeros([]))
@@ -142,7 +142,7 @@ def share_reached(
 def _closest_middle(
     rows: _Rows, operands: Operands, find: _Find
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Return the block whose middle is closest, and what `_reach` tells of it."""
+    """Return the block whose middle is closest, and the result of `_reach` for it."""
     blocks = operands.blocks
     assert blocks is not None
     middles = blocks.middle_factors32, blocks.middle_bias32

@@ -22,7 +22,7 @@ from sklearn_tfsom._tuning import (
 if TYPE_CHECKING:
     import tensorflow as tf
 
-    from sklearn_tfsom._map.scores import Kind
+    from sklearn_tfsom._map.scores import SearchKind
     from sklearn_tfsom._tf.core import Core
 
 # What TensorFlow writes to file descriptor 2 when it starts, before any setting can stop it:
@@ -136,7 +136,7 @@ def _use_threads_of_joblib(threading_config: Any) -> None:
 
 @contextlib.contextmanager
 def startup_messages_suppressed() -> Iterator[None]:
-    """Hold back what is written to file descriptor 2; pass on all but startup messages at the end.
+    """Hold back lines on file descriptor 2; pass on all but startup messages at the end.
 
     A file holds it rather than a pipe, which could fill up. It is lost if the process is killed
     meanwhile.
@@ -177,19 +177,19 @@ def traced_once(
     """
 
     @functools.cache
-    def trace(*kind: Any) -> Graph:
-        graph: Graph = make(*kind).get_concrete_function()  # type: ignore[call-arg]
+    def trace(*args: _P.args, **kwargs: _P.kwargs) -> Graph:
+        graph: Graph = make(*args, **kwargs).get_concrete_function()
         return graph
 
     @functools.wraps(make)
-    def locked(*kind: _P.args, **_: _P.kwargs) -> Graph:
+    def locked(*args: _P.args, **kwargs: _P.kwargs) -> Graph:
         with _trace_lock:
-            return trace(*kind)
+            return trace(*args, **kwargs)  # type: ignore[arg-type]
 
     return locked
 
 
-def pays_to_compile(n_scores: int, kind: Kind, n_features: int) -> bool:
+def pays_to_compile(n_scores: int, kind: SearchKind, n_features: int) -> bool:
     """Return True if XLA is to compile a search, for this number of scores over all epochs.
 
     If so, the compiler is made ready, since it writes startup messages of its own.

@@ -13,7 +13,7 @@ def loop_tiles(
     n_tile: tf.Tensor,
     specs: Sequence[tf.TensorSpec],
 ) -> list[tf.Tensor]:
-    """Call a function for each tile of some rows, and concatenate what it returns.
+    """Call a function for each tile of some rows, and concatenate the results.
 
     Parameters
     ----------

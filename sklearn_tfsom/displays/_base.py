@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sklearn_tfsom._classes import classes_of, is_missing
 from sklearn_tfsom._data.checks import check_sample_weight
-from sklearn_tfsom._distance import metric_named
+from sklearn_tfsom._distance import METRICS
 from sklearn_tfsom._pipelines import Unwrapped, unwrapped
 from sklearn_tfsom._plan import has_clusters
 from sklearn_tfsom._validation import Rule, check_value, integer, wrong_parameter
@@ -209,7 +209,7 @@ def cluster_labels(estimator: Any) -> NDArray[np.int64] | None:
 
 def distance_unit(fitted: Unwrapped) -> str:
     """Return the unit of the distances, for an axis label."""
-    metric = metric_named(fitted.som._metric)
+    metric = METRICS[fitted.som._metric]
     if not metric.has_data_units:
         return f"{metric.name} distance"
     names = dict.fromkeys(type(step).__name__ for step in fitted.steps)

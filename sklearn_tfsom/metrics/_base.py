@@ -15,7 +15,7 @@ from sklearn_tfsom._data.checks import check_sample_weight
 from sklearn_tfsom._data.pieces import Pieces
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.tiles import row_slices
-from sklearn_tfsom._distance import Metric, metric_named
+from sklearn_tfsom._distance import METRICS, Metric
 from sklearn_tfsom._map.clustering import Points
 from sklearn_tfsom._map.grid import Grid, grid_of
 from sklearn_tfsom._map.neighborhood import Kernels, SeparableKernel, checked_neighborhood
@@ -71,7 +71,7 @@ def fitted_grid(estimator: FittedMap) -> Grid:
 
 def metric_of(estimator: FittedMap) -> Metric:
     """Return the metric of a fitted map."""
-    return metric_named(estimator._metric)
+    return METRICS[estimator._metric]
 
 
 def check_n_neighbors(owner: str, n_neighbors: Any, grid: Grid) -> int:

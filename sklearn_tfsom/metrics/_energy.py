@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sklearn_tfsom._data.scaling import OVERFLOW_MESSAGE
+from sklearn_tfsom._data.scaling import check_range
 from sklearn_tfsom._distance import squared_costs
 from sklearn_tfsom._pipelines import takes_pipelines
 from sklearn_tfsom.metrics._base import (
@@ -98,7 +98,8 @@ def distortion(
         with np.errstate(invalid="ignore"):  # 0 times infinity: the sum reports it
             costs = np.sum(h * squared_costs(distances, samples.metric), axis=1)
         total += float(shares[rows] @ costs)
-    return _in_range(total)
+    check_range(math.isfinite(total))
+    return total
 
 
 @takes_pipelines
@@ -185,13 +186,8 @@ def heskes_energy(
             with np.errstate(invalid="ignore"):
                 np.minimum(energy, (squared @ h.T).min(axis=1), out=energy)
         total += float(shares[rows] @ energy)
-    return _in_range(total)
-
-
-def _in_range(energy: float) -> float:
-    if not math.isfinite(energy):
-        raise ValueError(OVERFLOW_MESSAGE.format("float64"))
-    return energy
+    check_range(math.isfinite(total))
+    return total
 
 
 neg_distortion_scorer = Scorer(distortion, sign=-1)
