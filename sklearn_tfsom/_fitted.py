@@ -168,8 +168,9 @@ def _cluster(
     (hit,) = np.nonzero(hits)
     if not len(hit):  # of a worker without samples
         return np.zeros(len(unit_means), np.int64)
-    n_clusters = min(n_clusters_wanted(som), len(hit)) or "auto"
-    return cluster_units(points_to_merge(pieces, unit_means, hits), unit_means, n_clusters)
+    n_clusters = min(n_clusters_wanted(som), len(hit))
+    points = points_to_merge(pieces, unit_means, hits, n_clusters)
+    return cluster_units(points, unit_means, n_clusters or "auto")
 
 
 def _residuals_around_units(

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from sklearn_tfsom._assignment import SEARCHED_VALUES
 from sklearn_tfsom._data.pieces import Piece, Pieces
+from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.subsampling import few_different
-from sklearn_tfsom._data.sums import sums_by_unit
 from sklearn_tfsom._map.clustering import N_POINTS, Points
 from sklearn_tfsom._search.inference import nearest_units
 
 # Different samples that a unit stands for where units are clustered, for want of a count.
 _PER_UNIT = 16.0
 
+# Values of points that are chosen among sparse samples, at most: 64 MiB. Those of more features
+# are represented by the units.
+_MAX_VALUES = 2**23
+
 
 def points_to_merge(
-    pieces: Pieces | None, unit_means: NDArray, hits: NDArray[np.float64]
+    pieces: Pieces | None, unit_means: NDArray, hits: NDArray[np.float64], n_least: int = 1
 ) -> Points:
-    """Return the points that represent the samples: more than the units, or the units hit.
+    """Return the points that represent the samples, or the units hit, if these would be too few.
 
     Parameters
     ----------
@@ -29,16 +34,17 @@ def points_to_merge(
         Mean of each unit's samples.
     hits : ndarray of float64, shape (n_units,)
         Total weight of each unit's samples.
+    n_least : int, default=1
     """
     (hit,) = np.nonzero(hits)
-    if pieces is not None and len(hit) < N_POINTS:
-        points = representatives(pieces, N_POINTS)
-        if points is not None and len(points.weights) >= len(hit):
+    if pieces is not None and n_least <= N_POINTS:
+        points = representatives(pieces, N_POINTS, unit_means)
+        if points is not None and len(points.weights) >= n_least:
             return points
-    return Points(unit_means[hit], hits[hit], _PER_UNIT)
+    return Points(unit_means[hit], hits[hit], _PER_UNIT, are_units=True)
 
 
-def representatives(pieces: Pieces, n_points: int) -> Points | None:
+def representatives(pieces: Pieces, n_points: int, unit_means: NDArray) -> Points | None:
     """Choose points by a random subsample of the values, and gather the samples around them.
 
     Neither the order of the samples nor repetition in place of weights changes them.
@@ -49,40 +55,57 @@ def representatives(pieces: Pieces, n_points: int) -> Points | None:
         All samples.
     n_points : int
         At most.
+    unit_means : ndarray of shape (n_units, n_features)
+        Missing values are those of the mean of the sample's unit.
 
     Returns
     -------
     points : Points or None
         Means of the samples that are closest to each chosen one, and their weights; the different
-        samples themselves where there are no more. None for sparse and incomplete samples.
+        samples themselves where there are no more. None for sparse samples of very many features.
     """
-    if pieces.samples.is_sparse or pieces.samples.has_missing:
+    samples = pieces.samples
+    if samples.is_sparse and n_points * samples.shape[1] > _MAX_VALUES:
         return None
     chosen, share = few_different(pieces, n_points)
-    rows, _ = chosen.gather_rows(_rows_and_weights)
+    rows, _ = chosen.gather_rows(_rows_and_weights, unit_means)
     rows = rows[rows[:, -1] > 0]
     points, same = np.unique(rows[:, :-1], axis=0, return_inverse=True)
     if share == 1 or len(points) < 2:
         weights = np.bincount(same.ravel(), rows[:, -1]).astype(np.float64)
         return Points(points, weights, per_point=1.0)
     total = pieces.total_weight
-    sums, shares = pieces.reduce(_gather, points, total, piece_values=SEARCHED_VALUES)
+    sums, shares = pieces.reduce(_gather, points, unit_means, total, piece_values=SEARCHED_VALUES)
     (hit,) = np.nonzero(shares)
     return Points(sums[hit] / shares[hit, None], shares[hit] * total, per_point=1 / share)
 
 
-def _rows_and_weights(piece: Piece) -> NDArray[np.float64]:
-    return np.column_stack([piece.samples[:].astype(np.float64), piece.sample_weight])
+def _rows_and_weights(piece: Piece, unit_means: NDArray) -> NDArray[np.float64]:
+    samples = _completed(piece.samples, unit_means)
+    rows = samples[:].toarray() if samples.is_sparse else samples[:]
+    return np.column_stack([rows.astype(np.float64), piece.sample_weight])
 
 
 def _gather(
-    piece: Piece, points: NDArray[np.float64], total: float
+    piece: Piece, points: NDArray[np.float64], unit_means: NDArray, total: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Sum the samples closest to each point, as shares of the weight; and the shares."""
-    if not len(piece.samples):
-        return np.zeros(points.shape), np.zeros(len(points))
-    closest = nearest_units(piece.samples, points[None])[:, 0].astype(np.int32)
+    n_samples, n_points = len(piece.samples), len(points)
+    if not n_samples:
+        return np.zeros(points.shape), np.zeros(n_points)
+    samples = _completed(piece.samples, unit_means)
+    closest = nearest_units(samples, points[None])[:, 0]
     shares = piece.sample_weight / total
-    values = piece.samples[:].astype(np.float64)
-    sums = sums_by_unit(values, shares, closest, len(points))
-    return sums, np.bincount(closest, shares, minlength=len(points)).astype(np.float64)
+    gather = csr_array((shares, (closest, np.arange(n_samples))), (n_points, n_samples))
+    sums = gather @ samples[:].astype(np.float64)
+    sums = sums.toarray() if samples.is_sparse else sums
+    return sums, np.bincount(closest, shares, minlength=n_points).astype(np.float64)
+
+
+def _completed(samples: Samples, unit_means: NDArray) -> Samples:
+    """Replace missing values by those of the mean of the sample's unit."""
+    if not samples.has_missing or not len(samples):
+        return samples
+    rows = samples[:]
+    means = unit_means[nearest_units(samples, unit_means[None])[:, 0]]
+    return Samples(np.where(np.isnan(rows), means, rows).astype(samples.dtype), samples.metric)

@@ -324,6 +324,37 @@ def test_shapes_that_kmeans_cannot_separate(shape, n_clusters):
     assert adjusted_rand_score(y, KMeans(2, random_state=0).fit_predict(X)) < 0.6
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("kind", ["incomplete", "sparse", "large map", "stream"])
+def test_shapes_are_found_however_the_data_come(shape, kind):
+    X, y = SHAPES[shape](np.random.RandomState(0))
+    X, som = StandardScaler().fit_transform(X), TFSOM(n_clusters="auto")
+    if kind == "incomplete":
+        X[::10, 0] = np.nan
+        found = som.fit_predict(X)
+    elif kind == "sparse":
+        found = som.fit_predict(csr_array(X))
+    elif kind == "large map":  # of more units than there are samples
+        found = som.set_params(grid_size=25, max_iter=10).fit_predict(X)
+    else:
+        som.set_params(grid_size=(12, 9))
+        for seed in range(10):
+            som.partial_fit(np.random.RandomState(seed).permutation(X))
+        found = som.predict(X)
+    least = {"incomplete": 0.9, "stream": 0.8}.get(kind, 0.98)
+    assert adjusted_rand_score(y, found) > least
+
+
+def test_clusters_of_sparse_samples_are_those_of_dense_ones(blobs):
+    X, _ = blobs
+    codebook = TFSOM((6, 5)).fit(X).codebook_
+    dense, sparse = (
+        TFSOM.from_codebook(codebook, grid_size=(6, 5), X=data, n_clusters="auto")
+        for data in (X, csr_array(X))
+    )
+    assert_array_equal(sparse.cluster_labels_, dense.cluster_labels_)
+
+
 def test_iris_is_clustered_better_than_by_kmeans():
     X, y = load_iris(return_X_y=True)
     X = StandardScaler().fit_transform(X)
@@ -382,8 +413,11 @@ NO_CLUSTERS = {
 
 
 @pytest.mark.parametrize("make", NO_CLUSTERS.values(), ids=NO_CLUSTERS)
-def test_auto_finds_one_cluster_where_there_are_none(make):
+@pytest.mark.parametrize("is_complete", [True, False])
+def test_auto_finds_one_cluster_where_there_are_none(make, is_complete):
     X = make(np.random.RandomState(1))
+    if not is_complete and X.shape[1] > 1:
+        X[::60, 0] = np.nan
     assert_array_equal(TFSOM(n_clusters="auto").fit_predict(X), np.zeros(len(X)))
 
 

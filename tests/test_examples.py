@@ -86,6 +86,7 @@ def test_form(path):
 def test_customers(run):
     lines = run("customers")
     assert numbers(lines, "customers")[0] == 900 == sum(numbers(lines, "customers")[1:])
+    assert len(numbers(lines, "customers")) > 4  # "auto" finds several segments
     # The median of all customers is between the medians of the segments.
     for feature in ("recency_days", "spend_per_year", "share_food"):
         overall, *by_segment = numbers(lines, feature)

@@ -261,7 +261,7 @@ def test_an_empty_piece_changes_no_reduction(monkeypatch):
                 residual_covariance(pieces, start, found.bmus)
             Subsamples(pieces, [10, 20]).subsample(20)
             pieces.select(subsampling._all, rows=pieces.rows_of(subsampling.hashes))
-            representatives(pieces, 20)
+            representatives(pieces, 20, start)
             outliers._next_cut(moments, pieces.total_weight, pieces)
             cut = outliers.Cut(moments.mean, moments.directions, np.inf)
             compute_moments(outliers._TypicalPieces(pieces, (cut,), pieces.total_weight))

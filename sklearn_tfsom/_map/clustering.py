@@ -1,7 +1,7 @@
 """Two-level clustering: samples to points, points to clusters (Vesanto & Alhoniemi 2000).
 
-Points are means of a few samples each. They are more numerous than the units of a small map, whose
-code vectors are smoothed along the grid and fill the gaps between clusters. The distance of two
+Points are means of a few samples each, unlike the code vectors, which are smoothed along the grid
+and fill the gaps between clusters. The distance of two
 points is that of the shortest path over other points, where a step of length l costs l**p::
 
     d(i, j)^2 = (min over paths from i to j of sum |x_a - x_b|^p)^(2/p)
@@ -91,6 +91,7 @@ class Points(NamedTuple):
     means: NDArray[np.float64]  # (n, n_features), of the samples of each point
     weights: NDArray[np.float64]  # (n,), total weight of these samples
     per_point: float = 1.0  # different samples of a point, on average
+    are_units: bool = False  # whether they are the means of the units' samples
 
 
 def cluster_units(points: Points, units: NDArray, n_clusters: int | str) -> NDArray[np.int64]:
@@ -160,7 +161,7 @@ def _normalized(points: Points, units: NDArray) -> tuple[Points, NDArray[np.floa
     means, units = means - center, units - center
     scale = np.abs(means).max() or np.abs(units).max() or 1.0
     weights = np.maximum(points.weights / points.weights.max(), _MIN_SHARE)
-    return Points(means / scale, weights, points.per_point), units / scale
+    return points._replace(means=means / scale, weights=weights), units / scale
 
 
 def _distinct(points: Points) -> Points:
@@ -169,19 +170,20 @@ def _distinct(points: Points) -> Points:
     if len(means) == len(points.means):
         return points
     weights = np.bincount(same.ravel(), points.weights).astype(np.float64)
-    return Points(means, weights, points.per_point)
+    return points._replace(means=means, weights=weights)
 
 
 def _reduced(points: Points) -> tuple[Points, NDArray[np.int64]]:
     """Merge many points into fewer, and return which of these each point belongs to."""
-    means, weights, per_point = points
+    means, weights = points.means, points.weights
     n = len(weights)
     if n <= _MAX_POINTS:
         return points, np.arange(n)
     group = cut(ward_of_points(points.means, points.weights), n, _MAX_POINTS)
     total = np.bincount(group, weights).astype(np.float64)
     gather = csr_array((weights / total[group], (group, np.arange(n))))
-    return Points(gather @ means, total, per_point * n / len(total)), group
+    per_point = points.per_point * n / len(total)
+    return points._replace(means=gather @ means, weights=total, per_point=per_point), group
 
 
 def _least_weight(points: Points, n_units: int) -> float:
@@ -248,7 +250,7 @@ def _given_number(points: Points, n_clusters: int, least: float) -> NDArray[np.i
     merges = _merges_along_paths(points, lengths, tree)
     trees = [ward_of_points(points.means, points.weights), merges[_START_POWER]]
     starts = [cut(tree, n, n_clusters) for tree in trees]
-    held_out = HeldOut(*points)
+    held_out = HeldOut(points.means, points.weights, points.per_point)
     log_density, best = held_out.best(starts)
     if held_out.is_described(log_density) and len(np.unique(best)) == n_clusters:
         return best
@@ -283,14 +285,18 @@ def _mixtures(points: Points, start: list[Merge], *, is_doubtful: bool) -> list[
     Or one cluster, if a uniform density describes them better. Mixtures begin with the clusters of
     `start`.
     """
-    n, held_out = len(points.weights), HeldOut(*points)
+    n, held_out = len(points.weights), HeldOut(points.means, points.weights, points.per_point)
     tried = []
     for k in range(1, min(_MOST_CLUSTERS, n - 1) + 1):
         log_density, labels = held_out.best([cut(start, n, k)], are_common=(False,))
         if len(np.unique(labels)) == k:
             tried.append((log_density, labels))
     most = max(log_density for log_density, _ in tried)
-    if (is_doubtful or held_out.is_flat) and held_out.is_uniform(most):
+    # Units fill their hull more evenly than samples do. Without this test for units in a plane the
+    # mean adjusted Rand index of 29 sets, with units as points, is 0.54 instead of 0.45, and all
+    # 12 uniform sets are one cluster still.
+    is_hull_known = held_out.is_flat and not points.are_units
+    if (is_doubtful or is_hull_known) and held_out.is_uniform(most):
         return [np.zeros(n, dtype=np.int64)]
     if not held_out.is_described(most):
         return []
