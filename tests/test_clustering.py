@@ -346,7 +346,7 @@ def test_shapes_are_found_however_the_data_come(shape, kind):
 
 
 def test_clusters_of_sparse_samples_are_those_of_dense_ones(blobs):
-    X, _ = blobs
+    X = blobs
     codebook = TFSOM((6, 5)).fit(X).codebook_
     dense, sparse = (
         TFSOM.from_codebook(codebook, grid_size=(6, 5), X=data, n_clusters="auto")
