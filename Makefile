@@ -9,7 +9,7 @@ LIBRARIES := $(VENV)/libraries
 INSTALL = -m pip install --quiet --no-compile
 
 # The first Python that can make an environment: 3.11 to 3.13, for which TensorFlow 2.21 has
-# wheels, or else a newer one. Say `make PYTHON=...` for another.
+# wheels, or else a newer one. Before .venv exists, `make test PYTHON=...` takes another.
 IS_FIT = -c 'import ensurepip, sys, venv; sys.exit(not (3,$(1)) <= sys.version_info < (3,$(2)))'
 find = $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p $(call IS_FIT,$(1),$(2)) 2>/dev/null && echo $$p && break; done)
@@ -165,7 +165,7 @@ clean:
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "No Python >= 3.11 with venv found. Install one (on Debian" \
-		"also python3-venv), or say make PYTHON=/path/to/python." >&2; exit 1; }
+		"also python3-venv), or say make test PYTHON=/path/to/python." >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.demo: pyproject.toml | $(BIN)/python

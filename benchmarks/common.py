@@ -418,8 +418,8 @@ def describe_machine(packages):
 def save_results(name, tables, notes, *, packages=()):
     """Write results/NAME.json, from which render.py builds the page, and print that page.
 
-    A run that leaves something out, with ``--short`` or without ``--reference``, is written to
-    output/results instead, so that it does not replace what the documentation states.
+    A run that leaves something out, with ``--short`` or without ``--reference``, and one of a tree
+    with changes, is written to output/results instead: it replaces no published result.
 
     Parameters
     ----------
@@ -435,6 +435,7 @@ def save_results(name, tables, notes, *, packages=()):
     machine = describe_machine(packages)
     lacks_reference = name in WITH_REFERENCE and "--reference" not in machine["arguments"]
     is_partial = "--short" in machine["arguments"] or lacks_reference
+    is_partial = is_partial or machine["commit"].endswith("-dirty")
     folder = PARTIAL_RESULTS if is_partial else RESULTS
     folder.mkdir(parents=True, exist_ok=True)
     content = {"machine": machine, "notes": notes, "tables": tables}

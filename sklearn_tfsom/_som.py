@@ -961,9 +961,10 @@ class TFSOM(
         front of it are trained through "distances".
 
         With more than four features, distances are computed from a matrix product, those of the
-        best-matching unit again from differences. In float32 the error of a distance is at most
-        about 1e-5 times the distance plus 1e-7 times the norm of the sample. If the distances of
-        two units differ by less than 1e-6 times this norm, the lower index is returned. The model
+        best-matching unit again from differences. In float32 the error of other squared distances
+        is at most 1e-6 times the sum of the squared norms of sample and code vector, measured from
+        the mean code vector. If the distances of two units differ by less than 1e-6 times the norm
+        of the sample, the lower index is returned. The model
         needs memory for a few arrays of the shape of "distances", under "manhattan" and
         "chebyshev" also for 2,048 differences of each sample, or a 64th of those to all units.
 
