@@ -153,9 +153,7 @@ def compare(shape, grid_shape, libraries, n_rounds):
             estimate = trainer.fit(N_PILOT) * shape[0] / N_PILOT
             n_samples = int(shape[0] * min(1, BUDGET_SECONDS / estimate))
             scaled_seconds = trainer.fit(n_samples) * shape[0] / n_samples
-            estimate = min(
-                estimate, scaled_seconds
-            )  # overhead counts less
+            estimate = min(estimate, scaled_seconds)  # overhead counts less
         except Exception as error:  # an error in one library must not stop the benchmark
             skipped.append(f"{library} is skipped: {type(error).__name__}: {error}.")
             continue

@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from sklearn_tfsom._assignment import SEARCHED_VALUES
 from sklearn_tfsom._data.pieces import Piece, Pieces
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.subsampling import few_different
@@ -19,6 +18,9 @@ _PER_UNIT = 16.0
 # Values of points that are chosen among sparse samples, at most: 64 MiB. Those of more features
 # are represented by the units.
 _MAX_VALUES = 2**23
+
+# Values of a piece that are searched and summed at a time, in float64: 32 MiB.
+_PIECE_VALUES = 2**22
 
 
 def points_to_merge(
@@ -75,7 +77,7 @@ def representatives(pieces: Pieces, n_points: int, unit_means: NDArray) -> Point
         weights = np.bincount(same.ravel(), rows[:, -1]).astype(np.float64)
         return Points(points, weights, per_point=1.0)
     total = pieces.total_weight
-    sums, shares = pieces.reduce(_gather, points, unit_means, total, piece_values=SEARCHED_VALUES)
+    sums, shares = pieces.reduce(_gather, points, unit_means, total, piece_values=_PIECE_VALUES)
     (hit,) = np.nonzero(shares)
     return Points(sums[hit] / shares[hit, None], shares[hit] * total, per_point=1 / share)
 

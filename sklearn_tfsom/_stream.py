@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_tfsom._data.checks import are_counted
+from sklearn_tfsom._data.moments import feature_ranges
 from sklearn_tfsom._data.pieces import Pieces
-from sklearn_tfsom._data.scaling import Scaling
+from sklearn_tfsom._data.scaling import Scaling, center_and_spread
 from sklearn_tfsom._epochs import learn
 from sklearn_tfsom._map.grid import Grid, grid_of
 from sklearn_tfsom._map.neighborhood import Kernels, checked_neighborhood
@@ -137,7 +138,7 @@ def _begun(som: Any, counted: Pieces) -> _Start:
     memory = Memory(grid, codebook, units, np.zeros(grid.n_units), 0.0, 0.0)
     scaling = Scaling.of(
         moments.mean,
-        moments.spread,
+        moments.spread or float(np.abs(codebook - moments.mean).max()),
         samples.dtype,
         samples.metric,
         is_sparse=samples.is_sparse,
@@ -154,7 +155,11 @@ def _remembered(som: Any, counted: Pieces) -> _Start:
         kept = min(1.0, stream_schedule(som, grid).memory(n_seen) / n_seen)
         units, hits = units._replace(counts=units.counts * kept), hits * kept
     memory = Memory(grid, som.codebook_, units, hits, som.quantization_error_, n_seen)
-    scaling = Scaling.around(
-        memory.codebook, samples.dtype, samples.metric, is_sparse=samples.is_sparse
+    center, spread = center_and_spread(memory.codebook)
+    if spread == 0:  # of equal code vectors; the samples give a scale
+        low, high = feature_ranges(counted)
+        spread = float(np.nanmax(np.fmax(high - center, center - low)))
+    scaling = Scaling.of(
+        center, spread, samples.dtype, samples.metric, is_sparse=samples.is_sparse
     )
     return _Start(memory, scaling, np.result_type(memory.codebook, samples.dtype))

@@ -19,7 +19,7 @@ from sklearn_tfsom._map.neighborhood import Kernels
 from sklearn_tfsom._map.schedules import PRIOR, Stage, widened
 from sklearn_tfsom._map.smoothing import TrainState, project, root_mean_square_move
 from sklearn_tfsom._plan import TrainingPlan
-from sklearn_tfsom._search.sources import Source, make_source
+from sklearn_tfsom._search.sources import Source, is_out_of_core, make_source
 
 # Errors of maps below this share of the largest values are rounding.
 _ROUNDING = 1e-12
@@ -181,9 +181,10 @@ def _train_batches(
 
     def load(batch: tuple[NDArray[np.int64], NDArray[np.float64]]) -> Any:
         rows, weights = batch
-        return make_source(Pieces(samples.take(rows), weights), scaling)
+        return make_source(Pieces(samples.at(rows), weights), scaling)
 
-    loaded = None if samples.is_on_disk else [load(batch) for batch in plan.batches.rows]
+    are_kept = not is_out_of_core(plan.pieces)
+    loaded = [load(batch) for batch in plan.batches.rows] if are_kept else None
     for n_epochs, radius in enumerate(stage.radii[n_done:], start=n_done + 1):
         kernel, before, errors = kernels.kernel(float(radius)), state.codebook, []
         sources = loaded or map(load, plan.batches.rows)
@@ -247,8 +248,10 @@ def record(
 def _scaling(plan: TrainingPlan) -> Scaling:
     """Return the scaling in which a plan is trained."""
     samples, moments = plan.pieces.samples, plan.moments
+    # Equal samples have no spread, but may begin at a codebook that has one.
+    spread = moments.spread or float(np.abs(plan.codebook - moments.mean).max())
     return Scaling.of(
-        moments.mean, moments.spread, samples.dtype, samples.metric, is_sparse=samples.is_sparse
+        moments.mean, spread, samples.dtype, samples.metric, is_sparse=samples.is_sparse
     )
 
 

@@ -55,6 +55,7 @@ class Moments(NamedTuple):
     directions: NDArray[np.float64]  # (2, n_features) unit eigenvectors of the covariance
     covariance: NDArray[np.float64] | None  # divided by spread^2; of complete data, not too wide
     reach: NDArray[np.float64]  # (n_features,) largest distance of a known value to the mean
+    middle: NDArray[np.float64]  # (n_features,) mean of the samples that the directions are of
 
 
 def compute_moments(pieces: Pieces, n_directions: int = 2) -> Moments:
@@ -372,4 +373,4 @@ def _with_directions(
 def _without_directions(
     mean: NDArray[np.float64], spread: float, reach: NDArray[np.float64]
 ) -> Moments:
-    return Moments(mean, spread, np.zeros(2), np.zeros((2, len(mean))), None, reach)
+    return Moments(mean, spread, np.zeros(2), np.zeros((2, len(mean))), None, reach, middle=mean)

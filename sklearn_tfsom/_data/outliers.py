@@ -41,7 +41,7 @@ class Cut(NamedTuple):
 
 
 def with_typical_directions(moments: Moments, pieces: Pieces) -> Moments:
-    """Replace main directions that a few outliers make by those of the other samples.
+    """Replace main directions that a few outliers make, and the mean, by those of the others.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def with_typical_directions(moments: Moments, pieces: Pieces) -> Moments:
     Returns
     -------
     moments : Moments
-        With other `deviations` and `directions`, or as they were.
+        With other `deviations`, `directions` and `middle`, or as they were.
     """
     if pieces.total_weight < _MIN_SAMPLES:
         return moments
@@ -69,7 +69,9 @@ def with_typical_directions(moments: Moments, pieces: Pieces) -> Moments:
         if not of_typical.deviations[0] > 0:  # all are equal, or a feature is known in none
             break
         found = of_typical
-    return moments._replace(deviations=found.deviations, directions=found.directions)
+    return moments._replace(
+        deviations=found.deviations, directions=found.directions, middle=found.mean
+    )
 
 
 class _TypicalPieces:

@@ -13,6 +13,7 @@ from sklearn_tfsom._compat import cached_property
 from sklearn_tfsom._data.foreign import MIN_BYTES_ON_DISK, FileArray, is_float32
 from sklearn_tfsom._data.tiles import row_slices
 from sklearn_tfsom._distance import Metric, as_directions
+from sklearn_tfsom._tuning import MIN_OUT_OF_CORE_VALUES
 
 # Values of a tile.
 _TILE_VALUES = 2**20
@@ -78,11 +79,24 @@ class Samples:
         return self.raw(slice(None))
 
     def take(self, rows: NDArray[np.int64] | slice) -> Samples:
-        """Return some of the samples; on disk they are not read."""
+        """Return some of the samples, copied unless they are many or on disk."""
         index = rows if self._rows is None else self._rows[rows]
-        if isinstance(index, slice) or not self.is_on_disk:
+        if isinstance(index, slice):
             return Samples(self._X[index], self.metric, has_missing=self.has_missing)
+        stays = self.is_on_disk or (self.at(rows).are_many and not self.is_sparse)
+        if stays:
+            return self.at(rows)
+        return Samples(self._X[index], self.metric, has_missing=self.has_missing)
+
+    def at(self, rows: NDArray[np.int64] | slice) -> Samples:
+        """Return some of the samples, which are copied whenever they are read."""
+        index: Any = rows if self._rows is None else self._rows[rows]
         return Samples(self._X, self.metric, has_missing=self.has_missing, rows=index)
+
+    @property
+    def are_many(self) -> bool:
+        """Whether all values are too many to be copied as a whole."""
+        return self.shape[0] * self.shape[1] >= MIN_OUT_OF_CORE_VALUES
 
     def with_missing(self, has_missing: bool) -> Samples:
         """Return the same samples with another answer to whether values are missing."""

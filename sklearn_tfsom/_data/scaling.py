@@ -104,7 +104,7 @@ class Scaling(NamedTuple):
         cls, codebook: NDArray, dtype: DTypeLike, metric: Metric, *, is_sparse: bool = False
     ) -> Scaling:
         """Make the scaling around the mean code vector."""
-        center, spread = _center_and_spread(codebook)
+        center, spread = center_and_spread(codebook)
         return cls.of(center, spread, dtype, metric, is_sparse=is_sparse)
 
     @classmethod
@@ -116,7 +116,7 @@ class Scaling(NamedTuple):
         A feature is centered if it lies far from 0 compared with the spread of the code vectors;
         all are scaled if squares could leave the range of float32.
         """
-        center, spread = _center_and_spread(codebook)
+        center, spread = center_and_spread(codebook)
         is_far = np.abs(center) > _MAX_OFFSET * spread
         scaling = cls.of(np.where(is_far, center, 0), spread, dtype, metric, is_sparse=is_sparse)
         return scaling.without_scale()
@@ -192,7 +192,7 @@ class Scaling(NamedTuple):
         return 1.0 + metric.is_spherical * math.hypot(*self.center.tolist()) * self.scale
 
 
-def _center_and_spread(codebook: NDArray) -> tuple[NDArray[np.float64], float]:
+def center_and_spread(codebook: NDArray) -> tuple[NDArray[np.float64], float]:
     """Return the mean code vector, and the largest difference of a value from it."""
     # From the first code vector on, the mean of equal values is exact and no sum overflows.
     differences = codebook - codebook[0].astype(np.float64)

@@ -115,7 +115,7 @@ def _drawn_codebook(
     workers, n_features = pieces.workers, pieces.samples.shape[1]
     if init == "pca":
         axes = moments.deviations[:, None] * moments.directions
-        return moments.mean + _plane_coordinates(grid) @ axes
+        return moments.middle + _plane_coordinates(grid) @ axes
     if init == "random":
         low, high = feature_ranges(pieces)
         # Not low + u (high - low): the difference of two large numbers may overflow.

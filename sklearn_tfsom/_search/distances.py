@@ -20,6 +20,7 @@ from sklearn_tfsom._distance import (
 )
 from sklearn_tfsom._map.scores import SearchKind
 from sklearn_tfsom._search.nearest import are_equal, suits_numpy, tile_rows
+from sklearn_tfsom._search.products import paired_sparse_distances
 from sklearn_tfsom._tf.runtime import pays_to_compile, tensorflow_core
 from sklearn_tfsom._tuning import (
     CACHED_VALUES,
@@ -106,13 +107,12 @@ def distances_to_chosen(
     # Differences need no center.
     scaling = scaling.without_scale()._replace(center=np.zeros_like(scaling.center))
     scaled = scaling.transform(codebook)
-    norms = np.einsum("ij,ij->i", scaled, scaled) if is_sparse else np.zeros(0)
     result = np.empty(units.shape)
 
     def fill(rows: slice) -> None:
         with np.errstate(over="ignore", invalid="ignore"):
             for place, chosen in enumerate(units[rows].T):
-                result[rows, place] = _to_chosen(samples, rows, scaling, scaled, norms, chosen)
+                result[rows, place] = _to_chosen(samples, rows, scaling, scaled, chosen)
 
     n_tile = max(1, CACHED_VALUES // samples.shape[1])
     tiles = samples.tiles(CACHED_VALUES) if is_sparse else row_slices(len(samples), n_tile)
@@ -127,18 +127,13 @@ def _to_chosen(
     rows: slice,
     scaling: Scaling,
     codebook: NDArray[np.float64],
-    unit_norms: NDArray[np.float64],
     chosen: NDArray[np.int64],
 ) -> NDArray[np.float64]:
     """Compute the distances of the samples of a tile to one unit each, in the scaled space."""
     metric = samples.metric
     if samples.is_sparse:
         sparse = load_sparse(samples.take(rows), scaling.scale)
-        norms = sparse.norms + unit_norms[chosen]
-        squared = norms - 2 * sparse.paired_products(codebook, chosen)
-        distances = metric.from_squares(np.maximum(squared, 0))
-        lost = np.flatnonzero(~(squared > CANCELLATION[np.dtype(np.float64)] * norms))
-        distances[lost] = _from_differences(samples, rows, scaling, codebook, lost, chosen[lost])
+        distances = paired_sparse_distances(sparse, codebook, chosen, metric)
     else:
         tile = scaling.transform(samples[rows])
         known = ~np.isnan(tile) if samples.has_missing else None

@@ -70,8 +70,7 @@ def nearest(
     -------
     found : Nearest
         Distances are valid only if the center of `target` is 0; else only whether they are finite.
-        In a fit those of dense rows are good to 1e-5, see `products.measure`; others come from
-        float32 scores, with their error, where these tell the unit.
+        In a fit they are good to 1e-5, see `products.measure`; else those of float32 scores.
     """
     n_differences = rows.norms.shape[0] * target.codebook.size
     has_scores = target.kind.metric.is_product
@@ -94,7 +93,7 @@ def nearest(
     else:
         return Nearest(*search_exactly(rows, target, k))
     units, distances, is_clear = found
-    if is_fit and has_scores and isinstance(on_cpu, DenseRows):
+    if is_fit and has_scores:
         distances = measure(on_cpu, units[:, 0], distances, target)
     unclear = np.flatnonzero(~is_clear)
     if len(unclear):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from sklearn_tfsom._compat import with_errstate
 from sklearn_tfsom._data.dense import DenseRows
 from sklearn_tfsom._data.sparse import SparseRows
 from sklearn_tfsom._data.statistics import Found
-from sklearn_tfsom._data.tiles import even_slices, map_tiles, multiply
+from sklearn_tfsom._data.tiles import even_slices, map_tiles, multiply, row_slices
+from sklearn_tfsom._distance import Metric, paired_distances
 from sklearn_tfsom._map.scores import Factors, Target, rounding_bound32
 from sklearn_tfsom._map.ties import MAX_PASSES
 from sklearn_tfsom._tuning import CACHED_VALUES, CANCELLATION, NUMPY_TILE_VALUES
@@ -88,31 +90,38 @@ def _sorted_lowest(
 
 
 def measure(
-    rows: DenseRows, units: NDArray[np.int32], distances: NDArray[np.float64], target: Target
+    rows: DenseRows | SparseRows,
+    units: NDArray[np.int32],
+    distances: NDArray[np.float64],
+    target: Target,
 ) -> NDArray[np.float64]:
-    """Return the distance of each row to a unit: exact of float64 values, others good to 1e-5.
+    """Return the distance of each row to a unit: exact of dense float64, others good to 1e-5.
 
-    Distances from float32 scores stay as they are for float32 values, unless they are so small
-    that their digits have cancelled, or NaN. All others are computed from differences.
+    Distances from float32 scores stay as they are for sparse rows and for float32 values, unless
+    they are so small that their digits have cancelled, or NaN. All others are computed from
+    differences.
 
     Parameters
     ----------
-    rows : DenseRows
+    rows : DenseRows or SparseRows
     units : ndarray of int32, shape (n,)
         Of rows that are not clear maybe no index of a unit.
     distances : ndarray of float64, shape (n,)
         From scores.
     target : Target
     """
-    values, n_features = np.asarray(rows.values), target.codebook.shape[2]
-    codebook, metric = target.codebook.reshape(-1, n_features), target.kind.metric
-    again = np.arange(len(units))
-    if values.dtype == np.float32:
+    n_features, metric, float32 = target.codebook.shape[2], target.kind.metric, np.dtype("f4")
+    codebook, again = target.codebook.reshape(-1, n_features), np.arange(len(units))
+    if isinstance(rows, SparseRows) or rows.values.dtype == float32:
         of_scores = 2 * distances if metric.is_spherical else np.square(distances)
-        share = CANCELLATION[values.dtype]
-        again = np.flatnonzero(~(of_scores >= share * np.asarray(rows.norms)))
+        again = np.flatnonzero(~(of_scores >= CANCELLATION[float32] * np.asarray(rows.norms)))
     if not len(again):
         return distances
+    measured = distances.copy()
+    if isinstance(rows, SparseRows):
+        measured[again] = paired_sparse_distances(rows.take(again), codebook, units[again], metric)
+        return measured
+    values = np.asarray(rows.values)
 
     def of_tile(tile: slice) -> NDArray[np.float64]:
         some = tile if len(again) == len(units) else again[tile]
@@ -125,6 +134,23 @@ def measure(
             return np.einsum("ij,ij->i", differences, differences)
 
     tiles = even_slices(len(again), n_features, CACHED_VALUES)
-    squared, measured = np.concatenate(list(map_tiles(of_tile, tiles))), distances.copy()
-    measured[again] = metric.from_squares(squared)
+    measured[again] = metric.from_squares(np.concatenate(list(map_tiles(of_tile, tiles))))
     return measured
+
+
+@with_errstate(over="ignore", invalid="ignore")  # a distance that is not finite reports it
+def paired_sparse_distances(
+    rows: SparseRows, codebook: NDArray[np.float64], units: NDArray, metric: Metric
+) -> NDArray[np.float64]:
+    """Compute the distance of each row to one code vector, from a product in float64.
+
+    Where digits of the product cancel, it is computed from the difference.
+    """
+    norms = rows.norms + np.einsum("uf,uf->u", codebook, codebook)[units]
+    squared = norms - 2 * rows.paired_products(codebook, units)
+    distances: NDArray[np.float64] = metric.from_squares(np.maximum(squared, 0))
+    lost = np.flatnonzero(~(squared > CANCELLATION[np.dtype(np.float64)] * norms))
+    for some in row_slices(len(lost), max(1, CACHED_VALUES // codebook.shape[1])):
+        row = lost[some]
+        distances[row] = paired_distances(rows.take(row).dense(), codebook[units[row]], metric)
+    return distances

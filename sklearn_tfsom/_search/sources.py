@@ -31,7 +31,6 @@ from sklearn_tfsom._tuning import (
     CHUNK_ROWS,
     MAX_OUT_OF_CORE_FEATURES,
     MIN_CHUNKED_SCORES,
-    MIN_OUT_OF_CORE_VALUES,
     PIECE_VALUES,
     PREPARED_VALUES,
     SUMMED_FEATURES,
@@ -138,18 +137,20 @@ class LoadedSource(Source):
 
 
 def make_source(pieces: Pieces, scaling: Scaling, extent: float | None = None) -> Source:
-    """Make the source of some samples: loaded into memory, unless there are too many.
+    """Make the source of some samples: loaded into memory, unless there are too many."""
+    source_type = Source if is_out_of_core(pieces) else LoadedSource
+    return source_type(pieces, scaling, extent)
+
+
+def is_out_of_core(pieces: Pieces) -> bool:
+    """Return True if samples are read again in each epoch, rather than loaded once.
 
     Samples in memory that are divided over devices are always loaded.
     """
     samples = pieces.samples
-    n_features = samples.shape[1]
-    is_large = samples.shape[0] * n_features >= MIN_OUT_OF_CORE_VALUES
-    is_narrow = n_features <= MAX_OUT_OF_CORE_FEATURES and not samples.is_sparse
-    is_read_in_tiles = is_large and is_narrow and not pieces.workers.devices
-    is_out_of_core = pieces.are_distant or samples.is_on_disk or is_read_in_tiles
-    source_type = Source if is_out_of_core else LoadedSource
-    return source_type(pieces, scaling, extent)
+    is_narrow = samples.shape[1] <= MAX_OUT_OF_CORE_FEATURES and not samples.is_sparse
+    is_read_in_tiles = samples.are_many and is_narrow and not pieces.workers.devices
+    return pieces.are_distant or samples.is_on_disk or is_read_in_tiles
 
 
 def statistics_of(piece: Piece, codebook: NDArray[np.float64], search: Search) -> Statistics:
