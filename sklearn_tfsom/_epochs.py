@@ -23,8 +23,8 @@ from sklearn_tfsom._map.smoothing import (
 )
 from sklearn_tfsom._search.sources import Source
 
-# Decayed weights below this are set to 0, before they become subnormal.
-_MIN_WEIGHT = 1e-200
+# Decayed weights below this share of the largest are set to 0, before they become subnormal.
+_MIN_SHARE = 1e-200
 
 
 class Epoch(NamedTuple):
@@ -95,7 +95,7 @@ def learn(
     statistics = batch.statistics(state.codebook)
     counts = decay * state.counts + statistics.counts
     sums = decay * state.sums + statistics.sums
-    counts = np.where(counts > _MIN_WEIGHT, counts, 0)
+    counts = np.where(counts > _MIN_SHARE * counts.max(), counts, 0)
     sums = np.where(counts > 0, sums, 0)
     codebook = move_codebook(state.codebook, sums, counts, kernel, batch.scaling)
     return TrainState(codebook, sums, counts), mean_distance(batch, statistics.distance_sum)

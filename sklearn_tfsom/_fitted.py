@@ -36,7 +36,7 @@ class MapState(NamedTuple):
     n_samples_seen: float
     is_from_stream: bool = False
     residuals: NDArray[np.float64] | None = None  # see `_residuals_around_units`
-    clustered: tuple[Pieces, NDArray[np.float64]] | None = None  # samples and their hits, or units
+    clustered: Pieces | None = None  # samples; by default the units are clustered
 
 
 def set_map(som: Any, state: MapState) -> Any:
@@ -45,7 +45,7 @@ def set_map(som: Any, state: MapState) -> Any:
     means, counts = state.unit_means
     means = np.where(counts > 0, means, codebook).astype(codebook.dtype)
     som.codebook_ = codebook
-    som.cluster_labels_ = _cluster(som, means, *(state.clustered or (None, found.hits)))
+    som.cluster_labels_ = _cluster(som, means, state.clustered, found.hits)
     if isinstance(found.bmus, np.ndarray):
         som.labels_ = som.cluster_labels_[found.bmus]
     else:  # the samples lie elsewhere, and so would their labels
@@ -89,7 +89,7 @@ def set_fitted(
     counted = plan.pieces if pieces.workers.are_several else plan.pieces.own
     codebook = pieces.workers.from_first(codebook).astype(pieces.samples.dtype)
     with tile_threads:
-        found = assign(pieces, codebook, plan.grid)
+        found = _assign(pieces, counted, codebook, plan.grid)
         unit_means = learned or UnitMeans(codebook, found.hits[:, None])
         if learned and plan.batches:  # whose counts have decayed
             kept = plan.batches.memory / plan.pieces.total_weight
@@ -104,10 +104,7 @@ def set_fitted(
             history=history,
             n_samples_seen=plan.pieces.total_weight,
             residuals=_residuals_around_units(plan, pieces, codebook, learned, found.bmus),
-            clustered=(
-                counted,
-                _counted_hits(som, pieces, counted, codebook, plan.grid, found.hits),
-            ),
+            clustered=counted,
         )
         return set_map(som, state)
 
@@ -125,10 +122,9 @@ def set_codebook(som: Any, grid: Grid, codebook: NDArray, pieces: Pieces | None)
     """
     found, clustered, residuals = Assignment(np.ones(grid.n_units), np.nan, None), None, None
     if pieces is not None:
+        clustered = counted_of(pieces)
         with tile_threads:
-            found = assign(pieces, codebook, grid)
-        counted = counted_of(pieces)
-        clustered = counted, _counted_hits(som, pieces, counted, codebook, grid, found.hits)
+            found = _assign(pieces, clustered, codebook, grid)
         if _keeps_residuals(pieces):
             residuals = _measured_residuals(pieces, codebook, found.bmus)
     state = MapState(
@@ -146,17 +142,12 @@ def set_codebook(som: Any, grid: Grid, codebook: NDArray, pieces: Pieces | None)
     set_map(som, state)
 
 
-def _counted_hits(
-    som: Any,
-    pieces: Pieces,
-    counted: Pieces,
-    codebook: NDArray,
-    grid: Grid,
-    hits: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """Return the hits of the samples to cluster: of those with a direction."""
-    is_same = not pieces.samples.metric.is_spherical or counted.n_samples == pieces.n_samples
-    return hits if is_same or som.n_clusters is None else assign(counted, codebook, grid).hits
+def _assign(pieces: Pieces, counted: Pieces, codebook: NDArray, grid: Grid) -> Assignment:
+    """Assign all samples; those without a direction have labels, but no weight."""
+    found = assign(pieces, codebook, grid)
+    if not pieces.samples.metric.is_spherical or counted.n_samples == pieces.n_samples:
+        return found
+    return assign(counted, codebook, grid)._replace(bmus=found.bmus)
 
 
 def _cluster(

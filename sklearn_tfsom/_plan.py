@@ -238,6 +238,11 @@ def _moments(som: Any, pieces: Pieces) -> Moments:
 def _check_sizes(som: Any, pieces: Pieces) -> None:
     """Check parameters against the number of samples, and against each other."""
     n_samples, total_weight = pieces.n_samples, pieces.total_weight
+    shape = np.shape(som.radius_decay)
+    if not isinstance(som.radius_decay, str) and shape != (som.max_iter,):
+        raise valid.wrong_parameter(
+            "radius_decay", som, f"of shape (max_iter,), ({som.max_iter},)", f"shape {shape}"
+        )
     if n_samples < n_clusters_wanted(som):
         raise ValueError(
             f"n_samples={n_samples} must be at least n_clusters={som.n_clusters}, counting "
@@ -407,17 +412,13 @@ def _radii(som: Any, grid: Grid) -> NDArray[np.float64]:
 
 
 def check_radii(som: Any) -> None:
-    """Check that there is a radius for each epoch, and that the radius does not increase.
+    """Check that the radius does not increase.
 
     Raises
     ------
     InvalidParameterError
+        If it would.
     """
-    shape = np.shape(som.radius_decay)
-    if not isinstance(som.radius_decay, str) and shape != (som.max_iter,):
-        raise valid.wrong_parameter(
-            "radius_decay", som, f"of shape (max_iter,), ({som.max_iter},)", f"shape {shape}"
-        )
     is_given = not isinstance(som.radius_start, str) and not isinstance(som.radius_end, str)
     if isinstance(som.radius_decay, str) and is_given and som.radius_start < som.radius_end:
         raise valid.wrong_parameter(

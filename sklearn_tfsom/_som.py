@@ -245,9 +245,9 @@ class TFSOM(
     **Metrics.** Under "cosine" and "correlation" samples and code vectors are unit vectors, and
     the formula above is divided by its length, which minimizes the sum of ``h (1 - cos)`` as the
     mean does that of squared distances. Samples without a direction (zeros, or equal values)
-    take no part in training; their distance to every unit is 1, and with float32 input rounding
-    decides which unit is theirs. Under the other metrics code vectors are means, which minimize
-    the sum of squared Euclidean distances only.
+    take no part in training, in `hits_` and in `quantization_error_`; their distance to every unit
+    is 1, and with float32 input rounding decides which unit is theirs. Under the other metrics
+    code vectors are means, which minimize the sum of squared Euclidean distances only.
 
     **Missing values** (NaN) are allowed under most metrics. Distances are over the known features
     of a sample, and not scaled up for the others; s_j and n_j are sums over the known values of
@@ -586,8 +586,9 @@ class TFSOM(
         The memory M is a weight of 500 samples, or 5 for each unit if that is more; at first it is
         less, 0.3 of the samples seen. The radius decreases from `radius_start` ("auto": a fourth
         of the longer side with ``init="pca"``, otherwise half of it) to `radius_end` over the
-        first 100 samples, or 0.6 for each unit if that is more. After a change of the data the
-        error is within a tenth of its former value after about eight times M.
+        first 100 samples, or 0.6 for each unit if that is more. An array as `radius_decay`, here
+        of any length, has its values reached at equal steps. After a change of the data the error
+        is within a tenth of its former value after about eight times M.
 
         Examples
         --------

@@ -306,3 +306,21 @@ def test_small_equal_variances_beside_a_large_one():
     order = np.random.RandomState(0).permutation(len(X))
     directions = get_principal_plane(X)[2]
     assert_allclose(get_principal_plane(X[order])[2], directions, atol=1e-6)
+
+
+@pytest.mark.parametrize("lattice", ["rectangular", "hexagonal"])
+def test_an_outlier_leaves_the_start_among_the_other_samples(lattice):
+    X = np.random.default_rng(0).uniform(-1, 1, size=(1500, 2)) * [3, 2]
+    without = TFSOM(lattice=lattice).fit(np.delete(X, 7, axis=0))
+    X[7] = [1e6, 3e5]
+    som, others = TFSOM(lattice=lattice).fit(X), np.delete(X, 7, axis=0)
+    assert som.grid_shape_ == without.grid_shape_
+    assert topographic_error(som, others) < 0.08  # 0.16 if it lies around the mean of all samples
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-9, 1e-16])
+def test_equal_samples_move_the_closest_unit_of_a_given_start(scale):
+    init = scale * np.array([[0.0, 0], [1, 0], [2, 0], [3, 0]])
+    som = TFSOM((1, 4), init=init, neighborhood="bubble", radius_decay=[0.5], max_iter=1)
+    expected = [[0, 0], [1, 0], [2.2, 0], [3, 0]]
+    assert_allclose(som.fit([[2.2 * scale, 0]]).codebook_ / scale, expected, atol=1e-12)

@@ -283,3 +283,24 @@ def test_clusters_in_a_pipeline():
     pipeline = make_pipeline(TfidfVectorizer(), TFSOM((1, 6), metric="cosine", n_clusters=2))
     labels = pipeline.fit_predict(documents)
     assert_array_equal(labels, [0, 0, 0, 1, 1, 1] if labels[0] == 0 else [1, 1, 1, 0, 0, 0])
+
+
+@pytest.mark.parametrize("offset", [0.0, 10.0, 1000.0])
+def test_errors_of_training_are_those_of_dense_samples(offset):
+    X = np.random.default_rng(0).normal(size=(3000, 20)) + offset
+    som = TFSOM((10, 10), init=X[:100], max_iter=4)
+    expected = som.fit(X).history_["quantization_error"]
+    found = som.fit(csr_array(X)).history_["quantization_error"]
+    assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_missing_values_far_from_zero_are_imputed_as_well_as_after_a_dense_fit():
+    rng = np.random.RandomState(0)
+    X = rng.normal(size=(300, 4)) @ rng.normal(size=(4, 4)) + 1e8
+    given = np.where(rng.uniform(size=X.shape) < 0.4, np.nan, X)
+    given[:, 0] = X[:, 0]
+    errors = [
+        np.sqrt(np.nanmean((TFSOM((5, 4)).fit(data).impute(given) - X) ** 2))
+        for data in (X, csr_array(X))
+    ]
+    assert errors[1] < 1.2 * errors[0]

@@ -598,3 +598,53 @@ def test_sample_without_a_direction_leaves_an_unknown_error(metric, row):
     codebook = np.eye(4)
     som = TFSOM.from_codebook(codebook, grid_size=2, metric=metric).partial_fit(row[None])
     assert np.isnan(som.quantization_error_)
+
+
+@pytest.mark.parametrize("scale", [1e-16, 1e-9, 1e200])
+def test_a_stream_may_begin_with_equal_samples_at_any_scale(scale):
+    X = np.random.default_rng(0).uniform(size=(2000, 2))
+    expected = TFSOM(5).partial_fit(np.zeros((1, 2))).partial_fit(X)
+    som = TFSOM(5).partial_fit(np.zeros((1, 2))).partial_fit(scale * X)
+    assert_allclose(som.codebook_ / scale, expected.codebook_, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["stream", "mini-batches", "batch"])
+def test_ties_far_from_the_origin_are_those_near_it(kind):
+    X = np.random.RandomState(1).normal(size=(30, 1)) + 1e4
+    som = TFSOM(8, neighborhood="bubble", batch_size=4 if kind == "mini-batches" else None)
+    train = som.partial_fit if kind == "stream" else som.fit
+    near = train(X - 1e4).codebook_  # exact
+    far = (TFSOM.partial_fit if kind == "stream" else TFSOM.fit)(clone(som), X).codebook_
+    assert_allclose(far - 1e4, near, atol=1e-9)
+
+
+def test_errors_of_sparse_samples_that_equal_code_vectors_are_those_of_dense_ones():
+    rng = np.random.RandomState(0)
+    codebook = rng.uniform(size=(25, 60)) * (rng.uniform(size=(25, 60)) < 0.3) * 100
+    X = codebook[rng.randint(25, size=2000)]
+    dense, sparse = (
+        TFSOM.from_codebook(codebook, grid_size=5, radius_start=0.2, radius_end=0.2, X=data)
+        .partial_fit(data)
+        .quantization_error_
+        for data in (X, csr_array(X))
+    )
+    assert sparse == pytest.approx(dense, rel=1e-9)
+
+
+def test_samples_without_a_direction_are_not_remembered():
+    rng = np.random.RandomState(0)
+    X, new = rng.exponential(size=(200, 5)), rng.exponential(size=(50, 5))
+    with_zeros = np.vstack([X, np.zeros((400, 5))])
+    codebook = TFSOM(4, metric="cosine").fit(X).codebook_
+    for make in (
+        lambda data: TFSOM(4, metric="cosine").fit(data),
+        lambda data: TFSOM(4, metric="cosine").partial_fit(data),
+        lambda data: TFSOM.from_codebook(codebook, grid_size=4, metric="cosine", X=data),
+    ):
+        expected, som = make(X), make(with_zeros)
+        assert len(som.labels_) == 600
+        assert_allclose(som.hits_, expected.hits_)
+        assert som.quantization_error_ == pytest.approx(expected.quantization_error_)
+        assert som.n_samples_seen_ == 200
+        expected.partial_fit(new)
+        assert_allclose(som.partial_fit(new).codebook_, expected.codebook_, atol=1e-12)

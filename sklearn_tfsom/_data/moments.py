@@ -45,6 +45,9 @@ _MAX_RESTARTS, _TOLERANCES = 30, (1e-10, 1e-4, 0.1)
 # product of two means.
 _ROUNDING_OF_PRODUCTS = 1e-13
 
+# A covariance is kept if its rounding is at most this share of the spread, as a deviation.
+_MAX_ROUNDING = 1e-2
+
 
 class Moments(NamedTuple):
     """Mean, spread and main directions of the data."""
@@ -126,7 +129,7 @@ def compute_moments(pieces: Pieces, n_directions: int = 2) -> Moments:
         np.fill_diagonal(products, 0)
         least = math.sqrt(_ROUNDING_OF_PRODUCTS * np.linalg.norm(products)) * scale
     moments = _with_directions(mean, spread, reach, deviations * scale, found, least)
-    if samples.has_missing or spread == 0:
+    if samples.has_missing or spread == 0 or least > _MAX_ROUNDING * spread:
         return moments
     return moments._replace(covariance=scatter * (scale / spread) ** 2)
 

@@ -180,16 +180,17 @@ class Scaling(NamedTuple):
         return length + self.scale if metric.is_spherical else length
 
     def training_extent(self) -> float:
-        """Return the extent of a codebook in training, which is never rounded outside this space.
+        """Return the extent of a codebook in training.
 
-        Samples have a root mean square norm of about 1 there; unit vectors have been divided by
-        their length before.
+        Samples have a root mean square norm of about 1 there, around the center. A start that
+        users give, and a codebook between two calls of `partial_fit`, have been rounded in data
+        units, and unit vectors have been divided by their length.
         """
-        metric, n_features = self.metric, len(self.center)
+        metric, center = self.metric, np.abs(self.center * self.scale)
         if not metric.is_product:
-            size = 1.0 if metric.reduction == "max" else n_features**-0.5
-            return float(metric.total(metric.magnitude(np, np.full(n_features, size))))
-        return 1.0 + metric.is_spherical * math.hypot(*self.center.tolist()) * self.scale
+            size = 1.0 if metric.reduction == "max" else len(center) ** -0.5
+            return float(metric.total(metric.magnitude(np, size + center)))
+        return 1.0 + math.hypot(*center.tolist())
 
 
 def center_and_spread(codebook: NDArray) -> tuple[NDArray[np.float64], float]:

@@ -123,7 +123,8 @@ def variances_of(
     In units of the codebook's size; 0 where the error is not known (NaN).
     """
     shares, size = hits / hits.sum(), _size_of(codebook)
-    variances = shares @ ((codebook - shares @ codebook) / size) ** 2
+    differences = codebook - codebook[0]  # of equal code vectors exactly 0
+    variances = shares @ ((differences - shares @ differences) / size) ** 2
     total = variances.sum()
     if np.isnan(quantization_error):
         return np.zeros_like(variances)
