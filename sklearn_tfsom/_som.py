@@ -479,7 +479,9 @@ class TFSOM(
             validate_data(som, codebook if is_frame else array, skip_check_array=True)
         if X is not None:
             metric, reset = METRICS[som.metric], not hasattr(som, "feature_names_in_")
-            pieces, _ = check_training_data(som, X, sample_weight, metric, reset=reset)
+            pieces, _ = check_training_data(
+                som, X, sample_weight, metric, reset=reset, begins=False
+            )
             if som.n_features_in_ != array.shape[1]:
                 raise ValueError(
                     f"X must have as many features as codebook, {array.shape[1]}. Got "

@@ -21,7 +21,7 @@ from sklearn_tfsom._distance import METRICS
 from sklearn_tfsom._map.grid import BOUNDARIES, LATTICES, Grid
 from sklearn_tfsom._map.initialization import initial_codebook
 from sklearn_tfsom._map.neighborhood import NEIGHBORHOODS
-from sklearn_tfsom.metrics import quantization_error, topographic_error
+from sklearn_tfsom.metrics import quantization_error, separation_curve, topographic_error
 
 
 def with_gaps(X, share, seed=0):
@@ -432,3 +432,16 @@ def test_complete_samples_among_incomplete_ones(blobs):
         atol=1e-9,
     )
     assert_array_equal(som.predict(one_gap)[1:], som.predict(blobs)[1:])
+
+
+def test_a_map_takes_samples_without_any_value_of_a_feature():
+    rng = np.random.RandomState(0)
+    X = rng.normal(size=(200, 5))
+    som = TFSOM((4, 4)).fit(X)
+    X[:, 2] = np.nan
+    _, ratios = separation_curve(som, X)
+    assert len(ratios) and (ratios[~np.isnan(ratios)] >= 1).all()
+    same = TFSOM.from_codebook(som.codebook_, grid_size=4, X=X, n_clusters=2)
+    assert_array_equal(same.cluster_labels_[som.bmus(X)], same.labels_)
+    with pytest.raises(ValueError, match="Feature 2 of X is missing"):
+        TFSOM((4, 4)).fit(X)

@@ -44,6 +44,7 @@ def check_training_data(
     workers: Workers = ALONE,
     *,
     reset: bool = True,
+    begins: bool = True,
 ) -> tuple[Pieces, Pieces]:
     """Check samples and weights that a map is to learn from.
 
@@ -57,6 +58,8 @@ def check_training_data(
         Each with its own samples.
     reset : bool, default=True
         Whether the estimator takes the number and names of features from X.
+    begins : bool, default=True
+        Whether the map begins with them, and needs a known value for each feature.
 
     Returns
     -------
@@ -64,7 +67,7 @@ def check_training_data(
         All samples.
     counted : Pieces
         The samples that take part: of positive weight, and with a direction where directions are
-        compared. At least one, with a known value for each feature.
+        compared. At least one.
 
     Raises
     ------
@@ -89,6 +92,8 @@ def check_training_data(
     check_total(pieces.total_weight)
     counted = counted_of(pieces)
     check_counted(counted)
+    if begins:
+        check_features_known(counted)
     return pieces, counted
 
 
@@ -117,14 +122,13 @@ def check_counted(pieces: Pieces) -> None:
     Raises
     ------
     ValueError
-        If there are none, or if a feature has no known value.
+        If there are none.
     """
     if not pieces.n_samples:
         raise ValueError(
             f"X contains no sample of positive weight that has a direction under "
             f"metric={pieces.samples.metric.name!r}: all its values are equal, or 0."
         )
-    check_features_known(pieces)
 
 
 def check_samples(

@@ -22,6 +22,7 @@ from sklearn_tfsom._data.checks import (
     any_missing,
     are_counted,
     check_counted,
+    check_features_known,
     check_form,
     check_sample_weight,
     check_total,
@@ -309,6 +310,7 @@ def check_partitions(owner: Any, engine: Engine, metric: Metric) -> tuple[Pieces
     pieces = Partitions(engine, reader, facts)
     counted = pieces.counted()
     check_counted(counted)
+    check_features_known(counted)
     return pieces, counted
 
 
