@@ -129,11 +129,26 @@ class TestSeparationCurveDisplay:
 
 
 def test_equal_values_have_no_deviation(som):
-    values = np.full(len(X), 0.1)
-    for statistic, expected in (("std", 0), ("mean", 0.1)):
-        display = UnitValuesDisplay.from_estimator(som, X, values, statistic=statistic)
-        known = display.values[~np.isnan(display.values)]
-        assert_array_equal(known, expected)
+    bmus = som.bmus(X)
+    constants = np.random.RandomState(0).uniform(size=som.codebook_.shape[0])
+    for values in (np.full(len(X), 0.1), constants[bmus]):
+        for statistic, expected in (("std", 0 * values), ("mean", values)):
+            display = UnitValuesDisplay.from_estimator(som, X, values, statistic=statistic)
+            assert_array_equal(display.values[bmus], expected)
+
+
+@pytest.mark.parametrize("statistic", ["mean", "median", "std"])
+@pytest.mark.parametrize("row", [0, 7])
+def test_outlier_does_not_change_other_units(som, statistic, row):
+    values = np.random.RandomState(0).uniform(1, 2, size=len(X))
+    style = {"statistic": statistic}
+    expected = UnitValuesDisplay.from_estimator(som, X, values, **style).values
+    values[7] = 1e20
+    order = np.arange(len(X))
+    order[[row, 7]] = 7, row
+    display = UnitValuesDisplay.from_estimator(som, X[order], values[order], **style)
+    (unit,) = som.bmus(X[7:8])
+    assert_allclose(np.delete(display.values, unit), np.delete(expected, unit), rtol=1e-12)
 
 
 def test_name_with_dollar_signs(som):

@@ -223,13 +223,15 @@ def _by_unit(
         return np.where(totals > 0, totals, np.nan)
     if statistic == "median":
         return _medians(values, bmus, weights, totals)
+    # From a value of its unit on, sums of equal values are exact.
+    origins = np.zeros(n_units)
+    origins[bmus[::-1]] = values[::-1]
     with np.errstate(invalid="ignore", over="ignore"):
-        # From one of them on, sums of equal values are exact.
-        origin = values[0] if len(values) and np.isfinite(np.ptp(values)) else 0.0
-        values = values - origin
+        origins[bmus[np.isinf(values - origins[bmus])]] = 0
+        values = values - origins[bmus]
         means = np.bincount(bmus, weights * values, minlength=n_units) / totals
         if statistic != "std":
-            return means + origin
+            return means + origins
         squares = np.bincount(bmus, weights * (values - means[bmus]) ** 2, minlength=n_units)
         return np.sqrt(squares / totals)
 
