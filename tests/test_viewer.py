@@ -6,12 +6,14 @@ import json
 import pickle
 import re
 import shutil
+import subprocess
 import time
 import tracemalloc
 
 import numpy as np
 import pandas as pd
 import pytest
+from bokeh.models import CustomJS, CustomJSHover, Div, Title
 from scipy.sparse import bsr_array, coo_matrix, csr_matrix
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_wine
@@ -24,6 +26,7 @@ from sklearn_tfsom import TFSOM, InvalidParameterError
 from sklearn_tfsom.displays import InteractiveMapDisplay
 
 WINE = load_wine(as_frame=True)
+WINE.data = WINE.data.rename(columns={"proline": "$$proline$$"})  # not TeX
 X = WINE.data.set_index(pd.Index([f"bottle {k}" for k in range(178)], name="bottle"))
 CLASSES = WINE.target_names[WINE.target]
 
@@ -120,12 +123,36 @@ class TestFile:
         assert "2020-01-03T00:00:00" in page
         assert "1577836800000000000" not in page
 
+    def test_durations_are_whole_texts(self):
+        durations = pd.to_timedelta([1, 10**6, None], unit="h").astype("m8[us]")
+        frame = pd.DataFrame({"a": np.arange(3.0)}, index=durations)
+        page = InteractiveMapDisplay.from_estimator(TFSOM(2).fit(frame), frame).to_html()
+        assert '["3600000000 microseconds","3600000000000000 microseconds",""]' in page
+
     def test_texts_of_a_pipeline(self):
         texts = ["red wine", "cheap white wine", "cold beer", "warm beer"]
         pipeline = make_pipeline(TfidfVectorizer(), TFSOM(2)).fit(texts)
         display = InteractiveMapDisplay.from_estimator(pipeline, texts)
         assert [name for name, _ in display.samples] == ["index", "sample"]
         assert "cold beer" in display.to_html()
+        series = pd.Series(texts, index=pd.Index(list("abcd"), name="drink"))
+        (name, index), _ = InteractiveMapDisplay.from_estimator(pipeline, series).samples
+        assert (name, list(index)) == ("drink", list("abcd"))
+
+    @pytest.mark.parametrize(
+        "name", ["$$x$$", r"\(x\)", r"\[x\]", r"$$\href{javascript:f()}{x}$$"]
+    )
+    def test_names_are_not_read_as_tex(self, name):
+        """The page then does not contain MathJax, which takes 1.8 MB."""
+        frame = pd.DataFrame({name: np.arange(6.0), "other": [0, 1, 0, 1, 0, 1]})
+        classes = [name, "other"] * 3
+        som = TFSOM((2, 2)).fit(frame)
+        display = InteractiveMapDisplay.from_estimator(som, frame, classes, title=name)
+        assert len(display.to_html()) < 3e6
+        models = display.layout_.references()
+        assert all(model.disable_math for model in models if isinstance(model, Div))
+        titles = {model.text.text for model in models if isinstance(model, Title)}
+        assert titles == {name, "U-matrix", "Hits", "Classes"}
 
     @pytest.mark.parametrize("kind", ["pandas", "polars", "pyarrow"])
     def test_samples_in_tables(self, kind, pipeline):
@@ -170,6 +197,61 @@ class TestFile:
             InteractiveMapDisplay.from_estimator(pipeline, X, max_columns=-1)
         with pytest.raises(ValueError, match="needs X if y is given"):
             InteractiveMapDisplay.from_estimator(pipeline, y=CLASSES)
+
+
+def run(code, **arguments):
+    """Run JavaScript with arguments in Node.js, and return what it writes."""
+    names, values = ", ".join(arguments), map(json.dumps, arguments.values())
+    script = f"(({names}) => {{ {code} }})({', '.join(values)})"
+    return subprocess.run(
+        ["node", "-e", script], capture_output=True, text=True, check=True
+    ).stdout
+
+
+@pytest.fixture(scope="module")
+def models():
+    """Return the models of a page; the first of five units has 12,345 samples."""
+    codebook = np.column_stack([np.arange(5), np.linspace(101_315.25, 101_335.25, 5)])
+    data = np.repeat(codebook, [12_345, 1, 1, 1, 1], axis=0)
+    classes = np.where(np.arange(len(data)) == 7, "rare", "common")
+    som = TFSOM.from_codebook(codebook, grid_size=(1, 5))
+    display = InteractiveMapDisplay.from_estimator(som, data, classes)
+    return display.layout_.references()
+
+
+@pytest.mark.skipif(not shutil.which("node"), reason="needs Node.js")
+class TestNumbers:
+    def test_details(self, models):
+        hover = next(m for m in models if isinstance(m, CustomJS) and "hovered" in m.code)
+        units = hover.args["units"].data
+        text = run(
+            f"{hover.code}; console.log(details.text)",
+            cb_data={"index": {"indices": [0]}},
+            units={"data": {name: np.asarray(column).tolist() for name, column in units.items()}},
+            meta=hover.args["meta"],
+            pointed={},
+            details={},
+        )
+        rows = dict(re.findall(r"<td>(.*?)</td><td>(.*?)</td>", text))
+        assert rows["hits"] == "12345"
+        assert (rows["common"], rows["rare"]) == ("99.992 %", "0.008 %")
+        assert (rows["feature 0"], rows["feature 1"]) == ("0", "101315.3")
+
+    @pytest.mark.parametrize(
+        ("low", "high", "value", "text"),
+        [
+            (0, 12_345, 12_345, "12345"),
+            (101_315, 101_335, 101_325.26, "101325.3"),
+            (0, 1, 0.123456, "0.1235"),
+            (0, 1000, 0.00123456, "0.001235"),
+            (2.5, 2.5, 2.5, "2.5"),
+            (0, 1, None, "\N{EN DASH}"),
+        ],
+    )
+    def test_tooltip(self, models, low, high, value, text):
+        (code,) = {model.code for model in models if isinstance(model, CustomJSHover)}
+        arguments = {"mapper": {"low": low, "high": high}, "value": value}
+        assert run(f"console.log((() => {{ {code} }})())", **arguments) == text + "\n"
 
 
 class Page:
@@ -341,12 +423,13 @@ class TestInBrowser:
     def test_a_plane_is_chosen(self, page, viewer):
         from selenium.webdriver.support.ui import Select
 
-        Select(page.widget("Component plane")).select_by_visible_text("proline")
+        Select(page.widget("Component plane")).select_by_visible_text("$$proline$$")
         time.sleep(0.3)
         shown = page.model("units", "[...m.data.plane]")
-        k = list(viewer.names).index("proline")
+        k = list(viewer.names).index("$$proline$$")
         np.testing.assert_allclose(shown, viewer.planes[:, k], rtol=1e-6)
-        assert page.model("alcohol", "m.title.text") == "proline"
+        assert page.model("alcohol", "m.title.text.type") == "PlainText"
+        assert page.model("alcohol", "m.title.text.text") == "$$proline$$"
 
     def test_selected_samples_are_saved_as_csv(self, page, viewer):
         unit = int(np.argmax(viewer.hits))

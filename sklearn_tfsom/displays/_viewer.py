@@ -224,7 +224,7 @@ def _check_bokeh() -> None:
 
 def _table_of(X: Any, n_samples: int, max_columns: int) -> list[tuple[str, Any]]:
     """Return the index and the first columns of samples, each with its name."""
-    index = getattr(X, "index", None) if hasattr(X, "columns") else None
+    index = getattr(X, "index", None) if hasattr(X, "iloc") else None
     name = getattr(index, "name", None)
     labels = np.arange(n_samples) if index is None else np.asarray(index)
     if hasattr(X, "columns"):

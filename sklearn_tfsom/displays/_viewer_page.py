@@ -37,7 +37,7 @@ class Page:
     """
 
     def __init__(self, display: Any) -> None:
-        from bokeh.models import ColumnDataSource, CustomJS, Div
+        from bokeh.models import ColumnDataSource, CustomJS
 
         self._display = display
         self._meta: dict[str, Any] = {
@@ -47,17 +47,20 @@ class Page:
             "has_clusters": display.cluster_labels is not None,
             "classes": [] if display.classes is None else display.classes.names,
         }
-        planes = np.asarray(display.planes, dtype=np.float64)
-        limits = [multiples.color_limits(plane) for plane in planes.T]
-        self._meta |= {"lows": [low for low, *_ in limits], "highs": [x[1] for x in limits]}
+        self._meta["limits"] = {
+            "u_matrix": drawing.robust_limits(display.heights)[:2],
+            "hits": (0.0, max(1.0, float(np.max(display.hits)))),
+        }
+        for k, plane in enumerate(np.asarray(display.planes, dtype=np.float64).T):
+            self._meta["limits"][f"plane{k}"] = multiples.color_limits(plane)[:2]
         self._units = ColumnDataSource(self._unit_columns(), name="units")
         columns, titles = self._sample_columns()
         self._meta["titles"] = titles
         self._samples = ColumnDataSource(columns)
         self._table = ColumnDataSource({name: [] for name in columns}, name="table")
         self._pointed = ColumnDataSource({"xs": [], "ys": []}, name="pointed")
-        self._details = Div(
-            text="Hover over a unit.",
+        self._details = _text(
+            "Hover over a unit.",
             name="details",
             width=_DETAILS_WIDTH,
             styles={"max-height": "700px", "overflow-y": "auto"},
@@ -118,9 +121,22 @@ class Page:
             titles[f"column{k}"] = name
         return data, titles
 
-    def _figure(self, title: str, color: Any, hover: list[tuple[str, str]]) -> Any:
+    def _figure(
+        self,
+        title: str,
+        color: Any,
+        hover: tuple[str, str],
+        formatters: dict[str, Any] | None = None,
+    ) -> Any:
         """Draw the units in colors, with the tools of all maps."""
-        from bokeh.models import BoxSelectTool, HoverTool, LassoSelectTool, TapTool
+        from bokeh.models import (
+            BoxSelectTool,
+            HoverTool,
+            LassoSelectTool,
+            PlainText,
+            TapTool,
+            Title,
+        )
         from bokeh.plotting import figure
 
         width, height = drawing.map_size(self._display.grid)
@@ -134,7 +150,7 @@ class Page:
             "y_range": (y + below, y - below),  # row 0 at the top
         }
         plot = figure(
-            title=title,
+            title=Title(text=PlainText(text=title)),  # as is, also between signs of TeX
             name=title,
             frame_width=_MAP_WIDTH,
             frame_height=int(inner),
@@ -164,11 +180,12 @@ class Page:
         plot.patches(
             "xs", "ys", source=self._pointed, level="overlay", fill_color=None, **_POINTED
         )
-        tooltips = [("unit", "@unit"), *hover]
-        formats = {text.split("{")[0]: "printf" for _, text in hover if text.endswith("{%.4g}")}
         plot.add_tools(
             HoverTool(
-                renderers=[cells], tooltips=tooltips, formatters=formats, callback=self._show
+                renderers=[cells],
+                tooltips=[("unit", "@unit"), hover],
+                formatters=formatters or {},
+                callback=self._show,
             )
         )
         plot.add_tools(TapTool(mode="replace", renderers=[cells]))  # the shift key adds units
@@ -184,14 +201,16 @@ class Page:
         given = {"units": self._units, "meta": self._meta}
         return given | {name: getattr(self, f"_{name}") for name in names}
 
-    def _numbers(self, title: str, field: str, low: float, high: float) -> tuple[Any, Any]:
+    def _numbers(self, title: str, field: str, limits: tuple[float, float]) -> tuple[Any, Any]:
         """Draw numbers of the units with a color bar."""
-        from bokeh.models import ColorBar, LinearColorMapper
+        from bokeh.models import ColorBar, CustomJSHover, LinearColorMapper
 
-        mapper = LinearColorMapper("Viridis256", low=low, high=high)
+        mapper = LinearColorMapper("Viridis256", low=limits[0], high=limits[1])
         # The title of a plot can change, the label of a tooltip cannot.
-        value = [("value", f"@{field}{{%.4g}}")]
-        plot = self._figure(title, {"field": field, "transform": mapper}, value)
+        value = ("value", f"@{field}{{custom}}")
+        rounded = CustomJSHover(args={"mapper": mapper}, code=scripts.TOOLTIP)
+        color = {"field": field, "transform": mapper}
+        plot = self._figure(title, color, value, {f"@{field}": rounded})
         plot.add_layout(ColorBar(color_mapper=mapper, height=8, padding=4), "below")
         return plot, mapper
 
@@ -202,7 +221,6 @@ class Page:
             Button,
             CustomJS,
             DataTable,
-            Div,
             Select,
             Spinner,
             TableColumn,
@@ -210,18 +228,16 @@ class Page:
         )
 
         display, meta = self._display, self._meta
-        plane, mapper = self._numbers(
-            meta["planes"][0], "plane", meta["lows"][0], meta["highs"][0]
-        )
-        low, high, _ = drawing.robust_limits(display.heights)
-        maps = [plane, self._numbers("U-matrix", "u_matrix", low, high)[0]]
-        maps.append(self._numbers("Hits", "hits", 0, max(1.0, float(np.max(display.hits))))[0])
+        limits = meta["limits"]
+        plane, mapper = self._numbers(meta["planes"][0], "plane", limits["plane0"])
+        maps = [plane, self._numbers("U-matrix", "u_matrix", limits["u_matrix"])[0]]
+        maps.append(self._numbers("Hits", "hits", limits["hits"])[0])
         legends = []
         if meta["classes"]:
-            maps.append(self._figure("Classes", "class_color", [("class", "@class_name")]))
+            maps.append(self._figure("Classes", "class_color", ("class", "@class_name")))
             legends.append(_legend("Classes", meta["classes"], self._class_colors))
         if display.cluster_labels is not None:
-            maps.append(self._figure("Clusters", "cluster_color", [("cluster", "@cluster")]))
+            maps.append(self._figure("Clusters", "cluster_color", ("cluster", "@cluster")))
             n_clusters = int(display.cluster_labels.max()) + 1
             names = [str(k) for k in range(n_clusters)]
             legends.append(_legend("Clusters", names, class_colors(n_clusters)))
@@ -236,17 +252,17 @@ class Page:
         )
         unit = Spinner(title="Unit", low=0, high=display.grid.n_units - 1, step=1, width=90)
         unit.js_on_change("value", CustomJS(args=self._arguments(), code=scripts.UNIT))
-        head = Div(text=f"<h2>{html.escape(display.title)}</h2>")
+        head = _text(f"<h2>{html.escape(display.title)}</h2>")
         grid = gridplot(maps, ncols=3, merge_tools=True, toolbar_location="above")
         self._units.selected.js_on_change(
             "indices", CustomJS(args=self._arguments("details"), code=scripts.SELECT_UNIT)
         )
-        beside = column(self._details, *(Div(text=text) for text in legends))
+        beside = column(self._details, *map(_text, legends))
         parts = [head]
         if display.samples is None:
             parts += [row(chosen, unit), row(grid, beside)]
             return column(*parts)
-        self._count = Div(text=_NOTHING_SELECTED, name="count")
+        self._count = _text(_NOTHING_SELECTED, name="count")
         self._button = Button(label="Save these samples as CSV", disabled=True)
         search = TextInput(title="Find a sample by its index", width=200)
         self._units.selected.js_on_change(
@@ -279,13 +295,20 @@ class Page:
         return column(*parts, row(self._count, self._button), table)
 
 
+def _text(text: str, **style: Any) -> Any:
+    """Return a part of the page with a text of HTML, in which nothing is read as TeX."""
+    from bokeh.models import Div
+
+    return Div(text=text, disable_math=True, **style)
+
+
 def _plain(values: Any) -> NDArray:
     """Return numbers as they are, and anything else as texts."""
     array = np.asarray(values)
-    if array.dtype.kind in "mM":  # `tolist` would give nanoseconds as integers
-        return np.where(np.isnat(array), "", array.astype(str))
-    if array.dtype.kind == "b" or array.dtype.kind not in "iuf":
-        texts = ["" if is_missing(value) else str(value) for value in array.tolist()]
+    if array.dtype.kind not in "iuf":
+        # Of times, `tolist` would give nanoseconds as integers.
+        values = array if array.dtype.kind in "mM" else array.tolist()
+        texts = ["" if is_missing(value) else str(value) for value in values]
         # Objects: texts of a fixed width would each be as long as the longest.
         return np.array(texts, dtype=object)
     if array.dtype.kind in "iu" and array.dtype.itemsize == 8:

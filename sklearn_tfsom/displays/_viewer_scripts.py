@@ -4,22 +4,38 @@ Their arguments are Bokeh models: `units` and `samples` hold the columns of unit
 samples, `table` those of the samples that are shown; `meta` is a dict of names.
 """
 
-# Shared by the callbacks below.
-_ESCAPE = """
-const escape = (text) => String(text).replace(/[&<>"']/g, (c) => "&#" + c.charCodeAt(0) + ";");
-const rounded = (x) => Number.isFinite(x) ? String(Number(x.toPrecision(4))) : "\\u2013";
+# A number of a map with a color scale: whole ones in full, others with the digits that tell values
+# on the scale apart.
+_ROUNDED = """
+const rounded = (x, low, high) => {
+    if (!Number.isFinite(x)) return "\\u2013";
+    if (Number.isInteger(x)) return String(x);
+    const ratio = Math.abs(x) / (high - low);
+    const digits = 4 + (ratio > 1 ? Math.floor(Math.log10(ratio)) : 0);
+    return String(Number(x.toPrecision(Math.min(digits, 15))));
+};
 """
+
+TOOLTIP = _ROUNDED + "return rounded(value, mapper.low, mapper.high);"
 
 # Text about a unit: its number, place, hits, cluster, class shares and code vector.
 _DESCRIBE = (
-    _ESCAPE
+    _ROUNDED
     + """
+const escape = (text) => String(text).replace(/[&<>"']/g, (c) => "&#" + c.charCodeAt(0) + ";");
+// A share in percent with the digits that tell it from 0 and 100.
+const percent = (count, total) => {
+    const rest = 100 * Math.min(count, total - count) / total;
+    const decimals = rest > 0 ? Math.max(0, Math.ceil(-Math.log10(rest))) : 0;
+    return (100 * count / total).toFixed(decimals) + " %";
+};
 function describe(i) {
     const data = units.data;
     const row = (name, value) => `<tr><td>${escape(name)}</td><td>${escape(value)}</td></tr>`;
+    const number = (field) => rounded(data[field][i], ...meta.limits[field]);
     let html = `<b>Unit ${i}</b> (row ${data.row[i]}, column ${data.column[i]})<table>`;
-    html += row("hits", rounded(data.hits[i]));
-    html += row("distance to neighbors", rounded(data.u_matrix[i]));
+    html += row("hits", number("hits"));
+    html += row("distance to neighbors", number("u_matrix"));
     if (meta.has_clusters) html += row("cluster", data.cluster[i]);
     html += "</table>";
     if (meta.classes.length) {
@@ -28,14 +44,13 @@ function describe(i) {
         html += "<b>Classes</b><table>";
         for (let k = 0; k < meta.classes.length; k++) {
             const count = data["count" + k][i];
-            if (count > 0)
-                html += row(meta.classes[k], (100 * count / total).toFixed(0) + " %");
+            if (count > 0) html += row(meta.classes[k], percent(count, total));
         }
         html += "</table>";
     }
     html += `<b>Code vector</b> (${escape(meta.unit)})<table>`;
     for (let k = 0; k < meta.planes.length; k++)
-        html += row(meta.planes[k], rounded(data["plane" + k][i]));
+        html += row(meta.planes[k], number("plane" + k));
     return html + "</table>";
 }
 """
@@ -91,9 +106,8 @@ button.disabled = rows.length == 0;
 PLANE = """
 const k = Number(this.value);
 units.data.plane = units.data["plane" + k];
-mapper.low = meta.lows[k];
-mapper.high = meta.highs[k];
-title.text = meta.planes[k];
+[mapper.low, mapper.high] = meta.limits["plane" + k];
+title.text = new title.text.constructor({text: meta.planes[k]});  // a plain text again
 units.change.emit();
 """
 
