@@ -192,7 +192,8 @@ def _undone(step: Any, values: NDArray) -> NDArray | None:
     undone = np.asarray(undone)
     if undone.ndim != 2 or undone.dtype.kind not in "biuf":
         return None
-    return undone if undone.dtype.kind == "f" else undone.astype(np.float64)
+    undone = undone if undone.dtype.kind == "f" else undone.astype(np.float64)
+    return np.where(np.isfinite(undone), undone, np.nan)
 
 
 def _are_known_before(step: Any, is_known: NDArray[np.bool_], n_columns: int) -> NDArray[np.bool_]:

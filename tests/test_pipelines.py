@@ -35,6 +35,7 @@ matplotlib.use("agg")
 import matplotlib.pyplot as plt
 
 from sklearn_tfsom import TFSOM, displays, metrics
+from sklearn_tfsom.distributed import Grid
 
 X, y = load_wine(return_X_y=True, as_frame=True)
 NAMES = list(X.columns)
@@ -292,6 +293,21 @@ def test_values_that_cannot_be_turned_back_are_left_out():
     title = displays.CodeVectorsDisplay.from_estimator(pipeline, kind="line").ax_.get_title()
     assert "nan" not in title
     displays.ComponentPlanesDisplay.from_estimator(pipeline, put_similar_together=True)
+
+
+def test_infinite_inverses_are_left_out():
+    values = np.linspace(0, 1, 12)
+    step = FunctionTransformer(np.tanh, np.arctanh, check_inverse=False)
+    som = TFSOM.from_codebook(np.column_stack([values, values / 2]), grid_size=(4, 3))
+    planes = displays.ComponentPlanesDisplay.from_estimator(make_pipeline(step, som))
+    assert_allclose(planes.planes[:-1, 0], np.arctanh(values[:-1]))
+    assert np.isnan(planes.planes[-1, 0])
+    assert planes.cells_[0].get_clim() == pytest.approx((0, np.arctanh(values[-2])))
+    lines = displays.CodeVectorsDisplay.from_estimator(make_pipeline(step, som))
+    assert "inf" not in lines.ax_.get_title()
+    values = np.array([[1.0], [2], [3], [np.inf]])
+    built = displays.ComponentPlanesDisplay(values, Grid(2, 2), ["x"])
+    assert built.plot().cells_[0].get_clim() == (1, 3)
 
 
 @pytest.mark.parametrize("imputer", [SimpleImputer(), KNNImputer()], ids=repr)

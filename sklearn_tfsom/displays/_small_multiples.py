@@ -34,8 +34,10 @@ BAR_FRACTION, BAR_PAD = 0.05, 0.03
 
 
 def is_constant(plane: NDArray) -> bool:
-    """Return True if the values of a plane are equal within rounding."""
+    """Return True if the values of a plane are finite, and equal within rounding."""
     plane = plane if plane.dtype.kind == "f" else plane.astype(np.float64)
+    if not np.isfinite(plane).all():
+        return False
     return bool(np.ptp(plane) <= 8 * np.finfo(plane.dtype).eps * np.abs(plane).max())
 
 
