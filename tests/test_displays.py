@@ -15,6 +15,7 @@ from typing import NamedTuple
 import matplotlib
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_matrix
 from sklearn.datasets import load_iris
@@ -223,6 +224,19 @@ class TestFigure:
         titles = [ax.title for ax in display.figure_.axes if ax.title.get_text()]
         assert titles and {title.get_color() for title in titles} == {"white"}
 
+    @pytest.mark.parametrize("style", ["default", "dark_background"])
+    def test_transparent_figure(self, kind, style):
+        """It looks the same as one in the color of the page."""
+        display = drawn(kind).display
+        with plt.style.context(style):
+            page = 255 * np.array(to_rgb(plt.rcParams["figure.facecolor"]))
+            expected = pixels(display.plot().figure_)
+            plt.rcParams["figure.facecolor"] = "none"
+            found = pixels(display.plot().figure_).astype(np.float64)
+        alpha = found[:, :, 3:] / 255
+        shown = alpha * found[:, :, :3] + (1 - alpha) * page
+        assert_allclose(shown, expected[:, :, :3], rtol=0, atol=12)  # of many layers
+
     def test_equal_figures_for_equal_calls(self, kind, som):
         first = drawn(kind)
         second = kind.from_estimator(som, X, Y).figure_
@@ -284,6 +298,16 @@ class TestAxes:
         display.plot(ax=axes[0] if n_axes == 1 else axes)
         assert_array_equal(axes_of(display), axes)
         assert display.figure_ is subfigure
+
+    def test_color_of_a_subfigure(self, kind):
+        display, n_axes = drawn(kind).display, len(drawn(kind).axes)
+        found = []
+        for outer, inner in (("navy", "none"), ("white", "navy")):
+            subfigure = plt.figure(facecolor=outer).subfigures(facecolor=inner)
+            axes = subfigure.subplots(1, n_axes, squeeze=False)[0]
+            display.plot(ax=axes[0] if n_axes == 1 else axes)
+            found.append(pixels(subfigure))
+        assert_array_equal(*found)
 
 
 @pytest.mark.parametrize("kind", ALL)

@@ -430,9 +430,18 @@ class TestClassMap:
         along = (1 - faces[:, :3]) / (1 - own[:3])
         assert_allclose(along, np.broadcast_to(along[:, :1], along.shape))
 
-    @pytest.mark.parametrize("background", ["black", "navy"])
-    def test_pale_colors_are_blended_with_the_background(self, background):
-        _, ax = plt.subplots(facecolor=background)
+    @pytest.mark.parametrize(
+        ("colors", "background"),
+        [
+            (("black", "none"), "black"),
+            (("white", "navy"), "navy"),
+            (("none", "none"), "white"),
+            (("white", (0, 0, 0, 0.6)), "0.4"),
+        ],
+    )
+    def test_pale_colors_are_blended_with_the_background(self, colors, background):
+        figure, subfigure = colors
+        ax = plt.figure(facecolor=figure).subfigures(facecolor=subfigure).subplots()
         labels, confidences = np.zeros(2, dtype=int), np.array([1.0, 0.5])
         display = ClassMapDisplay(
             labels, Grid(1, 2), classes=["a", "b"], confidences=confidences

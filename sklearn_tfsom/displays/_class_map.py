@@ -150,18 +150,17 @@ class ClassMapDisplay(base.Display):
         grid, labels = self.grid, np.asarray(self.labels)
         is_new = ax is None
         ax = drawing.new_map_axes(grid) if is_new else ax
-        background = ax.figure.figure.get_facecolor()
-        is_empty = labels < 0
+        is_empty, shares = labels < 0, self.confidences
+        is_mixed = shares is not None and bool((shares[~is_empty] < 1).any())
+        drawing.set_map_limits(ax, grid, title=f"{self.name}{' (pale: mixed)' * is_mixed}")
+        background = drawing.background_color(ax)
         of_classes = colors_on_map(grid, labels, len(self.classes))
-        colors, is_mixed = of_classes[labels], False
-        if self.confidences is not None:
-            colors = _blend(colors, self.confidences, len(self.classes), background)
-            is_mixed = bool((self.confidences[~is_empty] < 1).any())
+        colors = of_classes[labels]
+        if shares is not None:
+            colors = _blend(colors, shares, len(self.classes), background)
         colors[is_empty] = 0
         edges = np.where(is_empty[:, None], (0.5, 0.5, 0.5, 0.3), colors)
         self.cells_ = drawing.draw_cells(ax, grid, facecolors=colors, edgecolors=edges)
-        title = f"{self.name} (pale: mixed)" if is_mixed else self.name
-        drawing.set_map_limits(ax, self.cells_, title=title)
         classes = self.classes if legend else None
         self.legend_ = add_class_legend(ax, classes, grid, colors=of_classes, grow_figure=is_new)
         self.borders_ = drawing.draw_borders(ax, grid, labels, background)
@@ -174,12 +173,10 @@ class ClassMapDisplay(base.Display):
 
 
 def _blend(
-    colors: NDArray, confidences: NDArray, n_classes: int, background: Any
+    colors: NDArray, confidences: NDArray, n_classes: int, background: tuple[float, ...]
 ) -> NDArray[np.float64]:
     """Blend colors with the background: unchanged at confidence 1, palest at 1 / n_classes."""
-    from matplotlib.colors import to_rgb
-
     lowest = 1 / max(2, n_classes)
     strengths = np.clip((confidences - lowest) / (1 - lowest), 0, 1)[:, None]
     strengths = _MIN_STRENGTH + (1 - _MIN_STRENGTH) * strengths
-    return strengths * colors + (1 - strengths) * np.array([*to_rgb(background), 1.0])
+    return strengths * colors + (1 - strengths) * np.array([*background, 1.0])

@@ -42,10 +42,18 @@ def text_color() -> Any:
     return import_pyplot().rcParams["text.color"]
 
 
-def background_color(ax: Any) -> Any:
-    """Return the background color of axes, or of the figure if the axes are turned off."""
+def background_color(ax: Any) -> tuple[float, ...]:
+    """Return the color (red, green, blue) behind what is drawn on axes."""
+    from matplotlib.colors import to_rgb, to_rgba_array
+
+    # A transparent figure is on a page of which only the color of its texts is known.
+    color = np.array(to_rgb(contrasting_colors(to_rgba_array(text_color()))[0]))
     # ax.figure is the subfigure of an axes in one, and its figure the whole figure.
-    return ax.get_facecolor() if ax.axison else ax.figure.figure.get_facecolor()
+    for part in dict.fromkeys([ax.figure.figure, ax.figure, *[ax] * ax.axison]):
+        *face, alpha = part.patch.get_facecolor()
+        alpha *= part.patch.get_visible()
+        color = alpha * np.array(face) + (1 - alpha) * color
+    return tuple(color.tolist())
 
 
 def cell_corners(grid: Grid) -> NDArray[np.float64]:

@@ -232,14 +232,13 @@ class TrajectoryDisplay(base.Display):
         is_new = ax is None
         if is_new:
             ax = drawing.new_map_axes(grid, margin=1.4 if colorbar and names is None else 0.3)
+        path, samples = "Trajectory", "sample" if n_samples == 1 else "samples"
+        path = path if names is None else "Trajectories"
+        drawing.set_map_limits(ax, grid, title=f"{path} of {n_samples:,} {samples}")
         self.cells_ = _draw_background(ax, grid, self.values)
         self.borders_ = drawing.draw_borders(
             ax, grid, self.cluster_labels, drawing.text_color(), max_width=_MAX_BORDER_WIDTH
         )
-        path, samples = "Trajectory", "sample" if n_samples == 1 else "samples"
-        path = path if names is None else "Trajectories"
-        drawing.set_map_limits(ax, self.cells_, title=f"{path} of {n_samples:,} {samples}")
-
         codes = np.zeros(n_samples, dtype=np.int64) if self.groups is None else self.groups
         times = np.arange(n_samples) if self.times is None else as_numbers(self.times)
         visits = _find_visits(self.bmus, codes)
@@ -381,7 +380,7 @@ def _draw_background(ax: Any, grid: Grid, values: NDArray | None) -> Any:
         return drawing.draw_outlines(ax, grid)
     from matplotlib.colors import LinearSegmentedColormap, to_rgb
 
-    background = np.array(to_rgb(ax.figure.figure.get_facecolor()))
+    background = np.array(drawing.background_color(ax))
     color = np.array(to_rgb(drawing.text_color()))
     shades = [background + share * (color - background) for share in _SHADES]
     cmap = LinearSegmentedColormap.from_list("shades", shades)
