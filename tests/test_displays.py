@@ -19,6 +19,7 @@ from matplotlib.colors import to_rgb
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_matrix
 from sklearn.datasets import load_iris
+from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
 
 matplotlib.use("agg")
@@ -317,6 +318,10 @@ class TestErrors:
             kind.from_estimator(TFSOM(), X, Y)
         assert plt.get_fignums() == []
 
+    def test_no_map(self, kind):
+        with pytest.raises(TypeError, match=rf"^{kind.__name__}\.from_estimator needs a TFSOM"):
+            kind.from_estimator(PCA().fit(X), X, Y)
+
     def test_wrong_number_of_features(self, kind, som):
         if not reads(kind, "X"):
             kind.from_estimator(som, X[:, :2], Y)
@@ -368,9 +373,12 @@ class TestErrors:
             assert_allclose(one.get_position().bounds, other.get_position().bounds, atol=1e-3)
 
     def test_missing_matplotlib(self, kind, som, monkeypatch):
-        monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
-        with pytest.raises(ImportError, match=r"pip install 'sklearn-tfsom\[plot\]'"):
-            kind.from_estimator(som, X, Y)
+        display = drawn(kind).display
+        for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
+            monkeypatch.setitem(sys.modules, name, None)
+        for draw in (functools.partial(kind.from_estimator, som, X, Y), display.plot):
+            with pytest.raises(ImportError, match=r"pip install 'sklearn-tfsom\[plot\]'"):
+                draw()
 
 
 @pytest.mark.parametrize("kind", ALL)

@@ -654,6 +654,10 @@ class TestOverview:
         maps = [page.u_matrix.cells_, *page.planes.cells_]
         assert {cells.get_cmap().name for cells in maps} == {"gray"}
 
+    def test_continuous_y(self):
+        with pytest.raises(ValueError, match=r"^MapOverviewDisplay needs classes"):
+            MapOverviewDisplay.from_estimator(fitted(), X, X[:, 0] + X[:, 1] ** 0.5)
+
     @pytest.mark.parametrize("n_planes", [0, -1, 2.5, "all", None])
     def test_invalid_n_planes(self, n_planes):
         with pytest.raises(

@@ -461,12 +461,28 @@ class TestTrajectory:
 
     @pytest.mark.parametrize(
         "times",
-        [np.arange(149), np.full(150, np.nan), ["a"] * 150, np.ones((150, 2)), [None] * 150],
-        ids=["short", "nan", "str", "two columns", "none"],
+        [
+            np.arange(149),
+            np.full(150, np.nan),
+            ["a"] * 150,
+            np.ones((150, 2)),
+            [None] * 150,
+            np.arange(150).astype("M8[Y]") - 1970,
+            np.arange(150).astype("M8[D]") + 2_932_896 - 148,
+            np.array([*range(149), "NaT"], "M8[ns]"),
+        ],
+        ids=["short", "nan", "str", "two columns", "none", "year 0", "year 10000", "NaT"],
     )
     def test_invalid_times(self, som, times):
         with pytest.raises(ValueError, match=r"^The 'times' parameter .* of shape \(150,\)"):
             TrajectoryDisplay.from_estimator(som, X, times=times)
+        assert plt.get_fignums() == []
+
+    def test_first_and_last_year_of_datetimes(self, som):
+        times = np.r_[np.arange(149), 9998].astype("M8[Y]") - 1969
+        display = TrajectoryDisplay.from_estimator(som, X, times=times)
+        display.figure_.draw_without_rendering()
+        assert display.times[-1] == np.datetime64("9999")
 
     @pytest.mark.parametrize("convert", [float, int, np.float32])
     def test_numbers_in_an_array_of_objects(self, som, convert):

@@ -127,6 +127,17 @@ class TestSeparationCurveDisplay:
         texts = [text.get_text() for text in display.legend_.get_texts()]
         assert texts == ["clear", "doubtful below", "wide gaps"]
 
+    @pytest.mark.parametrize(
+        ("params", "match"),
+        [
+            ({"X": X, "max_clusters": 1}, "'max_clusters' parameter of {}.from_estimator must be"),
+            ({"sample_weight": np.ones(len(X))}, "^{}.from_estimator needs X"),
+        ],
+    )
+    def test_errors_name_the_display(self, som, params, match):
+        with pytest.raises(ValueError, match=match.format("SeparationCurveDisplay")):
+            SeparationCurveDisplay.from_estimator(som, **params)
+
 
 def test_equal_values_have_no_deviation(som):
     bmus = som.bmus(X)

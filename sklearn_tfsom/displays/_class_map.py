@@ -110,8 +110,10 @@ class ClassMapDisplay(base.Display):
         return display.plot(ax=ax, texts=texts, legend=legend)
 
     @classmethod
-    def _compute(cls, fitted: Unwrapped, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Compute the values to draw."""
+    def _compute(
+        cls, fitted: Unwrapped, X: Any, y: Any, sample_weight: Any = None, *, owner: str = ""
+    ) -> Self:
+        """Compute the values to draw; `owner` is the display that errors name."""
         grid = grid_of(fitted.som)
         cls._check_samples(X, y, sample_weight)
         if X is None:
@@ -123,7 +125,7 @@ class ClassMapDisplay(base.Display):
                 )
             names = [str(k) for k in range(labels.max() + 1)]
             return cls(labels, grid, classes=names, name="Clusters")
-        hits = base.count_hits(fitted.som, X, y, sample_weight, owner=cls.__name__)
+        hits = base.count_hits(fitted.som, X, y, sample_weight, owner=owner or cls.__name__)
         totals = hits.weights.sum(axis=1)
         return cls(
             base.majority_classes(hits.weights),

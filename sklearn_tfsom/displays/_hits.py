@@ -124,8 +124,6 @@ class HitMapDisplay(base.Display):
 
         %(returns)s
         """
-        from matplotlib.lines import Line2D
-
         grid, hits = self.grid, np.asarray(self.hits, dtype=np.float64)
         totals = hits if hits.ndim == 1 else hits.sum(axis=1)
         largest = totals.max()
@@ -139,6 +137,8 @@ class HitMapDisplay(base.Display):
             colors = colors_on_map(grid, base.majority_classes(hits), hits.shape[1])
         handles = []
         if self.cluster_labels is not None:
+            from matplotlib.lines import Line2D
+
             handles = [Line2D([], [], color=drawing.text_color(), label="border of clusters")]
         self.legend_ = add_class_legend(
             ax, self.classes, grid, colors=colors, handles=handles, grow_figure=is_new

@@ -124,7 +124,7 @@ class MapOverviewDisplay(base.Display):
         classes = None
         if y is not None or base.cluster_labels(fitted.som) is not None:
             samples = None if y is None else X
-            classes = ClassMapDisplay._compute(fitted, samples, y)
+            classes = ClassMapDisplay._compute(fitted, samples, y, owner=cls.__name__)
         display = cls(
             UMatrixDisplay._compute(fitted),
             HitMapDisplay._compute(fitted, X, y),

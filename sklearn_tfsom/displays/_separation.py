@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sklearn_tfsom._validation import integer
 from sklearn_tfsom.displays import _base as base
 from sklearn_tfsom.displays import _drawing as drawing
 from sklearn_tfsom.metrics import separation_curve
@@ -98,10 +99,13 @@ class SeparationCurveDisplay(base.Display):
 
         %(returns)s
         """
+        cls._check_parameter("max_clusters", max_clusters, integer(2))
+        fitted, X = cls._unwrap(estimator, X)
+        cls._check_samples(X, None, sample_weight, needs_y=False)
         numbers, separations = separation_curve(
-            estimator, X, sample_weight, max_clusters=max_clusters
+            fitted.som, X, sample_weight, max_clusters=max_clusters
         )
-        labels = base.cluster_labels(cls._unwrap(estimator)[0].som)
+        labels = base.cluster_labels(fitted.som)
         found = None if labels is None else len(np.unique(labels))
         return cls(numbers, separations, n_clusters_found=found).plot(ax=ax, color=color)
 
@@ -117,11 +121,11 @@ class SeparationCurveDisplay(base.Display):
 
         %(returns)s
         """
-        from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
-
         if ax is None:
             _, ax = drawing.import_pyplot().subplots(layout="constrained")
             ax.set_title("Separation of clusters")
+        from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
+
         numbers, ratios = np.asarray(self.n_clusters), np.asarray(self.separations)
         is_gap = np.isinf(ratios)
         finite = ratios[np.isfinite(ratios)]

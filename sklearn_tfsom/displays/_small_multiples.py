@@ -55,6 +55,7 @@ def color_limits(values: NDArray) -> tuple[float, float, str]:
 
 def choose_ticks(values: NDArray) -> tuple[NDArray, list[str]]:
     """Return a few ticks for a small color bar, and their labels."""
+    import_pyplot()  # its error says what to install
     from matplotlib.ticker import MaxNLocator
 
     if is_constant(values):

@@ -16,6 +16,7 @@ from sklearn_tfsom.displays._drawing import add_colorbar, background_color, cont
 def as_times(values: Any) -> NDArray | None:
     """Return numbers or datetimes, shape (n_samples,); None if they are something else.
 
+    Datetimes are those of Python and matplotlib, in the years 1 to 9999.
     Times with a time zone are converted to UTC: local times come twice when clocks go back.
     """
     times = np.asarray(values)
@@ -31,8 +32,12 @@ def as_times(values: Any) -> NDArray | None:
             return None
     if times.dtype.kind not in "iufM" or times.ndim != 1:
         return None
-    is_known = ~np.isnat(times) if times.dtype.kind == "M" else np.isfinite(times)
-    return times if is_known.all() else None
+    if times.dtype.kind == "M":
+        years = times.astype("datetime64[Y]").astype(np.int64) + 1970  # NaT is before all others
+        is_valid = (years >= datetime.MINYEAR) & (years <= datetime.MAXYEAR)
+    else:
+        is_valid = np.isfinite(times)
+    return times if is_valid.all() else None
 
 
 def _is_number(time: Any) -> bool:

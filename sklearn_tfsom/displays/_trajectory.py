@@ -207,7 +207,8 @@ class TrajectoryDisplay(base.Display):
         values = as_times(times)
         if values is None or len(values) != n_samples:
             given = np.asarray(times)
-            right = f"an array-like of finite numbers or datetimes of shape ({n_samples},)"
+            right = "an array-like of finite numbers, or of datetimes in the years 1 to 9999, of "
+            right += f"shape ({n_samples},)"
             came = f"an array of shape {given.shape} and dtype {given.dtype}"
             raise cls._wrong_parameter("times", right, came)
         return values
