@@ -513,6 +513,23 @@ class TestTrajectory:
             TrajectoryDisplay.from_estimator(som, X, background="hits")
 
 
+def test_outliers_do_not_stretch_the_scales():
+    data = X.copy()
+    data[0] = 1e4
+    som = TFSOM((6, 5)).fit(data)
+    trajectory = TrajectoryDisplay.from_estimator(som, data)
+    heights = UMatrixDisplay.from_estimator(som)
+    assert trajectory.cells_.get_clim() == heights.cells_.get_clim()
+    anomalies = AnomalyMapDisplay.from_estimator(som, data)
+    means = anomalies.cells_.get_array()
+    normal = np.ma.masked_equal(means, means.max())
+    assert anomalies.cells_.get_clim()[1] <= normal.max() < 0.01 * means.max()
+    assert anomalies.colorbar_.extend == "max"
+    anomalies.figure_.draw_without_rendering()
+    highest = anomalies.cells_.get_facecolors()[means.argmax()]
+    assert_array_equal(highest, anomalies.cells_.get_cmap()(1.0))
+
+
 class TestAnomalies:
     @pytest.mark.parametrize("score", ["isolation", "distance", "u_height"])
     def test_cells_show_the_mean_score_of_their_samples(self, som, score):

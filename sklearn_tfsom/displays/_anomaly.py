@@ -43,7 +43,8 @@ class AnomalyMapDisplay(base.Display):
     """Anomaly map: mean anomaly score of each unit, and the samples above a threshold.
 
     Cells without samples are gray. Each sample above the threshold has a mark in the cell of its
-    unit. Create it with `from_estimator`.
+    unit. Units with far larger means than the others have the highest color, and do not stretch
+    the scale. Create it with `from_estimator`.
 
     Read more in the :ref:`User Guide <guide_displays>`.
 
@@ -179,6 +180,8 @@ class AnomalyMapDisplay(base.Display):
         totals = np.bincount(self.bmus, self.scores, minlength=grid.n_units)
         means = np.ma.masked_array(totals / np.maximum(1, counts), counts == 0)
         self.cells_ = drawing.draw_cells(ax, grid, means, cmap=cmap)
+        low, high, extend = drawing.robust_limits(means.compressed())
+        self.cells_.set_clim(low, high)
         empty = grid.positions()[counts == 0]
         self.empty_ = drawing.draw_cells(
             ax, grid, positions=empty, facecolors=EMPTY_COLOR, linewidths=0
@@ -189,7 +192,9 @@ class AnomalyMapDisplay(base.Display):
         drawing.set_map_limits(ax, self.cells_, title=title)
         ax.title.set_wrap(True)  # in the figure of a narrow map
         label = f"mean anomaly score ({self.distance_unit})"
-        self.colorbar_ = drawing.add_colorbar(ax, self.cells_, label, grid) if colorbar else None
+        self.colorbar_ = None
+        if colorbar:
+            self.colorbar_ = drawing.add_colorbar(ax, self.cells_, label, grid, extend=extend)
         self.legend_ = self._add_legend(ax, has_empty=len(empty) > 0, grow_figure=is_new)
         self.marks_, self.missed_ = self._draw_marks(ax, is_above)
         self.ax_, self.figure_ = ax, ax.figure

@@ -385,4 +385,6 @@ def _draw_background(ax: Any, grid: Grid, values: NDArray | None) -> Any:
     color = np.array(to_rgb(drawing.text_color()))
     shades = [background + share * (color - background) for share in _SHADES]
     cmap = LinearSegmentedColormap.from_list("shades", shades)
-    return drawing.draw_cells(ax, grid, values, cmap=cmap, zorder=0.5)
+    cells = drawing.draw_cells(ax, grid, values, cmap=cmap, zorder=0.5)
+    cells.set_clim(*drawing.robust_limits(values)[:2])
+    return cells
