@@ -221,6 +221,20 @@ class TestHitMapAndClassMap:
             kind.from_estimator(fitted(n_clusters=3), sample_weight=np.ones(150))
 
 
+@pytest.mark.parametrize("kind", MAPS)
+def test_samples_of_weight_0_are_as_if_removed(kind):
+    is_left = CODES != 1
+    weighted = kind.from_estimator(fitted(), X, Y, sample_weight=is_left)
+    removed = kind.from_estimator(fitted(), X[is_left], Y[is_left])
+    assert weighted.classes == removed.classes == ["setosa", "virginica"]
+    assert legend_texts(weighted.legend_) == legend_texts(removed.legend_)
+    cells = [
+        display.cells_ if kind is ClassMapDisplay else display.marks_
+        for display in (weighted, removed)
+    ]
+    assert_array_equal(cells[0].get_facecolor(), cells[1].get_facecolor())
+
+
 class TestLegends:
     @pytest.mark.parametrize("kind", MAPS)
     @pytest.mark.parametrize(
@@ -363,12 +377,6 @@ class TestHits:
         assert_array_equal(weighted.hits, repeated.hits)
         shapes = corners_of(weighted.marks_), corners_of(repeated.marks_)
         assert_allclose(np.concatenate(shapes[0]), np.concatenate(shapes[1]))
-
-    def test_samples_of_weight_0_are_not_drawn(self):
-        display = HitMapDisplay.from_estimator(fitted(), X, Y, sample_weight=CODES != 1)
-        versicolor = class_colors(3)[1]
-        assert display.hits[:, 1].sum() == 0
-        assert not (display.marks_.get_facecolor() == versicolor).all(axis=1).any()
 
     def test_one_color_and_no_legend_without_classes(self):
         display = HitMapDisplay.from_estimator(fitted(), X, color="crimson")

@@ -237,7 +237,9 @@ def count_hits(
     if y is None:
         return Hits(np.bincount(bmus, weights, minlength=n_units), None)
     classes = classes_of(y, len(bmus), owner)
-    return Hits(classes.counts(bmus, n_units, weights), classes.names)
+    counts = classes.counts(bmus, n_units, weights)
+    (present,) = np.nonzero(counts.any(axis=0))  # others have only samples of weight 0
+    return Hits(counts[:, present], [classes.names[k] for k in present])
 
 
 def majority_classes(hits: NDArray) -> NDArray[np.int64]:
