@@ -235,6 +235,23 @@ class TestLabels:
             assert box.width < 1 and box.height < 1
 
 
+@pytest.mark.parametrize("lattice", LATTICES)
+@pytest.mark.parametrize("boundary", ["planar", "cylindrical", "toroidal"])
+@pytest.mark.parametrize("shape", [(5, 4), (3, 3), (3, 2), (4, 5)])
+def test_each_cell_between_units_of_different_clusters_has_a_border(lattice, boundary, shape):
+    codebook = np.random.RandomState(0).normal(size=(math.prod(shape), 2))
+    som = TFSOM.from_codebook(codebook, grid_size=shape, lattice=lattice, boundary=boundary)
+    display = UMatrixDisplay.from_estimator(som, between=True)
+    display.cluster_labels = np.arange(len(codebook))
+    display.plot()
+    rows, columns = np.indices(display.values.shape).reshape(2, -1) % 2
+    is_between = (rows | columns if lattice == "hexagonal" else rows ^ columns) == 1
+    cells = cell_corners(display).mean(axis=1)[is_between]
+    borders = np.mean(display.borders_.get_segments(), axis=1)
+    are_close = np.linalg.norm(cells[:, None] - borders, axis=2) < 1e-6
+    assert (are_close.sum(axis=0) == 1).all() and (are_close.sum(axis=1) == 1).all()
+
+
 class TestErrors:
     @pytest.mark.parametrize("given", [{"X": X}, {"y": Y}], ids=["X", "y"])
     def test_samples_and_classes_must_be_given_together(self, given):

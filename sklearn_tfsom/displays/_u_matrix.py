@@ -169,7 +169,7 @@ class UMatrixDisplay(base.Display):
         self.borders_ = drawing.draw_borders(ax, grid, self.cluster_labels, border_color)
         if self.borders_ is not None and positions is not None:
             segments = np.reshape(self.borders_.get_segments(), (-1, 2, 2))
-            self.borders_.set_segments(segments[_are_on_cells(segments, positions)])
+            self.borders_.set_segments(_on_cells(segments, positions, grid))
         self.texts_ = []
         if self.unit_labels is not None:
             values = self.values[::2, ::2] if has_cells_between else self.values
@@ -191,7 +191,11 @@ def _positions_with_between(shape: tuple[int, ...], grid: Grid) -> NDArray[np.fl
     return np.column_stack([starts + columns / 2, rows * np.sqrt(3) / 4])
 
 
-def _are_on_cells(segments: NDArray, positions: NDArray) -> NDArray[np.bool_]:
-    """Return for each border whether it lies on a cell: at a joined boundary only one does."""
-    distances, _ = cKDTree(positions).query(segments.mean(axis=1))
-    return distances < 0.1
+def _on_cells(segments: NDArray, positions: NDArray, grid: Grid) -> NDArray[np.float64]:
+    """Return the borders that lie on a cell, one for each; at a joined boundary others do not."""
+    # Where the top is joined with a shift, a border may be only on the other side of its cell.
+    segments = np.concatenate([segments, np.add(segments, [grid.n_columns, 0])])
+    distances, cells = cKDTree(positions).query(segments.mean(axis=1))
+    cells = np.where(distances < 0.1, cells, -1)
+    found, first = np.unique(cells, return_index=True)
+    return segments[first[found >= 0]]
