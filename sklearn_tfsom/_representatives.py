@@ -46,6 +46,23 @@ def points_to_merge(
     return Points(unit_means[hit], hits[hit], _PER_UNIT, are_units=True)
 
 
+def points_of_samples(pieces: Pieces, codebook: NDArray, unit_means: NDArray) -> Points:
+    """Return the points that represent any samples, or the units of a fitted map that they hit.
+
+    Parameters
+    ----------
+    pieces : Pieces
+    codebook : ndarray of shape (n_units, n_features)
+    unit_means : ndarray of shape (n_units, n_features)
+        Of the training samples.
+    """
+    points = representatives(pieces, N_POINTS, unit_means)
+    if points is not None:
+        return points
+    hit = _points_around(pieces, codebook, unit_means)
+    return hit._replace(per_point=_PER_UNIT, are_units=True)
+
+
 def representatives(pieces: Pieces, n_points: int, unit_means: NDArray) -> Points | None:
     """Choose points by a random subsample of the values, and gather the samples around them.
 
@@ -76,10 +93,15 @@ def representatives(pieces: Pieces, n_points: int, unit_means: NDArray) -> Point
     if share == 1 or len(points) < 2:
         weights = np.bincount(same.ravel(), rows[:, -1]).astype(np.float64)
         return Points(points, weights, per_point=1.0)
+    return _points_around(pieces, points, unit_means)._replace(per_point=1 / share)
+
+
+def _points_around(pieces: Pieces, points: NDArray, unit_means: NDArray) -> Points:
+    """Return the means of the samples that are closest to each of some points."""
     total = pieces.total_weight
     sums, shares = pieces.reduce(_gather, points, unit_means, total, piece_values=_PIECE_VALUES)
     (hit,) = np.nonzero(shares)
-    return Points(sums[hit] / shares[hit, None], shares[hit] * total, per_point=1 / share)
+    return Points(sums[hit] / shares[hit, None], shares[hit] * total)
 
 
 def _rows_and_weights(piece: Piece, unit_means: NDArray) -> NDArray[np.float64]:

@@ -49,7 +49,7 @@ from sklearn_tfsom._map.grid import grid_of
 from sklearn_tfsom._map.imputation import expected_values, variances_of
 from sklearn_tfsom._map.schedules import n_epochs_to_end
 from sklearn_tfsom._plan import NO_BATCHES, RULES, checked_codebook, checksums, make_plan
-from sklearn_tfsom._representatives import points_to_merge
+from sklearn_tfsom._representatives import points_of_samples, points_to_merge
 from sklearn_tfsom._search.distances import distances_to_chosen, distances_to_units
 from sklearn_tfsom._search.inference import nearest_units
 from sklearn_tfsom._stream import learn_stream
@@ -1047,8 +1047,7 @@ class TFSOM(
             return points_to_merge(None, self._unit_means, self.hits_)
         pieces = counted_of(pieces)
         check_counted(pieces)
-        hits = assign(pieces, self.codebook_, grid_of(self)).hits
-        return points_to_merge(pieces, self._unit_means, hits)
+        return points_of_samples(pieces, self.codebook_, self._unit_means)
 
     def _nearest(self, samples: Samples, k: int = 1) -> NDArray[np.int64]:
         """Return the k best-matching units of checked samples, (n_samples, k)."""

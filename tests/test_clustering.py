@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, hstack
 from scipy.sparse.csgraph import minimum_spanning_tree
 from scipy.spatial.distance import pdist, squareform
 from sklearn.base import clone
@@ -495,6 +495,45 @@ class TestSeparationCurve:
         assert (ratios[:10] >= 1).all()
         with pytest.raises(ValueError, match="needs X if sample_weight"):
             separation_curve(som, sample_weight=np.ones(150))
+
+    @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+    def test_sparse_samples_of_many_features_are_represented_by_their_means(self, metric):
+        """By those of each unit, and not by the means of the training samples."""
+        training = make_blobs(300, centers=[(3, 3), (9, 3), (3, 9)], random_state=0)[0]
+        X, _ = make_blobs(500, centers=5, center_box=(2, 9), cluster_std=0.4, random_state=1)
+        weights = np.random.RandomState(0).randint(4, size=len(X))
+        som = TFSOM((8, 5), metric=metric, max_iter=5)
+        som.fit(hstack([csr_array(training), csr_array((300, 20_000))]).tocsr())
+        wide = hstack([csr_array(X), csr_array((500, 20_000))]).tocsr()
+        bmus, hits = som.bmus(wide), np.zeros(40)
+        values = X / np.linalg.norm(X, axis=1, keepdims=True) if metric == "cosine" else X
+        means = np.zeros((40, 2))
+        for unit in np.unique(bmus[weights > 0]):
+            is_of_unit = bmus == unit
+            means[unit] = np.average(values[is_of_unit], axis=0, weights=weights[is_of_unit])
+            hits[unit] = weights[is_of_unit].sum()
+        plain = TFSOM.from_codebook(som.codebook_[:, :2], grid_size=(8, 5))
+        numbers, expected = separation_curve(plain, means, hits)
+        assert len(numbers) > 5
+        found = separation_curve(som, wide, weights)
+        assert_array_equal(found[0], numbers)
+        assert_allclose(found[1], expected)
+
+    @pytest.mark.parametrize("shape", [(8, 5), (30, 25)])
+    def test_samples_may_be_others_than_those_of_the_training(self, shape):
+        training = make_blobs(900, centers=[(3, 3), (9, 3), (3, 9)], random_state=0)[0]
+        som = TFSOM(shape, max_iter=5).fit(training)
+        X, _ = make_blobs(1500, centers=5, center_box=(2, 9), cluster_std=0.4, random_state=1)
+        _, expected = separation_curve(TFSOM(shape, max_iter=5).fit(X), X)
+        for each in (X, csr_array(X)):
+            assert_allclose(separation_curve(som, each)[1], expected)
+
+    def test_fewer_clusters_than_different_code_vectors(self):
+        codebook = np.repeat([[0.0, 0], [1, 0], [5, 5], [9, 1]], 3, axis=0)
+        som = TFSOM.from_codebook(codebook, grid_size=(3, 4))
+        numbers, ratios = separation_curve(som)
+        assert_array_equal(numbers, [2, 3])
+        assert_allclose(ratios, separation_curve(som, codebook)[1])
 
     def test_one_sample_has_no_numbers(self):
         som = TFSOM(2).fit([[1.0, 2.0]])

@@ -134,7 +134,7 @@ def separations(points: Points, n_units: int, most: int) -> NDArray[np.float64]:
         them would be an outlier.
     """
     points, _ = _normalized(points, points.means)
-    points, _ = _reduced(points)
+    points, _ = _reduced(_distinct(points))
     least = _least_weight(points, n_units)
     numbers = range(2, min(most, len(points.weights) - 1) + 1)
     if not numbers:

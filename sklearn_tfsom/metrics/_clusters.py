@@ -48,7 +48,7 @@ def separation_curve(
     Returns
     -------
     n_clusters : ndarray of int64, shape (n_numbers,)
-        From 2 on, fewer than the different samples.
+        From 2 on, fewer than the different points.
 
     separations : ndarray of float64, shape (n_numbers,)
         For each number, the cost of the next merge divided by that of the most expensive merge so
