@@ -138,6 +138,33 @@ def test_ties_of_decimal_numbers_in_float32(measure):
     assert measure(som, X.astype(np.float32), n_neighbors=1) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("measure", [trustworthiness, neighborhood_preservation])
+@pytest.mark.parametrize("offset", [0, 1e3, 1e6])
+def test_ties_of_decimal_numbers_with_an_offset(measure, offset):
+    places = np.random.RandomState(0).permutation(30)
+    X = np.arange(30.0)[:, None]
+    som, other = (
+        TFSOM.from_codebook(values[places], grid_size=(5, 6)) for values in (X, X * 0.1 + offset)
+    )
+    expected = pytest.approx(measure(som, X, n_neighbors=3), rel=1e-12)
+    assert measure(other, X * 0.1 + offset, n_neighbors=3) == expected
+    if offset == 0:
+        assert measure(other, np.float32(X * 0.1), n_neighbors=3) == expected
+
+
+@pytest.mark.parametrize("measure", [trustworthiness, neighborhood_preservation])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_ties_of_directions(measure, dtype):
+    """Rounding of both vectors changes small angles by a larger share of them."""
+    places = np.random.RandomState(0).permutation(30)
+    angles = 1e-3 * np.arange(30.0) + 0.4
+    X = np.column_stack([np.cos(angles), np.sin(angles)])
+    line = TFSOM.from_codebook(np.arange(30.0)[places, None], grid_size=(5, 6))
+    som = TFSOM.from_codebook(X[places], grid_size=(5, 6), metric="cosine")
+    expected = measure(line, np.arange(30.0)[:, None], n_neighbors=3)
+    assert measure(som, X.astype(dtype), n_neighbors=3) == pytest.approx(expected, rel=1e-12)
+
+
 @pytest.mark.parametrize("measure", [c_measure, kruskal_shepard_error])
 def test_distances_whose_squares_are_zero(measure):
     found = []
@@ -149,13 +176,16 @@ def test_distances_whose_squares_are_zero(measure):
     assert_allclose(found, found[0], rtol=1e-6)
 
 
-def test_directions_whose_squared_distances_are_zero():
-    som = TFSOM(3, metric="cosine").fit(np.random.RandomState(0).normal(size=(50, 2)))
-    found = [
-        kruskal_shepard_error(som, [[1, 0], [1, step], [1, 3 * step]]) for step in (1e-5, 1e-150)
-    ]
-    assert found[0] > 0
-    assert_allclose(found, found[0], rtol=1e-4)
+@pytest.mark.parametrize("convert", [np.asarray, np.float32, csr_array])
+@pytest.mark.parametrize("step", [0, 1e-150])
+def test_directions_that_differ_by_rounding_are_equal(convert, step):
+    X = np.outer([0.1, 0.3, 0.7, 1.1], [1, 2, 4, step])
+    som = TFSOM((2, 2), metric="cosine").fit(X)
+    assert c_measure(som, convert(X)) == kruskal_shepard_error(som, convert(X)) == 0
+    if convert is not csr_array:
+        for n_features in (4, 2):
+            som = TFSOM((2, 2), metric="correlation").fit(X[:, :n_features])
+            assert kruskal_shepard_error(som, convert(X[:, :n_features])) == 0
 
 
 def test_distance_of_samples_of_zeros():

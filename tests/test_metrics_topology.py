@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from reference_measures import LATTICES, compute_reference, random_map, samples
+from reference_measures import LATTICES, METRICS, compute_reference, random_map, samples
 
 from sklearn_tfsom import TFSOM
 from sklearn_tfsom.metrics import topographic_function, topographic_product
@@ -32,6 +32,27 @@ class TestTopographicProduct:
         assert topographic_product(som) == pytest.approx(float(expected), rel=1e-12)
         som.codebook_[:] = som.codebook_[0]
         assert topographic_product(som) == 0
+
+    @pytest.mark.parametrize("metric", METRICS)
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+    def test_code_vectors_that_differ_by_rounding_are_equal(self, metric, dtype):
+        W = np.random.RandomState(0).normal(size=(12, 3)).astype(dtype)
+        codebooks = [np.vstack([W, W]), np.vstack([W, np.nextafter(W, dtype(9))])]
+        if metric in ("cosine", "correlation"):
+            codebooks.append(np.vstack([W, 3 * W]))
+        found = [
+            topographic_product(TFSOM.from_codebook(each, grid_size=(6, 4), metric=metric))
+            for each in codebooks
+        ]
+        assert found == pytest.approx([found[0]] * len(found), rel=1e-5)
+
+    @pytest.mark.parametrize("metric", METRICS)
+    def test_order_of_the_training_samples(self, metric):
+        rng = np.random.RandomState(0)
+        X = rng.randint(0, 3, size=(200, 3)) * 0.1 + 0.1
+        som = TFSOM((9, 8), metric=metric, neighborhood="cut_gaussian")
+        found = [topographic_product(som.fit(rng.permutation(X))) for _ in range(3)]
+        assert found == pytest.approx([found[0]] * 3, rel=1e-9)
 
     def test_dimension_of_the_grid(self):
         """Compare with SOMperf: -.079, -.042, -.013, .001, .012 for its own maps."""

@@ -15,7 +15,7 @@ from sklearn_tfsom._data.checks import check_sample_weight
 from sklearn_tfsom._data.pieces import Pieces
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.tiles import row_slices
-from sklearn_tfsom._distance import METRICS, Metric
+from sklearn_tfsom._distance import METRICS, Metric, all_distances
 from sklearn_tfsom._map.clustering import Points
 from sklearn_tfsom._map.grid import Grid, grid_of
 from sklearn_tfsom._map.neighborhood import Kernels, SeparableKernel, checked_neighborhood
@@ -132,6 +132,16 @@ def distance_tiles(
         tile = samples.raw(rows).astype(np.float64)
         in_float64 = Samples(tile, samples.metric, has_missing=samples.has_missing)
         yield rows, estimator._distances(in_float64)
+
+
+def as_lengths(distances: NDArray[np.float64], metric: Metric) -> NDArray[np.float64]:
+    """Return distances, or the lengths whose squares are twice ``1 - cos``, in the same order."""
+    return np.sqrt(2 * distances) if metric.is_spherical else distances
+
+
+def sizes_of(rows: NDArray[np.float64], metric: Metric) -> NDArray[np.float64]:
+    """Return the size of each row, (n, 1): rounding changes lengths by a small share of it."""
+    return all_distances(rows, np.zeros((1, rows.shape[1])), metric)
 
 
 def neighborhood_rows(

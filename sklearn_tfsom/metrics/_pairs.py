@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from sklearn_tfsom._data.scaling import power_of_two
 from sklearn_tfsom._pipelines import takes_pipelines
-from sklearn_tfsom.metrics._base import FittedMap, check_n_nearest
+from sklearn_tfsom.metrics._base import FittedMap, as_lengths, check_n_nearest
 from sklearn_tfsom.metrics._points import Points, check_points, equal_samples, pair_tiles
 from sklearn_tfsom.metrics._ranks import Ranks, ranks
 from sklearn_tfsom.metrics._scorers import Scorer
@@ -77,7 +77,7 @@ def trustworthiness(
     -----
     All samples of a unit have tied distances on the map, and so have those of units at the same
     distance. The result is the mean over all orders of ties [2]_, on the map and in data space.
-    Distances that differ by rounding are tied.
+    Distances that differ by the rounding of the samples are tied.
 
     The time is proportional to ``n_samples^2 (n_features + log(n_samples))``. The distances are
     computed in tiles.
@@ -341,12 +341,13 @@ def _preserved_neighbors(
     hit, unit = np.unique(points.bmus, return_inverse=True)
     hits = np.bincount(unit, weights).astype(np.float64)
     error = worst = 0.0
-    for rows, distances in pair_tiles(points):
+    metric, dtype = points.samples.metric, points.samples.dtype
+    for rows, distances, noise in pair_tiles(points):
         is_equal, equal_weight, own_weight = equal_samples(rows, distances, weights)
         neighbor_weights = weights * np.where(
             is_equal, (1 - own_weight / equal_weight)[:, None], 1
         )
-        in_data = ranks(distances, neighbor_weights, points.samples.dtype)
+        in_data = ranks(as_lengths(distances, metric), neighbor_weights, dtype, noise)
 
         units, index = np.unique(unit[rows], return_inverse=True)
         of_units = ranks(grid.squared_distances(hit[units, None], hit), hits)
@@ -369,7 +370,7 @@ def _sums_over_pairs(points: Points, size: float = 1.0) -> _Sums:
     weights, grid = points.weights, points.grid
     hit, unit = np.unique(points.bmus, return_inverse=True)
     data_squares = grid_squares = products = data_maximum = grid_maximum = n_pairs = 0.0
-    for rows, distances in pair_tiles(points):
+    for rows, distances, _ in pair_tiles(points):
         in_data = distances / size
         units, index = np.unique(unit[rows], return_inverse=True)
         on_grid = np.sqrt(grid.squared_distances(hit[units, None], hit))[index][:, unit]

@@ -11,10 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.scaling import power_of_two
 from sklearn_tfsom._data.tiles import row_slices
-from sklearn_tfsom._distance import all_distances
+from sklearn_tfsom._distance import Metric, all_distances
 from sklearn_tfsom._map.grid import Grid, grid_of
 from sklearn_tfsom._tuning import CACHED_VALUES, CANCELLATION
-from sklearn_tfsom.metrics._base import FittedMap, check_samples, row_tiles
+from sklearn_tfsom.metrics._base import FittedMap, as_lengths, check_samples, row_tiles, sizes_of
 
 # Number of arrays of the size of a tile of pairs.
 _ARRAYS = 8
@@ -53,35 +53,58 @@ def check_points(
     return Points(samples=samples, weights=weights, bmus=bmus, grid=grid_of(estimator))
 
 
-def pair_tiles(points: Points) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
-    """Yield the rows (n,) of a tile, and their distances (n, n_samples) to all samples.
+def pair_tiles(
+    points: Points,
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]]:
+    """Compute the distances of all pairs, tile by tile, in units of about the largest value.
 
-    They are in units of about the largest value, so that their squares can be summed; those of
-    directions are ``1 - cos``.
+    So their squares can be summed. Those of directions are ``1 - cos``, 0 within rounding.
+
+    Yields
+    ------
+    rows : ndarray of int64, shape (n,)
+    distances : ndarray of float64, shape (n, n_samples)
+        To all samples.
+    noise : ndarray of float64, shape (n, 1)
+        By how much rounding of the samples changes them, or their lengths (see `as_lengths`).
     """
     samples = points.samples
     whole = samples[:].astype(np.float64)
     if not samples.metric.is_spherical:
         values = whole.data if samples.is_sparse else whole
         values /= power_of_two(np.abs(values).max(initial=0))
+    eps = np.finfo(samples.dtype).eps
+    share = (8 if samples.metric.is_spherical else 2) * eps  # directions are computed
     if samples.is_sparse:
         norms = np.asarray(whole.multiply(whole).sum(axis=1)).ravel()
     for tile in row_tiles(len(samples), _ARRAYS * len(samples)):
         rows = np.arange(len(samples))[tile]
-        if not samples.is_sparse:
-            yield rows, all_distances(whole[tile], whole, samples.metric)
-            continue
-        both = norms[tile, None] + norms
-        squared = both - 2 * (whole[tile] @ whole.T).toarray()
-        squared[np.arange(len(rows)), rows] = np.inf  # of a row and itself; see below
-        lost = np.nonzero(squared < CANCELLATION[np.dtype(np.float64)] * both)
-        squared[lost] = _from_differences(whole, rows[lost[0]], lost[1])
-        squared[np.arange(len(rows)), rows] = 0
-        if samples.metric.is_spherical:
-            squared[np.not_equal.outer(norms[tile] == 0, norms == 0)] = 2
-            yield rows, squared / 2
+        if samples.is_sparse:
+            distances = _sparse_distances(whole, rows, norms, samples.metric)
+            sizes = np.sqrt(norms[rows, None])
         else:
-            yield rows, np.sqrt(squared)
+            distances = all_distances(whole[tile], whole, samples.metric)
+            sizes = sizes_of(whole[tile], samples.metric)
+        if samples.metric.is_spherical:
+            distances[as_lengths(distances, samples.metric) <= share * sizes] = 0
+        yield rows, distances, share * sizes
+
+
+def _sparse_distances(
+    whole: Any, rows: NDArray[np.int64], norms: NDArray[np.float64], metric: Metric
+) -> NDArray[np.float64]:
+    """Compute the distances of some sparse rows to all, whose squared norms are given."""
+    both = norms[rows, None] + norms
+    squared = both - 2 * (whole[rows] @ whole.T).toarray()
+    places = np.arange(len(rows)), rows
+    squared[places] = np.inf  # of a row and itself; see below
+    lost = np.nonzero(squared < CANCELLATION[np.dtype(np.float64)] * both)
+    squared[lost] = _from_differences(whole, rows[lost[0]], lost[1])
+    squared[places] = 0
+    if not metric.is_spherical:
+        return np.sqrt(squared)
+    squared[np.not_equal.outer(norms[rows] == 0, norms == 0)] = 2
+    return squared / 2
 
 
 def _from_differences(

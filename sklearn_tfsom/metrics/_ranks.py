@@ -7,9 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-# Number of significant bits compared, so that values that differ by rounding are equal: of those
-# from float64 and from float32 samples.
-_BITS = {np.dtype(np.float64): 36, np.dtype(np.float32): 20}
+# Relative difference below which values are tied: of those from float64 and from float32 samples.
+_ROUNDING = {np.dtype(np.float64): 2.0**-36, np.dtype(np.float32): 2.0**-20}
 
 
 class Ranks(NamedTuple):
@@ -31,7 +30,12 @@ class Ranks(NamedTuple):
         return _ratio(sums, self.end - self.start)
 
 
-def ranks(values: NDArray, weights: NDArray[np.float64], dtype: DTypeLike = np.float64) -> Ranks:
+def ranks(
+    values: NDArray,
+    weights: NDArray[np.float64],
+    dtype: DTypeLike = np.float64,
+    noise: NDArray[np.float64] | float = 0.0,
+) -> Ranks:
     """Rank each row of values in ascending order.
 
     Parameters
@@ -40,13 +44,15 @@ def ranks(values: NDArray, weights: NDArray[np.float64], dtype: DTypeLike = np.f
     weights : ndarray of float64, shape (n_rows, n) or (n,)
     dtype : dtype, default=float64
         Of the samples that values come from: those that differ by its rounding are tied.
+    noise : ndarray of float64, shape (n_rows, 1), or float, default=0.0
+        Difference up to which values of a row are tied as well.
 
     Returns
     -------
     ranks : Ranks
         Arrays of shape (n_rows, n).
     """
-    order, first, last = _ties(values, dtype)
+    order, first, last = _ties(values, dtype, noise)
     sorted_weights = np.take_along_axis(np.broadcast_to(weights, values.shape), order, axis=1)
     totals = np.cumsum(sorted_weights, axis=1)
     start, end = np.empty(values.shape), np.empty(values.shape)
@@ -57,13 +63,16 @@ def ranks(values: NDArray, weights: NDArray[np.float64], dtype: DTypeLike = np.f
 
 
 def sort_with_tie_means(
-    values: NDArray, terms: NDArray[np.float64], dtype: DTypeLike = np.float64
+    values: NDArray,
+    terms: NDArray[np.float64],
+    dtype: DTypeLike = np.float64,
+    noise: NDArray[np.float64] | float = 0.0,
 ) -> NDArray[np.float64]:
     """Sort the terms of each row by its values, with the mean term for tied values.
 
-    All arrays have shape (n_rows, n). For `dtype` see `ranks`.
+    Values and terms have shape (n_rows, n). For `dtype` and `noise` see `ranks`.
     """
-    order, first, last = _ties(values, dtype)
+    order, first, last = _ties(values, dtype, noise)
     terms = np.take_along_axis(terms, order, axis=1)
     totals = np.cumsum(terms, axis=1)
     sums = np.take_along_axis(totals, last, axis=1)
@@ -72,16 +81,16 @@ def sort_with_tie_means(
     return np.where(first == last, terms, sums / (last - first + 1))
 
 
-def _ties(values: NDArray, dtype: DTypeLike) -> tuple[NDArray, NDArray, NDArray]:
+def _ties(
+    values: NDArray, dtype: DTypeLike, noise: NDArray[np.float64] | float
+) -> tuple[NDArray, NDArray, NDArray]:
     """Return the order of each row, and the first and last position of each tie in it."""
-    significand, exponent = np.frexp(values)
-    exponent = exponent - exponent.max(initial=0)  # large values stay in the range of float64
-    values = np.ldexp(np.round(np.ldexp(significand, _BITS[np.dtype(dtype)])), exponent)
     order = np.argsort(values, axis=1, kind="stable")
     ordered = np.take_along_axis(values, order, axis=1)
+    lowest = ordered * (1 - _ROUNDING[np.dtype(dtype)]) - noise
     positions = np.broadcast_to(np.arange(values.shape[1]), values.shape)
     is_new = np.ones((len(values), values.shape[1] + 1), dtype=bool)
-    is_new[:, 1:-1] = ordered[:, 1:] != ordered[:, :-1]
+    is_new[:, 1:-1] = lowest[:, 1:] > ordered[:, :-1]
     first = np.maximum.accumulate(np.where(is_new[:, :-1], positions, 0), axis=1)
     ends = np.where(is_new[:, 1:], positions, values.shape[1] - 1)
     last = np.minimum.accumulate(ends[:, ::-1], axis=1)[:, ::-1]

@@ -7,9 +7,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._distance import all_distances, paired_distances
+from sklearn_tfsom._map.ties import NOISE
 from sklearn_tfsom._pipelines import takes_pipelines
 from sklearn_tfsom.metrics._base import (
     FittedMap,
+    as_lengths,
     check_n_neighbors,
     check_samples,
     fitted_grid,
@@ -17,6 +19,7 @@ from sklearn_tfsom.metrics._base import (
     metric_of,
     path_lengths,
     row_tiles,
+    sizes_of,
     undirected_graph,
 )
 from sklearn_tfsom.metrics._ranks import sort_with_tie_means
@@ -186,7 +189,7 @@ def topographic_product(estimator: FittedMap) -> float:
     -----
     Units at the same distance have no order. The result is the mean over all orders of such ties.
     Units with equal code vectors are not compared with each other, since the logarithm of their
-    distance is not finite.
+    distance is not finite; code vectors that differ by rounding are equal.
 
     The time is proportional to ``n_units^2 (n_features + log(n_units))``.
 
@@ -210,19 +213,22 @@ def topographic_product(estimator: FittedMap) -> float:
     grid, metric = fitted_grid(estimator), metric_of(estimator)
     codebook = estimator.codebook_.astype(np.float64)
     units = np.arange(grid.n_units)
+    share = 2 * NOISE * np.finfo(estimator.codebook_.dtype).eps / np.finfo(np.float64).eps
     total, n_terms = 0.0, 0
     for tile in row_tiles(grid.n_units, grid.n_units):
         in_data = all_distances(codebook[tile], codebook, metric)
         on_grid = np.sqrt(grid.squared_distances(units[tile, None], units))
-        is_compared = in_data > 0
+        lengths = as_lengths(in_data, metric)
+        noise = share * sizes_of(codebook[tile], metric)
+        is_compared = lengths > noise
         is_compared[np.arange(len(in_data)), units[tile]] = False
         # The others are last in both orders, and their terms are 0. There the sums over both
         # orders are equal.
-        in_data[~is_compared] = on_grid[~is_compared] = np.inf
+        lengths[~is_compared] = on_grid[~is_compared] = np.inf
         terms = np.log(in_data, out=np.zeros(in_data.shape), where=is_compared)
         terms += np.log(on_grid, out=np.zeros(on_grid.shape), where=is_compared)
         by_grid = sort_with_tie_means(on_grid, terms)
-        by_data = sort_with_tie_means(in_data, terms, estimator.codebook_.dtype)
+        by_data = sort_with_tie_means(lengths, terms, estimator.codebook_.dtype, noise)
         k = np.arange(1, grid.n_units + 1)
         log_p3 = np.cumsum(by_grid - by_data, axis=1) / (2 * k)
         total += float(log_p3.sum())
