@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from numbers import Integral
+from decimal import Decimal
+from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -56,6 +57,8 @@ def classes_of(
     owner: str,
     *,
     name: str = "y",
+    rows: NDArray[np.int64] | None = None,
+    allows_many: bool = False,
     are_identifiers: bool = False,
     allows_missing: bool = True,
 ) -> Classes:
@@ -70,6 +73,10 @@ def classes_of(
     n_samples : int
     owner, name : str
         Whose parameter `y` is, and its name, for errors.
+    rows : ndarray of int64, default=None
+        The samples that count; all by default.
+    allows_many : bool, default=False
+        Whether whole numbers are classes, however many there are, and fractions never.
     are_identifiers : bool, default=False
         Whether any numbers are classes, however many there are.
     allows_missing : bool, default=True
@@ -88,6 +95,7 @@ def classes_of(
     given = np.asarray(y, dtype=None if is_array else object)
     labels = column_or_1d(given)
     check_consistent_length(np.empty(n_samples), labels)
+    labels = labels if rows is None else labels[rows]
     if labels.dtype.kind == "O" and not all(isinstance(label, Hashable) for label in labels):
         raise ValueError(f"{owner} needs one class for each sample in {name}. Got lists.")
     is_missing = _are_missing(labels)
@@ -97,18 +105,20 @@ def classes_of(
             f"{owner} needs a class for each sample in {name}. Got {n_missing} missing ones "
             "(None, NaN or NA): leave these samples out."
         )
+    if is_missing.any():  # the text is the same class
+        is_missing |= np.array([isinstance(each, str) and each == MISSING for each in labels])
     known = labels[~is_missing]
     if order is None and len(known):
         known = _without_loss(known)
     if not allows_missing and known.dtype.kind == "f" and np.isinf(known).any():
         raise ValueError(f"{owner} needs classes in {name}. Got infinity.")
     if not are_identifiers:
-        _refuse_values(known, owner, name)
+        _refuse_values(known, owner, name, allows_many)
     if order is not None:
         rank = {category: k for k, category in enumerate(order)}
         present = sorted({*known.tolist()}, key=rank.__getitem__)
     elif known.dtype.kind == "O":
-        is_bool = np.array([isinstance(label, bool) for label in known])
+        is_bool = np.array([isinstance(label, bool | np.bool_) for label in known])
         if is_bool.any() and not is_bool.all():  # True equals 1
             known = np.where(is_bool, known.astype(str), known)
         present = sorted({*known.tolist()}, key=_rank)
@@ -165,7 +175,9 @@ def _without_loss(labels: NDArray) -> NDArray:
     if kind in "mM":  # of a finer unit than microseconds, `tolist` would give integers
         is_fine = np.datetime_data(labels.dtype)[0] in ("ns", "ps", "fs", "as")
         coarse = labels.astype(f"{kind}8[us]") if is_fine else labels
-        return coarse if (coarse == labels).all() else labels.astype(str)
+        is_exact = (coarse == labels).all()
+        # NumPy would cut the texts of durations.
+        return coarse if is_exact else np.array([str(label) for label in labels])
     if kind == "f":
         is_whole = (np.abs(labels) <= _LARGEST_EXACT) & (labels == np.round(labels))
         return labels.astype(np.int64) if is_whole.all() else labels
@@ -187,21 +199,26 @@ def _is_number(label: Any) -> bool:
     return isinstance(label, int | float | np.number) and not isinstance(label, bool)
 
 
-def _refuse_values(known: NDArray, owner: str, name: str) -> None:
+def _refuse_values(known: NDArray, owner: str, name: str, allows_many: bool) -> None:
     """Raise an error for values of a regression."""
     if known.dtype.kind not in "iuf" or not len(known):
         return
     n_different = len(np.unique(known))
     has_fractions = bool((known != np.round(known)).any())
-    few = min(_MANY_FRACTIONS, len(known) // 2)
-    most = few if has_fractions else max(_MANY_CLASSES, _MANY_SHARE * len(known))
-    if n_different > most:
+    if allows_many:
+        is_continuous = has_fractions
+    elif has_fractions:
+        is_continuous = n_different > min(_MANY_FRACTIONS, len(known) // 2)
+    else:
+        is_continuous = n_different > max(_MANY_CLASSES, _MANY_SHARE * len(known))
+    if is_continuous:
         raise ValueError(
             f"{owner} needs classes in {name}. Got {n_different} different numbers"
-            f"{' with fractions' * has_fractions}: UnitValuesDisplay shows numbers."
+            f"{' with fractions' * has_fractions}: UnitValuesDisplay shows numbers. Pass classes "
+            "as texts."
         )
 
 
 def _rank(label: Any) -> tuple[bool, Any]:
-    is_number = isinstance(label, int | float | np.number)  # bool is a subclass of int
+    is_number = isinstance(label, Real | Decimal)  # bool is a subclass of int
     return (not is_number, label if is_number else str(label))

@@ -2,6 +2,7 @@
 
 import math
 import tracemalloc
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -80,11 +81,47 @@ class TestClassCounts:
         with pytest.raises(ValueError, match=message):
             class_counts(random_map(), samples(), y, sample_weight=weights)
 
-    def test_fractions_that_repeat_are_classes(self):
-        y = np.arange(60) % 15 + 0.5
-        assert len(class_counts(random_map(), samples(), y)[0]) == 15
-        with pytest.raises(ValueError, match="Got 15 different numbers with fractions"):
-            class_counts(random_map(), samples()[:15], y[:15])
+    def test_classes_of_weight_zero_are_left_out(self):
+        y = np.array([5, 2, 9])[CLASSES].astype(object)
+        y[CLASSES == 1] = None
+        labels, counts = class_counts(random_map(), samples(), y, sample_weight=CLASSES != 1)
+        assert_array_equal(labels, [5, 9])
+        assert counts.sum() == np.count_nonzero(CLASSES != 1)
+
+    @pytest.mark.parametrize(
+        ("y", "expected"),
+        [
+            ([np.True_, 1, 0, "x"], [0, 1, "True", "x"]),
+            ([True, 1, 0, "x"], [0, 1, "True", "x"]),
+            (["missing", "z", None, np.nan], ["z", "missing"]),
+            ([Decimal(10), "a", 9.5, Decimal(9)], [9, 9.5, 10, "a"]),
+            (
+                np.array([3600000000000, 1, 1, 2], dtype="m8[ns]"),
+                ["1 nanoseconds", "2 nanoseconds", "3600000000000 nanoseconds"],
+            ),
+        ],
+        ids=["bools of numpy", "bools", "text missing", "decimals", "durations"],
+    )
+    def test_kinds_of_labels(self, y, expected):
+        labels, counts = class_counts(random_map(), samples()[:4], y)
+        assert labels.tolist() == expected
+        assert counts.sum() == 4
+
+
+@pytest.mark.parametrize("name", [*OF_CLASSES, "class_counts"])
+@pytest.mark.parametrize("n_samples", [3, 30, 150])
+class TestNumbers:
+    """Whether numbers are classes does not depend on how many samples there are."""
+
+    def test_whole_numbers_are_classes(self, name, n_samples):
+        som, X, y = random_map(), samples(n_samples=n_samples), np.arange(n_samples) * 7.0
+        found, expected = (compute(name, som, X, classes) for classes in (y, y.astype(str)))
+        assert found.sum() == pytest.approx(expected.sum(), rel=1e-12)
+
+    def test_fractions_are_not(self, name, n_samples):
+        X, y = samples(n_samples=n_samples), np.arange(n_samples) % 2 + 0.5
+        with pytest.raises(ValueError, match=f"{name} .* Got 2 different numbers with fractions"):
+            compute(name, random_map(), X, y)
 
 
 @pytest.mark.parametrize("name", OF_CLASSES)
@@ -115,6 +152,15 @@ class TestClasses:
         expected = compute(name, random_map(), samples(), rows=rows)
         value = compute(name, random_map(), samples(), sample_weight=(CLASSES != 1) * 1.0)
         assert value == pytest.approx(expected, rel=1e-12)
+
+    @pytest.mark.parametrize("wrong", [np.nan, None, np.inf, 0.5, ["list"]])
+    def test_class_of_a_sample_of_weight_zero_is_not_checked(self, name, wrong):
+        y = CLASSES.astype(object)
+        for row in range(10):
+            y[row] = wrong
+        expected = compute(name, random_map(), samples(), rows=slice(10, None))
+        found = compute(name, random_map(), samples(), y, sample_weight=np.arange(60) >= 10)
+        assert found == expected
 
     @pytest.mark.parametrize(
         ("y", "match"),
@@ -161,6 +207,21 @@ def test_memory_of_many_classes(measure):
 def test_regions_of_many_classes():
     X = np.random.RandomState(0).normal(size=(300, 2))
     assert class_scatter_index(TFSOM((6, 5)).fit(X), X, [f"{k}" for k in range(300)]) == 1
+
+
+def test_results_are_within_their_ranges():
+    """Also in rounding, with any weights."""
+    rng = np.random.RandomState(0)
+    som = random_map()
+    for n_classes in (1, 2, 3, 5, 7):
+        for weights in (np.ones(12 * n_classes), rng.uniform(size=12 * n_classes)):
+            X, y = som.codebook_[np.arange(12 * n_classes) % 12], np.arange(12 * n_classes) % 12
+            assert class_entropy(som, X, y, sample_weight=weights) == 0
+        y = np.repeat(np.arange(n_classes), 12)
+        for weight in (1, 0.1, 1 / 3):
+            assert purity(som, X, y, sample_weight=weight) >= 1 / n_classes
+            assert class_entropy(som, X, y, sample_weight=weight) <= math.log(n_classes)
+    assert class_entropy(som, X[:2], [0, 1], sample_weight=[1e-200, 1e200]) == 0
 
 
 def test_purity_of_a_pure_map_is_one():

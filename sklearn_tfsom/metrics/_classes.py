@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csc_array
 from scipy.sparse.csgraph import connected_components
 
-from sklearn_tfsom._classes import classes_of
+from sklearn_tfsom._classes import Classes, classes_of
+from sklearn_tfsom._data.checks import check_sample_weight
+from sklearn_tfsom._data.pieces import Pieces
 from sklearn_tfsom._pipelines import takes_pipelines
 from sklearn_tfsom.metrics._base import (
     FittedMap,
     check_n_neighbors,
-    check_samples,
     fitted_grid,
     grid_edges,
     undirected_graph,
@@ -40,7 +43,7 @@ def purity(
         Samples, NaN for missing values.
 
     y : array-like of shape (n_samples,)
-        Classes of the samples, numbers or strings.
+        Classes of the samples, whole numbers or strings.
 
     sample_weight : array-like of shape (n_samples,), default=None
         Weight of each sample, None for 1.
@@ -63,7 +66,8 @@ def purity(
     """
     shares = _class_shares("purity", estimator, X, y, sample_weight).tocsr()
     others = shares.sum(axis=1) - shares.max(axis=1).toarray().ravel()
-    return float(1 - others.sum())  # without others it is 1, however shares are rounded
+    # Without others it is 1, however shares are rounded.
+    return max(float(1 - others.sum()), 1 / shares.shape[1])
 
 
 @takes_pipelines
@@ -86,7 +90,7 @@ def class_entropy(
         Samples, NaN for missing values.
 
     y : array-like of shape (n_samples,)
-        Classes of the samples, numbers or strings.
+        Classes of the samples, whole numbers or strings.
 
     sample_weight : array-like of shape (n_samples,), default=None
         Weight of each sample, None for 1.
@@ -109,7 +113,11 @@ def class_entropy(
     0.06
     """
     shares = _class_shares("class_entropy", estimator, X, y, sample_weight)
-    return max(_entropy(shares.data) - _entropy(shares.sum(axis=1)), 0.0)
+    of_units = shares.sum(axis=1)[shares.indices]
+    # Of a pure unit they are equal, so that it adds 0. Shares of tiny weights can be 0.
+    is_positive = shares.data > 0
+    ratios = np.divide(of_units, shares.data, out=np.ones_like(of_units), where=is_positive)
+    return min(float(shares.data @ np.log(ratios)), math.log(shares.shape[1]))
 
 
 @takes_pipelines
@@ -137,7 +145,7 @@ def class_scatter_index(
         Samples, NaN for missing values.
 
     y : array-like of shape (n_samples,)
-        Classes of the samples, numbers or strings.
+        Classes of the samples, whole numbers or strings.
 
     sample_weight : array-like of shape (n_samples,), default=None
         Weight of each sample, None for 1. Samples of weight 0 are ignored; positive weights have
@@ -213,7 +221,7 @@ def normalized_mutual_information(
         Samples, NaN for missing values.
 
     y : array-like of shape (n_samples,)
-        Classes of the samples, numbers or strings.
+        Classes of the samples, whole numbers or strings.
 
     sample_weight : array-like of shape (n_samples,), default=None
         Weight of each sample, None for 1.
@@ -264,8 +272,8 @@ def class_counts(
         Samples, NaN for missing values.
 
     y : array-like of shape (n_samples,)
-        Classes of the samples: numbers, texts or categories of pandas, in any mix. None, NaN and
-        NA count as one class, "missing".
+        Classes of the samples: whole numbers, texts or categories of pandas, in any mix. None,
+        NaN, NA and the text "missing" beside these count as one class, "missing".
 
     sample_weight : array-like of shape (n_samples,), default=None
         Weight of each sample, None for 1.
@@ -281,7 +289,7 @@ def class_counts(
     Raises
     ------
     ValueError
-        If `y` is continuous.
+        If `y` is continuous: has numbers with fractions.
 
     See Also
     --------
@@ -301,11 +309,9 @@ def class_counts(
     >>> counts.sum(axis=0)
     array([50., 50., 50.])
     """
-    grid = fitted_grid(estimator)
-    samples, weights = check_samples(estimator, X, sample_weight)
-    classes = classes_of(y, len(samples), "class_counts")
-    (bmus,) = estimator._nearest(samples).T
-    return classes.labels, classes.counts(bmus, grid.n_units, weights)
+    n_units = fitted_grid(estimator).n_units
+    classes, bmus, weights = _classes_and_units("class_counts", estimator, X, y, sample_weight)
+    return classes.labels, classes.counts(bmus, n_units, weights)
 
 
 def _class_shares(
@@ -316,17 +322,39 @@ def _class_shares(
     It is sparse, since each sample has one unit and one class. Classes without positive weight are
     left out.
     """
-    grid = fitted_grid(estimator)
-    samples, weights = check_samples(estimator, X, sample_weight)
-    classes = classes_of(y, len(samples), owner, allows_missing=False)
-    (bmus,) = estimator._nearest(samples).T
-    (counted,) = np.nonzero(weights)
-    different, codes = np.unique(classes.codes[counted], return_inverse=True)
-    cells, place = np.unique(bmus[counted] * len(different) + codes, return_inverse=True)
-    totals = np.bincount(place, weights[counted])
-    shares = totals / totals.sum()
-    units, columns = np.divmod(cells, len(different))
-    return csc_array((shares, (units, columns)), shape=(grid.n_units, len(different)))
+    n_units = fitted_grid(estimator).n_units
+    classes, bmus, weights = _classes_and_units(
+        owner, estimator, X, y, sample_weight, allows_missing=False
+    )
+    n_classes = len(classes.labels)
+    cells, place = np.unique(bmus * n_classes + classes.codes, return_inverse=True)
+    totals = np.bincount(place, weights)
+    units, columns = np.divmod(cells, n_classes)
+    return csc_array((totals / totals.sum(), (units, columns)), shape=(n_units, n_classes))
+
+
+def _classes_and_units(
+    owner: str,
+    estimator: FittedMap,
+    X: ArrayLike,
+    y: ArrayLike,
+    sample_weight: ArrayLike | None,
+    *,
+    allows_missing: bool = True,
+) -> tuple[Classes, NDArray[np.int64], NDArray[np.float64]]:
+    """Return the classes, best-matching units and weights of the samples of positive weight."""
+    samples = estimator._check_data(X)
+    weights = check_sample_weight(sample_weight, len(samples))
+    classes = classes_of(
+        y,
+        len(samples),
+        owner,
+        rows=np.flatnonzero(weights),
+        allows_many=True,
+        allows_missing=allows_missing,
+    )
+    counted = Pieces(samples, weights).take_where(weights > 0)
+    return classes, estimator._nearest(counted.samples)[:, 0], counted.sample_weight
 
 
 def _entropy(shares: NDArray[np.float64]) -> float:
