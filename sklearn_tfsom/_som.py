@@ -727,7 +727,8 @@ class TFSOM(
         """
         samples = self._check_data(X)
         weights = check_sample_weight(sample_weight, len(samples))
-        return -assign(Pieces(samples, weights), self.codebook_, grid_of(self)).error
+        counted = Pieces(samples, weights).take_where(weights > 0)
+        return -assign(counted, self.codebook_, grid_of(self)).error
 
     def score_samples(self, X: ArrayLike) -> NDArray:
         """Compute how normal samples are, by the score that `anomaly_score` names.

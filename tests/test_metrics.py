@@ -210,6 +210,16 @@ class TestRadius:
         som = TFSOM((4, 3), radius_decay=[2.0, 1.25], max_iter=2, tol=0).fit(samples())
         assert compute(name, som, samples()) == compute(name, som, samples(), radius=1.25)
 
+    def test_map_that_was_not_trained_has_no_default(self, name):
+        som = TFSOM.from_codebook(samples(), grid_size=(10, 6))
+        match = f"{name} needs radius: the map was not trained by fit or partial_fit"
+        with pytest.raises(ValueError, match=match):
+            compute(name, som, samples())
+        som.partial_fit(samples())
+        assert compute(name, som, samples()) == compute(
+            name, som, samples(), radius=som.history_["radius"][-1]
+        )
+
     def test_tiny_radius(self, name):
         som, X = random_map(), samples()
         squares = np.mean(som.bmus(X, return_distance=True)[0] ** 2)

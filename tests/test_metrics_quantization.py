@@ -49,6 +49,25 @@ class TestExplainedVariance:
         assert explained_variance(som, X) == 1
         assert explained_variance(som, X + 1) == 0
 
+    def test_one_unit_explains_nothing_of_samples_far_from_zero(self):
+        X = 1.7e15 + np.arange(4.0)[:, None]
+        assert explained_variance(TFSOM(1).fit(X), X) == 0
+
+    def test_large_feature_without_variance(self):
+        X = samples()
+        wide = np.column_stack([np.full(60, 1.7e15), X])
+        som = TFSOM((2, 2)).fit(wide)
+        residual = np.sum((wide - som.quantize(wide)) ** 2)
+        expected = 1 - residual / np.sum((X - X.mean(axis=0)) ** 2)
+        assert explained_variance(som, wide) == pytest.approx(expected, rel=1e-12)
+
+    def test_equal_samples_with_missing_values(self):
+        X = np.full((50, 3), 0.1)
+        X[0, 1] = X[3:, 2] = np.nan
+        som = TFSOM((2, 2)).fit(X)
+        assert explained_variance(som, X) == 1
+        assert explained_variance(som, X + 1) == 0
+
     @pytest.mark.parametrize("dtype", [np.float32, np.float64])
     @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
     def test_sparse_samples_equal_dense_ones(self, metric, dtype):
@@ -123,6 +142,11 @@ class TestLogLikelihood:
     def test_samples_far_from_the_map(self):
         som = TFSOM((3, 4)).fit(samples())
         assert -1e13 < log_likelihood(som, samples() + 1e6) < -1e10
+
+    def test_likelihood_beyond_float64_is_an_error_alone(self):
+        som = TFSOM(1).fit(np.full((5, 2), 3.0))
+        with pytest.raises(ValueError, match="exceed the range of float64"):
+            log_likelihood(som, [[3, 3], [1e60, 1e60]])
 
     def test_it_selects_neither_the_smallest_nor_the_largest_map(self, blobs, iris):
         sizes = np.array([1, 3, 5, 8, 16])

@@ -55,12 +55,19 @@ class FittedMap(Protocol):
     def _distances(self, samples: Samples) -> NDArray: ...
 
 
+def check_pieces(estimator: FittedMap, X: ArrayLike, sample_weight: Any) -> Pieces:
+    """Return the checked samples for a fitted map, with their weights."""
+    samples = estimator._check_data(X)
+    return Pieces(samples, check_sample_weight(sample_weight, len(samples)))
+
+
 def check_samples(
     estimator: FittedMap, X: ArrayLike, sample_weight: Any
 ) -> tuple[Samples, NDArray[np.float64]]:
-    """Return the checked samples and sample weights for a fitted map."""
-    samples = estimator._check_data(X)
-    return samples, check_sample_weight(sample_weight, len(samples))
+    """Return the checked samples of positive weight for a fitted map, and their weights."""
+    pieces = check_pieces(estimator, X, sample_weight)
+    counted = pieces.take_where(pieces.sample_weight > 0)
+    return counted.samples, counted.sample_weight
 
 
 def fitted_grid(estimator: FittedMap) -> Grid:
@@ -105,7 +112,7 @@ def check_radius(owner: str, radius: Any, estimator: FittedMap) -> float:
         radii = estimator.history_["radius"]
         if not len(radii):
             raise ValueError(
-                f"{owner} needs radius: the last call of fit or partial_fit had no epoch."
+                f"{owner} needs radius: the map was not trained by fit or partial_fit."
             )
         return float(radii[-1])
     check_value("radius", owner, radius, [real(0, closed=False)])

@@ -10,12 +10,11 @@ from scipy.sparse import csc_array
 from scipy.sparse.csgraph import connected_components
 
 from sklearn_tfsom._classes import Classes, classes_of
-from sklearn_tfsom._data.checks import check_sample_weight
-from sklearn_tfsom._data.pieces import Pieces
 from sklearn_tfsom._pipelines import takes_pipelines
 from sklearn_tfsom.metrics._base import (
     FittedMap,
     check_n_neighbors,
+    check_pieces,
     fitted_grid,
     grid_edges,
     undirected_graph,
@@ -343,17 +342,17 @@ def _classes_and_units(
     allows_missing: bool = True,
 ) -> tuple[Classes, NDArray[np.int64], NDArray[np.float64]]:
     """Return the classes, best-matching units and weights of the samples of positive weight."""
-    samples = estimator._check_data(X)
-    weights = check_sample_weight(sample_weight, len(samples))
+    pieces = check_pieces(estimator, X, sample_weight)
+    is_counted = pieces.sample_weight > 0
     classes = classes_of(
         y,
-        len(samples),
+        len(pieces.samples),
         owner,
-        rows=np.flatnonzero(weights),
+        rows=np.flatnonzero(is_counted),
         allows_many=True,
         allows_missing=allows_missing,
     )
-    counted = Pieces(samples, weights).take_where(weights > 0)
+    counted = pieces.take_where(is_counted)
     return classes, estimator._nearest(counted.samples)[:, 0], counted.sample_weight
 
 

@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sklearn_tfsom._data.pieces import Pieces
 from sklearn_tfsom._map.clustering import separations
 from sklearn_tfsom._pipelines import takes_pipelines
 from sklearn_tfsom._validation import check_value, integer
-from sklearn_tfsom.metrics._base import FittedMap, check_samples, fitted_grid
+from sklearn_tfsom.metrics._base import FittedMap, check_pieces, fitted_grid
 
 
 @takes_pipelines
@@ -96,7 +95,6 @@ def separation_curve(
             raise ValueError(f"{owner} needs X if sample_weight is given. Got X=None instead.")
         points = estimator._points_to_merge()
     else:
-        samples, weights = check_samples(estimator, X, sample_weight)
-        points = estimator._points_to_merge(Pieces(samples, weights))
+        points = estimator._points_to_merge(check_pieces(estimator, X, sample_weight))
     ratios = separations(points, grid.n_units, int(max_clusters))
     return np.arange(2, 2 + len(ratios)), ratios

@@ -64,7 +64,7 @@ def distortion(
     InvalidParameterError
         If `radius` is not a positive float.
     ValueError
-        If `radius` is None and the map was not trained by `fit`.
+        If `radius` is None and the map was not trained by `fit` or `partial_fit`.
 
     Notes
     -----
@@ -115,7 +115,8 @@ def heskes_energy(
     The center of the neighborhood is the unit that minimizes the sum for the sample, instead of
     the best-matching unit. A map trained with these centers would minimize this energy [1]_; for
     best-matching units there is no such function. Lower is better. It is never larger than
-    `distortion`, and only compares maps of the same size, neighborhood and radius.
+    `distortion`, except by rounding, and only compares maps of the same size, neighborhood and
+    radius.
 
     Read more in the :ref:`User Guide <guide_measures>`.
 
@@ -146,7 +147,7 @@ def heskes_energy(
     InvalidParameterError
         If `radius` is not a positive float.
     ValueError
-        If `radius` is None and the map was not trained by `fit`.
+        If `radius` is None and the map was not trained by `fit` or `partial_fit`.
 
     Notes
     -----

@@ -42,8 +42,6 @@ def check_points(
             f"sample_weight must have a sum of at most {_MAX_WEIGHT:g} in {owner}, which "
             f"multiplies weights. Got a sum of {weights.sum():g}."
         )
-    (rows,) = np.nonzero(weights)
-    samples, weights = samples.take(rows), weights[rows]
     if samples.has_missing and np.isnan(samples.values).any():
         raise ValueError(
             f"X must not contain missing values (NaN) in {owner}, which compares samples with "

@@ -10,9 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import gammaln, logsumexp
 
 from sklearn_tfsom._data.checks import known_error
-from sklearn_tfsom._data.moments import centered, known_mask, summed_differences
+from sklearn_tfsom._data.moments import centered, feature_ranges, known_mask, summed_differences
+from sklearn_tfsom._data.pieces import Pieces
 from sklearn_tfsom._data.samples import Samples
-from sklearn_tfsom._data.scaling import power_of_two
+from sklearn_tfsom._data.scaling import check_range, power_of_two
 from sklearn_tfsom._distance import (
     METRICS,
     as_codebook,
@@ -130,10 +131,10 @@ def explained_variance(
             _cost_around(mean, samples[each], shares[each], samples, scale) for each in tiles
         )
     mean /= scale
-    # Rounding error of the total for equal samples. Directions have the precision of the samples.
+    # Directions, and code vectors that are means of equal samples, are rounded.
     precision = samples.dtype if samples.metric.is_spherical else np.float64
     rounding_error = (4 * np.finfo(precision).eps) ** 2 * samples.shape[1] * float(mean @ mean)
-    if total > rounding_error:
+    if total > (rounding_error if samples.metric.is_spherical else 0):
         return 1 - residual / total
     return float(residual <= rounding_error)
 
@@ -172,6 +173,8 @@ def log_likelihood(
     ------
     InvalidParameterError
         If the metric of the map is not Euclidean.
+    ValueError
+        If a likelihood is beyond the range of float64, very far from the map.
 
     Notes
     -----
@@ -213,20 +216,22 @@ def log_likelihood(
     shares = weights / weights.sum()
     total = 0.0
     for rows, distances in distance_tiles(estimator, samples):
-        logs = logsumexp(log_probabilities - np.square(distances / deviation) / 2, axis=1)
+        with np.errstate(over="ignore", divide="ignore"):  # the sum reports it
+            logs = logsumexp(log_probabilities - np.square(distances / deviation) / 2, axis=1)
         n_known: Any = samples.shape[1]
         if samples.has_missing:
             n_known = np.count_nonzero(~np.isnan(samples[rows]), axis=1)
         total += float(shares[rows] @ (logs - n_known * log_normalization))
+    check_range(math.isfinite(total))
     return total
 
 
 def _mean(samples: Samples, shares: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the mean of the known values of each feature, or the mean direction."""
     sums, known = np.zeros(samples.shape[1]), np.zeros(samples.shape[1])
-    # From the first sample on, so that the mean of equal samples is exact.
-    first = int(np.argmax(shares > 0))
-    origin = np.nan_to_num(samples.dense(np.array([first]))[0].astype(np.float64))
+    # From the lowest value on, so that the mean of equal samples is exact.
+    low, _ = feature_ranges(Pieces(samples, shares))
+    origin = np.nan_to_num(low)
     for rows in samples.tiles():
         tile, share = samples[rows], shares[rows]
         if samples.is_sparse:

@@ -303,12 +303,12 @@ def topographic_function(
     """
     grid = fitted_grid(estimator)
     n_units = grid.n_units
-    samples, weights = check_samples(estimator, X, sample_weight)
+    samples, _ = check_samples(estimator, X, sample_weight)
     bmus = _two_best_units(estimator, samples)
     lags = np.arange(1 - n_units, n_units)
     if n_units == 1:
         return lags, np.zeros(1)
-    pairs = np.unique(np.sort(bmus[weights > 0], axis=1), axis=0).T
+    pairs = np.unique(np.sort(bmus, axis=1), axis=0).T
     units, others = grid_edges(grid, 6 if grid.is_hexagonal else 4)
     is_vertex = np.zeros(n_units, dtype=bool)
     is_vertex[pairs] = True
