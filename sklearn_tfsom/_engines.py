@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_tfsom._data.foreign import has_float32
+from sklearn_tfsom._data.foreign import columns_named, has_float32
 from sklearn_tfsom._som import TFSOM
 
 
@@ -100,23 +99,7 @@ def features_for(som: TFSOM, frame: Any) -> Any:
         if features.shape[1] > 1:  # arrays may be in one column
             check_n_features(som, features)
         return features
-    check_names(names, frame.columns)
-    return frame[list(names)]
-
-
-def check_names(names: Iterable[str], columns: Collection[str]) -> None:
-    """Check that the features of a map are among the columns of data.
-
-    Raises
-    ------
-    ValueError
-        If one is lacking.
-    """
-    lacking = [name for name in names if name not in columns]
-    if lacking:
-        raise ValueError(
-            f"data must have the columns that the map was trained with. Got none named {lacking}."
-        )
+    return columns_named(names, frame)
 
 
 def output_name(method: str, som: TFSOM) -> str:

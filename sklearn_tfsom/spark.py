@@ -13,11 +13,11 @@ from typing import Any
 import pandas as pd
 from pyspark.sql import DataFrame, functions, types
 
+from sklearn_tfsom._data.foreign import check_names
 from sklearn_tfsom._engines import (
     apply_to_rows,
     as_it_is,
     check_map,
-    check_names,
     features_for,
     features_of,
     output_name,

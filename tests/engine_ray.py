@@ -71,6 +71,14 @@ def test_column_of_arrays():
     assert_array_equal(predicted["prediction"], som.predict(np.stack(list(predicted["data"]))))
 
 
+def test_blocks_with_columns_in_other_orders():
+    X, weights = engines.samples_of("missing")
+    frame = pd.DataFrame(X, columns=NAMES).assign(w=weights)
+    data = ray.data.from_pandas([frame[:2000], frame[2000:].iloc[:, ::-1]])
+    som = fit(TFSOM(6, max_iter=5), data, "w")
+    engines.check_equal(som, TFSOM(6, max_iter=5).fit(frame[NAMES], sample_weight=weights))
+
+
 def test_predictions_are_lazy_and_the_map_travels_without_tensorflow():
     X, _ = engines.samples_of("dense")
     calls = []

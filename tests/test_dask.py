@@ -86,6 +86,22 @@ def test_data_frames(weighted_by):
     engines.check_predictions(som, frame, labels.compute(), distances.compute().to_numpy())
 
 
+def of_partitions(*frames):
+    """Return a collection of data frames whose columns may differ from those of the first."""
+    parts = [dask.delayed(frame) for frame in frames]
+    return dd.from_delayed(parts, meta=frames[0][:0], verify_meta=False)
+
+
+def test_partitions_with_columns_in_other_orders():
+    X, weights = engines.samples_of("missing")
+    frame = pd.DataFrame(X, columns=NAMES).assign(w=weights)
+    data = of_partitions(frame[:2000], frame[2000:2000], frame[2000:].iloc[:, ::-1])
+    som = fit(TFSOM(6, max_iter=5), data, "w")
+    expected = TFSOM(6, max_iter=5).fit(frame[NAMES], sample_weight=weights)
+    engines.check_equal(som, expected)
+    assert_array_equal(predict(som, data), expected.predict(frame[NAMES]))
+
+
 @pytest.mark.parametrize("dtype", [np.float32, "Float32", "float64"])
 def test_dtype_of_lazy_results(dtype):
     frame = pd.DataFrame(engines.samples_of("dense")[0], columns=NAMES).astype(dtype)
@@ -283,6 +299,18 @@ INVALID = [
         ),
         ValueError,
         "data must have the columns .* Got none named \\['b', 'c'\\]",
+    ),
+    (
+        "columns of a partition",
+        lambda: fit(
+            TFSOM(2),
+            of_partitions(
+                pd.DataFrame({"a": [1.0, 2], "b": [2.0, 1]}),
+                pd.DataFrame({"a": [1.0, 2], "c": [2.0, 1]}),
+            ),
+        ),
+        ValueError,
+        "In a partition of X: data must have the columns .* Got none named \\['b'\\]",
     ),
     (
         "only weights",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Set
+from collections.abc import Collection, Set
 from typing import Any
 
 import numpy as np
@@ -173,6 +173,35 @@ def columns_of(table: Any, max_columns: int) -> list[tuple[str, NDArray]]:
     else:
         columns = [table[name] for name in names]
     return [(str(name), np.asarray(values)) for name, values in zip(names, columns, strict=True)]
+
+
+def columns_named(names: Collection[Any], frame: Any) -> Any:
+    """Return the columns of a data frame that have the names of features, in their order.
+
+    Raises
+    ------
+    ValueError
+        If one is lacking.
+    """
+    if list(frame.columns) == list(names):  # also where names are equal
+        return frame
+    check_names(names, frame.columns)
+    return frame[list(names)]
+
+
+def check_names(names: Collection[Any], columns: Collection[Any]) -> None:
+    """Check that the features of a map are among the columns of data.
+
+    Raises
+    ------
+    ValueError
+        If one is lacking.
+    """
+    lacking = [name for name in names if name not in columns]
+    if lacking:
+        raise ValueError(
+            f"data must have the columns that the map is trained with. Got none named {lacking}."
+        )
 
 
 def is_float32(dtype: np.dtype) -> bool:

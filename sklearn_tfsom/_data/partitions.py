@@ -28,6 +28,7 @@ from sklearn_tfsom._data.checks import (
     check_total,
     check_values,
 )
+from sklearn_tfsom._data.foreign import columns_named
 from sklearn_tfsom._data.pieces import Combine, Piece, Pieces, combined
 from sklearn_tfsom._data.samples import DistantSamples, Samples
 from sklearn_tfsom._distance import METRICS, Metric
@@ -101,6 +102,7 @@ class Reader(NamedTuple):
     metric: str
     dtype: str
     n_features: int
+    columns: list[Any] | None
     is_sparse: bool
     has_missing: bool
     total_weight: float
@@ -110,6 +112,7 @@ class Reader(NamedTuple):
         """Return the samples of a partition as the only ones of a fit."""
         metric = METRICS[self.metric]
         if X.shape[0]:
+            X = _in_columns(X, self.columns)
             X = check_form(_OWNER, X, metric).astype(self.dtype, copy=False)
         else:
             X = np.empty((0, self.n_features), self.dtype)
@@ -289,7 +292,8 @@ def check_partitions(owner: Any, engine: Engine, metric: Metric) -> tuple[Pieces
         If samples or weights are not valid.
     """
     n_features = validate_data(owner, engine.features, skip_check_array=True).shape[1]
-    look = functools.partial(_look, metric=metric.name, n_features=n_features)
+    columns = list(engine.features.columns) if hasattr(engine.features, "columns") else None
+    look = functools.partial(_look, metric=metric.name, n_features=n_features, columns=columns)
     facts: Facts | None = engine.reduce(look, Facts.plus, "check")
     if facts is None or (facts.error is None and not facts.n_samples):
         raise ValueError(
@@ -302,6 +306,7 @@ def check_partitions(owner: Any, engine: Engine, metric: Metric) -> tuple[Pieces
         metric=metric.name,
         dtype=facts.dtype,
         n_features=n_features,
+        columns=columns,
         is_sparse=facts.is_sparse,
         has_missing=facts.has_missing,
         total_weight=facts.weight,
@@ -314,7 +319,14 @@ def check_partitions(owner: Any, engine: Engine, metric: Metric) -> tuple[Pieces
     return pieces, counted
 
 
-def _look(X: Any, sample_weight: Any, metric: str, n_features: int) -> Facts:
+def _in_columns(X: Any, columns: list[Any] | None) -> Any:
+    """Return the features by their names, if they have names: partitions may have other orders."""
+    return X if columns is None or not hasattr(X, "columns") else columns_named(columns, X)
+
+
+def _look(
+    X: Any, sample_weight: Any, metric: str, n_features: int, columns: list[Any] | None
+) -> Facts:
     """Check the samples of a partition; report an error instead of raising it."""
     nothing = Facts(None, "float32", False, False, False, 0, 0, 0.0, 0.0)
     if not X.shape[0]:
@@ -323,7 +335,7 @@ def _look(X: Any, sample_weight: Any, metric: str, n_features: int) -> Facts:
         if X.shape[1] != n_features:
             raise ValueError(f"X must have {n_features} features. Got {X.shape[1]} instead.")
         row = METRICS[metric]
-        X = check_form(_OWNER, X, row)
+        X = check_form(_OWNER, _in_columns(X, columns), row)
         samples = Samples(X, row, has_missing=check_values(X, _OWNER, row))
         weights = check_sample_weight(sample_weight, len(samples), are_all=False)
     except (ValueError, TypeError) as error:
