@@ -14,7 +14,9 @@ from typing import Any
 import dask
 import dask.array
 import numpy as np
+from dask.delayed import Delayed
 
+from sklearn_tfsom._data.foreign import as_array
 from sklearn_tfsom._engines import (
     apply_to_frame,
     apply_to_rows,
@@ -66,7 +68,7 @@ def fit(som: TFSOM, data: Any, sample_weight: Any = None) -> TFSOM:
     ValueError
         If the data or the weights are not valid, see `TFSOM.fit`, or divided in different ways.
     TypeError
-        If `data` is not a collection of Dask.
+        If `data` is not a collection of Dask, or `sample_weight` is a delayed object.
 
     Examples
     --------
@@ -153,6 +155,8 @@ class _Engine:
         name: str,
     ) -> Any:
         """Combine the results for all partitions, on the workers."""
+        if not self._parts:
+            return None
         prefix = _prefix(name)
         parts, level = self._results(function, prefix), 0
         fold = dask.delayed(functools.partial(_fold, combine), pure=False)
@@ -194,7 +198,12 @@ def _fold(combine: Callable[[Any, Any], Any], results: list[Any]) -> Any:
 
 def _in_row_chunks(data: Any) -> Any:
     """Check that data are a collection of two dimensions; each chunk gets all features."""
+    _refuse_delayed(data, "data")
     if isinstance(data, dask.array.Array) and data.ndim == 2:
+        if np.isnan(data.shape[1]):
+            raise ValueError(
+                "data must have a known number of columns. Call compute_chunk_sizes() on it."
+            )
         return data.rechunk({1: -1}) if data.numblocks[1] > 1 else data
     if hasattr(data, "map_partitions") and getattr(data, "ndim", 0) == 2:
         return data
@@ -205,8 +214,17 @@ def _in_row_chunks(data: Any) -> Any:
     )
 
 
+def _refuse_delayed(given: Any, name: str) -> None:
+    if isinstance(given, Delayed):  # which seems to have any attribute
+        raise TypeError(
+            f"{name} must be a collection of Dask. Got Delayed instead. Make an array of it with "
+            "dask.array.from_delayed."
+        )
+
+
 def _divided(sample_weight: Any, data: Any, n_partitions: int) -> list[Any]:
     """Divide weights like the samples."""
+    _refuse_delayed(sample_weight, "sample_weight")
     lengths = data.chunks[0] if isinstance(data, dask.array.Array) else (np.nan,)
     is_known = not np.isnan(lengths).any()
     if isinstance(sample_weight, dask.array.Array):
@@ -217,7 +235,7 @@ def _divided(sample_weight: Any, data: Any, n_partitions: int) -> list[Any]:
     elif hasattr(sample_weight, "to_delayed"):
         parts = sample_weight.to_delayed()
     elif is_known:
-        weights = np.asarray(sample_weight)
+        weights = np.asarray(as_array(sample_weight, "sample_weight"))
         if isinstance(sample_weight, Real):
             weights = np.full(data.shape[0], weights)
         _check_length(weights.shape, data)
