@@ -139,6 +139,19 @@ def test_one_weight_for_all():
     assert_allclose(som.hits_.sum(), 2 * len(X))
 
 
+def test_weights_are_compared_with_those_of_all_partitions():
+    """Weights that are nothing of the total do not count, whatever their partition weighs."""
+    X, weights = engines.samples_of("missing")
+    weights[X[:, 0] < 4] *= 1e-308
+    data = da.from_array(X[np.argsort(X[:, 0])], chunks=(500, 5))
+    weights = weights[np.argsort(X[:, 0])]
+    expected = TFSOM(5, max_iter=5).fit(data.compute(), sample_weight=weights)
+    engines.check_equal(fit(TFSOM(5, max_iter=5), data, weights), expected)
+    weights = np.where(np.arange(len(X)) < 5, 1, 1e-307)
+    with pytest.raises(ValueError, match="n_samples=5 must be at least n_clusters=7"):
+        fit(TFSOM(3, n_clusters=7), data, weights)
+
+
 def test_partitions_of_unknown_length():
     X, _ = engines.samples_of("dense")
     frame = dd.from_pandas(pd.DataFrame(X, columns=NAMES), 5)
@@ -361,6 +374,12 @@ INVALID = [
         lambda: fit(TFSOM(2), dd.from_pandas(pd.DataFrame({"a": [1.0, 2]}), 1).partitions[0:0]),
         ValueError,
         "X must have at least one sample. Got no sample in any partition",
+    ),
+    (
+        "too large weights",
+        lambda: fit(TFSOM(2), ARRAY, np.full(20, 2e307)),
+        ValueError,
+        "^sample_weight contains values too large to sum. Divide it by its largest value.$",
     ),
     ("negative", lambda: fit(TFSOM(2), ARRAY, -np.ones(20)), ValueError, "negative"),
     ("zero", lambda: fit(TFSOM(2), ARRAY, np.zeros(20)), ValueError, "positive weight"),

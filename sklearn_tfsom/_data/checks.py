@@ -280,10 +280,15 @@ def are_counted(pieces: Pieces, total_weight: float | None = None) -> NDArray[np
         Weight of all samples, if these are some of them.
     """
     total = pieces.total_weight if total_weight is None else total_weight
-    is_counted: NDArray[np.bool_] = pieces.sample_weight / (total or 1) > _MIN_SHARE
+    is_counted: NDArray[np.bool_] = has_share(pieces.sample_weight, total)
     if pieces.samples.metric.is_spherical:
         is_counted = is_counted & pieces.rows_of(_have_direction)
     return is_counted
+
+
+def has_share(weight: Any, total_weight: float) -> Any:
+    """Return True if a weight, or for each of an array, is more than nothing of the total."""
+    return weight / (total_weight or 1) > _MIN_SHARE
 
 
 def _have_direction(piece: Piece) -> NDArray[np.bool_]:
@@ -350,24 +355,24 @@ def check_sample_weight(
             f"sample_weight must not contain negative values. Got {weights.min():g} as the lowest."
         )
     with np.errstate(over="ignore"):
-        is_summable = math.isfinite(weights.sum())
-    if not is_summable:
-        raise ValueError(
-            "sample_weight contains values too large to sum. Divide it by its largest value."
-        )
-    if are_all:
-        check_total(weights.sum())
+        total = weights.sum()
+    if are_all or math.isinf(total):
+        check_total(total)
     return weights
 
 
 def check_total(total_weight: float) -> None:
-    """Check that samples weigh something.
+    """Check that the weight of all samples is positive and finite.
 
     Raises
     ------
     ValueError
-        If they do not.
+        If it is not.
     """
+    if math.isinf(total_weight):
+        raise ValueError(
+            "sample_weight contains values too large to sum. Divide it by its largest value."
+        )
     if not total_weight > 0:
         raise ValueError(
             "sample_weight must contain a positive weight. Got all weights zero instead."

@@ -11,7 +11,7 @@ import functools
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 import scipy.sparse
@@ -27,6 +27,7 @@ from sklearn_tfsom._data.checks import (
     check_sample_weight,
     check_total,
     check_values,
+    has_share,
 )
 from sklearn_tfsom._data.foreign import columns_named
 from sklearn_tfsom._data.pieces import Combine, Piece, Pieces, combined
@@ -73,6 +74,7 @@ class Facts(NamedTuple):
     n_counted: int
     weight: float
     counted_weight: float
+    least_weight: float  # of a sample that takes part
 
     def plus(self, other: Facts) -> Facts:
         """Return the facts of both."""
@@ -93,6 +95,7 @@ class Facts(NamedTuple):
             n_counted=self.n_counted + other.n_counted,
             weight=self.weight + other.weight,
             counted_weight=self.counted_weight + other.counted_weight,
+            least_weight=min(self.least_weight, other.least_weight),
         )
 
 
@@ -302,6 +305,9 @@ def check_partitions(owner: Any, engine: Engine, metric: Metric) -> tuple[Pieces
     if facts.error is not None:
         raise type(facts.error)(f"In a partition of X: {facts.error}") from facts.error
     check_total(facts.weight)
+    if not has_share(facts.least_weight, facts.weight):  # only of the weight of its partition
+        look = functools.partial(look, total_weight=facts.weight)
+        facts = cast(Facts, engine.reduce(look, Facts.plus, "check"))
     reader = Reader(
         metric=metric.name,
         dtype=facts.dtype,
@@ -325,10 +331,15 @@ def _in_columns(X: Any, columns: list[Any] | None) -> Any:
 
 
 def _look(
-    X: Any, sample_weight: Any, metric: str, n_features: int, columns: list[Any] | None
+    X: Any,
+    sample_weight: Any,
+    metric: str,
+    n_features: int,
+    columns: list[Any] | None,
+    total_weight: float | None = None,
 ) -> Facts:
     """Check the samples of a partition; report an error instead of raising it."""
-    nothing = Facts(None, "float32", False, False, False, 0, 0, 0.0, 0.0)
+    nothing = Facts(None, "float32", False, False, False, 0, 0, 0.0, 0.0, np.inf)
     if not X.shape[0]:
         return nothing
     try:
@@ -340,7 +351,7 @@ def _look(
         weights = check_sample_weight(sample_weight, len(samples), are_all=False)
     except (ValueError, TypeError) as error:
         return nothing._replace(error=error)
-    is_counted = are_counted(Pieces(samples, weights))
+    is_counted = are_counted(Pieces(samples, weights), total_weight)
     (rows,) = np.nonzero(is_counted)
     return Facts(
         error=None,
@@ -352,6 +363,7 @@ def _look(
         n_counted=len(rows),
         weight=float(weights.sum()),
         counted_weight=float(weights.sum(where=is_counted)),
+        least_weight=float(weights.min(where=is_counted, initial=np.inf)),
     )
 
 
