@@ -12,6 +12,9 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_tfsom._data.foreign import columns_named, has_float32
 from sklearn_tfsom._som import TFSOM
 
+# Attributes that predict and transform do not read. Their size can exceed that of the codebook.
+_OF_TRAINING = ("labels_", "_residuals", "_unit_means", "_unit_counts")
+
 
 def check_map(som: Any) -> TFSOM:
     """Return a map.
@@ -26,8 +29,8 @@ def check_map(som: Any) -> TFSOM:
     return som
 
 
-def as_it_is(som: Any) -> TFSOM:
-    """Return a copy of a fitted map, for results that are computed later.
+def map_for(method: str, som: Any) -> TFSOM:
+    """Return a copy of a fitted map that a method is called on later, for each partition.
 
     Raises
     ------
@@ -35,9 +38,16 @@ def as_it_is(som: Any) -> TFSOM:
         If it is something else.
     NotFittedError
         If it is not fitted.
+    InvalidParameterError, ValueError
+        If `transform` has no such features.
     """
     check_is_fitted(check_map(som))
-    return copy.copy(som)
+    if method == "transform":
+        som._check_features()
+    som = copy.copy(som)
+    for name in _OF_TRAINING:
+        vars(som).pop(name, None)
+    return som
 
 
 def split_frame(frame: Any, weight_name: str | None) -> tuple[Any, Any]:
@@ -73,7 +83,7 @@ def features_of(frame: Any) -> Any:
         column = frame.iloc[:, 0]
         if isinstance(column.iloc[0], np.ndarray | list | tuple):
             rows = np.stack([np.asarray(row) for row in column])
-            return rows if rows.dtype == np.float32 else rows.astype(np.float64)
+            return rows if has_float32(rows) else rows.astype(np.float64)
     return frame
 
 
@@ -113,8 +123,7 @@ def apply_to_rows(X: Any, som: TFSOM, method: str) -> NDArray:
         return np.asarray(getattr(som, method)(X))
     if method == "predict":
         return np.empty(0, np.int64)
-    is_float32 = X.dtype == np.float32 if hasattr(X, "dtype") else has_float32(X)
-    dtype = np.float32 if is_float32 else np.float64
+    dtype = np.float32 if has_float32(X) else np.float64
     return np.empty((0, len(som.get_feature_names_out())), dtype)
 
 

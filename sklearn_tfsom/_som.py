@@ -533,9 +533,10 @@ class TFSOM(
             if epoch.n_epochs < len(plan.radii):  # an interrupted end repeats the last epoch
                 checkpoint.write(history, epoch.following)
         set_fitted(self, plan, pieces, epoch, history)
-        warn_of_few_clusters(self, stacklevel=6)  # the line that called fit
+        caller = 7 if pieces.are_distant else 6  # the line that called fit, here or of an engine
+        warn_of_few_clusters(self, stacklevel=caller)
         if not has_settled:
-            warn_of_unsettled_map(self, plan, epoch, stacklevel=6)
+            warn_of_unsettled_map(self, plan, epoch, stacklevel=caller)
         callbacks.call_on_fit_task_end(
             estimator=self, **given, reconstruction_attributes=lambda: {}
         )
@@ -687,14 +688,14 @@ class TFSOM(
         (150, 2)
         """
         samples = self._check_data(X)
-        valid.check_value("features", self, self.features, RULES["features"])
+        self._check_features()
         if self.features == "coordinates":
             bmus = self._nearest(samples)[:, 0]
             return self.unit_positions_[bmus].astype(samples.dtype)
         distances = self._distances(samples)
         if self.features == "distances":
             return distances
-        width = max(known_error(self), float(np.finfo(samples.dtype).tiny))
+        width = max(self.quantization_error_, float(np.finfo(samples.dtype).tiny))
         with np.errstate(over="ignore"):  # far away the activation is 0
             return np.exp(-np.square(distances / samples.dtype.type(width)) / 2)
 
@@ -1029,6 +1030,12 @@ class TFSOM(
         if workers.are_several:
             workers.check_same(numbers)
         return workers
+
+    def _check_features(self) -> None:
+        """Check that `transform` can compute the features; they may be set after the fit."""
+        valid.check_value("features", self, self.features, RULES["features"])
+        if self.features == "activations":
+            known_error(self)
 
     def _check_data(self, X: Any) -> Samples:
         """Check samples for a fitted map."""

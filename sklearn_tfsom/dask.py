@@ -20,9 +20,9 @@ from sklearn_tfsom._data.foreign import as_array
 from sklearn_tfsom._engines import (
     apply_to_frame,
     apply_to_rows,
-    as_it_is,
     check_map,
     check_n_features,
+    map_for,
     split_frame,
 )
 from sklearn_tfsom._som import TFSOM
@@ -272,7 +272,7 @@ def _n_workers() -> int:
 
 
 def _lazily(method: str, som: TFSOM, data: Any) -> Any:
-    som = as_it_is(som)
+    som = map_for(method, som)
     data = _in_row_chunks(data)
     if not isinstance(data, dask.array.Array):
         meta = apply_to_frame(data._meta, som, method)

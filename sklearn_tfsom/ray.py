@@ -14,10 +14,10 @@ import ray.data
 
 from sklearn_tfsom._engines import (
     apply_to_rows,
-    as_it_is,
     check_map,
     features_for,
     features_of,
+    map_for,
     output_name,
     split_frame,
 )
@@ -157,7 +157,7 @@ def _checked(data: Any) -> Any:
 
 
 def _lazily(method: str, som: TFSOM, data: Any) -> Any:
-    som = as_it_is(som)
+    som = map_for(method, som)
     column = output_name(method, som)
 
     def of_block(block: pd.DataFrame) -> pd.DataFrame:

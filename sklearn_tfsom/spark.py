@@ -16,10 +16,10 @@ from pyspark.sql import DataFrame, functions, types
 from sklearn_tfsom._data.foreign import check_names
 from sklearn_tfsom._engines import (
     apply_to_rows,
-    as_it_is,
     check_map,
     features_for,
     features_of,
+    map_for,
     output_name,
     split_frame,
 )
@@ -185,7 +185,7 @@ def _as_column(field: types.StructField) -> Any:
 
 
 def _lazily(method: str, som: TFSOM, data: Any) -> Any:
-    som = as_it_is(som)
+    som = map_for(method, som)
     names = getattr(som, "feature_names_in_", _checked(data).columns)
     check_names(names, data.columns)
     fields = [data.schema[name] for name in names]

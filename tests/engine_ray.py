@@ -146,6 +146,13 @@ def test_operators_are_named_by_epoch(monkeypatch):
         (lambda data: fit(TFSOM(2), data, np.ones(8)), TypeError, "name of a column.*Got ndarray"),
         (lambda data: fit(TFSOM(2, batch_size=2), data), ValueError, "'batch_size'"),
         (
+            lambda data: transform(
+                TFSOM.from_codebook(np.eye(2), grid_size=(2, 1), features="activations"), data
+            ),
+            ValueError,
+            "quantization error is not known",
+        ),
+        (
             lambda data: fit(TFSOM(2), data.filter(lambda row: False)),
             ValueError,
             "at least one sample",

@@ -97,6 +97,13 @@ def test_jobs_are_described_by_epoch(spark):
         ),
         (lambda data: fit(TFSOM(2), data, "v"), ValueError, r"must name a column.*Got 'v'"),
         (lambda data: fit(TFSOM(2, batch_size=2), data), ValueError, "'batch_size'"),
+        (
+            lambda data: transform(
+                TFSOM.from_codebook(np.eye(2), grid_size=(2, 1), features="activations"), data
+            ),
+            ValueError,
+            "quantization error is not known",
+        ),
         (lambda data: fit(TFSOM(2), data.where("a < 0")), ValueError, "at least one sample"),
         (
             lambda data: fit(TFSOM(2), data.selectExpr("a * double('infinity') as a")),

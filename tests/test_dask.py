@@ -1,8 +1,10 @@
 """Maps of Dask's collections are those of one process; predictions are lazy."""
 
+import itertools
 import pickle
 import pickletools
 
+import cloudpickle
 import dask
 import dask.array as da
 import dask.dataframe as dd
@@ -12,6 +14,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array
+from sklearn.exceptions import ConvergenceWarning
 
 import sklearn_tfsom.dask
 from sklearn_tfsom import TFSOM
@@ -110,13 +113,46 @@ def test_dtype_of_lazy_results(dtype):
     assert_array_equal(distances.dtypes, distances.compute().dtypes)
 
 
-@pytest.mark.parametrize("convert", [np.asarray, csr_array])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_chunk_without_samples_has_the_dtype_of_the_others(convert, dtype):
+@pytest.mark.parametrize(
+    ("dtype", "convert"),
+    [(">f4", np.asarray), *itertools.product(["f4", "f8"], [np.asarray, csr_array])],
+)
+def test_chunk_without_samples_has_the_dtype_of_the_others(dtype, convert):
     X = engines.samples_of("dense")[0].astype(dtype)
     data = da.from_array(X, chunks=((len(X), 0), X.shape[1])).map_blocks(convert)
     distances = transform(TFSOM(3, max_iter=2).fit(X), data)
-    assert [part.compute().dtype for part in distances.to_delayed().ravel()] == [dtype, dtype]
+    computed = [part.compute() for part in distances.to_delayed().ravel()]
+    native = np.dtype(dtype).newbyteorder("=")
+    assert [part.dtype for part in (distances, *computed)] == [native] * 3
+
+
+def test_tasks_are_independent_of_the_number_of_training_samples():
+    X, _ = engines.samples_of("dense")
+    data = da.zeros((20, 5), chunks=(10, 5))
+    sizes = [
+        len(cloudpickle.dumps(dict(predict(TFSOM(4, max_iter=2).fit(rows), data).dask)))
+        for rows in (X, np.tile(X, (10, 1)))
+    ]
+    assert sizes[1] < 1.1 * sizes[0]
+
+
+def test_warnings_name_the_line_that_called_fit():
+    X, _ = engines.samples_of("few")
+    with pytest.warns(ConvergenceWarning) as caught:
+        fit(TFSOM(4, max_iter=2, n_clusters=3), chunked(np.repeat(X[:2], 50, axis=0)))
+    assert len(caught) == 2
+    assert {warning.filename for warning in caught} == {__file__}
+
+
+@pytest.mark.parametrize("as_frame", [False, True])
+@pytest.mark.parametrize(
+    ("features", "error"), [("bad", "'features'"), ("activations", "error is not known")]
+)
+def test_transform_checks_features_at_the_call(as_frame, features, error):
+    data = dd.from_dask_array(ARRAY) if as_frame else ARRAY
+    som = TFSOM.from_codebook(np.eye(4, 3), grid_size=2).set_params(features=features)
+    with pytest.raises(ValueError, match=error):
+        transform(som, data)
 
 
 @pytest.mark.parametrize("as_frame", [False, True])
