@@ -819,6 +819,10 @@ BAD_WEIGHTS = {
         np.full(12, 1e308),
         r"^sample_weight contains values too large to sum\. Divide it by its largest value\.$",
     ),
+    "too small": (
+        np.full(12, 5e-324),
+        r"^sample_weight contains values too small .*: their sum is 5\.9\d+e-323\. Divide",
+    ),
 }
 
 

@@ -9,7 +9,7 @@ from searches import exact_units, search
 from sklearn_tfsom import TFSOM
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._distance import METRICS
-from sklearn_tfsom._map.scores import SearchKind, Terms
+from sklearn_tfsom._map.scores import SearchKind, Target
 from sklearn_tfsom._tf.operands import make_operands
 from sklearn_tfsom._tf.pruning import share_reached
 
@@ -68,7 +68,7 @@ def test_blocks_are_left_out_where_samples_are_near_a_surface():
         (rng.normal(size=(3000, 8)), rng.normal(size=(3600, 8)), 0.9, 1),
     ):
         kind = SearchKind(METRICS["euclidean"], has_missing=False, is_pruned=True)
-        operands = make_operands(Terms(kind, vectors.reshape(60, 60, 8), np.zeros(8), 1.0))
+        operands = make_operands(Target(kind, vectors.reshape(60, 60, 8), np.zeros(8), 1.0))
         norms = np.einsum("ij,ij->i", samples, samples)
         assert least <= float(share_reached(samples, norms, operands, False)) <= most
 

@@ -35,6 +35,9 @@ _TILE_VALUES, _TILES_AT_ONCE = 2**20, 16
 # A sample with a smaller share of the weight counts as one of weight 0: products with it are 0.
 _MIN_SHARE = 1e-305
 
+# Sums of samples of a smaller total weight would have few digits.
+_MIN_TOTAL = 1e-303
+
 
 def check_training_data(
     owner: Any,
@@ -362,7 +365,7 @@ def check_sample_weight(
 
 
 def check_total(total_weight: float) -> None:
-    """Check that the weight of all samples is positive and finite.
+    """Check that the weight of all samples is positive and finite, and not subnormal.
 
     Raises
     ------
@@ -376,6 +379,11 @@ def check_total(total_weight: float) -> None:
     if not total_weight > 0:
         raise ValueError(
             "sample_weight must contain a positive weight. Got all weights zero instead."
+        )
+    if total_weight < _MIN_TOTAL:
+        raise ValueError(
+            f"sample_weight contains values too small to compute with: their sum is "
+            f"{total_weight:g}. Divide it by its largest value."
         )
 
 
