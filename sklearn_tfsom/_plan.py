@@ -54,7 +54,7 @@ FEATURES = ("distances", "coordinates", "activations")
 _AUTO = valid.choice(["auto"])
 _RADIUS = [valid.real(0, closed=False), _AUTO]
 RULES = {
-    "grid_size": [valid.integer(1), valid.PAIR, _AUTO],
+    "grid_size": [valid.SIDE, valid.PAIR, _AUTO],
     "lattice": [valid.choice(LATTICES)],
     "boundary": [valid.choice(BOUNDARIES)],
     "neighborhood": [valid.choice(NEIGHBORHOODS), valid.FUNCTION],
@@ -245,21 +245,21 @@ def _check_sizes(som: Any, pieces: Pieces) -> None:
         )
     if n_samples < n_clusters_wanted(som):
         raise ValueError(
-            f"n_samples={n_samples} must be at least n_clusters={som.n_clusters}, counting "
-            "samples of positive weight."
+            f"n_samples={n_samples} must be at least n_clusters={valid.shown(som.n_clusters)}, "
+            "counting samples of positive weight."
         )
     if som.batch_size is None or som.batch_size >= total_weight:
         return
     if pieces.workers.are_several:
         raise valid.wrong_parameter(
-            "batch_size", som, "None where several workers fit a map", str(som.batch_size)
+            "batch_size", som, "None where several workers fit a map", valid.shown(som.batch_size)
         )
     is_too_much = total_weight > max(_MAX_DEALT, 4 * n_samples)
     if is_too_much or total_weight / som.batch_size > max(_MAX_BATCHES, 4 * n_samples):
         raise ValueError(
             f"sample_weight sums to {total_weight:g}, too much to deal out samples to "
-            f"mini-batches of batch_size={som.batch_size}. Divide the weights, or leave "
-            "batch_size None."
+            f"mini-batches of batch_size={valid.shown(som.batch_size)}. Divide the weights, or "
+            "leave batch_size None."
         )
 
 
@@ -304,7 +304,7 @@ def check_n_clusters(som: Any, grid: Grid) -> None:
             som,
             f"at most the number of units, {grid.n_units} on a map of "
             f"{grid.n_rows}x{grid.n_columns}",
-            str(som.n_clusters),
+            valid.shown(n_clusters_wanted(som)),
         )
 
 
@@ -330,7 +330,7 @@ def _check_memory(som: Any, grid: Grid, n_features: int) -> None:
     """
     n_values = grid.n_units * (n_features + _UNIT_VALUES) * _CODEBOOKS
     n_values += n_kernel_values(grid, som.neighborhood)
-    owner = f"grid_size={som.grid_size!r} makes {grid.n_units:,} units, which need"
+    owner = f"grid_size={valid.shown(som.grid_size)} makes {grid.n_units:,} units, which need"
     check_memory(n_values, owner)
 
 
@@ -376,7 +376,7 @@ def checked_codebook(som: Any, codebook: Any) -> tuple[Grid, NDArray]:
         If it does not fit the parameters of the map.
     """
     valid.check_parameters(som, RULES)
-    valid.check_value("grid_size", som, som.grid_size, [valid.integer(1), valid.PAIR])
+    valid.check_value("grid_size", som, som.grid_size, [valid.SIDE, valid.PAIR])
     valid.check_value("codebook", som, codebook, [valid.numbers("(n_units, n_features)", 2)])
     grid = _given_grid(som)
     check_n_clusters(som, grid)
@@ -421,6 +421,5 @@ def check_radii(som: Any) -> None:
     """
     is_given = not isinstance(som.radius_start, str) and not isinstance(som.radius_end, str)
     if isinstance(som.radius_decay, str) and is_given and som.radius_start < som.radius_end:
-        raise valid.wrong_parameter(
-            "radius_end", som, f"at most radius_start={som.radius_start}", str(som.radius_end)
-        )
+        right = f"at most radius_start={valid.shown(som.radius_start)}"
+        raise valid.wrong_parameter("radius_end", som, right, valid.shown(som.radius_end))

@@ -36,7 +36,7 @@ def keras_model(som: Any, preprocessing: Any, outputs: Any, dtype: str) -> Any:
         outputs = OUTPUTS if has_clusters(som) else OUTPUTS[:-1]
     elif "cluster_label" in outputs and not has_clusters(som):
         right = "without 'cluster_label' for a map without clusters (n_clusters=None)"
-        raise valid.wrong_parameter("outputs", som, right, repr(outputs))
+        raise valid.wrong_parameter("outputs", som, right, valid.shown(outputs))
     formulas, n_features = formulas_of(preprocessing, som)
     metric, codebook = METRICS[som._metric], som.codebook_
     rounded_to(dtype, codebook)  # refuses what exceeds the range

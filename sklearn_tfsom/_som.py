@@ -507,9 +507,9 @@ class TFSOM(
 
         Callbacks get the arguments `given` to `fit`.
         """
-        prepare_directory(self, pieces.workers)
         with tile_threads:
             plan = make_plan(self, counted)
+        prepare_directory(self, pieces.workers)
         callbacks = self._init_callback_context(max_subtasks=len(plan.radii))
         callbacks.call_on_fit_task_begin(estimator=self, **given)
         checkpoint = Checkpoint(self.checkpoint_dir, self, plan)

@@ -65,7 +65,7 @@ def numbers(shape: str, n_dimensions: int, *, positive: bool = False) -> Rule:
             return False
         try:
             array = as_numbers(value)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RuntimeError, AttributeError):  # of its `__array__`
             return False
         if array.dtype.kind == "f" and array.dtype.itemsize > 8:  # they are used as float64
             with np.errstate(over="ignore", under="ignore"):
@@ -99,16 +99,17 @@ def as_numbers(value: Any) -> NDArray:
     return array.astype(np.float32 if is_float32 else np.float64)
 
 
-PATH = Rule("a path", lambda value: isinstance(value, str | os.PathLike) and bool(str(value)))
+PATH = Rule("a path", lambda value: _is_path(value))
 NONE = Rule("None", lambda value: value is None)
 FUNCTION = Rule("a callable", callable)
 BOOLEAN = Rule("a bool", lambda value: isinstance(value, bool | np.bool_))
+SIDE = integer(1, 10**9)  # so that errors can show the number of units
 PAIR = Rule(
-    "a tuple (n_rows, n_columns) of two ints in the range [1, inf)",
+    f"a tuple (n_rows, n_columns) of two ints{SIDE.says.removeprefix('an int')}",
     lambda value: (
         (isinstance(value, tuple | list) or (isinstance(value, np.ndarray) and value.ndim == 1))
         and len(value) == 2
-        and all(_is_int(side) and side >= 1 for side in value)
+        and all(SIDE.accepts(side) for side in value)
     ),
 )
 RANDOM_STATE = Rule(
@@ -145,7 +146,7 @@ def check_value(name: str, owner: object, value: Any, alternatives: Sequence[Rul
     if not any(rule.accepts(value) for rule in alternatives):
         *others, last = (rule.says for rule in alternatives)
         right = f"{', '.join(others)} or {last}" if others else last
-        raise wrong_parameter(name, owner, right, _shown(value))
+        raise wrong_parameter(name, owner, right, shown(value))
 
 
 def wrong_parameter(name: str, owner: object, right: str, came: str) -> InvalidParameterError:
@@ -153,6 +154,15 @@ def wrong_parameter(name: str, owner: object, right: str, came: str) -> InvalidP
     return InvalidParameterError(
         f"The {name!r} parameter of {name_of(owner)} must be {right}. Got {came} instead."
     )
+
+
+def shown(value: Any) -> str:
+    """Return a value as errors show it: on one line, of at most 100 characters."""
+    try:
+        text = " ".join(_described(value).split())
+    except Exception:  # ints of more than 4,300 digits have no `repr`
+        text = f"a value of type {type(value).__name__} that cannot be shown"
+    return text if len(text) <= 100 else f"{text[:97]}..."
 
 
 def name_of(owner: object) -> str:
@@ -199,16 +209,24 @@ def _is_real(value: Any) -> bool:
         return False
 
 
-def _shown(value: Any) -> str:
-    if hasattr(value, "columns"):
-        return f"a {type(value).__name__} with the columns {list(value.columns)!r:.60}"
+def _is_path(value: Any) -> bool:
+    try:
+        path = os.fspath(value)
+    except TypeError:
+        return False
+    return isinstance(path, str) and bool(path)
+
+
+def _described(value: Any) -> str:
     if isinstance(value, np.ndarray):
         is_masked = np.ma.is_masked(value)
         kind = "an array with masked values," if is_masked else "an array"
-        shown = f"{kind} of shape {value.shape} and dtype {value.dtype}"
+        text = f"{kind} of shape {value.shape} and dtype {value.dtype}"
         is_number = value.dtype.kind in "iuf" and value.size > 0 and not is_masked
         if is_number and not (np.isfinite(value) & (value > 0)).all():
-            shown += f" with values from {value.min():g} to {value.max():g}"
-        return shown
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 100 else f"{text[:97]}..."
+            text += f" with values from {value.min():g} to {value.max():g}"
+        return text
+    shape = getattr(value, "shape", None)
+    if isinstance(shape, tuple) and shape:
+        return f"a {type(value).__name__} of shape {tuple(shape)}"
+    return repr(value)

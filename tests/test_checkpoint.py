@@ -457,6 +457,11 @@ class TestFile:
         assert get_bits(som.fit(WINE)) == get_bits(TFSOM(6, max_iter=6).fit(WINE))
 
 
+class BytesPath(os.PathLike):
+    def __fspath__(self):
+        return b"a"
+
+
 class TestDirectory:
     @pytest.mark.parametrize("kind", [str, Path])
     def test_missing_directory_is_created(self, tmp_path, kind):
@@ -465,7 +470,13 @@ class TestDirectory:
         assert directory.is_dir()
         assert not list(directory.iterdir())
 
-    @pytest.mark.parametrize("value", [1, True, ["a"], b"a"])
+    def test_invalid_parameters_create_no_directory(self, tmp_path):
+        directory = tmp_path / "a"
+        with pytest.raises(InvalidParameterError, match="'n_clusters'"):
+            TFSOM(3, checkpoint_dir=directory, n_clusters=10).fit(IRIS)
+        assert not directory.exists()
+
+    @pytest.mark.parametrize("value", [1, True, ["a"], b"a", BytesPath()])
     def test_other_types_are_refused(self, value):
         message = "The 'checkpoint_dir' parameter of TFSOM must be a path or None. Got "
         with pytest.raises(ValueError, match=re.escape(f"{message}{value!r}")):

@@ -168,7 +168,7 @@ CODEBOOK = X[:40]
         ({"codebook": np.full((40, 4), np.nan)}, "'codebook'.* finite numbers"),
         (
             {"codebook": pd.DataFrame({"a": [1, None]}, dtype="Int64")},
-            r"'codebook'.* finite numbers .* Got a DataFrame with the columns \['a'\]",
+            r"'codebook'.* finite numbers .* Got a DataFrame of shape \(2, 1\)",
         ),
         (
             {"codebook": pd.DataFrame(CODEBOOK.astype(str))},

@@ -143,8 +143,8 @@ def test_bubbles_include_units_at_distance_radius():
     [
         ((4, 3, "hex"), "'lattice' parameter of Grid must be .* Got 'hex'"),
         ((4, 3, "hexagonal", "torus"), "'boundary' parameter of Grid must be .* Got 'torus'"),
-        ((0, 3), "'n_rows' parameter of Grid must be an int in the range .1, inf.. Got 0"),
-        ((4, 2.0), "'n_columns' parameter of Grid must be an int in the range .1, inf.. Got 2.0"),
+        ((0, 3), "'n_rows' parameter of Grid must be an int in the range .1, 10{9}.. Got 0"),
+        ((4, 2.0), "'n_columns' parameter of Grid must be an int .* Got 2.0"),
     ],
 )
 def test_invalid_parameters(arguments, message):

@@ -27,7 +27,7 @@ from sklearn_tfsom._data.pieces import ALONE, Piece, Pieces, Workers
 from sklearn_tfsom._data.samples import Samples, is_memory_map
 from sklearn_tfsom._data.tiles import map_tiles, row_slices
 from sklearn_tfsom._distance import Metric, is_zero, names_where
-from sklearn_tfsom._validation import name_of, wrong_parameter
+from sklearn_tfsom._validation import name_of, shown, wrong_parameter
 
 # Values of a tile that is checked; a tile that fails is looked at again while it is in memory.
 _TILE_VALUES, _TILES_AT_ONCE = 2**20, 16
@@ -338,7 +338,7 @@ def check_sample_weight(
         given = as_array(sample_weight, "sample_weight")
         if not hasattr(given, "shape") and np.asarray(given).dtype == object:
             raise TypeError(
-                f"sample_weight must be an array of numbers. Got {sample_weight!r:.100} instead."
+                f"sample_weight must be an array of numbers. Got {shown(sample_weight)} instead."
             )
         refuse_no_numbers(given, "sample_weight")
         weights = check_array(

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sklearn_tfsom._validation import check_value, choice, integer, wrong_parameter
+from sklearn_tfsom._validation import SIDE, check_value, choice, shown, wrong_parameter
 
 LATTICES = ("hexagonal", "rectangular")
 BOUNDARIES = ("planar", "cylindrical", "toroidal")
@@ -42,8 +42,8 @@ _STEPS = {
 }
 
 _RULES = {
-    "n_rows": integer(1),
-    "n_columns": integer(1),
+    "n_rows": SIDE,
+    "n_columns": SIDE,
     "lattice": choice(LATTICES),
     "boundary": choice(BOUNDARIES),
 }
@@ -344,7 +344,7 @@ class Grid:
         if not is_integer or (self.lattice, n_neighbors) not in _STEPS:
             right = "6, or None" if self.is_hexagonal else "4 or 8, or None"
             right += f" on a {self.lattice} lattice"
-            raise wrong_parameter("n_neighbors", "Grid.neighbors", right, repr(n_neighbors))
+            raise wrong_parameter("n_neighbors", "Grid.neighbors", right, shown(n_neighbors))
         steps = _STEPS[self.lattice, n_neighbors]
         rows, columns = np.divmod(np.arange(self.n_units)[:, None], self.n_columns)
         row_steps, half_steps = np.array(steps).T

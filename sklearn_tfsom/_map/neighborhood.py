@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from sklearn_tfsom._compat import cached_property
 from sklearn_tfsom._machine import check_memory
 from sklearn_tfsom._map.grid import Grid
-from sklearn_tfsom._validation import wrong_parameter
+from sklearn_tfsom._validation import shown, wrong_parameter
 
 NeighborhoodFunction = Callable[[NDArray[np.float64], float], NDArray[np.float64]]
 
@@ -124,8 +124,7 @@ def checked_neighborhood(owner: Any, neighborhood: Any) -> str | NeighborhoodFun
         except ValueError:  # a ragged list
             values = np.asarray(None)
         if values.dtype.kind not in "biuf":
-            is_array = isinstance(returned, np.ndarray)
-            came = f"values of dtype {values.dtype}" if is_array else repr(returned)[:100]
+            came = shown(returned)
         elif values.shape != squared.shape:
             came = f"shape {values.shape}"
         elif not np.isfinite(values).all():
