@@ -1,6 +1,7 @@
 """Errors name the argument, what it must be and what it was; the estimator does not change."""
 
 import copy
+import datetime
 import re
 from decimal import Decimal
 from fractions import Fraction
@@ -831,6 +832,10 @@ BAD_WEIGHTS = {
         np.full(12, np.datetime64("2020-01-01")),
         r"sample_weight must contain numbers\. Got values of dtype datetime64\[D\] instead\.",
     ),
+    "durations among numbers": (
+        [np.timedelta64(1, "s"), *np.ones(11)],
+        r"sample_weight must contain numbers\. Got values of dtype timedelta64 instead\.",
+    ),
     "too many": (np.ones(13), r"sample_weight .* 12 samples.* Got shape \(13,\) instead\."),
     "empty": ([], r"sample_weight .* 12 samples.* Got shape \(0,\) instead\."),
     "column": (np.ones((12, 1)), r"sample_weight .* 12 samples.* Got shape \(12, 1\) instead\."),
@@ -952,6 +957,10 @@ TIMES = {
     "rows": list(DAYS),
     "column": pd.DataFrame({"time": pd.to_datetime(["2020", None])}),
     "beside numbers": pd.DataFrame({"number": [1, 2], "time": pd.to_datetime(["2020", "2021"])}),
+    "rows of times and numbers": [(DAYS[0, 0], 1.0), (DAYS[1, 0], 2.0)],
+    "rows of durations and numbers": [(DAYS[1, 0] - DAYS[0, 0], 1.0)] * 2,
+    "objects": np.array([[DAYS[0, 0], 1.0], [1.0, datetime.date(2020, 1, 1)]], object),
+    "columns of objects": pd.DataFrame({"a": [pd.Timestamp(0), 1.0], "b": [1.0, 2.0]}),
     "time zone": pd.DataFrame({"time": pd.to_datetime(["2020", "2021"], utc=True)}),
 }
 

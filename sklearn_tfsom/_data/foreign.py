@@ -233,6 +233,8 @@ def refuse_no_numbers(X: Any, name: str) -> None:
     """
     is_table = hasattr(X, "columns")
     types = _types_of_columns(X) if is_table else {str(getattr(X, "dtype", None))}
+    if "object" in types:
+        types |= {each.__name__ for each in set(map(type, np.asarray(X).flat))}
     others = sorted(each for each in types if each.lower().startswith(_NO_NUMBERS))
     if others:
         raise ValueError(f"{name} must contain numbers. Got values of dtype {others[0]} instead.")
