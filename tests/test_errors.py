@@ -1027,6 +1027,31 @@ class TestRange:
             TFSOM(**SMALL | params).fit(X)
 
 
+@pytest.mark.skipif(
+    np.finfo(np.longdouble).max == np.finfo(np.float64).max, reason="longdouble is float64"
+)
+class TestLongDoubles:
+    """They are used as float64; beyond its range they are infinite."""
+
+    @pytest.mark.parametrize("is_on_disk", [False, True])
+    def test_samples(self, tmp_path, is_on_disk):
+        for largest in ("1e200", "1e400"):
+            data = np.where(np.eye(12, 3), np.longdouble(largest), X)
+            np.save(tmp_path / "X.npy", data)
+            given = np.load(tmp_path / "X.npy", mmap_mode="r") if is_on_disk else data
+            if largest == "1e400":
+                with pytest.raises(ValueError, match="Input X contains infinity"):
+                    TFSOM(**SMALL).fit(given)
+            else:
+                expected = TFSOM(**SMALL).fit(data.astype(np.float64))
+                assert_array_equal(TFSOM(**SMALL).fit(given).codebook_, expected.codebook_)
+
+    def test_weights(self):
+        weights = np.full(12, np.longdouble("1e400"))
+        with pytest.raises(ValueError, match="Input sample_weight contains infinity"):
+            TFSOM(**SMALL).fit(X, sample_weight=weights)
+
+
 class TestBeforeAnyWork:
     """Sizes beyond the machine, and values that are no numbers, are refused at once by name."""
 

@@ -64,6 +64,13 @@ def test_equals_arrays(kind, dtype, tmp_path, large_files):
     assert_array_equal(som.impute(array), X.astype(som.codebook_.dtype))
 
 
+@pytest.mark.skipif(np.finfo("g").max == np.finfo("f8").max, reason="longdouble is float64")
+def test_long_doubles_beyond_float64_are_infinite(tmp_path, large_files):
+    array = stored("h5py", tmp_path, np.where(np.eye(600, 6), np.longdouble("1e400"), 0))
+    with pytest.raises(ValueError, match="Input X contains infinity"):
+        TFSOM(2).fit(array)
+
+
 def test_missing_values_and_means(tmp_path, large_files):
     X = samples()
     X[::9, 2] = np.nan

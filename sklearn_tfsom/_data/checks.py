@@ -213,15 +213,19 @@ def check_values(X: Any, owner: Any, metric: Metric) -> bool:
     values = X.data[:, None] if is_sparse else X
     has_missing = False
 
+    def tile_of(rows: slice) -> NDArray:
+        tile = values[rows]  # long doubles on disk are used as float64
+        return tile if tile.dtype.itemsize <= 8 else tile.astype(np.float64)
+
     def has_finite_sum(rows: slice) -> bool:
         with np.errstate(over="ignore", invalid="ignore"):
             # Then all values are finite. (`sum` takes twice as long.)
-            return bool(np.isfinite(np.einsum("ij->", values[rows])))
+            return bool(np.isfinite(np.einsum("ij->", tile_of(rows))))
 
     tiles = row_slices(len(values), max(1, _TILE_VALUES // values.shape[1]))
     for rows in _failing_tiles(has_finite_sum, tiles):
-        tile = values[rows]
-        with np.errstate(invalid="ignore"):  # infinite sums of finite values cancel out
+        with np.errstate(over="ignore", invalid="ignore"):  # infinite sums may cancel out
+            tile = tile_of(rows)
             assert_all_finite(tile, allow_nan=True, estimator_name=name_of(owner), input_name="X")
         is_missing = np.isnan(tile)
         if not is_missing.any():
@@ -304,9 +308,10 @@ def _checksum(names: Any) -> int:
 
 @contextlib.contextmanager
 def _in_range_of_floats(name: str) -> Iterator[None]:
-    """Name the argument that has an int beyond the range of floats."""
+    """Name the argument that has an int beyond the range of floats; long doubles become inf."""
     try:
-        yield
+        with np.errstate(over="ignore"):
+            yield
     except OverflowError:
         raise ValueError(
             f"{name} must not exceed the range of float64. Got an int that does."
