@@ -11,7 +11,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_tfsom._data.scaling import check_range
 from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._map.neighborhood import Kernel, Kernels
 from sklearn_tfsom._map.schedules import Stage
@@ -107,7 +106,11 @@ def mean_distance(source: Source, distance_sum: NDArray[np.float64]) -> float:
     Raises
     ------
     ValueError
-        If distances exceed the range of float64.
+        If the sum exceeds the range of float64.
     """
-    check_range(np.isfinite(distance_sum))
+    if not np.isfinite(distance_sum):
+        raise ValueError(
+            "X, sample_weight or init contains values too large: the weighted distances of the "
+            "samples to the code vectors exceed the range of float64. Rescale it."
+        )
     return float(distance_sum) / source.pieces.total_weight / source.scaling.distance_factor()

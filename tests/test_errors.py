@@ -761,6 +761,18 @@ class TestData:
             assert_allclose(som.codebook_ / factor, small.codebook_, rtol=1e-9, atol=1e-9)
             assert som.quantization_error_ / factor == pytest.approx(small.quantization_error_)
 
+    @pytest.mark.parametrize(
+        ("factor", "weight", "start"), [(5e306, 1e300, None), (1.0, 1.0, 5e307)]
+    )
+    def test_sums_of_distances_beyond_float64(self, fitted, factor, weight, start):
+        data = np.random.RandomState(0).uniform(-factor, factor, (2000, 3))
+        init = "pca" if start is None else start * X[:4] / np.abs(X).max()
+        fit = {"sample_weight": np.full(2000, weight)}
+        match = r"^X, sample_weight or init contains values too large: "
+        check_raises_and_changes_nothing(
+            fitted, ValueError, match=match, data=data, fit=fit, init=init
+        )
+
     @pytest.mark.parametrize("params", [{"grid_size": 1}, {"grid_size": 1, "init": "random"}])
     def test_large_values_on_a_single_unit(self, params):
         som = TFSOM(**params).fit(X * 1e200)

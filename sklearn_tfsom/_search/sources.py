@@ -228,7 +228,8 @@ def _sum_by_unit(
                 total.counts[:, features] += counts
     if not target.kind.has_missing:
         total.counts[:, 0] = np.bincount(units, weights, n_units)
-    return total._replace(distance_sum=np.asarray(np.sum(weights * found.distances)))
+    with np.errstate(over="ignore"):  # checked where sums have been added
+        return total._replace(distance_sum=np.asarray(np.sum(weights * found.distances)))
 
 
 def _prepared(loaded: LoadedRows, has_missing: bool) -> LoadedRows:
