@@ -19,7 +19,7 @@ from sklearn_tfsom._map.schedules import PRIOR
 from sklearn_tfsom._map.smoothing import TrainState
 from sklearn_tfsom._plan import begin_stream, check_n_clusters, check_radii, stream_schedule
 from sklearn_tfsom._search.sources import make_source
-from sklearn_tfsom._training import UnitMeans, unit_means
+from sklearn_tfsom._training import UnitMeans, check_code_vectors, unit_means
 
 # Weight that one call learns, at most; or 100 for each sample. It takes seconds.
 _MAX_WEIGHT = 10**6
@@ -107,6 +107,7 @@ def learn_stream(som: Any, pieces: Pieces) -> Learned:
     remembered = np.array([known, *(left_of_each * batch_weights)])
     total = remembered.sum() or math.nan  # not known where nothing is remembered
     codebook = scaling.inverse_transform(state.codebook.reshape(memory.grid.n_units, -1))
+    check_code_vectors(codebook, dtype, som.neighborhood)
     return Learned(
         Memory(
             grid=memory.grid,

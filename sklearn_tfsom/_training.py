@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from sklearn_tfsom._assignment import map_errors
 from sklearn_tfsom._data.pieces import Pieces
@@ -20,6 +20,7 @@ from sklearn_tfsom._map.schedules import PRIOR, Stage, widened
 from sklearn_tfsom._map.smoothing import TrainState, project, root_mean_square_move
 from sklearn_tfsom._plan import TrainingPlan
 from sklearn_tfsom._search.sources import Source, is_out_of_core, make_source
+from sklearn_tfsom._validation import shown
 
 # Errors of maps below this share of the largest values are rounding.
 _ROUNDING = 1e-12
@@ -212,6 +213,11 @@ def trained_map(
     codebook : ndarray of float64, shape (n_units, n_features)
     units : UnitMeans or None
         None unless the epoch has searched all samples on the grid of the map.
+
+    Raises
+    ------
+    ValueError
+        As `check_code_vectors`.
     """
     scaling, state = _scaling(plan), epoch.state
     if epoch.stage.grid != plan.grid:
@@ -219,7 +225,28 @@ def trained_map(
         grids = epoch.stage.grid, plan.grid
         state = project(state, kernels, epoch.radius, *grids, scaling)
     codebook = scaling.inverse_transform(state.codebook.reshape(plan.grid.n_units, -1))
+    check_code_vectors(codebook, plan.pieces.samples.dtype, plan.neighborhood)
     return codebook, unit_means(state, scaling) if plan.is_whole(epoch.stage) else None
+
+
+def check_code_vectors(codebook: NDArray, dtype: DTypeLike, neighborhood: Any) -> None:
+    """Check that trained code vectors, and their differences, are in the range of a dtype.
+
+    Means with weights of at least 0 are.
+
+    Raises
+    ------
+    ValueError
+        If they are not.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        differences = np.ptp(codebook.astype(dtype).astype(np.float64), axis=0)
+    if not np.isfinite(differences).all():
+        given = getattr(neighborhood, "__wrapped__", neighborhood)
+        raise ValueError(
+            f"Code vectors exceed the range of {np.dtype(dtype)}: neighborhood="
+            f"{shown(given)} has negative weights. Rescale X, or choose another one."
+        )
 
 
 def unit_means(state: TrainState, scaling: Scaling) -> UnitMeans:

@@ -1007,6 +1007,24 @@ class TestRange:
         with pytest.raises(ValueError, match=r"^X contains values too large: .* range of float32"):
             call(self.LARGE, self.F)
 
+    @pytest.mark.parametrize(
+        "params", [{}, {"compute_topographic_error": True}, {"batch_size": 5}], ids=str
+    )
+    @pytest.mark.parametrize(("factor", "dtype"), [(3e38, np.float32), (8e307, np.float64)])
+    @pytest.mark.parametrize("method", ["fit", "partial_fit"])
+    def test_code_vectors_of_negative_weights(self, factor, dtype, method, params):
+        data = (np.random.RandomState(0).uniform(-1, 1, (20, 3)) * factor).astype(dtype)
+        params = {"max_iter": 4, "init": "random", "random_state": 0} | params
+        som = TFSOM(3, **params, neighborhood="mexican_hat").fit(X)
+        if method == "partial_fit":
+            som = clone(som)
+        before = dict(vars(som))
+        with pytest.raises(ValueError, match="neighborhood='mexican_hat' has negative weights"):
+            getattr(som, method)(data)
+        assert vars(som) == before
+        gaussian = getattr(TFSOM(3, **params), method)(data)
+        assert np.isfinite(gaussian.codebook_).all()
+
     def test_units_are_found(self):
         assert self.LARGE.predict(self.F).shape == (12,)
         som = TFSOM.from_codebook(self.LARGE.codebook_, grid_size=(2, 2), X=self.F)

@@ -151,8 +151,9 @@ class Scaling(NamedTuple):
         return np.subtract(out, (self.center * self.scale).astype(out.dtype), out=out)
 
     def inverse_transform(self, codebook: NDArray) -> NDArray[np.float64]:
-        """Return code vectors in data units."""
-        return codebook / self.scale + self.center
+        """Return code vectors in data units; inf beyond the range of float64."""
+        with np.errstate(over="ignore"):
+            return codebook / self.scale + self.center
 
     def distance_factor(self) -> float:
         """Return the distance of scaled points whose distance is 1 before."""
