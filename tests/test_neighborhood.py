@@ -99,6 +99,22 @@ def test_partial_fit_equals_the_slow_reference(name, lattice, boundary):
     assert_allclose(som.codebook_, codebook, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("weight", [1.0, 0.1, 1e-7])
+def test_units_where_weights_cancel_out_stay(weight):
+    corners = np.array([[0, 0], [10, 1], [1, 10], [10, 11]])
+    X = np.repeat(corners, 5, axis=0) + np.random.RandomState(0).normal(size=(20, 2)) * 0.01
+    som = TFSOM(
+        (2, 2),
+        lattice="rectangular",
+        neighborhood=lambda squared, radius: np.where(squared == 0, 0.3, -0.1),
+        init=corners,
+        radius_decay=[1.0],
+        max_iter=1,
+    )
+    som.fit(X, sample_weight=np.full(20, weight))
+    assert_allclose(som.codebook_, corners, atol=1e-12)
+
+
 def test_large_gaussian_map_is_smoothed_without_a_matrix_of_all_pairs():
     grid, rng = Grid(200, 200), np.random.RandomState(0)
     codebook = rng.normal(size=(grid.n_units, 2))

@@ -77,8 +77,9 @@ def move_codebook(
     scaling: Scaling,
     source_shape: tuple[int, int] | None = None,
 ) -> NDArray[np.float64]:
-    """Move the code vectors to ``(H sums) / (H counts)``; they stay where no sample reaches them.
+    """Move the code vectors to ``(H sums) / (H counts)``.
 
+    They stay where no sample reaches them, or where the weights of those that do cancel out.
     On a sphere the result is moved to it, in the direction of the mean; a code vector stays where
     the directions around it cancel out.
 
@@ -102,7 +103,8 @@ def move_codebook(
     smoothed = smooth(statistics, kernel)
     numerator, denominator = smoothed[:, :, :n_features], smoothed[:, :, n_features:]
     moved = codebook.copy()
-    np.divide(numerator, denominator, out=moved, where=np.abs(denominator) > _MIN_SHARE)
+    smallest = np.maximum(_MIN_SHARE, _rounding(statistics[:, :, n_features:], kernel))
+    np.divide(numerator, denominator, out=moved, where=np.abs(denominator) > smallest)
     if scaling.metric.direction is None:
         return moved
     flat = scaling.inverse_transform(moved).reshape(-1, n_features)
@@ -113,6 +115,15 @@ def move_codebook(
     directions /= np.where(has_direction, length, 1)
     on_sphere = (directions - scaling.center) * scaling.scale
     return np.where(has_direction, on_sphere, codebook)
+
+
+def _rounding(counts: NDArray[np.float64], kernel: Kernel) -> NDArray[np.float64] | float:
+    """Return the rounding of smoothed counts whose positive and negative parts cancel out."""
+    if not isinstance(kernel, BlockKernel) or kernel.blocks.min() >= 0:
+        return 0.0
+    sizes = smooth(counts, kernel._replace(blocks=np.abs(kernel.blocks)))
+    n_units = counts.shape[0] * counts.shape[1]
+    return n_units * np.finfo(np.float64).eps * sizes
 
 
 def root_mean_square_move(codebook: NDArray[np.float64], former: NDArray[np.float64]) -> float:
