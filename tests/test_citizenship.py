@@ -10,6 +10,8 @@ import signal
 import sys
 import threading
 import warnings
+from fractions import Fraction
+from pathlib import Path
 
 import joblib
 import numpy as np
@@ -229,6 +231,34 @@ def test_skops_needs_trust_only_for_the_class(blobs):
         skops.io.loads(data)
     copied_som = skops.io.loads(data, trusted=own)
     pd.testing.assert_frame_equal(copied_som.transform(frame), pipeline.transform(frame))
+
+
+def name_of_type(value):
+    return f"{type(value).__module__}.{type(value).__qualname__}"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "others"),
+    [
+        ({"checkpoint_dir": "folder", "n_clusters": np.int64(3), "tol": np.float32(0.1)}, []),
+        ({"radius_decay": [3, 2, 1, 1, 1, 1], "verbose": np.False_}, []),
+        ({"init": np.eye(12, 4), "random_state": np.random.RandomState(0)}, []),
+        ({"radius_decay": range(6, 0, -1)}, [range(1)]),
+        ({"radius_end": Fraction(1, 2)}, [Fraction(1, 2)]),
+        ({"checkpoint_dir": Path("folder")}, [Path("folder")]),
+    ],
+    ids=str,
+)
+def test_skops_needs_trust_for_parameters_of_other_types(
+    blobs, tmp_path, monkeypatch, parameters, others
+):
+    monkeypatch.chdir(tmp_path)
+    som = small_map(**parameters).fit(blobs)
+    data = skops.io.dumps(som)
+    trusted = sorted(map(name_of_type, [som, *others]))
+    assert sorted(skops.io.get_untrusted_types(data=data)) == trusted
+    copied_som = skops.io.loads(data, trusted=trusted)
+    assert_array_equal(copied_som.transform(blobs), som.transform(blobs))
 
 
 class RecordingUnpickler(pickle.Unpickler):
