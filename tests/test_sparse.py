@@ -3,6 +3,7 @@
 import tracemalloc
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse
 from numpy.testing import assert_allclose, assert_array_equal
@@ -33,6 +34,17 @@ def sparse_data(n_samples=300, n_features=12, density=0.3, seed=0, dtype=np.floa
     X = rng.exponential(size=(n_samples, n_features)) * (rng.uniform(size=likely.shape) < likely)
     X[X.sum(axis=1) == 0, 0] = 1
     return X.astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_frame_of_sparse_columns_equals_its_matrix(dtype):
+    X = scipy.sparse.csr_matrix(sparse_data(60, 4, dtype=dtype))
+    frame = pd.DataFrame.sparse.from_spmatrix(X, columns=list("abcd"))
+    som, expected = TFSOM(3).fit(frame), TFSOM(3).fit(X)
+    assert som.feature_names_in_.tolist() == list("abcd")
+    assert som.codebook_.dtype == som.transform(frame).dtype == dtype
+    assert_array_equal(som.codebook_, expected.codebook_)
+    assert_array_equal(som.transform(frame), expected.transform(X))
 
 
 @pytest.mark.parametrize("metric", SPARSE)

@@ -243,7 +243,7 @@ def refuse_no_numbers(X: Any, name: str) -> None:
 def _types_of_columns(table: Any) -> set[str]:
     is_arrow = _library(table) == "pyarrow"
     return {
-        str(dtype)
+        str(getattr(dtype, "subtype", dtype))  # of the values of a sparse column
         for dtype in (table.schema.types if is_arrow else getattr(table, "dtypes", [None]))
     }
 
