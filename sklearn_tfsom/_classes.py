@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from decimal import Decimal
+from fractions import Fraction
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
@@ -221,4 +222,6 @@ def _refuse_values(known: NDArray, owner: str, name: str, allows_many: bool) -> 
 
 def _rank(label: Any) -> tuple[bool, Any]:
     is_number = isinstance(label, Real | Decimal)  # bool is a subclass of int
+    if isinstance(label, Decimal) and label.is_finite():  # it does not compare with fractions
+        label = Fraction(label)
     return (not is_number, label if is_number else str(label))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_tfsom._assignment import Assignment, assign
-from sklearn_tfsom._data.checks import counted_of
+from sklearn_tfsom._data.checks import are_counted, counted_of
 from sklearn_tfsom._data.moments import MAX_COVARIANCE_FEATURES
 from sklearn_tfsom._data.pieces import Pieces
 from sklearn_tfsom._data.tiles import tile_threads
@@ -144,10 +144,12 @@ def set_codebook(som: Any, grid: Grid, codebook: NDArray, pieces: Pieces | None)
 
 def _assign(pieces: Pieces, counted: Pieces, codebook: NDArray, grid: Grid) -> Assignment:
     """Assign all samples; those without a direction have labels, but no weight."""
-    found = assign(pieces, codebook, grid)
     if not pieces.samples.metric.is_spherical or counted.n_samples == pieces.n_samples:
-        return found
-    return assign(counted, codebook, grid)._replace(bmus=found.bmus)
+        return assign(pieces, codebook, grid)
+    if pieces.are_distant:  # labels are not fetched
+        return assign(counted, codebook, grid)
+    weights = np.where(are_counted(pieces), pieces.sample_weight, 0)
+    return assign(Pieces(pieces.samples, weights, pieces.workers), codebook, grid)
 
 
 def _cluster(

@@ -37,6 +37,7 @@ def points_to_merge(
     hits : ndarray of float64, shape (n_units,)
         Total weight of each unit's samples.
     n_least : int, default=1
+        Fewest points that suffice.
     """
     (hit,) = np.nonzero(hits)
     if pieces is not None and n_least <= N_POINTS:
@@ -75,7 +76,7 @@ def representatives(pieces: Pieces, n_points: int, unit_means: NDArray) -> Point
     n_points : int
         At most.
     unit_means : ndarray of shape (n_units, n_features)
-        Missing values are those of the mean of the sample's unit.
+        Missing values are those of the closest one.
 
     Returns
     -------
@@ -127,9 +128,13 @@ def _gather(
 
 
 def _completed(samples: Samples, unit_means: NDArray) -> Samples:
-    """Replace missing values by those of the mean of the sample's unit."""
-    if not samples.has_missing or not len(samples):
+    """Replace missing values by those of the closest mean of a unit's samples."""
+    if not samples.has_missing:
         return samples
-    rows = samples[:]
-    means = unit_means[nearest_units(samples, unit_means[None])[:, 0]]
-    return Samples(np.where(np.isnan(rows), means, rows).astype(samples.dtype), samples.metric)
+    rows = np.array(samples[:])
+    (incomplete,) = np.nonzero(np.isnan(rows).any(axis=1))
+    if len(incomplete):
+        part = rows[incomplete]
+        means = unit_means[nearest_units(samples.take(incomplete), unit_means[None])[:, 0]]
+        rows[incomplete] = np.where(np.isnan(part), means, part)
+    return Samples(rows, samples.metric)

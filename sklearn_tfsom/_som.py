@@ -199,7 +199,8 @@ class TFSOM(
         Position (x, y) of each unit on the map, in lattice spacings.
 
     hits_ : ndarray of float64, shape (n_units,)
-        Total weight of the samples of each unit. After `partial_fit`, decayed.
+        Total weight of the samples of each unit that took part in training. After `partial_fit`,
+        decayed.
 
     quantization_error_ : float
         Weighted mean distance of the samples to their best-matching units, in data units. After
@@ -716,7 +717,8 @@ class TFSOM(
         Returns
         -------
         score : float
-            Minus the weighted mean distance to the best-matching unit, in data units.
+            Minus the weighted mean distance to the best-matching unit, in data units. Unlike in
+            `quantization_error_`, samples without a direction count, with a distance of 1.
 
         Examples
         --------

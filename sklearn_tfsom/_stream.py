@@ -107,7 +107,7 @@ def learn_stream(som: Any, pieces: Pieces) -> Learned:
     remembered = np.array([known, *(left_of_each * batch_weights)])
     total = remembered.sum() or math.nan  # not known where nothing is remembered
     codebook = scaling.inverse_transform(state.codebook.reshape(memory.grid.n_units, -1))
-    check_code_vectors(codebook, dtype, som.neighborhood)
+    check_code_vectors(codebook, dtype)
     return Learned(
         Memory(
             grid=memory.grid,

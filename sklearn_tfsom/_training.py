@@ -20,7 +20,6 @@ from sklearn_tfsom._map.schedules import PRIOR, Stage, widened
 from sklearn_tfsom._map.smoothing import TrainState, project, root_mean_square_move
 from sklearn_tfsom._plan import TrainingPlan
 from sklearn_tfsom._search.sources import Source, is_out_of_core, make_source
-from sklearn_tfsom._validation import shown
 
 # Errors of maps below this share of the largest values are rounding.
 _ROUNDING = 1e-12
@@ -225,14 +224,14 @@ def trained_map(
         grids = epoch.stage.grid, plan.grid
         state = project(state, kernels, epoch.radius, *grids, scaling)
     codebook = scaling.inverse_transform(state.codebook.reshape(plan.grid.n_units, -1))
-    check_code_vectors(codebook, plan.pieces.samples.dtype, plan.neighborhood)
+    check_code_vectors(codebook, plan.pieces.samples.dtype)
     return codebook, unit_means(state, scaling) if plan.is_whole(epoch.stage) else None
 
 
-def check_code_vectors(codebook: NDArray, dtype: DTypeLike, neighborhood: Any) -> None:
+def check_code_vectors(codebook: NDArray, dtype: DTypeLike) -> None:
     """Check that trained code vectors, and their differences, are in the range of a dtype.
 
-    Means with weights of at least 0 are.
+    Means of samples are, unless the neighborhood has negative weights.
 
     Raises
     ------
@@ -242,10 +241,9 @@ def check_code_vectors(codebook: NDArray, dtype: DTypeLike, neighborhood: Any) -
     with np.errstate(over="ignore", invalid="ignore"):
         differences = np.ptp(codebook.astype(dtype).astype(np.float64), axis=0)
     if not np.isfinite(differences).all():
-        given = getattr(neighborhood, "__wrapped__", neighborhood)
         raise ValueError(
-            f"Code vectors exceed the range of {np.dtype(dtype)}: neighborhood="
-            f"{shown(given)} has negative weights. Rescale X, or choose another one."
+            f"Code vectors exceed the range of {np.dtype(dtype)}. Rescale X, or choose a "
+            "neighborhood without negative weights."
         )
 
 

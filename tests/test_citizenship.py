@@ -247,7 +247,7 @@ def name_of_type(value):
         ({"radius_end": Fraction(1, 2)}, [Fraction(1, 2)]),
         ({"checkpoint_dir": Path("folder")}, [Path("folder")]),
     ],
-    ids=str,
+    ids=["plain", "list", "array", "range", "fraction", "path"],
 )
 def test_skops_needs_trust_for_parameters_of_other_types(
     blobs, tmp_path, monkeypatch, parameters, others

@@ -200,3 +200,13 @@ def test_distance_of_samples_of_zeros():
     G = grid_distances(som)[np.ix_(bmus, bmus)]
     expected = np.sum(F * G) / np.sqrt(np.sum(F**2) * np.sum(G**2))
     assert_allclose([c_measure(som, X), c_measure(som, scipy.sparse.csr_array(X))], expected)
+
+
+def test_ties_of_float32_far_from_zero_do_not_chain():
+    """Values there are as far apart as their rounding, so that each is tied to the next one."""
+    X = (np.random.RandomState(0).normal(size=(1000, 1)) + 1e4).astype(np.float32)
+    som = TFSOM((12, 1)).fit(X.astype(np.float64))
+    exact = X.astype(np.float64)
+    assert trustworthiness(som, X) == pytest.approx(trustworthiness(som, exact), abs=0.01)
+    found, expected = (neighborhood_preservation(som, data) for data in (X, exact))
+    assert found == pytest.approx(expected, abs=0.01)

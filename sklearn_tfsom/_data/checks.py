@@ -36,7 +36,7 @@ _TILE_VALUES, _TILES_AT_ONCE = 2**20, 16
 _MIN_SHARE = 1e-305
 
 # Sums of samples of a smaller total weight would have few digits.
-_MIN_TOTAL = 1e-303
+_MIN_TOTAL = 1e-307
 
 
 def check_training_data(

@@ -200,7 +200,7 @@ def check_names(names: Collection[Any], columns: Collection[Any]) -> None:
     lacking = [name for name in names if name not in columns]
     if lacking:
         raise ValueError(
-            f"data must have the columns that the map is trained with. Got none named {lacking}."
+            f"data must have the columns of the map's features. Got none named {lacking}."
         )
 
 
@@ -234,7 +234,8 @@ def refuse_no_numbers(X: Any, name: str) -> None:
     is_table = hasattr(X, "columns")
     types = _types_of_columns(X) if is_table else {str(getattr(X, "dtype", None))}
     if "object" in types:
-        types |= {each.__name__ for each in set(map(type, np.asarray(X).flat))}
+        objects = X.select_dtypes(object) if hasattr(X, "select_dtypes") else X
+        types |= {each.__name__ for each in set(map(type, np.asarray(objects).flat))}
     others = sorted(each for each in types if each.lower().startswith(_NO_NUMBERS))
     if others:
         raise ValueError(f"{name} must contain numbers. Got values of dtype {others[0]} instead.")

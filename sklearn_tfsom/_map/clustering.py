@@ -1,8 +1,8 @@
 """Two-level clustering: samples to points, points to clusters (Vesanto & Alhoniemi 2000).
 
 Points are means of a few samples each, unlike the code vectors, which are smoothed along the grid
-and fill the gaps between clusters. The distance of two
-points is that of the shortest path over other points, where a step of length l costs l**p::
+and fill the gaps between clusters. The distance of two points is that of the shortest path over
+other points, where a step of length l costs l**p::
 
     d(i, j)^2 = (min over paths from i to j of sum |x_a - x_b|^p)^(2/p)
 

@@ -55,7 +55,7 @@ def search_exactly(
 
 
 class _Factors64(NamedTuple):
-    """Target of the codebook that the scores of all rows share."""
+    """Factors of the scores that all rows share."""
 
     norms: NDArray[np.float64]  # (n_units,) squared
     doubled: NDArray[np.float64]  # (n_features, n_units): -2 times the codebook

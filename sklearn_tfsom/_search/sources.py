@@ -233,7 +233,7 @@ def _sum_by_unit(
 
 
 def _prepared(loaded: LoadedRows, has_missing: bool) -> LoadedRows:
-    """Return a loaded with the factors of its products in NumPy."""
+    """Return loaded rows with the factors of their products in NumPy."""
     rows = loaded.rows
     if isinstance(rows, SparseRows) or rows.factors32 is not None:
         return loaded

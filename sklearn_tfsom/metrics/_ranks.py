@@ -84,15 +84,27 @@ def sort_with_tie_means(
 def _ties(
     values: NDArray, dtype: DTypeLike, noise: NDArray[np.float64] | float
 ) -> tuple[NDArray, NDArray, NDArray]:
-    """Return the order of each row, and the first and last position of each tie in it."""
+    """Return the order of each row, and the first and last position of each tie in it.
+
+    A tie ends before the first value that differs from its lowest one by more than rounding.
+    """
     order = np.argsort(values, axis=1, kind="stable")
     ordered = np.take_along_axis(values, order, axis=1)
     lowest = ordered * (1 - _ROUNDING[np.dtype(dtype)]) - noise
-    positions = np.broadcast_to(np.arange(values.shape[1]), values.shape)
-    is_new = np.ones((len(values), values.shape[1] + 1), dtype=bool)
+    n = values.shape[1]
+    positions = np.broadcast_to(np.arange(n), values.shape)
+    is_new = np.ones((len(values), n + 1), dtype=bool)
     is_new[:, 1:-1] = lowest[:, 1:] > ordered[:, :-1]
     first = np.maximum.accumulate(np.where(is_new[:, :-1], positions, 0), axis=1)
-    ends = np.where(is_new[:, 1:], positions, values.shape[1] - 1)
+    is_chain = (lowest > np.take_along_axis(ordered, first, axis=1)).any(axis=1)
+    for row in np.flatnonzero(is_chain):  # values that are tied to the next one each
+        following = np.searchsorted(lowest[row], ordered[row], side="right").tolist()
+        is_new[row, :-1], place = False, 0
+        while place < n:
+            is_new[row, place], place = True, following[place]
+    if is_chain.any():
+        first = np.maximum.accumulate(np.where(is_new[:, :-1], positions, 0), axis=1)
+    ends = np.where(is_new[:, 1:], positions, n - 1)
     last = np.minimum.accumulate(ends[:, ::-1], axis=1)[:, ::-1]
     return order, first, last
 
