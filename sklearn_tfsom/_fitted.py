@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_tfsom._assignment import Assignment, assign
-from sklearn_tfsom._data.checks import are_counted, counted_of
+from sklearn_tfsom._data.checks import counted_of
 from sklearn_tfsom._data.moments import MAX_COVARIANCE_FEATURES
 from sklearn_tfsom._data.pieces import Pieces
 from sklearn_tfsom._data.tiles import tile_threads
@@ -36,7 +36,7 @@ class MapState(NamedTuple):
     n_samples_seen: float
     is_from_stream: bool = False
     residuals: NDArray[np.float64] | None = None  # see `_residuals_around_units`
-    clustered: Pieces | None = None  # samples; by default the units are clustered
+    clustered: tuple[Pieces, NDArray[np.float64]] | None = None  # samples and their hits, or units
 
 
 def set_map(som: Any, state: MapState) -> Any:
@@ -45,7 +45,7 @@ def set_map(som: Any, state: MapState) -> Any:
     means, counts = state.unit_means
     means = np.where(counts > 0, means, codebook).astype(codebook.dtype)
     som.codebook_ = codebook
-    som.cluster_labels_ = _cluster(som, means, state.clustered, found.hits)
+    som.cluster_labels_ = _cluster(som, means, *(state.clustered or (None, found.hits)))
     if isinstance(found.bmus, np.ndarray):
         som.labels_ = som.cluster_labels_[found.bmus]
     else:  # the samples lie elsewhere, and so would their labels
@@ -89,7 +89,10 @@ def set_fitted(
     counted = plan.pieces if pieces.workers.are_several else plan.pieces.own
     codebook = pieces.workers.from_first(codebook).astype(pieces.samples.dtype)
     with tile_threads:
-        found = _assign(pieces, counted, codebook, plan.grid)
+        found, clustered = assign(pieces, codebook, plan.grid), None
+        if som.n_clusters is not None:
+            hits = _counted_hits(pieces, counted, codebook, plan.grid, found.hits)
+            clustered = counted, hits
         unit_means = learned or UnitMeans(codebook, found.hits[:, None])
         if learned and plan.batches:  # whose counts have decayed
             kept = plan.batches.memory / plan.pieces.total_weight
@@ -104,7 +107,7 @@ def set_fitted(
             history=history,
             n_samples_seen=plan.pieces.total_weight,
             residuals=_residuals_around_units(plan, pieces, codebook, learned, found.bmus),
-            clustered=counted,
+            clustered=clustered,
         )
         return set_map(som, state)
 
@@ -121,10 +124,13 @@ def set_codebook(som: Any, grid: Grid, codebook: NDArray, pieces: Pieces | None)
         Samples for hits, labels and errors. Without any, each unit counts as one sample.
     """
     found, clustered, residuals = Assignment(np.ones(grid.n_units), np.nan, None), None, None
+    hits = found.hits
     if pieces is not None:
-        clustered = counted_of(pieces)
+        counted = counted_of(pieces)
         with tile_threads:
-            found = _assign(pieces, clustered, codebook, grid)
+            found = assign(pieces, codebook, grid)
+            hits = _counted_hits(pieces, counted, codebook, grid, found.hits)
+        clustered = counted, hits
         if _keeps_residuals(pieces):
             residuals = _measured_residuals(pieces, codebook, found.bmus)
     state = MapState(
@@ -132,24 +138,22 @@ def set_codebook(som: Any, grid: Grid, codebook: NDArray, pieces: Pieces | None)
         metric=som.metric,
         neighborhood=som.neighborhood,
         codebook=codebook,
-        unit_means=UnitMeans(codebook, found.hits[:, None]),
+        unit_means=UnitMeans(codebook, hits[:, None]),
         found=found,
         history={"radius": [], "quantization_error": []},
-        n_samples_seen=float(found.hits.sum()),
+        n_samples_seen=float(hits.sum()),
         residuals=residuals,
         clustered=clustered,
     )
     set_map(som, state)
 
 
-def _assign(pieces: Pieces, counted: Pieces, codebook: NDArray, grid: Grid) -> Assignment:
-    """Assign all samples; those without a direction have labels, but no weight."""
-    if not pieces.samples.metric.is_spherical or counted.n_samples == pieces.n_samples:
-        return assign(pieces, codebook, grid)
-    if pieces.are_distant:  # labels are not fetched
-        return assign(counted, codebook, grid)
-    weights = np.where(are_counted(pieces), pieces.sample_weight, 0)
-    return assign(Pieces(pieces.samples, weights, pieces.workers), codebook, grid)
+def _counted_hits(
+    pieces: Pieces, counted: Pieces, codebook: NDArray, grid: Grid, hits: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the hits of the samples that take part: of those with a direction."""
+    is_same = not pieces.samples.metric.is_spherical or counted.n_samples == pieces.n_samples
+    return hits if is_same else assign(counted, codebook, grid).hits
 
 
 def _cluster(

@@ -199,8 +199,7 @@ class TFSOM(
         Position (x, y) of each unit on the map, in lattice spacings.
 
     hits_ : ndarray of float64, shape (n_units,)
-        Total weight of the samples of each unit that took part in training. After `partial_fit`,
-        decayed.
+        Total weight of the samples of each unit. After `partial_fit`, decayed.
 
     quantization_error_ : float
         Weighted mean distance of the samples to their best-matching units, in data units. After
@@ -246,9 +245,9 @@ class TFSOM(
     **Metrics.** Under "cosine" and "correlation" samples and code vectors are unit vectors, and
     the formula above is divided by its length, which minimizes the sum of ``h (1 - cos)`` as the
     mean does that of squared distances. Samples without a direction (zeros, or equal values)
-    take no part in training, in `hits_` and in `quantization_error_`; their distance to every unit
-    is 1, and with float32 input rounding decides which unit is theirs. Under the other metrics
-    code vectors are means, which minimize the sum of squared Euclidean distances only.
+    take no part in training; their distance to every unit is 1, and with float32 input rounding
+    decides which unit is theirs. Under the other metrics code vectors are means, which minimize
+    the sum of squared Euclidean distances only.
 
     **Missing values** (NaN) are allowed under most metrics. Distances are over the known features
     of a sample, and not scaled up for the others; s_j and n_j are sums over the known values of
@@ -717,8 +716,7 @@ class TFSOM(
         Returns
         -------
         score : float
-            Minus the weighted mean distance to the best-matching unit, in data units. Unlike in
-            `quantization_error_`, samples without a direction count, with a distance of 1.
+            Minus the weighted mean distance to the best-matching unit, in data units.
 
         Examples
         --------

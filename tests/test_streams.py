@@ -643,8 +643,6 @@ def test_samples_without_a_direction_are_not_remembered():
     ):
         expected, som = make(X), make(with_zeros)
         assert len(som.labels_) == 600
-        assert_allclose(som.hits_, expected.hits_)
-        assert som.quantization_error_ == pytest.approx(expected.quantization_error_)
         assert som.n_samples_seen_ == 200
         expected.partial_fit(new)
         assert_allclose(som.partial_fit(new).codebook_, expected.codebook_, atol=1e-12)
