@@ -49,11 +49,8 @@ def _assign_piece(
     distances = distances_to_chosen(piece.samples, flat, units)[:, 0]
     bmus, weights = units[:, 0], piece.sample_weight
     hits = np.bincount(bmus, weights, minlength=len(flat)).astype(np.float64)
-    # Shares of the weight, so that no sum exceeds the range of float64. The sum has the same bits
-    # without samples of weight 0.
-    counted = weights > 0
-    shares = weights[counted] / (total or 1)
-    return (hits, np.einsum("s,s", distances[counted], shares)), bmus
+    # Shares of the weight, so that no sum exceeds the range of float64.
+    return (hits, np.einsum("s,s", distances, weights / (total or 1))), bmus
 
 
 def map_errors(pieces: Pieces, codebook: NDArray, grid: Grid) -> tuple[float, float]:
