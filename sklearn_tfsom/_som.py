@@ -728,8 +728,7 @@ class TFSOM(
         """
         samples = self._check_data(X)
         weights = check_sample_weight(sample_weight, len(samples))
-        counted = Pieces(samples, weights).take_where(weights > 0)
-        return -assign(counted, self.codebook_, grid_of(self)).error
+        return -self._mean_distance(samples, weights)
 
     def score_samples(self, X: ArrayLike) -> NDArray:
         """Compute how normal samples are, by the score that `anomaly_score` names.
@@ -1056,6 +1055,10 @@ class TFSOM(
         pieces = counted_of(pieces)
         check_counted(pieces)
         return points_of_samples(pieces, self.codebook_, self._unit_means)
+
+    def _mean_distance(self, samples: Samples, weights: NDArray[np.float64]) -> float:
+        """Return the weighted mean distance of checked samples to their units."""
+        return assign(Pieces(samples, weights), self.codebook_, grid_of(self)).error
 
     def _nearest(self, samples: Samples, k: int = 1) -> NDArray[np.int64]:
         """Return the k best-matching units of checked samples, (n_samples, k)."""

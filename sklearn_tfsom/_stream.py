@@ -45,7 +45,7 @@ class Learned(NamedTuple):
 
 
 class _Start(NamedTuple):
-    """Where a call begins."""
+    """The map at the beginning of a call."""
 
     memory: Memory
     scaling: Scaling

@@ -158,8 +158,9 @@ def test_sums_of_many_features_in_each_form(kind, monkeypatch):
     ]
     of_units = np.eye(GRID.n_units)[:, units] * weights
     source = LoadedSource(pieces, scaling)
-    for _ in range(2):
+    for in_numpy in (True, False):
         found = source.statistics(start)
+        assert source._in_numpy == in_numpy
         assert_allclose(found.sums, of_units @ np.nan_to_num(scaled), rtol=1e-5, atol=1e-4)
         counts = of_units @ ~np.isnan(scaled)
         assert_allclose(found.counts, counts if kind == "incomplete" else counts[:, :1])

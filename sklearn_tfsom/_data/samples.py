@@ -83,9 +83,9 @@ class Samples:
         index = rows if self._rows is None else self._rows[rows]
         if isinstance(index, slice):
             return Samples(self._X[index], self.metric, has_missing=self.has_missing)
-        stays = self.is_on_disk or (self.at(rows).are_many and not self.is_sparse)
-        if stays:
-            return self.at(rows)
+        chosen = self.at(rows)
+        if self.is_on_disk or (chosen.are_many and not self.is_sparse):
+            return chosen
         return Samples(self._X[index], self.metric, has_missing=self.has_missing)
 
     def at(self, rows: NDArray[np.int64] | slice) -> Samples:

@@ -79,7 +79,7 @@ def move_codebook(
 ) -> NDArray[np.float64]:
     """Move the code vectors to ``(H sums) / (H counts)``.
 
-    They stay where no sample reaches them, or where the weights of those that do cancel out.
+    They stay where no sample reaches them, and where negative weights cancel the positive ones.
     On a sphere the result is moved to it, in the direction of the mean; a code vector stays where
     the directions around it cancel out.
 

@@ -107,12 +107,13 @@ def distances_to_chosen(
     # Differences need no center.
     scaling = scaling.without_scale()._replace(center=np.zeros_like(scaling.center))
     scaled = scaling.transform(codebook)
+    norms = np.einsum("ij,ij->i", scaled, scaled) if is_sparse else np.zeros(0)
     result = np.empty(units.shape)
 
     def fill(rows: slice) -> None:
         with np.errstate(over="ignore", invalid="ignore"):
             for place, chosen in enumerate(units[rows].T):
-                result[rows, place] = _to_chosen(samples, rows, scaling, scaled, chosen)
+                result[rows, place] = _to_chosen(samples, rows, scaling, scaled, norms, chosen)
 
     n_tile = max(1, CACHED_VALUES // samples.shape[1])
     tiles = samples.tiles(CACHED_VALUES) if is_sparse else row_slices(len(samples), n_tile)
@@ -127,13 +128,14 @@ def _to_chosen(
     rows: slice,
     scaling: Scaling,
     codebook: NDArray[np.float64],
+    unit_norms: NDArray[np.float64],
     chosen: NDArray[np.int64],
 ) -> NDArray[np.float64]:
     """Compute the distances of the samples of a tile to one unit each, in the scaled space."""
     metric = samples.metric
     if samples.is_sparse:
         sparse = load_sparse(samples.take(rows), scaling.scale)
-        distances = paired_sparse_distances(sparse, codebook, chosen, metric)
+        distances = paired_sparse_distances(sparse, codebook, unit_norms, chosen, metric)
     else:
         tile = scaling.transform(samples[rows])
         known = ~np.isnan(tile) if samples.has_missing else None

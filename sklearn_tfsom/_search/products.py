@@ -119,7 +119,8 @@ def measure(
         return distances
     measured = distances.copy()
     if isinstance(rows, SparseRows):
-        measured[again] = paired_sparse_distances(rows.take(again), codebook, units[again], metric)
+        norms, some = np.einsum("uf,uf->u", codebook, codebook), rows.take(again)
+        measured[again] = paired_sparse_distances(some, codebook, norms, units[again], metric)
         return measured
     values = np.asarray(rows.values)
 
@@ -140,13 +141,17 @@ def measure(
 
 @with_errstate(over="ignore", invalid="ignore")  # a distance that is not finite reports it
 def paired_sparse_distances(
-    rows: SparseRows, codebook: NDArray[np.float64], units: NDArray, metric: Metric
+    rows: SparseRows,
+    codebook: NDArray[np.float64],
+    unit_norms: NDArray[np.float64],
+    units: NDArray,
+    metric: Metric,
 ) -> NDArray[np.float64]:
     """Compute the distance of each row to one code vector, from a product in float64.
 
     Where digits of the product cancel, it is computed from the difference.
     """
-    norms = rows.norms + np.einsum("uf,uf->u", codebook, codebook)[units]
+    norms = rows.norms + unit_norms[units]
     squared = norms - 2 * rows.paired_products(codebook, units)
     distances: NDArray[np.float64] = metric.from_squares(np.maximum(squared, 0))
     lost = np.flatnonzero(~(squared > CANCELLATION[np.dtype(np.float64)] * norms))

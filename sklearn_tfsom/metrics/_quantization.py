@@ -68,7 +68,7 @@ def quantization_error(
     >>> round(quantization_error(som, X), 2)
     0.33
     """
-    return -estimator.score(X, sample_weight=sample_weight)
+    return estimator._mean_distance(*check_samples(estimator, X, sample_weight))
 
 
 @takes_pipelines
