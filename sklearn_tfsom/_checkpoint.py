@@ -45,14 +45,16 @@ def prepare_directory(som: Any, workers: Workers) -> None:
     with workers.raising_together():
         if directory is None or workers.index:
             return
-        try:
-            Path(directory).mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=directory):
-                pass
-        except (OSError, ValueError) as error:
-            right = "a directory in which files can be made"
-            came = f"{os.fspath(directory)!r} ({error})"
-            raise wrong_parameter("checkpoint_dir", som, right, came) from error
+        for is_last in (False, True):  # another process may remove it meanwhile
+            try:
+                Path(directory).mkdir(parents=True, exist_ok=True)
+                with tempfile.TemporaryFile(dir=directory):
+                    return
+            except (OSError, ValueError) as error:
+                if is_last:
+                    right = "a directory in which files can be made"
+                    came = f"{os.fspath(directory)!r} ({error})"
+                    raise wrong_parameter("checkpoint_dir", som, right, came) from error
 
 
 class Checkpoint:
