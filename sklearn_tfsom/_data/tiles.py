@@ -16,7 +16,13 @@ import threadpoolctl
 from numpy.typing import NDArray
 
 from sklearn_tfsom._machine import check_address_space, n_cores, n_threads_of_joblib
-from sklearn_tfsom._tuning import LEAST_ADDRESS_SPACE, MIN_TWO_TILES
+from sklearn_tfsom._tuning import (
+    LEAST_ADDRESS_SPACE,
+    MAX_SMALL_PRODUCT,
+    MAX_SMALL_ROWS,
+    MIN_SMALL_ROWS,
+    MIN_TWO_TILES,
+)
 
 # Products of two numbers in a product of matrices for which OpenBLAS takes no second thread.
 _MAX_UNTHREADED = 2**18
@@ -49,11 +55,34 @@ def even_slices(n_rows: int, n_values: int, most_values: int) -> list[slice]:
 
 
 def multiply(a: NDArray, b: NDArray, out: NDArray | None = None) -> NDArray:
-    """Multiply matrices in the thread that calls."""
-    is_small = a.size * b.shape[1] <= _MAX_UNTHREADED
+    """Multiply matrices of one dtype, in C order, in the thread that calls."""
+    n_rows, (n_terms, n_columns) = len(a), b.shape
+    product = np.empty((n_rows, n_columns), b.dtype) if out is None else out
+    n_block = _small_rows(n_terms * n_columns)
+    n_blocks = n_rows // n_block if n_block else 0
+    whole, rest = slice(n_blocks * n_block), slice(n_blocks * n_block, n_rows)
+    is_small = n_rows * n_terms * n_columns <= _MAX_UNTHREADED
     with contextlib.nullcontext() if is_small else tile_threads:
-        product: NDArray = np.matmul(a, b, out=out)
+        if n_blocks:
+            blocks = product[whole].reshape(n_blocks, n_block, n_columns)
+            np.matmul(a[whole].reshape(n_blocks, n_block, n_terms), b, out=blocks)
+        if rest.start < n_rows:
+            np.matmul(a[rest], b, out=product[rest])
     return product
+
+
+def _small_rows(n_products: int) -> int:
+    """Return the rows of a block that OpenBLAS multiplies without copies, or 0.
+
+    Parameters
+    ----------
+    n_products : int
+        Products of two numbers for each row.
+    """
+    n_rows = min(MAX_SMALL_PRODUCT // n_products, MAX_SMALL_ROWS)
+    if n_rows < MIN_SMALL_ROWS or not _has_small_kernels():
+        return 0
+    return int(2 ** (n_rows.bit_length() - 1))
 
 
 def map_tiles(function: Callable[[_Tile], _Result], tiles: list[_Tile]) -> Iterator[_Result]:
@@ -209,6 +238,13 @@ class _TileThreads:
 @functools.cache
 def _blas() -> threadpoolctl.ThreadpoolController:
     return threadpoolctl.ThreadpoolController().select(user_api="blas")
+
+
+@functools.cache
+def _has_small_kernels() -> bool:
+    """Return True if BLAS is OpenBLAS with AVX-512; it has such kernels for other processors."""
+    controllers = _blas().lib_controllers
+    return any(getattr(each, "architecture", "") == "SkylakeX" for each in controllers)
 
 
 # A context in which the threads of `map_tiles` are kept, and NumPy's products run in the thread

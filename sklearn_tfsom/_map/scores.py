@@ -64,7 +64,7 @@ class Factors(NamedTuple):
     Rows (x, 1) have (-2 w, |w|^2) as factors; incomplete rows (x, m) have (-2 w, w^2).
     """
 
-    values: NDArray[np.float32]  # (n_terms, n_units)
+    values: NDArray[np.float32]  # (n_terms, n_units), in C order
     sizes: Sizes
 
 
@@ -90,12 +90,12 @@ class Target:
         norms = np.einsum("uf,uf->u", around, around)
         own_norms = norms + 2 * around @ self.center
         n_terms = n_features + (n_features if self.kind.has_missing else 1)
-        values = np.empty((len(around), n_terms), np.float32)
-        np.multiply(around, -2, out=values[:, :n_features], casting="same_kind")
+        values = np.empty((n_terms, len(around)), np.float32)
+        np.multiply(around.T, -2, out=values[:n_features], casting="same_kind")
         if self.kind.has_missing:
-            values[:, n_features:] = around * (around + 2 * self.center)
+            values[n_features:] = (around * (around + 2 * self.center)).T
         else:
-            values[:, n_features] = own_norms
+            values[n_features] = own_norms
         offset = np.linalg.norm(self.center)
         sizes = Sizes(
             is_bias_in_product=True,
@@ -106,7 +106,7 @@ class Target:
             far=FAR * np.sqrt(max(own_norms.max() + offset**2, 0)),
             extent=self.extent,
         )
-        return Factors(values.T, sizes)
+        return Factors(values, sizes)
 
 
 def rounding_bound(xp: Any, length: Any, sizes: Sizes, unit_roundoff: float) -> Any:

@@ -34,7 +34,7 @@ def search_exactly(
     n_features, n_rows = target.codebook.shape[2], rows.norms.shape[0]
     codebook, factors = target.codebook.reshape(-1, n_features), None
     if target.kind.metric.is_product:
-        factors = _Factors64.of(codebook, target.kind.has_missing, isinstance(rows, SparseRows))
+        factors = _Factors64.of(codebook, target.kind.has_missing)
 
     def of_chunk(chunk: slice) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
         part = rows.take(chunk)
@@ -63,14 +63,11 @@ class _Factors64(NamedTuple):
 
     @classmethod
     @with_errstate(over="ignore")  # no score of such code vectors is used
-    def of(
-        cls, codebook: NDArray[np.float64], has_missing: bool, are_rows_sparse: bool
-    ) -> _Factors64:
-        doubled = (-2 * codebook).T
+    def of(cls, codebook: NDArray[np.float64], has_missing: bool) -> _Factors64:
         return cls(
             np.einsum("uf,uf->u", codebook, codebook),
-            np.ascontiguousarray(doubled) if are_rows_sparse else doubled,
-            np.square(codebook).T if has_missing else None,
+            np.ascontiguousarray(-2 * codebook.T),
+            np.ascontiguousarray(np.square(codebook).T) if has_missing else None,
         )
 
 

@@ -26,7 +26,7 @@ def search_products(rows: DenseRows | SparseRows, target: Target, k: int) -> Fou
     if isinstance(rows, SparseRows):
         n_values = n_units
         sizes = factors.sizes._replace(n_terms=np.diff(rows.matrix.indptr) + 1)
-        factors = Factors(np.ascontiguousarray(factors.values), sizes)
+        factors = factors._replace(sizes=sizes)
     tiles = even_slices(len(norms), n_values, NUMPY_TILE_VALUES)
     # Threads take turns in Python: a tile does nothing that can be done for all rows at once.
     found = map_tiles(lambda tile: _search_tile(rows.take(tile), target, factors, k), tiles)
