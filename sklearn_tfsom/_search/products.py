@@ -11,7 +11,7 @@ from sklearn_tfsom._data.sparse import SparseRows
 from sklearn_tfsom._data.statistics import Found
 from sklearn_tfsom._data.tiles import even_slices, map_tiles, multiply, row_slices
 from sklearn_tfsom._distance import Metric, paired_distances
-from sklearn_tfsom._map.scores import Factors, Target, rounding_bound32
+from sklearn_tfsom._map.scores import Factors, Sizes, Target, rounding_bound32
 from sklearn_tfsom._map.ties import MAX_PASSES
 from sklearn_tfsom._tuning import CACHED_VALUES, CANCELLATION, NUMPY_TILE_VALUES
 
@@ -31,15 +31,31 @@ def search_products(rows: DenseRows | SparseRows, target: Target, k: int) -> Fou
     # Threads take turns in Python: a tile does nothing that can be done for all rows at once.
     found = map_tiles(lambda tile: _search_tile(rows.take(tile), target, factors, k), tiles)
     units, lowest = map(np.concatenate, zip(*found, strict=True))
+    gaps = np.full(len(norms), np.inf, np.float32)
     # Far from the map values overflow, and no row is clear.
     with np.errstate(over="ignore", invalid="ignore"):
-        margin = rounding_bound32(np, norms, factors.sizes).astype(np.float32)
-        is_clear = np.isfinite(margin)
         for place in range(lowest.shape[1] - 1):
-            is_clear &= lowest[:, place + 1] - lowest[:, place] > margin
+            np.minimum(gaps, lowest[:, place + 1] - lowest[:, place], out=gaps)
         squared = np.maximum(norms + lowest[:, 0], 0)
+        is_clear = _are_beyond(gaps, norms, factors.sizes)
     distances = target.kind.metric.from_squares(squared)
     return Found(units, distances, is_clear)
+
+
+def _are_beyond(
+    gaps: NDArray[np.float32], norms: NDArray[np.float64], sizes: Sizes
+) -> NDArray[np.bool_]:
+    """Return whether differences of scores exceed their rounding, (n,).
+
+    Its bound grows with the norm and the terms of a row. That of the largest tells most rows.
+    """
+    largest = sizes._replace(n_terms=np.max(sizes.n_terms))
+    are_beyond: NDArray[np.bool_] = gaps > rounding_bound32(np, norms.max(), largest)
+    close = np.flatnonzero(~are_beyond)
+    n_terms = np.broadcast_to(sizes.n_terms, gaps.shape)[close]
+    margins = rounding_bound32(np, norms[close], sizes._replace(n_terms=n_terms))
+    are_beyond[close] = np.isfinite(margins) & (gaps[close] > margins)
+    return are_beyond
 
 
 def _search_tile(
