@@ -18,6 +18,7 @@ from sklearn_tfsom._data.pieces import Pieces
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._distance import METRICS
 from sklearn_tfsom._map.candidates import epoch_to_compare_after, is_better
+from sklearn_tfsom._map.geometry import coarsened, separated
 from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._plan import make_plan
 from sklearn_tfsom._training import train, trained_map
@@ -123,8 +124,8 @@ def test_epochs_of_the_trial_equal_training_again(X):
 @pytest.mark.parametrize("spacing", [1.0, 1.6])
 def test_the_mirrored_grid_has_its_left_edge_at_the_right_one(shape, spacing):
     whole = Grid(*shape)
-    source = whole.coarsened(spacing)
-    rows, columns = whole.separated(whole, source, is_mirrored=True)
+    source = coarsened(whole, spacing)
+    rows, columns = separated(whole, whole, source, is_mirrored=True)
     p, q, *_ = columns.shape
     places = np.array(reference.stretched_positions(shape, shape, "hexagonal", "planar"))
     width = places[:, 0].max()

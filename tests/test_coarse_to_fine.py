@@ -13,6 +13,7 @@ from sklearn_tfsom._data.moments import compute_moments
 from sklearn_tfsom._data.pieces import Pieces
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._distance import METRICS
+from sklearn_tfsom._map.geometry import blur, coarsened, seam_shift, separated
 from sklearn_tfsom._map.grid import BOUNDARIES, LATTICES, Grid
 from sklearn_tfsom._map.schedules import grid_schedule, radius_schedule
 from sklearn_tfsom._plan import make_plan
@@ -68,15 +69,15 @@ def test_training_equals_the_slow_reference(blobs, lattice, boundary, shape):
 @pytest.mark.parametrize("spacing", [1.0, 1.5, 3.0, 100.0])
 def test_a_coarser_grid_spans_the_same_plane(lattice, boundary, shape, spacing):
     whole = Grid(*shape, lattice, boundary)
-    coarse = whole.coarsened(spacing)
+    coarse = coarsened(whole, spacing)
     assert coarse.n_rows <= whole.n_rows and coarse.n_columns <= whole.n_columns
     assert (coarse.n_rows > 1, coarse.n_columns > 1) == (shape[0] > 1, shape[1] > 1)
     if spacing == 1:
         assert coarse == whole
-    if not whole.separates:
+    if seam_shift(whole):
         assert (lattice, boundary, shape[0] % 2) == ("hexagonal", "toroidal", 1)
         return
-    rows, columns = whole.separated(whole, coarse)
+    rows, columns = separated(whole, whole, coarse)
     p, q, *_ = columns.shape
     places = [
         np.array(reference.stretched_positions(each, shape, lattice, boundary))
@@ -96,7 +97,7 @@ def test_blur_of_a_coarser_grid_is_the_variance_of_its_wider_cells(lattice, boun
     """Variance of places around the units that they are nearest to, on both grids."""
     shape = (24, 20)
     whole = Grid(*shape, lattice, boundary)
-    coarse = whole.coarsened(2.0)
+    coarse = coarsened(whole, 2.0)
     assert coarse.n_units < whole.n_units / 3
 
     def variances(grid):
@@ -110,9 +111,9 @@ def test_blur_of_a_coarser_grid_is_the_variance_of_its_wider_cells(lattice, boun
         return np.mean((places - units[nearest]) ** 2, axis=0)
 
     columns, rows = variances(coarse) - variances(whole)
-    assert_allclose(whole.blur(coarse), [rows, columns], rtol=5e-3)
-    assert whole.blur(whole) == (0, 0)
-    rows, columns = Grid(1, 9, lattice, boundary).blur(Grid(1, 5, lattice, boundary))
+    assert_allclose(blur(whole, coarse), [rows, columns], rtol=5e-3)
+    assert blur(whole, whole) == (0, 0)
+    rows, columns = blur(*(Grid(1, n, lattice, boundary) for n in (9, 5)))
     stretch = 2 if boundary == "planar" else 9 / 5
     assert (rows, columns) == (0, pytest.approx((stretch**2 - 1) / 12))
 
@@ -124,7 +125,7 @@ def test_a_radius_is_wider_than_the_blur_of_its_grid(lattice, boundary):
     for shape in itertools.product([1, 2, 3, 5, 8, 20], repeat=2):
         whole = Grid(*shape, lattice, boundary)
         for grid, radius in zip(grid_schedule(whole, radii), radii, strict=True):
-            assert max(whole.blur(grid)) < 0.3 * radius**2
+            assert max(blur(whole, grid)) < 0.3 * radius**2
 
 
 @pytest.mark.parametrize(("shape", "share"), [((20, 20), 0.6), ((50, 40), 0.45)])

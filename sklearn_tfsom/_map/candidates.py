@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 
+from sklearn_tfsom._map.geometry import joins_columns
 from sklearn_tfsom._map.grid import Grid
 
 # Different samples that all maps are trained on, and units up to which the choice costs little.
@@ -40,7 +41,7 @@ def epoch_to_compare_after(grid: Grid, n_epochs: int) -> int | None:
     Other grids are their own mirror images: rectangular ones, those that are joined to themselves,
     and those of a single row.
     """
-    is_its_own = not grid.is_hexagonal or grid.boundary != "planar" or min(grid.shape) == 1
+    is_its_own = not grid.is_hexagonal or joins_columns(grid) or min(grid.shape) == 1
     epoch = int(_WHEN * n_epochs)
     return epoch if grid.n_units <= _MAX_UNITS and not is_its_own and epoch > 0 else None
 

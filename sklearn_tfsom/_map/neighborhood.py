@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from sklearn_tfsom._compat import cached_property
 from sklearn_tfsom._machine import check_memory
+from sklearn_tfsom._map.geometry import blur, n_parities, row_blocks, seam_shift, separated
 from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._validation import shown, wrong_parameter
 
@@ -90,7 +91,7 @@ class SeparableKernel(NamedTuple):
 
     ``H[(r, c), (s, e)] = rows[r, s] * columns[r % p, s % q, c, e]``: smoothing costs
     n_units (n_rows + p n_columns) products for each feature instead of n_units^2. The unit (s, e)
-    may be one of a coarser grid. See `Grid.separated`.
+    may be one of a coarser grid. See `separated`.
     """
 
     rows: NDArray[np.float64]  # (n_rows, n_source_rows)
@@ -149,7 +150,7 @@ def is_separable(grid: Grid, neighborhood: str | NeighborhoodFunction) -> bool:
 
     The exponential of a sum is a product of exponentials; no other neighborhood separates.
     """
-    return neighborhood == "gaussian" and grid.separates
+    return neighborhood == "gaussian" and not seam_shift(grid)
 
 
 # Arrays of the size of a kernel: squared grid distances, the kernel, and one on the way.
@@ -159,9 +160,9 @@ _ARRAYS = 3
 def n_kernel_values(grid: Grid, neighborhood: str | NeighborhoodFunction) -> int:
     """Return the number of values that building a kernel takes, without building it."""
     if is_separable(grid, neighborhood):
-        return _ARRAYS * (grid.n_rows**2 + (grid.n_parities * grid.n_columns) ** 2)
+        return _ARRAYS * (grid.n_rows**2 + (n_parities(grid) * grid.n_columns) ** 2)
     # Kinds of pairs of rows: by the rows between them, and by their shift if these are odd.
-    n_blocks = (1 + grid.n_parities) * grid.n_rows
+    n_blocks = (1 + n_parities(grid)) * grid.n_rows
     return _ARRAYS * (grid.n_rows**2 + n_blocks * grid.n_columns**2)
 
 
@@ -223,11 +224,11 @@ class Kernels:
 
     @cached_property
     def _row_blocks(self) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-        return self._grid.row_blocks()
+        return row_blocks(self._grid)
 
     def _separate(self, source: Grid, target: Grid, is_mirrored: bool) -> _Separated:
-        separated = self._grid.separated(target, source, is_mirrored=is_mirrored)
-        return separated, self._grid.blur(source)
+        squared = separated(self._grid, target, source, is_mirrored=is_mirrored)
+        return squared, blur(self._grid, source)
 
 
 def _squarable(radius: float) -> float:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sklearn_tfsom._map.candidates import MAX_SAMPLES, WIDER, epoch_to_compare_after
+from sklearn_tfsom._map.geometry import coarsened
 from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._map.neighborhood import NEIGHBORHOODS, neighborhood_of
 
@@ -193,8 +194,8 @@ def grid_schedule(grid: Grid, radii: NDArray[np.float64]) -> list[Grid]:
     narrowest = _narrowest(grid, radii)
     halvings = np.floor(2 * np.log2(_SPACINGS_PER_RADIUS * narrowest)) / 2
     spacings = np.where(narrowest > radii[-1], 2.0 ** np.maximum(halvings, 0), 1)
-    coarsened = {spacing: grid.coarsened(spacing) for spacing in np.unique(spacings).tolist()}
-    return [coarsened[spacing] for spacing in spacings.tolist()]
+    grids = {spacing: coarsened(grid, spacing) for spacing in np.unique(spacings).tolist()}
+    return [grids[spacing] for spacing in spacings.tolist()]
 
 
 def subsample_schedule(grids: list[Grid], radii: NDArray[np.float64]) -> list[int | None]:

@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from sklearn_tfsom._map.geometry import row_height
 from sklearn_tfsom._map.grid import Grid, grid_of
 from sklearn_tfsom._pipelines import in_original_units
 from sklearn_tfsom._validation import InvalidParameterError, check_value, choice, wrong_parameter
@@ -305,10 +306,9 @@ def _draw_images(ax: Any, grid: Grid, images: NDArray[np.float64], **style: Any)
     factor = math.ceil(_MIN_PIXELS / max(images.shape[1:3]))
     images = images.repeat(factor, axis=1).repeat(factor, axis=2)
     height, width = images.shape[1:3]
-    row_height = math.sqrt(3) / 2 if grid.is_hexagonal else 1.0
     # Lattice spacing in pixels, which are square.
     gap = max(1, round(0.04 * max(height, width)))
-    spacing = math.ceil(max(width + gap, (height + gap) / row_height))
+    spacing = math.ceil(max(width + gap, (height + gap) / row_height(grid)))
     strips = np.zeros((grid.n_rows, height, grid.n_columns, spacing, *images.shape[3:]))
     by_row = images.reshape(*grid.shape, *images.shape[1:])
     strips[:, :, :, :width] = by_row.swapaxes(1, 2)

@@ -11,6 +11,7 @@ import itertools
 import numpy as np
 from numpy.typing import NDArray
 
+from sklearn_tfsom._map.geometry import joins_columns, joins_rows, row_height, seam_shift
 from sklearn_tfsom._map.grid import Grid
 
 # Number of lines along which `points_along` returns points.
@@ -60,14 +61,14 @@ def points_along(lines: list[NDArray]) -> NDArray[np.float64]:
 
 def _period_vectors(grid: Grid) -> NDArray[np.float64]:
     """Return the offsets of the periodic images of a map, along rows and across them, (2, 2)."""
-    height = np.sqrt(3) / 2 if grid.is_hexagonal else 1.0
-    return np.array([[grid.n_columns, 0.0], [grid.seam_shift / 2, grid.n_rows * height]])
+    height = grid.n_rows * row_height(grid)
+    return np.array([[grid.n_columns, 0.0], [seam_shift(grid) / 2, height]])
 
 
 def _shortest_periods(grid: Grid, units: NDArray, others: NDArray) -> NDArray[np.int64]:
     """Return the periods that the shortest lines cross, shape (n, 2); 0 within the map."""
-    along = (-1, 0, 1) if grid.boundary != "planar" else (0,)
-    across = (-1, 0, 1) if grid.boundary == "toroidal" and grid.n_rows > 1 else (0,)
+    along = (-1, 0, 1) if joins_columns(grid) else (0,)
+    across = (-1, 0, 1) if joins_rows(grid) else (0,)
     pairs = itertools.product(along, across)
     periods = np.array(sorted(pairs, key=lambda period: (period != (0, 0), period)))
     positions = grid.positions()

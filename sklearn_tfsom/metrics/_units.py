@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sklearn_tfsom._distance import paired_distances
+from sklearn_tfsom._map.geometry import joins_columns, joins_rows
 from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._map.umatrix import u_heights
 from sklearn_tfsom._pipelines import takes_pipelines
@@ -163,13 +164,11 @@ def _with_cells_between(
 ) -> NDArray[np.float64]:
     """Return the values of the units with cells for the distances between them."""
     (n_rows, n_columns), unit = grid.shape, np.arange(grid.n_units).reshape(grid.shape)
-    joins_columns = grid.boundary != "planar" and n_columns > 1
-    joins_rows = grid.boundary == "toroidal" and n_rows > 1
-    cells = np.zeros((2 * n_rows - (not joins_rows), 2 * n_columns - (not joins_columns)))
+    # Columns with a right neighbor, rows with a row below.
+    n_left = n_columns if joins_columns(grid) and n_columns > 1 else n_columns - 1
+    n_upper = n_rows if joins_rows(grid) else n_rows - 1
+    cells = np.zeros((n_rows + n_upper, n_columns + n_left))
     cells[::2, ::2] = values
-
-    n_left = n_columns if joins_columns else n_columns - 1  # columns with a right neighbor
-    n_upper = n_rows if joins_rows else n_rows - 1  # rows with a row below
     right = np.roll(unit, -1, axis=1)
     lower, lower_right = np.roll(unit, -1, axis=0), np.roll(right, -1, axis=0)
     cells[::2, 1::2] = distances(unit[:, :n_left], right[:, :n_left])
