@@ -39,9 +39,7 @@ def anomaly_score(estimator: Any, units: NDArray[np.int64]) -> AnomalyScore:
     if estimator.anomaly_score == "distance":
         return AnomalyScore(1.0, None)
     if estimator.anomaly_score == "u_height":
-        grid = grid_of(estimator)
-        n_neighbors = 6 if grid.is_hexagonal else 4
-        return AnomalyScore(1.0, u_heights(grid, codebook, metric, n_neighbors)[units])
+        return AnomalyScore(1.0, u_heights(grid_of(estimator), codebook, metric)[units])
     different, place = np.unique(units, return_inverse=True)
     heights = isolation(codebook, estimator.hits_, metric, different)
     return AnomalyScore(_FACTOR, heights[place])

@@ -1,4 +1,4 @@
-"""Geometry of a grid: joined edges, squared grid distances, and coarser grids for the same plane.
+"""Geometry of a grid: joined edges, grid distances, neighbors, and coarser grids for its plane.
 
 All squared grid distances come from one formula on whole numbers (columns counted in halves).
 They are therefore exact: units that are equally far by symmetry get equal numbers, and the edge of
@@ -80,6 +80,19 @@ def _across(grid: Grid, half_columns: NDArray) -> NDArray:
         return half_columns
     around = half_columns % (2 * grid.n_columns)
     return np.minimum(around, 2 * grid.n_columns - around)
+
+
+def grid_edges(
+    grid: Grid, n_neighbors: int | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the pairs of neighboring units, each once with the lower unit first."""
+    neighbors = grid.neighbors(n_neighbors)
+    units = np.repeat(np.arange(grid.n_units), neighbors.shape[1])
+    others = neighbors.ravel()
+    # On a narrow map joined to itself a neighbor can appear twice, or be the unit itself.
+    is_edge = (others >= 0) & (units < others)
+    pairs = np.unique(units[is_edge] * grid.n_units + others[is_edge])
+    return np.divmod(pairs, grid.n_units)
 
 
 def row_blocks(grid: Grid) -> tuple[NDArray[np.int32], NDArray[np.float64]]:

@@ -9,10 +9,14 @@ from sklearn_tfsom._distance import Metric, paired_distances
 from sklearn_tfsom._map.grid import Grid
 
 
-def gaps_to_neighbors(
-    grid: Grid, codebook: NDArray, metric: Metric, n_neighbors: int
+def u_heights(
+    grid: Grid,
+    codebook: NDArray,
+    metric: Metric,
+    n_neighbors: int | None = None,
+    average: str = "mean",
 ) -> NDArray[np.float64]:
-    """Return the distances of units to their neighbors (n_units, n_neighbors); NaN for none."""
+    """Return the mean or median distance of each unit to its neighbors, (n_units,); 0 for none."""
     neighbors = grid.neighbors(n_neighbors)
     units = np.arange(grid.n_units)
     gaps = np.full(neighbors.shape, np.nan)
@@ -22,17 +26,5 @@ def gaps_to_neighbors(
         exists = (neighbor >= 0) & (neighbor != units) & ~is_repeated
         ends = codebook[units[exists]], codebook[neighbor[exists]]
         gaps[exists, step] = paired_distances(*ends, metric)
-    return gaps
-
-
-def u_heights(
-    grid: Grid,
-    codebook: NDArray,
-    metric: Metric,
-    n_neighbors: int,
-    average: str = "mean",
-) -> NDArray[np.float64]:
-    """Return the mean or median distance of each unit to its neighbors, (n_units,); 0 for none."""
-    gaps = gaps_to_neighbors(grid, codebook, metric, n_neighbors)
     gaps[np.isnan(gaps).all(axis=1)] = 0
     return np.nanmean(gaps, axis=1) if average == "mean" else np.nanmedian(gaps, axis=1)

@@ -7,6 +7,7 @@ import functools
 import numpy as np
 from numpy.typing import NDArray
 
+from sklearn_tfsom._map.geometry import grid_edges
 from sklearn_tfsom._map.grid import Grid
 
 # Ten class colors that people with color vision deficiencies can tell apart, from M. A. Petroff
@@ -95,12 +96,10 @@ _WELL_APART = 25.0
 
 def _touching(grid: Grid, labels: NDArray, n_classes: int) -> NDArray[np.bool_]:
     """Return which classes have neighboring units, shape (n_classes, n_classes)."""
-    neighbors = grid.neighbors()
-    units = np.repeat(np.arange(grid.n_units), neighbors.shape[1])
-    others = neighbors.ravel()
-    is_pair = (others >= 0) & (labels[units] >= 0) & (labels[others] >= 0)
+    pairs = labels[np.array(grid_edges(grid))]
+    first, second = pairs[:, (pairs >= 0).all(axis=0)]
     touches = np.zeros((n_classes, n_classes), dtype=bool)
-    touches[labels[units[is_pair]], labels[others[is_pair]]] = True
+    touches[first, second] = touches[second, first] = True
     np.fill_diagonal(touches, False)
     return touches
 

@@ -15,6 +15,7 @@ from sklearn_tfsom._data.pieces import Pieces
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.tiles import row_slices
 from sklearn_tfsom._distance import Metric
+from sklearn_tfsom._map.geometry import grid_edges
 from sklearn_tfsom._map.grid import Grid, grid_of
 from sklearn_tfsom._pipelines import features_of_map
 from sklearn_tfsom._validation import integer
@@ -23,7 +24,6 @@ from sklearn_tfsom.displays import _drawing as drawing
 from sklearn_tfsom.displays._colors import class_colors
 from sklearn_tfsom.displays._labels import place_labels
 from sklearn_tfsom.displays._legends import add_class_legend, legend_width
-from sklearn_tfsom.metrics._base import grid_edges
 
 # Number of values that are converted to a dense array at a time.
 _TILE_VALUES = 2**20
@@ -226,7 +226,7 @@ class DataSpaceDisplay(base.Display):
             rasterized=n_shown > _MAX_VECTORS,
             zorder=1,
         )
-        units, others = grid_edges(self.grid, 6 if self.grid.is_hexagonal else 4)
+        units, others = grid_edges(self.grid)
         self.net_ = drawing.draw_lines(
             ax,
             self.units[np.column_stack([units, others])],

@@ -177,17 +177,6 @@ def neighborhood_rows(
     return rows_of
 
 
-def grid_edges(grid: Grid, n_neighbors: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the pairs of neighboring units, each once with the lower unit first."""
-    neighbors = grid.neighbors(n_neighbors)
-    units = np.repeat(np.arange(grid.n_units), neighbors.shape[1])
-    others = neighbors.ravel()
-    # On a narrow map joined to itself a neighbor can appear twice, or be the unit itself.
-    is_edge = (others >= 0) & (units < others)
-    pairs = np.unique(units[is_edge] * grid.n_units + others[is_edge])
-    return np.divmod(pairs, grid.n_units)
-
-
 def undirected_graph(
     edges: NDArray | tuple[NDArray, NDArray], n_units: int, lengths: NDArray | float = 1.0
 ) -> csr_array:

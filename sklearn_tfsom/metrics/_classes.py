@@ -10,13 +10,13 @@ from scipy.sparse import csc_array
 from scipy.sparse.csgraph import connected_components
 
 from sklearn_tfsom._classes import Classes, classes_of
+from sklearn_tfsom._map.geometry import grid_edges
 from sklearn_tfsom._pipelines import takes_pipelines
 from sklearn_tfsom.metrics._base import (
     FittedMap,
     check_n_neighbors,
     check_pieces,
     fitted_grid,
-    grid_edges,
     undirected_graph,
 )
 from sklearn_tfsom.metrics._scorers import Scorer

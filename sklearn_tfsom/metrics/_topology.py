@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._distance import all_distances, paired_distances
+from sklearn_tfsom._map.geometry import grid_edges
 from sklearn_tfsom._map.ties import NOISE
 from sklearn_tfsom._pipelines import takes_pipelines
 from sklearn_tfsom.metrics._base import (
@@ -15,7 +16,6 @@ from sklearn_tfsom.metrics._base import (
     check_n_neighbors,
     check_samples,
     fitted_grid,
-    grid_edges,
     metric_of,
     path_lengths,
     row_tiles,
@@ -309,7 +309,7 @@ def topographic_function(
     if n_units == 1:
         return lags, np.zeros(1)
     pairs = np.unique(np.sort(bmus, axis=1), axis=0).T
-    units, others = grid_edges(grid, 6 if grid.is_hexagonal else 4)
+    units, others = grid_edges(grid)
     is_vertex = np.zeros(n_units, dtype=bool)
     is_vertex[pairs] = True
     is_inside = is_vertex[units] & is_vertex[others]
