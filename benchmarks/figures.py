@@ -216,6 +216,8 @@ def libraries():
         found |= {f"coarse-{key}": f"{coarse:.2f}", f"full-{key}": f"{full:.2f}"}
         found |= {f"{name.lower()}-{key}": short(s / full) for name, s in seconds.items()}
     same = [row for row in differences if row["library"] in ("TFSOM", "fastersom", "XPySom")]
+    if len({row["samples x features, map"] for row in same}) < len(tasks):
+        raise ValueError("TFSOM has trained a task only once.")
     qe, te = "quantization error (%)", "topographic error"
     return {
         **found,

@@ -118,7 +118,7 @@ _ = planes.plot(ax=axes)
 # %%
 # **When not to use a map:** if only the segments are needed and their shape is known. The
 # synthetic segments are approximately Gaussian, so a Gaussian mixture with the true number of
-# clusters finds them slightly better. For real data the number of clusters is unknown, and the
+# clusters finds them as well. For real data the number of clusters is unknown, and the
 # number selected by "auto" should be checked visually.
 
 # %%

@@ -93,7 +93,7 @@ _ = right.set_title("Code vectors", fontsize="large")
 
 # %%
 # **When not to use a map:** if only the accuracy is important. A nearest neighbor classifier is
-# as accurate without features or a grid search, and k-means features are as good.
+# more accurate without features or a grid search, and k-means features are as good.
 
 # %%
 # Save the figure if the example is run as a script.

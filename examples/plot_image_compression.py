@@ -97,10 +97,11 @@ for title, image in originals.items():
 # remaining color. The colors of a one-dimensional map of 256 units are ordered by training.
 #
 # An image of ordered color indices gives a smaller grayscale PNG file. However, this is also true
-# of sorted k-means colors, and a palette PNG file, whose compression does not predict pixels from
-# their neighbors, is smaller in any order. The order of the one-dimensional map is useful for
-# another application: if the last bits of all indices are dropped, the result is an image with
-# 128, 64, 32 or 16 colors. With two or more dropped bits, the map gives the highest PSNR.
+# of sorted k-means colors, and a palette PNG file of these, whose compression does not predict
+# pixels from their neighbors, is smaller in any order. The order of the one-dimensional map is
+# useful for another application: if the last bits of all indices are dropped, the result is an
+# image with 128, 64, 32 or 16 colors. With two or more dropped bits, the map gives the highest
+# PSNR.
 
 
 def greedy_order(palette):

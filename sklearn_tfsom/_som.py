@@ -590,8 +590,7 @@ class TFSOM(
         less, 0.3 of the samples seen. The radius decreases from `radius_start` ("auto": a fourth
         of the longer side with ``init="pca"``, otherwise half of it) to `radius_end` over the
         first 100 samples, or 0.6 for each unit if that is more. An array as `radius_decay`, here
-        of any length, has its values reached at equal steps. After a change of the data the error
-        is within a tenth of its former value after about eight times M.
+        of any length, has its values reached at equal steps.
 
         Examples
         --------

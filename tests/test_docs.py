@@ -10,6 +10,7 @@ import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import reference
 
 import sklearn_tfsom
 from sklearn_tfsom import TFSOM, InvalidParameterError, displays, distributed, metrics
@@ -38,6 +39,18 @@ CLAIMS = {
         sorted(names["outputs"]) == ["bmu", "cluster_label", "distances", "position", "score"]
     ),
     "from_kmeans": lambda names: names["is_equal"],
+    "from_minisom": lambda names: np.allclose(
+        names["som"].codebook_,
+        reference.train(
+            names["X"],
+            names["weights"].reshape(40, 4),
+            names["radii"],
+            (8, 5),
+            "rectangular",
+            "planar",
+            "gaussian",
+        )[0],
+    ),
 }
 
 

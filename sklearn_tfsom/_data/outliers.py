@@ -21,8 +21,8 @@ from sklearn_tfsom._data.samples import Samples
 # that stays can change a ratio of deviations by more than a seventh, and no size jumps.
 _LARGE_SHARE = 0.25
 
-# At most one sample in 1,000 is an outlier, and at most ten are. Among fewer than 100 samples one
-# can be a quarter of a variance by chance.
+# In each round one sample in 1,000 may be an outlier, at least one and at most ten. Among fewer
+# than 100 samples one can be a quarter of a variance by chance.
 _SAMPLES_PER_OUTLIER, _MAX_OUTLIERS, _MIN_SAMPLES = 1000, 10, 100
 
 # Behind an outlier there may be others.
