@@ -37,11 +37,6 @@ MIN_OUT_OF_CORE_VALUES, MAX_OUT_OF_CORE_FEATURES = 2**25, 128
 
 # --- Search ---
 
-# Scores from which on XLA compiles the search, over all epochs of a call: compiling takes about
-# as long as the compiled search then saves. An epoch of 100,000 x 64 and 400 units takes 0.85 of
-# the time.
-MIN_COMPILED_SCORES = 2**27
-
 # Features up to which the compiled search computes scores where it compares them: a fifth of the
 # time at 3 features and 1,024 units; more from 16 features on.
 MAX_FUSED_FEATURES = 8

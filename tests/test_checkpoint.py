@@ -22,7 +22,6 @@ from distributed_cases import (
     remove_values,
 )
 from interruptions import stop_after
-from numpy.testing import assert_allclose
 from scipy.sparse import csr_array
 
 from sklearn_tfsom import TFSOM, InvalidParameterError
@@ -107,11 +106,7 @@ class TestResume:
         som = TFSOM(6, max_iter=6, checkpoint_dir=tmp_path)
         stop_after(after, som, SUBSAMPLED)
         som.fit(SUBSAMPLED)
-        # Compiled searches, used after the first large one, round the errors differently.
-        assert som.codebook_.tobytes() == whole.codebook_.tobytes()
-        assert_allclose(
-            som.history_["quantization_error"], whole.history_["quantization_error"], rtol=1e-9
-        )
+        assert get_bits(som) == get_bits(whole)
 
     def test_rest_is_searched_as_the_whole(self, tmp_path, monkeypatch):
         """NumPy would search the rest alone, and sum up errors in another way."""

@@ -174,7 +174,7 @@ def test_statistics_of_pieces_add(kind):
     codebook = start_of(pieces, scaling)
     source = make_source(pieces, scaling)
     assert isinstance(source, LoadedSource)
-    search = Search(scaling, source.extent, n_tile=None, n_searched=300)
+    search = Search(scaling, source.extent, n_tile=None)
     parts = [
         statistics_of(
             Piece(pieces.samples.take(rows), pieces.sample_weight[rows]), codebook, search

@@ -21,7 +21,7 @@ from sklearn_tfsom._distance import (
 from sklearn_tfsom._map.scores import SearchKind
 from sklearn_tfsom._search.nearest import are_equal, suits_numpy, tile_rows
 from sklearn_tfsom._search.products import paired_sparse_distances
-from sklearn_tfsom._tf.runtime import pays_to_compile, tensorflow_core
+from sklearn_tfsom._tf.runtime import tensorflow_core
 from sklearn_tfsom._tuning import (
     CACHED_VALUES,
     CANCELLATION,
@@ -230,9 +230,8 @@ def _elementwise_fill(samples: Samples, scaling: Scaling, codebook: NDArray[np.f
     if suits_numpy(len(samples), codebook, kind):
         return in_numpy
     core, n_tile = tensorflow_core(), tile_rows(2 * len(codebook), samples.shape[1])
-    is_compiled = pays_to_compile(len(samples) * len(codebook), kind, codebook.shape[1])
 
     def in_graph(out: NDArray, rows: slice) -> None:
-        out[:] = core.elementwise(loaded(rows), codebook, kind, n_tile if is_compiled else 0)
+        out[:] = core.elementwise(loaded(rows), codebook, kind, n_tile)
 
     return in_graph

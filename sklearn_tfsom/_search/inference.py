@@ -76,7 +76,7 @@ def nearest_units(samples: Samples, codebook: NDArray, k: int = 1) -> NDArray[np
                 norms_dtype=dtype,
                 in_numpy=n_tile is None,
             )
-        found = nearest(loaded, target, k, n_tile=n_tile, n_searched=n_samples)
+        found = nearest(loaded, target, k, n_tile=n_tile)
         units[rows] = found.units
         return bool(np.isfinite(found.distances).all())
 

@@ -45,7 +45,6 @@ def nearest(
     on_cpu: DenseRows | SparseRows | None = None,
     is_fit: bool = False,
     n_tile: int | None = None,
-    n_searched: int = 0,
 ) -> Nearest:
     """Find the k best-matching units of each row.
 
@@ -58,13 +57,10 @@ def nearest(
     on_cpu : DenseRows or SparseRows, default=None
         The same rows on the CPU, where `rows` are on a device.
     is_fit : bool, default=False
-        Whether distances are wanted, and the search must take the same time in any process.
+        Whether distances are wanted.
     n_tile : int, default=None
         Rows whose scores a graph computes at a time; no unit depends on it. By default rows are
         searched in NumPy, as sparse ones are always.
-    n_searched : int, default=0
-        Rows that are going to be searched in this way, over all calls and epochs. If they are
-        many, XLA compiles the search in full tiles.
 
     Returns
     -------
@@ -87,7 +83,7 @@ def nearest(
         units = np.tile(np.arange(k, dtype=np.int32), (len(of_one.distances), 1))
         return of_one._replace(units=units)
     if n_tile is not None and isinstance(rows, DenseRows):
-        found = tensorflow_core().search_dense(rows, target, k, n_tile, n_searched, is_fit=is_fit)
+        found = tensorflow_core().search_dense(rows, target, k, n_tile, is_fit=is_fit)
     elif has_scores and n_differences > MAX_ALL_DIFFERENCES:
         found = search_products(rows, target, k)
     else:

@@ -44,7 +44,6 @@ class Search(NamedTuple):
     scaling: Scaling
     extent: float  # see `Target`
     n_tile: int | None  # rows of a tile of a graph; None to search in NumPy
-    n_searched: int  # rows of this worker, over all pieces and epochs
 
 
 class LoadedRows(NamedTuple):
@@ -90,16 +89,16 @@ class Source:
         name : str, default=""
             What an engine calls this pass over the samples.
         """
-        pieces, n_searched = self.pieces, self.pieces.n_searched_here * n_epochs
-        kind, n_tile = search_kind(pieces.samples, codebook), None
+        pieces, n_tile = self.pieces, None
+        kind = search_kind(pieces.samples, codebook)
+        n_searched = pieces.n_searched_here * n_epochs
         in_numpy = suits_numpy(n_searched, codebook, kind) or pieces.samples.is_sparse
         # Each process of an engine would import TensorFlow, half a gigabyte.
         is_light = kind.metric.is_product and not kind.is_pruned
         in_numpy = in_numpy or (pieces.are_distant and is_light)
         if pieces.workers.has_accelerators or not in_numpy:
             n_tile = tile_rows(int(np.prod(codebook.shape[:2])), codebook.shape[2])
-        search = Search(self.scaling, self.extent, n_tile, n_searched)
-        return self._reduce(codebook, search, name)
+        return self._reduce(codebook, Search(self.scaling, self.extent, n_tile), name)
 
     def _reduce(self, codebook: NDArray[np.float64], search: Search, name: str) -> Statistics:
         return self.pieces.reduce(
@@ -175,14 +174,7 @@ def _search_and_sum(
         on_cpu = summed.take(chunk) if device else part
         # The device is that of a thread.
         with tensorflow_core().on_device(device) if device else contextlib.nullcontext():
-            found = nearest(
-                part,
-                target,
-                on_cpu=on_cpu,
-                is_fit=True,
-                n_tile=search.n_tile,
-                n_searched=search.n_searched,
-            )
+            found = nearest(part, target, on_cpu=on_cpu, is_fit=True, n_tile=search.n_tile)
         return _sum_by_unit(on_cpu, weights[chunk], found, target)
 
     n_chunk = n_rows

@@ -28,12 +28,9 @@ from sklearn_tfsom._tf.operands import (
     scores_float32,
 )
 from sklearn_tfsom._tf.pruning import search_blocks
-from sklearn_tfsom._tf.runtime import MAX_COMPILED_UNITS, pays_to_compile, traced_once
+from sklearn_tfsom._tf.runtime import MAX_COMPILED_UNITS, start_compiler, traced_once
 from sklearn_tfsom._tf.tensors import as_tensor
 from sklearn_tfsom._tf.tiles import loop_tiles
-
-# Searches that XLA has compiled in this process.
-_compiled: set[tuple[SearchKind, tuple[int, ...], int]] = set()
 
 # What a search of a tile returns: units, distances, and whether these are certain.
 _FOUND = (
@@ -43,31 +40,18 @@ _FOUND = (
 )
 
 
-def search_dense(
-    rows: DenseRows,
-    target: Target,
-    k: int,
-    n_tile: int,
-    n_searched: int,
-    *,
-    is_fit: bool,
-) -> Found:
+def search_dense(rows: DenseRows, target: Target, k: int, n_tile: int, *, is_fit: bool) -> Found:
     """Search dense rows in a graph."""
-    n_rows, n_columns, n_features = target.codebook.shape
-    n_units, kind = n_rows * n_columns, target.kind
+    n_rows, n_columns, _ = target.codebook.shape
+    kind = target.kind
     if is_rough():  # a device without caches to prune for, and whose XLA has not been tried
         kind = kind._replace(is_rough=True, is_pruned=False, n_fused=0)
     # XLA takes the minima of one unit for each row, and those of not too many units.
-    n_compared = n_blocks(n_rows, n_columns) if kind.is_pruned else n_units
-    can_compile = (k == 1 or not kind.metric.is_product) and n_compared <= MAX_COMPILED_UNITS
-    can_compile = can_compile and not kind.is_rough
-    program = kind, target.codebook.shape, n_tile
-    if can_compile and pays_to_compile(n_searched * n_units, kind, n_features):
-        _compiled.add(program)
-        is_compiled = True
-    else:
-        # A prediction uses what a fit has compiled; a fit takes the same time in any process.
-        is_compiled = can_compile and not is_fit and n_searched > 0 and program in _compiled
+    n_compared = n_blocks(n_rows, n_columns) if kind.is_pruned else n_rows * n_columns
+    is_compiled = (k == 1 or not kind.metric.is_product) and n_compared <= MAX_COMPILED_UNITS
+    is_compiled = is_compiled and not kind.is_rough
+    if is_compiled:
+        start_compiler()
     with device_scope():
         parts = _search_graph(kind, tf.as_dtype(rows.values.dtype))(
             *map(as_tensor, (rows.values, rows.norms)),

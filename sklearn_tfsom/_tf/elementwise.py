@@ -10,7 +10,7 @@ from sklearn_tfsom._map.scores import SearchKind
 from sklearn_tfsom._map.ties import distance_noise
 from sklearn_tfsom._tf.devices import device_scope, on_cpus
 from sklearn_tfsom._tf.operands import MATRIX, Operands, known_values
-from sklearn_tfsom._tf.runtime import traced_once
+from sklearn_tfsom._tf.runtime import start_compiler, traced_once
 from sklearn_tfsom._tf.tensors import as_tensor
 from sklearn_tfsom._tuning import FEATURES_PER_STEP
 
@@ -50,7 +50,8 @@ def elementwise(
     kind: SearchKind,
     compiled_rows: int,
 ) -> NDArray[np.float64]:
-    """Compute the distances of rows to all units in a graph."""
+    """Compute the distances of rows to all units in a graph, as `elementwise_distances` does."""
+    start_compiler()
     with device_scope():
         found = _distances_graph(kind)(as_tensor(values), codebook, np.int32(compiled_rows))
     return np.asarray(found)

@@ -13,16 +13,11 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 from sklearn_tfsom._machine import check_address_space, n_threads_of_joblib
-from sklearn_tfsom._tuning import (
-    LEAST_ADDRESS_SPACE,
-    MIN_COMPILED_SCORES,
-    START_ADDRESS_SPACE,
-)
+from sklearn_tfsom._tuning import LEAST_ADDRESS_SPACE, START_ADDRESS_SPACE
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
-    from sklearn_tfsom._map.scores import SearchKind
     from sklearn_tfsom._tf.core import Core
 
 # What TensorFlow writes to file descriptor 2 when it starts, before any setting can stop it:
@@ -189,22 +184,9 @@ def traced_once(
     return locked
 
 
-def pays_to_compile(n_scores: int, kind: SearchKind, n_features: int) -> bool:
-    """Return True if XLA is to compile a search, for this number of scores over all epochs.
-
-    If so, the compiler is made ready, since it writes startup messages of its own.
-    """
-    # Fused scores gain twice as much, and so does each feature of an elementwise distance.
-    gain = (2 if kind.n_fused else 1) if kind.metric.is_product else 2 * n_features
-    if gain * n_scores < MIN_COMPILED_SCORES:
-        return False
-    with _trace_lock:
-        _start_compiler()
-    return True
-
-
 @functools.cache
-def _start_compiler() -> None:
+def start_compiler() -> None:
+    """Start XLA quietly: it writes startup messages of its own."""
     import tensorflow as tf
 
     with startup_messages_suppressed():
