@@ -3,36 +3,12 @@
 from __future__ import annotations
 
 import functools
-import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
 _F = TypeVar("_F", bound=Callable[..., Any])
-
-if TYPE_CHECKING or sys.version_info >= (3, 12):
-    from functools import cached_property
-else:
-
-    class cached_property:  # noqa: N801
-        """That of Python 3.12, without the lock of 3.11.
-
-        All instances share the lock, and a child that is forked while another thread holds it
-        would wait for it forever.
-        """
-
-        def __init__(self, function: Any) -> None:
-            self._function, self.__doc__ = function, function.__doc__
-
-        def __set_name__(self, owner: type, name: str) -> None:
-            self._name = name
-
-        def __get__(self, instance: Any, owner: type | None = None) -> Any:
-            if instance is None:
-                return self
-            return vars(instance).setdefault(self._name, self._function(instance))
-
 
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
@@ -84,4 +60,4 @@ def with_errstate(**kinds: Any) -> Callable[[_F], _F]:
     return decorate
 
 
-__all__ = ["CallbackSupportMixin", "cached_property", "with_callbacks", "with_errstate"]
+__all__ = ["CallbackSupportMixin", "with_callbacks", "with_errstate"]

@@ -9,7 +9,6 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import DTypeLike, NDArray
 
-from sklearn_tfsom._compat import cached_property
 from sklearn_tfsom._data.foreign import MIN_BYTES_ON_DISK, FileArray, is_float32
 from sklearn_tfsom._data.tiles import row_slices
 from sklearn_tfsom._distance import Metric, as_directions
@@ -116,7 +115,7 @@ class Samples:
     def _n_bytes(self) -> int:
         return len(self) * self.shape[1] * self._X.dtype.itemsize
 
-    @cached_property
+    @property
     def is_on_disk(self) -> bool:
         """Whether this is a large memory map, which must not be copied."""
         if self.is_sparse or self._n_bytes < MIN_BYTES_ON_DISK:

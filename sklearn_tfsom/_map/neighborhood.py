@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_tfsom._compat import cached_property
 from sklearn_tfsom._machine import check_memory
 from sklearn_tfsom._map.geometry import blur, n_parities, row_blocks, seam_shift, separated
 from sklearn_tfsom._map.grid import Grid
@@ -186,7 +185,8 @@ class Kernels:
         owner = f"The neighborhood of a map of {grid.n_rows} x {grid.n_columns} units needs"
         check_memory(n_kernel_values(grid, neighborhood), owner)
         self._grid, self._neighborhood = grid, neighborhood
-        self._is_separable = is_separable(grid, neighborhood)
+        # None where the kernel separates.
+        self._row_blocks = None if is_separable(grid, neighborhood) else row_blocks(grid)
         self._separated: dict[tuple[Grid, Grid, bool], _Separated] = {}
 
     def kernel(
@@ -209,7 +209,7 @@ class Kernels:
         is_mirrored : bool, default=False
             Whether the target is the mirror image. Only on a plane, where the kernel is separable.
         """
-        if self._is_separable:
+        if self._row_blocks is None:
             grids = source or self._grid, target or self._grid, is_mirrored
             if grids not in self._separated:
                 self._separated[grids] = self._separate(*grids)
@@ -221,10 +221,6 @@ class Kernels:
             formula = NEIGHBORHOODS[self._neighborhood].formula
             return BlockKernel(kinds, formula(squared, _squarable(radius)))
         return BlockKernel(kinds, self._neighborhood(squared.copy(), radius))
-
-    @cached_property
-    def _row_blocks(self) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-        return row_blocks(self._grid)
 
     def _separate(self, source: Grid, target: Grid, is_mirrored: bool) -> _Separated:
         squared = separated(self._grid, target, source, is_mirrored=is_mirrored)

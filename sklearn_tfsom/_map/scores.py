@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_tfsom._compat import cached_property, with_errstate
+from sklearn_tfsom._compat import with_errstate
 from sklearn_tfsom._distance import Metric
 from sklearn_tfsom._map.ties import FAR, NOISE
 
@@ -76,15 +76,21 @@ class Target:
     codebook: NDArray[np.float64]  # (n_rows, n_columns, n_features), on the grid
     center: NDArray[np.float64]  # (n_features,): scores are computed around it
     extent: float  # size of the values that code vectors are rounded means of
+    _factors: Factors | None = dataclasses.field(default=None, init=False)
 
     def of_graph(self) -> list[NDArray[np.float64]]:
         """Return codebook, center and extent as arguments of a graph."""
         return [np.asarray(part, np.float64) for part in (self.codebook, self.center, self.extent)]
 
-    @cached_property
-    @with_errstate(over="ignore", invalid="ignore")  # no score of such code vectors is used
+    @property
     def factors(self) -> Factors:
-        """Factors of the scores in NumPy."""
+        """Factors of the scores in NumPy, which are computed once."""
+        factors = self._factors or self._compute_factors()
+        object.__setattr__(self, "_factors", factors)
+        return factors
+
+    @with_errstate(over="ignore", invalid="ignore")  # no score of such code vectors is used
+    def _compute_factors(self) -> Factors:
         n_features = len(self.center)
         around = self.codebook.reshape(-1, n_features) - self.center
         norms = np.einsum("uf,uf->u", around, around)
