@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_tfsom._data.checks import are_counted
-from sklearn_tfsom._data.moments import feature_ranges
+from sklearn_tfsom._data.moments import feature_ranges, training_scaling
 from sklearn_tfsom._data.pieces import Pieces
 from sklearn_tfsom._data.scaling import Scaling, center_and_spread
 from sklearn_tfsom._epochs import learn
@@ -133,18 +133,11 @@ def _check_weight(pieces: Pieces) -> None:
 
 def _begun(som: Any, counted: Pieces) -> _Start:
     """Begin a map with its first samples."""
-    samples = counted.samples
     grid, codebook, moments = begin_stream(som, counted)
     units = UnitMeans(codebook, np.full((grid.n_units, 1), PRIOR))
     memory = Memory(grid, codebook, units, np.zeros(grid.n_units), 0.0, 0.0)
-    scaling = Scaling.of(
-        moments.mean,
-        moments.spread or float(np.abs(codebook - moments.mean).max()),
-        samples.dtype,
-        samples.metric,
-        is_sparse=samples.is_sparse,
-    )
-    return _Start(memory, scaling, samples.dtype)
+    scaling = training_scaling(moments, codebook, counted.samples)
+    return _Start(memory, scaling, counted.samples.dtype)
 
 
 def _remembered(som: Any, counted: Pieces) -> _Start:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from sklearn_tfsom._assignment import map_errors
+from sklearn_tfsom._data.moments import training_scaling
 from sklearn_tfsom._data.pieces import Pieces
 from sklearn_tfsom._data.scaling import Scaling
 from sklearn_tfsom._data.tiles import tile_threads
@@ -64,7 +65,7 @@ def train(
     ------
     epoch : TrainedEpoch
     """
-    scaling = _scaling(plan)
+    scaling = training_scaling(plan.moments, plan.codebook, plan.pieces.samples)
     kernels = Kernels(plan.grid, plan.neighborhood)
     if start is None:
         start = _start(plan, scaling)
@@ -218,7 +219,8 @@ def trained_map(
     ValueError
         As `check_code_vectors`.
     """
-    scaling, state = _scaling(plan), epoch.state
+    scaling = training_scaling(plan.moments, plan.codebook, plan.pieces.samples)
+    state = epoch.state
     if epoch.stage.grid != plan.grid:
         kernels = Kernels(plan.grid, plan.neighborhood)
         grids = epoch.stage.grid, plan.grid
@@ -268,16 +270,6 @@ def record(
             f"[TFSOM] epoch {epoch.n_epochs}/{len(plan.radii)}: radius {epoch.radius:.3g}, "
             f"quantization error {epoch.quantization_error:.6g}"
         )
-
-
-def _scaling(plan: TrainingPlan) -> Scaling:
-    """Return the scaling in which a plan is trained."""
-    samples, moments = plan.pieces.samples, plan.moments
-    # Equal samples have no spread, but may begin at a codebook that has one.
-    spread = moments.spread or float(np.abs(plan.codebook - moments.mean).max())
-    return Scaling.of(
-        moments.mean, spread, samples.dtype, samples.metric, is_sparse=samples.is_sparse
-    )
 
 
 def _remaining(stages: list[Stage], n_done: int) -> tuple[list[Stage], int]:

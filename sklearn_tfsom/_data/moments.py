@@ -16,7 +16,8 @@ import scipy.sparse.linalg
 from numpy.typing import NDArray
 
 from sklearn_tfsom._data.pieces import Piece, Pieces
-from sklearn_tfsom._data.scaling import power_of_two
+from sklearn_tfsom._data.samples import Samples
+from sklearn_tfsom._data.scaling import Scaling, power_of_two
 from sklearn_tfsom._distance import stored_rows
 
 # Features up to which a covariance matrix is computed (8 MiB); beyond, directions are found by
@@ -59,6 +60,15 @@ class Moments(NamedTuple):
     covariance: NDArray[np.float64] | None  # divided by spread^2; of complete data, not too wide
     reach: NDArray[np.float64]  # (n_features,) largest distance of a known value to the mean
     middle: NDArray[np.float64]  # (n_features,) mean of the samples that the directions are of
+
+
+def training_scaling(moments: Moments, codebook: NDArray, samples: Samples) -> Scaling:
+    """Make the scaling of a training that begins at a codebook in data units."""
+    # Equal samples have no spread, but may begin at a codebook that has one.
+    spread = moments.spread or float(np.abs(codebook - moments.mean).max())
+    return Scaling.of(
+        moments.mean, spread, samples.dtype, samples.metric, is_sparse=samples.is_sparse
+    )
 
 
 def compute_moments(pieces: Pieces, n_directions: int = 2) -> Moments:
