@@ -11,6 +11,7 @@ from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.subsampling import few_different
 from sklearn_tfsom._map.clustering import N_POINTS, Points
 from sklearn_tfsom._search.inference import nearest_units
+from sklearn_tfsom._tuning import LARGE_TILE_VALUES
 
 # Different samples that a unit stands for where units are clustered, for want of a count.
 _PER_UNIT = 16.0
@@ -18,9 +19,6 @@ _PER_UNIT = 16.0
 # Values of points that are chosen among sparse samples, at most: 64 MiB. Those of more features
 # are represented by the units.
 _MAX_VALUES = 2**23
-
-# Values of a piece that are searched and summed at a time, in float64: 32 MiB.
-_PIECE_VALUES = 2**22
 
 
 def points_to_merge(
@@ -100,7 +98,9 @@ def representatives(pieces: Pieces, n_points: int, unit_means: NDArray) -> Point
 def _points_around(pieces: Pieces, points: NDArray, unit_means: NDArray) -> Points:
     """Return the means of the samples that are closest to each of some points."""
     total = pieces.total_weight
-    sums, shares = pieces.reduce(_gather, points, unit_means, total, piece_values=_PIECE_VALUES)
+    sums, shares = pieces.reduce(
+        _gather, points, unit_means, total, piece_values=LARGE_TILE_VALUES
+    )
     (hit,) = np.nonzero(shares)
     return Points(sums[hit] / shares[hit, None], shares[hit] * total)
 

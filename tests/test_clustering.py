@@ -562,7 +562,7 @@ def test_number_of_clusters_of_any_type(kind, iris):
 
 def test_large_maps_are_assigned_in_tiles(blobs, monkeypatch):
     expected = TFSOM((12, 9), n_clusters=4).fit(blobs)
-    monkeypatch.setattr("sklearn_tfsom._map.clustering._MAX_DISTANCES", 1000)
+    monkeypatch.setattr("sklearn_tfsom._map.clustering.LARGE_TILE_VALUES", 1000)
     found = TFSOM((12, 9), n_clusters=4).fit(blobs)
     assert_array_equal(found.cluster_labels_, expected.cluster_labels_)
 

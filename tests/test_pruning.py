@@ -13,7 +13,7 @@ from sklearn_tfsom._map.scores import SearchKind, Target
 from sklearn_tfsom._tf.blocks import n_blocks
 from sklearn_tfsom._tf.operands import make_operands
 from sklearn_tfsom._tf.pruning import share_reached
-from sklearn_tfsom._tf.runtime import MAX_COMPILED_UNITS
+from sklearn_tfsom._tuning import MAX_COMPILED_UNITS
 
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 

@@ -13,8 +13,7 @@ from sklearn_tfsom._data.dense import aligned_empty
 from sklearn_tfsom._distance import METRICS
 from sklearn_tfsom._search.nearest import tile_rows
 from sklearn_tfsom._tf.argmin import layout
-from sklearn_tfsom._tf.runtime import MAX_COMPILED_UNITS, MAX_FUSED_UNITS
-from sklearn_tfsom._tuning import MAX_ALL_DIFFERENCES
+from sklearn_tfsom._tuning import MAX_ALL_DIFFERENCES, MAX_COMPILED_UNITS, MAX_FUSED_UNITS
 
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 # Float32 for a product and for a metric that is none. The tests have five features, since a graph

@@ -25,12 +25,13 @@ from sklearn_tfsom._data.foreign import (
 )
 from sklearn_tfsom._data.pieces import ALONE, Piece, Pieces, Workers
 from sklearn_tfsom._data.samples import Samples, is_memory_map
-from sklearn_tfsom._data.tiles import map_tiles, row_slices
+from sklearn_tfsom._data.tiles import map_tiles, row_slices, value_slices
 from sklearn_tfsom._distance import Metric, is_zero, names_where
+from sklearn_tfsom._tuning import TILE_VALUES
 from sklearn_tfsom._validation import name_of, shown, wrong_parameter
 
-# Values of a tile that is checked; a tile that fails is looked at again while it is in memory.
-_TILE_VALUES, _TILES_AT_ONCE = 2**20, 16
+# Tiles that are checked together; one that fails is looked at again while it is in memory.
+_TILES_AT_ONCE = 16
 
 # A sample with a smaller share of the weight counts as one of weight 0: products with it are 0.
 _MIN_SHARE = 1e-305
@@ -222,7 +223,7 @@ def check_values(X: Any, owner: Any, metric: Metric) -> bool:
             # Then all values are finite. (`sum` takes twice as long.)
             return bool(np.isfinite(np.einsum("ij->", tile_of(rows))))
 
-    tiles = row_slices(len(values), max(1, _TILE_VALUES // values.shape[1]))
+    tiles = value_slices(len(values), values.shape[1], TILE_VALUES)
     for rows in _failing_tiles(has_finite_sum, tiles):
         with np.errstate(over="ignore", invalid="ignore"):  # infinite sums may cancel out
             tile = tile_of(rows)

@@ -9,7 +9,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.scaling import Scaling
-from sklearn_tfsom._data.tiles import map_tiles, row_slices
+from sklearn_tfsom._data.tiles import map_tiles, value_slices
 from sklearn_tfsom._tuning import CACHED_VALUES
 
 # TensorFlow uses memory as it is only where it is aligned to this many bytes.
@@ -105,5 +105,5 @@ def load(
                 squared = np.einsum("ij,ij->i", part, part, dtype=np.float64)
             norms[tile] = squared
 
-    list(map_tiles(load_tile, row_slices(n_rows, max(1, CACHED_VALUES // n_features))))
+    list(map_tiles(load_tile, value_slices(n_rows, n_features, CACHED_VALUES)))
     return DenseRows(values, norms, terms if are_factors else None)

@@ -21,12 +21,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.tiles import map_tiles
+from sklearn_tfsom._tuning import CACHED_VALUES
 
 # Combines two results; addition unless said otherwise.
 Combine = Callable[[Any, Any], Any]
 
-# Values of a piece: small enough to be worked on in several threads.
-_PIECE_VALUES, _MAX_THREADED_VALUES = 2**18, 2**20
+# Values of a piece up to which several are worked on at a time, in threads.
+_MAX_THREADED_VALUES = 2**20
 
 
 class Piece(NamedTuple):
@@ -160,7 +161,7 @@ class Pieces:
         *arguments: Any,
         combine: Combine = np.add,
         rows: Any = None,
-        piece_values: int = _PIECE_VALUES,
+        piece_values: int = CACHED_VALUES,
         name: str = "",
     ) -> Any:
         """Apply a function to each piece and combine the results.
@@ -212,11 +213,11 @@ class Pieces:
             Values for the samples of this worker. Those of distant samples are not computed before
             they are used.
         """
-        found = self._map(lambda tile: function(self._piece(tile), *arguments), _PIECE_VALUES)
+        found = self._map(lambda tile: function(self._piece(tile), *arguments), CACHED_VALUES)
         return np.concatenate(list(found))
 
     def reduce_with_rows(
-        self, function: Callable[..., Any], *arguments: Any, piece_values: int = _PIECE_VALUES
+        self, function: Callable[..., Any], *arguments: Any, piece_values: int = CACHED_VALUES
     ) -> tuple[Any, Any]:
         """Apply a function to each piece, add up the results, and keep a value for each sample.
 

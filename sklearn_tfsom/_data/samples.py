@@ -10,12 +10,9 @@ import scipy.sparse
 from numpy.typing import DTypeLike, NDArray
 
 from sklearn_tfsom._data.foreign import MIN_BYTES_ON_DISK, FileArray, is_float32
-from sklearn_tfsom._data.tiles import row_slices
+from sklearn_tfsom._data.tiles import value_slices
 from sklearn_tfsom._distance import Metric, as_directions
-from sklearn_tfsom._tuning import MIN_OUT_OF_CORE_VALUES
-
-# Values of a tile.
-_TILE_VALUES = 2**20
+from sklearn_tfsom._tuning import MIN_OUT_OF_CORE_VALUES, TILE_VALUES
 
 
 class Samples:
@@ -106,10 +103,10 @@ class Samples:
         tile = self.take(rows)[:]
         return (tile.toarray() if self.is_sparse else tile).astype(np.float64)
 
-    def tiles(self, n_values: int = _TILE_VALUES) -> list[slice]:
+    def tiles(self, n_values: int = TILE_VALUES) -> list[slice]:
         """Cut the rows into tiles of about this many stored values."""
         per_row = self._X.nnz // max(1, self._X.shape[0]) if self.is_sparse else self.shape[1]
-        return row_slices(len(self), max(1, n_values // max(1, per_row)))
+        return value_slices(len(self), per_row, n_values)
 
     @property
     def _n_bytes(self) -> int:

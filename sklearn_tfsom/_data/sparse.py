@@ -11,9 +11,7 @@ from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.scaling import check_range
 from sklearn_tfsom._data.tiles import row_slices
 from sklearn_tfsom._distance import stored_rows
-
-# Stored values that are worked on at a time: 8 MiB. More if the sums by unit have more values.
-_CHUNK_VALUES = 2**20
+from sklearn_tfsom._tuning import TILE_VALUES
 
 
 class SparseRows(NamedTuple):
@@ -60,7 +58,8 @@ class SparseRows(NamedTuple):
         """
         n_features = self.matrix.shape[1]
         sums, firsts = np.zeros(n_units * n_features), units.astype(np.int64) * n_features
-        for chunk in _chunks(self.matrix.indptr, max(_CHUNK_VALUES, len(sums) // 4)):
+        # Each chunk adds to all sums, so there are fewer where these have more values.
+        for chunk in _chunks(self.matrix.indptr, max(TILE_VALUES, len(sums) // 4)):
             part = self.matrix[chunk]
             n_stored = np.diff(part.indptr)
             places = np.repeat(firsts[chunk], n_stored) + part.indices
@@ -89,7 +88,7 @@ def load_sparse(samples: Samples, scale: float) -> SparseRows:
     return SparseRows(matrix, norms)
 
 
-def _chunks(indptr: NDArray, n_values: int = _CHUNK_VALUES) -> list[slice]:
+def _chunks(indptr: NDArray, n_values: int = TILE_VALUES) -> list[slice]:
     """Cut rows into chunks of about `n_values` stored values."""
     n_rows, n_stored = len(indptr) - 1, max(1, int(indptr[-1]))
     return row_slices(n_rows, max(1, n_values * n_rows // n_stored))

@@ -43,6 +43,11 @@ def row_slices(n_rows: int, step: int) -> list[slice]:
     return [slice(first, min(first + step, n_rows)) for first in range(0, n_rows, step)]
 
 
+def value_slices(n_rows: int, n_values: int, most_values: int) -> list[slice]:
+    """Cut rows of `n_values` each into slices of `most_values` at most, but at least one row."""
+    return row_slices(n_rows, max(1, most_values // max(1, n_values)))
+
+
 def even_slices(n_rows: int, n_values: int, most_values: int) -> list[slice]:
     """Cut rows of `n_values` each into slices of equal size and about `most_values` at most.
 

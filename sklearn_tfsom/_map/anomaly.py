@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_tfsom._data.tiles import map_tiles, row_slices
+from sklearn_tfsom._data.tiles import map_tiles, value_slices
 from sklearn_tfsom._distance import METRICS, Metric, all_distances
 from sklearn_tfsom._map.grid import grid_of
 from sklearn_tfsom._map.umatrix import u_heights
+from sklearn_tfsom._tuning import LARGE_TILE_VALUES
 
 ANOMALY_SCORES = ("isolation", "u_height", "distance")
 
@@ -20,9 +21,6 @@ ANOMALY_SCORES = ("isolation", "u_height", "distance")
 # factors of 0, 0.25, 0.5, 1 at 0.1: 0.73 and 0.46, 0.74 and 0.43, 0.73 and 0.41, 0.71 and 0.38
 # (isolation forest: 0.70 and 0.38). Other sets are in benchmarks/results/anomaly.json.
 _NEAR_SHARE, _FACTOR = 0.1, 0.25
-
-# Distances between units that are computed at a time: 32 MiB.
-_MAX_DISTANCES = 2**22
 
 
 class AnomalyScore(NamedTuple):
@@ -76,5 +74,5 @@ def isolation(
         means: NDArray[np.float64] = np.average(distances, axis=1, weights=counted)
         return means
 
-    slices = row_slices(len(units), max(1, _MAX_DISTANCES // len(codebook)))
+    slices = value_slices(len(units), len(codebook), LARGE_TILE_VALUES)
     return np.concatenate([np.empty(0), *map_tiles(of_rows, slices)])

@@ -30,10 +30,11 @@ from scipy.spatial.distance import cdist
 from sklearn.metrics import adjusted_rand_score
 
 from sklearn_tfsom._data.scaling import power_of_two
-from sklearn_tfsom._data.tiles import row_slices
+from sklearn_tfsom._data.tiles import value_slices
 from sklearn_tfsom._map.mixtures import HeldOut
 from sklearn_tfsom._map.ties import first_within_rounding
 from sklearn_tfsom._map.ward import Merge, cut, ward, ward_of_points
+from sklearn_tfsom._tuning import LARGE_TILE_VALUES
 
 # The powers p, and the one from whose clusters a mixture of Gaussians begins.
 _POWERS, _START_POWER = (2, 4, 6), 4
@@ -71,9 +72,6 @@ N_POINTS = 600
 # More points than this are first merged by Ward's method on the usual distances, which limits the
 # memory for distances.
 _MAX_POINTS = 1000
-
-# Distances of units to points that are computed at a time: 32 MiB.
-_MAX_DISTANCES = 2**22
 
 # Relative difference below which distances of points to a unit are equal; the first point is used.
 _ROUNDING = 1e-9
@@ -210,7 +208,7 @@ def _closest(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return the point closest to each unit, and its squared distance."""
     closest, lowest = np.empty(len(units), np.int64), np.empty(len(units))
-    for rows in row_slices(len(units), max(1, _MAX_DISTANCES // len(means))):
+    for rows in value_slices(len(units), len(means), LARGE_TILE_VALUES):
         closest[rows], lowest[rows] = _first_lowest(cdist(units[rows], means, "sqeuclidean"))
     return closest, lowest
 

@@ -19,7 +19,8 @@ from sklearn.utils.extmath import randomized_svd
 from sklearn_tfsom._data.moments import MAX_COVARIANCE_FEATURES, Moments
 from sklearn_tfsom._data.pieces import Piece, Pieces
 from sklearn_tfsom._data.scaling import power_of_two
-from sklearn_tfsom._data.tiles import row_slices
+from sklearn_tfsom._data.tiles import value_slices
+from sklearn_tfsom._tuning import TILE_VALUES
 
 # Residuals understate the spread around the units, which lie where the samples are. So twice their
 # covariance is taken (1.5 to 3 are as good), and a share of the codebook's: it keeps features
@@ -35,9 +36,6 @@ _ROUNDINGS = 16
 
 # Main directions of the codebook, instead of all, with many features.
 _N_DIRECTIONS = 16
-
-# Values of a batch of rows.
-_BATCH_VALUES = 2**20
 
 
 def _size_of(codebook: NDArray) -> float:
@@ -186,9 +184,9 @@ def expected_values(
     # Samples with the same number of missing values are one stack of matrices.
     for n in np.unique(n_missing[n_missing > 0]):
         (same,) = np.nonzero(n_missing == n)
-        step = max(1, _BATCH_VALUES // (n * max(n, len(codebook)) + X.shape[1]))
-        for first in range(0, len(same), step):
-            rows = same[first : first + step]
+        n_values = n * max(n, len(codebook)) + X.shape[1]
+        for batch in value_slices(len(same), n_values, TILE_VALUES):
+            rows = same[batch]
             missing = np.nonzero(is_missing[rows])[1].reshape(-1, n)
             known = np.where(is_missing[rows], 0, (filled[rows] - center) / scale)
             gradients = np.take_along_axis(known @ precision, missing, axis=1)[:, :, None]
@@ -230,8 +228,7 @@ def _expected_from_few_directions(
     scaled, both = directions * inverse, np.vstack([codebook, directions])
     filled, is_missing = X.astype(np.float64), np.isnan(X)
     (incomplete,) = np.nonzero(is_missing.any(axis=1))
-    n_rows = max(1, _BATCH_VALUES // (X.shape[1] + n * len(codebook)))
-    for batch in row_slices(len(incomplete), n_rows):
+    for batch in value_slices(len(incomplete), X.shape[1] + n * len(codebook), TILE_VALUES):
         rows = incomplete[batch]
         is_known = ~is_missing[rows]
         known, values = is_known.astype(np.float64), (filled[rows] - center) / size

@@ -12,7 +12,7 @@ from sklearn_tfsom._data.dense import load
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.scaling import Scaling, check_range, in_precision
 from sklearn_tfsom._data.sparse import load_sparse
-from sklearn_tfsom._data.tiles import map_tiles, multiply, row_slices
+from sklearn_tfsom._data.tiles import map_tiles, multiply, row_slices, value_slices
 from sklearn_tfsom._distance import (
     all_distances,
     is_zero,
@@ -115,9 +115,7 @@ def distances_to_chosen(
             for place, chosen in enumerate(units[rows].T):
                 result[rows, place] = _to_chosen(samples, rows, scaling, scaled, norms, chosen)
 
-    n_tile = max(1, CACHED_VALUES // samples.shape[1])
-    tiles = samples.tiles(CACHED_VALUES) if is_sparse else row_slices(len(samples), n_tile)
-    list(map_tiles(fill, tiles))
+    list(map_tiles(fill, samples.tiles(CACHED_VALUES)))
     result /= scaling.distance_factor()
     check_range(np.isfinite(result))
     return result
@@ -208,7 +206,7 @@ def _from_differences(
 ) -> NDArray[np.float64]:
     """Compute distances of pairs of a row of a tile and a unit from differences, in chunks."""
     distances = np.empty(len(row))
-    for chunk in row_slices(len(row), max(1, CACHED_VALUES // codebook.shape[1])):
+    for chunk in value_slices(len(row), codebook.shape[1], CACHED_VALUES):
         values = scaling.transform(samples.dense(rows.start + row[chunk]))
         known = ~np.isnan(values) if samples.has_missing else None
         distances[chunk] = paired_distances(values, codebook[unit[chunk]], samples.metric, known)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn_tfsom._compat import with_errstate
 from sklearn_tfsom._data.dense import DenseRows
 from sklearn_tfsom._data.sparse import SparseRows
-from sklearn_tfsom._data.tiles import map_tiles, multiply, row_slices
+from sklearn_tfsom._data.tiles import map_tiles, multiply, value_slices
 from sklearn_tfsom._distance import METRICS, all_distances, paired_distances
 from sklearn_tfsom._map.scores import Sizes, Target, rounding_bound
 from sklearn_tfsom._map.ties import FAR, distance_noise, first_within_rounding
@@ -49,8 +49,8 @@ def search_exactly(
                 return _search_by_scores(part, values, known, codebook, factors, target, k)
             return _search_elementwise(values, known, codebook, target, k)
 
-    n_chunk = max(1, CACHED_VALUES // max(len(codebook), n_features))
-    units, distances = zip(*map_tiles(of_chunk, row_slices(n_rows, n_chunk)), strict=True)
+    chunks = value_slices(n_rows, max(len(codebook), n_features), CACHED_VALUES)
+    units, distances = zip(*map_tiles(of_chunk, chunks), strict=True)
     return np.concatenate(units), np.concatenate(distances)
 
 
@@ -152,7 +152,7 @@ def _from_differences(
 ) -> NDArray[np.float64]:
     """Compute the lengths of the differences of pairs of a row and a unit, some at a time."""
     lengths = np.empty(len(row))
-    for some in row_slices(len(row), max(1, CACHED_VALUES // codebook.shape[1])):
+    for some in value_slices(len(row), codebook.shape[1], CACHED_VALUES):
         mask = None if known is None else known[row[some]]
         pairs = values[row[some]], codebook[unit[some]]
         lengths[some] = paired_distances(*pairs, _EUCLIDEAN, mask)

@@ -9,7 +9,7 @@ from sklearn_tfsom._data.dense import DenseRows, load
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.scaling import Scaling, check_range
 from sklearn_tfsom._data.sparse import SparseRows, load_sparse
-from sklearn_tfsom._data.tiles import map_tiles, row_slices
+from sklearn_tfsom._data.tiles import map_tiles, row_slices, value_slices
 from sklearn_tfsom._map.scores import Target
 from sklearn_tfsom._search.nearest import are_equal, nearest, search_kind, suits_numpy, tile_rows
 from sklearn_tfsom._tuning import CHUNK_ROWS, PIECE_VALUES
@@ -54,7 +54,7 @@ def nearest_units(samples: Samples, codebook: NDArray, k: int = 1) -> NDArray[np
     if samples.is_sparse:
         chunks = samples.tiles(PIECE_VALUES)
     elif suits_numpy(n_samples, codebook, kind):
-        chunks = row_slices(n_samples, max(1, PIECE_VALUES // (4 * n_features)))
+        chunks = value_slices(n_samples, 4 * n_features, PIECE_VALUES)
     else:
         n_tile = tile_rows(len(flat), n_features)
         n_chunk = min(CHUNK_ROWS, n_tile * max(1, PIECE_VALUES // (n_tile * n_features)))

@@ -20,10 +20,11 @@ from sklearn_tfsom._data.statistics import Nearest
 from sklearn_tfsom._map.scores import SearchKind, Target
 from sklearn_tfsom._search.exact import search_exactly
 from sklearn_tfsom._search.products import measure, search_products
-from sklearn_tfsom._tf.runtime import MAX_FUSED_UNITS, tensorflow_core
+from sklearn_tfsom._tf.runtime import tensorflow_core
 from sklearn_tfsom._tuning import (
     MAX_ALL_DIFFERENCES,
     MAX_FUSED_FEATURES,
+    MAX_FUSED_UNITS,
     MAX_NUMPY_DIFFERENCES,
     MAX_NUMPY_INCOMPLETE,
     MAX_NUMPY_PRUNED,

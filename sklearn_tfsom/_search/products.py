@@ -9,7 +9,7 @@ from sklearn_tfsom._compat import with_errstate
 from sklearn_tfsom._data.dense import DenseRows
 from sklearn_tfsom._data.sparse import SparseRows
 from sklearn_tfsom._data.statistics import Found
-from sklearn_tfsom._data.tiles import even_slices, map_tiles, multiply, row_slices
+from sklearn_tfsom._data.tiles import even_slices, map_tiles, multiply, value_slices
 from sklearn_tfsom._distance import Metric, paired_distances
 from sklearn_tfsom._map.scores import Factors, Sizes, Target, rounding_bound32
 from sklearn_tfsom._map.ties import MAX_PASSES
@@ -171,7 +171,7 @@ def paired_sparse_distances(
     squared = norms - 2 * rows.paired_products(codebook, units)
     distances: NDArray[np.float64] = metric.from_squares(np.maximum(squared, 0))
     lost = np.flatnonzero(~(squared > CANCELLATION[np.dtype(np.float64)] * norms))
-    for some in row_slices(len(lost), max(1, CACHED_VALUES // codebook.shape[1])):
+    for some in value_slices(len(lost), codebook.shape[1], CACHED_VALUES):
         row = lost[some]
         distances[row] = paired_distances(rows.take(row).dense(), codebook[units[row]], metric)
     return distances

@@ -14,12 +14,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from sklearn_tfsom._tf.runtime import (
-    FUSED_LAYERS,
-    MAX_REDUCED,
-    VECTOR_LENGTH,
-    traced_once,
-)
+from sklearn_tfsom._tf.runtime import traced_once
+from sklearn_tfsom._tuning import FUSED_LAYERS, MAX_REDUCED, VECTOR_LENGTH
 
 
 class Lowest(NamedTuple):

@@ -28,9 +28,10 @@ from sklearn_tfsom._tf.operands import (
     scores_float32,
 )
 from sklearn_tfsom._tf.pruning import search_blocks
-from sklearn_tfsom._tf.runtime import MAX_COMPILED_UNITS, start_compiler, traced_once
+from sklearn_tfsom._tf.runtime import start_compiler, traced_once
 from sklearn_tfsom._tf.tensors import as_tensor
 from sklearn_tfsom._tf.tiles import loop_tiles
+from sklearn_tfsom._tuning import MAX_COMPILED_UNITS
 
 # What a search of a tile returns: units, distances, and whether these are certain.
 _FOUND = (

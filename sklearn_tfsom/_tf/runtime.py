@@ -31,19 +31,6 @@ _STARTUP_MESSAGES = re.compile(
     rb"|To enable the following instructions: "
 )
 
-# The number of lanes is a multiple of this, the length of a vector.
-VECTOR_LENGTH = 16
-
-# XLA takes the minimum of at most this many numbers safely, see `argmin.compiled_lowest`.
-MAX_REDUCED = 32
-
-# Layers of `argmin.fused_lowest`, which are written out one by one.
-FUSED_LAYERS = 8
-
-# Units up to which all minima of a compiled and of a fused search are of so few numbers.
-MAX_COMPILED_UNITS = MAX_REDUCED * MAX_REDUCED * VECTOR_LENGTH
-MAX_FUSED_UNITS = FUSED_LAYERS * MAX_REDUCED * VECTOR_LENGTH
-
 _P = ParamSpec("_P")
 
 # A traced graph: takes tensors, returns a tensor or a list of them.

@@ -13,20 +13,18 @@ from sklearn_tfsom._classes import classes_of
 from sklearn_tfsom._data.moments import Moments, centered, compute_moments
 from sklearn_tfsom._data.pieces import Pieces
 from sklearn_tfsom._data.samples import Samples
-from sklearn_tfsom._data.tiles import row_slices
+from sklearn_tfsom._data.tiles import value_slices
 from sklearn_tfsom._distance import Metric
 from sklearn_tfsom._map.geometry import grid_edges
 from sklearn_tfsom._map.grid import Grid, grid_of
 from sklearn_tfsom._pipelines import features_of_map
+from sklearn_tfsom._tuning import TILE_VALUES
 from sklearn_tfsom._validation import integer
 from sklearn_tfsom.displays import _base as base
 from sklearn_tfsom.displays import _drawing as drawing
 from sklearn_tfsom.displays._colors import class_colors
 from sklearn_tfsom.displays._labels import place_labels
 from sklearn_tfsom.displays._legends import add_class_legend, legend_width
-
-# Number of values that are converted to a dense array at a time.
-_TILE_VALUES = 2**20
 
 # Ratio of the ranges of both axes up to which they have the same scale.
 _MAX_ASPECT = 3.0
@@ -325,9 +323,8 @@ def _project_samples(
     samples: Samples, rows: NDArray[np.int64], plane: Plane
 ) -> NDArray[np.float64]:
     """Project some of the samples onto a plane, tile by tile, shape (n_rows, 2)."""
-    step = max(1, _TILE_VALUES // samples.shape[1])
-    tiles = (samples.dense(rows[tile]) for tile in row_slices(len(rows), step))
-    return np.concatenate([_project(tile, plane) for tile in tiles])
+    tiles = value_slices(len(rows), samples.shape[1], TILE_VALUES)
+    return np.concatenate([_project(samples.dense(rows[tile]), plane) for tile in tiles])
 
 
 def _subset(n_rows: int, max_rows: int, required: Sequence[int]) -> NDArray[np.int64]:

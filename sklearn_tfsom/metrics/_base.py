@@ -14,15 +14,13 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_tfsom._data.checks import check_sample_weight
 from sklearn_tfsom._data.pieces import Pieces
 from sklearn_tfsom._data.samples import Samples
-from sklearn_tfsom._data.tiles import row_slices
+from sklearn_tfsom._data.tiles import value_slices
 from sklearn_tfsom._distance import METRICS, Metric, all_distances
 from sklearn_tfsom._map.clustering import Points
 from sklearn_tfsom._map.grid import Grid, grid_of
 from sklearn_tfsom._map.neighborhood import Kernels, SeparableKernel, checked_neighborhood
+from sklearn_tfsom._tuning import LARGE_TILE_VALUES
 from sklearn_tfsom._validation import Rule, check_value, integer, real
-
-# Number of values of a tile, 32 MiB in float64.
-_TILE_VALUES = 2**22
 
 # Smaller values of a neighborhood become 0: products with subnormal numbers take 20 times as long.
 _MIN_NEIGHBORHOOD = 1e-200
@@ -121,11 +119,6 @@ def check_radius(owner: str, radius: Any, estimator: FittedMap) -> float:
     return float(radius)
 
 
-def row_tiles(n_rows: int, n_columns: int) -> list[slice]:
-    """Return slices of the rows of a matrix, each a tile of limited size."""
-    return row_slices(n_rows, max(1, _TILE_VALUES // max(1, n_columns)))
-
-
 def distance_tiles(
     estimator: FittedMap, samples: Samples
 ) -> Iterator[tuple[slice, NDArray[np.float64]]]:
@@ -137,7 +130,7 @@ def distance_tiles(
     distances : ndarray of float64, shape (n_rows, n_units)
         In data units.
     """
-    for rows in row_tiles(len(samples), len(estimator.codebook_)):
+    for rows in value_slices(len(samples), len(estimator.codebook_), LARGE_TILE_VALUES):
         tile = samples.raw(rows).astype(np.float64)
         in_float64 = Samples(tile, samples.metric, has_missing=samples.has_missing)
         yield rows, estimator._distances(in_float64)
@@ -191,7 +184,7 @@ def path_lengths(graph: csr_array, units: NDArray, others: NDArray) -> NDArray[n
     """Return the lengths of the shortest paths between pairs of units (n,), inf for none."""
     sources, index = np.unique(units, return_inverse=True)
     lengths = np.empty(len(units))
-    for tile in row_tiles(len(sources), graph.shape[0]):
+    for tile in value_slices(len(sources), graph.shape[0], LARGE_TILE_VALUES):
         from_sources = dijkstra(graph, directed=True, indices=sources[tile])
         pairs = np.flatnonzero((index >= tile.start) & (index < tile.stop))
         lengths[pairs] = from_sources[index[pairs] - tile.start, others[pairs]]

@@ -8,15 +8,16 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sklearn_tfsom._data.scaling import check_range
+from sklearn_tfsom._data.tiles import value_slices
 from sklearn_tfsom._distance import squared_costs
 from sklearn_tfsom._pipelines import takes_pipelines
+from sklearn_tfsom._tuning import LARGE_TILE_VALUES
 from sklearn_tfsom.metrics._base import (
     FittedMap,
     check_radius,
     check_samples,
     distance_tiles,
     neighborhood_rows,
-    row_tiles,
 )
 from sklearn_tfsom.metrics._scorers import Scorer
 
@@ -174,7 +175,7 @@ def heskes_energy(
     samples, weights = check_samples(estimator, X, sample_weight)
     rows_of = neighborhood_rows(estimator, check_radius("heskes_energy", radius, estimator))
     n_units = len(estimator.codebook_)
-    blocks = row_tiles(n_units, n_units)
+    blocks = value_slices(n_units, n_units, LARGE_TILE_VALUES)
     # The neighborhood of a small map is computed once, that of a large one in blocks.
     whole = rows_of(np.arange(n_units)) if len(blocks) == 1 else None
     shares = weights / weights.sum()

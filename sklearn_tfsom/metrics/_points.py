@@ -10,11 +10,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.scaling import power_of_two
-from sklearn_tfsom._data.tiles import row_slices
+from sklearn_tfsom._data.tiles import value_slices
 from sklearn_tfsom._distance import Metric, all_distances
 from sklearn_tfsom._map.grid import Grid, grid_of
-from sklearn_tfsom._tuning import CACHED_VALUES, CANCELLATION
-from sklearn_tfsom.metrics._base import FittedMap, as_lengths, check_samples, row_tiles, sizes_of
+from sklearn_tfsom._tuning import CACHED_VALUES, CANCELLATION, LARGE_TILE_VALUES
+from sklearn_tfsom.metrics._base import FittedMap, as_lengths, check_samples, sizes_of
 
 # Number of arrays of the size of a tile of pairs.
 _ARRAYS = 8
@@ -75,7 +75,7 @@ def pair_tiles(
     share = (8 if samples.metric.is_spherical else 2) * eps  # directions are computed
     if samples.is_sparse:
         norms = np.asarray(whole.multiply(whole).sum(axis=1)).ravel()
-    for tile in row_tiles(len(samples), _ARRAYS * len(samples)):
+    for tile in value_slices(len(samples), _ARRAYS * len(samples), LARGE_TILE_VALUES):
         rows = np.arange(len(samples))[tile]
         if samples.is_sparse:
             distances = _sparse_distances(whole, rows, norms, samples.metric)
@@ -111,7 +111,7 @@ def _from_differences(
     """Compute the squared distances of pairs of sparse rows, in chunks."""
     squared = np.empty(len(first))
     most = int(np.diff(whole.indptr).max(initial=1))
-    for chunk in row_slices(len(first), max(1, CACHED_VALUES // most)):
+    for chunk in value_slices(len(first), most, CACHED_VALUES):
         differences = whole[first[chunk]] - whole[second[chunk]]
         squared[chunk] = np.asarray(differences.multiply(differences).sum(axis=1)).ravel()
     return squared

@@ -6,10 +6,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sklearn_tfsom._data.samples import Samples
+from sklearn_tfsom._data.tiles import value_slices
 from sklearn_tfsom._distance import all_distances, paired_distances
 from sklearn_tfsom._map.geometry import grid_edges
 from sklearn_tfsom._map.ties import NOISE
 from sklearn_tfsom._pipelines import takes_pipelines
+from sklearn_tfsom._tuning import LARGE_TILE_VALUES
 from sklearn_tfsom.metrics._base import (
     FittedMap,
     as_lengths,
@@ -18,7 +20,6 @@ from sklearn_tfsom.metrics._base import (
     fitted_grid,
     metric_of,
     path_lengths,
-    row_tiles,
     sizes_of,
     undirected_graph,
 )
@@ -215,7 +216,7 @@ def topographic_product(estimator: FittedMap) -> float:
     units = np.arange(grid.n_units)
     share = 2 * NOISE * np.finfo(estimator.codebook_.dtype).eps / np.finfo(np.float64).eps
     total, n_terms = 0.0, 0
-    for tile in row_tiles(grid.n_units, grid.n_units):
+    for tile in value_slices(grid.n_units, grid.n_units, LARGE_TILE_VALUES):
         in_data = all_distances(codebook[tile], codebook, metric)
         on_grid = np.sqrt(grid.squared_distances(units[tile, None], units))
         lengths = as_lengths(in_data, metric)
