@@ -259,8 +259,8 @@ class Pieces:
         Parameters
         ----------
         function : callable
-            ``function(piece, *arguments)`` returns the chosen rows of a piece, and an array of
-            keys with one row for each; the first key tells which samples are equal.
+            ``function(piece, *arguments)`` returns the chosen rows of a piece, in order, and an
+            array of keys with one row for each; the first key tells which samples are equal.
         *arguments
         rows : ndarray of shape (n_samples,)
             One value for each sample, the second argument of the function, as in `reduce`.
@@ -273,7 +273,8 @@ class Pieces:
         keys : ndarray of float64, shape (n_chosen, n_keys)
         """
         chosen, keys = function(Piece(self.samples, self.sample_weight), rows, *arguments)
-        return self.take(chosen).merged(keys)
+        part = self if len(chosen) == len(self.samples) else self.take(chosen)
+        return part.merged(keys)
 
     def merged(self, keys: NDArray[np.float64]) -> tuple[Pieces, NDArray[np.float64]]:
         """Make samples of equal keys one, with the weight of all; see `select`."""

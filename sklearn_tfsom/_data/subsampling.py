@@ -126,10 +126,7 @@ def few_different(pieces: Pieces, size: int) -> tuple[Pieces, float]:
 
 def _merged(pieces: Pieces) -> Pieces:
     """Make samples of one value one, with the weight of all."""
-    bits = pieces.rows_of(hashes)
-    if pieces.are_distant:
-        return pieces.select(_all, rows=bits)[0]
-    return pieces.merged(keys_of(bits))[0]
+    return pieces.select(_all, rows=pieces.rows_of(hashes))[0]
 
 
 def _all(piece: Piece, bits: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
