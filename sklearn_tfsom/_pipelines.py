@@ -49,7 +49,7 @@ class Unwrapped(NamedTuple):
         return X
 
 
-def unwrapped(estimator: Any, owner: str = "This") -> Unwrapped:
+def unwrapped(estimator: Any, owner: str) -> Unwrapped:
     """Return the map of a pipeline, which may be frozen or the best one of a search.
 
     Raises

@@ -226,7 +226,7 @@ def _begin(som: Any, pieces: Pieces) -> tuple[Grid, str | NDArray[np.float64], M
 def _moments(som: Any, pieces: Pieces) -> Moments:
     """Compute moments; directions where the size or the start of the map depends on them."""
     has_directions = isinstance(som.grid_size, str) or _starts_from_pca(som)
-    moments = compute_moments(pieces, n_directions=2 if has_directions else 0)
+    moments = compute_moments(pieces, has_directions=has_directions)
     if not math.isfinite(moments.spread):
         raise ValueError(
             "X contains values too large: their differences exceed the range of float64. "

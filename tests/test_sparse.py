@@ -158,7 +158,7 @@ def test_moments_are_those_of_dense_samples(n_features):
     sparse = compute_moments(pieces_of(csr_array(X), weights))
     for one, other in zip(dense[:4], sparse[:4], strict=True):
         assert_allclose(other, one, rtol=1e-7, atol=1e-8)
-    none = compute_moments(pieces_of(csr_array(X), weights), n_directions=0)
+    none = compute_moments(pieces_of(csr_array(X), weights), has_directions=False)
     assert_allclose(none.spread, dense.spread, rtol=1e-12)
     assert_array_equal(none.directions, 0)
 

@@ -71,15 +71,15 @@ def training_scaling(moments: Moments, codebook: NDArray, samples: Samples) -> S
     )
 
 
-def compute_moments(pieces: Pieces, n_directions: int = 2) -> Moments:
+def compute_moments(pieces: Pieces, *, has_directions: bool = True) -> Moments:
     """Compute mean, spread and the directions of the two largest principal components.
 
     Parameters
     ----------
     pieces : Pieces
         Every feature has a known value.
-    n_directions : int, default=2
-        0 if no directions are needed.
+    has_directions : bool, default=True
+        Whether directions are needed.
 
     Returns
     -------
@@ -110,10 +110,10 @@ def compute_moments(pieces: Pieces, n_directions: int = 2) -> Moments:
     scale = max(power_of_two(largest), np.finfo(np.float64).tiny)
     arguments = mean, scale, total
     is_narrow = n_features <= MAX_COVARIANCE_FEATURES
-    if not is_narrow or (samples.has_missing and not n_directions):
+    if not is_narrow or (samples.has_missing and not has_directions):
         variances = pieces.reduce(_variances, *arguments)
         spread = _spread(variances, known, scale)
-        if not n_directions:
+        if not has_directions:
             return _without_directions(mean, spread, reach)
         root = np.sqrt(known)
         deviations, found = _lanczos(pieces, variances, (*arguments, root))
@@ -129,7 +129,7 @@ def compute_moments(pieces: Pieces, n_directions: int = 2) -> Moments:
     if samples.has_missing:
         scatter = np.divide(scatter, both, out=np.zeros_like(scatter), where=both > 0)
     deviations, found = (
-        _two_largest(scatter) if n_directions else (np.zeros(0), np.zeros((0, n_features)))
+        _two_largest(scatter) if has_directions else (np.zeros(0), np.zeros((0, n_features)))
     )
     # Every worker has the same scatter; eigenvectors could differ by rounding between machines.
     deviations, found = map(pieces.workers.from_first, (deviations, found))

@@ -109,7 +109,7 @@ class Scaling(NamedTuple):
 
     @classmethod
     def for_search(
-        cls, codebook: NDArray, dtype: DTypeLike, metric: Metric, *, is_sparse: bool = False
+        cls, codebook: NDArray, dtype: DTypeLike, metric: Metric, *, is_sparse: bool
     ) -> Scaling:
         """Make the scaling that leaves samples as they are wherever that is safe.
 
