@@ -106,11 +106,13 @@ def mean_distance(source: Source, distance_sum: NDArray[np.float64]) -> float:
     Raises
     ------
     ValueError
-        If the sum exceeds the range of float64.
+        If the sum or the mean exceeds the range of float64.
     """
-    if not np.isfinite(distance_sum):
+    with np.errstate(over="ignore"):
+        mean = distance_sum / source.pieces.total_weight / source.scaling.distance_factor()
+    if not np.isfinite(mean):
         raise ValueError(
             "X, sample_weight or init contains values too large: the weighted distances of the "
             "samples to the code vectors exceed the range of float64. Rescale it."
         )
-    return float(distance_sum) / source.pieces.total_weight / source.scaling.distance_factor()
+    return float(mean)

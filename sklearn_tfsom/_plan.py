@@ -160,6 +160,7 @@ def make_plan(som: Any, pieces: Pieces) -> TrainingPlan:
         pieces,
         moments,
         check_random_state(som.random_state),
+        grid,
     )
     return TrainingPlan(
         pieces=pieces,

@@ -208,9 +208,10 @@ class TFSOM(
     history_ : dict of str to ndarray of float64, shape (`n_iter_`,)
         "radius" of each epoch, in lattice spacings, and "quantization_error" of the codebook that
         the epoch began with, on its grid and subsample, in data units (of float32 and sparse
-        samples good to 1e-5 on most data). With `compute_topographic_error` also
-        "topographic_error" of the map after the epoch. After `partial_fit` the former two, of its
-        mini-batches.
+        samples good to 1e-5 on most data); with `batch_size`, of the codebooks before the
+        mini-batches. With `compute_topographic_error` also "topographic_error" of the map after
+        the epoch, without samples that have no direction. After `partial_fit` the former two, of
+        its mini-batches.
 
     n_iter_ : int
         Number of epochs; after `partial_fit`, of mini-batches in the last call.
@@ -673,7 +674,7 @@ class TFSOM(
         X_new : ndarray of shape (n_samples, n_units) or (n_samples, 2)
             Distances to the units, in data units; coordinates of the best-matching unit, in
             lattice spacings; or activations. float32 if `X` is float32 (distances are then good
-            to about 2e-5), else float64.
+            to about 2e-5, with 3,000 features to 1e-4), else float64.
 
         Examples
         --------

@@ -135,7 +135,7 @@ def train_coarse_to_fine(X, axes, radii, shapes, lattice, boundary):
     for row in range(n_rows):
         for column in range(n_columns):
             along = [2 * row / (n_rows - 1) - 1, 2 * column / (n_columns - 1) - 1]
-            longer_first = along if n_rows >= n_columns else along[::-1]
+            longer_first = along if whole[0] >= whole[1] else along[::-1]
             codebook.append(X.mean(axis=0) + longer_first @ axes)
     for radius, source, target in zip(radii, shapes, shapes[1:], strict=False):
         bmus = best_matching_units(X, np.array(codebook))

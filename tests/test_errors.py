@@ -1125,6 +1125,11 @@ class TestBeforeAnyWork:
             som.fit(load_iris().data, **fit_params)
         assert vars(som) == before
 
+    def test_mean_distance_beyond_float64(self):
+        setting = {"init": [[-1e308], [-1.1e308]], "max_iter": 2, "radius_decay": [1.0, 1.0]}
+        with pytest.raises(ValueError, match="exceed the range of float64"):
+            TFSOM((1, 2), **setting).fit([[1e308], [1.1e308]])
+
     def test_int_beyond_floats_in_samples(self):
         with pytest.raises(ValueError, match=r"^X must not exceed the range of float64\."):
             TFSOM(2).fit([[10**400, 1], [1, 2]])

@@ -56,6 +56,37 @@ def test_order_of_rows_has_no_effect(blobs, setting):
     assert_array_equal(one.labels_[shuffle], other.labels_)
 
 
+@pytest.mark.parametrize("metric", ["cosine", "correlation"])
+@pytest.mark.parametrize("lattice", LATTICES)
+def test_order_of_opposite_samples_has_no_effect(metric, lattice):
+    """The unit at the middle starts at a mean of directions that cancel out."""
+    half = np.random.RandomState(0).normal(size=(60, 3)) * [3, 2, 1]
+    X, setting = np.vstack([half, -half]), {"metric": metric, "lattice": lattice}
+    for seed in range(3):
+        shuffle = np.random.RandomState(seed).permutation(len(X))
+        one, other = (TFSOM((5, 5), **setting).fit(rows) for rows in (X, X[shuffle]))
+        assert_allclose(one.codebook_, other.codebook_, rtol=1e-9, atol=1e-9)
+        assert_array_equal(one.labels_[shuffle], other.labels_)
+
+
+@pytest.mark.parametrize("side", [2, 3, 5])
+def test_opposite_samples_leave_unit_vectors(side):
+    X = np.array([[1.0, 2, 4], [-1, -2, -4]])
+    som = TFSOM((1, side), metric="cosine", radius_start=2.0).fit(X)
+    assert_allclose(np.linalg.norm(som.codebook_, axis=1), 1)
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "manhattan"])
+def test_weights_are_repetitions_of_whole_numbers(metric):
+    """The mean of whole numbers around 0 is 0 exactly, which decides ties of the first epoch."""
+    X = np.indices((9, 9)).reshape(2, -1).T - 4.0
+    setting = {"metric": metric, "neighborhood": "bubble", "lattice": "rectangular", "max_iter": 3}
+    weighted = TFSOM((4, 2), **setting).fit(X, sample_weight=np.full(81, 6.0))
+    rows = np.random.RandomState(0).permutation(np.repeat(np.arange(81), 6))
+    repeated = TFSOM((4, 2), **setting).fit(X[rows])
+    assert_allclose(weighted.codebook_, repeated.codebook_, rtol=1e-9, atol=1e-9)
+
+
 @pytest.mark.parametrize("setting", SETTINGS[1:], ids=str)  # the automatic size counts weights
 def test_scale_of_all_weights_changes_only_the_hits(blobs, setting):
     one = TFSOM(**setting).fit(blobs)

@@ -123,6 +123,16 @@ def test_ties_go_to_the_lowest_index(n_features, rounding):
     assert_array_equal([som.predict(x[None])[0] for x in X[::5]], closest[::5, 0])
 
 
+@pytest.mark.parametrize("metric", ["euclidean", "manhattan", "chebyshev"])
+@pytest.mark.parametrize("offset", [0.0, 8.0])
+def test_ties_between_code_vectors_around_the_origin(metric, offset):
+    """Their mean is small, but they are means of values as large as themselves."""
+    beyond = np.nextafter(offset - 1, -9.0)
+    codebook = np.array([[beyond, offset], [offset + 1, offset]])
+    som = TFSOM.from_codebook(codebook, grid_size=(1, 2), metric=metric)
+    assert_array_equal(som.predict([[offset, offset]]), [0])
+
+
 @metrics_and_dtypes
 def test_tile_size_does_not_change_the_result(dtype, metric):
     rng = np.random.RandomState(5)

@@ -101,8 +101,11 @@ def compute_moments(pieces: Pieces, *, has_directions: bool = True) -> Moments:
         largest = float(np.max(high - low))
         # From the lowest value on, sums are of small numbers, wherever the data lie.
         origin = np.zeros(n_features) if samples.is_sparse else low
-        offset, known = pieces.reduce(_sums, origin, total)
+        # Division by a power of two is exact: the sums of whole numbers are. Shares are below 1.
+        power = 2 * power_of_two(total)
+        offset, known = pieces.reduce(_sums, origin, power)
         mean = origin + offset / known
+        known *= power / total
         reach = np.maximum(high - mean, mean - low)
     if largest == 0 or not math.isfinite(largest):
         return _without_directions(mean, largest, reach)
@@ -166,9 +169,9 @@ def known_mask(tile: NDArray) -> NDArray[np.float64]:
     return (~np.isnan(tile)).astype(np.float64, order="C")
 
 
-def _sums(piece: Piece, origin: NDArray, total: float) -> tuple[NDArray, NDArray]:
-    """Sum differences to an origin, and the shares of the weight of known values."""
-    samples, shares = piece.samples, piece.sample_weight / total
+def _sums(piece: Piece, origin: NDArray, power: float) -> tuple[NDArray, NDArray]:
+    """Sum differences to an origin, and the weight of known values, both divided by a power."""
+    samples, shares = piece.samples, piece.sample_weight / power
     if samples.is_sparse:
         return shares @ samples[:].astype(np.float64), np.full(len(origin), shares.sum())
     tile = samples[:]

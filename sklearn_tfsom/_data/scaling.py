@@ -172,12 +172,13 @@ class Scaling(NamedTuple):
         extent : float
             In the scaled space; over the features in which code vectors differ.
         """
-        differs = codebook.max(axis=0) > codebook.min(axis=0)
-        values = (codebook.mean(axis=0) + self.center * self.scale)[differs]
-        metric = self.metric
+        metric, middle = self.metric, codebook.mean(axis=0)
+        differences = codebook - middle
+        values = np.where(differences.any(axis=0), middle + self.center * self.scale, 0)
         if not metric.is_product:
-            return float(metric.total(np.append(metric.magnitude(np, values), 0.0)))
-        length = math.hypot(*values.tolist())
+            sizes = metric.total(metric.magnitude(np, np.vstack([values, differences])))
+            return float(sizes[0] + sizes[1:].max())
+        length = math.hypot(*values.tolist()) + float(np.linalg.norm(differences, axis=1).max())
         return length + self.scale if metric.is_spherical else length
 
     def training_extent(self) -> float:

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from sklearn_tfsom._data.minibatches import order_by_projection
 from sklearn_tfsom._data.moments import Moments, feature_ranges
 from sklearn_tfsom._data.pieces import Pieces
-from sklearn_tfsom._distance import as_codebook, is_zero
+from sklearn_tfsom._distance import as_codebook
 from sklearn_tfsom._map.grid import Grid
+from sklearn_tfsom._map.smoothing import MIN_DIRECTION
 
 INITS = ("pca", "sample", "random")
 
@@ -74,6 +75,7 @@ def initial_codebook(
     pieces: Pieces,
     moments: Moments,
     random_state: np.random.RandomState,
+    whole: Grid | None = None,
 ) -> NDArray[np.float64]:
     """Make the codebook that training starts from.
 
@@ -90,6 +92,8 @@ def initial_codebook(
         Of these samples.
     random_state : RandomState
         Used by "sample" and "random"; of several workers that of the first.
+    whole : Grid, default=None
+        The grid of the map, if `grid` is a coarser one.
 
     Returns
     -------
@@ -98,16 +102,18 @@ def initial_codebook(
     if not isinstance(init, str):
         return init
     metric = pieces.samples.metric
-    codebook = as_codebook(_drawn_codebook(init, grid, pieces, moments, random_state), metric)
-    if metric.is_spherical:
+    codebook = _drawn_codebook(init, grid, whole or grid, pieces, moments, random_state)
+    if metric.direction is not None:
         # The origin has no direction; the data spread around it, and have a main one.
-        codebook[is_zero(codebook)] = moments.directions[0]
-    return codebook
+        lengths = np.linalg.norm(metric.direction(codebook), axis=1)
+        codebook[lengths <= MIN_DIRECTION] = moments.directions[0]
+    return as_codebook(codebook, metric)
 
 
 def _drawn_codebook(
     init: str,
     grid: Grid,
+    whole: Grid,
     pieces: Pieces,
     moments: Moments,
     random_state: np.random.RandomState,
@@ -115,7 +121,7 @@ def _drawn_codebook(
     workers, n_features = pieces.workers, pieces.samples.shape[1]
     if init == "pca":
         axes = moments.deviations[:, None] * moments.directions
-        return moments.middle + _plane_coordinates(grid) @ axes
+        return moments.middle + _plane_coordinates(grid, whole) @ axes
     if init == "random":
         low, high = feature_ranges(pieces)
         # Not low + u (high - low): the difference of two large numbers may overflow.
@@ -131,14 +137,15 @@ def _drawn_codebook(
     return np.where(np.isnan(codebook), moments.mean, codebook)
 
 
-def _plane_coordinates(grid: Grid) -> NDArray[np.float64]:
+def _plane_coordinates(grid: Grid, whole: Grid) -> NDArray[np.float64]:
     """Return coordinates from -1 to 1 along both principal components, shape (n_units, 2).
 
-    The first component lies along the side with more units (along the rows where they are equal).
+    The first component lies along the side of the whole grid with more units (along the rows where
+    they are equal).
     """
     rows, columns = np.divmod(np.arange(grid.n_units), grid.n_columns)
     along_rows = 2 * rows / max(1, grid.n_rows - 1) - (grid.n_rows > 1)
     along_columns = 2 * columns / max(1, grid.n_columns - 1) - (grid.n_columns > 1)
-    if grid.n_rows >= grid.n_columns:
+    if whole.n_rows >= whole.n_columns:
         return np.column_stack([along_rows, along_columns])
     return np.column_stack([along_columns, along_rows])

@@ -17,7 +17,7 @@ from sklearn_tfsom._map.neighborhood import BlockKernel, Kernel, Kernels
 
 # A mean direction shorter than this is rounding: the directions cancel out.
 # That of float32 samples is up to 6e-8.
-_MIN_DIRECTION = 1e-6
+MIN_DIRECTION = 1e-6
 
 # Smoothed weights up to this share of the largest weight count as 0: they have few digits.
 _MIN_SHARE = 1e-290
@@ -105,16 +105,25 @@ def move_codebook(
     moved = codebook.copy()
     smallest = np.maximum(_MIN_SHARE, _rounding(statistics[:, :, n_features:], kernel))
     np.divide(numerator, denominator, out=moved, where=np.abs(denominator) > smallest)
+    return _on_sphere(moved, codebook, scaling)
+
+
+def _on_sphere(
+    codebook: NDArray[np.float64], instead: NDArray[np.float64], scaling: Scaling
+) -> NDArray[np.float64]:
+    """Move code vectors to the sphere of the metric, if it has one.
+
+    Those without a direction, where the directions that they average cancel out, are replaced.
+    """
     if scaling.metric.direction is None:
-        return moved
-    flat = scaling.inverse_transform(moved).reshape(-1, n_features)
+        return codebook
+    flat = scaling.inverse_transform(codebook).reshape(-1, codebook.shape[2])
     # A short mean of centered samples is centered to fewer digits.
-    directions = np.array(scaling.metric.direction(flat)).reshape(moved.shape)
+    directions = np.array(scaling.metric.direction(flat)).reshape(codebook.shape)
     length = np.linalg.norm(directions, axis=2, keepdims=True)
-    has_direction = length > _MIN_DIRECTION
+    has_direction = length > MIN_DIRECTION
     directions /= np.where(has_direction, length, 1)
-    on_sphere = (directions - scaling.center) * scaling.scale
-    return np.where(has_direction, on_sphere, codebook)
+    return np.where(has_direction, (directions - scaling.center) * scaling.scale, instead)
 
 
 def _rounding(counts: NDArray[np.float64], kernel: Kernel) -> NDArray[np.float64] | float:
@@ -152,7 +161,12 @@ def project(
     grids: dict[str, Any] = {"source": source, "target": target, "is_mirrored": is_mirrored}
     units = np.concatenate([state.codebook, np.ones((*source.shape, 1))], axis=2)
     around = smooth(units, kernels.kernel(max(float(radius), _MIN_RADIUS), **grids))
+    places = (
+        np.linspace(0, n_source - 1, n_target).astype(int)
+        for n_source, n_target in zip(source.shape, target.shape, strict=True)
+    )
     former = around[:, :, :-1] / around[:, :, -1:]
+    former = _on_sphere(former, state.codebook[np.ix_(*places)], scaling)
     kernel = kernels.kernel(float(radius), **grids)
     moved = move_codebook(former, state.sums, state.counts, kernel, scaling, source.shape)
     return state._replace(codebook=moved)
