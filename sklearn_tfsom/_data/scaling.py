@@ -170,15 +170,17 @@ class Scaling(NamedTuple):
         Returns
         -------
         extent : float
-            In the scaled space; over the features in which code vectors differ.
+            In the scaled space: of the mean, over the features in which code vectors differ, and
+            the median distance to it, which an outlying code vector hardly changes.
         """
         metric, middle = self.metric, codebook.mean(axis=0)
         differences = codebook - middle
         values = np.where(differences.any(axis=0), middle + self.center * self.scale, 0)
         if not metric.is_product:
             sizes = metric.total(metric.magnitude(np, np.vstack([values, differences])))
-            return float(sizes[0] + sizes[1:].max())
-        length = math.hypot(*values.tolist()) + float(np.linalg.norm(differences, axis=1).max())
+            return float(sizes[0] + np.median(sizes[1:]))
+        spread = float(np.median(np.linalg.norm(differences, axis=1)))
+        length = math.hypot(*values.tolist()) + spread
         return length + self.scale if metric.is_spherical else length
 
     def training_extent(self) -> float:
