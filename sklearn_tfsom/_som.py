@@ -22,11 +22,9 @@ from sklearn_tfsom._assignment import assign
 from sklearn_tfsom._checkpoint import Checkpoint, prepare_directory
 from sklearn_tfsom._compat import CallbackSupportMixin, with_callbacks
 from sklearn_tfsom._data.checks import (
-    check_counted,
     check_sample_weight,
     check_samples,
     check_training_data,
-    counted_of,
     known_error,
 )
 from sklearn_tfsom._data.partitions import Engine, check_partitions
@@ -44,12 +42,10 @@ from sklearn_tfsom._fitted import (
     warn_of_unsettled_map,
 )
 from sklearn_tfsom._map.anomaly import anomaly_score
-from sklearn_tfsom._map.clustering import Points
 from sklearn_tfsom._map.grid import grid_of
 from sklearn_tfsom._map.imputation import expected_values, variances_of
 from sklearn_tfsom._map.schedules import n_epochs_to_end
 from sklearn_tfsom._plan import NO_BATCHES, RULES, checked_codebook, checksums, make_plan
-from sklearn_tfsom._representatives import points_of_samples, points_to_merge
 from sklearn_tfsom._search.distances import distances_to_chosen, distances_to_units
 from sklearn_tfsom._search.inference import nearest_units
 from sklearn_tfsom._stream import learn_stream
@@ -692,7 +688,7 @@ class TFSOM(
         if self.features == "coordinates":
             bmus = self._nearest(samples)[:, 0]
             return self.unit_positions_[bmus].astype(samples.dtype)
-        distances = self._distances(samples)
+        distances = distances_to_units(samples, self.codebook_)
         if self.features == "distances":
             return distances
         width = max(self.quantization_error_, float(np.finfo(samples.dtype).tiny))
@@ -728,7 +724,7 @@ class TFSOM(
         """
         samples = self._check_data(X)
         weights = check_sample_weight(sample_weight, len(samples))
-        return -self._mean_distance(samples, weights)
+        return -assign(Pieces(samples, weights), self.codebook_, grid_of(self)).error
 
     def score_samples(self, X: ArrayLike) -> NDArray:
         """Compute how normal samples are, by the score that `anomaly_score` names.
@@ -812,7 +808,7 @@ class TFSOM(
         shape = len(samples) if n_bmus == 1 else bmus.shape
         if not return_distance:
             return bmus.reshape(shape)
-        distances = in_precision(self._distances_to(samples, bmus), samples.dtype)
+        distances = in_precision(distances_to_chosen(samples, self.codebook_, bmus), samples.dtype)
         return distances.reshape(shape), bmus.reshape(shape)
 
     def quantize(self, X: ArrayLike) -> NDArray:
@@ -1046,32 +1042,10 @@ class TFSOM(
         names = ["radius", "quantization_error"]
         return [*names, "topographic_error"] if self.compute_topographic_error else names
 
-    # `metrics` must not import `_search`, which may import TensorFlow: it calls these.
-
-    def _points_to_merge(self, pieces: Pieces | None = None) -> Points:
-        """Return the points that represent samples in two-level clustering, or the units."""
-        if pieces is None:
-            return points_to_merge(None, self._unit_means, self.hits_)
-        pieces = counted_of(pieces)
-        check_counted(pieces)
-        return points_of_samples(pieces, self.codebook_, self._unit_means)
-
-    def _mean_distance(self, samples: Samples, weights: NDArray[np.float64]) -> float:
-        """Return the weighted mean distance of checked samples to their units."""
-        return assign(Pieces(samples, weights), self.codebook_, grid_of(self)).error
-
     def _nearest(self, samples: Samples, k: int = 1) -> NDArray[np.int64]:
         """Return the k best-matching units of checked samples, (n_samples, k)."""
         codebook = self.codebook_.reshape(*self.grid_shape_, -1)
         return nearest_units(samples, codebook, k)
-
-    def _distances_to(self, samples: Samples, units: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return the distances of checked samples to chosen units (n_samples, k)."""
-        return distances_to_chosen(samples, self.codebook_, units)
-
-    def _distances(self, samples: Samples) -> NDArray:
-        """Return the distances of checked samples to all units, (n_samples, n_units)."""
-        return distances_to_units(samples, self.codebook_)
 
 
 def _ambient_workers() -> Workers:

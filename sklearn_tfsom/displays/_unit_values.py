@@ -110,10 +110,9 @@ class UnitValuesDisplay(base.Display):
         """
         cls._check_parameter("statistic", statistic, choice(_STATISTICS))
         fitted, X = cls._unwrap(estimator, X)
-        samples = fitted.som._check_data(X)
-        numbers = cls._check_values(values, len(samples), statistic)
-        weights = check_sample_weight(sample_weight, len(samples))
-        (bmus,) = fitted.som._nearest(samples).T
+        bmus = fitted.som.bmus(X)
+        numbers = cls._check_values(values, len(bmus), statistic)
+        weights = check_sample_weight(sample_weight, len(bmus))
         name = getattr(values, "name", None)
         if isinstance(name, str) and not name:  # an unnamed polars Series
             name = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,9 +16,9 @@ from sklearn_tfsom._data.pieces import Pieces
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.tiles import value_slices
 from sklearn_tfsom._distance import METRICS, Metric, all_distances
-from sklearn_tfsom._map.clustering import Points
 from sklearn_tfsom._map.grid import Grid, grid_of
 from sklearn_tfsom._map.neighborhood import Kernels, SeparableKernel, checked_neighborhood
+from sklearn_tfsom._search.distances import distances_to_units
 from sklearn_tfsom._tuning import LARGE_TILE_VALUES
 from sklearn_tfsom._validation import Rule, check_value, integer, real
 
@@ -26,43 +26,14 @@ from sklearn_tfsom._validation import Rule, check_value, integer, real
 _MIN_NEIGHBORHOOD = 1e-200
 
 
-class FittedMap(Protocol):
-    """Attributes and methods of a fitted `TFSOM` that the measures use."""
-
-    codebook_: NDArray  # (n_units, n_features)
-    hits_: NDArray[np.float64]  # (n_units,)
-    history_: dict[str, NDArray]
-    quantization_error_: float
-    _metric: str
-    _neighborhood: Any
-
-    def score(
-        self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
-    ) -> float: ...
-
-    def bmus(self, X: ArrayLike, n_bmus: int = 1, return_distance: bool = False) -> Any: ...
-
-    def _check_data(self, X: Any) -> Samples: ...
-
-    def _mean_distance(self, samples: Samples, weights: NDArray[np.float64]) -> float: ...
-
-    def _nearest(self, samples: Samples, k: int = 1) -> NDArray[np.int64]: ...
-
-    def _distances_to(self, samples: Samples, units: NDArray[np.int64]) -> NDArray[np.float64]: ...
-
-    def _points_to_merge(self, pieces: Pieces | None = None) -> Points: ...
-
-    def _distances(self, samples: Samples) -> NDArray: ...
-
-
-def check_pieces(estimator: FittedMap, X: ArrayLike, sample_weight: Any) -> Pieces:
+def check_pieces(estimator: Any, X: ArrayLike, sample_weight: Any) -> Pieces:
     """Return the checked samples for a fitted map, with their weights."""
     samples = estimator._check_data(X)
     return Pieces(samples, check_sample_weight(sample_weight, len(samples)))
 
 
-def check_samples(
-    estimator: FittedMap, X: ArrayLike, sample_weight: Any
+def counted_samples(
+    estimator: Any, X: ArrayLike, sample_weight: Any
 ) -> tuple[Samples, NDArray[np.float64]]:
     """Return the checked samples of positive weight for a fitted map, and their weights."""
     pieces = check_pieces(estimator, X, sample_weight)
@@ -70,13 +41,13 @@ def check_samples(
     return counted.samples, counted.sample_weight
 
 
-def fitted_grid(estimator: FittedMap) -> Grid:
+def fitted_grid(estimator: Any) -> Grid:
     """Return the grid of a map, which must be fitted."""
     check_is_fitted(estimator)
     return grid_of(estimator)
 
 
-def metric_of(estimator: FittedMap) -> Metric:
+def metric_of(estimator: Any) -> Metric:
     """Return the metric of a fitted map."""
     return METRICS[estimator._metric]
 
@@ -106,7 +77,7 @@ def check_n_nearest(owner: str, n_neighbors: Any, total_weight: float) -> int:
     return int(n_neighbors)
 
 
-def check_radius(owner: str, radius: Any, estimator: FittedMap) -> float:
+def check_radius(owner: str, radius: Any, estimator: Any) -> float:
     """Return the radius: by default that of the last epoch."""
     if radius is None:
         radii = estimator.history_["radius"]
@@ -120,7 +91,7 @@ def check_radius(owner: str, radius: Any, estimator: FittedMap) -> float:
 
 
 def distance_tiles(
-    estimator: FittedMap, samples: Samples
+    estimator: Any, samples: Samples
 ) -> Iterator[tuple[slice, NDArray[np.float64]]]:
     """Compute the distances of samples to all units, tile by tile, in float64.
 
@@ -133,7 +104,7 @@ def distance_tiles(
     for rows in value_slices(len(samples), len(estimator.codebook_), LARGE_TILE_VALUES):
         tile = samples.raw(rows).astype(np.float64)
         in_float64 = Samples(tile, samples.metric, has_missing=samples.has_missing)
-        yield rows, estimator._distances(in_float64)
+        yield rows, distances_to_units(in_float64, estimator.codebook_)
 
 
 def as_lengths(distances: NDArray[np.float64], metric: Metric) -> NDArray[np.float64]:
@@ -146,9 +117,7 @@ def sizes_of(rows: NDArray[np.float64], metric: Metric) -> NDArray[np.float64]:
     return all_distances(rows, np.zeros((1, rows.shape[1])), metric)
 
 
-def neighborhood_rows(
-    estimator: FittedMap, radius: float
-) -> Callable[[NDArray], NDArray[np.float64]]:
+def neighborhood_rows(estimator: Any, radius: float) -> Callable[[NDArray], NDArray[np.float64]]:
     """Return a function from units (n,) to their rows of the neighborhood (n, n_units)."""
     grid = grid_of(estimator)
     neighborhood = checked_neighborhood(estimator, estimator._neighborhood)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,7 +14,6 @@ from sklearn_tfsom._classes import Classes, classes_of
 from sklearn_tfsom._map.geometry import grid_edges
 from sklearn_tfsom._pipelines import takes_pipelines
 from sklearn_tfsom.metrics._base import (
-    FittedMap,
     check_n_neighbors,
     check_pieces,
     fitted_grid,
@@ -24,7 +24,7 @@ from sklearn_tfsom.metrics._scorers import Scorer
 
 @takes_pipelines
 def purity(
-    estimator: FittedMap, X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None
+    estimator: Any, X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None
 ) -> float:
     """Compute the share of samples that belong to the majority class of their unit.
 
@@ -71,7 +71,7 @@ def purity(
 
 @takes_pipelines
 def class_entropy(
-    estimator: FittedMap, X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None
+    estimator: Any, X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None
 ) -> float:
     """Compute the conditional entropy of the class given the unit.
 
@@ -121,7 +121,7 @@ def class_entropy(
 
 @takes_pipelines
 def class_scatter_index(
-    estimator: FittedMap,
+    estimator: Any,
     X: ArrayLike,
     y: ArrayLike,
     *,
@@ -202,7 +202,7 @@ def class_scatter_index(
 
 @takes_pipelines
 def normalized_mutual_information(
-    estimator: FittedMap, X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None
+    estimator: Any, X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None
 ) -> float:
     """Compute the mutual information of units and classes, divided by their mean entropy.
 
@@ -256,7 +256,7 @@ def normalized_mutual_information(
 
 @takes_pipelines
 def class_counts(
-    estimator: FittedMap, X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None
+    estimator: Any, X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None
 ) -> tuple[NDArray, NDArray[np.float64]]:
     """Count the samples of each class in each unit.
 
@@ -314,7 +314,7 @@ def class_counts(
 
 
 def _class_shares(
-    owner: str, estimator: FittedMap, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None
+    owner: str, estimator: Any, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None
 ) -> csc_array:
     """Return the share of the samples of each unit and class, shape (n_units, n_classes).
 
@@ -334,7 +334,7 @@ def _class_shares(
 
 def _classes_and_units(
     owner: str,
-    estimator: FittedMap,
+    estimator: Any,
     X: ArrayLike,
     y: ArrayLike,
     sample_weight: ArrayLike | None,

@@ -7,15 +7,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sklearn_tfsom._data.checks import check_counted, counted_of
 from sklearn_tfsom._map.clustering import separations
 from sklearn_tfsom._pipelines import takes_pipelines
+from sklearn_tfsom._representatives import points_of_samples, points_to_merge
 from sklearn_tfsom._validation import check_value, integer
-from sklearn_tfsom.metrics._base import FittedMap, check_pieces, fitted_grid
+from sklearn_tfsom.metrics._base import check_pieces, fitted_grid
 
 
 @takes_pipelines
 def separation_curve(
-    estimator: FittedMap,
+    estimator: Any,
     X: ArrayLike | None = None,
     sample_weight: Any = None,
     *,
@@ -93,8 +95,10 @@ def separation_curve(
     if X is None:
         if sample_weight is not None:
             raise ValueError(f"{owner} needs X if sample_weight is given. Got X=None instead.")
-        points = estimator._points_to_merge()
+        points = points_to_merge(None, estimator._unit_means, estimator.hits_)
     else:
-        points = estimator._points_to_merge(check_pieces(estimator, X, sample_weight))
+        pieces = counted_of(check_pieces(estimator, X, sample_weight))
+        check_counted(pieces)
+        points = points_of_samples(pieces, estimator.codebook_, estimator._unit_means)
     ratios = separations(points, grid.n_units, int(max_clusters))
     return np.arange(2, 2 + len(ratios)), ratios

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,9 +14,8 @@ from sklearn_tfsom._distance import squared_costs
 from sklearn_tfsom._pipelines import takes_pipelines
 from sklearn_tfsom._tuning import LARGE_TILE_VALUES
 from sklearn_tfsom.metrics._base import (
-    FittedMap,
     check_radius,
-    check_samples,
+    counted_samples,
     distance_tiles,
     neighborhood_rows,
 )
@@ -24,7 +24,7 @@ from sklearn_tfsom.metrics._scorers import Scorer
 
 @takes_pipelines
 def distortion(
-    estimator: FittedMap,
+    estimator: Any,
     X: ArrayLike,
     *,
     sample_weight: ArrayLike | None = None,
@@ -88,7 +88,7 @@ def distortion(
     >>> round(distortion(som, X), 2), round(distortion(som, X, radius=2), 2)
     (2.57, 41.94)
     """
-    samples, weights = check_samples(estimator, X, sample_weight)
+    samples, weights = counted_samples(estimator, X, sample_weight)
     rows_of = neighborhood_rows(estimator, check_radius("distortion", radius, estimator))
     bmus = estimator._nearest(samples)[:, 0]
     shares = weights / weights.sum()
@@ -105,7 +105,7 @@ def distortion(
 
 @takes_pipelines
 def heskes_energy(
-    estimator: FittedMap,
+    estimator: Any,
     X: ArrayLike,
     *,
     sample_weight: ArrayLike | None = None,
@@ -172,7 +172,7 @@ def heskes_energy(
     >>> round(heskes_energy(som, X), 2), round(distortion(som, X), 2)
     (1.46, 2.57)
     """
-    samples, weights = check_samples(estimator, X, sample_weight)
+    samples, weights = counted_samples(estimator, X, sample_weight)
     rows_of = neighborhood_rows(estimator, check_radius("heskes_energy", radius, estimator))
     n_units = len(estimator.codebook_)
     blocks = value_slices(n_units, n_units, LARGE_TILE_VALUES)

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from sklearn_tfsom._data.scaling import power_of_two
 from sklearn_tfsom._pipelines import takes_pipelines
-from sklearn_tfsom.metrics._base import FittedMap, as_lengths, check_n_nearest
+from sklearn_tfsom.metrics._base import as_lengths, check_n_nearest
 from sklearn_tfsom.metrics._points import Points, check_points, equal_samples, pair_tiles
 from sklearn_tfsom.metrics._ranks import Ranks, ranks
 from sklearn_tfsom.metrics._scorers import Scorer
@@ -25,7 +25,7 @@ _TINY = 1e-100
 
 @takes_pipelines
 def trustworthiness(
-    estimator: FittedMap,
+    estimator: Any,
     X: ArrayLike,
     *,
     sample_weight: ArrayLike | None = None,
@@ -106,7 +106,7 @@ def trustworthiness(
 
 @takes_pipelines
 def neighborhood_preservation(
-    estimator: FittedMap,
+    estimator: Any,
     X: ArrayLike,
     *,
     sample_weight: ArrayLike | None = None,
@@ -181,9 +181,7 @@ def neighborhood_preservation(
 
 
 @takes_pipelines
-def c_measure(
-    estimator: FittedMap, X: ArrayLike, *, sample_weight: ArrayLike | None = None
-) -> float:
+def c_measure(estimator: Any, X: ArrayLike, *, sample_weight: ArrayLike | None = None) -> float:
     """Compute the C measure: the similarity of distances on the map and in data space.
 
     It is the sum of the products of both distances over all pairs of samples [1]_, divided by the
@@ -250,7 +248,7 @@ def c_measure(
 
 @takes_pipelines
 def kruskal_shepard_error(
-    estimator: FittedMap, X: ArrayLike, *, sample_weight: ArrayLike | None = None
+    estimator: Any, X: ArrayLike, *, sample_weight: ArrayLike | None = None
 ) -> float:
     """Compute the mean squared difference of distances on the map and in data space.
 

@@ -14,7 +14,7 @@ from sklearn_tfsom._data.tiles import value_slices
 from sklearn_tfsom._distance import Metric, all_distances
 from sklearn_tfsom._map.grid import Grid, grid_of
 from sklearn_tfsom._tuning import CACHED_VALUES, CANCELLATION, LARGE_TILE_VALUES
-from sklearn_tfsom.metrics._base import FittedMap, as_lengths, check_samples, sizes_of
+from sklearn_tfsom.metrics._base import as_lengths, counted_samples, sizes_of
 
 # Number of arrays of the size of a tile of pairs.
 _ARRAYS = 8
@@ -33,10 +33,10 @@ class Points(NamedTuple):
 
 
 def check_points(
-    owner: str, estimator: FittedMap, X: ArrayLike, sample_weight: ArrayLike | None
+    owner: str, estimator: Any, X: ArrayLike, sample_weight: ArrayLike | None
 ) -> Points:
     """Return the checked samples with their best-matching units, for a measure by name."""
-    samples, weights = check_samples(estimator, X, sample_weight)
+    samples, weights = counted_samples(estimator, X, sample_weight)
     if weights.sum() > _MAX_WEIGHT:
         raise ValueError(
             f"sample_weight must have a sum of at most {_MAX_WEIGHT:g} in {owner}, which "

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import gammaln, logsumexp
 
+from sklearn_tfsom._assignment import assign
 from sklearn_tfsom._data.checks import known_error
 from sklearn_tfsom._data.moments import centered, feature_ranges, known_mask, summed_differences
 from sklearn_tfsom._data.pieces import Pieces
@@ -21,9 +22,11 @@ from sklearn_tfsom._distance import (
     paired_distances,
     squared_costs,
 )
+from sklearn_tfsom._map.grid import grid_of
 from sklearn_tfsom._pipelines import takes_pipelines
+from sklearn_tfsom._search.distances import distances_to_chosen
 from sklearn_tfsom._validation import wrong_parameter
-from sklearn_tfsom.metrics._base import FittedMap, check_samples, distance_tiles
+from sklearn_tfsom.metrics._base import counted_samples, distance_tiles
 from sklearn_tfsom.metrics._scorers import Scorer
 
 # Added to the hits of each unit, so that units without samples have a positive probability.
@@ -32,7 +35,7 @@ _PSEUDO_HITS = 1.0
 
 @takes_pipelines
 def quantization_error(
-    estimator: FittedMap, X: ArrayLike, *, sample_weight: ArrayLike | None = None
+    estimator: Any, X: ArrayLike, *, sample_weight: ArrayLike | None = None
 ) -> float:
     """Compute the mean distance of samples to their best-matching units.
 
@@ -68,12 +71,13 @@ def quantization_error(
     >>> round(quantization_error(som, X), 2)
     0.33
     """
-    return estimator._mean_distance(*check_samples(estimator, X, sample_weight))
+    pieces = Pieces(*counted_samples(estimator, X, sample_weight))
+    return assign(pieces, estimator.codebook_, grid_of(estimator)).error
 
 
 @takes_pipelines
 def explained_variance(
-    estimator: FittedMap, X: ArrayLike, *, sample_weight: ArrayLike | None = None
+    estimator: Any, X: ArrayLike, *, sample_weight: ArrayLike | None = None
 ) -> float:
     """Compute the share of the variance of samples explained by their best-matching units.
 
@@ -116,8 +120,8 @@ def explained_variance(
     >>> round(explained_variance(som, X), 2)
     0.97
     """
-    samples, weights = check_samples(estimator, X, sample_weight)
-    distances = estimator._distances_to(samples, estimator._nearest(samples))
+    samples, weights = counted_samples(estimator, X, sample_weight)
+    distances = distances_to_chosen(samples, estimator.codebook_, estimator._nearest(samples))
     shares = weights / weights.sum()
     mean = _mean(samples, shares)
     # Divided by about the largest value, no square leaves the range of float64.
@@ -143,7 +147,7 @@ def explained_variance(
 
 @takes_pipelines
 def log_likelihood(
-    estimator: FittedMap, X: ArrayLike, *, sample_weight: ArrayLike | None = None
+    estimator: Any, X: ArrayLike, *, sample_weight: ArrayLike | None = None
 ) -> float:
     """Compute the mean log-likelihood of samples under a Gaussian mixture at the units.
 
@@ -207,7 +211,7 @@ def log_likelihood(
     5 -2.3
     20 -18.3
     """
-    samples, weights = check_samples(estimator, X, sample_weight)
+    samples, weights = counted_samples(estimator, X, sample_weight)
     if estimator._metric != "euclidean":
         right = "'euclidean' for log_likelihood"
         raise wrong_parameter("metric", estimator, right, repr(estimator._metric))

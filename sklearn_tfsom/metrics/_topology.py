@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -11,12 +13,12 @@ from sklearn_tfsom._distance import all_distances, paired_distances
 from sklearn_tfsom._map.geometry import grid_edges
 from sklearn_tfsom._map.ties import NOISE
 from sklearn_tfsom._pipelines import takes_pipelines
+from sklearn_tfsom._search.distances import distances_to_chosen
 from sklearn_tfsom._tuning import LARGE_TILE_VALUES
 from sklearn_tfsom.metrics._base import (
-    FittedMap,
     as_lengths,
     check_n_neighbors,
-    check_samples,
+    counted_samples,
     fitted_grid,
     metric_of,
     path_lengths,
@@ -29,7 +31,7 @@ from sklearn_tfsom.metrics._scorers import Scorer
 
 @takes_pipelines
 def topographic_error(
-    estimator: FittedMap,
+    estimator: Any,
     X: ArrayLike,
     *,
     sample_weight: ArrayLike | None = None,
@@ -82,7 +84,7 @@ def topographic_error(
     """
     grid = fitted_grid(estimator)
     n_neighbors = check_n_neighbors("topographic_error", n_neighbors, grid)
-    samples, weights = check_samples(estimator, X, sample_weight)
+    samples, weights = counted_samples(estimator, X, sample_weight)
     bmus = _two_best_units(estimator, samples)
     is_error = grid.squared_distances(*bmus.T) > (2 if n_neighbors == 8 else 1)
     return float(weights / weights.sum() @ is_error)
@@ -90,7 +92,7 @@ def topographic_error(
 
 @takes_pipelines
 def combined_error(
-    estimator: FittedMap,
+    estimator: Any,
     X: ArrayLike,
     *,
     sample_weight: ArrayLike | None = None,
@@ -152,18 +154,18 @@ def combined_error(
     grid = fitted_grid(estimator)
     n_neighbors = check_n_neighbors("combined_error", n_neighbors, grid)
     units, others = grid_edges(grid, n_neighbors)
-    samples, weights = check_samples(estimator, X, sample_weight)
+    samples, weights = counted_samples(estimator, X, sample_weight)
     codebook = estimator.codebook_
     steps = paired_distances(codebook[units], codebook[others], metric_of(estimator))
     graph = undirected_graph((units, others), grid.n_units, steps)
     bmus = _two_best_units(estimator, samples)
-    (distances,) = estimator._distances_to(samples, bmus[:, :1]).T
+    (distances,) = distances_to_chosen(samples, codebook, bmus[:, :1]).T
     lengths = distances + path_lengths(graph, *bmus.T)
     return float(weights / weights.sum() @ lengths)
 
 
 @takes_pipelines
-def topographic_product(estimator: FittedMap) -> float:
+def topographic_product(estimator: Any) -> float:
     """Compute the topographic product: the agreement of neighbors on the grid and in data space.
 
     It is close to 0 if the dimension of the grid is that of the data, negative if the dimension
@@ -239,7 +241,7 @@ def topographic_product(estimator: FittedMap) -> float:
 
 @takes_pipelines
 def topographic_function(
-    estimator: FittedMap, X: ArrayLike, *, sample_weight: ArrayLike | None = None
+    estimator: Any, X: ArrayLike, *, sample_weight: ArrayLike | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Compute the topographic function: the number of units close in one space only, by lag.
 
@@ -304,7 +306,7 @@ def topographic_function(
     """
     grid = fitted_grid(estimator)
     n_units = grid.n_units
-    samples, _ = check_samples(estimator, X, sample_weight)
+    samples, _ = counted_samples(estimator, X, sample_weight)
     bmus = _two_best_units(estimator, samples)
     lags = np.arange(1 - n_units, n_units)
     if n_units == 1:
@@ -324,7 +326,7 @@ def topographic_function(
     return lags, values
 
 
-def _two_best_units(estimator: FittedMap, samples: Samples) -> NDArray[np.int64]:
+def _two_best_units(estimator: Any, samples: Samples) -> NDArray[np.int64]:
     """Return the two best-matching units, shape (n_samples, 2): twice the one of a single unit."""
     bmus = estimator._nearest(samples, min(2, len(estimator.codebook_)))
     return np.column_stack([bmus[:, 0], bmus[:, -1]])

@@ -6,6 +6,7 @@ They have the shape of the grid.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,9 +18,8 @@ from sklearn_tfsom._map.umatrix import u_heights
 from sklearn_tfsom._pipelines import takes_pipelines
 from sklearn_tfsom._validation import BOOLEAN, check_value, choice
 from sklearn_tfsom.metrics._base import (
-    FittedMap,
     check_n_neighbors,
-    check_samples,
+    counted_samples,
     fitted_grid,
     metric_of,
 )
@@ -27,7 +27,7 @@ from sklearn_tfsom.metrics._base import (
 
 @takes_pipelines
 def u_matrix(
-    estimator: FittedMap,
+    estimator: Any,
     *,
     n_neighbors: int | None = None,
     average: str = "mean",
@@ -117,7 +117,7 @@ def u_matrix(
 
 @takes_pipelines
 def hit_histogram(
-    estimator: FittedMap, X: ArrayLike, *, sample_weight: ArrayLike | None = None
+    estimator: Any, X: ArrayLike, *, sample_weight: ArrayLike | None = None
 ) -> NDArray[np.float64]:
     """Compute the number, or total weight, of the samples of each unit.
 
@@ -151,7 +151,7 @@ def hit_histogram(
     ((8, 5), 50.0)
     """
     grid = fitted_grid(estimator)
-    samples, weights = check_samples(estimator, X, sample_weight)
+    samples, weights = counted_samples(estimator, X, sample_weight)
     (bmus,) = estimator._nearest(samples).T
     hits = np.bincount(bmus, weights, minlength=grid.n_units).astype(np.float64)
     return hits.reshape(grid.shape)
