@@ -18,7 +18,7 @@ from sklearn_tfsom._map.smoothing import (
     TrainState,
     move_codebook,
     project,
-    root_mean_square_move,
+    root_mean_square_shift,
 )
 from sklearn_tfsom._search.sources import Source
 
@@ -31,7 +31,7 @@ class Epoch(NamedTuple):
 
     state: TrainState
     quantization_error: float  # of the codebook that the epoch began with
-    move: float  # root mean square move of the code vectors; both in data units
+    shift: float  # root mean square shift of the code vectors; both in data units
 
 
 def run_epochs(
@@ -54,8 +54,8 @@ def run_epochs(
         sums, counts, distance_sum = source.statistics(codebook, n_epochs=n_epochs, name=name)
         kernel = kernels.kernel(float(radius), grid, grid)
         codebook = move_codebook(former, sums, counts, kernel, scaling)
-        move = root_mean_square_move(codebook, former) / scaling.scale
-        yield Epoch(TrainState(codebook, sums, counts), mean_distance(source, distance_sum), move)
+        shift = root_mean_square_shift(codebook, former) / scaling.scale
+        yield Epoch(TrainState(codebook, sums, counts), mean_distance(source, distance_sum), shift)
 
 
 def run_stages(

@@ -224,7 +224,7 @@ class Power(_OfEachFeature):
 
 
 @dataclass(frozen=True)
-class Columns:
+class ColumnFormulas:
     """Formulas of some features each, whose results stand side by side."""
 
     branches: Sequence[tuple[NDArray[np.int64], Sequence[Formula]]]

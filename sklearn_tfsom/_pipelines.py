@@ -106,7 +106,7 @@ class Columns(NamedTuple):
 
     values: NDArray  # (n_units, n_columns)
     names: list[str]
-    unit: str  # "data units", "of directions", or the steps that were not undone
+    value_unit: str  # "data units", "of directions", or the steps that were not undone
     variances: NDArray  # (n_columns,) across the map; of its own features if they are the columns
 
 
@@ -149,7 +149,7 @@ def in_original_units(fitted: Unwrapped) -> Columns:
     values = values[:, is_known]
     if not are_same:
         variances = _variances(values)
-    return Columns(values, list(itertools.compress(names, is_known)), _unit_after(left), variances)
+    return Columns(values, list(itertools.compress(names, is_known)), _value_unit(left), variances)
 
 
 def _variances(values: NDArray) -> NDArray[np.float64]:
@@ -166,7 +166,7 @@ def features_of_map(fitted: Unwrapped) -> list[str]:
     return given or names_of(som, som.n_features_in_)
 
 
-def _unit_after(steps: list[str]) -> str:
+def _value_unit(steps: list[str]) -> str:
     return f"after {', '.join(dict.fromkeys(steps))}" if steps else "data units"
 
 

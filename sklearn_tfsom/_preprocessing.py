@@ -23,7 +23,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_tfsom import _validation as valid
 from sklearn_tfsom._formulas import (
     Affine,
-    Columns,
+    ColumnFormulas,
     Formula,
     Linear,
     Normalize,
@@ -165,7 +165,7 @@ def _chain(steps: Sequence[Any], n_features: int, owner: Any) -> tuple[list[Form
             least = 10 * float(np.finfo(owner.codebook_.dtype).eps)
             formulas.append(Normalize(step.norm, least))
         elif isinstance(step, SelectorMixin):
-            formulas.append(Columns([(step.get_support(indices=True), [])]))
+            formulas.append(ColumnFormulas([(step.get_support(indices=True), [])]))
         else:
             formulas.extend(_KINDS[type(step)](step, n_features))
         if formulas:
@@ -173,7 +173,7 @@ def _chain(steps: Sequence[Any], n_features: int, owner: Any) -> tuple[list[Form
     return formulas, n_features
 
 
-def _of_columns(transformer: ColumnTransformer, owner: Any) -> Columns:
+def _of_columns(transformer: ColumnTransformer, owner: Any) -> ColumnFormulas:
     weights, branches = transformer.transformer_weights or {}, []
     for name, step, _ in transformer.transformers_:
         chosen = np.atleast_1d(
@@ -184,4 +184,4 @@ def _of_columns(transformer: ColumnTransformer, owner: Any) -> Columns:
             if weights.get(name) is not None:
                 formulas.append(Scale(float(weights[name])))
             branches.append((chosen, merged(formulas)))
-    return Columns(branches)
+    return ColumnFormulas(branches)

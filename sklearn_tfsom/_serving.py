@@ -27,7 +27,7 @@ _NAMES = valid.Rule(
 )
 
 
-def keras_model(som: Any, preprocessing: Any, outputs: Any, dtype: str) -> Any:
+def keras_model_of_map(som: Any, preprocessing: Any, outputs: Any, dtype: str) -> Any:
     """Make the model of a fitted map; see `TFSOM.to_keras`."""
     valid.check_value("dtype", som, dtype, [valid.choice(["float32", "float64"])])
     valid.check_value("outputs", som, outputs, [_NAMES, valid.NONE])

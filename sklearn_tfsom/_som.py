@@ -133,7 +133,7 @@ class TFSOM(
         algorithm as defined above.
 
     tol : float, default=1e-4
-        Training stops when the radius has reached its end and the root mean square move of the
+        Training stops when the radius has reached its end and the root mean square shift of the
         code vectors in an epoch is at most `tol` times the root mean square distance of the
         samples to their mean.
 
@@ -523,7 +523,7 @@ class TFSOM(
                     set_fitted(copy.copy(self), plan, pieces.own, epoch, history)
                 ),
             )
-            has_settled = epoch.move <= float(self.tol) * plan.moments.spread
+            has_settled = epoch.shift <= float(self.tol) * plan.moments.spread
             is_stopped, has_settled = pieces.workers.sum([is_stopped, has_settled]) > 0
             if is_stopped or (epoch.n_epochs >= n_falling and has_settled):
                 break
@@ -997,9 +997,9 @@ class TFSOM(
         """
         check_is_fitted(self)
         # It imports parts of scikit-learn that nothing else here needs.
-        from sklearn_tfsom._serving import keras_model
+        from sklearn_tfsom._serving import keras_model_of_map
 
-        return keras_model(self, preprocessing, outputs, dtype)
+        return keras_model_of_map(self, preprocessing, outputs, dtype)
 
     def __sklearn_tags__(self) -> Tags:
         """Return the tags of the estimator: values may be missing, float32 stays float32."""

@@ -18,7 +18,7 @@ from sklearn_tfsom._epochs import Epoch, learn, run_epochs, run_stages
 from sklearn_tfsom._map.candidates import MAX_SAMPLES, is_better
 from sklearn_tfsom._map.neighborhood import Kernels
 from sklearn_tfsom._map.schedules import PRIOR, Stage, widened
-from sklearn_tfsom._map.smoothing import TrainState, project, root_mean_square_move
+from sklearn_tfsom._map.smoothing import TrainState, project, root_mean_square_shift
 from sklearn_tfsom._plan import TrainingPlan
 from sklearn_tfsom._search.sources import Source, is_out_of_core, make_source
 
@@ -35,7 +35,7 @@ class TrainedEpoch(NamedTuple):
     n_epochs: int  # up to this one
     radius: float  # in lattice spacings
     quantization_error: float  # of the codebook that the epoch began with, in data units
-    move: float  # root mean square move of the code vectors, in data units
+    shift: float  # root mean square shift of the code vectors, in data units
     stage: Stage
     state: TrainState  # on the stage's grid, in the scaled space
     following: TrainState  # where the next epoch begins
@@ -117,7 +117,7 @@ def _train_stages(
                 n_epochs=n_done,
                 radius=float(radius),
                 quantization_error=epoch.quantization_error,
-                move=epoch.move,
+                shift=epoch.shift,
                 stage=stage,
                 state=epoch.state,
                 following=state,
@@ -196,7 +196,7 @@ def _train_batches(
             n_epochs=n_epochs,
             radius=float(radius),
             quantization_error=float(weights / weights.sum() @ errors),
-            move=root_mean_square_move(state.codebook, before) / scaling.scale,
+            shift=root_mean_square_shift(state.codebook, before) / scaling.scale,
             stage=stage,
             state=state,
             following=state,

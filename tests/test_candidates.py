@@ -117,7 +117,7 @@ def test_epochs_of_the_trial_equal_training_again(X):
         assert epoch.n_epochs == other.n_epochs
         assert_allclose(epoch.state.codebook, other.state.codebook, rtol=0, atol=1e-12)
         assert epoch.quantization_error == pytest.approx(other.quantization_error, rel=1e-6)
-        assert epoch.move == pytest.approx(other.move, abs=1e-9)
+        assert epoch.shift == pytest.approx(other.shift, abs=1e-9)
 
 
 @pytest.mark.parametrize("shape", [(6, 5), (5, 4), (2, 7), (7, 2)])

@@ -151,7 +151,7 @@ def test_mixtures_equal_those_of_scikit_learn(is_common):
     ).fit(X)
     found = fit_mixture(X, np.ones(len(X)), np.eye(2)[y], 300, is_common=is_common)
     assert_allclose(found.means, expected.means_, atol=0.05)
-    assert_allclose(np.exp(found.log_shares), expected.weights_, atol=0.02)
+    assert_allclose(np.exp(found.log_weights), expected.weights_, atol=0.02)
     agreement = found.log_densities(X).argmax(axis=1) == expected.predict(X)
     assert agreement.mean() > 0.98
 

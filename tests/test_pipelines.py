@@ -182,7 +182,7 @@ def test_inverse_that_gives_no_data_units_is_not_taken(step):
     columns = make_column_transformer((step, NAMES[:2]), (StandardScaler(), NAMES[2:4]))
     pipeline = make_pipeline(columns, TFSOM((6, 5))).fit(FEW)
     display = displays.ComponentPlanesDisplay.from_estimator(pipeline)
-    assert display.unit == f"after {type(step).__name__}"
+    assert display.value_unit == f"after {type(step).__name__}"
     assert_array_equal(display.planes[:, :2], pipeline[-1].codebook_[:, :2])
 
 
@@ -234,7 +234,7 @@ def test_weights_of_a_column_transformer(weight):
         if weight or columns.start:
             expected = scaler.inverse_transform(codebook[:, columns])
             assert_allclose(display.planes[:, columns], expected)
-    assert display.unit == ("data units" if weight else "after StandardScaler")
+    assert display.value_unit == ("data units" if weight else "after StandardScaler")
 
 
 def test_columns_are_turned_back_as_far_as_they_can_be():
@@ -244,7 +244,7 @@ def test_columns_are_turned_back_as_far_as_they_can_be():
         displays.ComponentPlanesDisplay.from_estimator(make_pipeline(step, TFSOM((6, 5))).fit(FEW))
         for step in (columns, inner)
     )
-    assert display.unit == expected.unit == "after Normalizer"
+    assert display.value_unit == expected.value_unit == "after Normalizer"
     assert_allclose(display.planes, expected.planes, rtol=1e-6)
 
 
@@ -253,7 +253,7 @@ def test_names_of_columns_chosen_by_slices_and_masks(columns):
     step = ColumnTransformer([("s", StandardScaler(), columns)], transformer_weights={"s": None})
     pipeline = make_pipeline(step, TFSOM((4, 3))).fit(FEW)
     display = displays.ComponentPlanesDisplay.from_estimator(pipeline)
-    assert display.names == NAMES[:4] and display.unit == "data units"
+    assert display.names == NAMES[:4] and display.value_unit == "data units"
 
 
 @pytest.mark.parametrize("name", ["CodeVectorsDisplay", "ComponentPlanesDisplay"])
@@ -271,7 +271,7 @@ def test_column_transformer_with_an_empty_selection():
     )
     pipeline = make_pipeline(columns, TFSOM((4, 3))).fit(FEW)
     display = displays.ComponentPlanesDisplay.from_estimator(pipeline)
-    assert display.unit == "data units" and display.names == NAMES[:4]
+    assert display.value_unit == "data units" and display.names == NAMES[:4]
 
 
 def test_separation_of_units_of_a_pipeline(pipeline):
@@ -317,7 +317,7 @@ def test_imputers_leave_columns_in_their_units(imputer, is_first):
     gappy = FEW.where(FEW.index.to_numpy()[:, None] % 7 != np.arange(4))
     pipeline = make_pipeline(*steps, TFSOM((6, 5))).fit(gappy)
     display = displays.ComponentPlanesDisplay.from_estimator(pipeline)
-    assert display.names == NAMES[:4] and display.unit == "data units"
+    assert display.names == NAMES[:4] and display.value_unit == "data units"
     scaler = pipeline.named_steps["standardscaler"]
     assert_allclose(display.planes, scaler.inverse_transform(pipeline[-1].codebook_))
 
@@ -338,7 +338,7 @@ def test_inverse_of_a_function_is_taken():
     step = FunctionTransformer(np.log1p, inverse_func=np.expm1)
     pipeline = make_pipeline(step, FunctionTransformer(), TFSOM((6, 5))).fit(FEW)
     display = displays.ComponentPlanesDisplay.from_estimator(pipeline)
-    assert display.unit == "data units"
+    assert display.value_unit == "data units"
     assert_allclose(display.planes, np.expm1(pipeline[-1].codebook_))
 
 
@@ -348,7 +348,7 @@ def test_features_that_are_not_selected_have_no_planes():
     for steps in ([selector], [StandardScaler(), selector], [selector, StandardScaler()]):
         pipeline = make_pipeline(*steps, TFSOM((6, 5))).fit(FEW, y)
         display = displays.ComponentPlanesDisplay.from_estimator(pipeline)
-        assert display.names == [NAMES[1], NAMES[3]] and display.unit == "data units"
+        assert display.names == [NAMES[1], NAMES[3]] and display.value_unit == "data units"
         hits = pipeline[-1].hits_
         means = hits @ display.planes / hits.sum()
         assert_allclose(means, FEW[display.names].mean(), rtol=0.05)
@@ -356,13 +356,13 @@ def test_features_that_are_not_selected_have_no_planes():
     for steps in ([PCA(), selector], [PCA(), MinMaxScaler(), selector]):
         pipeline = make_pipeline(*steps, TFSOM((6, 5))).fit(FEW, y)
         display = displays.ComponentPlanesDisplay.from_estimator(pipeline)
-        assert display.names == NAMES[:4] and display.unit == "data units"
+        assert display.names == NAMES[:4] and display.value_unit == "data units"
         hits = pipeline[-1].hits_
         assert_allclose(hits @ display.planes / hits.sum(), FEW.mean(), rtol=0.05)
     # No other decomposition leaves them at the mean.
     pipeline = make_pipeline(TruncatedSVD(3), SelectKBest(k=2), TFSOM((4, 3))).fit(FEW, y)
     display = displays.ComponentPlanesDisplay.from_estimator(pipeline)
-    assert display.unit == "after TruncatedSVD"
+    assert display.value_unit == "after TruncatedSVD"
 
 
 def test_columns_of_a_column_transformer():

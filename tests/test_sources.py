@@ -98,7 +98,7 @@ def assert_same_epochs(epochs, others, tolerance):
         for part, other_part in zip(one.state, other.state, strict=True):
             assert_allclose(part, other_part, rtol=tolerance, atol=tolerance)
         assert one.quantization_error == pytest.approx(other.quantization_error, rel=1e-5)
-        assert one.move == pytest.approx(other.move, rel=1e-5, abs=tolerance)
+        assert one.shift == pytest.approx(other.shift, rel=1e-5, abs=tolerance)
 
 
 # Sums do not depend on the neighborhood: each kind goes with one of them when weighted.

@@ -120,9 +120,9 @@ def variances_of(
 
     In units of the codebook's size; 0 where the error is not known (NaN).
     """
-    shares, size = hits / hits.sum(), _size_of(codebook)
+    weights, size = hits / hits.sum(), _size_of(codebook)
     differences = codebook - codebook[0]  # of equal code vectors exactly 0
-    variances = shares @ ((differences - shares @ differences) / size) ** 2
+    variances = weights @ ((differences - weights @ differences) / size) ** 2
     total = variances.sum()
     if np.isnan(quantization_error):
         return np.zeros_like(variances)
@@ -156,19 +156,19 @@ def expected_values(
     without an inverse of C_kk for each sample: ``x_m = -P_mm^-1 sum_u p_u g_u``, and
     ``D_u = (x - w_u)' P (x - w_u) - g_u' P_mm^-1 g_u``.
     """
-    shares = hits / hits.sum()
+    weights = hits / hits.sum()
     size = _size_of(codebook)
     rounding = _ROUNDINGS * np.finfo(codebook.dtype).eps * np.abs(codebook).max(axis=0) / size
     codebook = codebook.astype(np.float64)
-    center = shares @ codebook
+    center = weights @ codebook
     codebook = (codebook - center) / size
     if residuals.ndim == 1 and len(residuals) > MAX_COVARIANCE_FEATURES:
-        variances = _RESIDUAL_FACTOR * residuals + _CODEBOOK_SHARE * shares @ np.square(codebook)
+        variances = _RESIDUAL_FACTOR * residuals + _CODEBOOK_SHARE * weights @ np.square(codebook)
         variances = _regular(variances, rounding)
-        return _expected_from_few_directions(X, center, size, codebook, shares, variances)
+        return _expected_from_few_directions(X, center, size, codebook, weights, variances)
     if residuals.ndim == 1:
         residuals = np.diag(residuals)
-    covariance = _RESIDUAL_FACTOR * residuals + _CODEBOOK_SHARE * (codebook.T * shares) @ codebook
+    covariance = _RESIDUAL_FACTOR * residuals + _CODEBOOK_SHARE * (codebook.T * weights) @ codebook
     variances = _regular(np.diag(covariance), rounding)
     np.fill_diagonal(covariance, variances)
     scale = np.sqrt(variances)
@@ -195,8 +195,8 @@ def expected_values(
             corrections = np.linalg.solve(blocks, gradients)
             distances = unit_norms - 2 * known @ unit_scores.T
             distances -= np.einsum("rmu,rmu->ru", gradients, corrections)
-            share = _shares(distances)
-            values = -np.einsum("rmu,ru->rm", corrections, share)
+            responsibilities = _responsibilities(distances)
+            values = -np.einsum("rmu,ru->rm", corrections, responsibilities)
             filled[rows[:, None], missing] = values * scale[missing] + center[missing]
     return filled
 
@@ -206,7 +206,7 @@ def _expected_from_few_directions(
     center: NDArray[np.float64],
     size: float,
     codebook: NDArray[np.float64],
-    shares: NDArray[np.float64],
+    weights: NDArray[np.float64],
     variances: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """Replace missing values where C is diagonal but for V'V, in time linear in the features.
@@ -217,7 +217,7 @@ def _expected_from_few_directions(
         x_m = sum_u p_u (w_um + V_m' A^-1 B (x_k - w_uk))
         D_u = |L_k^-1/2 (x_k - w_uk)|^2 - (B (x_k - w_uk))' A^-1 B (x_k - w_uk)
     """
-    weighted = np.sqrt(_CODEBOOK_SHARE * shares)[:, None] * codebook
+    weighted = np.sqrt(_CODEBOOK_SHARE * weights)[:, None] * codebook
     _, lengths, vectors = randomized_svd(
         weighted, min(_N_DIRECTIONS, *weighted.shape), random_state=0
     )
@@ -238,8 +238,11 @@ def _expected_from_few_directions(
         along = (values @ scaled.T)[:, :, None] - of_units  # (n_rows, n, n_units)
         solved = np.linalg.solve(np.eye(n) + crossed, along)
         distances = known @ (np.square(codebook) * inverse).T - 2 * (values * inverse) @ codebook.T
-        share = _shares(distances - np.einsum("rnu,rnu->ru", along, solved))
-        found = share @ codebook + np.einsum("rnu,ru->rn", solved, share) @ directions
+        responsibilities = _responsibilities(distances - np.einsum("rnu,rnu->ru", along, solved))
+        found = (
+            responsibilities @ codebook
+            + np.einsum("rnu,ru->rn", solved, responsibilities) @ directions
+        )
         filled[rows] = np.where(is_known, filled[rows], found * size + center)
     return filled
 
@@ -254,7 +257,7 @@ def _regular(variances: NDArray[np.float64], rounding: NDArray) -> NDArray[np.fl
     return variances * (1 + _RIDGE) + floor
 
 
-def _shares(distances: NDArray[np.float64]) -> NDArray[np.float64]:
+def _responsibilities(distances: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the probabilities p_u of the units for each sample, from D_u."""
-    shares = np.exp(-(distances - distances.min(axis=1, keepdims=True)) / 2)
-    return shares / shares.sum(axis=1, keepdims=True)
+    likelihoods = np.exp(-(distances - distances.min(axis=1, keepdims=True)) / 2)
+    return likelihoods / likelihoods.sum(axis=1, keepdims=True)

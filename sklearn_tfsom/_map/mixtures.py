@@ -50,16 +50,16 @@ class Mixture(NamedTuple):
 
     means: NDArray[np.float64]  # (k, n_features)
     factors: NDArray[np.float64]  # (k, n_features, n_features), inverses of Cholesky factors
-    log_shares: NDArray[np.float64]  # (k,)
+    log_weights: NDArray[np.float64]  # (k,)
 
     def log_densities(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the logarithm of each component's density, with its share: (n, k)."""
+        """Return the logarithm of each component's density times its weight: (n, k)."""
         n_components, n_features = self.means.shape
         flat = self.factors.reshape(-1, n_features)
         turned = (points @ flat.T).reshape(len(points), n_components, n_features)
         turned -= np.matmul(self.factors, self.means[:, :, None])[:, :, 0]
         log_sizes = np.log(np.diagonal(self.factors, axis1=1, axis2=2)).sum(axis=1)
-        constant = self.log_shares + log_sizes - n_features / 2 * math.log(2 * math.pi)
+        constant = self.log_weights + log_sizes - n_features / 2 * math.log(2 * math.pi)
         return constant - np.square(turned).sum(axis=2) / 2
 
 
@@ -107,13 +107,13 @@ class HeldOut:
         self, start: NDArray[np.int64], *, is_common: bool
     ) -> tuple[float, NDArray[np.int64]]:
         points, weights = self._points, self._weights
-        shares = np.eye(int(start.max()) + 1)[start]
-        mixture = fit_mixture(points, weights, shares, _MAX_ITER, is_common=is_common)
+        responsibilities = np.eye(int(start.max()) + 1)[start]
+        mixture = fit_mixture(points, weights, responsibilities, _MAX_ITER, is_common=is_common)
         log_densities = mixture.log_densities(points)
-        shares = np.exp(log_densities - _log_sum(log_densities)[:, None])
+        responsibilities = np.exp(log_densities - _log_sum(log_densities)[:, None])
         held_out = 0.0
         for train, test in self._folds:
-            part = points[train], weights[train], shares[train]
+            part = points[train], weights[train], responsibilities[train]
             others = fit_mixture(*part, _MAX_ITER_OF_FOLD, is_common=is_common)
             held_out += float(weights[test] @ _log_sum(others.log_densities(points[test])))
         return held_out, log_densities.argmax(axis=1)
@@ -154,12 +154,12 @@ class HeldOut:
 def fit_mixture(
     points: NDArray[np.float64],
     weights: NDArray[np.float64],
-    shares: NDArray[np.float64],
+    responsibilities: NDArray[np.float64],
     max_iter: int,
     *,
     is_common: bool,
 ) -> Mixture:
-    """Fit Gaussians by expectation maximization, from each component's share of the points."""
+    """Fit Gaussians by expectation maximization, from the responsibilities (n, k)."""
     center = np.average(points, axis=0, weights=weights)
     spread = np.average((points - center) ** 2, axis=0, weights=weights).mean()
     rounding = _ROUNDING * np.square(points).max()
@@ -167,12 +167,12 @@ def fit_mixture(
     products = (points[:, :, None] * points[:, None, :]).reshape(len(points), -1)
     former = -np.inf
     for _ in range(max_iter):
-        mixture = _from_shares(
-            points, products, shares * weights[:, None], ridge, is_common=is_common
+        mixture = _from_responsibilities(
+            points, products, responsibilities * weights[:, None], ridge, is_common=is_common
         )
         log_densities = mixture.log_densities(points)
         log_density = _log_sum(log_densities)
-        shares = np.exp(log_densities - log_density[:, None])
+        responsibilities = np.exp(log_densities - log_density[:, None])
         reached = float(np.average(log_density, weights=weights))
         if reached - former < _LEAST_GAIN:
             break
@@ -180,17 +180,17 @@ def fit_mixture(
     return mixture
 
 
-def _from_shares(
+def _from_responsibilities(
     points: NDArray[np.float64],
     products: NDArray[np.float64],
-    shares: NDArray[np.float64],
+    weighted: NDArray[np.float64],
     ridge: NDArray[np.float64],
     *,
     is_common: bool,
 ) -> Mixture:
-    totals = np.maximum(shares.sum(axis=0), 1e-9 * shares.sum())
-    means = shares.T @ points / totals[:, None]
-    squares = (shares.T @ products).reshape(-1, *ridge.shape) / totals[:, None, None]
+    totals = np.maximum(weighted.sum(axis=0), 1e-9 * weighted.sum())
+    means = weighted.T @ points / totals[:, None]
+    squares = (weighted.T @ products).reshape(-1, *ridge.shape) / totals[:, None, None]
     covariances = squares - means[:, :, None] * means[:, None, :]
     if is_common:
         covariances[:] = np.average(covariances, axis=0, weights=totals)

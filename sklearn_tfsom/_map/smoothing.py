@@ -135,7 +135,7 @@ def _rounding(counts: NDArray[np.float64], kernel: Kernel) -> NDArray[np.float64
     return n_units * np.finfo(np.float64).eps * sizes
 
 
-def root_mean_square_move(codebook: NDArray[np.float64], former: NDArray[np.float64]) -> float:
+def root_mean_square_shift(codebook: NDArray[np.float64], former: NDArray[np.float64]) -> float:
     """Return the root mean square distance between code vectors before and after an update."""
     n_rows, n_columns, _ = codebook.shape
     with np.errstate(over="ignore"):  # far away it is infinite

@@ -56,7 +56,7 @@ class CodeVectorsDisplay(base.Display):
 
     %(cluster_labels)s
 
-    unit : str, default="data units"
+    value_unit : str, default="data units"
         Unit of the values: of the original columns, "of directions" with the metrics "cosine" and
         "correlation", or "after" and the steps of a pipeline that have no inverse.
 
@@ -96,7 +96,7 @@ class CodeVectorsDisplay(base.Display):
     kind: str = "auto"
     image_shape: tuple[int, ...] | None = None
     cluster_labels: NDArray | None = None
-    unit: str = "data units"
+    value_unit: str = "data units"
 
     @classmethod
     def from_estimator(
@@ -141,7 +141,7 @@ class CodeVectorsDisplay(base.Display):
             kind=kind,
             image_shape=image_shape,
             cluster_labels=base.cluster_labels(fitted.som),
-            unit=columns.unit,
+            value_unit=columns.value_unit,
         )
         style = {"cmap": cmap, "color": color, "border_color": border_color}
         return display.plot(ax=ax, share_scale=share_scale, **style)
@@ -178,8 +178,8 @@ class CodeVectorsDisplay(base.Display):
         """
         grid, codebook = self.grid, np.asarray(self.codebook, dtype=np.float64)
         kind, title = self._resolved_kind(codebook), "Code vectors"
-        if self.unit != "data units":
-            title += f" {self.unit}"
+        if self.value_unit != "data units":
+            title += f" {self.value_unit}"
         if kind == "image" and self.image_shape is None and _are_square_images(codebook):
             side = math.isqrt(codebook.shape[1])
             images = codebook.reshape(-1, side, side)

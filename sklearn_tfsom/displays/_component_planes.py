@@ -48,7 +48,7 @@ class ComponentPlanesDisplay(base.Display):
 
     %(cluster_labels)s
 
-    unit : str, default="data units"
+    value_unit : str, default="data units"
         Unit of the values: of the original columns, "of directions" with the metrics "cosine" and
         "correlation", or "after" and the steps of a pipeline that have no inverse.
 
@@ -92,7 +92,7 @@ class ComponentPlanesDisplay(base.Display):
     _: KW_ONLY
     title: str = "Component planes"
     cluster_labels: NDArray | None = None
-    unit: str = "data units"
+    value_unit: str = "data units"
 
     @classmethod
     def from_estimator(
@@ -145,8 +145,10 @@ class ComponentPlanesDisplay(base.Display):
         max_planes: int = _MAX_PLANES,
     ) -> Self:
         """Select the values to draw."""
-        codebook, names, unit, variances = in_original_units(fitted)
-        title = "Component planes" if unit == "data units" else f"Component planes {unit}"
+        codebook, names, value_unit, variances = in_original_units(fitted)
+        title = "Component planes"
+        if value_unit != "data units":
+            title += f" {value_unit}"
         if features is not None:
             selected = np.array(cls._check_features(features, names))
         elif len(names) <= max_planes:
@@ -162,7 +164,7 @@ class ComponentPlanesDisplay(base.Display):
             [names[k] for k in selected],
             title=title,
             cluster_labels=base.cluster_labels(fitted.som),
-            unit=unit,
+            value_unit=value_unit,
         )
 
     def plot(
@@ -220,7 +222,7 @@ class ComponentPlanesDisplay(base.Display):
             bar = self.figure_.colorbar(
                 self.cells_[0],
                 ax=list(self.axes_),
-                label=self.unit,
+                label=self.value_unit,
                 fraction=multiples.BAR_FRACTION,
                 pad=multiples.BAR_PAD,
                 aspect=40,

@@ -49,7 +49,7 @@ def _in_utc(time: Any) -> Any:
     return time.astimezone(datetime.UTC).replace(tzinfo=None) if has_zone else time
 
 
-def as_numbers(times: NDArray) -> NDArray[np.float64]:
+def times_as_numbers(times: NDArray) -> NDArray[np.float64]:
     """Return numbers as they are, and datetimes as matplotlib's days."""
     if times.dtype.kind != "M":
         return times.astype(np.float64)

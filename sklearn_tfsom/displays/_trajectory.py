@@ -18,7 +18,12 @@ from sklearn_tfsom.displays._colors import class_colors
 from sklearn_tfsom.displays._labels import place_labels
 from sklearn_tfsom.displays._legends import add_class_legend, marker_handle
 from sklearn_tfsom.displays._periodic import points_along, shortest_lines
-from sklearn_tfsom.displays._times import add_time_colorbar, as_numbers, as_times, time_colormap
+from sklearn_tfsom.displays._times import (
+    add_time_colorbar,
+    as_times,
+    time_colormap,
+    times_as_numbers,
+)
 from sklearn_tfsom.metrics import u_matrix
 
 _BACKGROUNDS = ("u_matrix", "outlines")
@@ -241,7 +246,7 @@ class TrajectoryDisplay(base.Display):
             ax, grid, self.cluster_labels, drawing.text_color(), max_width=_MAX_BORDER_WIDTH
         )
         codes = np.zeros(n_samples, dtype=np.int64) if self.groups is None else self.groups
-        times = np.arange(n_samples) if self.times is None else as_numbers(self.times)
+        times = np.arange(n_samples) if self.times is None else times_as_numbers(self.times)
         visits = _find_visits(self.bmus, codes)
         points = grid.positions()[visits.units] + drawing.spread_in_cells(visits.units)
         steps = np.flatnonzero(~visits.is_end)

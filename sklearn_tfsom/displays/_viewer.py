@@ -55,7 +55,7 @@ class InteractiveMapDisplay(base.Display):
     names : sequence of str of length n_planes
         Names of the columns.
 
-    unit : str, default="data units"
+    value_unit : str, default="data units"
         Unit of `planes`.
 
     cluster_labels : ndarray of shape (n_units,), default=None
@@ -98,7 +98,7 @@ class InteractiveMapDisplay(base.Display):
     planes: NDArray
     names: Sequence[str]
     _: KW_ONLY
-    unit: str = "data units"
+    value_unit: str = "data units"
     cluster_labels: NDArray | None = None
     bmus: NDArray | None = None
     samples: Sequence[tuple[str, Any]] | None = None
@@ -156,7 +156,7 @@ class InteractiveMapDisplay(base.Display):
             hits,
             columns.values,
             columns.names,
-            unit=columns.unit,
+            value_unit=columns.value_unit,
             cluster_labels=base.cluster_labels(som),
             bmus=bmus,
             samples=samples,

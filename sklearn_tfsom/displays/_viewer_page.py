@@ -42,7 +42,7 @@ class Page:
         self._display = display
         self._meta: dict[str, Any] = {
             "planes": [str(name) for name in display.names],
-            "unit": display.unit,
+            "value_unit": display.value_unit,
             "nothing_selected": _NOTHING_SELECTED,
             "has_clusters": display.cluster_labels is not None,
             "classes": [] if display.classes is None else display.classes.names,

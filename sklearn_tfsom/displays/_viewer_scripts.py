@@ -48,7 +48,7 @@ function describe(i) {
         }
         html += "</table>";
     }
-    html += `<b>Code vector</b> (${escape(meta.unit)})<table>`;
+    html += `<b>Code vector</b> (${escape(meta.value_unit)})<table>`;
     for (let k = 0; k < meta.planes.length; k++)
         html += row(meta.planes[k], number("plane" + k));
     return html + "</table>";

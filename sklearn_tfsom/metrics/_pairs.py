@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from sklearn_tfsom._data.scaling import power_of_two
 from sklearn_tfsom._pipelines import takes_pipelines
 from sklearn_tfsom.metrics._base import as_lengths, check_n_nearest
-from sklearn_tfsom.metrics._points import Points, check_points, equal_samples, pair_tiles
+from sklearn_tfsom.metrics._placed import PlacedSamples, equal_samples, pair_tiles, placed_samples
 from sklearn_tfsom.metrics._ranks import Ranks, ranks
 from sklearn_tfsom.metrics._scorers import Scorer
 
@@ -99,9 +99,9 @@ def trustworthiness(
     >>> round(trustworthiness(som, X), 2)
     0.96
     """
-    points = check_points("trustworthiness", estimator, X, sample_weight)
-    k = check_n_nearest("trustworthiness", n_neighbors, points.weights.sum())
-    return _preserved_neighbors(points, lambda on_map, in_data: (on_map, in_data), k)
+    placed = placed_samples("trustworthiness", estimator, X, sample_weight)
+    k = check_n_nearest("trustworthiness", n_neighbors, placed.weights.sum())
+    return _preserved_neighbors(placed, lambda on_map, in_data: (on_map, in_data), k)
 
 
 @takes_pipelines
@@ -175,9 +175,9 @@ def neighborhood_preservation(
     >>> round(neighborhood_preservation(som, X), 2)
     0.96
     """
-    points = check_points("neighborhood_preservation", estimator, X, sample_weight)
-    k = check_n_nearest("neighborhood_preservation", n_neighbors, points.weights.sum())
-    return _preserved_neighbors(points, lambda on_map, in_data: (in_data, on_map), k)
+    placed = placed_samples("neighborhood_preservation", estimator, X, sample_weight)
+    k = check_n_nearest("neighborhood_preservation", n_neighbors, placed.weights.sum())
+    return _preserved_neighbors(placed, lambda on_map, in_data: (in_data, on_map), k)
 
 
 @takes_pipelines
@@ -238,10 +238,10 @@ def c_measure(estimator: Any, X: ArrayLike, *, sample_weight: ArrayLike | None =
     >>> round(c_measure(som, X), 2)
     0.95
     """
-    points = check_points("c_measure", estimator, X, sample_weight)
+    placed = placed_samples("c_measure", estimator, X, sample_weight)
     # In units of about the largest weight: products of small ones would be 0.
-    unit = power_of_two(float(points.weights.max()))
-    sums = _sums_over_pairs(points._replace(weights=points.weights / unit))
+    scale = power_of_two(float(placed.weights.max()))
+    sums = _sums_over_pairs(placed._replace(weights=placed.weights / scale))
     largest = math.sqrt(sums.data_squares) * math.sqrt(sums.grid_squares)
     return min(sums.products / largest, 1.0) if largest > 0 else 0.0
 
@@ -303,11 +303,11 @@ def kruskal_shepard_error(
     >>> round(kruskal_shepard_error(som, X), 3)
     0.027
     """
-    points = check_points("kruskal_shepard_error", estimator, X, sample_weight)
-    total = float(points.weights.sum())
+    placed = placed_samples("kruskal_shepard_error", estimator, X, sample_weight)
+    total = float(placed.weights.sum())
     if total < 1:  # no weight is a whole sample, so only ratios count; products could become 0
-        points = points._replace(weights=points.weights / (2 * power_of_two(total)))
-    sums = _sums_over_pairs(points)
+        placed = placed._replace(weights=placed.weights / (2 * power_of_two(total)))
+    sums = _sums_over_pairs(placed)
     if sums.n_pairs <= 0:
         return 0.0
     f, g = 1 / (sums.data_maximum or 1), 1 / (sums.grid_maximum or 1)
@@ -327,7 +327,7 @@ class _Sums(NamedTuple):
 
 
 def _preserved_neighbors(
-    points: Points, order: Callable[[Ranks, Ranks], tuple[Ranks, Ranks]], k: int
+    placed: PlacedSamples, order: Callable[[Ranks, Ranks], tuple[Ranks, Ranks]], k: int
 ) -> float:
     """Return 1 minus the normalized rank excess in one space of the k nearest in the other.
 
@@ -335,12 +335,12 @@ def _preserved_neighbors(
     neighbors, then those of the excess. Weight k counts as k samples: each has k - 1 equal ones
     among its neighbors.
     """
-    weights, grid = points.weights, points.grid
-    hit, unit = np.unique(points.bmus, return_inverse=True)
+    weights, grid = placed.weights, placed.grid
+    hit, unit = np.unique(placed.bmus, return_inverse=True)
     hits = np.bincount(unit, weights).astype(np.float64)
     error = worst = 0.0
-    metric, dtype = points.samples.metric, points.samples.dtype
-    for rows, distances, noise in pair_tiles(points):
+    metric, dtype = placed.samples.metric, placed.samples.dtype
+    for rows, distances, noise in pair_tiles(placed):
         is_equal, equal_weight, own_weight = equal_samples(rows, distances, weights)
         neighbor_weights = weights * np.where(
             is_equal, (1 - own_weight / equal_weight)[:, None], 1
@@ -360,15 +360,15 @@ def _preserved_neighbors(
     return min(max(1 - error / worst, 0.0), 1.0)
 
 
-def _sums_over_pairs(points: Points, size: float = 1.0) -> _Sums:
+def _sums_over_pairs(placed: PlacedSamples, size: float = 1.0) -> _Sums:
     """Sum products of distances over all ordered pairs of samples.
 
     Those in data space are divided by `size`: by about the largest, if its square would be 0.
     """
-    weights, grid = points.weights, points.grid
-    hit, unit = np.unique(points.bmus, return_inverse=True)
+    weights, grid = placed.weights, placed.grid
+    hit, unit = np.unique(placed.bmus, return_inverse=True)
     data_squares = grid_squares = products = data_maximum = grid_maximum = n_pairs = 0.0
-    for rows, distances, _ in pair_tiles(points):
+    for rows, distances, _ in pair_tiles(placed):
         in_data = distances / size
         units, index = np.unique(unit[rows], return_inverse=True)
         on_grid = np.sqrt(grid.squared_distances(hit[units, None], hit))[index][:, unit]
@@ -380,7 +380,7 @@ def _sums_over_pairs(points: Points, size: float = 1.0) -> _Sums:
         *_, own_weight = equal_samples(rows, in_data, weights)
         n_pairs += float(weights[rows] @ (weights.sum() - own_weight))
     if size == 1 and 0 < data_maximum < _TINY:
-        return _sums_over_pairs(points, power_of_two(data_maximum))
+        return _sums_over_pairs(placed, power_of_two(data_maximum))
     return _Sums(
         data_squares=data_squares,
         grid_squares=grid_squares,

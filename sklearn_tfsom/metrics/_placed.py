@@ -23,7 +23,7 @@ _ARRAYS = 8
 _MAX_WEIGHT = 1e100
 
 
-class Points(NamedTuple):
+class PlacedSamples(NamedTuple):
     """Samples of positive weight, and their best-matching units."""
 
     samples: Samples
@@ -32,9 +32,9 @@ class Points(NamedTuple):
     grid: Grid
 
 
-def check_points(
+def placed_samples(
     owner: str, estimator: Any, X: ArrayLike, sample_weight: ArrayLike | None
-) -> Points:
+) -> PlacedSamples:
     """Return the checked samples with their best-matching units, for a measure by name."""
     samples, weights = counted_samples(estimator, X, sample_weight)
     if weights.sum() > _MAX_WEIGHT:
@@ -48,11 +48,11 @@ def check_points(
             "each other. Impute them, for example with TFSOM.impute."
         )
     bmus = estimator._nearest(samples)[:, 0]
-    return Points(samples=samples, weights=weights, bmus=bmus, grid=grid_of(estimator))
+    return PlacedSamples(samples=samples, weights=weights, bmus=bmus, grid=grid_of(estimator))
 
 
 def pair_tiles(
-    points: Points,
+    placed: PlacedSamples,
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]]:
     """Compute the distances of all pairs, tile by tile, in units of about the largest value.
 
@@ -66,7 +66,7 @@ def pair_tiles(
     noise : ndarray of float64, shape (n, 1)
         By how much rounding of the samples changes them, or their lengths (see `as_lengths`).
     """
-    samples = points.samples
+    samples = placed.samples
     whole = samples[:].astype(np.float64)
     if not samples.metric.is_spherical:
         values = whole.data if samples.is_sparse else whole
