@@ -41,6 +41,8 @@ IRIS = load_iris(as_frame=True)
 FRAME, CODES = IRIS.data, IRIS.target.to_numpy()
 X, Y = FRAME.to_numpy(), IRIS.target_names[CODES]
 
+NOTHING = np.empty((0, 2))  # no obstacles of labels
+
 
 @pytest.fixture(autouse=True)
 def close_figures():
@@ -109,7 +111,7 @@ class TestLabels:
     def test_labels_do_not_overlap_each_other_or_their_points(self):
         _, ax = plt.subplots(figsize=(8, 6))
         points = np.random.RandomState(0).uniform(0.1, 0.9, size=(30, 2))
-        texts = place_labels(ax, points, [f"sample {k}" for k in range(30)])
+        texts = place_labels(ax, points, [f"sample {k}" for k in range(30)], obstacles=NOTHING)
         boxes = boxes_of(texts)
         assert all(overlap(*pair) < 1 for pair in itertools.combinations(boxes, 2))
         for x, y in ax.transData.transform(points):
@@ -117,7 +119,7 @@ class TestLabels:
 
     def test_many_labels_of_one_point(self):
         _, ax = plt.subplots()
-        texts = place_labels(ax, np.full((8, 2), 0.5), ["a label"] * 8)
+        texts = place_labels(ax, np.full((8, 2), 0.5), ["a label"] * 8, obstacles=NOTHING)
         boxes = boxes_of(texts)
         assert all(overlap(*pair) == 0 for pair in itertools.combinations(boxes, 2))
         # Distant labels are connected with the point by a line.
@@ -126,7 +128,7 @@ class TestLabels:
     def test_labels_at_the_corners_are_within_the_axes(self):
         _, ax = plt.subplots()
         corners = np.array([(0, 0), (0, 1), (1, 0), (1, 1)])
-        texts = place_labels(ax, corners, ["a long text"] * 4)
+        texts = place_labels(ax, corners, ["a long text"] * 4, obstacles=NOTHING)
         frame = ax.get_window_extent()
         for left, bottom, right, top in boxes_of(texts):
             assert frame.x0 <= left and right <= frame.x1
@@ -144,7 +146,8 @@ class TestLabels:
         figure, ax = plt.subplots(layout="constrained")
         figure.draw_without_rendering()
         before = ax.get_position().bounds
-        place_labels(ax, np.array([[1.0, 1.0]]), ["a text longer than the axes are wide " * 3])
+        text = "a text longer than the axes are wide " * 3
+        place_labels(ax, np.array([[1.0, 1.0]]), [text], obstacles=NOTHING)
         figure.draw_without_rendering()
         assert ax.get_position().bounds == before
 

@@ -224,12 +224,7 @@ class Hits(NamedTuple):
 
 
 def count_hits(
-    estimator: Any,
-    X: ArrayLike,
-    y: ArrayLike | None = None,
-    sample_weight: Any = None,
-    *,
-    owner: str = "",
+    estimator: Any, X: ArrayLike, y: ArrayLike | None, sample_weight: Any = None, *, owner: str
 ) -> Hits:
     """Return the total weight of the samples in each unit, or of each class in each unit."""
     bmus, n_units = estimator.bmus(X).astype(np.int64), len(estimator.codebook_)

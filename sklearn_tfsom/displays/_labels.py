@@ -25,7 +25,7 @@ _MAX_OBSTACLES = 15
 
 
 def place_labels(
-    ax: Any, anchors: NDArray, texts: Sequence[str], *, obstacles: NDArray | None = None
+    ax: Any, anchors: NDArray, texts: Sequence[str], *, obstacles: NDArray
 ) -> list[Any]:
     """Write a text beside each of the points `anchors`, shape (n_texts, 2).
 
@@ -42,8 +42,7 @@ def place_labels(
     figure.draw_without_rendering()
     points_to_pixels = figure.dpi / 72
     points = ax.transData.transform(anchors)
-    others = np.reshape([] if obstacles is None else obstacles, (-1, 2))
-    others = ax.transData.transform(others)
+    others = ax.transData.transform(obstacles)
     frame = ax.get_window_extent().extents
     color, background = text_color(), background_color(ax)
     taken = np.empty((0, 4))
