@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import pickle
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -87,6 +89,17 @@ def features_of(frame: Any) -> Any:
     return frame
 
 
+def pickled_result(
+    function: Callable[[Any, Any], Any], frame: Any, weight_name: str | None
+) -> Any:
+    """Return a data frame of one row: the pickled result of a function for a partition."""
+    import pandas as pd
+
+    features, weights = split_frame(frame, weight_name)
+    result = function(features_of(features), weights)
+    return pd.DataFrame({"result": [pickle.dumps(result)]})
+
+
 def check_n_features(som: TFSOM, data: Any) -> None:
     """Check that data have the features of a fitted map.
 
@@ -127,8 +140,14 @@ def apply_to_rows(X: Any, som: TFSOM, method: str) -> NDArray:
     return np.empty((0, len(som.get_feature_names_out())), dtype)
 
 
+def column_of_results(frame: Any, som: TFSOM, method: str) -> NDArray | list[NDArray]:
+    """Do the same with a data frame, and return a column: numbers, or a list of arrays."""
+    values = apply_to_rows(features_for(som, frame), som, method)
+    return values if values.ndim == 1 else list(values)
+
+
 def apply_to_frame(frame: Any, som: TFSOM, method: str) -> Any:
-    """Do the same with a data frame: a series or a data frame with its index."""
+    """Do the same with a data frame, and return a series or a data frame with its index."""
     import pandas as pd
 
     values = apply_to_rows(features_for(som, frame), som, method)

@@ -13,12 +13,12 @@ import pandas as pd
 import ray.data
 
 from sklearn_tfsom._engines import (
-    apply_to_rows,
     check_map,
-    features_for,
+    column_of_results,
     features_of,
     map_for,
     output_name,
+    pickled_result,
     split_frame,
 )
 from sklearn_tfsom._som import TFSOM
@@ -134,9 +134,7 @@ class _Engine:
         weight_name = self._weight_name
 
         def of_block(block: pd.DataFrame) -> pd.DataFrame:
-            frame, weights = split_frame(block, weight_name)
-            result = function(features_of(frame), weights)
-            return pd.DataFrame({"result": [pickle.dumps(result)]})
+            return pickled_result(function, block, weight_name)
 
         of_block.__name__ = f"tfsom_{name}"  # what the dashboard shows
         results = self._data.map_batches(of_block, batch_size=None, batch_format="pandas")
@@ -161,9 +159,7 @@ def _lazily(method: str, som: TFSOM, data: Any) -> Any:
     column = output_name(method, som)
 
     def of_block(block: pd.DataFrame) -> pd.DataFrame:
-        X = features_for(som, block)
-        values = apply_to_rows(X, som, method)
-        return block.assign(**{column: values if values.ndim == 1 else list(values)})
+        return block.assign(**{column: column_of_results(block, som, method)})
 
     of_block.__name__ = f"tfsom_{method}"
     return _checked(data).map_batches(of_block, batch_size=None, batch_format="pandas")

@@ -15,12 +15,12 @@ from pyspark.sql import DataFrame, functions, types
 
 from sklearn_tfsom._data.foreign import check_names
 from sklearn_tfsom._engines import (
-    apply_to_rows,
     check_map,
-    features_for,
+    column_of_results,
     features_of,
     map_for,
     output_name,
+    pickled_result,
     split_frame,
 )
 from sklearn_tfsom._som import TFSOM
@@ -143,9 +143,7 @@ class _Engine:
 
         def of_partition(batches: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
             for batch in batches:
-                frame, weights = split_frame(batch, weight_name)
-                result = function(features_of(frame), weights)
-                yield pd.DataFrame({"result": [pickle.dumps(result)]})
+                yield pickled_result(function, batch, weight_name)
 
         results = self._data.mapInPandas(of_partition, "result binary")
         return results.rdd.map(lambda row: pickle.loads(row.result))
@@ -194,8 +192,7 @@ def _lazily(method: str, som: TFSOM, data: Any) -> Any:
 
     @functions.pandas_udf(types.LongType() if method == "predict" else of_rows)  # type: ignore[call-overload]
     def apply(frame: pd.DataFrame) -> pd.Series:
-        values = apply_to_rows(features_for(som, frame), som, method)
-        return pd.Series(values if values.ndim == 1 else list(values))
+        return pd.Series(column_of_results(frame, som, method))
 
     columns = functions.struct(*(_as_column(field) for field in fields))
     return data.withColumn(output_name(method, som), apply(columns))
