@@ -18,7 +18,8 @@ from sklearn_tfsom._map.clustering import cluster_units
 from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._map.imputation import covariance_around_units, residual_covariance
 from sklearn_tfsom._map.schedules import n_epochs_to_end
-from sklearn_tfsom._plan import TrainingPlan, n_clusters_wanted
+from sklearn_tfsom._parameters import n_clusters_wanted
+from sklearn_tfsom._plan import TrainingPlan
 from sklearn_tfsom._representatives import points_to_merge
 from sklearn_tfsom._training import TrainedEpoch, UnitMeans, trained_map
 

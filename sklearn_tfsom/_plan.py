@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import zlib
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,80 +10,49 @@ from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
 from sklearn_tfsom import _validation as valid
-from sklearn_tfsom._data.foreign import is_float32
 from sklearn_tfsom._data.minibatches import deal_minibatches, order_by_projection
 from sklearn_tfsom._data.moments import Moments, compute_moments
 from sklearn_tfsom._data.outliers import with_typical_directions
 from sklearn_tfsom._data.pieces import Pieces
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.subsampling import Subsamples, count_different
-from sklearn_tfsom._distance import METRICS, Metric, as_codebook, is_zero
+from sklearn_tfsom._distance import METRICS
 from sklearn_tfsom._machine import check_memory
-from sklearn_tfsom._map.anomaly import ANOMALY_SCORES
-from sklearn_tfsom._map.grid import BOUNDARIES, LATTICES, Grid
+from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._map.initialization import (
-    INITS,
     automatic_n_units,
     automatic_shape,
     initial_codebook,
 )
 from sklearn_tfsom._map.neighborhood import (
-    NEIGHBORHOODS,
     NeighborhoodFunction,
     checked_neighborhood,
     is_separable,
     n_kernel_values,
 )
 from sklearn_tfsom._map.schedules import (
-    RADIUS_DECAYS,
     EpochSchedule,
     Stage,
     StreamSchedule,
     memory_of_batches,
     radius_schedule,
 )
-from sklearn_tfsom._version import __version__
+from sklearn_tfsom._parameters import (
+    as_code_vectors,
+    check_differences,
+    check_n_clusters,
+    check_radii,
+    given_grid,
+    n_clusters_wanted,
+)
 
 # Memory that a map needs at least: four codebooks in float64, with eight more values a unit, and
 # its kernel.
 _CODEBOOKS, _UNIT_VALUES = 4, 8
 
-FEATURES = ("distances", "coordinates", "activations")
-
-_AUTO = valid.choice(["auto"])
-_RADIUS = [valid.real(0, closed=False), _AUTO]
-RULES = {
-    "grid_size": [valid.SIDE, valid.PAIR, _AUTO],
-    "lattice": [valid.choice(LATTICES)],
-    "boundary": [valid.choice(BOUNDARIES)],
-    "neighborhood": [valid.choice(NEIGHBORHOODS), valid.FUNCTION],
-    "metric": [valid.choice(METRICS)],
-    "init": [valid.choice(INITS), valid.numbers("(n_units, n_features)", 2)],
-    "max_iter": [valid.integer(1, 10**6)],
-    "radius_start": _RADIUS,
-    "radius_end": _RADIUS,
-    "radius_decay": [valid.choice(RADIUS_DECAYS), valid.numbers("(max_iter,)", 1, positive=True)],
-    "coarse_to_fine": [valid.BOOLEAN],
-    "tol": [valid.real(0, closed=True)],
-    "batch_size": [valid.integer(1), valid.NONE],
-    "n_clusters": [valid.integer(1), _AUTO, valid.NONE],
-    "features": [valid.choice(FEATURES)],
-    "anomaly_score": [valid.choice(ANOMALY_SCORES)],
-    "compute_topographic_error": [valid.BOOLEAN],
-    "checkpoint_dir": [valid.PATH, valid.NONE],
-    "random_state": [valid.RANDOM_STATE],
-    "verbose": [valid.integer(0), valid.BOOLEAN],
-}
-
 # Samples of weight 1 that are dealt out to mini-batches, and mini-batches of an epoch, at most; or
 # four for each sample. So time depends on samples rather than on their weights.
 _MAX_DEALT, _MAX_BATCHES = 2**24, 1000
-
-
-NO_BATCHES = valid.NONE._replace(says="None for the data of an engine")
-
-# Parameters of which those of the first worker count.
-_OF_FIRST_WORKER = ("checkpoint_dir", "random_state", "verbose")
 
 
 class Batches(NamedTuple):
@@ -198,28 +166,13 @@ def begin_stream(som: Any, pieces: Pieces) -> StreamStart:
     return StreamStart(grid, codebook, moments)
 
 
-def checksums(som: Any) -> dict[str, float]:
-    """Return numbers that must be the same on all workers: of the parameters and of the version.
-
-    Equal values have equal numbers, whatever their types: 8 and ``np.int64(8)``, lists and tuples,
-    and functions with equal values.
-    """
-    values = {
-        f"parameter {name!r}": valid.plain(value)
-        for name, value in som.get_params(deep=False).items()
-        if name not in _OF_FIRST_WORKER
-    }
-    values["version of sklearn_tfsom"] = __version__
-    return {name: float(zlib.crc32(repr(value).encode())) for name, value in values.items()}
-
-
 def _begin(som: Any, pieces: Pieces) -> tuple[Grid, str | NDArray[np.float64], Moments]:
     """Return grid, start and moments. A given grid is checked before the moments are computed."""
     if isinstance(som.grid_size, str):
         moments = _moments(som, pieces)
         grid = _automatic_grid(som, pieces, moments)
         return grid, _checked_start(som, grid, pieces.samples), moments
-    grid = _given_grid(som)
+    grid = given_grid(som)
     init = _checked_start(som, grid, pieces.samples)
     return grid, init, _moments(som, pieces)
 
@@ -280,40 +233,6 @@ def _starts_from_pca(som: Any) -> bool:
     return isinstance(som.init, str) and som.init == "pca"
 
 
-def n_clusters_wanted(som: Any) -> int:
-    """Return the number of clusters that is asked for; 0 where none is."""
-    wanted = som.n_clusters
-    return 0 if wanted is None or isinstance(wanted, str) else int(wanted)
-
-
-def has_clusters(som: Any) -> bool:
-    """Return True if a map was fitted with clusters, whatever `n_clusters` is now."""
-    return bool(getattr(som, "_has_clusters", som.n_clusters is not None))
-
-
-def check_n_clusters(som: Any, grid: Grid) -> None:
-    """Check that there are no fewer units than clusters.
-
-    Raises
-    ------
-    InvalidParameterError
-        If there are.
-    """
-    if n_clusters_wanted(som) > grid.n_units:
-        raise valid.wrong_parameter(
-            "n_clusters",
-            som,
-            f"at most the number of units, {grid.n_units} on a map of "
-            f"{grid.n_rows}x{grid.n_columns}",
-            valid.shown(n_clusters_wanted(som)),
-        )
-
-
-def _given_grid(som: Any) -> Grid:
-    n_rows, n_columns = np.broadcast_to(np.asarray(som.grid_size, object), 2)
-    return Grid(n_rows, n_columns, som.lattice, som.boundary)
-
-
 def _automatic_grid(som: Any, pieces: Pieces, moments: Moments) -> Grid:
     weight = pieces.total_weight
     # No shape that suits the weight has twice as many units as it asks for.
@@ -347,57 +266,12 @@ def _checked_start(som: Any, grid: Grid, samples: Samples) -> str | NDArray[np.f
             "init", som, f"of shape (n_units, n_features), {right}", f"shape {np.shape(som.init)}"
         )
     codebook = as_code_vectors("init", som, som.init, METRICS[som.metric])
-    _check_range("init", som, codebook)
+    check_differences("init", som, codebook)
     largest = float(np.abs(codebook).max())
     if largest > float(np.finfo(samples.dtype).max):
         right_range = f"in the range of {samples.dtype}, the precision of X"
         raise valid.wrong_parameter("init", som, right_range, f"{largest:g}")
     return codebook
-
-
-def as_code_vectors(name: str, owner: Any, values: Any, metric: Metric) -> NDArray[np.float64]:
-    """Return code vectors as a map has them: as directions where these are compared.
-
-    One without a direction raises an `InvalidParameterError`.
-    """
-    codebook = as_codebook(valid.as_numbers(values), metric)
-    if metric.is_spherical and is_zero(codebook).any():
-        right = f"code vectors that have a direction under metric={metric.name!r}"
-        came = f"code vector {np.argmax(is_zero(codebook))}, which has none,"
-        raise valid.wrong_parameter(name, owner, right, came)
-    return codebook
-
-
-def checked_codebook(som: Any, codebook: Any) -> tuple[Grid, NDArray]:
-    """Check a codebook that a map is to have, and return it with the grid of its units.
-
-    Raises
-    ------
-    InvalidParameterError
-        If it does not fit the parameters of the map.
-    """
-    valid.check_parameters(som, RULES)
-    valid.check_value("grid_size", som, som.grid_size, [valid.SIDE, valid.PAIR])
-    valid.check_value("codebook", som, codebook, [valid.numbers("(n_units, n_features)", 2)])
-    grid = _given_grid(som)
-    check_n_clusters(som, grid)
-    array = valid.as_numbers(codebook)
-    if len(array) != grid.n_units:
-        right = f"of shape (n_units, n_features), with {grid.n_units} units on a map of "
-        right += f"{grid.n_rows}x{grid.n_columns}"
-        raise valid.wrong_parameter("codebook", som, right, f"shape {array.shape}")
-    dtype = np.float32 if is_float32(array.dtype) else np.float64
-    array = as_code_vectors("codebook", som, array, METRICS[som.metric])
-    _check_range("codebook", som, array)
-    return grid, array.astype(dtype)
-
-
-def _check_range(name: str, owner: Any, codebook: NDArray) -> None:
-    with np.errstate(over="ignore"):
-        if not np.isfinite(np.ptp(codebook, axis=0)).all():
-            right = "an array of values whose differences do not exceed the range of float64"
-            came = f"values from {codebook.min():.3g} to {codebook.max():.3g}"
-            raise valid.wrong_parameter(name, owner, right, came)
 
 
 def _radii(som: Any, grid: Grid) -> NDArray[np.float64]:
@@ -410,17 +284,3 @@ def _radii(som: Any, grid: Grid) -> NDArray[np.float64]:
         n_across=max(grid.shape),
         ordered_start=_starts_from_pca(som),
     )
-
-
-def check_radii(som: Any) -> None:
-    """Check that the radius does not increase.
-
-    Raises
-    ------
-    InvalidParameterError
-        If it would.
-    """
-    is_given = not isinstance(som.radius_start, str) and not isinstance(som.radius_end, str)
-    if isinstance(som.radius_decay, str) and is_given and som.radius_start < som.radius_end:
-        right = f"at most radius_start={valid.shown(som.radius_start)}"
-        raise valid.wrong_parameter("radius_end", som, right, valid.shown(som.radius_end))

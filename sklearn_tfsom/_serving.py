@@ -11,7 +11,7 @@ from sklearn_tfsom._data.scaling import Scaling
 from sklearn_tfsom._distance import METRICS
 from sklearn_tfsom._formulas import Affine, merged, rounded_to
 from sklearn_tfsom._map.anomaly import AnomalyScore, anomaly_score
-from sklearn_tfsom._plan import RULES, has_clusters
+from sklearn_tfsom._parameters import RULES, has_clusters
 from sklearn_tfsom._preprocessing import formulas_of
 from sklearn_tfsom._tf.runtime import tensorflow_core
 

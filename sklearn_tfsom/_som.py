@@ -25,7 +25,6 @@ from sklearn_tfsom._data.checks import (
     check_sample_weight,
     check_samples,
     check_training_data,
-    known_error,
 )
 from sklearn_tfsom._data.partitions import Engine, check_partitions
 from sklearn_tfsom._data.pieces import ALONE, Pieces, Workers
@@ -45,7 +44,8 @@ from sklearn_tfsom._map.anomaly import anomaly_score
 from sklearn_tfsom._map.grid import grid_of
 from sklearn_tfsom._map.imputation import expected_values, variances_of
 from sklearn_tfsom._map.schedules import n_epochs_to_end
-from sklearn_tfsom._plan import NO_BATCHES, RULES, checked_codebook, checksums, make_plan
+from sklearn_tfsom._parameters import NO_BATCHES, RULES, checked_codebook, checksums, known_error
+from sklearn_tfsom._plan import make_plan
 from sklearn_tfsom._search.distances import distances_to_chosen, distances_to_units
 from sklearn_tfsom._search.inference import nearest_units
 from sklearn_tfsom._stream import learn_stream

@@ -17,7 +17,8 @@ from sklearn_tfsom._map.grid import Grid, grid_of
 from sklearn_tfsom._map.neighborhood import Kernels, checked_neighborhood
 from sklearn_tfsom._map.schedules import PRIOR
 from sklearn_tfsom._map.smoothing import TrainState
-from sklearn_tfsom._plan import begin_stream, check_n_clusters, check_radii, stream_schedule
+from sklearn_tfsom._parameters import check_n_clusters, check_radii
+from sklearn_tfsom._plan import begin_stream, stream_schedule
 from sklearn_tfsom._search.sources import make_source
 from sklearn_tfsom._training import UnitMeans, check_code_vectors, unit_means
 

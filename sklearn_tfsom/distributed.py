@@ -19,7 +19,7 @@ from sklearn_tfsom._distance import METRICS, Metric
 from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._map.neighborhood import Kernels, checked_neighborhood
 from sklearn_tfsom._map.smoothing import move_codebook
-from sklearn_tfsom._plan import RULES, as_code_vectors
+from sklearn_tfsom._parameters import RULES, as_code_vectors
 from sklearn_tfsom._search.sources import make_source
 from sklearn_tfsom._validation import Rule, check_value, numbers, real
 

@@ -21,7 +21,7 @@ from sklearn_tfsom._distance import METRICS
 from sklearn_tfsom._map.anomaly import ANOMALY_SCORES
 from sklearn_tfsom._map.grid import BOUNDARIES, LATTICES
 from sklearn_tfsom._map.neighborhood import NEIGHBORHOODS
-from sklearn_tfsom._plan import FEATURES
+from sklearn_tfsom._parameters import FEATURES
 
 _COMMON = {
     "deadline": None,

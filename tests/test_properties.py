@@ -49,7 +49,7 @@ from sklearn_tfsom import TFSOM
 from sklearn_tfsom._distance import METRICS
 from sklearn_tfsom._map.grid import BOUNDARIES, LATTICES
 from sklearn_tfsom._map.neighborhood import NEIGHBORHOODS
-from sklearn_tfsom._plan import RULES
+from sklearn_tfsom._parameters import RULES
 from sklearn_tfsom._search import exact as exact_module
 from sklearn_tfsom._search import nearest as nearest_module
 from sklearn_tfsom._search import products as products_module

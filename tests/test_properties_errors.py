@@ -18,7 +18,7 @@ from oracles import get_results, get_state, only_convergence_warnings
 from strategies import cauchy, either
 
 from sklearn_tfsom import TFSOM, InvalidParameterError
-from sklearn_tfsom._plan import RULES
+from sklearn_tfsom._parameters import RULES
 
 X = np.random.RandomState(0).normal(size=(14, 3))
 SMALL = {"grid_size": (2, 3), "max_iter": 3, "n_clusters": 2}

@@ -391,20 +391,3 @@ def check_total(total_weight: float) -> None:
             f"sample_weight contains values too small to compute with: their sum is "
             f"{total_weight:g}. Divide it by its largest value."
         )
-
-
-def known_error(som: Any) -> float:
-    """Return the quantization error of a map.
-
-    Raises
-    ------
-    ValueError
-        If it is not known.
-    """
-    error: float = som.quantization_error_
-    if math.isnan(error):
-        raise ValueError(
-            "The map's quantization error is not known, which this needs. Pass samples as X to "
-            "from_codebook."
-        )
-    return error

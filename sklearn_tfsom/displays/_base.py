@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn_tfsom._classes import classes_of, is_missing
 from sklearn_tfsom._data.checks import check_sample_weight
 from sklearn_tfsom._distance import METRICS
+from sklearn_tfsom._parameters import has_clusters
 from sklearn_tfsom._pipelines import Unwrapped, unwrapped
-from sklearn_tfsom._plan import has_clusters
 from sklearn_tfsom._validation import Rule, check_value, integer, wrong_parameter
 from sklearn_tfsom.displays._arguments import AXES, checked
 

@@ -10,7 +10,6 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import gammaln, logsumexp
 
 from sklearn_tfsom._assignment import assign
-from sklearn_tfsom._data.checks import known_error
 from sklearn_tfsom._data.moments import centered, feature_ranges, known_mask, summed_differences
 from sklearn_tfsom._data.pieces import Pieces
 from sklearn_tfsom._data.samples import Samples
@@ -23,6 +22,7 @@ from sklearn_tfsom._distance import (
     squared_costs,
 )
 from sklearn_tfsom._map.grid import grid_of
+from sklearn_tfsom._parameters import known_error
 from sklearn_tfsom._pipelines import takes_pipelines
 from sklearn_tfsom._search.distances import distances_to_chosen
 from sklearn_tfsom._validation import wrong_parameter
