@@ -13,15 +13,18 @@ from sklearn_tfsom._assignment import Assignment, assign
 from sklearn_tfsom._data.checks import counted_of
 from sklearn_tfsom._data.moments import MAX_COVARIANCE_FEATURES
 from sklearn_tfsom._data.pieces import Pieces
+from sklearn_tfsom._data.scaling import Scaling, in_precision
 from sklearn_tfsom._data.tiles import tile_threads
 from sklearn_tfsom._map.clustering import cluster_units
 from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._map.imputation import covariance_around_units, residual_covariance
 from sklearn_tfsom._map.schedules import n_epochs_to_end
+from sklearn_tfsom._map.smoothing import TrainState
 from sklearn_tfsom._parameters import n_clusters_wanted
 from sklearn_tfsom._plan import TrainingPlan
 from sklearn_tfsom._representatives import points_to_merge
-from sklearn_tfsom._training import TrainedEpoch, UnitMeans, trained_map
+from sklearn_tfsom._search.sources import make_source
+from sklearn_tfsom._training import TrainedEpoch, UnitMeans, trained_map, unit_means
 
 
 class MapState(NamedTuple):
@@ -36,6 +39,7 @@ class MapState(NamedTuple):
     history: dict[str, list[float]]
     n_samples_seen: float
     is_from_stream: bool = False
+    is_trained: bool = True  # by `fit` or elsewhere, possibly before a stream
     residuals: NDArray[np.float64] | None = None  # see `_residuals_around_units`
     clustered: tuple[Pieces, NDArray[np.float64]] | None = None  # samples and their hits, or units
 
@@ -44,7 +48,7 @@ def set_map(som: Any, state: MapState) -> Any:
     """Set all fitted attributes but the names of features, and return the estimator."""
     grid, codebook, found = state.grid, state.codebook, state.found
     means, counts = state.unit_means
-    means = np.where(counts > 0, means, codebook).astype(codebook.dtype)
+    means = in_precision(np.where(counts > 0, means, codebook), codebook.dtype)
     som.codebook_ = codebook
     som.cluster_labels_ = _cluster(som, means, *(state.clustered or (None, found.hits)))
     if isinstance(found.bmus, np.ndarray):
@@ -63,7 +67,8 @@ def set_map(som: Any, state: MapState) -> Any:
     som._has_clusters = som.n_clusters is not None
     # What `partial_fit` and `impute` go on from.
     som._unit_means, som._unit_counts = means, counts
-    som._is_from_stream, som._residuals = state.is_from_stream, state.residuals
+    som._is_from_stream, som._is_trained = state.is_from_stream, state.is_trained
+    som._residuals = state.residuals
     return som
 
 
@@ -94,16 +99,16 @@ def set_fitted(
         if som.n_clusters is not None:
             hits = _counted_hits(pieces, counted, codebook, plan.grid, found.hits)
             clustered = counted, hits
-        unit_means = learned or UnitMeans(codebook, found.hits[:, None])
+        means = learned or UnitMeans(codebook, found.hits[:, None])
         if learned and plan.batches:  # whose counts have decayed
             kept = plan.batches.memory / plan.pieces.total_weight
-            unit_means = unit_means._replace(counts=unit_means.counts / kept)
+            means = means._replace(counts=means.counts / kept)
         state = MapState(
             grid=plan.grid,
             metric=pieces.samples.metric.name,  # a callback may have set another parameter
             neighborhood=getattr(plan.neighborhood, "__wrapped__", plan.neighborhood),
             codebook=codebook,
-            unit_means=unit_means,
+            unit_means=means,
             found=found,
             history=history,
             n_samples_seen=plan.pieces.total_weight,
@@ -125,12 +130,13 @@ def set_codebook(som: Any, grid: Grid, codebook: NDArray, pieces: Pieces | None)
         Samples for hits, labels and errors. Without any, each unit counts as one sample.
     """
     found, clustered, residuals = Assignment(np.ones(grid.n_units), np.nan, None), None, None
-    hits = found.hits
+    hits, means = found.hits, UnitMeans(codebook, found.hits[:, None])
     if pieces is not None:
         counted = counted_of(pieces)
         with tile_threads:
             found = assign(pieces, codebook, grid)
             hits = _counted_hits(pieces, counted, codebook, grid, found.hits)
+            means = _means_by_unit(counted, codebook, grid)
         clustered = counted, hits
         if _keeps_residuals(pieces):
             residuals = _measured_residuals(pieces, codebook, found.bmus)
@@ -139,7 +145,7 @@ def set_codebook(som: Any, grid: Grid, codebook: NDArray, pieces: Pieces | None)
         metric=som.metric,
         neighborhood=som.neighborhood,
         codebook=codebook,
-        unit_means=UnitMeans(codebook, hits[:, None]),
+        unit_means=means,
         found=found,
         history={"radius": [], "quantization_error": []},
         n_samples_seen=float(hits.sum()),
@@ -147,6 +153,15 @@ def set_codebook(som: Any, grid: Grid, codebook: NDArray, pieces: Pieces | None)
         clustered=clustered,
     )
     set_map(som, state)
+
+
+def _means_by_unit(pieces: Pieces, codebook: NDArray, grid: Grid) -> UnitMeans:
+    """Compute the means of each unit's samples, in a pass over them."""
+    samples = pieces.samples
+    scaling = Scaling.around(codebook, samples.dtype, samples.metric, is_sparse=samples.is_sparse)
+    scaled = scaling.transform(codebook).reshape(*grid.shape, -1)
+    sums, counts, _ = make_source(pieces, scaling).statistics(scaled)
+    return unit_means(TrainState(scaled, sums, counts), scaling)
 
 
 def _counted_hits(

@@ -587,7 +587,8 @@ class TFSOM(
         less, 0.3 of the samples seen. The radius decreases from `radius_start` ("auto": a fourth
         of the longer side with ``init="pca"``, otherwise half of it) to `radius_end` over the
         first 100 samples, or 0.6 for each unit if that is more. An array as `radius_decay`, here
-        of any length, has its values reached at equal steps.
+        of any length, has its values reached at equal steps. A map from `fit` or `from_codebook`
+        is trained at `radius_end` only.
 
         Examples
         --------
@@ -627,6 +628,7 @@ class TFSOM(
             history=history,
             n_samples_seen=memory.n_samples_seen,
             is_from_stream=True,
+            is_trained=memory.is_trained,
         )
         set_map(self, state)
         warn_of_few_clusters(self, stacklevel=4)  # the line that called partial_fit

@@ -35,6 +35,7 @@ class Memory(NamedTuple):
     hits: NDArray[np.float64]  # (n_units,) their weights
     error: float  # mean distance to their units, before they were learned; NaN if not known
     n_samples_seen: float  # weight of all samples so far
+    is_trained: bool  # by `fit` or elsewhere: the radius stays at its end
 
 
 class Learned(NamedTuple):
@@ -78,9 +79,10 @@ def learn_stream(som: Any, pieces: Pieces) -> Learned:
     _check_weight(counted)
     begin = _remembered if hasattr(som, "codebook_") else _begun
     memory, scaling, dtype = begin(som, counted)
-    batches = list(
-        stream_schedule(som, memory.grid).batches(counted.sample_weight, memory.n_samples_seen)
-    )
+    schedule = stream_schedule(som, memory.grid)
+    if memory.is_trained:
+        schedule = schedule._replace(radii=schedule.radii[-1:])
+    batches = list(schedule.batches(counted.sample_weight, memory.n_samples_seen))
     kernels = Kernels(memory.grid, checked_neighborhood(som, som.neighborhood))
     means, counts = memory.unit_means
     scaled = scaling.transform(memory.codebook).reshape(*memory.grid.shape, -1)
@@ -117,6 +119,7 @@ def learn_stream(som: Any, pieces: Pieces) -> Learned:
             hits=memory.hits * left_of_all,
             error=float(np.array([error, *errors]) @ (remembered / total)),
             n_samples_seen=memory.n_samples_seen + float(batch_weights.sum()),
+            is_trained=memory.is_trained,
         ),
         left,
         {"radius": [batch.radius for batch in batches], "quantization_error": errors},
@@ -136,7 +139,7 @@ def _begun(som: Any, counted: Pieces) -> _Start:
     """Begin a map with its first samples."""
     grid, codebook, moments = begin_stream(som, counted)
     units = UnitMeans(codebook, np.full((grid.n_units, 1), PRIOR))
-    memory = Memory(grid, codebook, units, np.zeros(grid.n_units), 0.0, 0.0)
+    memory = Memory(grid, codebook, units, np.zeros(grid.n_units), 0.0, 0.0, False)
     scaling = training_scaling(moments, codebook, counted.samples)
     return _Start(memory, scaling, counted.samples.dtype)
 
@@ -149,7 +152,8 @@ def _remembered(som: Any, counted: Pieces) -> _Start:
     if not som._is_from_stream:  # a fit is remembered as much as a stream of that length
         kept = min(1.0, stream_schedule(som, grid).memory(n_seen) / n_seen)
         units, hits = units._replace(counts=units.counts * kept), hits * kept
-    memory = Memory(grid, som.codebook_, units, hits, som.quantization_error_, n_seen)
+    is_trained = getattr(som, "_is_trained", not som._is_from_stream)  # of old maps not known
+    memory = Memory(grid, som.codebook_, units, hits, som.quantization_error_, n_seen, is_trained)
     center, spread = center_and_spread(memory.codebook)
     if spread == 0:  # of equal code vectors; the samples give a scale
         low, high = feature_ranges(counted)

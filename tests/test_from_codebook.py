@@ -7,13 +7,18 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array
-from sklearn.datasets import load_iris, make_moons
+from sklearn.datasets import load_iris, load_wine, make_moons
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
 
 from sklearn_tfsom import TFSOM
 from sklearn_tfsom.displays import HitMapDisplay, TrainingDisplay, UMatrixDisplay
-from sklearn_tfsom.metrics import log_likelihood, quantization_error, topographic_product
+from sklearn_tfsom.metrics import (
+    log_likelihood,
+    quantization_error,
+    separation_curve,
+    topographic_product,
+)
 
 X = load_iris().data
 NAMES = load_iris().feature_names
@@ -44,6 +49,39 @@ def test_clusters_are_those_of_the_samples():
     codebook = TFSOM((6, 5)).fit(X).codebook_
     som = TFSOM.from_codebook(codebook, grid_size=(6, 5), X=X, n_clusters=2)
     assert adjusted_rand_score(classes, som.labels_) > 0.9  # 0.5 for those of the units
+
+
+@pytest.mark.parametrize("kind", ["dense", "weighted", "float32", "missing", "sparse", "cosine"])
+def test_samples_have_the_effect_of_fit(kind):
+    """Where `fit` has settled, its last epoch has found the means that the samples have here."""
+    samples, weights = load_wine().data, None
+    samples = (samples - samples.mean(axis=0)) / samples.std(axis=0)
+    rng = np.random.RandomState(0)
+    parameters = {"grid_size": (10, 8), "n_clusters": 3}
+    if kind == "weighted":
+        weights = rng.uniform(0, 2, size=len(samples))
+    elif kind == "float32":
+        samples = samples.astype(np.float32)
+    elif kind == "missing":
+        samples[rng.uniform(size=samples.shape) < 0.1] = np.nan
+    elif kind == "sparse":
+        samples = csr_array(np.where(samples > 0, samples, 0))
+    elif kind == "cosine":
+        parameters["metric"] = "cosine"
+    trained = TFSOM(**parameters, max_iter=60, tol=0).fit(samples, sample_weight=weights)
+    som = TFSOM.from_codebook(trained.codebook_, X=samples, sample_weight=weights, **parameters)
+    assert_array_equal(som.labels_, trained.labels_)
+    tolerance = {"rtol": 1e-4 if kind == "float32" else 1e-9}
+    assert_allclose(separation_curve(som)[1], separation_curve(trained)[1], **tolerance)
+    for each in (som, trained):
+        each.partial_fit(samples[:5])
+    assert_allclose(som.codebook_, trained.codebook_, atol=1e-5 if kind == "float32" else 1e-12)
+
+
+@pytest.mark.filterwarnings("error")
+def test_samples_beyond_the_range_of_the_codebook_are_refused():
+    with pytest.raises(ValueError, match="exceed the range of float32"):
+        TFSOM.from_codebook(np.eye(4, dtype=np.float32), grid_size=2, X=np.eye(4) * 1e150)
 
 
 @pytest.mark.parametrize("has_samples", [True, False])

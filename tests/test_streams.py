@@ -325,6 +325,29 @@ def test_radii_of_a_stream(stream):
     assert given == pytest.approx([5, 4, 3, 2, 2])
 
 
+@pytest.mark.parametrize("origin", ["fit", "mini-batches", "codebook"])
+def test_trained_map_stays_at_the_last_radius(origin):
+    """A few new samples do not smear it, in the first call and in later ones."""
+    X = load_iris().data
+    batch_size = 50 if origin == "mini-batches" else None
+    som = TFSOM(20, batch_size=batch_size, random_state=0).fit(X)
+    before = som.score(X)
+    if origin == "codebook":
+        som = TFSOM.from_codebook(som.codebook_, grid_size=20, X=X)
+    for k in range(3):
+        som = pickle.loads(pickle.dumps(som.partial_fit(X[k : k + 1])))
+        assert_array_equal(som.history_["radius"], 0.85)
+    assert som.score(X) > 1.1 * before  # of minus the error
+
+
+def test_map_begun_by_a_stream_after_fit_of_another_one(stream):
+    """`fit` settles a map that a stream had begun; a clone begins again."""
+    som = TFSOM((8, 4)).partial_fit(stream[:50])
+    assert som.partial_fit(stream[:1]).history_["radius"][0] > 1
+    assert som.fit(stream[:50]).partial_fit(stream[:1]).history_["radius"] == [0.85]
+    assert clone(som).partial_fit(stream[:1]).history_["radius"] == [2.0]
+
+
 # Mini-batches in fit.
 
 
