@@ -179,8 +179,7 @@ def unchanged_on_error(method: Method) -> Method:
         try:
             return method(self, *args, **kwargs)
         except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
+            self.__dict__ = before  # in one step, which no interrupt divides
             raise
 
     return cast(Method, guarded)

@@ -738,6 +738,32 @@ def test_failing_callback_does_not_change_the_map(blobs, where, is_fitted):
     assert joblib.hash(vars(som)) == before
 
 
+@pytest.mark.parametrize("n_lines", range(1, 9))
+def test_second_interrupt_leaves_no_empty_estimator(blobs, n_lines):
+    """After each line of the decorator that restores the attributes after an error."""
+    som = small_map().fit(blobs)
+    before, n_left = dict(vars(som)), n_lines
+
+    def trace(frame, event, _):
+        nonlocal n_left
+        if frame.f_code.co_name != "guarded":
+            return None
+        n_left -= event == "line"
+        if not n_left:
+            raise KeyboardInterrupt
+        return trace
+
+    former = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        with pytest.raises((ValueError, KeyboardInterrupt)):
+            som.fit(blobs * np.inf)
+    finally:
+        sys.settrace(former)
+    assert vars(som).keys() >= before.keys()
+    assert_array_equal(som.codebook_, before["codebook_"])
+
+
 @pytest.mark.usefixtures("callback")
 def test_fit_keeps_no_state_of_its_callbacks(blobs):
     plain = set(vars(small_map().fit(blobs)))
