@@ -253,6 +253,10 @@ PAIRS = {
         ({"neighborhood": lambda d, r: cauchy(d, min(r, 1)), "radius_start": 2}, X, None),
     ),
     "metric": (({"metric": "manhattan"}, X, None), ({"metric": "chebyshev"}, X, None)),
+    "lengths": (  # the same directions, but other subsamples
+        ({"metric": "cosine"}, SUBSAMPLED, None),
+        ({"metric": "cosine"}, SUBSAMPLED * 2.0 ** (np.arange(40000) % 7)[:, None], None),
+    ),
     "random start": (
         ({"init": "sample", "random_state": 0}, X, None),
         ({"init": "sample", "random_state": 1}, X, None),

@@ -345,11 +345,14 @@ class Pieces:
         return self.workers.sum(dense)
 
     def checksum(self) -> int:
-        """Return a hash of the samples and weights of this worker that a float can represent."""
+        """Return a hash of the samples and weights of this worker that a float can represent.
+
+        Of the values, not of directions: values decide which samples are in a subsample.
+        """
         samples = self.samples
         digest = hashlib.blake2b(self.sample_weight.tobytes(), digest_size=6)
         for rows in samples.tiles():
-            tile = samples[rows]
+            tile = samples.raw(rows)
             for part in (tile.data, tile.indices, tile.indptr) if samples.is_sparse else (tile,):
                 digest.update(part.tobytes())
         return int.from_bytes(digest.digest())
