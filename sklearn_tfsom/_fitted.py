@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_tfsom._assignment import Assignment, assign
-from sklearn_tfsom._data.checks import counted_of
+from sklearn_tfsom._data.checks import counted_of, have_direction
 from sklearn_tfsom._data.moments import MAX_COVARIANCE_FEATURES
-from sklearn_tfsom._data.pieces import Pieces
+from sklearn_tfsom._data.pieces import Piece, Pieces
 from sklearn_tfsom._data.scaling import Scaling, in_precision
 from sklearn_tfsom._data.tiles import tile_threads
 from sklearn_tfsom._map.clustering import cluster_units
 from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._map.imputation import covariance_around_units, residual_covariance
-from sklearn_tfsom._map.schedules import n_epochs_to_end
+from sklearn_tfsom._map.schedules import PRIOR, n_epochs_to_end
 from sklearn_tfsom._map.smoothing import TrainState
 from sklearn_tfsom._parameters import n_clusters_wanted
 from sklearn_tfsom._plan import TrainingPlan
@@ -42,6 +42,7 @@ class MapState(NamedTuple):
     is_trained: bool = True  # by `fit` or elsewhere, possibly before a stream
     residuals: NDArray[np.float64] | None = None  # see `_residuals_around_units`
     clustered: tuple[Pieces, NDArray[np.float64]] | None = None  # samples and their hits, or units
+    forgotten: float = 0.0  # up to this weight a unit is clustered by its code vector
 
 
 def set_map(som: Any, state: MapState) -> Any:
@@ -50,7 +51,9 @@ def set_map(som: Any, state: MapState) -> Any:
     means, counts = state.unit_means
     means = in_precision(np.where(counts > 0, means, codebook), codebook.dtype)
     som.codebook_ = codebook
-    som.cluster_labels_ = _cluster(som, means, *(state.clustered or (None, found.hits)))
+    is_remembered = counts.mean(axis=1, keepdims=True) > state.forgotten
+    to_cluster = np.where(is_remembered, means, codebook)
+    som.cluster_labels_ = _cluster(som, to_cluster, *(state.clustered or (None, found.hits)))
     if isinstance(found.bmus, np.ndarray):
         som.labels_ = som.cluster_labels_[found.bmus]
     else:  # the samples lie elsewhere, and so would their labels
@@ -95,14 +98,12 @@ def set_fitted(
     counted = plan.pieces if pieces.workers.are_several else plan.pieces.own
     codebook = pieces.workers.from_first(codebook).astype(pieces.samples.dtype)
     with tile_threads:
-        found, clustered = assign(pieces, codebook, plan.grid), None
-        if som.n_clusters is not None:
-            hits = _counted_hits(pieces, counted, codebook, plan.grid, found.hits)
-            clustered = counted, hits
-        means = learned or UnitMeans(codebook, found.hits[:, None])
+        found, forgotten = assign(pieces, codebook, plan.grid), 0.0
+        hits = _counted_hits(pieces, counted, found)
+        means = learned or UnitMeans(codebook, hits[:, None])
         if learned and plan.batches:  # whose counts have decayed
             kept = plan.batches.memory / plan.pieces.total_weight
-            means = means._replace(counts=means.counts / kept)
+            means, forgotten = means._replace(counts=means.counts / kept), PRIOR / kept
         state = MapState(
             grid=plan.grid,
             metric=pieces.samples.metric.name,  # a callback may have set another parameter
@@ -113,7 +114,8 @@ def set_fitted(
             history=history,
             n_samples_seen=plan.pieces.total_weight,
             residuals=_residuals_around_units(plan, pieces, codebook, learned, found.bmus),
-            clustered=clustered,
+            clustered=(counted, hits),
+            forgotten=forgotten,
         )
         return set_map(som, state)
 
@@ -135,7 +137,7 @@ def set_codebook(som: Any, grid: Grid, codebook: NDArray, pieces: Pieces | None)
         counted = counted_of(pieces)
         with tile_threads:
             found = assign(pieces, codebook, grid)
-            hits = _counted_hits(pieces, counted, codebook, grid, found.hits)
+            hits = _counted_hits(pieces, counted, found)
             means = _means_by_unit(counted, codebook, grid)
         clustered = counted, hits
         if _keeps_residuals(pieces):
@@ -164,12 +166,17 @@ def _means_by_unit(pieces: Pieces, codebook: NDArray, grid: Grid) -> UnitMeans:
     return unit_means(TrainState(scaled, sums, counts), scaling)
 
 
-def _counted_hits(
-    pieces: Pieces, counted: Pieces, codebook: NDArray, grid: Grid, hits: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _counted_hits(pieces: Pieces, counted: Pieces, found: Assignment) -> NDArray[np.float64]:
     """Return the hits of the samples that take part: of those with a direction."""
-    is_same = not pieces.samples.metric.is_spherical or counted.n_samples == pieces.n_samples
-    return hits if is_same else assign(counted, codebook, grid).hits
+    if not pieces.samples.metric.is_spherical or counted.n_samples == pieces.n_samples:
+        return found.hits
+    hits: NDArray[np.float64] = pieces.reduce(_hits, len(found.hits), rows=found.bmus)
+    return hits
+
+
+def _hits(piece: Piece, bmus: NDArray[np.int64], n_units: int) -> NDArray[np.float64]:
+    weights = piece.sample_weight * have_direction(piece)
+    return np.bincount(bmus, weights, minlength=n_units).astype(np.float64)
 
 
 def _cluster(

@@ -510,6 +510,21 @@ def test_callback_gets_the_map_of_each_epoch(blobs):
     assert_same_map(recorder.epochs[-1], som, blobs)
 
 
+@pytest.mark.usefixtures("callback")
+def test_map_of_a_coarse_epoch_has_learned_samples_with_a_direction(blobs):
+    """The others have hits, but are not remembered."""
+    params = {"grid_size": 16, "metric": "cosine", "radius_start": 8}
+    with_zeros = np.vstack([blobs, np.zeros((500, 4))])
+    expected, som = (
+        TFSOM(**params).set_callbacks(Recorder(stop_after=2)).fit(X) for X in (blobs, with_zeros)
+    )
+    assert som.n_iter_ == 2
+    assert som.hits_.sum() == expected.hits_.sum() + 500
+    assert som.n_samples_seen_ == expected.n_samples_seen_
+    codebooks = [each.partial_fit(blobs[:5]).codebook_ for each in (som, expected)]
+    assert_allclose(*codebooks, atol=1e-9)
+
+
 class Given(Recorder):
     """A callback that records what `fit` was given."""
 

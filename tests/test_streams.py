@@ -11,6 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine, make_swiss_roll
+from sklearn.metrics import adjusted_rand_score
 
 from sklearn_tfsom import TFSOM
 from sklearn_tfsom._data.minibatches import deal_minibatches
@@ -243,6 +244,23 @@ def test_clusters_of_a_stream(stream):
     for piece in np.array_split(stream, 9):
         som.partial_fit(piece)
     assert set(som.predict(stream)) == {0, 1, 2}
+
+
+@pytest.mark.parametrize("seed", [1, 3])
+def test_units_without_remembered_samples_are_clustered_by_their_code_vectors(seed):
+    """Not by where they once were. The clusters are 14 standard deviations apart."""
+    rng = np.random.default_rng(seed)
+
+    def draw(n_samples):
+        side = rng.integers(2, size=n_samples)
+        return 0.7 * rng.normal(size=(n_samples, 2)) + np.outer(side, [10, 0]), side
+
+    X, side = draw(4000)
+    new, expected = draw(20_000)
+    som = TFSOM((10, 8), n_clusters=2).partial_fit(X[side == 0][:50])
+    for piece in np.array_split(X, 40):
+        som.partial_fit(piece)
+    assert adjusted_rand_score(expected, som.predict(new)) == 1
 
 
 def test_failed_call_changes_nothing(stream):
