@@ -25,6 +25,10 @@ from sklearn_tfsom._training import UnitMeans, check_code_vectors, unit_means
 # Weight that one call learns, at most; or 100 for each sample. It takes seconds.
 _MAX_WEIGHT = 10**6
 
+# Samples of float32 that reach farther than this multiple of the spread of the code vectors give
+# the scale: scaled by that spread, they and their sums could leave the range of float32.
+_MAX_REACH = 2.0**100
+
 
 class Memory(NamedTuple):
     """A map between two calls."""
@@ -155,9 +159,12 @@ def _remembered(som: Any, counted: Pieces) -> _Start:
     is_trained = getattr(som, "_is_trained", not som._is_from_stream)  # of old maps not known
     memory = Memory(grid, som.codebook_, units, hits, som.quantization_error_, n_seen, is_trained)
     center, spread = center_and_spread(memory.codebook)
-    if spread == 0:  # of equal code vectors; the samples give a scale
-        low, high = feature_ranges(counted)
-        spread = float(np.nanmax(np.fmax(high - center, center - low)))
+    low, high = feature_ranges(counted)
+    with np.errstate(over="ignore"):
+        reach = float(np.nanmax(np.fmax(high - center, center - low)))
+    # Equal code vectors give no scale.
+    if spread == 0 or (samples.dtype == np.float32 and reach > _MAX_REACH * spread):
+        spread = reach
     scaling = Scaling.of(
         center, spread, samples.dtype, samples.metric, is_sparse=samples.is_sparse
     )

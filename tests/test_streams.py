@@ -649,6 +649,31 @@ def test_a_stream_may_begin_with_equal_samples_at_any_scale(scale):
     assert_allclose(som.codebook_ / scale, expected.codebook_, atol=1e-9)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("metric", ["euclidean", "manhattan", "cosine"])
+@pytest.mark.parametrize("begins", [True, False])
+@pytest.mark.parametrize(("before", "after"), [(1e-20, 1e20), (1e-30, 1e10), (1e-37, 1e37)])
+def test_a_stream_of_float32_may_grow_by_any_factor(before, after, begins, metric):
+    X = np.random.default_rng(0).uniform(size=(500, 40))
+    first, X = ((X * scale).astype(np.float32) for scale in (before, after))
+    som = TFSOM(3, metric=metric)
+    if begins:
+        som.partial_fit(first)
+    else:
+        som = TFSOM.from_codebook(first[:9], grid_size=3, metric=metric)
+    for _ in range(4):
+        som.partial_fit(X)
+    assert som.codebook_.dtype == np.float32
+    assert -som.score(X) < 1.1 * TFSOM(3, metric=metric).fit(X).quantization_error_
+
+
+@pytest.mark.filterwarnings("error")
+def test_samples_at_both_ends_of_the_range_are_refused():
+    som = TFSOM(1).partial_fit(np.full((3, 2), -1.7e308))
+    with pytest.raises(ValueError, match="exceed the range of float64"):
+        som.partial_fit([[1e308, 1]])
+
+
 @pytest.mark.parametrize("kind", ["stream", "mini-batches", "batch"])
 def test_ties_far_from_the_origin_are_those_near_it(kind):
     X = np.random.RandomState(1).normal(size=(30, 1)) + 1e4
