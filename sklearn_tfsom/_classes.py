@@ -91,10 +91,7 @@ def classes_of(
     if isinstance(y, np.ma.MaskedArray) and np.ma.is_masked(y):
         y = np.where(y.mask, np.nan, y.data.astype(object))
     order = _order_of_categories(getattr(y, "dtype", None))
-    # NumPy would turn mixed lists into texts, and large integers beside NA into floats.
-    is_array = isinstance(getattr(y, "dtype", None), np.dtype)
-    given = np.asarray(y, dtype=None if is_array else object)
-    labels = column_or_1d(given)
+    labels = column_or_1d(_as_array(y))
     check_consistent_length(np.empty(n_samples), labels)
     labels = labels if rows is None else labels[rows]
     if labels.dtype.kind == "O" and not all(isinstance(label, Hashable) for label in labels):
@@ -137,6 +134,23 @@ def classes_of(
         return Classes(names, codes)
     # Without the dtype NumPy converts large integers to floats.
     return Classes(np.array(present, dtype=known.dtype if int in kinds else None), codes)
+
+
+def _as_array(y: Any) -> NDArray:
+    """Return labels as an array: one of NumPy as it is, others as objects.
+
+    NumPy would turn mixed lists into texts, and large integers beside missing ones into floats.
+    """
+    dtype = getattr(y, "dtype", None)
+    if isinstance(dtype, np.dtype):
+        return np.asarray(y)
+    if hasattr(dtype, "categories") and hasattr(y, "astype"):  # of pandas
+        return np.asarray(y.astype(object))
+    to_list = getattr(y, "to_pylist", None) or getattr(y, "to_list", None)
+    if to_list is None or hasattr(y, "columns"):
+        return np.asarray(y, dtype=object)
+    array = np.asarray(y)  # for times, which `datetime` would cut
+    return array if array.dtype.kind in "mM" else np.fromiter(to_list(), dtype=object)
 
 
 def _order_of_categories(dtype: Any) -> list[Any] | None:

@@ -974,6 +974,16 @@ TIMES = {
     "objects": np.array([[DAYS[0, 0], 1.0], [1.0, datetime.date(2020, 1, 1)]], object),
     "columns of objects": pd.DataFrame({"a": [pd.Timestamp(0), 1.0], "b": [1.0, 2.0]}),
     "time zone": pd.DataFrame({"time": pd.to_datetime(["2020", "2021"], utc=True)}),
+    "categories": pd.DataFrame({"time": pd.Categorical(pd.to_datetime(["2020", None]))}),
+    "categories of durations": pd.DataFrame(
+        {"time": pd.Categorical(pd.to_timedelta([1, 2], unit="s")), "number": [1, 2]}
+    ),
+    "dictionary": pa.table(
+        {"time": pa.array(DAYS[:, 1]).dictionary_encode(), "number": [1.0, 2.0]}
+    ),
+    "dictionary in a data frame": pd.DataFrame(
+        {"time": pd.arrays.ArrowExtensionArray(pa.array(DAYS[:, 1]).dictionary_encode())}
+    ),
 }
 
 

@@ -4,6 +4,8 @@ import copy
 
 import numpy as np
 import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 import sklearn
 import tensorflow as tf
@@ -60,24 +62,21 @@ def partly_objects(X):
 
 
 def polars_frame(X, dtype):
-    pl = pytest.importorskip("polars")
     columns = [pl.Series(column).cast(getattr(pl, dtype)) for column in with_none(X)]
     return pl.DataFrame(dict(zip(NAMES, columns, strict=True)))
 
 
 def arrow_table(X):
-    pa = pytest.importorskip("pyarrow")
     return pa.table({name: pa.array(X[:, k], from_pandas=True) for k, name in enumerate(NAMES)})
 
 
 def arrow_chunks(X):
-    pa = pytest.importorskip("pyarrow")
     return pa.concat_tables([arrow_table(X[:25]), arrow_table(X[25:])])
 
 
-def arrow_backed(X, dtype):
-    pytest.importorskip("pyarrow")
-    return pandas_frame(X, dtype)
+def arrow_dictionaries(X):
+    columns = [pa.array(X[:, k], from_pandas=True).dictionary_encode() for k in range(len(NAMES))]
+    return pa.table(dict(zip(NAMES, columns, strict=True)))
 
 
 def array_api(X):
@@ -121,15 +120,20 @@ KINDS = {
     "Float32": (lambda X: pandas_frame(X, "Float32"), MISSING32),
     "Int64": (lambda X: pandas_frame(X, "Int64"), MISSING_INTEGERS),
     "boolean": (lambda X: pandas_frame(X, "boolean"), MISSING_BOOLEANS),
-    "double[pyarrow]": (lambda X: arrow_backed(X, "double[pyarrow]"), MISSING),
-    "float[pyarrow]": (lambda X: arrow_backed(X, "float[pyarrow]"), MISSING32),
-    "int64[pyarrow]": (lambda X: arrow_backed(X, "int64[pyarrow]"), MISSING_INTEGERS),
+    "double[pyarrow]": (lambda X: pandas_frame(X, "double[pyarrow]"), MISSING),
+    "float[pyarrow]": (lambda X: pandas_frame(X, "float[pyarrow]"), MISSING32),
+    "int64[pyarrow]": (lambda X: pandas_frame(X, "int64[pyarrow]"), MISSING_INTEGERS),
     "polars Float64": (lambda X: polars_frame(X, "Float64"), MISSING),
     "polars Float32": (lambda X: polars_frame(X, "Float32"), MISSING32),
     "polars Int64": (lambda X: polars_frame(X, "Int64"), MISSING_INTEGERS),
     "arrow float64": (arrow_table, MISSING),
     "arrow float32": (arrow_table, MISSING32),
     "arrow chunks of float32": (arrow_chunks, MISSING32),
+    "arrow dictionaries of float32": (arrow_dictionaries, MISSING32),
+    "categories of float32": (
+        lambda X: pd.DataFrame(X, columns=NAMES).astype("category"),
+        MISSING32,
+    ),
     "array API float64": (array_api, MISSING),
     "array API float32": (array_api, FULL32),
     "array API integers": (array_api, INTEGERS),
@@ -204,7 +208,7 @@ def test_list_of_float32_rows_is_float64():
 
 
 def lazy_frame():
-    return pytest.importorskip("polars").LazyFrame(FULL, schema=NAMES)
+    return pl.LazyFrame(FULL, schema=NAMES)
 
 
 def array_of_another_device():
@@ -276,8 +280,8 @@ WEIGHT_KINDS = {
     "series of objects": lambda weights: pd.Series(weights, dtype=object),
     "array API": array_api,
     "tensor": tf.constant,
-    "arrow": lambda weights: pytest.importorskip("pyarrow").chunked_array([weights]),
-    "polars": lambda weights: pytest.importorskip("polars").Series(weights),
+    "arrow": lambda weights: pa.chunked_array([weights]),
+    "polars": lambda weights: pl.Series(weights),
 }
 
 
@@ -355,6 +359,38 @@ def test_nullable_classes():
 def test_different_labels_stay_different(y, names):
     found = classes_of(np.array(y, dtype=object), 4, "")
     assert found.names == names
+
+
+LARGE = [2**60, 2**60 + 1, None, 7]
+FINE = np.array(["2020-01-01T00:00:00.000000001", "2020-01-01", "NaT", "2021-01-01"], "M8[ns]")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        pl.Series,
+        pa.array,
+        lambda y: pa.chunked_array([y[:1], y[1:]]),
+        lambda y: pa.chunked_array([pa.array(y).dictionary_encode()]),
+        lambda y: pd.Series(y, dtype="Int64"),
+        lambda y: pd.Series(y, dtype="Int64").astype("category"),
+        pd.Categorical,
+        pd.CategoricalIndex,
+        lambda y: pd.Series(pd.Categorical(y)),
+    ],
+)
+def test_integers_beside_missing_ones_keep_their_digits(make):
+    found = classes_of(make(LARGE), 4, "")
+    assert found.names == ["7", str(2**60), str(2**60 + 1), "missing"]
+    assert found.codes.tolist() == [1, 2, 3, 0]
+
+
+@pytest.mark.parametrize("make", [pl.Series, pa.array])
+def test_fine_times_of_tables_stay_different(make):
+    expected, found = (classes_of(y, 4, "") for y in (FINE, make(FINE)))
+    assert len(found.names) == 4
+    assert found.names == expected.names
+    assert_array_equal(found.codes, expected.codes)
 
 
 def test_labels_of_several_values():

@@ -87,7 +87,7 @@ def as_array(X: Any, name: str) -> Any:
     """Return data as a NumPy array, with NaN for masked values and for `pandas.NA`.
 
     Data frames, tables and sparse matrices stay as they are, except that `pandas.NA` becomes NaN
-    in columns of objects. `check_array` converts them.
+    in columns of objects, and that dictionaries of Arrow are decoded. `check_array` converts them.
 
     Parameters
     ----------
@@ -107,6 +107,8 @@ def as_array(X: Any, name: str) -> Any:
         )
     if hasattr(X, "iloc"):
         return _without_na(X)
+    if hasattr(X, "schema") and _library(X) == "pyarrow":
+        return _decoded(X)
     if isinstance(X, list | tuple):
         has_masked_rows = any(isinstance(row, np.ma.MaskedArray) for row in X)
         rows = np.ma.stack(X) if has_masked_rows else np.asarray(X)
@@ -162,6 +164,15 @@ def _without_na(X: Any) -> Any:
         return X
     values = X.to_numpy(dtype=object, na_value=np.nan)
     return type(X)(values, columns=X.columns) if has_columns else values
+
+
+def _decoded(table: Any) -> Any:
+    """Return an Arrow table with values for dictionaries, whose nulls NumPy would fill."""
+    for place, field in enumerate(table.schema):
+        if hasattr(field.type, "index_type"):
+            values = table.column(place).cast(field.type.value_type)
+            table = table.set_column(place, field.name, values)
+    return table
 
 
 def columns_of(table: Any, max_columns: int) -> list[tuple[str, NDArray]]:
@@ -243,10 +254,16 @@ def refuse_no_numbers(X: Any, name: str) -> None:
 
 def _types_of_columns(table: Any) -> set[str]:
     is_arrow = _library(table) == "pyarrow"
-    return {
-        str(getattr(dtype, "subtype", dtype))  # of the values of a sparse column
-        for dtype in (table.schema.types if is_arrow else getattr(table, "dtypes", [None]))
-    }
+    dtypes = table.schema.types if is_arrow else getattr(table, "dtypes", [None])
+    return {str(_type_of_values(dtype)) for dtype in dtypes}
+
+
+def _type_of_values(dtype: Any) -> Any:
+    """Return the type of the values of a sparse or categorical column, or of a dictionary."""
+    dtype = getattr(dtype, "subtype", dtype)
+    dtype = getattr(getattr(dtype, "categories", None), "dtype", dtype)
+    dtype = getattr(dtype, "pyarrow_dtype", dtype)
+    return getattr(dtype, "value_type", dtype)
 
 
 def refuse_collection(X: Any) -> None:
