@@ -13,6 +13,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 import scipy.sparse
+import sklearn
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.datasets import load_iris
@@ -722,9 +723,11 @@ class TestData:
     def test_sparse_data_with_a_metric_without_support(self, metric):
         allowed = [name for name in METRICS if METRICS[name].allows_sparse]
         right = f"one of {', '.join(map(repr, allowed))} for sparse X"
-        with pytest.raises(InvalidParameterError) as caught:
-            TFSOM(**SMALL, metric=metric).fit(scipy.sparse.csr_array(np.abs(X)))
-        assert str(caught.value) == sentence_of("metric", right, repr(metric))
+        sparse = scipy.sparse.csr_array(np.abs(X))
+        for data in (sparse, pd.DataFrame.sparse.from_spmatrix(sparse)):
+            with pytest.raises(InvalidParameterError) as caught:
+                TFSOM(**SMALL, metric=metric).fit(data)
+            assert str(caught.value) == sentence_of("metric", right, repr(metric))
 
     @pytest.mark.parametrize(
         "metric", [name for name in METRICS if not METRICS[name].allows_missing]
@@ -906,6 +909,17 @@ class TestSampleWeight:
         same = TFSOM(**SMALL).fit(X, sample_weight=plain)
         assert_array_equal(som.codebook_, same.codebook_)
         assert som.score(X, sample_weight=weights) == same.score(X, sample_weight=plain)
+
+    @pytest.mark.parametrize("method", ["fit", "partial_fit"])
+    def test_missing_weights_are_named_where_values_are_not_checked(self, method):
+        som, weights = TFSOM(**SMALL).fit(X), np.r_[NAN, np.ones(11)]
+        with (
+            sklearn.config_context(assume_finite=True),
+            pytest.raises(
+                ValueError, match=r"^sample_weight must not contain missing .*\(NaN\)\.$"
+            ),
+        ):
+            getattr(som, method)(X, sample_weight=weights)
 
 
 class TestMethods:

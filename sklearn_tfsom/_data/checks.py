@@ -19,6 +19,7 @@ from sklearn_tfsom._data.foreign import (
     FileArray,
     as_array,
     has_float32,
+    has_sparse_values,
     opened,
     refuse_collection,
     refuse_no_numbers,
@@ -175,7 +176,7 @@ def check_form(
     refuse_collection(X)
     X = as_array(opened(X), "X")
     refuse_no_numbers(X, "X")
-    if scipy.sparse.issparse(X) and not metric.allows_sparse:
+    if has_sparse_values(X) and not metric.allows_sparse:
         names = names_where(lambda metric: metric.allows_sparse)
         raise wrong_parameter("metric", owner, f"one of {names} for sparse X", repr(metric.name))
     # Numbers on disk stay as they are: tiles are converted when they are read.
@@ -366,7 +367,7 @@ def check_sample_weight(
         )
     with np.errstate(over="ignore"):
         total = weights.sum()
-    if are_all or math.isinf(total):
+    if are_all or not math.isfinite(total):
         check_total(total)
     return weights
 
@@ -379,6 +380,8 @@ def check_total(total_weight: float) -> None:
     ValueError
         If it is not.
     """
+    if math.isnan(total_weight):
+        raise ValueError("sample_weight must not contain missing values (NaN).")
     if math.isinf(total_weight):
         raise ValueError(
             "sample_weight contains values too large to sum. Divide it by its largest value."

@@ -228,6 +228,11 @@ def has_float32(X: Any) -> bool:
     return _types_of_columns(X) <= _FLOAT32
 
 
+def has_sparse_values(X: Any) -> bool:
+    """Return True for sparse matrices, and for data frames of sparse columns alone."""
+    return scipy.sparse.issparse(X) or hasattr(X, "sparse")
+
+
 def refuse_no_numbers(X: Any, name: str) -> None:
     """Refuse structures, and times, of which NumPy would count days or nanoseconds.
 
