@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
@@ -114,11 +114,15 @@ def check_n_features(som: TFSOM, data: Any) -> None:
         )
 
 
-def features_for(som: TFSOM, frame: Any) -> Any:
-    """Return the features of a fitted map: the columns of their names, if they have names."""
+def features_for(som: TFSOM, frame: Any, columns: Collection[Any] | None = None) -> Any:
+    """Return the features of a fitted map from a partition.
+
+    They are the columns of their names; if they have no names, all columns, in the order in which
+    the collection has `columns`.
+    """
     names = getattr(som, "feature_names_in_", None)
     if names is None:
-        features = features_of(frame)
+        features = features_of(frame if columns is None else columns_named(columns, frame))
         if features.shape[1] > 1:  # arrays may be in one column
             check_n_features(som, features)
         return features
@@ -146,11 +150,11 @@ def column_of_results(frame: Any, som: TFSOM, method: str) -> NDArray | list[NDA
     return values if values.ndim == 1 else list(values)
 
 
-def apply_to_frame(frame: Any, som: TFSOM, method: str) -> Any:
+def apply_to_frame(frame: Any, som: TFSOM, method: str, columns: Collection[Any]) -> Any:
     """Do the same with a data frame, and return a series or a data frame with its index."""
     import pandas as pd
 
-    values = apply_to_rows(features_for(som, frame), som, method)
+    values = apply_to_rows(features_for(som, frame, columns), som, method)
     if method == "predict":
         return pd.Series(values, index=frame.index)
     return pd.DataFrame(values, index=frame.index, columns=som.get_feature_names_out())

@@ -275,8 +275,9 @@ def _lazily(method: str, som: TFSOM, data: Any) -> Any:
     som = map_for(method, som)
     data = _in_row_chunks(data)
     if not isinstance(data, dask.array.Array):
-        meta = apply_to_frame(data._meta, som, method)
-        return data.map_partitions(apply_to_frame, som, method, meta=meta)
+        arguments = som, method, list(data._meta.columns)
+        meta = apply_to_frame(data._meta, *arguments)
+        return data.map_partitions(apply_to_frame, *arguments, meta=meta)
     n_out = len(som.get_feature_names_out())
     check_n_features(som, data)
     shape = {"drop_axis": 1} if method == "predict" else {"chunks": (data.chunks[0], (n_out,))}

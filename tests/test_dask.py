@@ -107,9 +107,23 @@ def test_partitions_with_columns_in_other_orders():
     assert_array_equal(predict(som, data), expected.predict(frame[NAMES]))
 
 
-@pytest.mark.parametrize("dtype", [np.float32, "Float32", "float64"])
+def test_partitions_with_columns_in_other_orders_without_names():
+    """Names that are not texts are not names of features, but tell columns apart."""
+    frame = pd.DataFrame(engines.samples_of("dense")[0])
+    data = of_partitions(frame[:2000], frame[2000:].iloc[:, ::-1])
+    som = TFSOM(6, max_iter=5).fit(frame)
+    assert not hasattr(som, "feature_names_in_")
+    assert_array_equal(predict(som, data), som.predict(frame))
+    assert_allclose(transform(som, data).compute(), som.transform(frame), rtol=1e-12)
+
+
+INTEGERS = {"length": np.int8, "width": bool}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, "Float32", "float64", np.float16, INTEGERS])
 def test_dtype_of_lazy_results(dtype):
-    frame = pd.DataFrame(engines.samples_of("dense")[0], columns=NAMES).astype(dtype)
+    frame = pd.DataFrame(engines.samples_of("dense")[0], columns=NAMES, dtype=np.float32)
+    frame = frame.astype(dtype)
     given = dd.from_pandas(frame, 3)
     distances = transform(fit(TFSOM(3, max_iter=2), given), given)
     assert_array_equal(distances.dtypes, distances.compute().dtypes)
