@@ -207,6 +207,16 @@ def test_list_of_float32_rows_is_float64():
     assert small_map().fit(list(FULL32)).codebook_.dtype == np.float64
 
 
+@pytest.mark.parametrize("dtype", ["bool", "int8", "uint16", "float16", "float64", "Int8"])
+def test_float32_beside_other_columns_is_float64(dtype):
+    frame = pd.DataFrame(FULL32, columns=NAMES).assign(b=INTEGERS[:, 1] > 0)
+    frame = frame.astype({"b": dtype})
+    expected = small_map().fit(frame.to_numpy(np.float64))
+    som = small_map().fit(frame)
+    assert_same(som.codebook_, expected.codebook_)
+    assert_same(som.transform(frame), expected.transform(frame.to_numpy(np.float64)))
+
+
 def lazy_frame():
     return pl.LazyFrame(FULL, schema=NAMES)
 

@@ -183,7 +183,7 @@ def check_form(
     stays = is_memory_map(X) and isinstance(X, np.ndarray) and X.dtype.kind in "biuf"
     options: dict[str, Any] = {
         "accept_sparse": "csr" if metric.allows_sparse else False,
-        "dtype": None if stays else np.float32 if has_float32(X) else [np.float64, np.float32],
+        "dtype": None if stays else np.float32 if has_float32(X) else np.float64,
         "ensure_all_finite": False,
         "ensure_min_samples": min_samples,
     }
