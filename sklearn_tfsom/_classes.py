@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils import check_consistent_length, column_or_1d
+from sklearn.utils import column_or_1d
 
 # What the class of samples without a label is called.
 MISSING = "missing"
@@ -91,8 +91,13 @@ def classes_of(
     if isinstance(y, np.ma.MaskedArray) and np.ma.is_masked(y):
         y = np.where(y.mask, np.nan, y.data.astype(object))
     order = _order_of_categories(getattr(y, "dtype", None))
-    labels = column_or_1d(_as_array(y))
-    check_consistent_length(np.empty(n_samples), labels)
+    given = _as_array(y)
+    if given.shape not in ((n_samples,), (n_samples, 1)):
+        raise ValueError(
+            f"{owner} needs one class for each of the {n_samples} samples in {name}. Got shape "
+            f"{given.shape} instead."
+        )
+    labels = column_or_1d(given)
     labels = labels if rows is None else labels[rows]
     if labels.dtype.kind == "O" and not all(isinstance(label, Hashable) for label in labels):
         raise ValueError(f"{owner} needs one class for each sample in {name}. Got lists.")

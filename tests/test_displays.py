@@ -334,9 +334,9 @@ class TestErrors:
         if not reads(kind, "y"):
             kind.from_estimator(som, X, Y[1:])
             return
-        message = "inconsistent numbers of samples"
-        if kind is displays.UnitValuesDisplay:
-            message = r"^The 'values' .* of shape \(n_samples,\), \(150,\). Got shape \(149,\)"
+        message = r"150 samples in y\. Got shape \(149,\) instead"
+        if kind in (displays.UnitValuesDisplay, displays.AnomalyMapDisplay):
+            message = r"^The '(values|y)' .* of shape .*\(150,\)\. Got shape \(149,\)"
         with pytest.raises(ValueError, match=message):
             kind.from_estimator(som, X, Y[1:])
         assert plt.get_fignums() == []

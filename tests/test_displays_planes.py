@@ -389,7 +389,8 @@ class TestCodeVectorsAsImages:
         assert_cells_in_view(display.ax_, Grid(*shape, lattice))
 
     @pytest.mark.parametrize(
-        "wrong", [(8, 9), (64,), (8, 8, 1), (2, 2, 16), (-8, -8), (8.0, 8.0), "8x8", 64, ()]
+        "wrong",
+        [(8, 9), (64,), (8, 8, 1), (2, 2, 16), (-8, -8), (8.0, 8.0), "8x8", 64, (), ((8, 8), 1)],
     )
     def test_invalid_image_shape(self, wrong):
         with pytest.raises(

@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import re
 import warnings
 
 import matplotlib
@@ -473,8 +474,18 @@ class TestTrajectory:
             np.arange(150).astype("M8[Y]") - 1970,
             np.arange(150).astype("M8[D]") + 2_932_896 - 148,
             np.array([*range(149), "NaT"], "M8[ns]"),
+            pd.Series([str(year) for year in range(1, 151)], dtype=object),
+            np.full(150, True, dtype=object),
+            np.full(150, np.timedelta64(1, "s"), dtype=object),
+            pd.Series([pd.Timestamp("2020-01-01")] * 149 + [5], dtype=object),
+            np.ma.masked_array(np.arange(150), mask=np.arange(150) < 5),
+            np.ma.masked_array(np.arange(150).astype("M8[D]"), mask=np.arange(150) < 5),
         ],
-        ids=["short", "nan", "str", "two columns", "none", "year 0", "year 10000", "NaT"],
+        ids=[
+            *["short", "nan", "str", "two columns", "none", "year 0", "year 10000", "NaT"],
+            *["years as texts", "bool objects", "durations", "number among datetimes"],
+            *["masked numbers", "masked datetimes"],
+        ],
     )
     def test_invalid_times(self, som, times):
         with pytest.raises(ValueError, match=r"^The 'times' parameter .* of shape \(150,\)"):
@@ -486,6 +497,21 @@ class TestTrajectory:
         display = TrajectoryDisplay.from_estimator(som, X, times=times)
         display.figure_.draw_without_rendering()
         assert display.times[-1] == np.datetime64("9999")
+
+    @pytest.mark.parametrize(
+        "convert",
+        [
+            lambda days: days.astype(object),  # dates of Python
+            lambda days: np.array(list(days), dtype=object),  # datetime64 as objects
+            lambda days: pd.PeriodIndex(days, freq="D"),
+            pd.Series,
+        ],
+        ids=["date", "datetime64", "period", "series"],
+    )
+    def test_types_of_datetimes(self, som, convert):
+        days = np.arange("2024-01-01", "2024-05-30", dtype="datetime64[D]")
+        display = TrajectoryDisplay.from_estimator(som, X, times=convert(days))
+        assert_array_equal(display.times, days)
 
     @pytest.mark.parametrize("convert", [float, int, np.float32])
     def test_numbers_in_an_array_of_objects(self, som, convert):
@@ -499,6 +525,10 @@ class TestTrajectory:
         with pytest.raises(ValueError, match=r"one class for each sample in groups\. Got lists"):
             TrajectoryDisplay.from_estimator(som, X, groups=pd.Series([[0]] * 150))
 
+    def test_ragged_times(self, som):
+        with pytest.raises(ValueError, match=r"^times must have rows of equal lengths"):
+            TrajectoryDisplay.from_estimator(som, X, times=[[1], [2, 3]] * 75)
+
     @pytest.mark.parametrize("form", [pd.Series, pd.Index, list], ids=["series", "index", "list"])
     @pytest.mark.filterwarnings("error")
     def test_times_of_a_zone_are_ordered_where_clocks_go_back(self, som, form):
@@ -507,9 +537,12 @@ class TestTrajectory:
         assert display.times[0] == np.datetime64("2020-10-24T22:00")
         assert_array_equal(display.bmus, som.bmus(X))
 
-    def test_wrong_number_of_groups(self, som):
-        with pytest.raises(ValueError, match="inconsistent numbers of samples"):
-            TrajectoryDisplay.from_estimator(som, X, groups=CODES[1:])
+    @pytest.mark.parametrize("groups", [CODES[1:], np.ones((150, 2)), 3], ids=np.shape)
+    def test_wrong_shape_of_groups(self, som, groups):
+        shape = re.escape(str(np.shape(groups)))
+        match = rf"^TrajectoryDisplay needs .* 150 samples in groups\. Got shape {shape} instead"
+        with pytest.raises(ValueError, match=match):
+            TrajectoryDisplay.from_estimator(som, X, groups=groups)
 
     def test_invalid_background(self, som):
         with pytest.raises(ValueError, match=r"^The 'background' .+ a str among \{'u_matrix'"):
@@ -626,7 +659,19 @@ class TestAnomalies:
         display = AnomalyMapDisplay.from_estimator(som, X, colorbar=False)
         assert display.colorbar_ is None and not other_axes(display)
 
-    @pytest.mark.parametrize("y", [Y, CODES, CODES - 1], ids=["str", "three", "minus"])
+    @pytest.mark.parametrize(
+        "y",
+        [
+            Y,
+            CODES,
+            CODES - 1,
+            np.ma.masked_array(CODES == 0, mask=np.arange(150) < 40),
+            pd.Series([1] * 149 + [pd.NA], dtype=object),
+            pd.Series([1] * 149 + [None], dtype="Int64"),
+            [1] * 149 + [None],
+        ],
+        ids=["str", "three", "minus", "masked", "NA", "Int64", "None"],
+    )
     def test_invalid_truth(self, som, y):
         with pytest.raises(
             ValueError,
@@ -634,9 +679,11 @@ class TestAnomalies:
         ):
             AnomalyMapDisplay.from_estimator(som, X, y)
 
-    def test_wrong_length_of_truth(self, som):
-        with pytest.raises(ValueError, match="inconsistent numbers of samples"):
-            AnomalyMapDisplay.from_estimator(som, X, CODES[:50] > 0)
+    @pytest.mark.parametrize("shape", [(50,), (150, 2), ()], ids=str)
+    def test_wrong_shape_of_truth(self, som, shape):
+        match = rf"^The 'y' .* of shape \(150,\)\. Got shape {re.escape(str(shape))} instead"
+        with pytest.raises(ValueError, match=match):
+            AnomalyMapDisplay.from_estimator(som, X, np.ones(shape))
 
     @pytest.mark.parametrize(
         "wrong",

@@ -101,6 +101,11 @@ def test_invalid_values(som, values, params, match):
     assert plt.get_fignums() == []
 
 
+def test_ragged_values(som):
+    with pytest.raises(ValueError, match=r"^values must have rows of equal lengths"):
+        UnitValuesDisplay.from_estimator(som, X, [[1], [2, 3]] * 221)
+
+
 def test_a_regression_target_is_not_a_class(som):
     with pytest.raises(ValueError, match="Got 214 different numbers: UnitValuesDisplay shows"):
         HitMapDisplay.from_estimator(som, X, TARGET)

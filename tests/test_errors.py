@@ -672,7 +672,11 @@ BAD_DATA = {
         ValueError,
         r"Found array with 0 feature\(s\) \(shape=\(12, 0\)\) while a minimum of 1 is required",
     ),
-    "ragged": ([[1, 2], [3]], ValueError, "inhomogeneous"),
+    "ragged": (
+        [[1, 2], [3]],
+        ValueError,
+        "^X must have rows of equal lengths. Got different ones.",
+    ),
     "sparse with a missing value": (
         scipy.sparse.csr_array(np.where(np.eye(12, 3), NAN, X)),
         ValueError,

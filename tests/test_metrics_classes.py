@@ -165,8 +165,8 @@ class TestClasses:
     @pytest.mark.parametrize(
         ("y", "match"),
         [
-            (np.zeros(59, dtype=int), "inconsistent numbers of samples"),
-            (np.zeros((60, 2), dtype=int), "y should be a 1d array"),
+            (np.zeros(59, dtype=int), r"{} needs .* 60 samples in y. Got shape \(59,\)"),
+            (np.zeros((60, 2), dtype=int), r"{} needs .* 60 samples in y. Got shape \(60, 2\)"),
             (np.linspace(0, 1, 60), "needs classes in y. Got 60 different numbers with fractions"),
             (np.r_[np.zeros(59), np.nan], "{} needs a class for each sample in y. Got 1 missing"),
             (np.r_[np.zeros(59), np.inf], "{} needs classes in y. Got infinity"),

@@ -99,6 +99,8 @@ def as_array(X: Any, name: str) -> Any:
     ------
     TypeError
         If NumPy cannot read the data: a lazy data frame, or an array on another device.
+    ValueError
+        If the rows of a list have different lengths.
     """
     if _library(X) == "polars" and type(X).__name__ == "LazyFrame":
         raise TypeError(
@@ -111,7 +113,12 @@ def as_array(X: Any, name: str) -> Any:
         return _decoded(X)
     if isinstance(X, list | tuple):
         has_masked_rows = any(isinstance(row, np.ma.MaskedArray) for row in X)
-        rows = np.ma.stack(X) if has_masked_rows else np.asarray(X)
+        try:
+            rows = np.ma.stack(X) if has_masked_rows else np.asarray(X)
+        except ValueError as error:
+            raise ValueError(
+                f"{name} must have rows of equal lengths. Got different ones."
+            ) from error
         if rows.dtype.kind in "SU":
             return X  # `check_array` names a text
         # Lists are float64, also of float32 rows, as in `check_array`.

@@ -7,8 +7,8 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_consistent_length, column_or_1d
 
+from sklearn_tfsom._data.foreign import as_array
 from sklearn_tfsom._map.grid import Grid, grid_of
 from sklearn_tfsom._validation import NONE, Rule, real
 from sklearn_tfsom.displays import _base as base
@@ -147,19 +147,22 @@ class AnomalyMapDisplay(base.Display):
             som.bmus(X),
             grid_of(som),
             threshold=float(np.quantile(scores, quantile) if threshold is None else threshold),
-            truth=None if y is None else cls._check_truth(y, scores),
+            truth=None if y is None else cls._check_truth(y, len(scores)),
             distance_unit=base.distance_unit(fitted),
         )
         return display.plot(ax=ax, cmap=cmap, colorbar=colorbar)
 
     @classmethod
-    def _check_truth(cls, y: Any, X: Any) -> NDArray[np.bool_]:
+    def _check_truth(cls, y: Any, n_samples: int) -> NDArray[np.bool_]:
         """Return for each sample whether it is an anomaly."""
-        truth = column_or_1d(y)
-        check_consistent_length(X, truth)
+        right = "an array-like of 1 for anomalies and 0 for normal samples"
+        truth = np.asarray(as_array(y, "y"))
+        if truth.shape not in ((n_samples,), (n_samples, 1)):
+            of_shape = f"{right}, of shape ({n_samples},)"
+            raise cls._wrong_parameter("y", of_shape, f"shape {truth.shape}")
+        truth = truth.ravel()
         is_valid = np.isin(truth, [0, 1])
         if not is_valid.all():
-            right = "an array-like of 1 for anomalies and 0 for normal samples"
             raise cls._wrong_parameter("y", right, repr(truth[~is_valid].tolist()[0]))
         return truth.astype(bool)
 

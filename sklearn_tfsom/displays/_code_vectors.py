@@ -234,8 +234,9 @@ class CodeVectorsDisplay(base.Display):
     def _as_images(self, codebook: NDArray) -> NDArray[np.float64]:
         """Return the code vectors as images, shape (n_units, height, width) or (..., 3)."""
         n_features = codebook.shape[1]
-        shape = () if self.image_shape is None else tuple(np.ravel(self.image_shape).tolist())
-        has_sizes = all(isinstance(size, int) and size > 0 for size in shape)
+        sizes = () if self.image_shape is None else np.array(self.image_shape, dtype=object)
+        shape = tuple(np.ravel(sizes).tolist())
+        has_sizes = all(isinstance(size, int | np.integer) and size > 0 for size in shape)
         has_form = len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)
         if not (has_sizes and has_form and math.prod(shape) == n_features):
             right = (

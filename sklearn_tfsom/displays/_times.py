@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sklearn_tfsom._data.foreign import as_array
 from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom.displays._drawing import add_colorbar, background_color, contrasting_colors
 
@@ -19,13 +20,13 @@ def as_times(values: Any) -> NDArray | None:
     Datetimes are those of Python and matplotlib, in the years 1 to 9999.
     Times with a time zone are converted to UTC: local times come twice when clocks go back.
     """
-    times = np.asarray(values)
+    times = np.asarray(as_array(values, "times"))
     if times.dtype == object and all(_is_number(each) for each in times.ravel()):
         try:
             times = times.astype(np.float64)
         except OverflowError:
             return None
-    if times.dtype == object:  # Python's datetimes, or those of pandas
+    if times.dtype == object and all(_is_date(each) for each in times.ravel()):
         try:
             times = np.array([_in_utc(each) for each in times.tolist()], dtype="datetime64[us]")
         except (TypeError, ValueError):
@@ -42,6 +43,11 @@ def as_times(values: Any) -> NDArray | None:
 
 def _is_number(time: Any) -> bool:
     return isinstance(time, Real) and not isinstance(time, bool | np.timedelta64)
+
+
+def _is_date(time: Any) -> bool:
+    """Return True for datetimes of Python and NumPy, and for types of pandas like them."""
+    return isinstance(time, np.datetime64) or hasattr(time, "year")
 
 
 def _in_utc(time: Any) -> Any:

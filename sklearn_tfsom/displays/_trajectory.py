@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sklearn_tfsom._classes import classes_of
+from sklearn_tfsom._data.foreign import as_array
 from sklearn_tfsom._map.grid import Grid, grid_of
 from sklearn_tfsom._validation import choice
 from sklearn_tfsom.displays import _base as base
@@ -211,7 +212,7 @@ class TrajectoryDisplay(base.Display):
         """Return the time of each sample."""
         values = as_times(times)
         if values is None or len(values) != n_samples:
-            given = np.asarray(times)
+            given = np.asarray(as_array(times, "times"))
             right = "an array-like of finite numbers, or of datetimes in the years 1 to 9999, of "
             right += f"shape ({n_samples},)"
             came = f"an array of shape {given.shape} and dtype {given.dtype}"
