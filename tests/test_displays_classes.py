@@ -223,6 +223,25 @@ class TestHitMapAndClassMap:
 
 
 @pytest.mark.parametrize("kind", MAPS)
+def test_labels_of_samples_of_weight_0_are_not_checked(kind):
+    """Numbers with fractions would be no classes."""
+    is_left = np.arange(150) >= 60
+    y = np.where(is_left, CODES, np.linspace(0, 1, 150))
+    weighted = kind.from_estimator(fitted(), X, y, sample_weight=is_left)
+    assert weighted.classes == kind.from_estimator(fitted(), X[60:], CODES[60:]).classes
+
+
+def test_tied_classes_do_not_depend_on_the_order_of_samples():
+    som, samples = fitted(), np.repeat(X[:1], 6, axis=0)
+    y, weights = np.array(list("aaabbb")), np.array([0.1, 0.2, 0.3, 0.3, 0.2, 0.1])
+    for order in (slice(None), slice(None, None, -1)):
+        display = ClassMapDisplay.from_estimator(
+            som, samples, y[order], sample_weight=weights[order]
+        )
+        assert display.classes[display.labels.max()] == "a"
+
+
+@pytest.mark.parametrize("kind", MAPS)
 def test_samples_of_weight_0_are_as_if_removed(kind):
     is_left = CODES != 1
     weighted = kind.from_estimator(fitted(), X, Y, sample_weight=is_left)

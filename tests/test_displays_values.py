@@ -61,6 +61,17 @@ def test_weights_are_repetitions(som, statistic):
     assert_allclose(weighted.values, repeated.values, rtol=1e-12)
 
 
+@pytest.mark.parametrize(("statistic", "wrong"), [("mean", np.inf), ("share", 7), ("mean", "?")])
+def test_values_of_samples_of_weight_0_are_not_checked(som, statistic, wrong):
+    is_left = np.arange(len(X)) % 5 > 0
+    known = np.arange(len(X)) % 2
+    values = np.where(is_left, known.astype(object), wrong)
+    style = {"statistic": statistic}
+    weighted = UnitValuesDisplay.from_estimator(som, X, values, sample_weight=is_left, **style)
+    removed = UnitValuesDisplay.from_estimator(som, X[is_left], known[is_left], **style)
+    assert_array_equal(weighted.values, removed.values)
+
+
 def test_missing_values_are_left_out(som):
     values = TARGET.astype(object)
     values[::3] = None
@@ -99,6 +110,11 @@ def test_invalid_values(som, values, params, match):
     with pytest.raises(InvalidParameterError, match=match):
         UnitValuesDisplay.from_estimator(som, X, values, **params)
     assert plt.get_fignums() == []
+
+
+def test_data_frame_with_a_column_called_name(som):
+    display = UnitValuesDisplay.from_estimator(som, X, pd.DataFrame({"name": TARGET}))
+    assert display.ax_.get_title() == "Values" and display.label == "mean"
 
 
 def test_ragged_values(som):

@@ -111,14 +111,16 @@ class UnitValuesDisplay(base.Display):
         cls._check_parameter("statistic", statistic, choice(_STATISTICS))
         fitted, X = cls._unwrap(estimator, X)
         bmus = fitted.som.bmus(X)
-        numbers = cls._check_values(values, len(bmus), statistic)
         weights = check_sample_weight(sample_weight, len(bmus))
-        name = getattr(values, "name", None)
+        (rows,) = np.nonzero(weights)  # samples of weight 0 count as removed
+        numbers = cls._check_values(values, len(bmus), statistic, rows)
+        # A data frame has a column of this name, if anything.
+        name = None if hasattr(values, "columns") else getattr(values, "name", None)
         if isinstance(name, str) and not name:  # an unnamed polars Series
             name = None
         grid = grid_of(fitted.som)
         display = cls(
-            _by_unit(numbers, bmus, weights, statistic, grid.n_units),
+            _by_unit(numbers, bmus[rows], weights[rows], statistic, grid.n_units),
             grid,
             label=statistic if name is None else f"{statistic} of {name}",
             title="Values" if name is None else str(name),
@@ -128,14 +130,16 @@ class UnitValuesDisplay(base.Display):
         return display.plot(ax=ax, **style)
 
     @classmethod
-    def _check_values(cls, values: Any, n_samples: int, statistic: str) -> NDArray[np.float64]:
-        """Return the values as numbers, NaN for missing ones."""
+    def _check_values(
+        cls, values: Any, n_samples: int, statistic: str, rows: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Return the values of the samples that count as numbers, NaN for missing ones."""
         right = "an array-like of numbers, or of booleans for statistic='share'"
         given = np.asarray(as_array(values, "values"))
         if given.shape not in ((n_samples,), (n_samples, 1)):
             of_shape = f"of shape (n_samples,), {(n_samples,)}"
             raise cls._wrong_parameter("values", of_shape, f"shape {given.shape}")
-        given = given.ravel()
+        given = given.ravel()[rows]
         if given.dtype.kind in "mM":
             raise cls._wrong_parameter("values", right, f"dtype {given.dtype}")
         if given.dtype.kind not in "biuf":
@@ -215,8 +219,8 @@ def _by_unit(
     n_units: int,
 ) -> NDArray[np.float64]:
     """Compute a statistic of the known values of each unit, NaN without any."""
-    is_counted = ~np.isnan(values) & (weights > 0)
-    values, bmus, weights = values[is_counted], bmus[is_counted], weights[is_counted]
+    is_known = ~np.isnan(values)
+    values, bmus, weights = values[is_known], bmus[is_known], weights[is_known]
     totals = np.bincount(bmus, weights, minlength=n_units).astype(np.float64)
     if statistic == "count":
         return np.where(totals > 0, totals, np.nan)
