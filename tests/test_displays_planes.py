@@ -678,3 +678,12 @@ def test_images_are_upright_whatever_the_style():
 def test_planes_of_integers():
     display = ComponentPlanesDisplay(np.arange(40).reshape(20, 2), Grid(5, 4), ["a", "b"])
     display.plot()
+
+
+@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")  # in matplotlib's color bar
+@pytest.mark.parametrize("value", [1.5e308, -1.7e308])
+def test_color_limits_of_a_large_constant(value):
+    display = ComponentPlanesDisplay(np.full((4, 1), value), Grid(2, 2), ["a"]).plot()
+    display.figure_.draw_without_rendering()
+    low, high = display.cells_[0].get_clim()
+    assert low < value < high and np.isfinite([low, high, high - low]).all()

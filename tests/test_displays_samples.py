@@ -480,11 +480,12 @@ class TestTrajectory:
             pd.Series([pd.Timestamp("2020-01-01")] * 149 + [5], dtype=object),
             np.ma.masked_array(np.arange(150), mask=np.arange(150) < 5),
             np.ma.masked_array(np.arange(150).astype("M8[D]"), mask=np.arange(150) < 5),
+            np.resize([-1.7e308, 1.7e308], 150),
         ],
         ids=[
             *["short", "nan", "str", "two columns", "none", "year 0", "year 10000", "NaT"],
             *["years as texts", "bool objects", "durations", "number among datetimes"],
-            *["masked numbers", "masked datetimes"],
+            *["masked numbers", "masked datetimes", "too large"],
         ],
     )
     def test_invalid_times(self, som, times):

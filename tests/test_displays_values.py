@@ -101,7 +101,10 @@ def test_units_without_samples_are_gray_and_named(som):
         (["a"] * len(X), {}, "'values' parameter .* numbers, .* Got 'a' instead"),
         (TARGET, {"statistic": "share"}, "booleans, or 0 and 1, for a share"),
         (TARGET, {"statistic": "max"}, "'statistic' parameter"),
-        (np.full(len(X), np.inf), {}, "none of them infinite"),
+        (np.full(len(X), np.inf), {}, r"up to 2\.2e\+307 in magnitude\. Got inf instead"),
+        (np.resize([-1.7e308, 1.7e308], len(X)), {}, r"in magnitude\. Got -1\.7e\+308 instead"),
+        (np.full(len(X), 1.2e308), {}, r"in magnitude\. Got 1\.2e\+308 instead"),
+        (TARGET, {"clim": (-1.7e308, 1.7e308)}, "'clim' .* of two numbers up to 2.2e.307 in"),
         (np.full(len(X), "2020-01-01", "M8[ns]"), {}, "Got dtype datetime64"),
         (np.full(len(X), 5, "m8[ns]"), {}, "Got dtype timedelta64"),
     ],
@@ -181,6 +184,14 @@ def test_outlier_does_not_change_other_units(som, statistic, row):
     display = UnitValuesDisplay.from_estimator(som, X[order], values[order], **style)
     (unit,) = som.bmus(X[7:8])
     assert_allclose(np.delete(display.values, unit), np.delete(expected, unit), rtol=1e-12)
+
+
+def test_largest_values(som):
+    values = np.where(TARGET > 150, 2e307, -2e307)
+    for given in (values, np.abs(values)):
+        display = UnitValuesDisplay.from_estimator(som, X, given)
+        display.figure_.draw_without_rendering()
+        assert np.nanmax(display.values) == 2e307
 
 
 def test_name_with_dollar_signs(som):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from sklearn_tfsom._validation import BOOLEAN, NONE, Rule, check_value
-from sklearn_tfsom.displays._drawing import import_pyplot
+from sklearn_tfsom.displays._drawing import LARGEST_SHOWN, import_pyplot
 
 
 def _is_axes(value: Any) -> bool:
@@ -44,18 +44,20 @@ def _are_limits(value: Any) -> bool:
         low, high = map(float, value)
     except OverflowError:  # ints beyond the range of floats
         return False
-    return bool(np.isfinite([low, high]).all()) and low < high
+    return -LARGEST_SHOWN <= low < high <= LARGEST_SHOWN
 
 
 AXES = Rule("a matplotlib Axes", _is_axes)
 _COLOR = Rule("a color of matplotlib", _is_color)
+
+_LIMITS = f"a tuple (low, high) of two numbers up to {LARGEST_SHOWN:.2g} in magnitude, low < high"
 
 # Of the arguments that several displays have; None is right where it is the default.
 _RULES = {
     "ax": AXES,
     "between": BOOLEAN,
     "border_color": _COLOR,
-    "clim": Rule("a tuple (low, high) of two finite numbers, low < high", _are_limits),
+    "clim": Rule(_LIMITS, _are_limits),
     "cmap": Rule("a Colormap of matplotlib, or the name of one", _is_colormap),
     "color": _COLOR,
     "colorbar": BOOLEAN,

@@ -22,6 +22,9 @@ _N_MEASURED_TEXTS = 50
 # Extent of a color scale beyond the quartiles, in interquartile ranges.
 _WHISKERS = 3.0
 
+# Largest magnitude of numbers on a color scale: multiples of their differences are computed.
+LARGEST_SHOWN = float(np.finfo(np.float64).max) / 8
+
 # Largest distance of a mark from its unit, in lattice spacings.
 SPREAD = 0.33
 

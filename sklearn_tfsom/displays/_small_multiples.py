@@ -48,7 +48,8 @@ def color_limits(values: NDArray) -> tuple[float, float, str]:
     """
     if is_constant(values):
         low, high = float(values.min()), float(values.max())
-        margin = abs(low) or 1.0
+        largest = float(np.finfo(np.float64).max)
+        margin = min(abs(low) or 1.0, largest - abs(low), largest - abs(high))
         return low - margin, high + margin, "neither"
     return robust_limits(values)
 

@@ -11,7 +11,12 @@ from numpy.typing import NDArray
 
 from sklearn_tfsom._data.foreign import as_array
 from sklearn_tfsom._map.grid import Grid
-from sklearn_tfsom.displays._drawing import add_colorbar, background_color, contrasting_colors
+from sklearn_tfsom.displays._drawing import (
+    LARGEST_SHOWN,
+    add_colorbar,
+    background_color,
+    contrasting_colors,
+)
 
 
 def as_times(values: Any) -> NDArray | None:
@@ -37,7 +42,7 @@ def as_times(values: Any) -> NDArray | None:
         years = times.astype("datetime64[Y]").astype(np.int64) + 1970  # NaT is before all others
         is_valid = (years >= datetime.MINYEAR) & (years <= datetime.MAXYEAR)
     else:
-        is_valid = np.isfinite(times)
+        is_valid = np.abs(times.astype(np.float64)) <= LARGEST_SHOWN  # False for NaN
     return times if is_valid.all() else None
 
 

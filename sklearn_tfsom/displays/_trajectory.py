@@ -213,8 +213,8 @@ class TrajectoryDisplay(base.Display):
         values = as_times(times)
         if values is None or len(values) != n_samples:
             given = np.asarray(as_array(times, "times"))
-            right = "an array-like of finite numbers, or of datetimes in the years 1 to 9999, of "
-            right += f"shape ({n_samples},)"
+            right = f"an array-like of numbers up to {drawing.LARGEST_SHOWN:.2g} in magnitude, or "
+            right += f"of datetimes in the years 1 to 9999, of shape ({n_samples},)"
             came = f"an array of shape {given.shape} and dtype {given.dtype}"
             raise cls._wrong_parameter("times", right, came)
         return values

@@ -151,8 +151,10 @@ class UnitValuesDisplay(base.Display):
             given = np.array(numbers)
         given = given.astype(np.float64)
         known = given[~np.isnan(given)]
-        if not np.isfinite(known).all():
-            raise cls._wrong_parameter("values", f"{right}, none of them infinite", "inf")
+        too_large = known[np.abs(known) > drawing.LARGEST_SHOWN]
+        if len(too_large):
+            right += f", up to {drawing.LARGEST_SHOWN:.2g} in magnitude"
+            raise cls._wrong_parameter("values", right, f"{too_large[0]:g}")
         if statistic == "share" and not np.isin(known, [0, 1]).all():
             wrong = known[~np.isin(known, [0, 1])][0]
             raise cls._wrong_parameter("values", "booleans, or 0 and 1, for a share", f"{wrong:g}")
