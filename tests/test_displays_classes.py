@@ -623,6 +623,15 @@ class TestOverview:
         assert_array_equal(page.hits.hits, fitted().hits_)
         assert_texts_fit_and_do_not_overlap(page.figure_)
 
+    def test_many_long_names_below_wide_maps(self):
+        names = np.array([f"class {k:02} with a name of many letters" for k in range(23)])
+        y = names[np.arange(150) % 23]
+        page = MapOverviewDisplay.from_estimator(fitted((2, 40)), X, y)
+        assert legend_texts(page.hits.legend_) == names.tolist()
+        assert_texts_fit_and_do_not_overlap(page.figure_)
+        below = page.hits.legend_.get_window_extent()
+        assert below.y0 > page.classes.ax_.get_tightbbox().y1
+
     def test_missing_values_and_sparse_samples(self):
         samples = np.where(IS_MISSING, np.nan, X)
         page = MapOverviewDisplay.from_estimator(fitted(data="missing"), samples, Y, n_planes=1)

@@ -36,9 +36,21 @@ def empty_handle(label: str) -> Any:
 def legend_width(classes: Sequence[str]) -> float:
     """Return the approximate width of a legend beside a map, in inches."""
     names = _shown_names(classes)
-    n_columns = -(-len(names) // _MAX_ROWS)
+    return -(-len(names) // _MAX_ROWS) * _column_width(names)
+
+
+def n_lines_below(classes: Sequence[str], width: float) -> int:
+    """Return the approximate number of lines of a legend below a map of a width in inches."""
+    names = _shown_names(classes)
+    n_columns = int(np.clip(width / _column_width(names), 1, _MAX_COLUMNS_BELOW))
+    lines_of_name = max((1 + name.count("\n") for name in names), default=1)
+    return -(-len(names) // n_columns) * lines_of_name
+
+
+def _column_width(names: Sequence[str]) -> float:
+    """Return the approximate width of a column of a legend, in inches."""
     longest = max((len(line) for name in names for line in name.split("\n")), default=0)
-    return n_columns * (0.5 + 0.09 * longest)
+    return 0.5 + 0.09 * longest
 
 
 def add_class_legend(

@@ -16,7 +16,7 @@ from sklearn_tfsom.displays import _drawing as drawing
 from sklearn_tfsom.displays._class_map import ClassMapDisplay
 from sklearn_tfsom.displays._component_planes import ComponentPlanesDisplay
 from sklearn_tfsom.displays._hits import HitMapDisplay
-from sklearn_tfsom.displays._legends import legend_width
+from sklearn_tfsom.displays._legends import legend_width, n_lines_below
 from sklearn_tfsom.displays._training import TrainingDisplay
 from sklearn_tfsom.displays._u_matrix import UMatrixDisplay
 
@@ -207,7 +207,7 @@ def _size_of_maps(
     width, height = _map_inches(grid, _MAP_SIZE)
     min_height = _CURVE_HEIGHT * n_curves + 0.1
     if drawing.is_wide(grid):
-        legend = 0.2 * max(0, -(-len(classes) // 6) - 1)
+        legend = 0.22 * max(0, n_lines_below(classes, width) - 1)
         return width + 0.3 + _CURVES_WIDTH, max(n_maps * (height + 1.2) + legend, min_height)
     # The maps grow a little if the curves need more height.
     scale = min(max(1.0, min_height / (height + 0.5)), 1.25)
