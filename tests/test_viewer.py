@@ -18,7 +18,7 @@ from scipy.sparse import bsr_array, coo_matrix, csr_matrix
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_wine
 from sklearn.exceptions import NotFittedError
-from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -138,6 +138,14 @@ class TestFile:
         series = pd.Series(texts, index=pd.Index(list("abcd"), name="drink"))
         (name, index), _ = InteractiveMapDisplay.from_estimator(pipeline, series).samples
         assert (name, list(index)) == ("drink", list("abcd"))
+
+    def test_lists_of_words_of_a_pipeline(self):
+        words = [["a", "b"], ["c"], ["a", "c", "d"], ["d"]]
+        pipeline = make_pipeline(CountVectorizer(analyzer=list), TFSOM(2)).fit(words)
+        display = InteractiveMapDisplay.from_estimator(pipeline, words)
+        (_, index), (name, samples) = display.samples
+        assert (list(index), name, list(samples)) == ([0, 1, 2, 3], "sample", words)
+        assert "['a', 'c', 'd']" in display.to_html()
 
     @pytest.mark.parametrize(
         "name", ["$$x$$", r"\(x\)", r"\[x\]", r"$$\href{javascript:f()}{x}$$"]

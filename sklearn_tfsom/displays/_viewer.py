@@ -229,7 +229,7 @@ def _table_of(X: Any, n_samples: int, max_columns: int) -> list[tuple[str, Any]]
     labels = np.arange(n_samples) if index is None else np.asarray(index)
     if hasattr(X, "columns"):
         columns = columns_of(X, max_columns)
-    elif not issparse(X) and not _has_rows(X):  # texts, of which a step makes features
+    elif not issparse(X) and not _has_rows(X):  # of which a step makes features
         columns = [("sample", np.array(X, dtype=object))][:max_columns]
     else:
         given = X.tocsr()[:, :max_columns].toarray() if issparse(X) else as_array(X, "X")
@@ -240,7 +240,8 @@ def _table_of(X: Any, n_samples: int, max_columns: int) -> list[tuple[str, Any]]
 
 
 def _has_rows(X: Any) -> bool:
-    """Return True if each sample is a row, not a single text."""
+    """Return True if samples are rows of one length, not single texts or lists of words."""
     if hasattr(X, "ndim"):
         return bool(X.ndim > 1)
-    return not isinstance(X[0], str) and np.ndim(X[0]) > 0
+    is_row = not isinstance(X[0], str) and np.ndim(X[0]) > 0
+    return is_row and len({len(row) for row in X}) == 1
