@@ -382,6 +382,29 @@ class TestTrajectory:
         assert (np.array(lines) >= corners.min(axis=(0, 1)) - 1e-9).all()
         assert (np.array(lines) <= corners.max(axis=(0, 1)) + 1e-9).all()
 
+    @pytest.mark.parametrize("lattice", LATTICES)
+    @pytest.mark.parametrize("boundary", ["cylindrical", "toroidal"])
+    def test_steps_across_a_boundary_are_drawn_on_both_sides(self, lattice, boundary):
+        """Dots of a cell with many visits may be close to its edges."""
+        grid = Grid(4, 6, lattice, boundary)
+        units = np.random.RandomState(0).randint(grid.n_units, size=400)
+        points = grid.positions()[units] + drawing.spread_in_cells(units)
+        steps = np.arange(399)
+        lines, targets = shortest_lines(grid, units, points, steps)
+        offsets = grid.positions()[units[1:]] - grid.positions()[units[:-1]]
+        is_inside = np.isclose(
+            np.linalg.norm(offsets, axis=1) ** 2, grid.squared_distances(units[:-1], units[1:])
+        )
+        n_pieces = np.bincount(targets)[1:]
+        assert (n_pieces[is_inside] == 1).all() and 50 < np.count_nonzero(~is_inside)
+        assert (n_pieces[~is_inside] >= 2).all()
+        first, last = np.searchsorted(targets, steps + 1), np.searchsorted(targets, steps + 2) - 1
+        assert_allclose(np.array(lines)[first, 0], points[:-1], atol=1e-12)
+        assert_allclose(np.array(lines)[last, 1], points[1:], atol=1e-12)
+        corners = grid.positions()[:, None] + drawing.cell_corners(grid)
+        assert (np.array(lines) >= corners.min(axis=(0, 1)) - 1e-9).all()
+        assert (np.array(lines) <= corners.max(axis=(0, 1)) + 1e-9).all()
+
     def test_line_within_the_map_is_preferred_for_ties(self):
         grid = Grid(4, 4, "rectangular", "toroidal")
         units = np.array([0, 2, 0, 8])

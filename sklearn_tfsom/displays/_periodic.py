@@ -17,6 +17,10 @@ from sklearn_tfsom._map.grid import Grid
 # Number of lines along which `points_along` returns points.
 _MAX_LINES = 5000
 
+# Shortest piece of a line on either side of a boundary, across it, in lattice spacings: less than
+# the distance of marks from the edges of their cells.
+_SHORTEST_PIECE = 0.1
+
 
 def shortest_lines(
     grid: Grid, units: NDArray[np.int64], points: NDArray, steps: NDArray[np.int64]
@@ -91,10 +95,16 @@ def _cut_line(grid: Grid, ends: NDArray, units: NDArray, period: NDArray) -> lis
     shifts = -period[:, None] * vectors
 
     def crossing(axis: int, boundary: float) -> float:
-        """Return where the line crosses a boundary, as a share of its length."""
+        """Return where the line crosses a boundary, as a share of its length.
+
+        A point beside a row that ends elsewhere may lie beyond the boundary: a short piece of the
+        line is then beside it, within the cell.
+        """
         if not offset[axis]:
             return 0.5
-        return float(np.clip((boundary - start[axis]) / offset[axis], 0, 1))
+        shortest = min(0.5, _SHORTEST_PIECE / abs(offset[axis]))
+        share = (boundary - start[axis]) / offset[axis]
+        return float(np.clip(share, shortest, 1 - shortest))
 
     def pieces(*cuts: tuple[float, NDArray]) -> list[NDArray]:
         """Return the pieces between cuts, each shifted by the cuts before it."""
