@@ -15,7 +15,7 @@ from sklearn_tfsom._data.foreign import columns_named, has_float32
 from sklearn_tfsom._som import TFSOM
 
 # Attributes that predict and transform do not read. Their size can exceed that of the codebook.
-_OF_TRAINING = ("labels_", "_residuals", "_unit_means", "_unit_counts")
+_OF_TRAINING = ("labels_", "_residuals", "_unit_means", "_unit_counts", "_counted_hits")
 
 
 def check_map(som: Any) -> TFSOM:

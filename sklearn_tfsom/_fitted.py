@@ -9,22 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from sklearn_tfsom._assignment import Assignment, assign
-from sklearn_tfsom._data.checks import counted_of, have_direction
+from sklearn_tfsom._assignment import Assignment, assign_and_average
+from sklearn_tfsom._data.checks import counted_of
 from sklearn_tfsom._data.moments import MAX_COVARIANCE_FEATURES
-from sklearn_tfsom._data.pieces import Piece, Pieces
-from sklearn_tfsom._data.scaling import Scaling, in_precision
+from sklearn_tfsom._data.pieces import Pieces
+from sklearn_tfsom._data.scaling import in_precision
+from sklearn_tfsom._data.statistics import UnitMeans
 from sklearn_tfsom._data.tiles import tile_threads
 from sklearn_tfsom._map.clustering import cluster_units
 from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._map.imputation import covariance_around_units, residual_covariance
-from sklearn_tfsom._map.schedules import PRIOR, n_epochs_to_end
-from sklearn_tfsom._map.smoothing import TrainState
+from sklearn_tfsom._map.schedules import n_epochs_to_end
 from sklearn_tfsom._parameters import n_clusters_wanted
 from sklearn_tfsom._plan import TrainingPlan
 from sklearn_tfsom._representatives import points_to_merge
-from sklearn_tfsom._search.sources import make_source
-from sklearn_tfsom._training import TrainedEpoch, UnitMeans, trained_map, unit_means
+from sklearn_tfsom._training import TrainedEpoch, trained_codebook
 
 
 class MapState(NamedTuple):
@@ -38,10 +37,11 @@ class MapState(NamedTuple):
     found: Assignment  # of the samples, with the hits and the error of all that are remembered
     history: dict[str, list[float]]
     n_samples_seen: float
+    counted_hits: NDArray[np.float64]  # (n_units,) of the samples that take part
     is_from_stream: bool = False
     is_trained: bool = True  # by `fit` or elsewhere, possibly before a stream
     residuals: NDArray[np.float64] | None = None  # see `_residuals_around_units`
-    clustered: tuple[Pieces, NDArray[np.float64]] | None = None  # samples and their hits, or units
+    clustered: Pieces | None = None  # the samples that take part; None for the units
     forgotten: float = 0.0  # up to this weight a unit is clustered by its code vector
 
 
@@ -53,7 +53,7 @@ def set_map(som: Any, state: MapState) -> Any:
     som.codebook_ = codebook
     is_remembered = counts.mean(axis=1, keepdims=True) > state.forgotten
     to_cluster = np.where(is_remembered, means, codebook)
-    som.cluster_labels_ = _cluster(som, to_cluster, *(state.clustered or (None, found.hits)))
+    som.cluster_labels_ = _cluster(som, to_cluster, state.clustered, state.counted_hits)
     if isinstance(found.bmus, np.ndarray):
         som.labels_ = som.cluster_labels_[found.bmus]
     else:  # the samples lie elsewhere, and so would their labels
@@ -68,8 +68,9 @@ def set_map(som: Any, state: MapState) -> Any:
     som._lattice, som._boundary = grid.lattice, grid.boundary
     som._metric, som._neighborhood = state.metric, state.neighborhood
     som._has_clusters = som.n_clusters is not None
-    # What `partial_fit` and `impute` go on from.
+    # Read by `partial_fit`, `impute` and `score_samples`.
     som._unit_means, som._unit_counts = means, counts
+    som._counted_hits = state.counted_hits
     som._is_from_stream, som._is_trained = state.is_from_stream, state.is_trained
     som._residuals = state.residuals
     return som
@@ -93,17 +94,12 @@ def set_fitted(
     epoch : TrainedEpoch
     history : dict of str to list of float
     """
-    codebook, learned = trained_map(plan, epoch)
+    codebook = trained_codebook(plan, epoch)
     # A callback gets a map of the samples of its worker, without waiting for the others.
     counted = plan.pieces if pieces.workers.are_several else plan.pieces.own
     codebook = pieces.workers.from_first(codebook).astype(pieces.samples.dtype)
     with tile_threads:
-        found, forgotten = assign(pieces, codebook, plan.grid), 0.0
-        hits = _counted_hits(pieces, counted, found)
-        means = learned or UnitMeans(codebook, hits[:, None])
-        if learned and plan.batches:  # whose counts have decayed
-            kept = plan.batches.memory / plan.pieces.total_weight
-            means, forgotten = means._replace(counts=means.counts / kept), PRIOR / kept
+        found, means = assign_and_average(pieces, codebook, plan.grid)
         state = MapState(
             grid=plan.grid,
             metric=pieces.samples.metric.name,  # a callback may have set another parameter
@@ -113,9 +109,9 @@ def set_fitted(
             found=found,
             history=history,
             n_samples_seen=plan.pieces.total_weight,
-            residuals=_residuals_around_units(plan, pieces, codebook, learned, found.bmus),
-            clustered=(counted, hits),
-            forgotten=forgotten,
+            counted_hits=_counted_hits(pieces, found, means),
+            residuals=_residuals_around_units(plan, pieces, codebook, means, found.bmus),
+            clustered=counted,
         )
         return set_map(som, state)
 
@@ -131,15 +127,12 @@ def set_codebook(som: Any, grid: Grid, codebook: NDArray, pieces: Pieces | None)
     pieces : Pieces or None
         Samples for hits, labels and errors. Without any, each unit counts as one sample.
     """
-    found, clustered, residuals = Assignment(np.ones(grid.n_units), np.nan, None), None, None
+    found, counted, residuals = Assignment(np.ones(grid.n_units), np.nan, None), None, None
     hits, means = found.hits, UnitMeans(codebook, found.hits[:, None])
     if pieces is not None:
-        counted = counted_of(pieces)
         with tile_threads:
-            found = assign(pieces, codebook, grid)
-            hits = _counted_hits(pieces, counted, found)
-            means = _means_by_unit(counted, codebook, grid)
-        clustered = counted, hits
+            found, means = assign_and_average(pieces, codebook, grid)
+        hits, counted = _counted_hits(pieces, found, means), counted_of(pieces)
         if _keeps_residuals(pieces):
             residuals = _measured_residuals(pieces, codebook, found.bmus)
     state = MapState(
@@ -151,32 +144,16 @@ def set_codebook(som: Any, grid: Grid, codebook: NDArray, pieces: Pieces | None)
         found=found,
         history={"radius": [], "quantization_error": []},
         n_samples_seen=float(hits.sum()),
+        counted_hits=hits,
         residuals=residuals,
-        clustered=clustered,
+        clustered=counted,
     )
     set_map(som, state)
 
 
-def _means_by_unit(pieces: Pieces, codebook: NDArray, grid: Grid) -> UnitMeans:
-    """Compute the means of each unit's samples, in a pass over them."""
-    samples = pieces.samples
-    scaling = Scaling.around(codebook, samples.dtype, samples.metric, is_sparse=samples.is_sparse)
-    scaled = scaling.transform(codebook).reshape(*grid.shape, -1)
-    sums, counts, _ = make_source(pieces, scaling).statistics(scaled)
-    return unit_means(TrainState(scaled, sums, counts), scaling)
-
-
-def _counted_hits(pieces: Pieces, counted: Pieces, found: Assignment) -> NDArray[np.float64]:
+def _counted_hits(pieces: Pieces, found: Assignment, means: UnitMeans) -> NDArray[np.float64]:
     """Return the hits of the samples that take part: of those with a direction."""
-    if not pieces.samples.metric.is_spherical or counted.n_samples == pieces.n_samples:
-        return found.hits
-    hits: NDArray[np.float64] = pieces.reduce(_hits, len(found.hits), rows=found.bmus)
-    return hits
-
-
-def _hits(piece: Piece, bmus: NDArray[np.int64], n_units: int) -> NDArray[np.float64]:
-    weights = piece.sample_weight * have_direction(piece)
-    return np.bincount(bmus, weights, minlength=n_units).astype(np.float64)
+    return means.counts[:, 0] if pieces.samples.metric.is_spherical else found.hits
 
 
 def _cluster(
@@ -197,13 +174,13 @@ def _residuals_around_units(
     plan: TrainingPlan,
     pieces: Pieces,
     codebook: NDArray,
-    learned: UnitMeans | None,
+    means: UnitMeans,
     bmus: Any,
 ) -> NDArray[np.float64] | None:
     """Compute the covariance of the samples around their units, for `impute`.
 
-    If the means of the units are those of all samples, it follows from the covariance of the
-    samples. If not, as after mini-batches or with missing values, it takes a pass over them.
+    It follows from the means of the units, if the covariance of the same samples is known. If not,
+    as with missing values, it takes a pass over them.
 
     Parameters
     ----------
@@ -211,8 +188,7 @@ def _residuals_around_units(
     pieces : Pieces
         All samples.
     codebook : ndarray of shape (n_units, n_features)
-    learned : UnitMeans or None
-        Of each unit's samples, if all samples were searched in the last epoch.
+    means : UnitMeans
     bmus : ndarray of int64, shape (n_samples,)
         Of the samples; of distant ones the result of `Pieces.rows_of`.
 
@@ -223,8 +199,9 @@ def _residuals_around_units(
     """
     if not _keeps_residuals(pieces):
         return None
-    if plan.moments.covariance is not None and plan.batches is None and learned is not None:
-        residuals = covariance_around_units(plan.moments, codebook, *learned)
+    is_own = plan.pieces.workers.are_several and not pieces.workers.are_several
+    if plan.moments.covariance is not None and not is_own:
+        residuals = covariance_around_units(plan.moments, codebook, *means)
         return residuals if np.isfinite(residuals).all() else None  # weights may be close to 0
     return _measured_residuals(pieces, codebook, bmus)
 

@@ -76,10 +76,6 @@ class TrainingPlan(NamedTuple):
     codebook: NDArray[np.float64]  # (n_units, n_features): the start, on the first stage's grid
     batches: Batches | None
 
-    def is_whole(self, stage: Stage) -> bool:
-        """Return True if a stage trains the whole map on all samples."""
-        return stage.grid == self.grid and stage.sample_size is None
-
 
 def make_plan(som: Any, pieces: Pieces) -> TrainingPlan:
     """Resolve the parameters of a map for some data.

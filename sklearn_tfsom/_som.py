@@ -348,6 +348,8 @@ class TFSOM(
         Before `anomaly_score` there was one score only, the distance.
         """
         defaults = TFSOM(anomaly_score="distance").get_params(deep=False)
+        if "hits_" in state:
+            defaults["_counted_hits"] = state["hits_"]
         super().__setstate__({**defaults, **state})
 
     @valid.unchanged_on_error
@@ -618,15 +620,17 @@ class TFSOM(
         with tile_threads:
             memory, left, history = learn_stream(self, pieces)
         found = assign(Pieces(pieces.samples, left), memory.codebook, memory.grid)
+        hits = memory.hits + found.hits
         state = MapState(
             grid=memory.grid,
             metric=pieces.samples.metric.name,
             neighborhood=self.neighborhood,
             codebook=memory.codebook,
             unit_means=memory.unit_means,
-            found=found._replace(hits=memory.hits + found.hits, error=memory.error),
+            found=found._replace(hits=hits, error=memory.error),
             history=history,
             n_samples_seen=memory.n_samples_seen,
+            counted_hits=hits,
             is_from_stream=True,
             is_trained=memory.is_trained,
             forgotten=PRIOR,

@@ -12,6 +12,7 @@ from sklearn_tfsom._data.checks import are_counted
 from sklearn_tfsom._data.moments import feature_ranges, training_scaling
 from sklearn_tfsom._data.pieces import Pieces
 from sklearn_tfsom._data.scaling import Scaling, center_and_spread
+from sklearn_tfsom._data.statistics import UnitMeans
 from sklearn_tfsom._epochs import learn
 from sklearn_tfsom._map.grid import Grid, grid_of
 from sklearn_tfsom._map.neighborhood import Kernels, checked_neighborhood
@@ -20,7 +21,7 @@ from sklearn_tfsom._map.smoothing import TrainState
 from sklearn_tfsom._parameters import check_n_clusters, check_radii
 from sklearn_tfsom._plan import begin_stream, stream_schedule
 from sklearn_tfsom._search.sources import make_source
-from sklearn_tfsom._training import UnitMeans, check_code_vectors, unit_means
+from sklearn_tfsom._training import check_code_vectors
 
 # Weight that one call learns, at most; or 100 for each sample. It takes seconds.
 _MAX_WEIGHT = 10**6
@@ -119,7 +120,7 @@ def learn_stream(som: Any, pieces: Pieces) -> Learned:
         Memory(
             grid=memory.grid,
             codebook=codebook.astype(dtype),
-            unit_means=unit_means(state, scaling),
+            unit_means=UnitMeans.of(state.sums, state.counts, scaling),
             hits=memory.hits * left_of_all,
             error=float(np.array([error, *errors]) @ (remembered / total)),
             n_samples_seen=memory.n_samples_seen + float(batch_weights.sum()),
@@ -152,7 +153,7 @@ def _remembered(som: Any, counted: Pieces) -> _Start:
     """Go on with the memory of a fitted map."""
     samples, grid, n_seen = counted.samples, grid_of(som), som.n_samples_seen_
     check_n_clusters(som, grid)
-    units, hits = UnitMeans(som._unit_means, som._unit_counts), som.hits_
+    units, hits = UnitMeans(som._unit_means, som._unit_counts), som._counted_hits
     if not som._is_from_stream:  # a fit is remembered as much as a stream of that length
         kept = min(1.0, stream_schedule(som, grid).memory(n_seen) / n_seen)
         units, hits = units._replace(counts=units.counts * kept), hits * kept

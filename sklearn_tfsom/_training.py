@@ -41,13 +41,6 @@ class TrainedEpoch(NamedTuple):
     following: TrainState  # where the next epoch begins
 
 
-class UnitMeans(NamedTuple):
-    """Mean and weight of the samples of each unit, in data units."""
-
-    means: NDArray[np.float64]  # (n_units, n_features): of each unit's samples
-    counts: NDArray[np.float64]  # (n_units, 1), or by feature: their total weight
-
-
 def train(
     plan: TrainingPlan, n_done: int = 0, start: TrainState | None = None
 ) -> Iterator[TrainedEpoch]:
@@ -203,16 +196,8 @@ def _train_batches(
         )
 
 
-def trained_map(
-    plan: TrainingPlan, epoch: TrainedEpoch
-) -> tuple[NDArray[np.float64], UnitMeans | None]:
-    """Return the code vectors of the whole map after an epoch, in data units.
-
-    Returns
-    -------
-    codebook : ndarray of float64, shape (n_units, n_features)
-    units : UnitMeans or None
-        None unless the epoch has searched all samples on the grid of the map.
+def trained_codebook(plan: TrainingPlan, epoch: TrainedEpoch) -> NDArray[np.float64]:
+    """Return the code vectors of the whole map after an epoch, (n_units, n_features).
 
     Raises
     ------
@@ -227,7 +212,7 @@ def trained_map(
         state = project(state, kernels, epoch.radius, *grids, scaling)
     codebook = scaling.inverse_transform(state.codebook.reshape(plan.grid.n_units, -1))
     check_code_vectors(codebook, plan.pieces.samples.dtype)
-    return codebook, unit_means(state, scaling) if plan.is_whole(epoch.stage) else None
+    return codebook
 
 
 def check_code_vectors(codebook: NDArray, dtype: DTypeLike) -> None:
@@ -249,13 +234,6 @@ def check_code_vectors(codebook: NDArray, dtype: DTypeLike) -> None:
         )
 
 
-def unit_means(state: TrainState, scaling: Scaling) -> UnitMeans:
-    """Turn statistics into means in data units; means of nothing are the center."""
-    counts = state.counts
-    means = scaling.inverse_transform(state.sums / np.where(counts > 0, counts, 1))
-    return UnitMeans(means, counts)
-
-
 def record(
     plan: TrainingPlan, epoch: TrainedEpoch, history: dict[str, list[float]], verbose: bool
 ) -> None:
@@ -263,7 +241,7 @@ def record(
     history["radius"].append(epoch.radius)
     history["quantization_error"].append(epoch.quantization_error)
     if "topographic_error" in history:
-        codebook, _ = trained_map(plan, epoch)
+        codebook = trained_codebook(plan, epoch)
         history["topographic_error"].append(map_errors(plan.pieces, codebook, plan.grid)[1])
     if verbose and plan.pieces.workers.index == 0:
         print(

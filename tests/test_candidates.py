@@ -21,7 +21,7 @@ from sklearn_tfsom._map.candidates import epoch_to_compare_after, is_better
 from sklearn_tfsom._map.geometry import coarsened, separated
 from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._plan import make_plan
-from sklearn_tfsom._training import train, trained_map
+from sklearn_tfsom._training import train, trained_codebook
 
 IRIS, WINE = load_iris().data, scale(load_wine().data)
 RNG = np.random.RandomState(0)
@@ -150,7 +150,9 @@ def badness(X, *, tries_others=True, **params):
             stages = [stage._replace(tries_others=False) for stage in plan.stages]
             plan = plan._replace(stages=stages)
         *_, last = train(plan)
-        quantization, topographic = map_errors(plan.pieces, trained_map(plan, last)[0], plan.grid)
+        quantization, topographic = map_errors(
+            plan.pieces, trained_codebook(plan, last), plan.grid
+        )
         values.append(math.log(quantization) + 2 * topographic)
     return np.array(values)
 

@@ -17,7 +17,7 @@ from sklearn_tfsom._map.geometry import blur, coarsened, seam_shift, separated
 from sklearn_tfsom._map.grid import BOUNDARIES, LATTICES, Grid
 from sklearn_tfsom._map.schedules import grid_schedule, radius_schedule
 from sklearn_tfsom._plan import make_plan
-from sklearn_tfsom._training import train, trained_map
+from sklearn_tfsom._training import train, trained_codebook
 from sklearn_tfsom.metrics import topographic_error
 
 RADII = [4.0, 2.7, 1.9, 1.3, 1.0, 1.0]
@@ -215,7 +215,7 @@ def test_map_after_a_coarse_epoch_is_the_whole_map(blobs, boundary):
         expected = reference.train_coarse_to_fine(
             blobs, principal_axes(blobs), RADII[:n], [*shapes[:n], shape], "hexagonal", boundary
         )
-        codebook = trained_map(plan, epoch)[0]
+        codebook = trained_codebook(plan, epoch)
         assert_allclose(codebook, expected, rtol=1e-9, atol=1e-9)
     assert 1 < n_coarse < len(RADII)
 

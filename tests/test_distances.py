@@ -24,7 +24,12 @@ from sklearn_tfsom._map.schedules import PRIOR
 from sklearn_tfsom._plan import make_plan, stream_schedule
 from sklearn_tfsom._validation import InvalidParameterError
 from sklearn_tfsom.distributed import unit_statistics, update_codebook
-from sklearn_tfsom.metrics import quantization_error, topographic_error, u_matrix
+from sklearn_tfsom.metrics import (
+    quantization_error,
+    separation_curve,
+    topographic_error,
+    u_matrix,
+)
 
 SPHERICAL = [name for name, metric in METRICS.items() if metric.is_spherical]
 ELEMENTWISE = [name for name, metric in METRICS.items() if not metric.is_product]
@@ -346,6 +351,19 @@ def test_samples_without_direction_have_distance_1(X, metric, scale):
     expected = np.delete(som.transform(data).min(axis=1), where).sum() + 3
     assert som.quantization_error_ == pytest.approx(expected / len(data))
     assert_array_equal(som.hits_, np.bincount(som.labels_, minlength=12))
+
+
+@pytest.mark.parametrize("metric", SPHERICAL)
+def test_samples_without_direction_change_no_scores(X, metric):
+    data = np.vstack([X, np.full((300, 5), 0.0 if metric == "cosine" else 0.7)])
+    som, expected = (TFSOM((4, 3), metric=metric).fit(each) for each in (data, X))
+    assert_allclose(som.score_samples(X), expected.score_samples(X))
+    assert_allclose(separation_curve(som)[1], separation_curve(expected)[1])
+    for each in (som, expected):
+        each.partial_fit(X[:20])
+    assert_allclose(som.codebook_, expected.codebook_)
+    assert_allclose(som.hits_, expected.hits_)
+    assert_allclose(som.score_samples(X), expected.score_samples(X))
 
 
 @pytest.mark.parametrize("metric", SPHERICAL)

@@ -51,9 +51,12 @@ def test_clusters_are_those_of_the_samples():
     assert adjusted_rand_score(classes, som.labels_) > 0.9  # 0.5 for those of the units
 
 
-@pytest.mark.parametrize("kind", ["dense", "weighted", "float32", "missing", "sparse", "cosine"])
-def test_samples_have_the_effect_of_fit(kind):
-    """Where `fit` has settled, its last epoch has found the means that the samples have here."""
+@pytest.mark.parametrize("n_epochs", [1, 60])
+@pytest.mark.parametrize(
+    "kind", ["dense", "weighted", "float32", "missing", "sparse", "cosine", "mini-batches"]
+)
+def test_samples_have_the_effect_of_fit(kind, n_epochs):
+    """Clusters, imputation and memory are those of the final map, whether it has settled."""
     samples, weights = load_wine().data, None
     samples = (samples - samples.mean(axis=0)) / samples.std(axis=0)
     rng = np.random.RandomState(0)
@@ -68,11 +71,18 @@ def test_samples_have_the_effect_of_fit(kind):
         samples = csr_array(np.where(samples > 0, samples, 0))
     elif kind == "cosine":
         parameters["metric"] = "cosine"
-    trained = TFSOM(**parameters, max_iter=60, tol=0).fit(samples, sample_weight=weights)
+    batch_size = 50 if kind == "mini-batches" else None
+    trained = TFSOM(**parameters, max_iter=n_epochs, tol=0, batch_size=batch_size)
+    trained.fit(samples, sample_weight=weights)
     som = TFSOM.from_codebook(trained.codebook_, X=samples, sample_weight=weights, **parameters)
     assert_array_equal(som.labels_, trained.labels_)
     tolerance = {"rtol": 1e-4 if kind == "float32" else 1e-9}
     assert_allclose(separation_curve(som)[1], separation_curve(trained)[1], **tolerance)
+    if kind not in ("sparse", "cosine"):  # no values may be missing
+        gappy = np.where(rng.uniform(size=samples.shape) < 0.2, np.nan, samples)
+        gappy[:, 0] = 0.3
+        found, expected = (each.impute(gappy) for each in (som, trained))
+        assert_allclose(found, expected, atol=1e-4 if kind == "float32" else 1e-9)
     for each in (som, trained):
         each.partial_fit(samples[:5])
     assert_allclose(som.codebook_, trained.codebook_, atol=1e-5 if kind == "float32" else 1e-12)

@@ -14,7 +14,7 @@ from scipy.sparse import csr_array
 
 import sklearn_tfsom
 from sklearn_tfsom import TFSOM
-from sklearn_tfsom._assignment import assign, map_errors
+from sklearn_tfsom._assignment import assign, assign_and_average, map_errors
 from sklearn_tfsom._data import outliers, subsampling
 from sklearn_tfsom._data.checks import are_counted, check_features_known
 from sklearn_tfsom._data.moments import compute_moments
@@ -37,7 +37,7 @@ from sklearn_tfsom._search.sources import (
     make_source,
     statistics_of,
 )
-from sklearn_tfsom._training import train, trained_map
+from sklearn_tfsom._training import train, trained_codebook
 
 GRID = Grid(5, 4)
 KINDS = ["dense", "float32", "incomplete", "sparse", *(m for m in METRICS if m != "euclidean")]
@@ -255,6 +255,7 @@ def test_an_empty_piece_changes_no_reduction(monkeypatch):
             start = as_codebook(start, metric)
             found = assign(pieces, start, GRID)
             assert found.hits.sum() == pytest.approx(pieces.total_weight)
+            assign_and_average(pieces, start, GRID)
             map_errors(pieces, start, GRID)
             are_counted(pieces)
             check_features_known(pieces)
@@ -349,7 +350,7 @@ def thread_workers(index, barrier, slots):
 def fit_alone(pieces, params):
     plan = make_plan(TFSOM(**params), pieces)
     *_, last = train(plan)
-    codebook = trained_map(plan, last)[0]
+    codebook = trained_codebook(plan, last)
     found = assign(plan.pieces, codebook, plan.grid)
     return codebook, found.hits, found.error
 

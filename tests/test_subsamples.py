@@ -14,7 +14,7 @@ from sklearn_tfsom._distance import METRICS
 from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._map.schedules import grid_schedule, subsample_schedule
 from sklearn_tfsom._plan import make_plan
-from sklearn_tfsom._training import train, trained_map
+from sklearn_tfsom._training import train, trained_codebook
 
 RNG = np.random.RandomState(0)
 MANY = RNG.normal(size=(40_000, 3))
@@ -210,7 +210,7 @@ class TestFits:
         errors, codebooks = [], []
         for each in (plan, plan._replace(stages=stages)):
             *_, last = train(each)
-            codebooks.append(trained_map(each, last)[0])
+            codebooks.append(trained_codebook(each, last))
             errors.append(map_errors(each.pieces, codebooks[-1], each.grid))
         assert np.abs(codebooks[0] - codebooks[1]).max() > 0
         assert errors[0][0] == pytest.approx(errors[1][0], rel=0.02)

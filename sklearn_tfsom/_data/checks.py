@@ -291,7 +291,7 @@ def are_counted(pieces: Pieces, total_weight: float | None = None) -> NDArray[np
     total = pieces.total_weight if total_weight is None else total_weight
     is_counted: NDArray[np.bool_] = has_share(pieces.sample_weight, total)
     if pieces.samples.metric.is_spherical:
-        is_counted = is_counted & pieces.rows_of(have_direction)
+        is_counted = is_counted & pieces.rows_of(_have_direction)
     return is_counted
 
 
@@ -300,7 +300,7 @@ def has_share(weight: Any, total_weight: float) -> Any:
     return weight / (total_weight or 1) > _MIN_SHARE
 
 
-def have_direction(piece: Piece) -> NDArray[np.bool_]:
+def _have_direction(piece: Piece) -> NDArray[np.bool_]:
     """Return for each sample of a spherical metric whether it has a direction."""
     return ~is_zero(piece.samples[:])
 

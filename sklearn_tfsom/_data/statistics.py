@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from sklearn_tfsom._data.scaling import Scaling
+
 
 class Statistics(NamedTuple):
     """Sums over the samples that an epoch uses."""
@@ -20,6 +22,20 @@ class Statistics(NamedTuple):
         """Return the statistics of no samples."""
         counts = np.zeros((n_units, n_features if has_missing else 1))
         return cls(np.zeros((n_units, n_features)), counts, np.zeros(()))
+
+
+class UnitMeans(NamedTuple):
+    """Mean and weight of the samples of each unit, in data units."""
+
+    means: NDArray[np.float64]  # (n_units, n_features)
+    counts: NDArray[np.float64]  # (n_units, 1), or by feature: their total weight
+
+    @classmethod
+    def of(
+        cls, sums: NDArray[np.float64], counts: NDArray[np.float64], scaling: Scaling
+    ) -> UnitMeans:
+        """Turn scaled sums into means in data units; means of nothing are the center."""
+        return cls(scaling.inverse_transform(sums / np.where(counts > 0, counts, 1)), counts)
 
 
 class Nearest(NamedTuple):

@@ -39,7 +39,7 @@ def anomaly_score(estimator: Any, units: NDArray[np.int64]) -> AnomalyScore:
     if estimator.anomaly_score == "u_height":
         return AnomalyScore(1.0, u_heights(grid_of(estimator), codebook, metric)[units])
     different, place = np.unique(units, return_inverse=True)
-    heights = isolation(codebook, estimator.hits_, metric, different)
+    heights = isolation(codebook, estimator._counted_hits, metric, different)
     return AnomalyScore(_FACTOR, heights[place])
 
 
@@ -55,6 +55,7 @@ def isolation(
     ----------
     codebook : ndarray of shape (n_units, n_features)
     hits : ndarray of shape (n_units,)
+        Total weight of each unit's samples, of those that take part in training.
     metric : Metric
     units : ndarray of int, shape (n,)
         The units that are asked for. A unit counts among those near it.

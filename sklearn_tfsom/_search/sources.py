@@ -12,7 +12,7 @@ import functools
 import itertools
 import math
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +22,8 @@ from sklearn_tfsom._data.pieces import Piece, Pieces, combined
 from sklearn_tfsom._data.scaling import Scaling
 from sklearn_tfsom._data.sparse import SparseRows, load_sparse
 from sklearn_tfsom._data.statistics import Nearest, Statistics
-from sklearn_tfsom._data.sums import sums_by_unit
-from sklearn_tfsom._data.tiles import even_slices, map_tiles, row_slices
+from sklearn_tfsom._data.sums import sums_and_counts
+from sklearn_tfsom._data.tiles import map_tiles, row_slices
 from sklearn_tfsom._map.scores import SearchKind, Target
 from sklearn_tfsom._search.nearest import nearest, search_kind, suits_numpy, tile_rows
 from sklearn_tfsom._tf.runtime import tensorflow_core
@@ -33,8 +33,6 @@ from sklearn_tfsom._tuning import (
     MIN_CHUNKED_SCORES,
     PIECE_VALUES,
     PREPARED_VALUES,
-    SUMMED_FEATURES,
-    SUMMED_VALUES,
 )
 
 
@@ -194,34 +192,12 @@ def _sum_by_unit(
     target: Target,
 ) -> Statistics:
     """Sum rows by their best-matching units, in float64."""
-    units, (n_rows, n_columns, n_features) = found.units[:, 0], target.codebook.shape
-    n_units = n_rows * n_columns
-    total = Statistics.nothing(n_units, n_features, target.kind.has_missing)
-    if isinstance(rows, SparseRows):
-        total.sums[:] = rows.sums_by_unit(weights, units, n_units)
-    else:
-
-        def of_block(block: tuple[slice, slice]) -> tuple[NDArray[np.float64], Any]:
-            some, _ = block
-            values, by_unit = np.asarray(rows.values[block]), (weights[some], units[some], n_units)
-            if not target.kind.has_missing:
-                return sums_by_unit(values, *by_unit), 0.0
-            known = ~np.isnan(values)
-            counts = sums_by_unit(known, *by_unit)
-            return sums_by_unit(np.where(known, values, 0), *by_unit), counts
-
-        # Blocks of few features have rows enough for sums of their size to cost little.
-        n_wide = min(n_features, SUMMED_FEATURES) * (2 if target.kind.has_missing else 1)
-        row_blocks = even_slices(len(units), n_wide, max(SUMMED_VALUES, n_units * n_wide))
-        blocks = list(itertools.product(row_blocks, row_slices(n_features, SUMMED_FEATURES)))
-        for (_, features), (sums, counts) in zip(blocks, map_tiles(of_block, blocks), strict=True):
-            total.sums[:, features] += sums
-            if target.kind.has_missing:
-                total.counts[:, features] += counts
-    if not target.kind.has_missing:
-        total.counts[:, 0] = np.bincount(units, weights, n_units)
+    values = rows if isinstance(rows, SparseRows) else np.asarray(rows.values)
+    n_units = int(np.prod(target.codebook.shape[:2]))
+    by_unit = weights, found.units[:, 0], n_units, target.kind.has_missing
+    sums, counts = sums_and_counts(values, *by_unit)
     with np.errstate(over="ignore"):  # checked where sums have been added
-        return total._replace(distance_sum=np.asarray(np.sum(weights * found.distances)))
+        return Statistics(sums, counts, np.asarray(np.sum(weights * found.distances)))
 
 
 def _prepared(loaded: LoadedRows, has_missing: bool) -> LoadedRows:

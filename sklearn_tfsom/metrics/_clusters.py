@@ -95,7 +95,7 @@ def separation_curve(
     if X is None:
         if sample_weight is not None:
             raise ValueError(f"{owner} needs X if sample_weight is given. Got X=None instead.")
-        points = points_to_merge(None, estimator._unit_means, estimator.hits_)
+        points = points_to_merge(None, estimator._unit_means, estimator._counted_hits)
     else:
         pieces = counted_of(check_pieces(estimator, X, sample_weight))
         check_counted(pieces)
