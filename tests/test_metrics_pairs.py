@@ -130,6 +130,24 @@ def test_weights_that_are_too_large_to_multiply(measure):
 
 
 @pytest.mark.parametrize("measure", [trustworthiness, neighborhood_preservation])
+@pytest.mark.parametrize(("n_samples", "total", "n_neighbors"), [(20, 3, 1), (23, 11, 5)])
+def test_rounding_of_weights_does_not_limit_n_neighbors(measure, n_samples, total, n_neighbors):
+    X = np.arange(n_samples)[:, None]
+    weights = np.full(n_samples, total / n_samples)
+    assert weights.sum() < total  # by rounding
+    value = measure(TFSOM((2, 3)).fit(X), X, sample_weight=weights, n_neighbors=n_neighbors)
+    assert 0 <= value <= 1
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_ties_of_sparse_samples_far_from_zero(measure):
+    rng = np.random.RandomState(1)
+    X = np.column_stack([rng.randint(0, 3, size=(60, 3)) * 0.1, np.full(60, 50.0)])
+    som = TFSOM((5, 4)).fit(X)
+    assert measure(som, csr_array(X)) == pytest.approx(measure(som, X), rel=1e-9)
+
+
+@pytest.mark.parametrize("measure", [trustworthiness, neighborhood_preservation])
 def test_ties_of_decimal_numbers_in_float32(measure):
     """0.1 and 0.3 are as far from 0.2, but for rounding."""
     som = TFSOM.from_codebook([[0.1], [0.3], [0.2]], grid_size=(1, 3))

@@ -53,6 +53,15 @@ class TestExplainedVariance:
         X = 1.7e15 + np.arange(4.0)[:, None]
         assert explained_variance(TFSOM(1).fit(X), X) == 0
 
+    @pytest.mark.filterwarnings("error")
+    def test_huge_feature_without_variance(self):
+        X = np.column_stack([np.full(60, 1e180), samples()])
+        assert explained_variance(TFSOM.from_codebook(X[:1], grid_size=1), X) < 0
+        mean = X.mean(axis=0)
+        mean[0] = 1e180
+        som = TFSOM.from_codebook([mean], grid_size=1)
+        assert explained_variance(som, X) == pytest.approx(0, abs=1e-12)
+
     def test_large_feature_without_variance(self):
         X = samples()
         wide = np.column_stack([np.full(60, 1.7e15), X])

@@ -67,6 +67,7 @@ def check_n_neighbors(owner: str, n_neighbors: Any, grid: Grid) -> int:
 
 def check_n_nearest(owner: str, n_neighbors: Any, total_weight: float) -> int:
     """Return the number of neighboring samples, less than half of the samples."""
+    total_weight *= 1 + 1e-12  # sums of weights are rounded
     if total_weight < 3:
         raise ValueError(
             f"{owner} needs samples of a total weight of at least 3. Got {total_weight:g} instead."

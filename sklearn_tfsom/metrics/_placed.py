@@ -13,11 +13,15 @@ from sklearn_tfsom._data.scaling import power_of_two
 from sklearn_tfsom._data.tiles import value_slices
 from sklearn_tfsom._distance import Metric, all_distances
 from sklearn_tfsom._map.grid import Grid, grid_of
-from sklearn_tfsom._tuning import CACHED_VALUES, CANCELLATION, LARGE_TILE_VALUES
+from sklearn_tfsom._tuning import CACHED_VALUES, LARGE_TILE_VALUES
 from sklearn_tfsom.metrics._base import as_lengths, counted_samples, sizes_of
 
 # Number of arrays of the size of a tile of pairs.
 _ARRAYS = 8
+
+# Squared distances below this share of the squared norms are computed from differences. Those of a
+# product then have an error that is less than that of the samples, so that ties stay ties.
+_CANCELLATION = 1e-3
 
 # Sum of weights whose products, also with a rank, stay in the range of float64.
 _MAX_WEIGHT = 1e100
@@ -96,7 +100,7 @@ def _sparse_distances(
     squared = both - 2 * (whole[rows] @ whole.T).toarray()
     places = np.arange(len(rows)), rows
     squared[places] = np.inf  # of a row and itself; see below
-    lost = np.nonzero(squared < CANCELLATION[np.dtype(np.float64)] * both)
+    lost = np.nonzero(squared < _CANCELLATION * both)
     squared[lost] = _from_differences(whole, rows[lost[0]], lost[1])
     squared[places] = 0
     if not metric.is_spherical:

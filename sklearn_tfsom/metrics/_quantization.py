@@ -123,9 +123,10 @@ def explained_variance(
     samples, weights = counted_samples(estimator, X, sample_weight)
     distances = distances_to_chosen(samples, estimator.codebook_, estimator._nearest(samples))
     shares = weights / weights.sum()
-    mean = _mean(samples, shares)
-    # Divided by about the largest value, no square leaves the range of float64.
-    largest = max(np.abs(estimator.codebook_).max(), distances.max())
+    low, high = feature_ranges(Pieces(samples, shares))
+    mean = _mean(samples, shares, low)
+    # Divided by about the largest difference, no square leaves the range of float64.
+    largest = max(np.nanmax(np.maximum(high - mean, mean - low)), distances.max())
     scale = 1.0 if samples.metric.is_spherical else power_of_two(float(largest))
     residual = float(
         shares @ squared_costs(distances[:, 0] / scale**samples.metric.degree, samples.metric)
@@ -136,10 +137,11 @@ def explained_variance(
         total = sum(
             _cost_around(mean, samples[each], shares[each], samples, scale) for each in tiles
         )
-    mean /= scale
+    with np.errstate(over="ignore"):  # beside a huge constant feature
+        squared_size = float(np.square(mean / scale).sum())
     # Directions, and code vectors that are means of equal samples, are rounded.
     precision = samples.dtype if samples.metric.is_spherical else np.float64
-    rounding_error = (4 * np.finfo(precision).eps) ** 2 * samples.shape[1] * float(mean @ mean)
+    rounding_error = (4 * np.finfo(precision).eps) ** 2 * samples.shape[1] * squared_size
     if total > (rounding_error if samples.metric.is_spherical else 0):
         return 1 - residual / total
     return float(residual <= rounding_error)
@@ -232,11 +234,12 @@ def log_likelihood(
     return total
 
 
-def _mean(samples: Samples, shares: NDArray[np.float64]) -> NDArray[np.float64]:
+def _mean(
+    samples: Samples, shares: NDArray[np.float64], low: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """Return the mean of the known values of each feature, or the mean direction."""
     sums, known = np.zeros(samples.shape[1]), np.zeros(samples.shape[1])
     # From the lowest value on, so that the mean of equal samples is exact.
-    low, _ = feature_ranges(Pieces(samples, shares))
     origin = np.nan_to_num(low)
     for rows in samples.tiles():
         tile, share = samples[rows], shares[rows]
