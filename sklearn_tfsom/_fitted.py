@@ -167,7 +167,7 @@ def _cluster(
         return np.zeros(len(unit_means), np.int64)
     n_clusters = min(n_clusters_wanted(som), len(hit))
     points = points_to_merge(pieces, unit_means, hits, n_clusters)
-    return cluster_units(points, unit_means, n_clusters or "auto")
+    return cluster_units(points, unit_means, hits, n_clusters or "auto")
 
 
 def _residuals_around_units(
@@ -223,12 +223,12 @@ def _keeps_residuals(pieces: Pieces) -> bool:
 
 
 def warn_of_few_clusters(som: Any, stacklevel: int) -> None:
-    """Warn if samples fall on fewer units than there are to be clusters."""
-    n_found = len(np.unique(som.cluster_labels_))
+    """Warn if samples fall in fewer clusters than asked for."""
+    n_found = len(np.unique(som.cluster_labels_[som._counted_hits > 0]))
     if n_found < n_clusters_wanted(som):
         warnings.warn(
-            f"Samples fall on {n_found} units only, fewer than n_clusters={som.n_clusters}: "
-            f"there are {n_found} clusters. Ask for fewer clusters, or for a larger map.",
+            f"Samples fall in {n_found} clusters only, fewer than n_clusters={som.n_clusters}. "
+            "Ask for fewer clusters, or for a larger map.",
             ConvergenceWarning,
             stacklevel=stacklevel,
         )

@@ -9,7 +9,8 @@ from scipy.sparse import csr_array
 from sklearn_tfsom._data.pieces import Piece, Pieces
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.subsampling import few_different
-from sklearn_tfsom._map.clustering import N_POINTS, Points
+from sklearn_tfsom._map.clustering import N_POINTS
+from sklearn_tfsom._map.points import Points, without_rounding
 from sklearn_tfsom._search.inference import nearest_units
 from sklearn_tfsom._tuning import LARGE_TILE_VALUES
 
@@ -83,6 +84,7 @@ def representatives(pieces: Pieces, n_points: int, unit_means: NDArray) -> Point
         samples themselves where there are no more. None for sparse samples of very many features.
     """
     samples = pieces.samples
+    unit_means = without_rounding(unit_means).astype(unit_means.dtype)
     if samples.is_sparse and n_points * samples.shape[1] > _MAX_VALUES:
         return None
     chosen, share = few_different(pieces, n_points)
@@ -91,7 +93,7 @@ def representatives(pieces: Pieces, n_points: int, unit_means: NDArray) -> Point
     points, same = np.unique(rows[:, :-1], axis=0, return_inverse=True)
     if share == 1 or len(points) < 2:
         weights = np.bincount(same.ravel(), rows[:, -1]).astype(np.float64)
-        return Points(points, weights, per_point=1.0)
+        return Points(points.astype(samples.dtype), weights, per_point=1.0)
     return _points_around(pieces, points, unit_means)._replace(per_point=1 / share)
 
 
@@ -102,7 +104,8 @@ def _points_around(pieces: Pieces, points: NDArray, unit_means: NDArray) -> Poin
         _gather, points, unit_means, total, piece_values=LARGE_TILE_VALUES
     )
     (hit,) = np.nonzero(shares)
-    return Points(sums[hit] / shares[hit, None], shares[hit] * total)
+    means = sums[hit] / shares[hit, None]
+    return Points(means.astype(pieces.samples.dtype), shares[hit] * total)
 
 
 def _rows_and_weights(piece: Piece, unit_means: NDArray) -> NDArray[np.float64]:

@@ -99,7 +99,7 @@ class TFSOM(
 
     metric : {"euclidean", "cosine", "correlation", "manhattan", "chebyshev"}, default="euclidean"
         Distance between samples and code vectors, for the search, for `transform` and for all
-        measures; :ref:`their formulas <guide_metrics>`.
+        measures but `separation_curve`; :ref:`their formulas <guide_metrics>`.
 
     init : {"pca", "sample", "random"} or array-like of shape (n_units, n_features), \
             default="pca"
@@ -143,9 +143,11 @@ class TFSOM(
         of twenty if there are 10,000 samples or more.
 
     n_clusters : int, "auto" or None, default=None
-        Number of clusters that are searched for after training; each unit belongs to one of them
-        [4]_. None makes every unit a cluster. "auto" chooses the number, up to 20, whose clusters
-        are separated best; :ref:`guide_clustering` states how often it was correct.
+        Number of clusters that are searched for after training, by Euclidean distances (of
+        directions under "cosine" and "correlation"); each unit belongs to one of them [4]_. None
+        makes every unit a cluster. "auto" chooses the number, up to 20, whose clusters are
+        separated best, where equal samples count as one point; :ref:`guide_clustering` states
+        how often it was correct.
 
     features : {"distances", "coordinates", "activations"}, default="distances"
         Output of `transform`: the distances to all units, in data units; the position of the
@@ -386,8 +388,8 @@ class TFSOM(
         Warns
         -----
         ConvergenceWarning
-            If samples fall on fewer units than `n_clusters`, so that there are fewer clusters; or
-            if `max_iter` leaves no epoch after the radius has reached its end.
+            If samples fall in fewer clusters than `n_clusters`; or if `max_iter` leaves no epoch
+            after the radius has reached its end.
 
         Examples
         --------
@@ -457,7 +459,7 @@ class TFSOM(
         Warns
         -----
         ConvergenceWarning
-            If the samples of `X` fall on fewer than `n_clusters` units.
+            If the samples of `X` fall in fewer clusters than `n_clusters`.
 
         Examples
         --------

@@ -15,15 +15,16 @@ from sklearn.mixture import GaussianMixture
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_tfsom import TFSOM, InvalidParameterError
-from sklearn_tfsom._map.clustering import Points, cluster_units
+from sklearn_tfsom._map.clustering import cluster_units
 from sklearn_tfsom._map.mixtures import HeldOut, fit_mixture
+from sklearn_tfsom._map.points import Points
 from sklearn_tfsom._map.ward import ward, ward_of_points
 from sklearn_tfsom.metrics import separation_curve
 
 
 def cluster(codebook, hits, n_clusters):
     hit = hits > 0
-    return cluster_units(Points(codebook[hit], hits[hit]), codebook, n_clusters)
+    return cluster_units(Points(codebook[hit], hits[hit]), codebook, hits, n_clusters)
 
 
 def slow_ways(points, power, n_nearest):
@@ -263,7 +264,7 @@ def test_samples_of_weight_0_change_no_clusters(value):
 
 def test_fewer_distinct_samples_than_clusters_warn():
     X = np.repeat([[0.0, 0], [1, 1], [5, 5]], 5, axis=0)
-    with pytest.warns(ConvergenceWarning, match="3 units only, fewer than n_clusters=4"):
+    with pytest.warns(ConvergenceWarning, match="3 clusters only, fewer than n_clusters=4"):
         som = TFSOM(5, n_clusters=4).fit(X)
     assert_array_equal(np.unique(som.labels_), [0, 1, 2])
     with pytest.raises(ValueError, match="n_samples=3 must be at least n_clusters=4"):
@@ -430,7 +431,50 @@ def test_auto_finds_many_gaussians_and_those_that_touch():
     assert adjusted_rand_score(y, TFSOM(n_clusters="auto").fit_predict(X)) > 0.8
 
 
+@pytest.mark.parametrize("n_clusters", ["auto", 3])
+@pytest.mark.parametrize("seed", range(6))
+def test_order_does_not_matter_where_values_are_missing(seed, n_clusters):
+    """Means of units, which complete samples, are equal but for rounding, and so are points."""
+    rng = np.random.RandomState(seed)
+    X = rng.randint(0, 3, size=(120, 3)) * (0.1 if seed % 2 else 1.0)
+    X[rng.uniform(size=X.shape) < 0.15] = np.nan
+    X[np.isnan(X).all(axis=1), 0] = 0
+    order = rng.permutation(len(X))
+    som, expected = (TFSOM((4, 4), n_clusters=n_clusters).fit(each) for each in (X[order], X))
+    assert_array_equal(som.labels_, expected.labels_[order])
+
+
+@pytest.fixture(scope="module")
+def with_two_in_one_unit():
+    """Samples of an even square, and of two places far away, which share a unit."""
+    rng, places = np.random.RandomState(0), np.arange(20) * 0.1
+    square = np.stack(np.meshgrid(places, places), axis=-1).reshape(-1, 2)
+    far = [rng.normal(place, 0.02, size=(30, 2)) for place in ((6, 1), (6.6, 1))]
+    return np.vstack([square, *far])
+
+
+def test_clusters_without_samples_warn(with_two_in_one_unit):
+    with pytest.warns(ConvergenceWarning, match="Samples fall in 2 clusters only, fewer than"):
+        som = TFSOM((4, 3), n_clusters=3).fit(with_two_in_one_unit)
+    assert len(set(som.labels_)) == 2
+    assert set(som.cluster_labels_) == {0, 1, 2}
+
+
+@pytest.mark.parametrize("grid_size", [(4, 3), (2, 2)])
+def test_automatic_clusters_have_samples(with_two_in_one_unit, grid_size):
+    som = TFSOM(grid_size, n_clusters="auto").fit(with_two_in_one_unit)
+    assert set(som.cluster_labels_) == set(som.labels_)
+
+
 class TestSeparationCurve:
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+    def test_samples_of_one_direction_have_no_numbers(self, dtype):
+        lengths = np.random.RandomState(0).uniform(0.5, 3, size=300)
+        X = np.outer(lengths, [1, 2, 3, 0.7]).astype(dtype)
+        som = TFSOM((5, 4), metric="cosine").fit(X)
+        for samples in (X, None):
+            assert [len(array) for array in separation_curve(som, samples)] == [0, 0]
+
     def test_equals_ratios_of_a_slow_implementation(self):
         rng = np.random.RandomState(0)
         points = rng.normal(size=(19, 2)) + 3 * rng.randint(3, size=(19, 1))
@@ -451,15 +495,17 @@ class TestSeparationCurve:
         rng = np.random.RandomState(0)
         X, counts = make_blobs(150, centers=4, random_state=0)[0], rng.randint(0, 4, size=150)
         som = TFSOM((5, 4)).fit(X)
-        _, weighted = separation_curve(som, X, counts)
+        _, weighted = separation_curve(som, X, sample_weight=counts)
         repeated = rng.permutation(np.repeat(X, counts, axis=0))
         assert_allclose(separation_curve(som, repeated)[1], weighted, rtol=1e-7)
-        assert_allclose(separation_curve(som, X * 1.0, 3 * counts)[1], weighted, rtol=1e-7)
+        assert_allclose(
+            separation_curve(som, X * 1.0, sample_weight=3 * counts)[1], weighted, rtol=1e-7
+        )
 
     def test_many_samples_of_weight_0_have_no_effect(self):
         X = np.random.RandomState(0).normal(size=(2000, 2))
         som = TFSOM((5, 4)).fit(X)
-        _, weighted = separation_curve(som, X, np.arange(2000) < 300)
+        _, weighted = separation_curve(som, X, sample_weight=np.arange(2000) < 300)
         assert_array_equal(weighted, separation_curve(som, X[:300])[1])
 
     def test_wide_gaps_are_infinite_and_outliers_have_none(self):
@@ -513,9 +559,9 @@ class TestSeparationCurve:
             means[unit] = np.average(values[is_of_unit], axis=0, weights=weights[is_of_unit])
             hits[unit] = weights[is_of_unit].sum()
         plain = TFSOM.from_codebook(som.codebook_[:, :2], grid_size=(8, 5))
-        numbers, expected = separation_curve(plain, means, hits)
+        numbers, expected = separation_curve(plain, means, sample_weight=hits)
         assert len(numbers) > 5
-        found = separation_curve(som, wide, weights)
+        found = separation_curve(som, wide, sample_weight=weights)
         assert_array_equal(found[0], numbers)
         assert_allclose(found[1], expected)
 

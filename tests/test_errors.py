@@ -543,8 +543,8 @@ class TestParametersThatDoNotFitEachOther:
     )
     def test_more_clusters_than_units_with_samples_warn(self, samples, n_clusters, n_hit):
         message = (
-            f"Samples fall on {n_hit} units only, fewer than n_clusters={n_clusters}: "
-            f"there are {n_hit} clusters. Ask for fewer clusters, or for a larger map."
+            f"Samples fall in {n_hit} clusters only, fewer than n_clusters={n_clusters}. "
+            "Ask for fewer clusters, or for a larger map."
         )
         with pytest.warns(ConvergenceWarning) as caught:
             som = TFSOM(**SMALL, n_clusters=n_clusters).fit(samples)

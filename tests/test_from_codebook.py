@@ -188,7 +188,7 @@ def test_nullable_data_frames(trained, dtype):
 
 
 def test_few_clusters_are_warned_of():
-    with pytest.warns(ConvergenceWarning, match="fall on 2 units only") as warned:
+    with pytest.warns(ConvergenceWarning, match="fall in 2 clusters only") as warned:
         TFSOM.from_codebook(np.eye(4), grid_size=2, n_clusters=4, X=np.eye(4)[:2])
     assert warned[0].filename == __file__
 

@@ -265,7 +265,7 @@ def test_values_up_to_the_largest_float(dtype, scale):
 
 @pytest.mark.parametrize("least", [1e-20, 1e-100, 1e-300])
 @pytest.mark.parametrize("n_heavy", [1, 3])
-@pytest.mark.filterwarnings("ignore:Samples fall on")
+@pytest.mark.filterwarnings("ignore:Samples fall in")
 def test_clusters_of_a_few_heavy_samples(least, n_heavy):
     X = np.random.default_rng(0).uniform(-1, 1, (200, 3))
     weights = np.full(200, least)

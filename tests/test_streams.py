@@ -238,7 +238,7 @@ def test_sparse_stream_equals_a_dense_one(metric):
 
 def test_clusters_of_a_stream(stream):
     som = TFSOM((5, 5), n_clusters=3)
-    with pytest.warns(match="Samples fall on 1 units only, fewer than n_clusters=3") as caught:
+    with pytest.warns(match="Samples fall in 1 clusters only, fewer than n_clusters=3") as caught:
         som.partial_fit(stream[:1])
     assert caught[0].filename == __file__
     for piece in np.array_split(stream, 9):

@@ -20,7 +20,6 @@ to the mean of its samples.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,9 +28,9 @@ from scipy.sparse.csgraph import connected_components, dijkstra, minimum_spannin
 from scipy.spatial.distance import cdist
 from sklearn.metrics import adjusted_rand_score
 
-from sklearn_tfsom._data.scaling import power_of_two
 from sklearn_tfsom._data.tiles import value_slices
 from sklearn_tfsom._map.mixtures import HeldOut
+from sklearn_tfsom._map.points import Points, distinct, normalized
 from sklearn_tfsom._map.ties import first_within_rounding
 from sklearn_tfsom._map.ward import Merge, cut, ward, ward_of_points
 from sklearn_tfsom._tuning import LARGE_TILE_VALUES
@@ -74,25 +73,15 @@ N_POINTS = 600
 _MAX_POINTS = 1000
 
 # Relative difference below which distances of points to a unit are equal; the first point is used.
-_ROUNDING = 1e-9
-
-# Smallest weight of a point, relative to the largest: products of smaller ones could be 0.
-_MIN_SHARE = 1e-100
+_ROUNDING = 1e-8
 
 # Length of a step between equal points, relative to the largest coordinate; 0 would be no step.
 _MIN_LENGTH = 1e-12
 
 
-class Points(NamedTuple):
-    """Points that represent samples."""
-
-    means: NDArray[np.float64]  # (n, n_features), of the samples of each point
-    weights: NDArray[np.float64]  # (n,), total weight of these samples
-    per_point: float = 1.0  # different samples of a point, on average
-    are_units: bool = False  # whether they are the means of the units' samples
-
-
-def cluster_units(points: Points, units: NDArray, n_clusters: int | str) -> NDArray[np.int64]:
+def cluster_units(
+    points: Points, units: NDArray, hits: NDArray[np.float64], n_clusters: int | str
+) -> NDArray[np.int64]:
     """Find clusters of samples, and to which of them each unit belongs.
 
     Parameters
@@ -101,23 +90,32 @@ def cluster_units(points: Points, units: NDArray, n_clusters: int | str) -> NDAr
         Of positive weights.
     units : ndarray of shape (n_units, n_features)
         Mean of each unit's samples; the code vector of units without any.
+    hits : ndarray of float64, shape (n_units,)
+        Total weight of each unit's samples.
     n_clusters : int or "auto"
-        At most the number of points and of units. "auto" finds the number.
+        At most the number of points and of units. "auto" finds the number; its clusters have
+        samples.
 
     Returns
     -------
     labels : ndarray of int64, shape (n_units,)
         From 0 on, in the order in which clusters first appear among the units.
     """
-    points, units = _normalized(points, units)
-    if isinstance(n_clusters, str):
-        points = _distinct(points)
+    points, units = normalized(points, units)
+    joined = distinct(points)
+    if isinstance(n_clusters, str) or len(joined.weights) >= n_clusters:
+        points = joined
     if isinstance(n_clusters, int) and n_clusters > _MAX_POINTS:
         labels = cut(ward_of_points(points.means, points.weights), len(points.weights), n_clusters)
     else:
         reduced, group = _reduced(points)
         labels = _labels(reduced, n_clusters, _least_weight(points, len(units)))[group]
-    found = _of_units(points.means, labels, units)
+    means = points.means
+    if isinstance(n_clusters, str):
+        closest, _ = _closest(units[hits > 0], means)
+        is_kept = np.isin(labels, labels[closest])
+        means, labels = means[is_kept], labels[is_kept]
+    found = _of_units(means, labels, units)
     _, first, label = np.unique(found, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(first))[label]
 
@@ -131,8 +129,8 @@ def separations(points: Points, n_units: int, most: int) -> NDArray[np.float64]:
         The largest of those of all powers; inf if wide gaps separate the clusters, NaN if one of
         them would be an outlier.
     """
-    points, _ = _normalized(points, points.means)
-    points, _ = _reduced(_distinct(points))
+    points, _ = normalized(points, points.means)
+    points, _ = _reduced(distinct(points))
     least = _least_weight(points, n_units)
     numbers = range(2, min(most, len(points.weights) - 1) + 1)
     if not numbers:
@@ -148,27 +146,6 @@ def separations(points: Points, n_units: int, most: int) -> NDArray[np.float64]:
         if labels is not None:
             ratios[i] = ratio
     return ratios
-
-
-def _normalized(points: Points, units: NDArray) -> tuple[Points, NDArray[np.float64]]:
-    """Return points and units around the mean of the points, in one scale; weights up to 1."""
-    means, units = points.means.astype(np.float64), units.astype(np.float64)
-    factor = power_of_two(max(np.abs(means).max(), np.abs(units).max()))
-    means, units = means / factor, units / factor  # no sum exceeds the range of float64
-    center = means.mean(axis=0)
-    means, units = means - center, units - center
-    scale = np.abs(means).max() or np.abs(units).max() or 1.0
-    weights = np.maximum(points.weights / points.weights.max(), _MIN_SHARE)
-    return points._replace(means=means / scale, weights=weights), units / scale
-
-
-def _distinct(points: Points) -> Points:
-    """Join equal points, which always belong to the same cluster."""
-    means, same = np.unique(points.means, axis=0, return_inverse=True)
-    if len(means) == len(points.means):
-        return points
-    weights = np.bincount(same.ravel(), points.weights).astype(np.float64)
-    return points._replace(means=means, weights=weights)
 
 
 def _reduced(points: Points) -> tuple[Points, NDArray[np.int64]]:

@@ -25,8 +25,9 @@ def separation_curve(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Compute how clearly two, three and more clusters of the data are separated.
 
-    Ward's method merges points that represent the data step by step, with increasing costs. A
-    number of clusters is clear if the next merge would cost much more than the last one [1]_.
+    Ward's method merges points that represent the data step by step, with increasing costs, by
+    their Euclidean distances (of directions under "cosine" and "correlation"). A number of
+    clusters is clear if the next merge would cost much more than the last one [1]_.
     ``n_clusters="auto"`` searches for the largest ratio of these costs: below 3 the data may have
     no clusters, and from 5 on the number is clear.
 

@@ -1,0 +1,71 @@
+"""Points that represent samples in clustering."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sklearn_tfsom._data.scaling import power_of_two
+
+# Points are rounded to this share of their spread. A feature is constant if its values differ by
+# no more than this many times eps.
+_RESOLUTION, _ROUNDINGS = 2.0**-33, 64
+
+# Smallest weight of a point, relative to the largest: products of smaller ones could be 0.
+_MIN_SHARE = 1e-100
+
+
+class Points(NamedTuple):
+    """Points that represent samples."""
+
+    means: NDArray  # (n, n_features), of the samples of each point, in their precision
+    weights: NDArray[np.float64]  # (n,), total weight of these samples
+    per_point: float = 1.0  # different samples of a point, on average
+    are_units: bool = False  # whether they are the means of the units' samples
+
+
+def without_rounding(values: NDArray) -> NDArray[np.float64]:
+    """Round points to a small share of their spread, and features without spread to one value.
+
+    Points that differ by the rounding of sums in another order are then equal.
+
+    Parameters
+    ----------
+    values : ndarray of float32 or float64, shape (n, n_features)
+
+    Returns
+    -------
+    rounded : ndarray of float64, shape (n, n_features)
+    """
+    rounded, eps = values.astype(np.float64), float(np.finfo(values.dtype).eps)
+    factor = power_of_two(float(np.abs(rounded).max()))
+    rounded /= factor  # no difference exceeds the range of float64
+    spreads, sizes = np.ptp(rounded, axis=0), np.abs(rounded).max(axis=0)
+    is_constant = spreads <= _ROUNDINGS * eps * sizes
+    rounded[:, is_constant] = rounded[0, is_constant]
+    step = _RESOLUTION * power_of_two(float(spreads.max()))
+    rounded[:, ~is_constant] = np.round(rounded[:, ~is_constant] / step) * step
+    return rounded * factor
+
+
+def normalized(points: Points, units: NDArray) -> tuple[Points, NDArray[np.float64]]:
+    """Return points and units around the mean of the points, in one scale; weights up to 1."""
+    means, units = without_rounding(points.means), units.astype(np.float64)
+    factor = power_of_two(max(np.abs(means).max(), np.abs(units).max()))
+    means, units = means / factor, units / factor  # no sum exceeds the range of float64
+    center = means.mean(axis=0)
+    means, units = means - center, units - center
+    scale = np.abs(means).max() or np.abs(units).max() or 1.0
+    weights = np.maximum(points.weights / points.weights.max(), _MIN_SHARE)
+    return points._replace(means=means / scale, weights=weights), units / scale
+
+
+def distinct(points: Points) -> Points:
+    """Join equal points, which always belong to the same cluster."""
+    means, same = np.unique(points.means, axis=0, return_inverse=True)
+    if len(means) == len(points.means):
+        return points
+    weights = np.bincount(same.ravel(), points.weights).astype(np.float64)
+    return points._replace(means=means, weights=weights)
