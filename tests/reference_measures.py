@@ -23,7 +23,7 @@ from sklearn_tfsom import TFSOM, metrics
 LATTICES = ["hexagonal", "rectangular"]
 BOUNDARIES = ["planar", "cylindrical", "toroidal"]
 METRICS = list(reference.DISTANCES)
-# These return two arrays, and have tests of their own.
+# These have no reference here, but tests of their own.
 TABLES = ["class_counts", "separation_curve"]
 MEASURES = [
     name for name in metrics.__all__ if not name.endswith("_scorer") and name not in TABLES

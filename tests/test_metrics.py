@@ -17,6 +17,7 @@ from reference_measures import (
     MEASURES,
     METRICS,
     REFERENCES,
+    TABLES,
     compute,
     compute_reference,
     random_map,
@@ -240,7 +241,7 @@ class TestRadius:
             compute(name, random_map(), samples(), radius=radius)
 
 
-@pytest.mark.parametrize("name", MEASURES)
+@pytest.mark.parametrize("name", [*MEASURES, *TABLES])
 def test_parameters_and_documentation(name):
     measure = getattr(metrics, name)
     parameters = inspect.signature(measure).parameters
@@ -250,7 +251,7 @@ def test_parameters_and_documentation(name):
     assert ("sample_weight" in options) == ("X" in data)
     for key, parameter in parameters.items():
         assert (parameter.kind is parameter.KEYWORD_ONLY) == (key in options)
-        assert (parameter.default is parameter.empty) == (key in data)
+        assert key in data or parameter.default is not parameter.empty
     documentation = inspect.cleandoc(measure.__doc__)
     assert documentation.startswith("Compute ")
     for text in [

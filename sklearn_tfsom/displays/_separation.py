@@ -103,7 +103,7 @@ class SeparationCurveDisplay(base.Display):
         fitted, X = cls._unwrap(estimator, X)
         cls._check_samples(X, None, sample_weight, needs_y=False)
         numbers, separations = separation_curve(
-            fitted.som, X, sample_weight, max_clusters=max_clusters
+            fitted.som, X, sample_weight=sample_weight, max_clusters=max_clusters
         )
         labels = base.cluster_labels(fitted.som)
         found = None if labels is None else len(np.unique(labels))

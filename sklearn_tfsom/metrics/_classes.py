@@ -258,7 +258,7 @@ def normalized_mutual_information(
 def class_counts(
     estimator: Any, X: ArrayLike, y: ArrayLike, *, sample_weight: ArrayLike | None = None
 ) -> tuple[NDArray, NDArray[np.float64]]:
-    """Count the samples of each class in each unit.
+    """Compute the number of samples of each class in each unit.
 
     Read more in the :ref:`User Guide <guide_hits>`.
 

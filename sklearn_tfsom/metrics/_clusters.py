@@ -19,8 +19,8 @@ from sklearn_tfsom.metrics._base import check_pieces, fitted_grid
 def separation_curve(
     estimator: Any,
     X: ArrayLike | None = None,
-    sample_weight: Any = None,
     *,
+    sample_weight: ArrayLike | None = None,
     max_clusters: int = 20,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Compute how clearly two, three and more clusters of the data are separated.
