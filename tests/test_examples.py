@@ -50,6 +50,7 @@ def run(tmp_path, monkeypatch, capsys):
         script.write_text(replaced(script, SMALL_FIGURES | (replacements or {})))
         monkeypatch.setattr(sys, "argv", [str(script), *arguments])
         matplotlib.use("agg")
+        plt.close("all")  # those of doctests stay open
         try:
             runpy.run_path(str(script), run_name="__main__")
         finally:

@@ -179,7 +179,8 @@ class Scaling(NamedTuple):
         if not metric.is_product:
             sizes = metric.total(metric.magnitude(np, np.vstack([values, differences])))
             return float(sizes[0] + np.median(sizes[1:]))
-        spread = float(np.median(np.linalg.norm(differences, axis=1)))
+        largest = float(np.abs(differences).max()) or 1.0
+        spread = largest * float(np.median(np.linalg.norm(differences / largest, axis=1)))
         length = math.hypot(*values.tolist()) + spread
         return length + self.scale if metric.is_spherical else length
 
