@@ -15,6 +15,10 @@ from numpy.typing import NDArray
 # Exponents smaller than this are 0, as in scikit-learn.
 _LEAST_EXPONENT = np.finfo(np.float64).eps
 
+# Terms of the series for ``log(1 + x)``, |x| < 0.5, and ``exp(x) - 1``, |x| < 1: the next one is
+# below the roundoff of float64.
+_N_LOG_TERMS, _N_EXP_TERMS = 18, 18
+
 
 class Formula(Protocol):
     """Formula of a step, built from `keras.ops`."""
@@ -143,15 +147,16 @@ class Normalize(_OfEachFeature):
     def apply(self, ops: Any, values: Any, dtype: str) -> Any:
         """Build the formula; samples of a tiny norm stay as they are, as in scikit-learn."""
         # No square of values up to 1 leaves the range of float32.
-        largest = ops.max(ops.abs(values), axis=1, keepdims=True)
+        largest = ops.max(ops.abs(values), axis=1, keepdims=True, initial=0.0)
         scaled = values / ops.where(ops.equal(largest, 0.0), 1.0, largest)
         if self.norm == "l2":
             squared = ops.sum(ops.square(scaled), axis=1, keepdims=True)
             # At 0 the square root has no slope, and no layer in front could be trained.
             length = ops.sqrt(ops.maximum(squared, float(np.finfo(dtype).tiny)))
+        elif self.norm == "l1":
+            length = ops.sum(ops.abs(scaled), axis=1, keepdims=True)
         else:
-            total = ops.sum if self.norm == "l1" else ops.max
-            length = total(ops.abs(scaled), axis=1, keepdims=True)
+            length = ops.max(ops.abs(scaled), axis=1, keepdims=True, initial=0.0)
         is_tiny = largest * length < self.least
         return ops.where(is_tiny, values, scaled / ops.where(is_tiny, 1.0, length))
 
@@ -250,13 +255,16 @@ class ColumnFormulas:
 
 
 def _log1p(ops: Any, values: Any) -> Any:
-    """Build ``log(1 + x)``, which ONNX lacks, from the logarithm, exact also near 0.
+    """Build ``log(1 + x)`` for ``|x| < 0.5``, exact also near 0: ``2 atanh(x / (2 + x))``.
 
-    The error of 1 + x is that of both factors; Kahan, in Goldberg (1991), theorem 4.
+    As a series, because ONNX has no such function, and its logarithms and those of LiteRT are not
+    exact enough for the method of Kahan.
     """
-    more = values + 1.0
-    less = ops.where(ops.equal(more, 1.0), 1.0, more - 1.0)
-    return ops.where(ops.equal(more, 1.0), values, ops.log(more) * (values / less))
+    ratio = values / (values + 2.0)
+    squared, series = ratio * ratio, 0.0
+    for k in reversed(range(_N_LOG_TERMS)):
+        series = series * squared + 1 / (2 * k + 1)
+    return 2.0 * ratio * series
 
 
 def _power(ops: Any, logarithm: Any, exponents: NDArray, dtype: str) -> Any:
@@ -264,14 +272,12 @@ def _power(ops: Any, logarithm: Any, exponents: NDArray, dtype: str) -> Any:
     is_zero = np.abs(exponents) < _LEAST_EXPONENT
     exponents = np.where(is_zero, 1, exponents).astype(dtype)
     scaled = logarithm * exponents
-    # exp(y) - 1, which ONNX lacks, exact also near 0: Kahan, in Higham (2002), section 1.14.1.
+    # exp(y) - 1, exact also near 0: as a series, for the reasons in `_log1p`.
     is_near = ops.abs(scaled) < 1
-    small = ops.where(is_near, scaled, 0.0)
-    power = ops.exp(small)
-    is_one = ops.equal(power, 1.0)
-    safe = ops.where(is_one, 2.0, power)
-    near = ops.where(is_one, small, (safe - 1.0) * (small / ops.log(safe)))
-    less = ops.where(is_near, near, ops.exp(ops.where(is_near, 0.0, scaled)) - 1.0)
+    small, series = ops.where(is_near, scaled, 0.0), 1.0
+    for k in reversed(range(2, _N_EXP_TERMS + 1)):
+        series = small * series / k + 1.0
+    less = ops.where(is_near, small * series, ops.exp(ops.where(is_near, 0.0, scaled)) - 1.0)
     return ops.where(is_zero, logarithm, less / exponents)
 
 
@@ -295,7 +301,7 @@ def rounded_to(dtype: str, *constants: NDArray) -> list[NDArray]:
     """
     with np.errstate(over="ignore"):
         rounded = [constant.astype(dtype) for constant in constants]
-    if not all(np.isfinite(constant).all() for constant in rounded):
+    if any(np.isinf(constant).any() for constant in rounded):
         advice = "Pass dtype='float64', or rescale X." if dtype == "float32" else "Rescale X."
         raise ValueError(f"The map exceeds the range of {dtype}. {advice}")
     return rounded

@@ -180,8 +180,9 @@ def _of_columns(transformer: ColumnTransformer, owner: Any) -> ColumnFormulas:
             np.arange(transformer.n_features_in_)[transformer._transformer_to_input_indices[name]]
         )
         if len(chosen) and not (isinstance(step, str) and step == "drop"):
-            formulas, _ = _chain(steps_of(step), len(chosen), owner)
+            formulas, n_given = _chain(steps_of(step), len(chosen), owner)
             if weights.get(name) is not None:
                 formulas.append(Scale(float(weights[name])))
-            branches.append((chosen, merged(formulas)))
+            if n_given:
+                branches.append((chosen, merged(formulas)))
     return ColumnFormulas(branches)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from sklearn_tfsom import _validation as valid
-from sklearn_tfsom._data.scaling import Scaling
+from sklearn_tfsom._data.scaling import Scaling, center_and_spread
 from sklearn_tfsom._distance import METRICS
 from sklearn_tfsom._formulas import Affine, merged, rounded_to
 from sklearn_tfsom._map.anomaly import AnomalyScore, anomaly_score
@@ -42,7 +42,10 @@ def keras_model_of_map(som: Any, preprocessing: Any, outputs: Any, dtype: str) -
     rounded_to(dtype, codebook)  # refuses what exceeds the range
     scaling = Scaling(np.zeros(codebook.shape[1]), 1.0, metric)
     if not metric.is_spherical:
-        scaling = Scaling.around(codebook, dtype, metric).without_scale()
+        # Around the median code vector: outliers move the mean away from most units.
+        center = np.median(codebook.astype(np.float64), axis=0)
+        spread = center_and_spread(codebook)[1]
+        scaling = Scaling.of(center, spread, dtype, metric).without_scale()
     of_map = Affine.of(codebook.shape[1], scaling.scale, -scaling.center * scaling.scale)
     tables = {"position": som.unit_positions_.astype(dtype)}
     if has_clusters(som):

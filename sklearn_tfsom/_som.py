@@ -972,9 +972,11 @@ class TFSOM(
         With more than four features, distances are computed from a matrix product, those of the
         best-matching unit again from differences. In float32 the error of other squared distances
         is at most 1e-6 times the sum of the squared norms of sample and code vector, measured from
-        the mean code vector. If the distances of two units differ by less than 1e-6 times the norm
-        of the sample, the lower index is returned. The model needs memory for a few arrays of the
-        shape of "distances", under "manhattan" and "chebyshev" also for 2,048 differences of each
+        the median code vector (under "cosine" and "correlation" from 0). If the distances of two
+        units differ by less than 1e-6 times the norm of the sample, the lower index is returned;
+        of three or more such units, or if a single value is known, not always. The model needs
+        memory for a few arrays of the shape of "distances" and up to twenty of the shape of
+        the samples, under "manhattan" and "chebyshev" also for 2,048 differences of each
         sample, or a 64th of those to all units.
 
         `keras.Model.predict` passes the model 32 samples at a time, and converts NumPy arrays to

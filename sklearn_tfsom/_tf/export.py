@@ -152,7 +152,7 @@ def _search_products(
     near = ops.where(near, candidates, len(codebook) - 1)
     bmus = ops.min(near, axis=1, keepdims=True, initial=len(codebook) - 1)
     is_bmu = ops.equal(first_of, bmus)
-    lengths = ops.where(is_bmu, lowest, ops.sqrt(ops.absolute(closeness)))
+    lengths = ops.where(is_bmu, lowest, _length(ops.absolute(closeness), dtype))
     return lengths, ops.squeeze(bmus, axis=1), lowest
 
 
@@ -166,9 +166,6 @@ def _closeness(rows: Any, is_missing: Any, codebook: NDArray[np.float64], dtype:
     of which ``|w - r|^2`` comes from a table. So the terms that cancel are about as large as the
     distance from x to r times |w|, not as |x| |w|. Incomplete samples have no reference vector but
     0: ``2 x.w - |x|^2 - m.w^2`` over their known features m, with 0 for missing values.
-
-    It is not 0 where a complete sample equals a reference vector: there the square root has no
-    slope, and a model in front of the map could not be trained.
     """
     references, table = _references(codebook)
     nothing = len(references)
@@ -179,15 +176,16 @@ def _closeness(rows: Any, is_missing: Any, codebook: NDArray[np.float64], dtype:
         is_incomplete = ops.max(is_missing, axis=1, keepdims=True, initial=0.0)
         closest = ops.where(is_incomplete > 0, nothing, closest)
     closest = ops.squeeze(closest, axis=1)
-    is_closest = ops.one_hot(closest, nothing, dtype=dtype)  # zeros for an incomplete sample
+    # Zeros for an incomplete sample: ONNX has no index beyond the columns.
+    is_closest = ops.one_hot(closest, nothing + 1, dtype=dtype)[:, :nothing]
     reference = ops.matmul(is_closest, references.astype(dtype))
     differences = rows - reference
-    constant = ops.sum(differences * (rows + reference), axis=1, keepdims=True)
+    constant = ops.sum(differences * (2.0 * rows - differences), axis=1, keepdims=True)
     terms = [differences, constant, is_closest]
     factors = [
         2 * codebook.T,
         np.full((1, len(codebook)), -1.0),
-        -table - float(np.finfo(dtype).tiny),
+        -table,
     ]
     if is_missing is not None:
         terms.append(is_incomplete - is_missing)
@@ -259,7 +257,7 @@ def _directions(rows: Any, metric: Metric) -> tuple[Any, Any]:
     """
 
     def largest(rows: Any) -> Any:
-        return ops.max(ops.abs(rows), axis=1, keepdims=True)
+        return ops.max(ops.abs(rows), axis=1, keepdims=True, initial=0.0)
 
     def divided(rows: Any, length: Any) -> Any:
         return rows / ops.where(ops.equal(length, 0.0), 1.0, length)
@@ -284,7 +282,7 @@ def _reduced(terms: Any, metric: Metric, dtype: str, axis: int = -1) -> Any:
     if metric.reduction == "max":
         # Of a maximum over an axis of three the converter to ONNX makes a pooling, which has no
         # float64 there.
-        return -ops.min(-terms, axis=axis)
+        return -ops.min(-terms, axis=axis, initial=0.0)
     return _length(ops.sum(ops.square(terms), axis=axis), dtype)
 
 
@@ -307,5 +305,5 @@ def _lowest(values: Any) -> Any:
 
 
 def _length(squared: Any, dtype: str) -> Any:
-    # At 0 the square root has no slope; see `_closeness`.
+    # At 0 the square root has no slope, and a model in front of the map could not be trained.
     return ops.sqrt(ops.maximum(squared, float(np.finfo(dtype).tiny)))
