@@ -113,7 +113,7 @@ def test_jobs_are_described_by_epoch(spark):
         (
             lambda data: predict(TFSOM(2).fit(pd.DataFrame(np.eye(3), columns=list("abc"))), data),
             ValueError,
-            r"columns that the map is trained with. Got none named \['c'\]",
+            r"columns of the map's features. Got none named \['c'\]",
         ),
         (lambda data: fit(TFSOM(2), data, np.ones(8)), TypeError, "name of a column.*Got ndarray"),
         (TFSOM(2).fit, TypeError, r"collection of Spark.*sklearn_tfsom.spark.fit\(som, X\)"),
