@@ -160,12 +160,11 @@ def _remembered(som: Any, counted: Pieces) -> _Start:
     is_trained = getattr(som, "_is_trained", not som._is_from_stream)  # of old maps not known
     memory = Memory(grid, som.codebook_, units, hits, som.quantization_error_, n_seen, is_trained)
     center, spread = center_and_spread(memory.codebook)
-    low, high = feature_ranges(counted)
-    with np.errstate(over="ignore"):
-        reach = float(np.nanmax(np.fmax(high - center, center - low)))
-    # Equal code vectors give no scale.
-    if spread == 0 or (samples.dtype == np.float32 and reach > _MAX_REACH * spread):
-        spread = reach
+    if spread == 0 or samples.dtype == np.float32:  # equal code vectors give no scale
+        low, high = feature_ranges(counted)
+        with np.errstate(over="ignore"):
+            reach = float(np.nanmax(np.fmax(high - center, center - low)))
+        spread = reach if spread == 0 or reach > _MAX_REACH * spread else spread
     scaling = Scaling.of(
         center, spread, samples.dtype, samples.metric, is_sparse=samples.is_sparse
     )

@@ -108,10 +108,10 @@ MAX_REACHED = 0.35
 
 # --- Products ---
 
-# Products of two numbers in a product of matrices for which OpenBLAS has kernels with AVX-512 that
-# copy neither matrix, and rows of such a product. A product in blocks of so many rows takes 0.5 to
-# 0.9 of the time, and of a whole epoch of 100,000 x 16 and 1,024 units 0.76; with other kernels up
-# to 1.2.
+# With AVX-512, OpenBLAS multiplies small matrices without copying them: the largest number of
+# products of two numbers, and the rows of such a matrix. In blocks of these rows a large product
+# takes 0.5 to 0.9 of the time, and an epoch of 100,000 x 16 and 1,024 units 0.76. With other
+# processors it would take up to 1.2.
 MAX_SMALL_PRODUCT, MIN_SMALL_ROWS, MAX_SMALL_ROWS = 10**6, 8, 64
 
 # --- Sums ---

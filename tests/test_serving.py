@@ -355,6 +355,7 @@ LOG1P = FunctionTransformer(np.log1p)
 STEPS = {
     "identity": FunctionTransformer(),
     "log1p": LOG1P,
+    "log1p of values up to 1": make_pipeline(MaxAbsScaler(), LOG1P, StandardScaler()),
     "log1p of values near 0": make_pipeline(MinMaxScaler((0, 1e-3)), LOG1P, StandardScaler()),
     "l1": Normalizer("l1"),
     "l2": make_pipeline(StandardScaler(), Normalizer()),
@@ -722,10 +723,11 @@ def exported(X, positive):
     """Pipelines that have every kind of operation, and samples, for each metric."""
     far = X * [1, 10, 1, 5, 1] + [0, 50, 0, 0, 10]
     clipped = make_pipeline(MinMaxScaler(clip=True), StandardScaler())
-    logarithm = STEPS["log1p of values near 0"]
+    logarithms = make_pipeline(STEPS["log1p of values up to 1"], STEPS["columns in a pipeline"])
     cases = {
-        "euclidean": (logarithm, remove_values(positive)),
-        "manhattan": (STEPS["columns in a pipeline"], positive),
+        # The converter to ONNX computes logarithms in float32, but not those of numbers near 1.
+        "euclidean": (STEPS["log1p of values near 0"], remove_values(positive)),
+        "manhattan": (logarithms, positive),
         "chebyshev": (clipped, remove_values(far)),
         "cosine": (make_pipeline(STEPS["columns"], PCA(2)), positive),  # so few: by differences
         "correlation": (STEPS["l2"], positive),

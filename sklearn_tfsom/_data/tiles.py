@@ -247,9 +247,9 @@ def _blas() -> threadpoolctl.ThreadpoolController:
 
 @functools.cache
 def _has_small_kernels() -> bool:
-    """Return True if BLAS is OpenBLAS with AVX-512; it has such kernels for other processors."""
+    """Return True if every BLAS that is loaded is OpenBLAS for AVX-512."""
     controllers = _blas().lib_controllers
-    return any(getattr(each, "architecture", "") == "SkylakeX" for each in controllers)
+    return {getattr(each, "architecture", None) for each in controllers} == {"SkylakeX"}
 
 
 # A context in which the threads of `map_tiles` are kept, and NumPy's products run in the thread

@@ -55,7 +55,7 @@ def isolation(
     ----------
     codebook : ndarray of shape (n_units, n_features)
     hits : ndarray of shape (n_units,)
-        Total weight of each unit's samples, of those that take part in training.
+        Total weight of the samples of each unit that take part in training.
     metric : Metric
     units : ndarray of int, shape (n,)
         The units that are asked for. A unit counts among those near it.
