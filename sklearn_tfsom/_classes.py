@@ -88,9 +88,39 @@ def classes_of(
     ValueError
         If `y` has another length or is continuous, or classes are missing or infinite.
     """
+    order = _order_of_categories(getattr(y, "dtype", None))
+    labels = _labels(y, n_samples, rows, owner, name)
+    is_missing = _are_missing(labels)
+    if is_missing.any():
+        if not allows_missing:
+            n_missing = np.count_nonzero(is_missing)
+            raise ValueError(
+                f"{owner} needs a class for each sample in {name}. Got {n_missing} missing ones "
+                "(None, NaN or NA): leave these samples out."
+            )
+        # The text is the same class.
+        is_missing |= np.array([isinstance(each, str) and each == MISSING for each in labels])
+    known = labels[~is_missing]
+    if order is None and len(known):
+        known = _without_loss(known)
+    if not allows_missing and known.dtype.kind == "f" and np.isinf(known).any():
+        raise ValueError(f"{owner} needs classes in {name}. Got infinity.")
+    if not are_identifiers:
+        _refuse_values(known, owner, name, allows_many)
+    present, codes_of_known = _in_order(known, order)
+    codes = np.full(len(labels), len(present), dtype=np.int64)
+    codes[~is_missing] = codes_of_known
+    if is_missing.any():
+        present = [*present, MISSING]
+    return Classes(_as_labels(present, known.dtype), codes)
+
+
+def _labels(
+    y: Any, n_samples: int, rows: NDArray[np.int64] | None, owner: str, name: str
+) -> NDArray:
+    """Return the labels of the samples that count, NaN where they are masked."""
     if isinstance(y, np.ma.MaskedArray) and np.ma.is_masked(y):
         y = np.where(y.mask, np.nan, y.data.astype(object))
-    order = _order_of_categories(getattr(y, "dtype", None))
     given = _as_array(y)
     if given.shape not in ((n_samples,), (n_samples, 1)):
         raise ValueError(
@@ -101,22 +131,11 @@ def classes_of(
     labels = labels if rows is None else labels[rows]
     if labels.dtype.kind == "O" and not all(isinstance(label, Hashable) for label in labels):
         raise ValueError(f"{owner} needs one class for each sample in {name}. Got lists.")
-    is_missing = _are_missing(labels)
-    if is_missing.any() and not allows_missing:
-        n_missing = np.count_nonzero(is_missing)
-        raise ValueError(
-            f"{owner} needs a class for each sample in {name}. Got {n_missing} missing ones "
-            "(None, NaN or NA): leave these samples out."
-        )
-    if is_missing.any():  # the text is the same class
-        is_missing |= np.array([isinstance(each, str) and each == MISSING for each in labels])
-    known = labels[~is_missing]
-    if order is None and len(known):
-        known = _without_loss(known)
-    if not allows_missing and known.dtype.kind == "f" and np.isinf(known).any():
-        raise ValueError(f"{owner} needs classes in {name}. Got infinity.")
-    if not are_identifiers:
-        _refuse_values(known, owner, name, allows_many)
+    return labels
+
+
+def _in_order(known: NDArray, order: list[Any] | None) -> tuple[list[Any], list[int]]:
+    """Return the different labels in the order of classes, and the index of each label."""
     if order is not None:
         rank = {category: k for k, category in enumerate(order)}
         present = sorted({*known.tolist()}, key=rank.__getitem__)
@@ -128,17 +147,18 @@ def classes_of(
     else:
         present = np.unique(known).tolist()
     code = {label: k for k, label in enumerate(present)}
-    codes = np.full(len(labels), len(present), dtype=np.int64)
-    codes[~is_missing] = [code[label] for label in known.tolist()]
-    if is_missing.any():
-        present = [*present, MISSING]
+    return present, [code[label] for label in known.tolist()]
+
+
+def _as_labels(present: list[Any], dtype: np.dtype) -> NDArray:
+    """Return labels as an array, of objects where NumPy would convert one into another type."""
     kinds = {type(label) for label in present}
     if len(kinds) > 1 or tuple in kinds:
         names = np.empty(len(present), dtype=object)
         names[:] = present
-        return Classes(names, codes)
+        return names
     # Without the dtype NumPy converts large integers to floats.
-    return Classes(np.array(present, dtype=known.dtype if int in kinds else None), codes)
+    return np.array(present, dtype=dtype if int in kinds else None)
 
 
 def _as_array(y: Any) -> NDArray:

@@ -16,7 +16,7 @@ from sklearn_tfsom._data.statistics import UnitMeans
 from sklearn_tfsom._epochs import learn
 from sklearn_tfsom._map.grid import Grid, grid_of
 from sklearn_tfsom._map.neighborhood import Kernels, checked_neighborhood
-from sklearn_tfsom._map.schedules import PRIOR
+from sklearn_tfsom._map.schedules import PRIOR, Batch
 from sklearn_tfsom._map.smoothing import TrainState
 from sklearn_tfsom._parameters import check_n_clusters, check_radii
 from sklearn_tfsom._plan import begin_stream, stream_schedule
@@ -89,6 +89,38 @@ def learn_stream(som: Any, pieces: Pieces) -> Learned:
         schedule = schedule._replace(radii=schedule.radii[-1:])
     batches = list(schedule.batches(counted.sample_weight, memory.n_samples_seen))
     kernels = Kernels(memory.grid, checked_neighborhood(som, som.neighborhood))
+    state, errors = _learn_batches(counted, batches, memory, scaling, kernels, bool(som.verbose))
+    # What is left at the end: of all before, and after each mini-batch of its samples.
+    decays = np.cumprod([1.0, *(batch.decay for batch in reversed(batches))])[::-1]
+    left_of_all, left_of_each = float(decays[0]), decays[1:]
+    left = np.zeros(len(pieces.samples))
+    for batch, share in zip(batches, left_of_each, strict=True):
+        left[rows[batch.rows]] += share * batch.weights
+    batch_weights = np.array([batch.weight for batch in batches])
+    codebook = scaling.inverse_transform(state.codebook.reshape(memory.grid.n_units, -1))
+    check_code_vectors(codebook, dtype)
+    return Learned(
+        memory._replace(
+            codebook=codebook.astype(dtype),
+            unit_means=UnitMeans.of(state.sums, state.counts, scaling),
+            hits=memory.hits * left_of_all,
+            error=_mean_error(memory, left_of_all, errors, left_of_each * batch_weights),
+            n_samples_seen=memory.n_samples_seen + float(batch_weights.sum()),
+        ),
+        left,
+        {"radius": [batch.radius for batch in batches], "quantization_error": errors},
+    )
+
+
+def _learn_batches(
+    counted: Pieces,
+    batches: list[Batch],
+    memory: Memory,
+    scaling: Scaling,
+    kernels: Kernels,
+    is_verbose: bool,
+) -> tuple[TrainState, list[float]]:
+    """Learn mini-batches one after the other; return the state, and the error of each."""
     means, counts = memory.unit_means
     scaled = scaling.transform(memory.codebook).reshape(*memory.grid.shape, -1)
     state = TrainState(scaled, counts * scaling.transform(means), counts)
@@ -97,38 +129,23 @@ def learn_stream(som: Any, pieces: Pieces) -> Learned:
         source = make_source(Pieces(counted.samples.take(batch.rows), batch.weights), scaling)
         state, error = learn(source, state, kernels.kernel(batch.radius), batch.decay)
         errors.append(error)
-        if som.verbose:
+        if is_verbose:
             print(
                 f"[TFSOM] mini-batch {n_batches}/{len(batches)}: radius {batch.radius:.3g}, "
-                f"quantization error {errors[-1]:.6g}"
+                f"quantization error {error:.6g}"
             )
-    # What is left at the end: of all before, and after each mini-batch of its samples.
-    decays = np.cumprod([1.0, *(batch.decay for batch in reversed(batches))])[::-1]
-    left_of_all, left_of_each = decays[0], decays[1:]
-    left = np.zeros(len(pieces.samples))
-    for batch, share in zip(batches, left_of_each, strict=True):
-        left[rows[batch.rows]] += share * batch.weights
-    batch_weights = np.array([batch.weight for batch in batches])
-    known, error = memory.hits.sum() * left_of_all, memory.error
-    if math.isnan(error):  # of a codebook without samples
-        known = error = 0.0
-    remembered = np.array([known, *(left_of_each * batch_weights)])
-    total = remembered.sum() or math.nan  # not known where nothing is remembered
-    codebook = scaling.inverse_transform(state.codebook.reshape(memory.grid.n_units, -1))
-    check_code_vectors(codebook, dtype)
-    return Learned(
-        Memory(
-            grid=memory.grid,
-            codebook=codebook.astype(dtype),
-            unit_means=UnitMeans.of(state.sums, state.counts, scaling),
-            hits=memory.hits * left_of_all,
-            error=float(np.array([error, *errors]) @ (remembered / total)),
-            n_samples_seen=memory.n_samples_seen + float(batch_weights.sum()),
-            is_trained=memory.is_trained,
-        ),
-        left,
-        {"radius": [batch.radius for batch in batches], "quantization_error": errors},
-    )
+    return state, errors
+
+
+def _mean_error(
+    memory: Memory, left_of_all: float, errors: list[float], left_weights: NDArray[np.float64]
+) -> float:
+    """Return the mean of the former error and those of the mini-batches, by what is left."""
+    is_known = not math.isnan(memory.error)  # not that of a codebook without samples
+    former = (memory.hits.sum() * left_of_all, memory.error) if is_known else (0.0, 0.0)
+    weights = np.array([former[0], *left_weights])
+    total = weights.sum() or math.nan  # not known where nothing is remembered
+    return float(np.array([former[1], *errors]) @ (weights / total))
 
 
 def _check_weight(pieces: Pieces) -> None:

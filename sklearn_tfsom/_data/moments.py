@@ -111,37 +111,59 @@ def compute_moments(pieces: Pieces, *, has_directions: bool = True) -> Moments:
         return _without_directions(mean, largest, reach)
     # In units of about the largest range no square exceeds the range of float64.
     scale = max(power_of_two(largest), np.finfo(np.float64).tiny)
-    arguments = mean, scale, total
-    is_narrow = n_features <= MAX_COVARIANCE_FEATURES
-    if not is_narrow or (samples.has_missing and not has_directions):
-        variances = pieces.reduce(_variances, *arguments)
-        spread = _spread(variances, known, scale)
-        if not has_directions:
-            return _without_directions(mean, spread, reach)
-        root = np.sqrt(known)
-        deviations, found = _lanczos(pieces, variances, (*arguments, root))
-        return _with_directions(mean, spread, reach, deviations * scale, found)
+    if n_features > MAX_COVARIANCE_FEATURES or (samples.has_missing and not has_directions):
+        return _by_variances(pieces, mean, reach, known, scale, has_directions)
+    return _by_covariance(pieces, mean, reach, known, scale, has_directions)
 
+
+def _by_variances(
+    pieces: Pieces,
+    mean: NDArray[np.float64],
+    reach: NDArray[np.float64],
+    known: NDArray[np.float64],
+    scale: float,
+    has_directions: bool,
+) -> Moments:
+    """Compute moments without a covariance matrix; `known` has shares of the weight."""
+    arguments = mean, scale, pieces.total_weight
+    variances = pieces.reduce(_variances, *arguments)
+    spread = _spread(variances, known, scale)
+    if not has_directions:
+        return _without_directions(mean, spread, reach)
+    deviations, found = _lanczos(pieces, variances, (*arguments, np.sqrt(known)))
+    return _with_directions(mean, spread, reach, deviations * scale, found)
+
+
+def _by_covariance(
+    pieces: Pieces,
+    mean: NDArray[np.float64],
+    reach: NDArray[np.float64],
+    known: NDArray[np.float64],
+    scale: float,
+    has_directions: bool,
+) -> Moments:
+    """Compute moments from a covariance matrix; `known` has shares of the weight."""
+    samples, n_features = pieces.samples, len(mean)
     n_values = min(_PRODUCT_ROWS * n_features, _PRODUCT_VALUES)
-    scatter, both = pieces.reduce(_scatter, *arguments, piece_values=n_values)
+    scatter, both = pieces.reduce(
+        _scatter, mean, scale, pieces.total_weight, piece_values=n_values
+    )
     variances = np.diag(scatter)
     spread = _spread(variances, known, scale)
+    least = 0.0
     if samples.is_sparse:  # far from 0 little is left of a difference of products
         limit = np.sqrt(np.outer(variances, variances))
         scatter = np.clip(scatter, -limit, limit)
-    if samples.has_missing:
-        scatter = np.divide(scatter, both, out=np.zeros_like(scatter), where=both > 0)
-    deviations, found = (
-        _two_largest(scatter) if has_directions else (np.zeros(0), np.zeros((0, n_features)))
-    )
-    # Every worker has the same scatter; eigenvectors could differ by rounding between machines.
-    deviations, found = map(pieces.workers.from_first, (deviations, found))
-    least = 0.0
-    if samples.is_sparse:
         products = np.outer(mean / scale, mean / scale)
         np.fill_diagonal(products, 0)
         least = math.sqrt(_ROUNDING_OF_PRODUCTS * np.linalg.norm(products)) * scale
-    moments = _with_directions(mean, spread, reach, deviations * scale, found, least)
+    if samples.has_missing:
+        scatter = np.divide(scatter, both, out=np.zeros_like(scatter), where=both > 0)
+    moments = _without_directions(mean, spread, reach)
+    if has_directions:
+        # All workers have one scatter, but eigenvectors could differ by rounding of machines.
+        deviations, found = map(pieces.workers.from_first, _two_largest(scatter))
+        moments = _with_directions(mean, spread, reach, deviations * scale, found, least)
     if samples.has_missing or spread == 0 or least > _MAX_ROUNDING * spread:
         return moments
     return moments._replace(covariance=scatter * (scale / spread) ** 2)
@@ -374,7 +396,7 @@ def _with_directions(
     least: float = 0.0,
 ) -> Moments:
     """Give eigenvectors unit length and a sign, and drop the second one if it is rounding."""
-    least = max(least, _MIN_DEVIATION * deviations[0]) if len(deviations) else 0.0
+    least = max(least, _MIN_DEVIATION * deviations[0])
     moments = _without_directions(mean, spread, reach)
     for place, (deviation, vector) in enumerate(zip(deviations, vectors, strict=True)):
         if deviation <= (least if place else 0):

@@ -10,7 +10,7 @@ from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.scaling import Scaling, check_range
 from sklearn_tfsom._data.sparse import SparseRows, load_sparse
 from sklearn_tfsom._data.tiles import map_tiles, row_slices, value_slices
-from sklearn_tfsom._map.scores import Target
+from sklearn_tfsom._map.scores import SearchKind, Target
 from sklearn_tfsom._search.nearest import are_equal, nearest, search_kind, suits_numpy, tile_rows
 from sklearn_tfsom._tuning import CHUNK_ROWS, PIECE_VALUES
 
@@ -50,17 +50,7 @@ def nearest_units(samples: Samples, codebook: NDArray, k: int = 1) -> NDArray[np
         center=scaled.mean(axis=(0, 1)),
         extent=scaling.extent(scaled.reshape(flat.shape)),
     )
-    n_tile = None
-    if samples.is_sparse:
-        chunks = samples.tiles(PIECE_VALUES)
-    elif suits_numpy(n_samples, codebook, kind):
-        chunks = value_slices(n_samples, 4 * n_features, PIECE_VALUES)
-    else:
-        n_tile = tile_rows(len(flat), n_features)
-        n_chunk = min(CHUNK_ROWS, n_tile * max(1, PIECE_VALUES // (n_tile * n_features)))
-        if n_samples > 2 * n_tile:  # at least two chunks: one loads while another is searched
-            n_chunk = min(n_chunk, n_tile * -(-n_samples // (2 * n_tile)))
-        chunks = row_slices(n_samples, n_chunk)
+    chunks, n_tile = _chunks(samples, codebook, kind)
     units = np.empty((n_samples, k), dtype=np.int64)
 
     def search(rows: slice) -> bool:
@@ -68,17 +58,27 @@ def nearest_units(samples: Samples, codebook: NDArray, k: int = 1) -> NDArray[np
         if samples.is_sparse:
             loaded = load_sparse(samples.take(rows), scaling.scale)
         else:
-            loaded = load(
-                samples,
-                rows,
-                scaling,
-                dtype,
-                norms_dtype=dtype,
-                in_numpy=n_tile is None,
-            )
+            in_numpy = n_tile is None
+            loaded = load(samples, rows, scaling, dtype, norms_dtype=dtype, in_numpy=in_numpy)
         found = nearest(loaded, target, k, n_tile=n_tile)
         units[rows] = found.units
         return bool(np.isfinite(found.distances).all())
 
     check_range(list(map_tiles(search, chunks)))
     return units
+
+
+def _chunks(
+    samples: Samples, codebook: NDArray, kind: SearchKind
+) -> tuple[list[slice], int | None]:
+    """Return the rows that are loaded at a time, and the rows of a tile; None for NumPy."""
+    n_samples, n_features = samples.shape
+    if samples.is_sparse:
+        return samples.tiles(PIECE_VALUES), None
+    if suits_numpy(n_samples, codebook, kind):
+        return value_slices(n_samples, 4 * n_features, PIECE_VALUES), None
+    n_tile = tile_rows(codebook[..., 0].size, n_features)
+    n_chunk = min(CHUNK_ROWS, n_tile * max(1, PIECE_VALUES // (n_tile * n_features)))
+    if n_samples > 2 * n_tile:  # at least two chunks: one loads while another is searched
+        n_chunk = min(n_chunk, n_tile * -(-n_samples // (2 * n_tile)))
+    return row_slices(n_samples, n_chunk), n_tile

@@ -72,10 +72,8 @@ def nearest(
     n_differences = rows.norms.shape[0] * target.codebook.size
     has_scores = target.kind.metric.is_product
     on_cpu = on_cpu or rows
-    is_one, is_dense = (
-        target.codebook.size == target.codebook.shape[2],
-        isinstance(on_cpu, DenseRows),
-    )
+    is_one = target.codebook.size == target.codebook.shape[2]
+    is_dense = isinstance(on_cpu, DenseRows)
     # No search tells equal units apart. The scores of one tell the distances of sparse rows, which
     # a search in float64 would write out densely.
     if (is_dense or not is_one) and are_equal(target.codebook):
