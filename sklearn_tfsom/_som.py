@@ -232,8 +232,9 @@ class TFSOM(
     Notes
     -----
     **Complexity.** An epoch takes O(n_samples n_units n_features) operations for the search, and
-    O(n_units (n_rows + n_columns) n_features) for the update with a Gaussian neighborhood. In
-    addition to the data, `fit` needs memory for a scaled copy of the samples. Samples on disk
+    O(n_units (n_rows + n_columns) n_features) for the update with a Gaussian neighborhood;
+    O(n_units^2 n_features) with another one, and on a hexagonal torus with an odd number of rows.
+    In addition to the data, `fit` needs memory for a scaled copy of the samples. Samples on disk
     (64 MiB or more), and dense ones of at least 2^25 values and at most 128 features, are copied
     in parts of 2^23 values (32 MiB in float32).
 

@@ -384,9 +384,10 @@ class TestTrajectory:
 
     @pytest.mark.parametrize("lattice", LATTICES)
     @pytest.mark.parametrize("boundary", ["cylindrical", "toroidal"])
-    def test_steps_across_a_boundary_are_drawn_on_both_sides(self, lattice, boundary):
+    @pytest.mark.parametrize("shape", [(4, 6), (7, 3), (5, 4)])
+    def test_steps_across_a_boundary_are_drawn_on_both_sides(self, lattice, boundary, shape):
         """Dots of a cell with many visits may be close to its edges."""
-        grid = Grid(4, 6, lattice, boundary)
+        grid = Grid(*shape, lattice, boundary)
         units = np.random.RandomState(0).randint(grid.n_units, size=400)
         points = grid.positions()[units] + drawing.spread_in_cells(units)
         steps = np.arange(399)

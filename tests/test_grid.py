@@ -9,7 +9,7 @@ import reference
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_tfsom import Grid, InvalidParameterError
-from sklearn_tfsom._map.geometry import row_blocks, seam_shift, separated
+from sklearn_tfsom._map.geometry import kinds_of_rows, seam_shift, separated
 from sklearn_tfsom.distributed import UnitStatistics, update_codebook
 
 LATTICES = ("hexagonal", "rectangular")
@@ -49,11 +49,14 @@ def test_distances_are_an_exact_metric(grid):
 
 
 @all_grids
-def test_row_blocks_contain_all_distances(grid):
-    index, blocks = row_blocks(grid)
-    dense = blocks[index].transpose(0, 2, 1, 3).reshape(grid.n_units, grid.n_units)
+def test_kinds_of_rows_contain_all_distances(grid):
+    kinds, squared = kinds_of_rows(grid)
+    columns = np.arange(grid.n_columns)
+    between = columns[:, None] - columns + grid.n_columns - 1
+    dense = squared[kinds[:, :, None, None], between].transpose(0, 2, 1, 3)
+    dense = dense.reshape(grid.n_units, grid.n_units)
     assert_array_equal(dense, compute_squared_distances(grid))
-    assert len(blocks) <= 4 * grid.n_rows
+    assert len(squared) <= 4 * grid.n_rows
 
 
 @all_grids

@@ -115,8 +115,9 @@ def test_units_where_weights_cancel_out_stay(weight):
     assert_allclose(som.codebook_, corners, atol=1e-12)
 
 
-def test_large_gaussian_map_is_smoothed_without_a_matrix_of_all_pairs():
-    grid, rng = Grid(200, 200), np.random.RandomState(0)
+@pytest.mark.parametrize("shape, boundary", [((200, 200), "planar"), ((301, 30), "toroidal")])
+def test_large_gaussian_map_is_smoothed_without_a_matrix_of_all_pairs(shape, boundary):
+    grid, rng = Grid(*shape, boundary=boundary), np.random.RandomState(0)
     codebook = rng.normal(size=(grid.n_units, 2))
     statistics = UnitStatistics(codebook, np.ones((grid.n_units, 1)), error=0.0)
     update_codebook(codebook, statistics, grid, 3.0)  # imports modules

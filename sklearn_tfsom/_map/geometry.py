@@ -63,7 +63,7 @@ def squared_distance(grid: Grid, rows: NDArray, half_columns: NDArray) -> NDArra
             (h + 3 * grid.n_rows * rows) // (1 + 3 * grid.n_rows**2)
             for h in (around, around - 2 * grid.n_columns)
         ]
-        laps = [lap + more for lap in about for more in range(-1, 3)]
+        laps = (lap + more for lap in about for more in range(-1, 3))
     images = (
         _across(grid, half_columns - lap * shift) ** 2 + per_row * (rows - lap * grid.n_rows) ** 2
         for lap in laps
@@ -95,19 +95,19 @@ def grid_edges(
     return np.divmod(pairs, grid.n_units)
 
 
-def row_blocks(grid: Grid) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+def kinds_of_rows(grid: Grid) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
     """Return all squared grid distances without an n_units x n_units matrix.
 
-    The distances between the units of two rows are one of few blocks of shape
-    (n_columns, n_columns). It depends on the number of rows between them and on their parity.
+    Those between the units of two rows depend on the kind of the pair, which is the number of rows
+    between them and their parity, and on the columns between the units.
 
     Returns
     -------
-    index : ndarray of int32, shape (n_rows, n_rows)
-        Block of each pair of rows.
-    blocks : ndarray of float64, shape (n_blocks, n_columns, n_columns)
-        ``blocks[index[r, s], c, e]`` is the squared grid distance between the units at
-        (r, c) and (s, e).
+    kinds : ndarray of int32, shape (n_rows, n_rows)
+        Kind of each pair of rows.
+    squared : ndarray of float64, shape (n_kinds, 2 n_columns - 1)
+        ``squared[kinds[r, s], c - e + n_columns - 1]`` is the squared grid distance between the
+        units at (r, c) and (s, e).
     """
     rows = np.arange(grid.n_rows)
     between = rows[:, None] - rows
@@ -118,9 +118,9 @@ def row_blocks(grid: Grid) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
     kinds = (between + grid.n_rows) * 3 + offset + 1
     kinds, index = np.unique(kinds, return_inverse=True)
     between, offset = kinds // 3 - grid.n_rows, kinds % 3 - 1
-    columns = 2 * (np.arange(grid.n_columns)[:, None] - np.arange(grid.n_columns))
-    blocks = squared_distance(grid, between[:, None, None], columns + offset[:, None, None])
-    return index.reshape(grid.n_rows, grid.n_rows).astype(np.int32), blocks
+    half_columns = 2 * np.arange(1 - grid.n_columns, grid.n_columns) + offset[:, None]
+    squared = squared_distance(grid, between[:, None], half_columns)
+    return index.reshape(grid.n_rows, grid.n_rows).astype(np.int32), squared
 
 
 def separated(

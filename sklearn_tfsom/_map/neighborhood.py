@@ -14,10 +14,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from sklearn_tfsom._machine import check_memory
-from sklearn_tfsom._map.geometry import blur, n_parities, row_blocks, seam_shift, separated
+from sklearn_tfsom._map.geometry import blur, kinds_of_rows, n_parities, seam_shift, separated
 from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._validation import shown, wrong_parameter
 
@@ -98,14 +99,22 @@ class SeparableKernel(NamedTuple):
 
 
 class BlockKernel(NamedTuple):
-    """H as one block for each kind of pair of rows.
+    """H as one block for each kind of pair of rows, see `kinds_of_rows`.
 
-    ``H[(r, c), (s, e)] = blocks[kinds[r, s], c, e]``: the neighborhood is evaluated on
-    n_blocks n_columns^2 distances instead of n_units^2, and no n_units^2 matrix is stored.
+    ``H[(r, c), (s, e)] = blocks[kinds[r, s], c, e]``. The diagonals of a block are constant: only
+    their values are stored.
     """
 
     kinds: NDArray[np.int32]  # (n_rows, n_rows)
-    blocks: NDArray[np.float64]  # (n_blocks, n_columns, n_columns)
+    diagonals: NDArray[np.float64]  # (n_kinds, 2 n_columns - 1), by the difference c - e
+
+    @property
+    def blocks(self) -> NDArray[np.float64]:
+        """The blocks, a view of shape (n_kinds, n_columns, n_columns)."""
+        n_columns = (self.diagonals.shape[1] + 1) // 2
+        # Backwards: along a row of a block c - e falls.
+        windows = sliding_window_view(self.diagonals[:, ::-1], n_columns, axis=1)
+        return windows[:, ::-1]
 
 
 Kernel = SeparableKernel | BlockKernel
@@ -157,12 +166,14 @@ _ARRAYS = 3
 
 
 def n_kernel_values(grid: Grid, neighborhood: str | NeighborhoodFunction) -> int:
-    """Return the number of values that building a kernel takes, without building it."""
+    """Return the number of values that building and using a kernel takes, without building it."""
     if is_separable(grid, neighborhood):
         return _ARRAYS * (grid.n_rows**2 + (n_parities(grid) * grid.n_columns) ** 2)
     # Kinds of pairs of rows: by the rows between them, and by their shift if these are odd.
-    n_blocks = (1 + n_parities(grid)) * grid.n_rows
-    return _ARRAYS * (grid.n_rows**2 + n_blocks * grid.n_columns**2)
+    n_kinds = (1 + n_parities(grid)) * grid.n_rows
+    n_diagonals = 2 * grid.n_columns * n_kinds
+    # The weights of all units for those of a row are written out to smooth.
+    return _ARRAYS * (grid.n_rows**2 + n_diagonals + grid.n_units * grid.n_columns)
 
 
 class Kernels:
@@ -186,7 +197,7 @@ class Kernels:
         check_memory(n_kernel_values(grid, neighborhood), owner)
         self._grid, self._neighborhood = grid, neighborhood
         # None where the kernel separates.
-        self._row_blocks = None if is_separable(grid, neighborhood) else row_blocks(grid)
+        self._kinds = None if is_separable(grid, neighborhood) else kinds_of_rows(grid)
         self._separated: dict[tuple[Grid, Grid, bool], _Separated] = {}
 
     def kernel(
@@ -209,14 +220,14 @@ class Kernels:
         is_mirrored : bool, default=False
             Whether the target is the mirror image. Only on a plane, where the kernel is separable.
         """
-        if self._row_blocks is None:
+        if self._kinds is None:
             grids = source or self._grid, target or self._grid, is_mirrored
             if grids not in self._separated:
                 self._separated[grids] = self._separate(*grids)
             (rows, columns), blurs = self._separated[grids]
             down, across = (math.sqrt(_squarable(radius) ** 2 - blur) for blur in blurs)
             return SeparableKernel(gaussian(rows, down), gaussian(columns, across))
-        kinds, squared = self._row_blocks
+        kinds, squared = self._kinds
         if isinstance(self._neighborhood, str):
             formula = NEIGHBORHOODS[self._neighborhood].formula
             return BlockKernel(kinds, formula(squared, _squarable(radius)))

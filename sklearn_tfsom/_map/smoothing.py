@@ -54,8 +54,8 @@ def smooth(values: NDArray[np.float64], kernel: Kernel) -> NDArray[np.float64]:
     """
     if isinstance(kernel, BlockKernel):
         # Of a row of the target: (source row, column, source column).
-        blocks = (kernel.blocks[kinds] for kinds in kernel.kinds)
-        return np.stack([np.tensordot(block, values, ([0, 2], [0, 1])) for block in blocks])
+        weights = (kernel.blocks[kinds] for kinds in kernel.kinds)
+        return np.stack([np.tensordot(each, values, ([0, 2], [0, 1])) for each in weights])
     n_rows, (p, q, n_columns, _) = len(kernel.rows), kernel.columns.shape
     n_values = n_columns * values.shape[2]
     smoothed = np.empty((n_rows, n_values))
@@ -128,9 +128,9 @@ def _on_sphere(
 
 def _rounding(counts: NDArray[np.float64], kernel: Kernel) -> NDArray[np.float64] | float:
     """Return the rounding of smoothed counts whose positive and negative parts cancel out."""
-    if not isinstance(kernel, BlockKernel) or kernel.blocks.min() >= 0:
+    if not isinstance(kernel, BlockKernel) or kernel.diagonals.min() >= 0:
         return 0.0
-    sizes = smooth(counts, kernel._replace(blocks=np.abs(kernel.blocks)))
+    sizes = smooth(counts, kernel._replace(diagonals=np.abs(kernel.diagonals)))
     n_units = counts.shape[0] * counts.shape[1]
     return n_units * np.finfo(np.float64).eps * sizes
 

@@ -1,7 +1,9 @@
 """Lines between units of a map with joined boundaries.
 
 On a cylindrical or toroidal map the shortest line between two units may cross a joined boundary:
-it leaves the map on one side and enters it again on the opposite one.
+it leaves the map on one side and enters it again on the opposite one. On a flat hexagonal torus
+with an odd number of rows it may wind around several times; then the shortest one that crosses
+each boundary at most once is drawn.
 """
 
 from __future__ import annotations
@@ -11,7 +13,13 @@ import itertools
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_tfsom._map.geometry import joins_columns, joins_rows, row_height, seam_shift
+from sklearn_tfsom._map.geometry import (
+    joins_columns,
+    joins_rows,
+    n_parities,
+    row_height,
+    seam_shift,
+)
 from sklearn_tfsom._map.grid import Grid
 
 # Number of lines along which `points_along` returns points.
@@ -26,6 +34,8 @@ def shortest_lines(
     grid: Grid, units: NDArray[np.int64], points: NDArray, steps: NDArray[np.int64]
 ) -> tuple[list[NDArray], NDArray[np.int64]]:
     """Return the shortest lines between successive points, cut where they cross a boundary.
+
+    They cross each boundary at most once.
 
     Parameters
     ----------
@@ -117,7 +127,10 @@ def _cut_line(grid: Grid, ends: NDArray, units: NDArray, period: NDArray) -> lis
 
     side, top = crossing(0, boundaries[0]), crossing(1, boundaries[1])
     if not period.all():
-        return pieces((side, shifts[0]) if period[0] else (top, shifts[1]))
+        lines = pieces((side, shifts[0]) if period[0] else (top, shifts[1]))
+        # If the top is joined with a shift, the line can enter beside the cells.
+        right = grid.n_columns - 1 + n_parities(grid) / 2
+        return [np.column_stack([line[:, 0].clip(-0.5, right), line[:, 1]]) for line in lines]
     # If the top is joined with a shift, the side is crossed elsewhere after the top: take the
     # order of crossings that stays closer to the middle of the map.
     side_after_top = crossing(0, boundaries[0] + period[1] * vectors[1, 0])

@@ -144,7 +144,7 @@ class Page:
         # Cells keep their shape: what is left of the frame is beside or below the map.
         spacing = max((width + 0.4) / _MAP_WIDTH, (height + 0.4) / inner)
         beside, below = spacing * _MAP_WIDTH / 2, spacing * inner / 2
-        x, y = (width - 1) / 2, (height - 1) / 2
+        x, y = (width - 1) / 2, self._display.grid.positions()[-1, 1] / 2
         ranges = self._ranges or {
             "x_range": (x - beside, x + beside),
             "y_range": (y + below, y - below),  # row 0 at the top

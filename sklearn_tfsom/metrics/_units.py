@@ -59,8 +59,8 @@ def u_matrix(
     -------
     values : ndarray of float64, shape (n_rows, n_columns) or (2 n_rows - 1, 2 n_columns - 1)
         In data units, 0 for a map of one unit. With cells between the units, there are
-        2 n_columns columns if the left and right edges of the map are joined, and 2 n_rows rows
-        if the top and bottom are joined.
+        2 n_columns columns if the left and right edges of several columns are joined, and
+        2 n_rows rows if the top and bottom of several rows are joined.
 
     Raises
     ------
