@@ -116,16 +116,18 @@ def test_samples_in_memory_equal_samples_in_pieces(kind, neighborhood, is_weight
     scaling = scaling_of(pieces)
     start = start_of(pieces, scaling)
     epochs = start, Kernels(GRID, neighborhood), GRID, np.array([2.0, 1.5, 1.0, 0.8])
-    expected = list(run_epochs(Source(in_pieces, scaling), *epochs))
+    source, other = LoadedSource(pieces, scaling), Source(in_pieces, scaling)
     tolerance = 1e-5 if kind == "float32" else 1e-10
-    # Few samples are searched in NumPy unless tiles are asked for.
-    for n_tile in (None, 300, 299, 7):
-        source = LoadedSource(pieces, scaling, n_tile)
-        assert_same_epochs(run_epochs(source, *epochs), expected, tolerance)
-    statistics = LoadedSource(pieces, scaling).statistics(start)
-    others = Source(in_pieces, scaling).statistics(start)
-    for part, other in zip(statistics, others, strict=True):
-        assert_allclose(part, other, rtol=tolerance, atol=tolerance)
+    assert_same_epochs(run_epochs(source, *epochs), run_epochs(other, *epochs), tolerance)
+    expected = other.statistics(start)
+    whole = Piece(pieces.samples, pieces.sample_weight)
+    found = [source.statistics(start)]
+    # So few samples are searched in NumPy unless a graph is to search them in tiles.
+    for n_tile in (300, 299, 7):
+        found.append(statistics_of(whole, start, Search(scaling, source.extent, n_tile)))
+    for statistics in found:
+        for part, expected_part in zip(statistics, expected, strict=True):
+            assert_allclose(part, expected_part, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("kind", KINDS)
