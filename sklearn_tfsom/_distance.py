@@ -118,9 +118,9 @@ def _same(rows: NDArray) -> NDArray:
 
 
 def _less_own_mean(rows: NDArray) -> NDArray:
-    rows = rows - rows.mean(axis=1, dtype=np.float64).astype(rows.dtype)[:, None]
+    rows = rows - rows.mean(axis=1)[:, None]
     # The rounding of a mean far from 0 leaves a mean.
-    rows -= rows.mean(axis=1, dtype=np.float64).astype(rows.dtype)[:, None]
+    rows -= rows.mean(axis=1)[:, None]
     # Rounding leaves no exact zeros of equal values.
     rows[np.abs(rows).max(axis=1) <= 2 * np.finfo(rows.dtype).eps] = 0
     return rows
@@ -323,25 +323,25 @@ def as_directions(rows: Any, metric: Metric) -> Any:
 
     Returns
     -------
-    rows : ndarray or CSR matrix, shape (n, n_features)
-        Of the same dtype; new.
+    rows : ndarray or CSR matrix of float64, shape (n, n_features)
+        New.
     """
     assert metric.direction is not None
     if scipy.sparse.issparse(rows):
-        unit, each = rows.copy(), stored_rows(rows)
+        unit, each = rows.astype(np.float64), stored_rows(rows)
         largest = np.zeros(rows.shape[0])
-        np.maximum.at(largest, each, np.abs(rows.data))
-        values = rows.data / np.where(largest > 0, largest, 1)[each]
-        length = np.sqrt(np.bincount(each, values**2, minlength=len(largest)))
-        unit.data = (values / np.where(length > 0, length, 1)[each]).astype(rows.dtype)
+        np.maximum.at(largest, each, np.abs(unit.data))
+        unit.data /= np.where(largest > 0, largest, 1)[each]
+        length = np.sqrt(np.bincount(each, unit.data**2, minlength=len(largest)))
+        unit.data /= np.where(length > 0, length, 1)[each]
         return unit
-    unit = np.array(rows, order="C")
+    unit = np.array(rows, np.float64, order="C")
     # In units of about the largest value no square and no sum overflows.
     largest = np.maximum(unit.max(axis=1), -unit.min(axis=1))[:, None]
     np.ldexp(unit, -np.frexp(largest)[1], out=unit)
     unit = metric.direction(unit)
-    length = np.sqrt(np.einsum("ij,ij->i", unit, unit, dtype=np.float64))[:, None]
-    unit /= np.where(length > 0, length, 1).astype(unit.dtype)
+    length = np.sqrt(np.einsum("ij,ij->i", unit, unit))[:, None]
+    unit /= np.where(length > 0, length, 1)
     return unit
 
 

@@ -183,6 +183,11 @@ def _remembered(som: Any, counted: Pieces) -> _Start:
             reach = float(np.nanmax(np.fmax(high - center, center - low)))
         spread = reach if spread == 0 or reach > _MAX_REACH * spread else spread
     scaling = Scaling.of(
-        center, spread, samples.dtype, samples.metric, is_sparse=samples.is_sparse
+        center,
+        spread,
+        samples.dtype,
+        samples.metric,
+        reach=np.abs(memory.codebook - center).max(axis=0),
+        is_sparse=samples.is_sparse,
     )
     return _Start(memory, scaling, np.result_type(memory.codebook, samples.dtype))

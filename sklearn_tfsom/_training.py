@@ -19,11 +19,9 @@ from sklearn_tfsom._map.candidates import MAX_SAMPLES, is_better
 from sklearn_tfsom._map.neighborhood import Kernels
 from sklearn_tfsom._map.schedules import PRIOR, Stage, widened
 from sklearn_tfsom._map.smoothing import TrainState, project, root_mean_square_shift
+from sklearn_tfsom._map.ties import NOISE
 from sklearn_tfsom._plan import TrainingPlan
 from sklearn_tfsom._search.sources import Source, is_out_of_core, make_source
-
-# Errors of maps below this share of the largest values are rounding.
-_ROUNDING = 1e-12
 
 # Values of the codebooks of a trial that are kept to go on with: 8 MiB.
 _MAX_KEPT_VALUES = 2**20
@@ -145,9 +143,9 @@ def _best_of_several(
     def better(other: _Candidate, own: _Candidate) -> _Candidate:
         return other if is_better(other.errors, own.errors, least_error) else own
 
-    mean, reach = plan.moments.mean, plan.moments.reach
-    largest = float(np.abs(mean).max()) + float(reach.max())
-    least_error = max(_ROUNDING * len(mean) * largest, float(np.finfo(np.float64).tiny))
+    # An error below this one is rounding.
+    rounding = NOISE * float(source.extents.sum()) / scaling.distance_factor()
+    least_error = max(rounding, float(np.finfo(np.float64).tiny))
     best = trained(state)
     if plan.is_radius_free:
         *_, last = run_stages(source, _start(plan, scaling), kernels, widened(plan.stages))

@@ -135,8 +135,7 @@ def unit_statistics(
     kind = {"dtype": samples.dtype, "metric": row, "is_sparse": samples.is_sparse}
     scaling = Scaling.around(codebook, **kind)
     scaled = scaling.transform(codebook)[:, None]  # a grid of one column
-    extent = scaling.extent(scaled[:, 0])
-    source = make_source(pieces, scaling, extent=extent)
+    source = make_source(pieces, scaling, scaling.extents(scaled[:, 0]))
     sums, counts, distance_sum = source.statistics(scaled)
     check_range(np.isfinite(distance_sum))
     return UnitStatistics(

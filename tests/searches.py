@@ -48,7 +48,7 @@ def search(
         kind=kind,
         codebook=on_grid,
         center=scaled.mean(axis=0) if is_centered else np.zeros(scaled.shape[1]),
-        extent=scaling.extent(scaled),
+        extents=scaling.extents(scaled),
     )
     if is_sparse:
         rows = for_numpy = load_sparse(samples, scaling.scale)

@@ -646,3 +646,10 @@ def test_incomplete_samples_of_weight_zero_change_no_clusters(iris):
         for data in ({"X": iris}, {"X": incomplete, "sample_weight": weights})
     )
     assert_array_equal(found.cluster_labels_, expected.cluster_labels_)
+
+
+def test_clusters_of_float32_samples_far_from_zero():
+    rng, expected = np.random.RandomState(0), np.repeat([0, 1], 100)
+    X = (1e5 + 0.4 * expected[:, None] + 0.02 * rng.normal(size=(200, 2))).astype(np.float32)
+    labels = TFSOM((5, 4), n_clusters=2).fit_predict(X)
+    assert adjusted_rand_score(expected, labels) == 1

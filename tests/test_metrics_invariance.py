@@ -57,6 +57,19 @@ def test_samples_of_any_size(name, exponent):
     assert_allclose(value / (scale if name in IN_DATA_UNITS else 1), expected, rtol=1e-9)
 
 
+@pytest.mark.parametrize("name", MEASURES)
+@pytest.mark.parametrize("value", [1e15, 1e18])
+def test_constant_feature_has_no_effect(name, value):
+    """It changes no distance, wherever it lies."""
+    X = samples()
+
+    def measured(constant):
+        data = np.column_stack([X, np.full(len(X), constant)])
+        return compute(name, TFSOM((5, 4)).fit(data), data)
+
+    assert_allclose(measured(value), measured(0.0), rtol=1e-9)
+
+
 @pytest.mark.parametrize("name", OF_SAMPLES)
 class TestWeights:
     def test_weights_of_equal_samples_are_added(self, name):

@@ -387,6 +387,20 @@ def test_memory_of_impute_is_linear_in_the_features():
     assert peak < 500e6  # a covariance matrix would take 3.2 GB
 
 
+@pytest.mark.parametrize("metric", ["euclidean", "manhattan", "chebyshev"])
+@pytest.mark.parametrize(("offset", "size"), [(1.7e12, 3e10), (1.7e18, 3e16)])
+def test_a_missing_feature_of_large_values_rounds_nothing(metric, offset, size):
+    """Such as times in milliseconds or nanoseconds: the other features decide."""
+    rng = np.random.RandomState(0)
+    X = rng.uniform(size=(2000, 3))
+    X[:, 0] = offset + size * X[:, 0]
+    is_incomplete = rng.uniform(size=2000) < 0.3
+    X[is_incomplete, 0] = np.nan
+    som = TFSOM((12, 10), metric=metric).fit(X)
+    found = reference.distances(X[is_incomplete, 1:], som.codebook_[:, 1:], metric)
+    assert_array_equal(som.labels_[is_incomplete], reference.closest(found))
+
+
 def test_samples_and_features_without_values_are_refused(gappy):
     som = TFSOM((3, 3)).fit(gappy)
     no_sample, no_feature = gappy.copy(), gappy.copy()

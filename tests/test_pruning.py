@@ -74,7 +74,8 @@ def test_blocks_are_left_out_where_samples_are_near_a_surface():
         (rng.normal(size=(3000, 8)), rng.normal(size=(3600, 8)), 0.9, 1),
     ):
         kind = SearchKind(METRICS["euclidean"], has_missing=False, is_pruned=True)
-        operands = make_operands(Target(kind, vectors.reshape(60, 60, 8), np.zeros(8), 1.0))
+        on_grid, extents = vectors.reshape(60, 60, 8), np.full(8, 8**-0.5)
+        operands = make_operands(Target(kind, on_grid, np.zeros(8), extents))
         norms = np.einsum("ij,ij->i", samples, samples)
         assert least <= float(share_reached(samples, norms, operands, False)) <= most
 

@@ -327,15 +327,53 @@ def test_single_samples_are_searched_like_many(dtype, offset):
     assert_array_equal([som.predict(x[None])[0] for x in X[:160]], som.predict(X)[:160])
 
 
-@pytest.mark.parametrize("value", [1e13, 1e16])
-def test_constant_feature_far_from_zero(value):
+@pytest.mark.parametrize("value", [1e13, 1.7e18, 1e30])
+@pytest.mark.parametrize("metric", ["euclidean", "manhattan", "chebyshev"])
+def test_constant_feature_far_from_zero(value, metric):
+    """The map is that of the other features, in training and afterwards."""
+    varying = np.random.RandomState(0).normal(size=(2000, 3))
+    X = np.column_stack([np.full(2000, value), varying])
+    som, other = (TFSOM((8, 6), metric=metric).fit(data) for data in (X, varying))
+    assert_allclose(som.codebook_[:, 1:], other.codebook_, rtol=1e-9, atol=1e-9)
+    assert_array_equal(som.labels_, other.labels_)
+    assert_array_equal(som.predict(X), som.labels_)
+    assert_array_equal([som.predict(x[None])[0] for x in X[:100]], som.labels_[:100])
+    assert_array_equal(som.bmus(X, 2)[:, 0], som.labels_)
+    streams = [TFSOM(4, metric=metric) for _ in range(2)]
+    for rows in (slice(0, 500), slice(500, 2000)):
+        for stream, data in zip(streams, (X, varying), strict=True):
+            stream.partial_fit(data[rows])
+    assert_allclose(streams[0].codebook_[:, 1:], streams[1].codebook_, rtol=1e-9, atol=1e-9)
+
+
+def test_constant_feature_of_sparse_samples():
+    Z = np.column_stack([np.random.RandomState(0).normal(size=(400, 3)), np.full(400, 1e15)])
+    som = TFSOM.from_codebook(Z[::10], grid_size=(8, 5))
+    assert_array_equal(som.predict(csr_array(Z)), som.predict(Z))
+
+
+@pytest.mark.parametrize("n_samples", [50, 20000])
+@pytest.mark.parametrize("is_sparse", [False, True])
+def test_directions_of_float32_samples_are_exact(n_samples, is_sparse):
+    """Samples close to the middle between two directions, nearer than float32 tells."""
+    codebook = np.array([[1, 0], [0.28, 0.96]])
+    som = TFSOM.from_codebook(codebook, grid_size=(2, 1), metric="cosine")
     rng = np.random.RandomState(0)
-    X = np.column_stack([np.full(2000, value), rng.normal(size=(2000, 3))])
-    som = TFSOM(8).fit(X)
-    expected = exact_units(X[:, 1:], som.codebook_[:, 1:])
-    assert_array_equal(som.predict(X), expected)
-    assert_array_equal([som.predict(x[None])[0] for x in X[:100]], expected[:100])
-    assert_array_equal(som.bmus(X, 2)[:, 0], expected)
+    x, middle = rng.uniform(0.5, 1, size=n_samples), np.tan(np.arctan2(0.96, 0.28) / 2)
+    X = np.column_stack([x, x * middle * (1 + 3e-8 * rng.normal(size=n_samples))])
+    X = X.astype(np.float32)
+    expected = som.predict(X.astype(np.float64))
+    assert 0 < expected.mean() < 1
+    assert_array_equal(som.predict(csr_array(X) if is_sparse else X), expected)
+
+
+def test_distances_of_close_float32_directions():
+    X = (10000 + np.random.RandomState(0).normal(size=(500, 8))).astype(np.float32)
+    som = TFSOM((6, 5), metric="cosine").fit(X)
+    expected = TFSOM.from_codebook(
+        som.codebook_.astype(np.float64), grid_size=(6, 5), metric="cosine"
+    ).transform(X.astype(np.float64))
+    assert_allclose(som.transform(X), expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("n_features", [3, 40])

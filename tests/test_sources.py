@@ -124,7 +124,7 @@ def test_samples_in_memory_equal_samples_in_pieces(kind, neighborhood, is_weight
     found = [source.statistics(start)]
     # So few samples are searched in NumPy unless a graph is to search them in tiles.
     for n_tile in (300, 299, 7):
-        found.append(statistics_of(whole, start, Search(scaling, source.extent, n_tile)))
+        found.append(statistics_of(whole, start, Search(scaling, source.extents, n_tile)))
     for statistics in found:
         for part, expected_part in zip(statistics, expected, strict=True):
             assert_allclose(part, expected_part, rtol=tolerance, atol=tolerance)
@@ -176,7 +176,7 @@ def test_statistics_of_pieces_add(kind):
     codebook = start_of(pieces, scaling)
     source = make_source(pieces, scaling)
     assert isinstance(source, LoadedSource)
-    search = Search(scaling, source.extent, n_tile=None)
+    search = Search(scaling, source.extents, n_tile=None)
     parts = [
         statistics_of(
             Piece(pieces.samples.take(rows), pieces.sample_weight[rows]), codebook, search

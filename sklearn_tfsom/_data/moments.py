@@ -65,9 +65,14 @@ class Moments(NamedTuple):
 def training_scaling(moments: Moments, codebook: NDArray, samples: Samples) -> Scaling:
     """Make the scaling of a training that begins at a codebook in data units."""
     # Equal samples have no spread, but may begin at a codebook that has one.
-    spread = moments.spread or float(np.abs(codebook - moments.mean).max())
+    of_start = np.abs(codebook - moments.mean).max(axis=0)
     return Scaling.of(
-        moments.mean, spread, samples.dtype, samples.metric, is_sparse=samples.is_sparse
+        moments.mean,
+        moments.spread or float(of_start.max()),
+        samples.dtype,
+        samples.metric,
+        reach=np.maximum(moments.reach, of_start),
+        is_sparse=samples.is_sparse,
     )
 
 

@@ -18,8 +18,8 @@ from sklearn_tfsom._tuning import MIN_OUT_OF_CORE_VALUES, TILE_VALUES
 class Samples:
     """Checked samples for a metric; a view of the user's data.
 
-    Tiles come in the space in which distances are measured: as unit vectors where the metric
-    compares directions, else as they are.
+    Tiles come in the space in which distances are measured: as unit vectors of float64 where the
+    metric compares directions, else as they are.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ class Samples:
     ----------
     shape : tuple (n_samples, n_features)
     dtype : dtype
-        float32 or float64: of the tiles, and of results.
+        float32 or float64: of results, and of tiles that are no directions.
     is_sparse : bool
     """
 

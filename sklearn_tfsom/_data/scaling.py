@@ -17,6 +17,10 @@ from sklearn_tfsom._distance import Metric
 # Code vectors farther from 0 than this multiple of their spread would leave too many near ties.
 _MAX_OFFSET = 32.0
 
+# How code vectors are rounded in data units, as a share of `ties.NOISE`: each value of two of them
+# by half a unit in its last place.
+_OF_OFFSET = 1 / 8
+
 # Values that need to be scaled by less than this have sums of squares in the range of float32.
 _SAFE_SCALE = 2.0**40
 
@@ -63,6 +67,7 @@ class Scaling(NamedTuple):
     center: NDArray[np.float64]  # (n_features,)
     scale: float  # a power of two, so that scaling is exact
     metric: Metric
+    reach: NDArray[np.float64] | float = math.inf  # (n_features,) around the center, if known
 
     @classmethod
     def of(
@@ -72,6 +77,7 @@ class Scaling(NamedTuple):
         dtype: DTypeLike,
         metric: Metric,
         *,
+        reach: NDArray[np.float64] | float = math.inf,
         is_sparse: bool = False,
     ) -> Scaling:
         """Make the scaling to a spread of about 1 around a center.
@@ -85,6 +91,9 @@ class Scaling(NamedTuple):
         dtype : dtype
             Of the samples. The center is rounded to it, so that differences are rounded once.
         metric : Metric
+        reach : ndarray of shape (n_features,), default=inf
+            Largest distance of a value to the center, for `training_extents`; 0 for a feature in
+            which all values are equal.
         is_sparse : bool, default=False
         """
         dtype = np.dtype(dtype)
@@ -92,12 +101,13 @@ class Scaling(NamedTuple):
         center = np.clip(center, -largest, largest).astype(dtype).astype(np.float64)
         if is_sparse or not metric.is_translation_invariant:
             spread = max(spread, float(np.abs(center).max(initial=0)))
+            reach = np.where(np.asarray(reach) > 0, reach + np.abs(center), 0)
             center = np.zeros_like(center)
         exponent = math.frexp(spread)[1] if 0 < spread < math.inf else 0
         # The scale of distances and its inverse must exist.
         limit = (100 if dtype == np.float32 else 1000) // max(1, metric.scaling_degree)
         scale = math.ldexp(1.0, -min(max(exponent, -limit), limit))
-        return cls(center, scale, metric)
+        return cls(center, scale, metric, reach)
 
     @classmethod
     def around(
@@ -144,7 +154,7 @@ class Scaling(NamedTuple):
         if self.is_identity:
             return out
         scale = out.dtype.type(self.scale)
-        if self.scale > 1:
+        if self.scale >= 1:
             np.subtract(X, self.center.astype(out.dtype), out=out)
             return np.multiply(out, scale, out=out)
         np.multiply(X, scale, out=out)
@@ -159,8 +169,8 @@ class Scaling(NamedTuple):
         """Return the distance of scaled points whose distance is 1 before."""
         return float(self.scale**self.metric.scaling_degree)
 
-    def extent(self, codebook: NDArray[np.float64]) -> float:
-        """Return the size of the values of which code vectors are rounded means.
+    def extents(self, codebook: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the size of the values of which code vectors are rounded means, by feature.
 
         Parameters
         ----------
@@ -169,33 +179,33 @@ class Scaling(NamedTuple):
 
         Returns
         -------
-        extent : float
-            In the scaled space: of the mean, over the features in which code vectors differ, and
-            the median distance to it, which an outlying code vector hardly changes.
+        extents : ndarray of float64, shape (n_features,)
+            In the scaled space: the mean distance to the mean, and the part of the mean that
+            `_OF_OFFSET` says; 0 for features in which code vectors do not differ.
         """
-        metric, middle = self.metric, codebook.mean(axis=0)
-        differences = codebook - middle
-        values = np.where(differences.any(axis=0), middle + self.center * self.scale, 0)
-        if not metric.is_product:
-            sizes = metric.total(metric.magnitude(np, np.vstack([values, differences])))
-            return float(sizes[0] + np.median(sizes[1:]))
-        largest = float(np.abs(differences).max()) or 1.0
-        spread = largest * float(np.median(np.linalg.norm(differences / largest, axis=1)))
-        length = math.hypot(*values.tolist()) + spread
-        return length + self.scale if metric.is_spherical else length
+        middle, _ = center_and_spread(codebook)
+        sizes = np.abs(codebook - middle).mean(axis=0)
+        return self._with_offsets(sizes, middle + self.center * self.scale)
 
-    def training_extent(self) -> float:
-        """Return the extent of a codebook in training.
+    def training_extents(self) -> NDArray[np.float64]:
+        """Return the extents of a codebook in training.
 
         Samples have a root mean square norm of about 1 there, around the center. A start that
         users give, and a codebook between two calls of `partial_fit`, have been rounded in data
         units, and unit vectors have been divided by their length.
         """
-        metric, center = self.metric, np.abs(self.center * self.scale)
-        if not metric.is_product:
-            size = 1.0 if metric.reduction == "max" else len(center) ** -0.5
-            return float(metric.total(metric.magnitude(np, size + center)))
-        return 1.0 + math.hypot(*center.tolist())
+        center = self.center * self.scale
+        share = 1.0 if self.metric.reduction == "max" else len(center) ** -0.5
+        sizes = np.minimum(self.reach * self.scale, np.full_like(center, share))
+        return self._with_offsets(sizes, center)
+
+    def _with_offsets(
+        self, sizes: NDArray[np.float64], offsets: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        extents = sizes + _OF_OFFSET * np.abs(offsets)
+        if self.metric.is_spherical:
+            extents += self.scale * len(sizes) ** -0.5
+        return np.where(sizes > 0, extents, 0)
 
 
 def center_and_spread(codebook: NDArray) -> tuple[NDArray[np.float64], float]:

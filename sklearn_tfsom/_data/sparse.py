@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.scaling import check_range
@@ -68,8 +68,15 @@ class SparseRows(NamedTuple):
         return sums.reshape(n_units, n_features)
 
 
-def load_sparse(samples: Samples, scale: float) -> SparseRows:
+def load_sparse(samples: Samples, scale: float, dtype: DTypeLike | None = None) -> SparseRows:
     """Scale sparse samples.
+
+    Parameters
+    ----------
+    samples : Samples
+    scale : float
+    dtype : dtype, default=None
+        Of the values, by default that of the tiles.
 
     Raises
     ------
@@ -77,6 +84,8 @@ def load_sparse(samples: Samples, scale: float) -> SparseRows:
         If squared norms exceed the range of float64.
     """
     matrix = samples[:] if samples.metric.is_spherical else samples[:].copy()
+    if dtype is not None and matrix.dtype != dtype:
+        matrix = matrix.astype(dtype)
     norms = np.empty(len(samples))
     with np.errstate(over="ignore"):
         matrix.data *= matrix.dtype.type(scale)

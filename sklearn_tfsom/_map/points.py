@@ -11,7 +11,7 @@ from sklearn_tfsom._data.scaling import power_of_two
 
 # Points are rounded to this share of their spread. A feature is constant if its values differ by
 # no more than this many times eps.
-_RESOLUTION, _ROUNDINGS = 2.0**-33, 64
+_RESOLUTION, _ROUNDINGS = 2.0**-33, 8
 
 # Smallest weight of a point, relative to the largest: products of smaller ones could be 0.
 _MIN_SHARE = 1e-100

@@ -75,12 +75,14 @@ class Target:
     kind: SearchKind
     codebook: NDArray[np.float64]  # (n_rows, n_columns, n_features), on the grid
     center: NDArray[np.float64]  # (n_features,): scores are computed around it
-    extent: float  # size of the values that code vectors are rounded means of
+    # (n_features,): sizes of the values that code vectors are rounded means of
+    extents: NDArray[np.float64]
     _factors: Factors | None = dataclasses.field(default=None, init=False)
 
     def of_graph(self) -> list[NDArray[np.float64]]:
-        """Return codebook, center and extent as arguments of a graph."""
-        return [np.asarray(part, np.float64) for part in (self.codebook, self.center, self.extent)]
+        """Return codebook, center and extents as arguments of a graph."""
+        parts = self.codebook, self.center, self.extents
+        return [np.asarray(part, np.float64) for part in parts]
 
     @property
     def factors(self) -> Factors:
@@ -110,7 +112,7 @@ class Target:
             largest=np.sqrt(norms.max()),
             offset=offset,
             far=FAR * np.sqrt(max(own_norms.max() + offset**2, 0)),
-            extent=self.extent,
+            extent=float(np.linalg.norm(self.extents)),
         )
         return Factors(values, sizes)
 

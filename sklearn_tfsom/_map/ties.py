@@ -35,7 +35,7 @@ def distance_noise(sizes: Any, extent: Any, lowest: Any, metric: Metric, n_featu
     ----------
     sizes : array of shape (n,)
         Size of each row: its norm, or the reduced magnitudes of its values.
-    extent : float
+    extent : float or array of shape (n,)
         The same of the values that code vectors are means of.
     lowest : array of shape (n,)
         The lowest distance of each row.

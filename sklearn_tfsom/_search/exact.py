@@ -88,7 +88,7 @@ def _search_by_scores(
     norms, metric = np.asarray(rows.norms), target.kind.metric
     largest = float(np.sqrt(factors.norms.max()))
     length, far = np.sqrt(norms), FAR * largest
-    noise, is_far = distance_noise(length, target.extent, 0.0, _EUCLIDEAN, 0), length > far
+    is_far, noise = length > far, _noise(values, known, target, 0.0)
     is_few = len(values) * codebook.size <= MAX_ALL_DIFFERENCES
     if is_few and known is None and not is_far.any():
         distances = all_distances(values, codebook, _EUCLIDEAN)
@@ -102,7 +102,7 @@ def _search_by_scores(
         largest=largest,
         offset=0.0,
         far=far,
-        extent=target.extent,
+        extent=float(np.linalg.norm(target.extents)),
     )
     bound = rounding_bound(np, length, sizes, 2.0**-53)
     kth = scores.min(axis=1) if k == 1 else np.partition(scores, k - 1, axis=1)[:, k - 1]
@@ -167,8 +167,31 @@ def _search_elementwise(
     k: int,
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
     """Compute all distances and apply the tie rule."""
-    metric = target.kind.metric
-    distances = all_distances(values, codebook, metric, known)
-    sizes, lowest = metric.total(metric.magnitude(np, values)), distances.min(axis=1)
-    noise = distance_noise(sizes, target.extent, lowest, metric, codebook.shape[1])
+    distances = all_distances(values, codebook, target.kind.metric, known)
+    noise = _noise(values, known, target, distances.min(axis=1))
     return first_within_rounding(distances, noise, k)
+
+
+def _noise(
+    values: NDArray[np.float64],
+    known: NDArray[np.bool_] | None,
+    target: Target,
+    lowest: NDArray[np.float64] | float,
+) -> NDArray[np.float64]:
+    """Bound how rounding may change the distances of rows, (n,).
+
+    Neither a missing value nor a feature in which code vectors do not differ rounds them.
+    """
+    metric, extents = target.kind.metric, target.extents
+    varies = extents > 0
+    values = values if varies.all() else np.where(varies, values, 0)
+    if metric.is_product:
+        metric, sizes = _EUCLIDEAN, np.sqrt(np.einsum("ij,ij->i", values, values))
+        extent = np.linalg.norm(extents) if known is None else np.sqrt(known @ extents**2)
+    else:
+        sizes, of_features = (
+            metric.total(metric.magnitude(np, values)),
+            metric.magnitude(np, extents),
+        )
+        extent = metric.total(of_features if known is None else known * of_features)
+    return np.asarray(distance_noise(sizes, extent, lowest, metric, len(extents)))

@@ -40,15 +40,16 @@ def nearest_units(samples: Samples, codebook: NDArray, k: int = 1) -> NDArray[np
     if are_equal(flat):  # there is nothing to scale by, and nothing to search
         return np.tile(np.arange(k), (n_samples, 1))
     scaling = Scaling.for_search(flat, dtype, metric, is_sparse=samples.is_sparse)
-    # Centered values are as exact as the samples only in float64.
-    dtype = np.dtype(np.float64) if scaling.center.any() else dtype
+    # Centered values, and directions, are as exact as the samples only in float64.
+    is_changed = scaling.center.any() or metric.is_spherical
+    dtype = np.dtype(np.float64) if is_changed else dtype
     scaled = scaling.transform(codebook)
     kind = search_kind(samples, codebook)
     target = Target(
         kind=kind,
         codebook=scaled,
         center=scaled.mean(axis=(0, 1)),
-        extent=scaling.extent(scaled.reshape(flat.shape)),
+        extents=scaling.extents(scaled.reshape(flat.shape)),
     )
     chunks, n_tile = _chunks(samples, codebook, kind)
     units = np.empty((n_samples, k), dtype=np.int64)

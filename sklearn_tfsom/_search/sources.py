@@ -40,7 +40,7 @@ class Search(NamedTuple):
     """How the samples of a piece are searched."""
 
     scaling: Scaling
-    extent: float  # see `Target`
+    extents: NDArray[np.float64]  # see `Target`
     n_tile: int | None  # rows of a tile of a graph; None to search in NumPy
 
 
@@ -60,8 +60,8 @@ class Source:
     ----------
     pieces : Pieces
     scaling : Scaling
-    extent : float, default=None
-        Size of the values that code vectors are rounded means of, by default those of a codebook
+    extents : ndarray of shape (n_features,), default=None
+        Sizes of the values that code vectors are rounded means of, by default those of a codebook
         that is trained in this space.
     """
 
@@ -69,10 +69,10 @@ class Source:
         self,
         pieces: Pieces,
         scaling: Scaling,
-        extent: float | None = None,
+        extents: NDArray[np.float64] | None = None,
     ) -> None:
         self.pieces, self.scaling = pieces, scaling
-        self.extent = scaling.training_extent() if extent is None else extent
+        self.extents = scaling.training_extents() if extents is None else extents
 
     def statistics(
         self, codebook: NDArray[np.float64], n_epochs: int = 1, name: str = ""
@@ -96,7 +96,7 @@ class Source:
         in_numpy = in_numpy or (pieces.are_distant and is_light)
         if pieces.workers.has_accelerators or not in_numpy:
             n_tile = tile_rows(int(np.prod(codebook.shape[:2])), codebook.shape[2])
-        return self._reduce(codebook, Search(self.scaling, self.extent, n_tile), name)
+        return self._reduce(codebook, Search(self.scaling, self.extents, n_tile), name)
 
     def _reduce(self, codebook: NDArray[np.float64], search: Search, name: str) -> Statistics:
         return self.pieces.reduce(
@@ -133,10 +133,12 @@ class LoadedSource(Source):
         return self.pieces.combine(_total(results))
 
 
-def make_source(pieces: Pieces, scaling: Scaling, extent: float | None = None) -> Source:
+def make_source(
+    pieces: Pieces, scaling: Scaling, extents: NDArray[np.float64] | None = None
+) -> Source:
     """Make the source of some samples: loaded into memory, unless there are too many."""
     source_type = Source if is_out_of_core(pieces) else LoadedSource
-    return source_type(pieces, scaling, extent)
+    return source_type(pieces, scaling, extents)
 
 
 def is_out_of_core(pieces: Pieces) -> bool:
@@ -165,7 +167,7 @@ def _search_and_sum(
     n_rows, n_units = weights.shape[0], int(np.prod(shape))
     if not n_rows:
         return Statistics.nothing(n_units, n_features, kind.has_missing)
-    target = Target(kind, codebook, np.zeros(n_features), search.extent)
+    target = Target(kind, codebook, np.zeros(n_features), search.extents)
 
     def of_chunk(chunk: slice) -> Statistics:
         part = rows.take(chunk)
@@ -212,7 +214,7 @@ def _load_rows(pieces: Pieces, search: Search, rows: slice, device: str = "") ->
     """Scale some of the samples; as tensors on a device if one is named."""
     samples, scaling, weights = pieces.samples, search.scaling, pieces.sample_weight[rows]
     if samples.is_sparse:
-        sparse = load_sparse(samples.take(rows), scaling.scale)
+        sparse = load_sparse(samples.take(rows), scaling.scale, samples.dtype)
         return LoadedRows(sparse, sparse, weights, device)
     in_numpy = search.n_tile is None and not device
     dense = load(samples, rows, scaling, samples.dtype, in_numpy=in_numpy)

@@ -20,7 +20,6 @@ from sklearn_tfsom._tf.devices import device_scope, is_rough, on_cpus
 from sklearn_tfsom._tf.elementwise import elementwise_distances, elementwise_noise
 from sklearn_tfsom._tf.operands import (
     GRID_MATRIX,
-    SCALAR,
     VECTOR,
     Operands,
     as_factors32,
@@ -74,11 +73,11 @@ def _search_graph(kind: SearchKind, dtype: tf.DType) -> tf.types.experimental.Po
         norms: tf.Tensor,
         codebook: tf.Tensor,
         center: tf.Tensor,
-        extent: tf.Tensor,
+        extents: tf.Tensor,
         numbers: tf.Tensor,
     ) -> list[tf.Tensor]:
         k, n_tile, compiled_rows = tf.unstack(numbers, 3)
-        operands = make_operands(Target(kind, codebook, center, extent))
+        operands = make_operands(Target(kind, codebook, center, extents))
 
         def search_tile(start: tf.Tensor, stop: tf.Tensor) -> list[tf.Tensor]:
             return _search_tile(values[start:stop], norms[start:stop], operands, k, compiled_rows)
@@ -93,7 +92,7 @@ def _search_graph(kind: SearchKind, dtype: tf.DType) -> tf.types.experimental.Po
         return tf.cond(tf.equal(k, 1), blocks, tiles) if kind.is_pruned else tiles()
 
     matrix = tf.TensorSpec([None, kind.n_fused or None], dtype)
-    signature = [matrix, VECTOR, GRID_MATRIX, VECTOR, SCALAR]
+    signature = [matrix, VECTOR, GRID_MATRIX, VECTOR, VECTOR]
     signature.append(tf.TensorSpec([3], tf.int32))
     search = search if kind.is_rough else on_cpus(search)
     return tf.function(search, input_signature=signature, autograph=False)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn_tfsom._map.scores import SearchKind
 from sklearn_tfsom._map.ties import distance_noise
 from sklearn_tfsom._tf.devices import device_scope, on_cpus
-from sklearn_tfsom._tf.operands import MATRIX, Operands, known_values
+from sklearn_tfsom._tf.operands import MATRIX, Operands, known_values, sizes_of
 from sklearn_tfsom._tf.runtime import start_compiler, traced_once
 from sklearn_tfsom._tf.tensors import as_tensor
 from sklearn_tfsom._tuning import FEATURES_PER_STEP
@@ -68,11 +68,9 @@ def _distances_graph(kind: SearchKind) -> tf.types.experimental.PolymorphicFunct
 
 def elementwise_noise(values: tf.Tensor, lowest: tf.Tensor, operands: Operands) -> tf.Tensor:
     """Bound how rounding may change a distance, (n,)."""
-    metric = operands.kind.metric
-    magnitudes = metric.magnitude(tf, known_values(values))
-    reduce = tf.reduce_max if metric.reduction == "max" else tf.reduce_sum
-    sizes = reduce(magnitudes, axis=1)
-    return distance_noise(sizes, operands.sizes.extent, lowest, metric, operands.sizes.n_features)
+    metric, of_codebook = operands.kind.metric, operands.sizes
+    sizes = sizes_of(known_values(values), metric)
+    return distance_noise(sizes, of_codebook.extent, lowest, metric, of_codebook.n_features)
 
 
 @traced_once

@@ -148,7 +148,8 @@ def _search_products(
         candidates = ops.take(first_of, candidates, axis=0)
     lowest = _lowest(exact)
     sizes = ops.expand_dims(_reduced(rows, scaling.metric, dtype), 1)
-    near = within_rounding(exact, lowest, _noise(lowest, sizes, scaling.extent(codebook), dtype))
+    extent = _extent(is_missing, scaling.extents(codebook), scaling.metric, dtype)
+    near = within_rounding(exact, lowest, _noise(lowest, sizes, extent, dtype))
     near = ops.where(near, candidates, len(codebook) - 1)
     bmus = ops.min(near, axis=1, keepdims=True, initial=len(codebook) - 1)
     is_bmu = ops.equal(first_of, bmus)
@@ -238,12 +239,22 @@ def _search_differences(
         blocks.append(_at_once(distances, *arrays))
     lengths = ops.concatenate(blocks, axis=1) if len(blocks) > 1 else blocks[0]
     lowest = _lowest(lengths)
-    near = within_rounding(lengths, lowest, _noise(lowest, sizes, scaling.extent(codebook), dtype))
+    extent = _extent(is_missing, scaling.extents(codebook), metric, dtype)
+    near = within_rounding(lengths, lowest, _noise(lowest, sizes, extent, dtype))
     bmus = ops.argmax(ops.cast(near, "int32"), axis=1)  # the first one
     return lengths, bmus, lowest
 
 
-def _noise(lowest: Any, sizes: Any, extent: float, dtype: str) -> Any:
+def _extent(is_missing: Any, extents: NDArray[np.float64], metric: Metric, dtype: str) -> Any:
+    """Return the size of the values that code vectors are rounded means of, of known features."""
+    sizes = metric.magnitude(np, extents)
+    if is_missing is None:
+        return float(np.linalg.norm(sizes) if metric.is_product else metric.total(sizes))
+    known = (1.0 - is_missing) * sizes.astype(dtype)
+    return ops.expand_dims(_reduced(known, metric, dtype), 1)
+
+
+def _noise(lowest: Any, sizes: Any, extent: Any, dtype: str) -> Any:
     """Bound how rounding may change a distance, (n, 1); see `ties.distance_noise`."""
     roundoff = _ROUNDOFFS * float(np.finfo(dtype).eps) / 2
     return lowest * roundoff + (sizes * (roundoff + NOISE) + NOISE * extent)

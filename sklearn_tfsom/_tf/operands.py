@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from sklearn_tfsom._distance import Metric
 from sklearn_tfsom._map.scores import SearchKind, Sizes, Target
 from sklearn_tfsom._map.ties import FAR
 from sklearn_tfsom._tf.argmin import layout
@@ -14,7 +15,6 @@ from sklearn_tfsom._tf.blocks import Blocks, make_blocks
 
 MATRIX = tf.TensorSpec([None, None], tf.float64)
 VECTOR = tf.TensorSpec([None], tf.float64)
-SCALAR = tf.TensorSpec([], tf.float64)
 GRID_MATRIX = tf.TensorSpec([None, None, None], tf.float64)
 
 
@@ -59,7 +59,7 @@ def make_operands(target: Target) -> Operands:
         largest=tf.sqrt(tf.reduce_max(norms)),
         offset=offset,
         far=FAR * tf.sqrt(tf.maximum(tf.reduce_max(own_norms) + offset**2, 0)),
-        extent=target.extent,
+        extent=sizes_of(target.extents, kind.metric),
         is_rough=kind.is_rough,
     )
     return Operands(
@@ -71,6 +71,14 @@ def make_operands(target: Target) -> Operands:
         sizes=sizes,
         blocks=make_blocks(around, factors32, bias, grid_shape) if kind.is_pruned else None,
     )
+
+
+def sizes_of(values: tf.Tensor, metric: Metric) -> tf.Tensor:
+    """Return the norms of rows; under an elementwise metric their reduced magnitudes."""
+    if metric.is_product:
+        return tf.norm(values, axis=-1)
+    reduce = tf.reduce_max if metric.reduction == "max" else tf.reduce_sum
+    return reduce(metric.magnitude(tf, values), axis=-1)
 
 
 def known_values(values: tf.Tensor) -> tf.Tensor:

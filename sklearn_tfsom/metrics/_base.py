@@ -118,6 +118,15 @@ def sizes_of(rows: NDArray[np.float64], metric: Metric) -> NDArray[np.float64]:
     return all_distances(rows, np.zeros((1, rows.shape[1])), metric)
 
 
+def varying_features(rows: NDArray[np.float64], metric: Metric) -> NDArray[np.float64]:
+    """Leave out the features in which all rows are equal: they change no distance.
+
+    Their size would count as rounding. Directions need all features.
+    """
+    varies = np.ptp(rows, axis=0) > 0
+    return rows if metric.is_spherical or not varies.any() else rows[:, varies]
+
+
 def neighborhood_rows(estimator: Any, radius: float) -> Callable[[NDArray], NDArray[np.float64]]:
     """Return a function from units (n,) to their rows of the neighborhood (n, n_units)."""
     grid = grid_of(estimator)

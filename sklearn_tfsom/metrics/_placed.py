@@ -14,7 +14,7 @@ from sklearn_tfsom._data.tiles import value_slices
 from sklearn_tfsom._distance import Metric, all_distances
 from sklearn_tfsom._map.grid import Grid, grid_of
 from sklearn_tfsom._tuning import CACHED_VALUES, LARGE_TILE_VALUES
-from sklearn_tfsom.metrics._base import as_lengths, counted_samples, sizes_of
+from sklearn_tfsom.metrics._base import as_lengths, counted_samples, sizes_of, varying_features
 
 # Number of arrays of the size of a tile of pairs.
 _ARRAYS = 8
@@ -72,6 +72,8 @@ def pair_tiles(
     """
     samples = placed.samples
     whole = samples[:].astype(np.float64)
+    if not samples.is_sparse:
+        whole = varying_features(whole, samples.metric)
     if not samples.metric.is_spherical:
         values = whole.data if samples.is_sparse else whole
         values /= power_of_two(np.abs(values).max(initial=0))

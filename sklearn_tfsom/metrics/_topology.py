@@ -24,6 +24,7 @@ from sklearn_tfsom.metrics._base import (
     path_lengths,
     sizes_of,
     undirected_graph,
+    varying_features,
 )
 from sklearn_tfsom.metrics._ranks import sort_with_tie_means
 from sklearn_tfsom.metrics._scorers import Scorer
@@ -214,7 +215,7 @@ def topographic_product(estimator: Any) -> float:
     (-0.035, 0.005)
     """
     grid, metric = fitted_grid(estimator), metric_of(estimator)
-    codebook = estimator.codebook_.astype(np.float64)
+    codebook = varying_features(estimator.codebook_.astype(np.float64), metric)
     units = np.arange(grid.n_units)
     share = 2 * NOISE * np.finfo(estimator.codebook_.dtype).eps / np.finfo(np.float64).eps
     total, n_terms = 0.0, 0
