@@ -346,9 +346,12 @@ def as_directions(rows: Any, metric: Metric) -> Any:
 
 
 def as_codebook(values: ArrayLike, metric: Metric) -> NDArray[np.float64]:
-    """Return code vectors in float64, as unit vectors where the metric is spherical."""
+    """Return code vectors (..., n_features) in float64, as unit vectors for a spherical metric."""
     codebook = np.array(values, dtype=np.float64)
-    return as_directions(codebook, metric) if metric.is_spherical else codebook
+    if not metric.is_spherical:
+        return codebook
+    unit = as_directions(codebook.reshape(-1, codebook.shape[-1]), metric)
+    return unit.reshape(codebook.shape)
 
 
 def stored_rows(matrix: Any) -> NDArray[np.int64]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from sklearn_tfsom import _validation as valid
 from sklearn_tfsom._data.scaling import Scaling, center_and_spread
-from sklearn_tfsom._distance import METRICS
+from sklearn_tfsom._distance import METRICS, as_codebook
 from sklearn_tfsom._formulas import Affine, merged, rounded_to
 from sklearn_tfsom._map.anomaly import AnomalyScore, anomaly_score
 from sklearn_tfsom._parameters import RULES, has_clusters
@@ -38,8 +38,9 @@ def keras_model_of_map(som: Any, preprocessing: Any, outputs: Any, dtype: str) -
         right = "without 'cluster_label' for a map without clusters (n_clusters=None)"
         raise valid.wrong_parameter("outputs", som, right, valid.shown(outputs))
     formulas, n_features = formulas_of(preprocessing, som)
-    metric, codebook = METRICS[som._metric], som.codebook_
-    rounded_to(dtype, codebook)  # refuses what exceeds the range
+    metric = METRICS[som._metric]
+    rounded_to(dtype, som.codebook_)  # refuses what exceeds the range
+    codebook = as_codebook(som.codebook_, metric)
     scaling = Scaling(np.zeros(codebook.shape[1]), 1.0, metric)
     if not metric.is_spherical:
         # Around the median code vector: outliers move the mean away from most units.

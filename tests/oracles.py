@@ -50,19 +50,19 @@ def roundoff_of(data):
 # Directions
 
 
-def has_direction(values, metric, roundoff):
+def has_direction(values, metric):
     """Return True for each sample that a spherical metric can compare."""
     if metric == "cosine":
         return values.any(axis=1)
     largest = np.abs(values).max(axis=1, keepdims=True)
     scaled = np.ldexp(values, -np.frexp(largest)[1])
     deviations = np.abs(scaled - scaled.mean(axis=1, keepdims=True)).max(axis=1)
-    return deviations > 2 * roundoff
+    return deviations > 2 * 2.0**-52
 
 
-def errors_of_directions(values, metric, roundoff):
+def errors_of_directions(values, metric):
     """Return how far rounding may turn the direction of each sample, (n_samples, 1)."""
-    of_roundings = max(8 * roundoff, 32 * 2.0**-53)  # the tie rule allows the latter
+    of_roundings = 16 * 2.0**-52  # the tie rule allows as much
     if metric == "cosine":
         return np.full((len(values), 1), of_roundings)
     largest = np.abs(values).max(axis=1, keepdims=True)
@@ -73,7 +73,7 @@ def errors_of_directions(values, metric, roundoff):
 # Distances and units
 
 
-def distances_and_noise(values, codebook, metric, roundoff):
+def distances_and_noise(values, codebook, metric):
     """Return the distances of the reference, and how much rounding may change them.
 
     Parameters
@@ -81,8 +81,6 @@ def distances_and_noise(values, codebook, metric, roundoff):
     values : ndarray of shape (n_samples, n_features)
     codebook : ndarray of shape (n_units, n_features)
     metric : str
-    roundoff : float
-        Of the type of the samples.
 
     Returns
     -------
@@ -91,21 +89,22 @@ def distances_and_noise(values, codebook, metric, roundoff):
     codebook = np.asarray(codebook, np.float64)
     if not METRICS[metric].is_spherical:
         expected = reference.distances(values, codebook, metric)
-        sizes = np.linalg.norm(np.nan_to_num(values), axis=1)
-        largest = np.linalg.norm(codebook, axis=1).max()
-        return expected, ROUNDING * (sizes + largest)[:, None] + 0 * expected
+        # Neither a missing value nor a feature in which code vectors do not differ rounds them.
+        counts = (codebook != codebook[0]).any(axis=0) & ~np.isnan(values)
+        largest = np.abs(codebook).max(axis=0)
+        sizes = [np.linalg.norm(np.where(counts, each, 0), axis=1) for each in (values, largest)]
+        return expected, ROUNDING * sum(sizes)[:, None] + 0 * expected
     # A power of two: squares must not leave the range of float64.
     scale = 2.0 ** -np.frexp(np.abs(values).max(axis=1, keepdims=True))[1]
     expected = reference.distances(values * scale, codebook, metric)
-    expected[~has_direction(values, metric, roundoff)] = 1
-    angle = errors_of_directions(values, metric, roundoff)
+    expected[~has_direction(values, metric)] = 1
+    angle = errors_of_directions(values, metric)
     return expected, np.sqrt(2 * expected) * angle + angle**2
 
 
 def check_distances(found, data, codebook, metric):
     """Compare the output of `transform` with the reference."""
-    roundoff = roundoff_of(data)
-    expected, noise = distances_and_noise(data.values, codebook, metric, roundoff)
+    expected, noise = distances_and_noise(data.values, codebook, metric)
     assert found.shape == expected.shape
     assert found.dtype == (np.float32 if data.is_float32 else np.float64)
     allowed = (3e-5 if data.is_float32 else 1e-9) * expected + noise
@@ -116,7 +115,7 @@ def check_distances(found, data, codebook, metric):
 def check_units(units, data, codebook, metric):
     """Check best-matching units (n_samples, k) by brute force, up to near ties."""
     n_samples, k = units.shape
-    expected, noise = distances_and_noise(data.values, codebook, metric, roundoff_of(data))
+    expected, noise = distances_and_noise(data.values, codebook, metric)
     chosen = np.take_along_axis(expected, units, axis=1)
     lowest = np.sort(expected, axis=1)[:, :k]
     allowed = lowest * (1 + 1e-11) + noise.max(axis=1, keepdims=True)
@@ -138,7 +137,7 @@ def counted_samples(case):
     weights = broadcast(case.weights, len(values))
     is_counted = weights / weights.sum() > 1e-305
     if METRICS[metric].is_spherical:
-        is_counted = is_counted & has_direction(values, metric, roundoff_of(case.data))
+        is_counted = is_counted & has_direction(values, metric)
     return is_counted
 
 
@@ -175,6 +174,6 @@ def refusals(case):
             found.append("The 'init' parameter of TFSOM must be in the range of float32")
     if is_given and metric.is_spherical:
         start = np.asarray(params["init"], float)
-        if not has_direction(start, params["metric"], 2.0**-52).all():
+        if not has_direction(start, params["metric"]).all():
             found.append("The 'init' parameter of TFSOM must be code vectors that have a dir")
     return found

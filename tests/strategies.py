@@ -113,17 +113,25 @@ KINDS = [
 ]
 
 
+# Of a feature beside the others: of the same size, or such as times in nanoseconds.
+FACTORS = st.sampled_from([1.0, 1.0, 1e9, 1e18])
+
+
 @st.composite
 def raw_values(draw, n_samples, n_features, *, is_extreme=True):
     """Return an array of float64 without missing values."""
     shape = draw(n_samples), draw(n_features)
     rng = np.random.RandomState(draw(seeds))
     values = draw(st.sampled_from(KINDS))(rng, shape)
-    for change in draw(st.lists(st.sampled_from(["rows", "column", "outlier"]), max_size=2)):
+    for change in draw(
+        st.lists(st.sampled_from(["rows", "column", "scale", "outlier"]), max_size=2)
+    ):
         if change == "rows":
             values = values[rng.randint(max(1, shape[0] // 3), size=shape[0])]
         elif change == "column":
-            values[:, rng.randint(shape[1])] = rng.normal()
+            values[:, rng.randint(shape[1])] = rng.normal() * draw(FACTORS)
+        elif change == "scale" and is_extreme:
+            values[:, rng.randint(shape[1])] *= draw(FACTORS)
         elif is_extreme:
             values[rng.randint(shape[0])] *= 1e6
     if is_extreme:

@@ -55,6 +55,11 @@ from sklearn_tfsom._search import nearest as nearest_module
 from sklearn_tfsom._search import products as products_module
 
 SPARSE = tuple(name for name, metric in METRICS.items() if metric.allows_sparse)
+INVARIANT = tuple(
+    name
+    for name, metric in METRICS.items()
+    if metric.is_translation_invariant and not metric.is_spherical
+)
 FACTORS = (1.0, 0.25, 3.0)
 
 
@@ -318,6 +323,25 @@ def stable_start(case):
     """Return the start of a case unless it depends on the order of the samples."""
     init = case.params["init"]
     return "pca" if isinstance(init, str) else init
+
+
+@given(case=cases(kind="dense", metrics=INVARIANT), value=st.floats(-1e18, 1e18))
+def test_constant_feature_changes_nothing(case, value):
+    assume(case.data.values.shape[1] > 1)  # the automatic size of one feature is a line
+    # Random starts and mini-batches are drawn for a number of features.
+    case = case._replace(params=case.params | {"init": "pca", "batch_size": None})
+    som = fit(case)
+    if som is None:
+        return
+    X = np.asarray(case.data.X, np.float32 if case.data.is_float32 else np.float64)
+    constant = np.full((len(X), 1), value, X.dtype)
+    with only_convergence_warnings():
+        other = clone(som).fit(np.hstack([X, constant]), sample_weight=case.weights)
+    size = np.nanmax(np.abs(X)) or 1.0
+    rtol = 1e-5 if case.data.is_float32 else 1e-8
+    assert (other.codebook_[:, -1] == constant[0]).all()
+    assert_allclose(other.codebook_[:, :-1], som.codebook_, rtol=rtol, atol=rtol * size)
+    assert_array_equal(other.labels_, som.labels_)
 
 
 @given(case=cases(kind="dense"), layout=st.sampled_from(LAYOUTS))

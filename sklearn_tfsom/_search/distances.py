@@ -15,6 +15,7 @@ from sklearn_tfsom._data.sparse import load_sparse
 from sklearn_tfsom._data.tiles import map_tiles, multiply, row_slices, value_slices
 from sklearn_tfsom._distance import (
     all_distances,
+    as_codebook,
     is_zero,
     paired_distances,
 )
@@ -52,6 +53,7 @@ def distances_to_units(samples: Samples, codebook: NDArray) -> NDArray:
         If squared distances exceed the range of that precision.
     """
     metric, dtype = samples.metric, samples.dtype
+    codebook = as_codebook(codebook, metric)
     if are_equal(codebook):  # there is no spread to scale by
         only = distances_to_chosen(samples, codebook, np.zeros((len(samples), 1), np.int64))
         return np.repeat(in_precision(only, dtype), len(codebook), axis=1)
@@ -103,6 +105,7 @@ def distances_to_chosen(
         If squared distances exceed the range of float64.
     """
     metric, is_sparse = samples.metric, samples.is_sparse
+    codebook = as_codebook(codebook, metric)
     scaling = Scaling.around(codebook, samples.dtype, metric, is_sparse=is_sparse)
     # Differences need no center.
     scaling = scaling.without_scale()._replace(center=np.zeros_like(scaling.center))

@@ -10,6 +10,7 @@ from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.scaling import Scaling, check_range
 from sklearn_tfsom._data.sparse import SparseRows, load_sparse
 from sklearn_tfsom._data.tiles import map_tiles, row_slices, value_slices
+from sklearn_tfsom._distance import as_codebook
 from sklearn_tfsom._map.scores import SearchKind, Target
 from sklearn_tfsom._search.nearest import are_equal, nearest, search_kind, suits_numpy, tile_rows
 from sklearn_tfsom._tuning import CHUNK_ROWS, PIECE_VALUES
@@ -36,6 +37,7 @@ def nearest_units(samples: Samples, codebook: NDArray, k: int = 1) -> NDArray[np
         If squared distances exceed the range of float64.
     """
     (n_samples, n_features), metric, dtype = samples.shape, samples.metric, samples.dtype
+    codebook = as_codebook(codebook, metric)
     flat = codebook.reshape(-1, n_features)
     if are_equal(flat):  # there is nothing to scale by, and nothing to search
         return np.tile(np.arange(k), (n_samples, 1))
