@@ -1,6 +1,6 @@
 """Epochs: the statistics of the samples move the codebook, smoothed along the grid.
 
-Codebooks and statistics are in the scaled space; errors and moves are in data units.
+Codebooks and statistics are in the scaled space; errors and shifts are in data units.
 """
 
 from __future__ import annotations

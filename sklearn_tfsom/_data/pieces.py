@@ -2,9 +2,9 @@
 
 Statistics add. So everything that `fit` needs of the samples is ``pieces.reduce(function, ...)``:
 a function of one piece, applied to every piece, and its results combined. (Samples in memory are
-searched whole, see `_search.sources`.) Pieces are tiles of an
-array, a memory map or a CSR matrix here, and the samples of several workers; `Partitions`
-implements the same methods over the partitions of an engine.
+searched whole, see `_search.sources`.) Pieces are tiles of an array, a memory map or a CSR matrix
+here, and the samples of several workers; `Partitions` implements the same methods over the
+partitions of an engine.
 """
 
 from __future__ import annotations

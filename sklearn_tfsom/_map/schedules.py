@@ -37,21 +37,13 @@ _MIN_MEMORY, _MEMORY_PER_UNIT, _MEMORY_PER_SEEN = 500.0, 5.0, 0.3
 # Samples of a mini-batch, in all or for each unit; fewer at first, in proportion to those seen.
 _MIN_BATCH, _MAX_BATCH, _BATCH_PER_UNIT, _BATCH_PER_SEEN = 4.0, 1024.0, 0.25, 0.05
 
-# The spacing of the coarse grid at a radius: 1.25 times as wide, or less. On 15 sets and both
-# signs of the start that left the errors as they are on the whole grid or better (quantization
-# error 0.929 of SOM Toolbox's with both, topographic error -0.009 and -0.006: means over four
-# epochs to mirror at), at a share of the search of 0.57 on 20x20 and 0.43 on 50x40. Twice as wide
-# it was -0.003. On 24 sheets of each of three shapes in 10 epochs, against the whole grid and all
-# samples: +0.12, +0.00 and +0.02 % (standard errors 0.04, 0.04 and 0.02), +0.000 to +0.001.
+# The spacing of the coarse grid at a radius: 1.25 times as wide, or less. On 20x20 units a fit
+# searches 0.57 as much, and the errors of 15 sets are those of the whole grid or lower.
 _SPACINGS_PER_RADIUS = 1.25
 
 # While the radius falls, epochs search a subsample of this many samples, in all or for each unit
-# of the grid that is searched, if there are more than twice as many. The neighborhood averages
-# over several units, and the epochs at the last radius search all samples. Five sets of 40,000 to
-# 100,000 samples, six times without 3 % of them, quantization and topographic error against those
-# of whole epochs: 48 and at least 16,384 1.001, +0.000; 64 and 16,384 1.002, -0.000; 64 and 8,192
-# 1.004, +0.003; 32 and 8,192 1.004, +0.005. With fewer samples thin sheets (a rolled one) end
-# folded otherwise.
+# of the grid that is searched, if there are more than twice as many. With some 16,000 the
+# quantization error is 1.001 times that of whole epochs, with half as many 1.004 times.
 _MIN_SUBSAMPLE, _SUBSAMPLE_PER_UNIT = 16_000, 48
 
 
