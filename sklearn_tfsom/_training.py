@@ -39,18 +39,16 @@ class TrainedEpoch(NamedTuple):
     following: TrainState  # where the next epoch begins
 
 
-def train(
-    plan: TrainingPlan, n_done: int = 0, start: TrainState | None = None
-) -> Iterator[TrainedEpoch]:
+def train(plan: TrainingPlan, n_done: int, start: TrainState | None) -> Iterator[TrainedEpoch]:
     """Run the epochs of a plan.
 
     Parameters
     ----------
     plan : TrainingPlan
-    n_done : int, default=0
+    n_done : int
         Number of epochs that have been run before.
-    start : TrainState, default=None
-        Where the next epoch begins; by default at the codebook of the plan.
+    start : TrainState or None
+        Where the next epoch begins; None for the codebook of the plan.
 
     Yields
     ------

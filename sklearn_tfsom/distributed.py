@@ -118,9 +118,9 @@ def unit_statistics(
     150.0
     """
     owner = "unit_statistics"
-    row = _checked_metric(owner, metric)
-    codebook = _checked_codebook(owner, codebook, row)
-    samples = check_samples(owner, X, row, min_samples=0)
+    checked_metric = _checked_metric(owner, metric)
+    codebook = _checked_codebook(owner, codebook, checked_metric)
+    samples = check_samples(owner, X, checked_metric, min_samples=0)
     if samples.shape[1] != codebook.shape[1]:
         raise ValueError(
             f"X must have as many features as codebook, {codebook.shape[1]}. Got "
@@ -132,7 +132,7 @@ def unit_statistics(
     if not pieces.n_samples:
         n_units, n_features = codebook.shape
         return UnitStatistics(np.zeros((n_units, n_features)), np.zeros((n_units, 1)), 0.0)
-    kind = {"dtype": samples.dtype, "metric": row, "is_sparse": samples.is_sparse}
+    kind = {"dtype": samples.dtype, "metric": checked_metric, "is_sparse": samples.is_sparse}
     scaling = Scaling.around(codebook, **kind)
     scaled = scaling.transform(codebook)[:, None]  # a grid of one column
     source = make_source(pieces, scaling, scaling.extents(scaled[:, 0]))
@@ -206,12 +206,12 @@ def update_codebook(
     (150,)
     """
     owner = "update_codebook"
-    row = _checked_metric(owner, metric)
+    checked_metric = _checked_metric(owner, metric)
     check_value("neighborhood", owner, neighborhood, RULES["neighborhood"])
     check_value("radius", owner, radius, [real(0, closed=False)])
     check_value("statistics", owner, statistics, [_STATISTICS])
     check_value("grid", owner, grid, [_GRID])
-    codebook = _checked_codebook(owner, codebook, row)
+    codebook = _checked_codebook(owner, codebook, checked_metric)
     if len(codebook) != grid.n_units:
         raise ValueError(
             f"codebook must have one row for each unit of the grid, {grid.n_units}. Got "
@@ -229,7 +229,7 @@ def update_codebook(
             "or negative counts."
         )
     kernels = Kernels(grid, checked_neighborhood(owner, neighborhood))
-    scaling = Scaling.around(codebook, np.float64, row)
+    scaling = Scaling.around(codebook, np.float64, checked_metric)
     moved = move_codebook(
         scaling.transform(codebook).reshape(*grid.shape, -1),
         (sums - counts * scaling.center) * scaling.scale,

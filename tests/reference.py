@@ -164,12 +164,7 @@ def neighborhood_matrix(shape, lattice, boundary, neighborhood, radius):
 
 def best_matching_units(X, codebook):
     """Lowest index among the units that are closest within rounding."""
-    bmus = []
-    for x in X:
-        distances = np.linalg.norm(x - codebook, axis=1)
-        near = distances <= distances.min() * (1 + 1e-13)
-        bmus.append(int(np.flatnonzero(near)[0]))
-    return np.array(bmus)
+    return closest(distances(X, codebook))
 
 
 def train(X, codebook, radii, shape, lattice, boundary, neighborhood, sample_weight=None):

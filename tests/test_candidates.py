@@ -108,7 +108,7 @@ def test_training_equals_the_slow_reference(X, shape, expected):
 def test_epochs_of_the_trial_equal_training_again(X):
     """Few samples go on with the epochs of the trial. A resumed training runs them again."""
     plan = plan_of(X, TFSOM((9, 8)))
-    epochs = list(train(plan))
+    epochs = list(train(plan, 0, None))
     n_done = compared_after(plan)
     assert epochs[n_done - 1].stage.tries_others
     resumed = list(train(plan, n_done, epochs[n_done - 1].following))
@@ -149,7 +149,7 @@ def badness(X, *, tries_others=True, **params):
         if not tries_others:
             stages = [stage._replace(tries_others=False) for stage in plan.stages]
             plan = plan._replace(stages=stages)
-        *_, last = train(plan)
+        *_, last = train(plan, 0, None)
         quantization, topographic = map_errors(
             plan.pieces, trained_codebook(plan, last), plan.grid
         )

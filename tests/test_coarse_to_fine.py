@@ -78,7 +78,7 @@ def test_a_coarser_grid_spans_the_same_plane(lattice, boundary, shape, spacing):
     if seam_shift(whole):
         assert (lattice, boundary, shape[0] % 2) == ("hexagonal", "toroidal", 1)
         return
-    rows, columns = separated(whole, whole, coarse)
+    rows, columns = separated(whole, whole, coarse, is_mirrored=False)
     p, q, *_ = columns.shape
     places = [
         np.array(reference.stretched_positions(each, shape, lattice, boundary))
@@ -210,7 +210,7 @@ def test_map_after_a_coarse_epoch_is_the_whole_map(blobs, boundary):
     plan = make_plan(TFSOM(shape, **params), pieces_of(blobs))
     shapes = [grid.shape for grid in grid_schedule(whole, np.array(RADII))]
     n_coarse = 0
-    for n, epoch in enumerate(train(plan), start=1):
+    for n, epoch in enumerate(train(plan, 0, None), start=1):
         n_coarse += epoch.stage.grid != whole
         expected = reference.train_coarse_to_fine(
             blobs, principal_axes(blobs), RADII[:n], [*shapes[:n], shape], "hexagonal", boundary
@@ -223,7 +223,7 @@ def test_map_after_a_coarse_epoch_is_the_whole_map(blobs, boundary):
 def test_resumed_training_equals_training_at_once(blobs):
     """From any epoch on, also from where a stage ends."""
     plan = make_plan(TFSOM((12, 8), radius_decay=RADII, max_iter=6), pieces_of(blobs))
-    epochs = list(train(plan))
+    epochs = list(train(plan, 0, None))
     for n_done in range(1, 6):
         resumed = list(train(plan, n_done, epochs[n_done - 1].following))
         assert [epoch.n_epochs for epoch in resumed] == list(range(n_done + 1, 7))

@@ -272,7 +272,7 @@ def test_an_empty_piece_changes_no_reduction(monkeypatch):
             source = Source(pieces, scaling_of(pieces))
             source.statistics(start_of(pieces, scaling_of(pieces)))
             som = TFSOM((3, 4), metric=metric.name, max_iter=2)
-            list(train(make_plan(som, pieces)))
+            list(train(make_plan(som, pieces), 0, None))
     assert reduced_functions() == reduced
 
 
@@ -351,7 +351,7 @@ def thread_workers(index, barrier, slots):
 
 def fit_alone(pieces, params):
     plan = make_plan(TFSOM(**params), pieces)
-    *_, last = train(plan)
+    *_, last = train(plan, 0, None)
     codebook = trained_codebook(plan, last)
     found = assign(plan.pieces, codebook, plan.grid)
     return codebook, found.hits, found.error

@@ -209,7 +209,7 @@ class TestFits:
         stages = [stage._replace(sample_size=None) for stage in plan.stages]
         errors, codebooks = [], []
         for each in (plan, plan._replace(stages=stages)):
-            *_, last = train(each)
+            *_, last = train(each, 0, None)
             codebooks.append(trained_codebook(each, last))
             errors.append(map_errors(each.pieces, codebooks[-1], each.grid))
         assert np.abs(codebooks[0] - codebooks[1]).max() > 0

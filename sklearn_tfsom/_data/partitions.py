@@ -296,7 +296,7 @@ def check_partitions(owner: Any, engine: Engine, metric: Metric) -> tuple[Pieces
     """
     n_features = validate_data(owner, engine.features, skip_check_array=True).shape[1]
     columns = list(engine.features.columns) if hasattr(engine.features, "columns") else None
-    look = functools.partial(_look, metric=metric.name, n_features=n_features, columns=columns)
+    look = functools.partial(_look, metric=metric, n_features=n_features, columns=columns)
     facts: Facts | None = engine.reduce(look, Facts.plus, "check")
     if facts is None or (facts.error is None and not facts.n_samples):
         raise ValueError(
@@ -333,7 +333,7 @@ def _in_columns(X: Any, columns: list[Any] | None) -> Any:
 def _look(
     X: Any,
     sample_weight: Any,
-    metric: str,
+    metric: Metric,
     n_features: int,
     columns: list[Any] | None,
     total_weight: float | None = None,
@@ -345,9 +345,8 @@ def _look(
     try:
         if X.shape[1] != n_features:
             raise ValueError(f"X must have {n_features} features. Got {X.shape[1]} instead.")
-        row = METRICS[metric]
-        X = check_form(_OWNER, _in_columns(X, columns), row)
-        samples = Samples(X, row, has_missing=check_values(X, _OWNER, row))
+        X = check_form(_OWNER, _in_columns(X, columns), metric)
+        samples = Samples(X, metric, has_missing=check_values(X, _OWNER, metric))
         weights = check_sample_weight(sample_weight, len(samples), are_all=False)
     except (ValueError, TypeError) as error:
         return nothing._replace(error=error)

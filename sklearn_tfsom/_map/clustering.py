@@ -50,11 +50,11 @@ _MOST_CLUSTERS = 20
 # A cluster is separated further if it has 30 points and the separation ratio inside it is at least
 # this large, at most twice in succession. (Ratios from 5 to 15 were as good on the half of 36 sets
 # that was chosen on. On each half, one more number of clusters was correct than without it.)
-_CLEAR_RATIO, _MIN_POINTS, _MAX_DEPTH = 5.0, 30, 2
+CLEAR_RATIO, _MIN_POINTS, _MAX_DEPTH = 5.0, 30, 2
 
 # Below this separation ratio the data may be one cluster of many dimensions: none of 24 sets
 # without clusters reached it.
-_DOUBTFUL_RATIO = 3.0
+DOUBTFUL_RATIO = 3.0
 
 # Mixtures are considered if their log-likelihood is this close to that of the best one. Those of
 # more clusters are used if paths find about the same clusters: adjusted Rand index, and separation
@@ -244,8 +244,8 @@ def _automatic(points: Points, least: float) -> NDArray[np.int64] | None:
     if labels is None:
         return None
     if merges:
-        mixtures = _mixtures(points, merges[_START_POWER], is_doubtful=ratio < _DOUBTFUL_RATIO)
-        most = labels.max() + (ratio < _CLEAR_RATIO)
+        mixtures = _mixtures(points, merges[_START_POWER], is_doubtful=ratio < DOUBTFUL_RATIO)
+        most = labels.max() + (ratio < CLEAR_RATIO)
         if mixtures and mixtures[0].max() <= most:
             return mixtures[0]
         for mixed in mixtures:
@@ -308,7 +308,7 @@ def _separated_further(
             continue
         own = Points(points.means[inside], points.weights[inside])
         ratio, found, _ = _separate(own, most, least)
-        if found is not None and ratio >= _CLEAR_RATIO:
+        if found is not None and ratio >= CLEAR_RATIO:
             found = _separated_further(own, found, least, depth - 1)
             if found.max() < most:
                 # The first cluster inside keeps the label.

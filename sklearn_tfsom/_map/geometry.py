@@ -124,7 +124,7 @@ def kinds_of_rows(grid: Grid) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
 
 
 def separated(
-    grid: Grid, target: Grid, source: Grid, *, is_mirrored: bool = False
+    grid: Grid, target: Grid, source: Grid, *, is_mirrored: bool
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return squared grid distances as the sum of a part along rows and one along columns.
 
@@ -135,7 +135,7 @@ def separated(
     grid : Grid
     target, source : Grid
         The grid, or a coarser one for the same plane, see `coarsened`.
-    is_mirrored : bool, default=False
+    is_mirrored : bool
         Whether the target lies over the grid with its left edge at the right one. Only on a
         plane.
 

@@ -8,13 +8,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sklearn_tfsom._map.clustering import CLEAR_RATIO, DOUBTFUL_RATIO
 from sklearn_tfsom._validation import integer
 from sklearn_tfsom.displays import _base as base
 from sklearn_tfsom.displays import _drawing as drawing
 from sklearn_tfsom.metrics import separation_curve
-
-# Ratios at which a number stops being doubtful, and at which it is clear.
-_DOUBTFUL, _CLEAR = 3.0, 5.0
 
 # Upper limit of the axis, relative to the largest ratio. Bars of infinite ones reach it.
 _ABOVE = 1.5
@@ -129,15 +127,15 @@ class SeparationCurveDisplay(base.Display):
         numbers, ratios = np.asarray(self.n_clusters), np.asarray(self.separations)
         is_gap = np.isinf(ratios)
         finite = ratios[np.isfinite(ratios)]
-        top = _ABOVE * max(2 * _CLEAR, finite.max(initial=0))
+        top = _ABOVE * max(2 * CLEAR_RATIO, finite.max(initial=0))
         heights = np.where(is_gap, top, np.nan_to_num(ratios, nan=1, posinf=1))
         self.bars_ = ax.bar(numbers, heights - 1, bottom=1, color=color)
         for bar in np.array(self.bars_.patches, dtype=object)[is_gap]:
             bar.set(hatch="//", edgecolor="white")
         line = {"color": drawing.text_color(), "linewidth": 1}
         levels = [
-            ax.axhline(_CLEAR, label="clear", **line),
-            ax.axhline(_DOUBTFUL, linestyle=":", label="doubtful below", **line),
+            ax.axhline(CLEAR_RATIO, label="clear", **line),
+            ax.axhline(DOUBTFUL_RATIO, linestyle=":", label="doubtful below", **line),
         ]
         if is_gap.any():
             gap = self.bars_.patches[int(np.argmax(is_gap))]
