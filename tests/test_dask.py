@@ -266,13 +266,44 @@ def test_names_of_tasks():
     assert {"tfsom_check", "tfsom_epoch_1", "tfsom_epoch_3"} <= seen
 
 
+def name_of(keys):
+    """Return the name of the tasks that a scheduler is to compute."""
+    return dask.utils.key_split(keys[0][0] if isinstance(keys[0], tuple) else keys[0])
+
+
+# Parameters, kind of data, and the passes that the guide states in addition to the epochs
+PASSES = [
+    ({}, "dense", 8),
+    ({"coarse_to_fine": False}, "dense", 5),
+    ({"grid_size": "auto"}, "dense", 8 + 1),
+    ({"n_clusters": 3}, "dense", 8 + 4),
+    ({"compute_topographic_error": True}, "dense", 8 + 3),
+    ({}, "missing", 8 + 2),
+    ({}, "outliers", 8 + 4),
+]
+
+
+@pytest.mark.parametrize(("parameters", "kind", "expected"), PASSES)
+def test_passes_over_the_data(parameters, kind, expected):
+    X, _ = engines.samples_of(kind)
+    names = []
+
+    def get(graph, keys, **options):
+        names.append(name_of(keys))
+        return dask.threaded.get(graph, keys, **options)
+
+    with dask.config.set(scheduler=get):
+        fit(TFSOM(**{"grid_size": 6, "max_iter": 3, **parameters}), chunked(X))
+    assert sum("epoch" not in name for name in names) == expected
+
+
 def sizes_of_results(X):
     """Return the largest number of bytes that reaches the client, by the function of a pass."""
     sizes = {}
 
     def get(graph, keys, **options):
         results = dask.threaded.get(graph, keys, **options)
-        name = dask.utils.key_split(keys[0][0] if isinstance(keys[0], tuple) else keys[0])
+        name = name_of(keys)
         sizes[name] = max(sizes.get(name, 0), len(pickle.dumps(results)))
         return results
 
