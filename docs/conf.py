@@ -163,11 +163,20 @@ def table(header, rows):
 def stage_tables():
     """Write the tables of all metrics and neighborhoods for the API reference."""
     yes_or_no = {True: "yes", False: "no"}
-    header = "Metric", "Distance", "Code vectors", "Sparse data", "Missing values", "For"
+    header = (
+        "Metric",
+        "Distance",
+        "Elementwise",
+        "Code vectors",
+        "Sparse data",
+        "Missing values",
+        "For",
+    )
     rows = [
         (
             f'``"{name}"``',
             f"``{metric.formula}``",
+            yes_or_no[not metric.is_product],
             "mean directions" if metric.is_spherical else "means",
             yes_or_no[metric.allows_sparse],
             yes_or_no[metric.allows_missing],

@@ -261,10 +261,10 @@ class TFSOM(
     **Coarse to fine.** While the radius is large, a coarser grid represents the map as well, and
     a subsample of ``max(16000, 48 n_units)`` different samples the data, where there are more
     than twice as many; :ref:`guide_coarse_to_fine` states the gain in speed. On planar hexagonal
-    maps of up to 1,024 units, except under "manhattan" and "chebyshev", three maps are trained to
-    the end on up to 4,000 samples, and the best one is kept: the map, one from twice the radius
-    (if `radius_start` is "auto") and a mirror image, to which the arbitrary sign of a principal
-    component leads.
+    maps of up to 1,024 units, except under :ref:`elementwise metrics <guide_metrics>`, three maps
+    are trained to the end on up to 4,000 samples, and the best one is kept: the map, one from
+    twice the radius (if `radius_start` is "auto") and a mirror image, to which the arbitrary sign
+    of a principal component leads.
 
     The batch map approximates the minimization of an energy, see [5]_ and [6]_.
 
@@ -977,8 +977,8 @@ class TFSOM(
         units differ by less than 1e-6 times the norm of the sample, the lower index is returned;
         of three or more such units, or if a single value is known, not always. The model needs
         memory for a few arrays of the shape of "distances" and up to twenty of the shape of
-        the samples, under "manhattan" and "chebyshev" also for 2,048 differences of each
-        sample, or a 64th of those to all units.
+        the samples, under elementwise metrics also for 2,048 differences of each sample, or a 64th
+        of those to all units.
 
         `keras.Model.predict` passes the model 32 samples at a time, and converts NumPy arrays to
         float32: call a model in float64 as ``model(X)``.
