@@ -104,6 +104,12 @@ class Metric:
         """Turn squared Euclidean distances into those of a product metric."""
         return squared / 2 if self.is_spherical else xp.sqrt(squared)
 
+    def size(self, points: NDArray) -> NDArray:
+        """Return the norms of points; for an elementwise metric their reduced magnitudes."""
+        if self.is_product:
+            return np.asarray(np.linalg.norm(points, axis=-1))
+        return self.total(self.magnitude(np, points))
+
     def total(self, terms: NDArray, axis: int = -1) -> NDArray:
         """Reduce the terms of an elementwise metric over the features."""
         return terms.sum(axis=axis) if self.reduction == "sum" else terms.max(axis=axis)

@@ -139,11 +139,11 @@ def _best_of_several(
         return _Candidate(before, start, kept, map_errors(pieces, codebook, plan.grid))
 
     def better(other: _Candidate, own: _Candidate) -> _Candidate:
-        return other if is_better(other.errors, own.errors, least_error) else own
+        return other if is_better(other.errors, own.errors, rounding) else own
 
-    # An error below this one is rounding.
-    rounding = NOISE * float(source.extents.sum()) / scaling.distance_factor()
-    least_error = max(rounding, float(np.finfo(np.float64).tiny))
+    # Of a distance, times four: it adds up over the epochs.
+    rounding = 4 * NOISE * float(source.extents.sum()) / scaling.distance_factor()
+    rounding = max(rounding, float(np.finfo(np.float64).tiny))
     best = trained(state)
     if plan.is_radius_free:
         *_, last = run_stages(source, _start(plan, scaling), kernels, widened(plan.stages))

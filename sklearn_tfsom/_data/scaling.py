@@ -21,6 +21,9 @@ _MAX_OFFSET = 32.0
 # by half a unit in its last place.
 _OF_OFFSET = 1 / 8
 
+# Values lie farther out than their means, the code vectors, but most of them not twice as far.
+_OF_SPREAD = 2.0
+
 # Values that need to be scaled by less than this have sums of squares in the range of float32.
 _SAFE_SCALE = 2.0**40
 
@@ -180,11 +183,15 @@ class Scaling(NamedTuple):
         Returns
         -------
         extents : ndarray of float64, shape (n_features,)
-            In the scaled space: the mean distance to the mean, and the part of the mean that
-            `_OF_OFFSET` says; 0 for features in which code vectors do not differ.
+            In the scaled space: together `_OF_SPREAD` median distances of code vectors to the
+            mean, which an outlying one hardly changes, and the part of the mean that `_OF_OFFSET`
+            says; 0 for features in which code vectors do not differ.
         """
-        middle, _ = center_and_spread(codebook)
-        sizes = np.abs(codebook - middle).mean(axis=0)
+        middle, largest = center_and_spread(codebook)
+        differences = np.abs(codebook - middle) / (largest or 1.0)  # whose squares are in range
+        sizes = differences.mean(axis=0)
+        spread = np.median(self.metric.size(differences)) / (self.metric.size(sizes) or 1.0)
+        sizes *= _OF_SPREAD * largest * spread
         return self._with_offsets(sizes, middle + self.center * self.scale)
 
     def training_extents(self) -> NDArray[np.float64]:
@@ -196,7 +203,7 @@ class Scaling(NamedTuple):
         """
         center = self.center * self.scale
         share = 1.0 if self.metric.reduction == "max" else len(center) ** -0.5
-        sizes = np.minimum(self.reach * self.scale, np.full_like(center, share))
+        sizes = np.minimum(self.reach * self.scale, np.full_like(center, _OF_SPREAD * share))
         return self._with_offsets(sizes, center)
 
     def _with_offsets(

@@ -45,14 +45,14 @@ def epoch_to_compare_after(grid: Grid, n_epochs: int) -> int | None:
     return epoch if grid.n_units <= _MAX_UNITS and not is_its_own and epoch > 0 else None
 
 
-def is_better(other: tuple[float, float], own: tuple[float, float], least_error: float) -> bool:
+def is_better(other: tuple[float, float], own: tuple[float, float], rounding: float) -> bool:
     """Return True if another map is better, by quantization and topographic error.
 
-    Quantization errors below the least one are rounding.
+    Quantization errors of which `rounding` is more than the margin are equal.
     """
 
     def badness(quantization_error: float, topographic_error: float) -> float:
-        error = max(quantization_error, least_error)
+        error = max(quantization_error, rounding / _MARGIN)
         return math.log(error) + _WEIGHT_OF_FOLDS * topographic_error
 
     return badness(*other) < badness(*own) - _MARGIN

@@ -112,7 +112,7 @@ class Target:
             largest=np.sqrt(norms.max()),
             offset=offset,
             far=FAR * np.sqrt(max(own_norms.max() + offset**2, 0)),
-            extent=float(np.linalg.norm(self.extents)),
+            extent=float(self.kind.metric.size(self.extents)),
         )
         return Factors(values, sizes)
 

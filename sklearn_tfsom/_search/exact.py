@@ -102,7 +102,7 @@ def _search_by_scores(
         largest=largest,
         offset=0.0,
         far=far,
-        extent=float(np.linalg.norm(target.extents)),
+        extent=float(target.kind.metric.size(target.extents)),
     )
     bound = rounding_bound(np, length, sizes, 2.0**-53)
     kth = scores.min(axis=1) if k == 1 else np.partition(scores, k - 1, axis=1)[:, k - 1]
@@ -185,13 +185,10 @@ def _noise(
     metric, extents = target.kind.metric, target.extents
     varies = extents > 0
     values = values if varies.all() else np.where(varies, values, 0)
-    if metric.is_product:
-        metric, sizes = _EUCLIDEAN, np.sqrt(np.einsum("ij,ij->i", values, values))
-        extent = np.linalg.norm(extents) if known is None else np.sqrt(known @ extents**2)
+    if known is None:
+        extent = metric.size(extents)
+    elif metric.is_product:
+        extent = np.sqrt(known @ extents**2)
     else:
-        sizes, of_features = (
-            metric.total(metric.magnitude(np, values)),
-            metric.magnitude(np, extents),
-        )
-        extent = metric.total(of_features if known is None else known * of_features)
-    return np.asarray(distance_noise(sizes, extent, lowest, metric, len(extents)))
+        extent = metric.total(known * metric.magnitude(np, extents))
+    return np.asarray(distance_noise(metric.size(values), extent, lowest, metric, len(extents)))

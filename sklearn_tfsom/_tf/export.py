@@ -247,10 +247,9 @@ def _search_differences(
 
 def _extent(is_missing: Any, extents: NDArray[np.float64], metric: Metric, dtype: str) -> Any:
     """Return the size of the values that code vectors are rounded means of, of known features."""
-    sizes = metric.magnitude(np, extents)
     if is_missing is None:
-        return float(np.linalg.norm(sizes) if metric.is_product else metric.total(sizes))
-    known = (1.0 - is_missing) * sizes.astype(dtype)
+        return float(metric.size(extents))
+    known = (1.0 - is_missing) * metric.magnitude(np, extents).astype(dtype)
     return ops.expand_dims(_reduced(known, metric, dtype), 1)
 
 
