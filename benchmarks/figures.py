@@ -1,4 +1,4 @@
-"""Measured figures that the documentation states, taken from the results in JSON.
+"""Figures that the documentation states, taken from the results in JSON and from the package.
 
 `python benchmarks/figures.py` writes the present figures into the texts, and with `--check` only
 lists those that differ. A figure has a name in the text:
@@ -7,7 +7,8 @@ lists those that differ. A figure has a name in the text:
 - in reStructuredText it is a substitution, `|ari-som|`. The script writes the definitions to the
   end of the file.
 
-A new figure is a line in one of the functions below, one for each file that texts cite.
+A new figure is a line in one of the functions below, one for each file that texts cite, and one
+for the package.
 """
 
 import argparse
@@ -16,6 +17,8 @@ from pathlib import Path
 from statistics import geometric_mean, mean
 
 from render import load_results as load_any_results
+
+from sklearn_tfsom import displays
 
 ROOT = Path(__file__).resolve().parent.parent
 IN_MARKDOWN = re.compile(r"(?P<value>[-+]?\d[\d,]*(?:\.\d+)?)<!--(?P<name>[\w-]+)-->")
@@ -228,6 +231,11 @@ def libraries():
     }
 
 
+def package():
+    """Figures of the package itself."""
+    return {"displays": f"{len(displays.__all__)}"}
+
+
 def quality():
     """Figures of quality.json."""
     tables = load_results("quality")["tables"]
@@ -360,6 +368,7 @@ SOURCES = (
     imputation,
     installation,
     libraries,
+    package,
     quality,
     serving,
     speed,
