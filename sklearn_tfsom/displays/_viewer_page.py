@@ -37,7 +37,7 @@ class Page:
     """
 
     def __init__(self, display: Any) -> None:
-        from bokeh.models import ColumnDataSource, CustomJS
+        from bokeh.models import Button, ColumnDataSource
 
         self._display = display
         self._meta: dict[str, Any] = {
@@ -65,8 +65,10 @@ class Page:
             width=_DETAILS_WIDTH,
             styles={"max-height": "700px", "overflow-y": "auto"},
         )
+        self._count = _text(_NOTHING_SELECTED, name="count")
+        self._button = Button(label="Save these samples as CSV", disabled=True)
         self._ranges: dict[str, Any] = {}
-        self._show = CustomJS(args=self._arguments("details", "pointed"), code=scripts.HOVER)
+        self._show = self._callback(scripts.HOVER, "details", "pointed")
 
     def _unit_columns(self) -> dict[str, Any]:
         display, grid = self._display, self._display.grid
@@ -129,38 +131,9 @@ class Page:
         formatters: dict[str, Any] | None = None,
     ) -> Any:
         """Draw the units in colors, with the tools of all maps."""
-        from bokeh.models import (
-            BoxSelectTool,
-            HoverTool,
-            LassoSelectTool,
-            PlainText,
-            TapTool,
-            Title,
-        )
-        from bokeh.plotting import figure
+        from bokeh.models import HoverTool, TapTool
 
-        width, height = drawing.map_size(self._display.grid)
-        inner = np.clip(_MAP_WIDTH * height / width, _MIN_HEIGHT, _MAX_HEIGHT)
-        # Cells keep their shape: what is left of the frame is beside or below the map.
-        spacing = max((width + 0.4) / _MAP_WIDTH, (height + 0.4) / inner)
-        beside, below = spacing * _MAP_WIDTH / 2, spacing * inner / 2
-        x, y = (width - 1) / 2, self._display.grid.positions()[-1, 1] / 2
-        ranges = self._ranges or {
-            "x_range": (x - beside, x + beside),
-            "y_range": (y + below, y - below),  # row 0 at the top
-        }
-        plot = figure(
-            title=Title(text=PlainText(text=title)),  # as is, also between signs of TeX
-            name=title,
-            frame_width=_MAP_WIDTH,
-            frame_height=int(inner),
-            tools=_TOOLS,
-            **ranges,
-        )
-        plot.axis.visible = False
-        plot.grid.visible = False
-        plot.outline_line_color = None
-        self._ranges = self._ranges or {"x_range": plot.x_range, "y_range": plot.y_range}
+        plot = self._empty_figure(title)
         cells = plot.patches(
             "xs",
             "ys",
@@ -189,17 +162,53 @@ class Page:
             )
         )
         plot.add_tools(TapTool(mode="replace", renderers=[cells]))  # the shift key adds units
-        # A unit is inside where its center is.
+        self._add_selection_of_areas(plot)
+        return plot
+
+    def _empty_figure(self, title: str) -> Any:
+        """Return a figure for a map, which pans and zooms together with the others."""
+        from bokeh.models import PlainText, Title
+        from bokeh.plotting import figure
+
+        width, height = drawing.map_size(self._display.grid)
+        inner = np.clip(_MAP_WIDTH * height / width, _MIN_HEIGHT, _MAX_HEIGHT)
+        # Cells keep their shape: what is left of the frame is beside or below the map.
+        spacing = max((width + 0.4) / _MAP_WIDTH, (height + 0.4) / inner)
+        beside, below = spacing * _MAP_WIDTH / 2, spacing * inner / 2
+        x, y = (width - 1) / 2, self._display.grid.positions()[-1, 1] / 2
+        ranges = self._ranges or {
+            "x_range": (x - beside, x + beside),
+            "y_range": (y + below, y - below),  # row 0 at the top
+        }
+        plot = figure(
+            title=Title(text=PlainText(text=title)),  # as is, also between signs of TeX
+            name=title,
+            frame_width=_MAP_WIDTH,
+            frame_height=int(inner),
+            tools=_TOOLS,
+            **ranges,
+        )
+        plot.axis.visible = False
+        plot.grid.visible = False
+        plot.outline_line_color = None
+        self._ranges = self._ranges or {"x_range": plot.x_range, "y_range": plot.y_range}
+        return plot
+
+    def _add_selection_of_areas(self, plot: Any) -> None:
+        """Add the tools that select the units of an area: those whose centers are inside."""
+        from bokeh.models import BoxSelectTool, LassoSelectTool
+
         centers = [plot.scatter("x", "y", source=self._units, size=1, alpha=0)]
         lasso = LassoSelectTool(renderers=centers)
         plot.add_tools(lasso, BoxSelectTool(renderers=centers))
         plot.toolbar.active_drag = lasso
-        return plot
 
-    def _arguments(self, *names: str) -> dict[str, Any]:
-        """Return what a callback gets."""
-        given = {"units": self._units, "meta": self._meta}
-        return given | {name: getattr(self, f"_{name}") for name in names}
+    def _callback(self, code: str, *names: str, **arguments: Any) -> Any:
+        """Return a callback that gets some parts of the page."""
+        from bokeh.models import CustomJS
+
+        parts = {name: getattr(self, f"_{name}") for name in ("units", "meta", *names)}
+        return CustomJS(args=parts | arguments, code=code)
 
     def _numbers(self, title: str, field: str, limits: tuple[float, float]) -> tuple[Any, Any]:
         """Draw numbers of the units with a color bar."""
@@ -217,22 +226,30 @@ class Page:
     def layout(self) -> Any:
         """Return the page."""
         from bokeh.layouts import column, gridplot, row
-        from bokeh.models import (
-            Button,
-            CustomJS,
-            DataTable,
-            Select,
-            Spinner,
-            TableColumn,
-            TextInput,
-        )
 
+        meta = self._meta
+        plane, mapper = self._numbers(meta["planes"][0], "plane", meta["limits"]["plane0"])
+        maps, legends = self._maps()
+        head = _text(f"<h2>{html.escape(self._display.title)}</h2>")
+        controls = [self._choice_of_plane(plane.title, mapper), self._choice_of_unit()]
+        grid = gridplot([plane, *maps], ncols=3, merge_tools=True, toolbar_location="above")
+        beside = column(self._details, *map(_text, legends))
+        select = self._callback(scripts.SELECT_UNIT, "details")
+        self._units.selected.js_on_change("indices", select)
+        table = []
+        if self._display.samples is not None:
+            table = [self._selected_samples(), self._sample_table()]
+            controls.insert(1, self._search_for_sample())
+        return column(head, row(*controls), row(grid, beside), *table)
+
+    def _maps(self) -> tuple[list[Any], list[str]]:
+        """Draw the maps after the first one; return them, and the legends of colors."""
         display, meta = self._display, self._meta
-        limits = meta["limits"]
-        plane, mapper = self._numbers(meta["planes"][0], "plane", limits["plane0"])
-        maps = [plane, self._numbers("U-matrix", "u_matrix", limits["u_matrix"])[0]]
-        maps.append(self._numbers("Hits", "hits", limits["hits"])[0])
-        legends = []
+        limits, legends = meta["limits"], []
+        maps = [
+            self._numbers(title, field, limits[field])[0]
+            for title, field in (("U-matrix", "u_matrix"), ("Hits", "hits"))
+        ]
         if meta["classes"]:
             maps.append(self._figure("Classes", "class_color", ("class", "@class_name")))
             legends.append(_legend("Classes", meta["classes"], self._class_colors))
@@ -241,49 +258,53 @@ class Page:
             n_clusters = int(display.cluster_labels.max()) + 1
             names = [str(k) for k in range(n_clusters)]
             legends.append(_legend("Clusters", names, class_colors(n_clusters)))
-        planes = [(str(k), name) for k, name in enumerate(meta["planes"])]  # names may be equal
-        chosen = Select(title="Component plane", value="0", options=planes)
-        chosen.js_on_change(
-            "value",
-            CustomJS(
-                args=self._arguments() | {"mapper": mapper, "title": plane.title},
-                code=scripts.PLANE,
-            ),
-        )
-        unit = Spinner(title="Unit", low=0, high=display.grid.n_units - 1, step=1, width=90)
-        unit.js_on_change("value", CustomJS(args=self._arguments(), code=scripts.UNIT))
-        head = _text(f"<h2>{html.escape(display.title)}</h2>")
-        grid = gridplot(maps, ncols=3, merge_tools=True, toolbar_location="above")
-        self._units.selected.js_on_change(
-            "indices", CustomJS(args=self._arguments("details"), code=scripts.SELECT_UNIT)
-        )
-        beside = column(self._details, *map(_text, legends))
-        parts = [head]
-        if display.samples is None:
-            parts += [row(chosen, unit), row(grid, beside)]
-            return column(*parts)
-        self._count = _text(_NOTHING_SELECTED, name="count")
-        self._button = Button(label="Save these samples as CSV", disabled=True)
-        search = TextInput(title="Find a sample by its index", width=200)
-        self._units.selected.js_on_change(
-            "indices",
-            CustomJS(
-                args=self._arguments("samples", "table", "count", "button"),
-                code=scripts.SELECT,
-            ),
-        )
-        search.js_on_change(
-            "value",
-            CustomJS(args=self._arguments("samples", "table", "count"), code=scripts.SEARCH),
-        )
-        self._button.js_on_event(
-            "button_click", CustomJS(args=self._arguments("table"), code=scripts.DOWNLOAD)
-        )
+        return maps, legends
+
+    def _choice_of_plane(self, title: Any, mapper: Any) -> Any:
+        """Return a menu of the planes that the first map can show."""
+        from bokeh.models import Select
+
+        planes = [(str(k), name) for k, name in enumerate(self._meta["planes"])]  # may be equal
+        menu = Select(title="Component plane", value="0", options=planes)
+        menu.js_on_change("value", self._callback(scripts.PLANE, mapper=mapper, title=title))
+        return menu
+
+    def _choice_of_unit(self) -> Any:
+        """Return a field for the number of a unit."""
+        from bokeh.models import Spinner
+
+        most = self._display.grid.n_units - 1
+        field = Spinner(title="Unit", low=0, high=most, step=1, width=90)
+        field.js_on_change("value", self._callback(scripts.UNIT))
+        return field
+
+    def _selected_samples(self) -> Any:
+        """Return the number of samples in the table, and a button to save them."""
+        from bokeh.layouts import row
+
+        self._button.js_on_event("button_click", self._callback(scripts.DOWNLOAD, "table"))
+        select = self._callback(scripts.SELECT, "samples", "table", "count", "button")
+        self._units.selected.js_on_change("indices", select)
+        return row(self._count, self._button)
+
+    def _search_for_sample(self) -> Any:
+        """Return a field for the index of a sample."""
+        from bokeh.models import TextInput
+
+        field = TextInput(title="Find a sample by its index", width=200)
+        search = self._callback(scripts.SEARCH, "samples", "table", "count")
+        field.js_on_change("value", search)
+        return field
+
+    def _sample_table(self) -> Any:
+        """Return the table of the samples of selected units."""
+        from bokeh.models import DataTable, TableColumn
+
         columns = [
             TableColumn(field=field, title=html.escape(title), width=90)
-            for field, title in meta["titles"].items()
+            for field, title in self._meta["titles"].items()
         ]
-        table = DataTable(
+        return DataTable(
             source=self._table,
             columns=columns,
             width=3 * _MAP_WIDTH,
@@ -291,8 +312,6 @@ class Page:
             index_position=None,
             autosize_mode="none",
         )
-        parts += [row(chosen, search, unit), row(grid, beside)]
-        return column(*parts, row(self._count, self._button), table)
 
 
 def _text(text: str, **style: Any) -> Any:
