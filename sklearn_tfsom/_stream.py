@@ -177,17 +177,20 @@ def _remembered(som: Any, counted: Pieces) -> _Start:
     is_trained = getattr(som, "_is_trained", not som._is_from_stream)  # of old maps not known
     memory = Memory(grid, som.codebook_, units, hits, som.quantization_error_, n_seen, is_trained)
     center, spread = center_and_spread(memory.codebook)
-    if spread == 0 or samples.dtype == np.float32:  # equal code vectors give no scale
+    reach = np.abs(memory.codebook - center).max(axis=0)
+    # Equal code vectors, or equal values of a feature, say nothing about those of the samples.
+    if not reach.all() or samples.dtype == np.float32:
         low, high = feature_ranges(counted)
         with np.errstate(over="ignore"):
-            reach = float(np.nanmax(np.fmax(high - center, center - low)))
-        spread = reach if spread == 0 or reach > _MAX_REACH * spread else spread
+            of_samples = np.fmax(high - center, center - low)
+        largest, reach = float(np.nanmax(of_samples)), np.fmax(reach, of_samples)
+        spread = largest if spread == 0 or largest > _MAX_REACH * spread else spread
     scaling = Scaling.of(
         center,
         spread,
         samples.dtype,
         samples.metric,
-        reach=np.abs(memory.codebook - center).max(axis=0),
+        reach=reach,
         is_sparse=samples.is_sparse,
     )
     return _Start(memory, scaling, np.result_type(memory.codebook, samples.dtype))

@@ -207,6 +207,8 @@ def trained_codebook(plan: TrainingPlan, epoch: TrainedEpoch) -> NDArray[np.floa
         grids = epoch.stage.grid, plan.grid
         state = project(state, kernels, epoch.radius, *grids, scaling)
     codebook = scaling.inverse_transform(state.codebook.reshape(plan.grid.n_units, -1))
+    # Means of equal values are rounded where samples are not centered.
+    codebook = np.where(np.asarray(scaling.reach) == 0, plan.moments.mean, codebook)
     check_code_vectors(codebook, plan.pieces.samples.dtype)
     return codebook
 

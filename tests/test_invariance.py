@@ -333,3 +333,37 @@ def test_sparse_samples_on_a_line_far_from_zero(offset):
     X = np.outer(np.arange(30.0), [1, 2]) + offset * np.array([1, 3])
     dense, sparse = TFSOM((4, 3)).fit(X), TFSOM((4, 3)).fit(csr_array(X))
     assert_allclose(sparse.codebook_, dense.codebook_, atol=1e-6 * np.ptp(X))
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"grid_size": (1, 12), "neighborhood": "cut_gaussian", "max_iter": 8},
+        {"grid_size": 4, "boundary": "toroidal", "neighborhood": "bubble"},
+        {"grid_size": (1, 12), "neighborhood": "cut_gaussian", "batch_size": 60},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("size", [0.0, 1e-6])
+def test_order_of_rows_beside_many_features_of_small_values(setting, size):
+    """Symmetric data have near ties, of which those features must not change the rounding."""
+    rng = np.random.RandomState(1)
+    x = rng.randint(-3, 4, size=(60, 1)) / 3
+    X = np.hstack([np.vstack([x, -x]), 1 + size * rng.randint(2, size=(120, 300))])
+    one = TFSOM(**setting).fit(X)
+    for seed in range(4):
+        other = TFSOM(**setting).fit(X[np.random.RandomState(seed).permutation(120)])
+        assert_allclose(other.codebook_, one.codebook_, rtol=1e-9, atol=1e-9)
+
+
+def test_order_within_a_mini_batch_after_equal_samples():
+    setting = {"grid_size": 4, "lattice": "rectangular", "boundary": "toroidal"}
+    setting |= {"neighborhood": "bubble", "radius_start": 1.5, "radius_end": 1}
+    for seed in range(8):
+        rng = np.random.RandomState(seed)
+        X = rng.randint(-3, 4, size=(10, 4, 2)) / 3
+        maps = [
+            TFSOM(**setting).partial_fit(np.zeros((4, 2))).partial_fit(each.reshape(40, 2))
+            for each in (X, X[:, ::-1])
+        ]
+        assert_allclose(maps[0].codebook_, maps[1].codebook_, rtol=1e-9, atol=1e-9)

@@ -376,6 +376,18 @@ def test_distances_of_close_float32_directions():
     assert_allclose(som.transform(X), expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("offset", [0, 3, 20])
+def test_unit_of_a_row_does_not_depend_on_other_rows(offset):
+    """Of code vectors that are equally far within rounding the first one, however it is found."""
+    for seed in range(5):
+        rng = np.random.RandomState(seed)
+        values = offset + rng.uniform(size=1000)
+        codebook = [rng.permutation(values) for _ in range(9)]
+        som = TFSOM.from_codebook(codebook, grid_size=(3, 3))
+        X = np.vstack([np.zeros(1000), offset + rng.uniform(size=(300, 1000))])
+        assert som.predict(X[:1])[0] == som.predict(X)[0] == 0
+
+
 @pytest.mark.parametrize("n_features", [3, 40])
 @pytest.mark.parametrize("metric", ["cosine", "correlation"])
 @DTYPES

@@ -65,7 +65,8 @@ class Moments(NamedTuple):
 def training_scaling(moments: Moments, codebook: NDArray, samples: Samples) -> Scaling:
     """Make the scaling of a training that begins at a codebook in data units."""
     # Equal samples have no spread, but may begin at a codebook that has one.
-    of_start = np.abs(codebook - moments.mean).max(axis=0)
+    with np.errstate(over="ignore"):  # `check_range` refuses it later
+        of_start = np.abs(codebook - moments.mean).max(axis=0)
     return Scaling.of(
         moments.mean,
         moments.spread or float(of_start.max()),

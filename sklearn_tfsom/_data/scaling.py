@@ -17,12 +17,9 @@ from sklearn_tfsom._distance import Metric
 # Code vectors farther from 0 than this multiple of their spread would leave too many near ties.
 _MAX_OFFSET = 32.0
 
-# How code vectors are rounded in data units, as a share of `ties.NOISE`: each value of two of them
-# by half a unit in its last place.
+# How code vectors are rounded in data units, before they are centered, as a share of `ties.NOISE`:
+# each value of two of them by half a unit in its last place.
 _OF_OFFSET = 1 / 8
-
-# Values lie farther out than their means, the code vectors, but most of them not twice as far.
-_OF_SPREAD = 2.0
 
 # Values that need to be scaled by less than this have sums of squares in the range of float32.
 _SAFE_SCALE = 2.0**40
@@ -183,16 +180,15 @@ class Scaling(NamedTuple):
         Returns
         -------
         extents : ndarray of float64, shape (n_features,)
-            In the scaled space: together `_OF_SPREAD` median distances of code vectors to the
-            mean, which an outlying one hardly changes, and the part of the mean that `_OF_OFFSET`
-            says; 0 for features in which code vectors do not differ.
+            In the scaled space: together the median distance of code vectors to the mean, which
+            an outlying one hardly changes, and the offset of the mean; 0 for features in which
+            code vectors do not differ.
         """
         middle, largest = center_and_spread(codebook)
         differences = np.abs(codebook - middle) / (largest or 1.0)  # whose squares are in range
         sizes = differences.mean(axis=0)
         spread = np.median(self.metric.size(differences)) / (self.metric.size(sizes) or 1.0)
-        sizes *= _OF_SPREAD * largest * spread
-        return self._with_offsets(sizes, middle + self.center * self.scale)
+        return self._with_offsets(sizes * (largest * spread), np.abs(middle))
 
     def training_extents(self) -> NDArray[np.float64]:
         """Return the extents of a codebook in training.
@@ -201,15 +197,16 @@ class Scaling(NamedTuple):
         users give, and a codebook between two calls of `partial_fit`, have been rounded in data
         units, and unit vectors have been divided by their length.
         """
-        center = self.center * self.scale
-        share = 1.0 if self.metric.reduction == "max" else len(center) ** -0.5
-        sizes = np.minimum(self.reach * self.scale, np.full_like(center, _OF_SPREAD * share))
-        return self._with_offsets(sizes, center)
+        # Features share this size in proportion to their reach.
+        sizes = np.minimum(self.reach * self.scale, np.ones_like(self.center))
+        length = sizes.max() if self.metric.reduction == "max" else np.linalg.norm(sizes)
+        return self._with_offsets(sizes / (length or 1.0), 0.0)
 
     def _with_offsets(
-        self, sizes: NDArray[np.float64], offsets: NDArray[np.float64]
+        self, sizes: NDArray[np.float64], offsets: NDArray[np.float64] | float
     ) -> NDArray[np.float64]:
-        extents = sizes + _OF_OFFSET * np.abs(offsets)
+        """Add offsets in the scaled space, and that of this space, where sizes are not 0."""
+        extents = sizes + offsets + _OF_OFFSET * np.abs(self.center * self.scale)
         if self.metric.is_spherical:
             extents += self.scale * len(sizes) ** -0.5
         return np.where(sizes > 0, extents, 0)
