@@ -1,5 +1,6 @@
 """Sparse samples give the results of dense ones, and are never made dense as a whole."""
 
+import time
 import tracemalloc
 
 import numpy as np
@@ -17,6 +18,7 @@ from sklearn_tfsom._distance import METRICS
 from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._map.initialization import initial_codebook
 from sklearn_tfsom._validation import InvalidParameterError
+from sklearn_tfsom.distributed import unit_statistics
 
 FORMATS = ["csr", "csc", "coo", "lil", "dok", "bsr", "dia"]
 SPARSE = [name for name, metric in METRICS.items() if metric.allows_sparse]
@@ -234,6 +236,30 @@ def test_empty_rows(metric):
             TFSOM((2, 2), metric=metric).fit(nothing)
 
 
+def test_empty_rows_take_no_more_time_than_others():
+    """Under "cosine" they are equally far from all units, which are all compared exactly."""
+    rng = np.random.default_rng(0)
+    codebook, X = (
+        scipy.sparse.random_array((n_rows, 5000), density=0.02, rng=rng, format="csr")
+        for n_rows in (100, 600)
+    )
+    som = TFSOM.from_codebook(codebook.toarray(), grid_size=10, metric="cosine")
+    half_empty = scipy.sparse.vstack([X, csr_array((1, 5000))], format="csr")
+    half_empty = half_empty[np.where(np.arange(600) % 2, np.arange(600), 600)]
+
+    def seconds(samples):
+        start = time.process_time()
+        som.predict(samples)
+        return time.process_time() - start
+
+    expected = np.arange(3) + np.zeros((300, 1))
+    for samples in (half_empty, half_empty.toarray()):
+        found = som.bmus(samples, 3)
+        assert_array_equal(found[::2], expected)
+        assert_array_equal(found[1::2], som.bmus(X[1::2], 3))
+    assert min(seconds(half_empty) for _ in range(3)) < 5 * min(seconds(X) for _ in range(3))
+
+
 @pytest.mark.parametrize("metric", SPARSE)
 @pytest.mark.parametrize("neighborhood", ["bubble", "gaussian"])
 def test_weights_are_repetitions_in_any_order(metric, neighborhood):
@@ -304,6 +330,16 @@ def test_errors_of_training_are_those_of_dense_samples(offset):
     expected = som.fit(X).history_["quantization_error"]
     found = som.fit(csr_array(X)).history_["quantization_error"]
     assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_errors_of_equal_code_vectors_far_from_zero():
+    X = np.random.default_rng(0).normal(size=(3000, 50)) + 1e4
+    codebook = np.tile(X.mean(axis=0), (4, 1))
+    error = np.linalg.norm(X - codebook[0], axis=1).mean()
+    statistics = unit_statistics(csr_array(X), codebook)
+    assert statistics.error / 3000 == pytest.approx(error, rel=1e-5)
+    som = TFSOM(2, init=codebook, max_iter=3).fit(csr_array(X))
+    assert som.history_["quantization_error"][0] == pytest.approx(error, rel=1e-5)
 
 
 def test_missing_values_far_from_zero_are_imputed_as_well_as_after_a_dense_fit():

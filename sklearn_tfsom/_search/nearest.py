@@ -78,7 +78,11 @@ def nearest(
     # a search in float64 would write out densely.
     if (is_dense or not is_one) and are_equal(target.codebook):
         one = dataclasses.replace(target, codebook=target.codebook[:1, :1])
-        of_one = Nearest(*search_exactly(on_cpu, one, 1)) if is_dense else nearest(on_cpu, one)
+        of_one = (
+            Nearest(*search_exactly(on_cpu, one, 1))
+            if is_dense
+            else nearest(on_cpu, one, is_fit=is_fit)
+        )
         units = np.tile(np.arange(k, dtype=np.int32), (len(of_one.distances), 1))
         return of_one._replace(units=units)
     if n_tile is not None and isinstance(rows, DenseRows):
@@ -93,7 +97,12 @@ def nearest(
     unclear = np.flatnonzero(~is_clear)
     if len(unclear):
         units, distances = units.copy(), distances.copy()
-        units[unclear], distances[unclear] = search_exactly(on_cpu.take(unclear), target, k)
+        # Rows without a direction are equal, and near ties of all units: one of them is searched.
+        is_zero = target.kind.metric.is_spherical & (np.asarray(on_cpu.norms)[unclear] == 0)
+        distinct = np.where(is_zero, -1, unclear)
+        _, first, place = np.unique(distinct, return_index=True, return_inverse=True)
+        exact = search_exactly(on_cpu.take(unclear[first]), target, k)
+        units[unclear], distances[unclear] = (results[place] for results in exact)
     return Nearest(units, distances)
 
 
