@@ -134,6 +134,14 @@ KINDS = {
         lambda X: pd.DataFrame(X, columns=NAMES).astype("category"),
         MISSING32,
     ),
+    "sparse columns that leave out NaN": (
+        lambda X: pd.DataFrame(X, columns=NAMES).astype(pd.SparseDtype("float32")),
+        MISSING32,
+    ),
+    "sparse columns that leave out 1": (
+        lambda X: pd.DataFrame(X, columns=NAMES).astype(pd.SparseDtype(X.dtype, 1)),
+        INTEGERS,
+    ),
     "array API float64": (array_api, MISSING),
     "array API float32": (array_api, FULL32),
     "array API integers": (array_api, INTEGERS),

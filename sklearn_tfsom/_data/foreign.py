@@ -87,7 +87,8 @@ def as_array(X: Any, name: str) -> Any:
     """Return data as a NumPy array, with NaN for masked values and for `pandas.NA`.
 
     Data frames, tables and sparse matrices stay as they are, except that `pandas.NA` becomes NaN
-    in columns of objects, and that dictionaries of Arrow are decoded. `check_array` converts them.
+    in columns of objects, that sparse columns with another fill value than 0 become dense, and
+    that dictionaries of Arrow are decoded. `check_array` converts them.
 
     Parameters
     ----------
@@ -108,7 +109,7 @@ def as_array(X: Any, name: str) -> Any:
             "on it."
         )
     if hasattr(X, "iloc"):
-        return _without_na(X)
+        return _without_na(_without_fill_values(X))
     if hasattr(X, "schema") and _library(X) == "pyarrow":
         return _decoded(X)
     if isinstance(X, list | tuple):
@@ -162,6 +163,14 @@ def _filled(X: np.ma.MaskedArray) -> NDArray:
     filled = np.array(X.data, X.dtype if kind in "fc" else np.float64 if kind in "biu" else object)
     filled[X.mask] = np.nan
     return filled
+
+
+def _without_fill_values(X: Any) -> Any:
+    """Return a data frame of sparse columns as a dense one unless it only leaves out zeros."""
+    is_sparse = hasattr(X, "columns") and has_sparse_values(X)
+    if is_sparse and any(dtype.fill_value != 0 for dtype in X.dtypes):
+        return X.sparse.to_dense()
+    return X
 
 
 def _without_na(X: Any) -> Any:
