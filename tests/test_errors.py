@@ -680,8 +680,8 @@ BAD_DATA = {
     "sparse with a missing value": (
         scipy.sparse.csr_array(np.where(np.eye(12, 3), NAN, X)),
         ValueError,
-        r"^Sparse X must not contain missing values \(NaN\)\. Impute them, or pass a dense "
-        r"array\.$",
+        r"^Sparse X must not contain missing values \(NaN\)\. Pass a dense array, or impute "
+        r"them\.$",
     ),
     "sparse with infinity": (
         scipy.sparse.coo_matrix(np.where(np.eye(12, 3), INF, X)),
@@ -720,6 +720,11 @@ class TestData:
         with pytest.raises(ValueError, match="feature names should match") as caught:
             getattr(som, method)(frame.rename(columns={"c": "d"}))
         assert re.search("unseen at fit time:\n- d\n", str(caught.value))
+
+    def test_missing_values_in_sparse_data_under_cosine(self):
+        sparse = scipy.sparse.csr_array(np.where(np.eye(12, 3), NAN, X))
+        with pytest.raises(ValueError, match=r"must not contain .* \(NaN\)\. Impute them\.$"):
+            TFSOM(2, metric="cosine").fit(sparse)
 
     @pytest.mark.parametrize(
         "metric", [name for name in METRICS if not METRICS[name].allows_sparse]

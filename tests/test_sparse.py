@@ -134,6 +134,27 @@ def test_indices_of_either_width_duplicates_and_stored_zeros(dtype):
         assert_array_equal(getattr(data, part), getattr(before, part))
 
 
+@pytest.mark.parametrize(("dtype", "value"), [("bool", 1), ("int8", 100), ("uint8", 200)])
+@pytest.mark.parametrize("kind", ["csr", "csc"])
+def test_duplicates_are_summed_in_the_dtype_of_the_data(dtype, value, kind):
+    indices, indptr = np.array([0, 1, 1, 2, 0, 0, 2]), np.array([0, 3, 4, 7])
+    make = getattr(scipy.sparse, f"{kind}_array")
+    data = make((np.full(7, value, dtype), indices, indptr), shape=(3, 3))
+    som = TFSOM((1, 2), max_iter=2).fit(np.eye(3))
+    assert_allclose(som.transform(data), som.transform(data.toarray()))
+
+
+@pytest.mark.parametrize("metric", SPARSE)
+def test_memory_behind_the_last_stored_value_is_not_read(metric):
+    X = csr_array(sparse_data(60))
+    data = X.copy()
+    data.data, data.indices = np.append(X.data, np.nan), np.append(X.indices, 0)
+    som, expected = (TFSOM((3, 3), metric=metric).fit(samples) for samples in (data, X))
+    assert_array_equal(som.codebook_, expected.codebook_)
+    assert_array_equal(som.transform(data), expected.transform(X))
+    assert len(data.data) == X.nnz + 1
+
+
 def test_samples_are_never_made_dense_as_a_whole():
     """20,000 features: dense, these samples would take 160 MB."""
     rng = np.random.default_rng(0)

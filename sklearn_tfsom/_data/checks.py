@@ -187,6 +187,8 @@ def check_form(
         "ensure_all_finite": False,
         "ensure_min_samples": min_samples,
     }
+    if scipy.sparse.issparse(X):
+        X = _canonical(X)
     with _in_range_of_floats("X"):
         if isinstance(X, FileArray):
             if not isinstance(owner, str):
@@ -200,9 +202,20 @@ def check_form(
             f"X must have at least {metric.min_features} features under metric={metric.name!r}. "
             f"Got n_features = {X.shape[1]} instead."
         )
-    if scipy.sparse.issparse(X) and not X.has_canonical_format:
-        X = X.copy()
-        X.sum_duplicates()
+    return X
+
+
+def _canonical(X: Any) -> Any:
+    """Return sparse data in CSR format, with sorted indices, no duplicates, no unused memory.
+
+    Duplicates are summed in the dtype of X, as by `toarray`.
+    """
+    X = X.tocsr()
+    if X.has_canonical_format and len(X.data) == X.nnz:
+        return X
+    X = X.copy()
+    X.sum_duplicates()
+    X.prune()
     return X
 
 
@@ -234,10 +247,8 @@ def check_values(X: Any, owner: Any, metric: Metric) -> bool:
             continue
         has_missing = True
         if is_sparse:
-            raise ValueError(
-                "Sparse X must not contain missing values (NaN). Impute them, or pass a dense "
-                "array."
-            )
+            remedy = "Pass a dense array, or impute" if metric.allows_missing else "Impute"
+            raise ValueError(f"Sparse X must not contain missing values (NaN). {remedy} them.")
         if not metric.allows_missing:
             names = names_where(lambda metric: metric.allows_missing)
             right = f"one of {names} for X with missing values (NaN)"
