@@ -301,6 +301,13 @@ def test_values_far_from_zero():
     assert_allclose(som.codebook_ - [1.7e9, 0], expected.codebook_ - [1.7e9, 0], atol=1e-5)
 
 
+def test_equal_rows_are_their_mean():
+    row = sparse_data(1, 64)[0]
+    som = TFSOM(3).fit(csr_array(np.tile(row, (3001, 1))))
+    assert som.history_["quantization_error"][0] == 0
+    assert_allclose(som.codebook_, np.tile(row, (9, 1)), rtol=1e-12)
+
+
 def test_values_of_any_size():
     X = sparse_data(60)
     expected = TFSOM((3, 3)).fit(csr_array(X)).codebook_

@@ -106,11 +106,10 @@ def compute_moments(pieces: Pieces, *, has_directions: bool = True) -> Moments:
         low, high = feature_ranges(pieces)
         largest = float(np.max(high - low))
         # From the lowest value on, sums are of small numbers, wherever the data lie.
-        origin = np.zeros(n_features) if samples.is_sparse else low
         # Division by a power of two is exact: the sums of whole numbers are. Shares are below 1.
         power = 2 * power_of_two(total)
-        offset, known = pieces.reduce(_sums, origin, power)
-        mean = origin + offset / known
+        offset, known = pieces.reduce(_sums, low, power)
+        mean = low + offset / known
         known *= power / total
         reach = np.maximum(high - mean, mean - low)
     if largest == 0 or not math.isfinite(largest):
@@ -200,10 +199,10 @@ def known_mask(tile: NDArray) -> NDArray[np.float64]:
 def _sums(piece: Piece, origin: NDArray, power: float) -> tuple[NDArray, NDArray]:
     """Sum differences to an origin, and the weight of known values, both divided by a power."""
     samples, shares = piece.samples, piece.sample_weight / power
-    if samples.is_sparse:
-        return shares @ samples[:].astype(np.float64), np.full(len(origin), shares.sum())
-    tile = samples[:]
     known = np.full(len(origin), shares.sum())
+    if samples.is_sparse:
+        return summed_differences(samples[:], shares, origin), known
+    tile = samples[:]
     if samples.has_missing:
         known = shares @ known_mask(tile)
     return shares @ centered(tile, origin), known
