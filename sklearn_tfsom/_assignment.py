@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from sklearn_tfsom._data.checks import are_counted
 from sklearn_tfsom._data.pieces import Piece, Pieces, combined
 from sklearn_tfsom._data.scaling import Scaling
 from sklearn_tfsom._data.sparse import SparseRows, load_sparse
 from sklearn_tfsom._data.statistics import UnitMeans
 from sklearn_tfsom._data.sums import sums_and_counts
 from sklearn_tfsom._data.tiles import even_slices, map_tiles
-from sklearn_tfsom._distance import is_zero
 from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._search.distances import distances_to_chosen
 from sklearn_tfsom._search.inference import nearest_units
@@ -50,45 +50,56 @@ def assign(pieces: Pieces, codebook: NDArray, grid: Grid) -> Assignment:
 
 
 def assign_and_average(
-    pieces: Pieces, codebook: NDArray, grid: Grid
+    pieces: Pieces, codebook: NDArray, grid: Grid, *, has_missing: bool
 ) -> tuple[Assignment, UnitMeans]:
-    """Find best-matching units as `assign`, and the mean of each unit's samples.
+    """Find best-matching units as `assign`, and the mean of each unit's counted samples.
 
-    Samples without a direction do not count in the means, where directions are compared.
+    Parameters
+    ----------
+    pieces : Pieces
+    codebook : ndarray of shape (n_units, n_features)
+    grid : Grid
+    has_missing : bool
+        Whether samples that take part in training, see `are_counted`, have missing values.
     """
     samples, on_grid = pieces.samples, codebook.reshape(*grid.shape, -1)
     scaling = Scaling.around(codebook, samples.dtype, samples.metric, is_sparse=samples.is_sparse)
     (hits, error, sums, counts), bmus = pieces.reduce_with_rows(
-        _assign_and_sum_piece, on_grid, pieces.total_weight, scaling, piece_values=SEARCHED_VALUES
+        _assign_and_sum_piece,
+        on_grid,
+        pieces.total_weight,
+        scaling,
+        has_missing,
+        piece_values=SEARCHED_VALUES,
     )
     return Assignment(hits, float(error), bmus), UnitMeans.of(sums, counts, scaling)
 
 
 def _assign_and_sum_piece(
-    piece: Piece, codebook: NDArray, total: float, scaling: Scaling
+    piece: Piece, codebook: NDArray, total: float, scaling: Scaling, has_missing: bool
 ) -> tuple[tuple[NDArray[np.float64], ...], NDArray[np.int64]]:
     (hits, error), bmus = _assign_piece(piece, codebook, total)
-    return (hits, error, *_sums_of_piece(piece, bmus, len(hits), scaling)), bmus
+    pieces = Pieces(*piece)
+    is_counted = are_counted(pieces, total)
+    counted = pieces.take_where(is_counted)
+    sums, counts = _sums_of_piece(counted, bmus[is_counted], len(hits), scaling, has_missing)
+    return (hits, error, sums, counts), bmus
 
 
 def _sums_of_piece(
-    piece: Piece, bmus: NDArray[np.int64], n_units: int, scaling: Scaling
+    pieces: Pieces, bmus: NDArray[np.int64], n_units: int, scaling: Scaling, has_missing: bool
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Sum scaled samples, and their weights, by unit."""
-    samples, (n_samples, n_features) = piece.samples, piece.samples.shape
+    samples, (n_samples, n_features) = pieces.samples, pieces.samples.shape
 
     def of_tile(rows: slice) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        weights = piece.sample_weight[rows]
-        if samples.metric.is_spherical:
-            weights = np.where(is_zero(samples[rows]), 0, weights)
+        weights = pieces.sample_weight[rows]
         scaled: NDArray | SparseRows
         if samples.is_sparse:
             scaled = load_sparse(samples.take(rows), scaling.scale)
         else:
             scaled = scaling.transform(samples[rows])
-        return sums_and_counts(
-            scaled, weights, bmus[rows].astype(np.int32), n_units, samples.has_missing
-        )
+        return sums_and_counts(scaled, weights, bmus[rows].astype(np.int32), n_units, has_missing)
 
     tiles = [slice(0, n_samples)]
     if n_samples and not samples.is_sparse:

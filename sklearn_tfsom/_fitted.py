@@ -99,7 +99,9 @@ def set_fitted(
     counted = plan.pieces if pieces.workers.are_several else plan.pieces.own
     codebook = pieces.workers.from_first(codebook).astype(pieces.samples.dtype)
     with tile_threads:
-        found, means = assign_and_average(pieces, codebook, plan.grid)
+        found, means = assign_and_average(
+            pieces, codebook, plan.grid, has_missing=counted.samples.has_missing
+        )
         state = MapState(
             grid=plan.grid,
             metric=pieces.samples.metric.name,  # a callback may have set another parameter
@@ -130,9 +132,12 @@ def set_codebook(som: Any, grid: Grid, codebook: NDArray, pieces: Pieces | None)
     found, counted, residuals = Assignment(np.ones(grid.n_units), np.nan, None), None, None
     hits, means = found.hits, UnitMeans(codebook, found.hits[:, None])
     if pieces is not None:
+        counted = counted_of(pieces)
         with tile_threads:
-            found, means = assign_and_average(pieces, codebook, grid)
-        hits, counted = _counted_hits(pieces, found, means), counted_of(pieces)
+            found, means = assign_and_average(
+                pieces, codebook, grid, has_missing=counted.samples.has_missing
+            )
+        hits = _counted_hits(pieces, found, means)
         if _keeps_residuals(pieces):
             residuals = _measured_residuals(pieces, codebook, found.bmus)
     state = MapState(

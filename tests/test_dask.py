@@ -191,6 +191,15 @@ def test_one_weight_for_all():
     assert_allclose(som.hits_.sum(), 2 * len(X))
 
 
+def test_incomplete_samples_of_weight_0_do_not_change_imputed_values():
+    X, _ = engines.samples_of("dense")
+    gappy, weights = X.copy(), (np.arange(len(X)) % 7 > 0).astype(float)
+    gappy[::7, 1:] = np.nan
+    som = fit(TFSOM(5, max_iter=5), chunked(gappy), weights)
+    expected = TFSOM(5, max_iter=5).fit(X, sample_weight=weights)
+    assert_allclose(som.impute(gappy), expected.impute(gappy), rtol=1e-8)
+
+
 def test_weights_are_compared_with_those_of_all_partitions():
     """Weights that are nothing of the total do not count, whatever their partition weighs."""
     X, weights = engines.samples_of("missing")

@@ -13,6 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array
 from scipy.spatial.distance import cdist
 from searches import map_with, search
+from sklearn.base import clone
 from sklearn.datasets import load_digits, load_iris
 
 from sklearn_tfsom import TFSOM
@@ -438,6 +439,16 @@ def test_large_values(metric):
     som = TFSOM((3, 3), metric=metric).fit(X)
     assert np.isfinite(som.transform(X)).all()
     assert math.isfinite(som.quantization_error_)
+
+
+@pytest.mark.parametrize("metric", ["manhattan", "chebyshev"])
+def test_huge_samples_of_weight_0_change_nothing(metric):
+    X = np.random.RandomState(3).normal(size=(40, 4)) * 1e-4
+    huge, weights = [*X, [1.7e308, 0, 0, 0]], np.r_[np.ones(40), 0]
+    som = TFSOM((4, 3), metric=metric, n_clusters=3)
+    one, other = clone(som).fit(X), clone(som).fit(huge, sample_weight=weights)
+    assert_array_equal(other.cluster_labels_, one.cluster_labels_)
+    assert_allclose(other.partial_fit(X).codebook_, one.partial_fit(X).codebook_, rtol=1e-9)
 
 
 @pytest.mark.parametrize("metric", [name for name in METRICS if name != "euclidean"])

@@ -332,6 +332,16 @@ def test_impute_learns_nothing_from_a_constant_feature():
     assert_allclose(som.impute([[np.nan, 5.1], [np.nan, 5.0]])[:, 0], 0.5, atol=0.01)
 
 
+def test_incomplete_samples_of_weight_0_do_not_change_imputed_values():
+    X, row = load_iris().data, [5, np.nan, np.nan, np.nan]
+    gappy, weights = with_gaps(X, 0.2), np.r_[np.ones(150), 0]
+    expected, som = TFSOM((8, 5)).fit(X), TFSOM((8, 5)).fit([*X, row], sample_weight=weights)
+    assert_allclose(som.impute(gappy), expected.impute(gappy), rtol=1e-9)
+    for other in (som, expected):
+        other.partial_fit(gappy)
+    assert_allclose(som.codebook_, expected.codebook_, rtol=1e-9)
+
+
 def test_impute_far_from_the_map_and_with_tiny_weights():
     X = np.random.RandomState(0).normal(size=(50, 3))
     for weights in (None, np.full(50, 1e-308)):
