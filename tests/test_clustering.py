@@ -515,6 +515,16 @@ class TestSeparationCurve:
         _, ratios = separation_curve(TFSOM((3, 3)).fit(two), two)
         assert np.isinf(ratios[0])
 
+    @pytest.mark.parametrize("seed", range(8))
+    def test_rounding_does_not_decide_on_outliers(self, seed):
+        """Two of 100 samples, a cluster of their own, weigh half as much as a mean unit of 25."""
+        rng = np.random.RandomState(seed)
+        X = np.vstack([rng.normal(size=(98, 4)), [[90, 0, 0, 0], [90.1, 0, 0, 0]]])
+        half = rng.uniform(0.5, 1.5, size=49)
+        som = TFSOM(5, max_iter=2).fit(X[:80])
+        weights = np.r_[half, 2 - half, 1, 1]
+        assert_array_equal(separation_curve(som, X, sample_weight=weights)[1][0], np.inf)
+
     def test_largest_number_of_a_small_type(self):
         X, som = load_iris().data, TFSOM(5).fit(load_iris().data)
         found, expected = (

@@ -286,6 +286,27 @@ def test_only_ratios_of_weights_matter(blobs, scale, dtype):
     assert_array_equal(other.labels_, one.labels_)
 
 
+# The sum of n weights of 1 / 7 is rounded down, that of n weights of 1 / 9 up.
+@pytest.mark.parametrize("n_parts", [7, 9])
+@pytest.mark.parametrize(
+    ("n_samples", "outliers", "setting"),
+    [
+        (100, [400], {}),
+        (529, [], {}),
+        (2000, [900, -800, 700, -600, 500], {}),
+        (150, [], {"grid_size": (8, 5), "batch_size": 150}),
+    ],
+)
+def test_rounding_of_the_total_weight_has_no_effect(n_samples, outliers, setting, n_parts):
+    X = np.random.RandomState(1).normal(size=(n_samples, 3)) * [3, 2.6, 0.3]
+    X[: len(outliers), 2] = outliers
+    one = TFSOM(max_iter=3, **setting).fit(X)
+    parts = np.repeat(X, n_parts, axis=0)
+    other = TFSOM(max_iter=3, **setting).fit(parts, sample_weight=1 / n_parts)
+    assert other.grid_shape_ == one.grid_shape_
+    assert_allclose(other.codebook_, one.codebook_, rtol=1e-9, atol=1e-9)
+
+
 @pytest.mark.parametrize("radius_end", [5e-324, 1e-3, 0.05])
 @pytest.mark.filterwarnings("error")
 def test_radius_that_reaches_no_other_unit(blobs, radius_end):

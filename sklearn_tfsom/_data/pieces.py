@@ -29,6 +29,9 @@ Combine = Callable[[Any, Any], Any]
 # Values of a piece up to which several are worked on at a time, in threads.
 _MAX_THREADED_VALUES = 2**20
 
+# Relative difference of a sum of weights to a whole number that is rounding.
+_ROUNDING = 1e-12
+
 
 class Piece(NamedTuple):
     """Some of the samples with their weights."""
@@ -371,7 +374,7 @@ class Pieces:
         # Not a cached property: its lock would be held while other workers are waited for.
         if self._known_totals is None:
             weight, number = self.workers.sum([self.sample_weight.sum(), len(self.samples)])
-            self._known_totals = float(weight), float(number)
+            self._known_totals = without_rounding(float(weight)), float(number)
         return self._known_totals
 
     @property
@@ -400,6 +403,15 @@ class Pieces:
         if rows == slice(0, len(self.samples)):
             return Piece(self.samples, self.sample_weight)  # a slice of CSR would be a copy
         return Piece(self.samples.take(rows), self.sample_weight[rows])
+
+
+def without_rounding(total_weight: float) -> float:
+    """Return a sum of weights, or the whole number that it is but for rounding.
+
+    Rounding depends on the order of the samples, and numbers of samples and units on the sum.
+    """
+    whole = np.round(total_weight)
+    return float(whole) if abs(total_weight - whole) <= _ROUNDING * total_weight else total_weight
 
 
 def combined(combine: Combine, first: Any, second: Any) -> Any:

@@ -162,8 +162,8 @@ def _reduced(points: Points) -> tuple[Points, NDArray[np.int64]]:
 
 
 def _least_weight(points: Points, n_units: int) -> float:
-    """Return the weight below which a cluster is an outlier."""
-    return float(_MIN_UNITS * points.weights.sum() / n_units)
+    """Return the weight below which a cluster is an outlier, also where it is rounded."""
+    return float((1 - _ROUNDING) * _MIN_UNITS * points.weights.sum() / n_units)
 
 
 def _of_units(
