@@ -733,8 +733,9 @@ class TFSOM(
         -0.33
         """
         samples = self._check_data(X)
-        weights = check_sample_weight(sample_weight, len(samples))
-        return -assign(Pieces(samples, weights), self.codebook_, grid_of(self)).error
+        pieces = Pieces(samples, check_sample_weight(sample_weight, len(samples)))
+        counted = pieces.take_where(pieces.sample_weight > 0)
+        return -assign(counted, self.codebook_, grid_of(self)).error
 
     def score_samples(self, X: ArrayLike) -> NDArray:
         """Compute how normal samples are, by the score that `anomaly_score` names.

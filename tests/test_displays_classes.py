@@ -244,7 +244,8 @@ def test_tied_classes_do_not_depend_on_the_order_of_samples():
 @pytest.mark.parametrize("kind", MAPS)
 def test_samples_of_weight_0_are_as_if_removed(kind):
     is_left = CODES != 1
-    weighted = kind.from_estimator(fitted(), X, Y, sample_weight=is_left)
+    samples = np.where(is_left[:, None], X, 1e200)  # too far for a search
+    weighted = kind.from_estimator(fitted(), samples, Y, sample_weight=is_left)
     removed = kind.from_estimator(fitted(), X[is_left], Y[is_left])
     assert weighted.classes == removed.classes == ["setosa", "virginica"]
     assert legend_texts(weighted.legend_) == legend_texts(removed.legend_)

@@ -61,13 +61,27 @@ def test_weights_are_repetitions(som, statistic):
     assert_allclose(weighted.values, repeated.values, rtol=1e-12)
 
 
+@pytest.mark.parametrize("statistic", ["mean", "median", "std", "count"])
+@pytest.mark.parametrize("weight", [2.0**-1010, 2.0**1010])
+def test_only_ratios_of_weights_matter(som, statistic, weight):
+    style = {"statistic": statistic, "sample_weight": weight}
+    scale = 1e-6 if weight < 1 else 1e6
+    weighted = UnitValuesDisplay.from_estimator(som, X, TARGET * scale, **style)
+    plain = UnitValuesDisplay.from_estimator(som, X, TARGET * scale, statistic=statistic)
+    factor = weight if statistic == "count" else 1
+    assert_allclose(weighted.values / factor, plain.values, rtol=1e-12)
+
+
 @pytest.mark.parametrize(("statistic", "wrong"), [("mean", np.inf), ("share", 7), ("mean", "?")])
 def test_values_of_samples_of_weight_0_are_not_checked(som, statistic, wrong):
     is_left = np.arange(len(X)) % 5 > 0
     known = np.arange(len(X)) % 2
     values = np.where(is_left, known.astype(object), wrong)
+    samples = np.where(is_left[:, None], X, 1e200)  # too far for a search
     style = {"statistic": statistic}
-    weighted = UnitValuesDisplay.from_estimator(som, X, values, sample_weight=is_left, **style)
+    weighted = UnitValuesDisplay.from_estimator(
+        som, samples, values, sample_weight=is_left, **style
+    )
     removed = UnitValuesDisplay.from_estimator(som, X[is_left], known[is_left], **style)
     assert_array_equal(weighted.values, removed.values)
 

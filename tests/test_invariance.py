@@ -286,6 +286,12 @@ def test_only_ratios_of_weights_matter(blobs, scale, dtype):
     assert_array_equal(other.labels_, one.labels_)
 
 
+def test_samples_of_weight_0_are_not_searched_for_the_score(blobs):
+    som, far = TFSOM((4, 3), max_iter=2).fit(blobs), np.full((1, blobs.shape[1]), 1e200)
+    weights = np.r_[np.ones(len(blobs)), 0]
+    assert som.score(np.vstack([blobs, far]), sample_weight=weights) == som.score(blobs)
+
+
 # The sum of n weights of 1 / 7 is rounded down, that of n weights of 1 / 9 up.
 @pytest.mark.parametrize("n_parts", [7, 9])
 @pytest.mark.parametrize(

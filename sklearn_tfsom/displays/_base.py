@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sklearn_tfsom._classes import classes_of, is_missing
-from sklearn_tfsom._data.checks import check_sample_weight
 from sklearn_tfsom._distance import METRICS
 from sklearn_tfsom._parameters import has_clusters
 from sklearn_tfsom._pipelines import Unwrapped, unwrapped
 from sklearn_tfsom._validation import Rule, check_value, integer, wrong_parameter
 from sklearn_tfsom.displays._arguments import AXES, checked
+from sklearn_tfsom.metrics._base import check_pieces
 
 DisplayClass = TypeVar("DisplayClass", bound="type[Display]")
 
@@ -216,6 +216,24 @@ def distance_unit(fitted: Unwrapped) -> str:
     return f"units after {', '.join(names)}" if names else "data units"
 
 
+def counted_units(
+    estimator: Any, X: ArrayLike, sample_weight: Any
+) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.float64]]:
+    """Find the units of the samples of positive weight; others count as removed.
+
+    Returns
+    -------
+    is_counted : ndarray of bool, shape (n_samples,)
+        Whether each sample has a positive weight.
+    bmus : ndarray of int64, shape (n_counted,)
+    weights : ndarray of float64, shape (n_counted,)
+    """
+    pieces = check_pieces(estimator, X, sample_weight)
+    is_counted = pieces.sample_weight > 0
+    counted = pieces.take_where(is_counted)
+    return is_counted, estimator._nearest(counted.samples)[:, 0], counted.sample_weight
+
+
 class Hits(NamedTuple):
     """Hits of the units, in total or for each class."""
 
@@ -227,13 +245,12 @@ def count_hits(
     estimator: Any, X: ArrayLike, y: ArrayLike | None, sample_weight: Any = None, *, owner: str
 ) -> Hits:
     """Return the total weight of the samples in each unit, or of each class in each unit."""
-    bmus, n_units = estimator.bmus(X).astype(np.int64), len(estimator.codebook_)
-    weights = check_sample_weight(sample_weight, len(bmus))
+    is_counted, bmus, weights = counted_units(estimator, X, sample_weight)
+    n_units = len(estimator.codebook_)
     if y is None:
         return Hits(np.bincount(bmus, weights, minlength=n_units), None)
-    (rows,) = np.nonzero(weights)  # samples of weight 0 count as removed
-    classes = classes_of(y, len(bmus), owner, rows=rows)
-    return Hits(classes.counts(bmus[rows], n_units, weights[rows]), classes.names)
+    classes = classes_of(y, len(is_counted), owner, rows=np.flatnonzero(is_counted))
+    return Hits(classes.counts(bmus, n_units, weights), classes.names)
 
 
 def majority_classes(hits: NDArray) -> NDArray[np.int64]:

@@ -8,8 +8,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sklearn_tfsom._data.checks import check_sample_weight
 from sklearn_tfsom._data.foreign import as_array
+from sklearn_tfsom._data.scaling import power_of_two
 from sklearn_tfsom._map.grid import Grid, grid_of
 from sklearn_tfsom._validation import choice
 from sklearn_tfsom.displays import _base as base
@@ -110,17 +110,15 @@ class UnitValuesDisplay(base.Display):
         """
         cls._check_parameter("statistic", statistic, choice(_STATISTICS))
         fitted, X = cls._unwrap(estimator, X)
-        bmus = fitted.som.bmus(X)
-        weights = check_sample_weight(sample_weight, len(bmus))
-        (rows,) = np.nonzero(weights)  # samples of weight 0 count as removed
-        numbers = cls._check_values(values, len(bmus), statistic, rows)
+        is_counted, bmus, weights = base.counted_units(fitted.som, X, sample_weight)
+        numbers = cls._check_values(values, statistic, is_counted)
         # A data frame has a column of this name, if anything.
         name = None if hasattr(values, "columns") else getattr(values, "name", None)
         if isinstance(name, str) and not name:  # an unnamed polars Series
             name = None
         grid = grid_of(fitted.som)
         display = cls(
-            _by_unit(numbers, bmus[rows], weights[rows], statistic, grid.n_units),
+            _by_unit(numbers, bmus, weights, statistic, grid.n_units),
             grid,
             label=statistic if name is None else f"{statistic} of {name}",
             title="Values" if name is None else str(name),
@@ -131,15 +129,15 @@ class UnitValuesDisplay(base.Display):
 
     @classmethod
     def _check_values(
-        cls, values: Any, n_samples: int, statistic: str, rows: NDArray[np.int64]
+        cls, values: Any, statistic: str, is_counted: NDArray[np.bool_]
     ) -> NDArray[np.float64]:
         """Return the values of the samples that count as numbers, NaN for missing ones."""
         right = "an array-like of numbers, or of booleans for statistic='share'"
-        given = np.asarray(as_array(values, "values"))
+        given, n_samples = np.asarray(as_array(values, "values")), len(is_counted)
         if given.shape not in ((n_samples,), (n_samples, 1)):
             of_shape = f"of shape (n_samples,), {(n_samples,)}"
             raise cls._wrong_parameter("values", of_shape, f"shape {given.shape}")
-        given = given.ravel()[rows]
+        given = given.ravel()[is_counted]
         if given.dtype.kind in "mM":
             raise cls._wrong_parameter("values", right, f"dtype {given.dtype}")
         if given.dtype.kind not in "biuf":
@@ -223,9 +221,12 @@ def _by_unit(
     """Compute a statistic of the known values of each unit, NaN without any."""
     is_known = ~np.isnan(values)
     values, bmus, weights = values[is_known], bmus[is_known], weights[is_known]
+    # In units of about the largest weight no product with a value leaves the range of float64.
+    scale = power_of_two(float(weights.max(initial=0)))
+    weights = weights / scale
     totals = np.bincount(bmus, weights, minlength=n_units).astype(np.float64)
     if statistic == "count":
-        return np.where(totals > 0, totals, np.nan)
+        return np.where(totals > 0, totals * scale, np.nan)
     if statistic == "median":
         return _medians(values, bmus, weights, totals)
     # From a value of its unit on, sums of equal values are exact.
