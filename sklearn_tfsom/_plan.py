@@ -193,7 +193,7 @@ def _check_sizes(som: Any, pieces: Pieces) -> None:
         raise valid.wrong_parameter(
             "radius_decay", som, f"of shape (max_iter,), ({som.max_iter},)", f"shape {shape}"
         )
-    if n_samples < n_clusters_wanted(som):
+    if max(n_samples, total_weight) < n_clusters_wanted(som):
         raise ValueError(
             f"n_samples={n_samples} must be at least n_clusters={valid.shown(som.n_clusters)}, "
             "counting samples of positive weight."

@@ -383,8 +383,9 @@ class TFSOM(
             If a parameter is not valid. The estimator stays as it was.
         ValueError
             If the data or the weights are not valid (infinite, of other shapes, without any value
-            in a sample or a feature, without a direction where that is compared), or if there are
-            fewer samples than `n_clusters`.
+            in a sample or a feature, without a direction where that is compared), if there are
+            fewer samples than `n_clusters`, or if the weights are too large for mini-batches of
+            `batch_size` (:ref:`guide_weights`).
 
         Warns
         -----
@@ -578,8 +579,9 @@ class TFSOM(
         InvalidParameterError
             If a parameter is not valid. The estimator stays as it was.
         ValueError
-            If the data or the weights are not valid for `fit`, or if a feature has no value in the
-            first samples.
+            If the data or the weights are not valid for `fit`, if a feature has no value in the
+            first samples, or if the weights sum to more than 10^6 and more than 100 times the
+            number of samples.
 
         Notes
         -----

@@ -289,6 +289,16 @@ def test_weights_are_repetitions(n_clusters):
     assert_array_equal(som.predict(X), other.predict(X))
 
 
+def test_few_samples_of_weight_k_may_be_more_clusters():
+    X = [[0.0, 0], [1, 0], [5, 5]]
+    found = []
+    for samples, weights in ((X, [5, 5, 5]), (np.repeat(X, 5, axis=0), None)):
+        with pytest.warns(ConvergenceWarning, match="Samples fall in 3 clusters only"):
+            som = TFSOM(3, n_clusters=4).fit(samples, sample_weight=weights)
+        found.append(som.predict(X))
+    assert_array_equal(*found)
+
+
 def rings(n, rng):
     """Chainlink: two rings, each through the other."""
     angle = rng.uniform(0, 2 * np.pi, size=(2, n))

@@ -525,7 +525,7 @@ class TestParametersThatDoNotFitEachOther:
 
     @pytest.mark.parametrize(
         ("weights", "n_clusters", "n_samples"),
-        [(None, 4, 3), ([2, 1, 0], 3, 2), ([1, 0, 0], 2, 1)],
+        [(None, 4, 3), ([1, 1, 0], 3, 2), ([2, 0, 0], 3, 1), ([0.1, 0.2, 0], 3, 2)],
     )
     def test_more_clusters_than_samples(self, fitted, weights, n_clusters, n_samples):
         sentence = (
