@@ -102,7 +102,7 @@ def unit_statistics(
     ------
     ValueError
         If the samples, the weights, the codebook or the metric are not valid or do not fit, or if
-        squared distances exceed the range of float64.
+        squared distances or weighted sums exceed the range of float64.
 
     See Also
     --------
@@ -138,8 +138,15 @@ def unit_statistics(
     source = make_source(pieces, scaling, scaling.extents(scaled[:, 0]))
     sums, counts, distance_sum = source.statistics(scaled)
     check_range(np.isfinite(distance_sum))
+    with np.errstate(over="ignore", invalid="ignore"):
+        sums = sums / scaling.scale + counts * scaling.center
+    if not np.isfinite(sums).all():
+        raise ValueError(
+            "sample_weight contains values too large: weighted sums of X exceed the range of "
+            "float64. Divide it by its largest value."
+        )
     return UnitStatistics(
-        sums=sums / scaling.scale + counts * scaling.center,
+        sums=sums,
         counts=counts,
         error=float(distance_sum) / scaling.distance_factor(),
     )

@@ -412,7 +412,13 @@ class TestHits:
 
     @pytest.mark.parametrize(
         ("hits", "number"),
-        [([3, 7], "7"), ([1, 1_234_567], "1,234,567"), ([0.25, 1 / 3], "0.333"), ([0, 0], "0")],
+        [
+            ([3, 7], "7"),
+            ([1, 1_234_567], "1,234,567"),
+            ([0.25, 1 / 3], "0.333"),
+            ([0, 0], "0"),
+            ([1e300, 2e300], "2e+300"),
+        ],
     )
     def test_title_contains_the_maximum(self, hits, number):
         display = HitMapDisplay(np.array(hits), Grid(1, 2)).plot()

@@ -294,6 +294,10 @@ class TestUnitStatistics:
             ),
             (lambda: unit_statistics(IRIS, IRIS[:5], [1, 2]), r"150 samples.* Got shape \(2,\)"),
             (
+                lambda: unit_statistics(IRIS * 1e10, IRIS[:5] * 1e10, 1e300),
+                "^sample_weight contains values too large: weighted sums of X exceed the range",
+            ),
+            (
                 lambda: unit_statistics(csr_array(IRIS), IRIS[:5], metric="manhattan"),
                 "'metric' parameter of unit_statistics must be one of 'euclidean', 'cosine' for "
                 "sparse X. Got 'manhattan'",

@@ -876,7 +876,9 @@ BAD_WEIGHTS = {
     "all zero": (np.zeros(12), NO_POSITIVE_WEIGHT),
     "int zeros": (np.zeros(12, int), NO_POSITIVE_WEIGHT),
     "zero": (0, NO_POSITIVE_WEIGHT),
-    "string": (["a"] * 12, "could not convert string to float: 'a'"),
+    "strings": (["a"] * 12, r"^sample_weight must contain numbers: could not convert .*'a'"),
+    "string": ("w", r"^sample_weight must contain numbers: could not convert .*'w'"),
+    "complex": (np.ones(12) * 1j, r"^sample_weight must contain numbers: Complex data"),
     "too large": (
         np.full(12, 1e308),
         r"^sample_weight contains values too large to sum\. Divide it by its largest value\.$",

@@ -274,7 +274,7 @@ def test_clusters_of_a_few_heavy_samples(least, n_heavy):
     assert set(som.predict(X)) == {0, 1} if n_heavy > 1 else 0 in som.predict(X[:1])
 
 
-@pytest.mark.parametrize("scale", [1e-300, 1e-46, 1e38, 1e300])
+@pytest.mark.parametrize("scale", [1e-300, 1e-46, 1e38, 1e300, 1.4e306])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_only_ratios_of_weights_matter(blobs, scale, dtype):
     X = blobs.astype(dtype)

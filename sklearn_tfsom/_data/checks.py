@@ -360,13 +360,18 @@ def check_sample_weight(
                 f"sample_weight must be an array of numbers. Got {shown(sample_weight)} instead."
             )
         refuse_no_numbers(given, "sample_weight")
-        weights = check_array(
-            given,
-            dtype=np.float64,
-            ensure_2d=False,
-            ensure_min_samples=0,
-            input_name="sample_weight",
-        )
+        try:
+            weights = check_array(
+                given,
+                dtype=np.float64,
+                ensure_2d=False,
+                ensure_min_samples=0,
+                input_name="sample_weight",
+            )
+        except ValueError as error:  # of texts without the name
+            if "sample_weight" in str(error):
+                raise
+            raise ValueError(f"sample_weight must contain numbers: {error}") from error
     if weights.shape != (n_samples,):
         raise ValueError(
             f"sample_weight must have one value for each of the {n_samples} samples, shape "

@@ -106,12 +106,13 @@ def compute_moments(pieces: Pieces, *, has_directions: bool = True) -> Moments:
         low, high = feature_ranges(pieces)
         largest = float(np.max(high - low))
         # From the lowest value on, sums are of small numbers, wherever the data lie.
-        # Division by a power of two is exact: the sums of whole numbers are. Shares are below 1.
-        power = 2 * power_of_two(total)
+        # Division by a power of two is exact: the sums of whole numbers are. Shares are below 1,
+        # or below 2 where float64 has no larger power.
+        power = min(2 * power_of_two(total), 2.0**1023)
         offset, known = pieces.reduce(_sums, low, power)
         mean = low + offset / known
         known *= power / total
-        reach = np.maximum(high - mean, mean - low)
+        reach = np.where(high > low, np.maximum(high - mean, mean - low), 0)
     if largest == 0 or not math.isfinite(largest):
         return _without_directions(mean, largest, reach)
     # In units of about the largest range no square exceeds the range of float64.

@@ -16,6 +16,9 @@ from sklearn_tfsom.displays import _drawing as drawing
 from sklearn_tfsom.displays._colors import colors_on_map
 from sklearn_tfsom.displays._legends import add_class_legend
 
+# From this number of hits on, the title has three digits of it only.
+_MANY_HITS = 1e15
+
 # Corners of a full circle.
 _N_CORNERS = 48
 
@@ -130,7 +133,8 @@ class HitMapDisplay(base.Display):
         is_new = ax is None
         ax = drawing.new_map_axes(grid) if is_new else ax
         self.outlines_ = drawing.draw_outlines(ax, grid)
-        number = f"{largest:,.0f}" if largest == round(largest) else f"{largest:.3g}"
+        has_all_digits = largest == round(largest) and largest < _MANY_HITS
+        number = f"{largest:,.0f}" if has_all_digits else f"{largest:.3g}"
         drawing.set_map_limits(ax, self.outlines_, title=f"Hits (at most {number} in a unit)")
         colors = None
         if hits.ndim == 2:

@@ -238,8 +238,8 @@ def c_measure(estimator: Any, X: ArrayLike, *, sample_weight: ArrayLike | None =
     >>> round(c_measure(som, X), 2)
     0.95
     """
-    placed = placed_samples("c_measure", estimator, X, sample_weight)
-    # In units of about the largest weight: products of small ones would be 0.
+    placed = placed_samples("c_measure", estimator, X, sample_weight, max_weight=math.inf)
+    # In units of about the largest weight, so that no product leaves the range of float64.
     scale = power_of_two(float(placed.weights.max()))
     sums = _sums_over_pairs(placed._replace(weights=placed.weights / scale))
     largest = math.sqrt(sums.data_squares) * math.sqrt(sums.grid_squares)

@@ -37,13 +37,18 @@ class PlacedSamples(NamedTuple):
 
 
 def placed_samples(
-    owner: str, estimator: Any, X: ArrayLike, sample_weight: ArrayLike | None
+    owner: str,
+    estimator: Any,
+    X: ArrayLike,
+    sample_weight: ArrayLike | None,
+    *,
+    max_weight: float = _MAX_WEIGHT,
 ) -> PlacedSamples:
     """Return the checked samples with their best-matching units, for a measure by name."""
     samples, weights = counted_samples(estimator, X, sample_weight)
-    if weights.sum() > _MAX_WEIGHT:
+    if weights.sum() > max_weight:
         raise ValueError(
-            f"sample_weight must have a sum of at most {_MAX_WEIGHT:g} in {owner}, which "
+            f"sample_weight must have a sum of at most {max_weight:g} in {owner}, which "
             f"multiplies weights. Got a sum of {weights.sum():g}."
         )
     if samples.has_missing and np.isnan(samples.values).any():
