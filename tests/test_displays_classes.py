@@ -646,6 +646,19 @@ class TestOverview:
         page = MapOverviewDisplay.from_estimator(fitted(), csr_matrix(X), Y, n_planes=1)
         assert_array_equal(page.hits.hits, HitMapDisplay.from_estimator(fitted(), X, Y).hits)
 
+    @pytest.mark.parametrize("y", [None, Y], ids=["clusters", "classes"])
+    def test_weights_are_equivalent_to_repetitions(self, y):
+        weights = np.random.RandomState(0).randint(4, size=150)
+        som = fitted(n_clusters=3)
+        weighted = MapOverviewDisplay.from_estimator(som, X, y, sample_weight=weights, n_planes=1)
+        repeated = MapOverviewDisplay.from_estimator(
+            som, X.repeat(weights, axis=0), None if y is None else y.repeat(weights), n_planes=1
+        )
+        assert_array_equal(weighted.hits.hits, repeated.hits.hits)
+        assert_array_equal(weighted.classes.labels, repeated.classes.labels)
+        with pytest.raises(ValueError, match=r"^MapOverviewDisplay.* needs X if sample_weight"):
+            MapOverviewDisplay.from_estimator(som, sample_weight=weights)
+
     @pytest.mark.parametrize("n_planes", [1, 7])
     def test_features_with_the_largest_variances_are_shown(self, n_planes):
         som = fitted(data="many")

@@ -194,6 +194,14 @@ class TestLabels:
             if label is not None
         }
 
+    def test_weights_are_repetitions(self):
+        weights = np.random.RandomState(0).randint(4, size=150)
+        weighted = UMatrixDisplay.from_estimator(fitted(), X, Y, sample_weight=weights)
+        repeated = UMatrixDisplay.from_estimator(
+            fitted(), X.repeat(weights, axis=0), Y.repeat(weights)
+        )
+        assert weighted.unit_labels == repeated.unit_labels
+
     def test_first_class_is_shown_for_ties(self):
         som = TFSOM(1).fit([[0.0], [1.0]])
         display = UMatrixDisplay.from_estimator(som, [[0.0], [1.0], [2.0]], ["b", "a", "c"])

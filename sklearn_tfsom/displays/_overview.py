@@ -95,6 +95,7 @@ class MapOverviewDisplay(base.Display):
         X: ArrayLike | None = None,
         y: ArrayLike | None = None,
         *,
+        sample_weight: ArrayLike | None = None,
         n_planes: int = 12,
         cmap: Any = "viridis",
     ) -> Self:
@@ -111,6 +112,8 @@ class MapOverviewDisplay(base.Display):
             Classes of the samples, for pies and a class map. Needs `X`. None shows the clusters of
             a map with `n_clusters`.
 
+        %(sample_weight)s
+
         n_planes : int, default=12
             Maximum number of component planes, those with the largest variances.
 
@@ -120,14 +123,14 @@ class MapOverviewDisplay(base.Display):
         """
         cls._check_parameter("n_planes", n_planes, integer(1))
         fitted, X = cls._unwrap(estimator, X)
-        cls._check_samples(X, y, needs_y=False)
+        cls._check_samples(X, y, sample_weight, needs_y=False)
         classes = None
         if y is not None or base.cluster_labels(fitted.som) is not None:
-            samples = None if y is None else X
-            classes = ClassMapDisplay._compute(fitted, samples, y, owner=cls.__name__)
+            samples = (None, None, None) if y is None else (X, y, sample_weight)
+            classes = ClassMapDisplay._compute(fitted, *samples, owner=cls.__name__)
         display = cls(
             UMatrixDisplay._compute(fitted),
-            HitMapDisplay._compute(fitted, X, y),
+            HitMapDisplay._compute(fitted, X, y, sample_weight),
             TrainingDisplay._compute(fitted),
             ComponentPlanesDisplay._compute(fitted, max_planes=n_planes),
             classes,

@@ -83,6 +83,7 @@ class UMatrixDisplay(base.Display):
         X: ArrayLike | None = None,
         y: ArrayLike | None = None,
         *,
+        sample_weight: ArrayLike | None = None,
         between: bool = False,
         ax: Any = None,
         cmap: Any = "viridis",
@@ -102,6 +103,8 @@ class UMatrixDisplay(base.Display):
         y : array-like of shape (n_samples,), default=None
             Classes of the samples. Each unit shows its most frequent class.
 
+        %(sample_weight)s
+
         between : bool, default=False
             Whether to add cells between neighboring units that show their distance.
 
@@ -110,20 +113,26 @@ class UMatrixDisplay(base.Display):
         %(returns)s
         """
         fitted, X = cls._unwrap(estimator, X)
-        display = cls._compute(fitted, X, y, between)
+        display = cls._compute(fitted, X, y, sample_weight, between=between)
         style = {"cmap": cmap, "border_color": border_color, "clim": clim, "colorbar": colorbar}
         return display.plot(ax=ax, **style)
 
     @classmethod
     def _compute(
-        cls, fitted: Unwrapped, X: Any = None, y: Any = None, between: bool = False
+        cls,
+        fitted: Unwrapped,
+        X: Any = None,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        between: bool = False,
     ) -> Self:
         """Compute the values to draw."""
         som, grid = fitted.som, grid_of(fitted.som)
-        cls._check_samples(X, y)
+        cls._check_samples(X, y, sample_weight)
         unit_labels = None
         if X is not None:
-            hits = base.count_hits(som, X, y, owner=cls.__name__)
+            hits = base.count_hits(som, X, y, sample_weight, owner=cls.__name__)
             names = [*(hits.classes or []), ""]
             unit_labels = [names[code] for code in base.majority_classes(hits.weights)]
         return cls(
