@@ -22,7 +22,7 @@ from sklearn_tfsom._map.imputation import covariance_around_units, residual_cova
 from sklearn_tfsom._map.schedules import n_epochs_to_end
 from sklearn_tfsom._parameters import n_clusters_wanted
 from sklearn_tfsom._plan import TrainingPlan
-from sklearn_tfsom._representatives import points_to_merge
+from sklearn_tfsom._representatives import points_to_merge, remembered_means
 from sklearn_tfsom._training import TrainedEpoch, trained_codebook
 
 
@@ -42,7 +42,6 @@ class MapState(NamedTuple):
     is_trained: bool = True  # by `fit` or elsewhere, possibly before a stream
     residuals: NDArray[np.float64] | None = None  # see `_residuals_around_units`
     clustered: Pieces | None = None  # the samples that take part; None for the units
-    forgotten: float = 0.0  # up to this weight a unit is clustered by its code vector
 
 
 def set_map(som: Any, state: MapState) -> Any:
@@ -51,9 +50,12 @@ def set_map(som: Any, state: MapState) -> Any:
     means, counts = state.unit_means
     means = in_precision(np.where(counts > 0, means, codebook), codebook.dtype)
     som.codebook_ = codebook
-    is_remembered = counts.mean(axis=1, keepdims=True) > state.forgotten
-    to_cluster = np.where(is_remembered, means, codebook)
-    som.cluster_labels_ = _cluster(som, to_cluster, state.clustered, state.counted_hits)
+    # Read by the clustering, `partial_fit`, `impute` and `score_samples`.
+    som._unit_means, som._unit_counts = means, counts
+    som._counted_hits = state.counted_hits
+    som._is_from_stream, som._is_trained = state.is_from_stream, state.is_trained
+    som._residuals = state.residuals
+    som.cluster_labels_ = _cluster(som, state.clustered)
     if isinstance(found.bmus, np.ndarray):
         som.labels_ = som.cluster_labels_[found.bmus]
     else:  # the samples lie elsewhere, and so would their labels
@@ -68,11 +70,6 @@ def set_map(som: Any, state: MapState) -> Any:
     som._lattice, som._boundary = grid.lattice, grid.boundary
     som._metric, som._neighborhood = state.metric, state.neighborhood
     som._has_clusters = som.n_clusters is not None
-    # Read by `partial_fit`, `impute` and `score_samples`.
-    som._unit_means, som._unit_counts = means, counts
-    som._counted_hits = state.counted_hits
-    som._is_from_stream, som._is_trained = state.is_from_stream, state.is_trained
-    som._residuals = state.residuals
     return som
 
 
@@ -161,16 +158,15 @@ def _counted_hits(pieces: Pieces, found: Assignment, means: UnitMeans) -> NDArra
     return means.counts[:, 0] if pieces.samples.metric.is_spherical else found.hits
 
 
-def _cluster(
-    som: Any, unit_means: NDArray, pieces: Pieces | None, hits: NDArray[np.float64]
-) -> NDArray[np.int64]:
+def _cluster(som: Any, pieces: Pieces | None) -> NDArray[np.int64]:
     """Return the cluster of each unit: itself where `n_clusters` is None."""
+    hits = som._counted_hits
     if som.n_clusters is None:
-        return np.arange(len(unit_means))
+        return np.arange(len(hits))
     (hit,) = np.nonzero(hits)
     if not len(hit):  # of a worker without samples
-        return np.zeros(len(unit_means), np.int64)
-    n_clusters = min(n_clusters_wanted(som), len(hit))
+        return np.zeros(len(hits), np.int64)
+    n_clusters, unit_means = min(n_clusters_wanted(som), len(hit)), remembered_means(som)
     points = points_to_merge(pieces, unit_means, hits, n_clusters)
     return cluster_units(points, unit_means, hits, n_clusters or "auto")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
@@ -11,6 +13,7 @@ from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.subsampling import few_different
 from sklearn_tfsom._map.clustering import N_POINTS
 from sklearn_tfsom._map.points import Points, without_rounding
+from sklearn_tfsom._map.schedules import PRIOR
 from sklearn_tfsom._search.inference import nearest_units
 from sklearn_tfsom._tuning import LARGE_TILE_VALUES
 
@@ -20,6 +23,15 @@ _PER_UNIT = 16.0
 # Values of points that are chosen among sparse samples, at most: 64 MiB. Those of more features
 # are represented by the units.
 _MAX_VALUES = 2**23
+
+
+def remembered_means(som: Any) -> NDArray:
+    """Return the mean of each unit's samples, or the code vector's value where there is none.
+
+    After `partial_fit`, also where the weight of the samples has decayed to that of the start.
+    """
+    least = PRIOR if som._is_from_stream else 0.0
+    return np.where(som._unit_counts > least, som._unit_means, som.codebook_)
 
 
 def points_to_merge(

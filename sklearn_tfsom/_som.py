@@ -43,7 +43,7 @@ from sklearn_tfsom._fitted import (
 from sklearn_tfsom._map.anomaly import anomaly_score
 from sklearn_tfsom._map.grid import grid_of
 from sklearn_tfsom._map.imputation import expected_values, variances_of
-from sklearn_tfsom._map.schedules import PRIOR, n_epochs_to_end
+from sklearn_tfsom._map.schedules import n_epochs_to_end
 from sklearn_tfsom._parameters import NO_BATCHES, RULES, checked_codebook, checksums, known_error
 from sklearn_tfsom._plan import make_plan
 from sklearn_tfsom._search.distances import distances_to_chosen, distances_to_units
@@ -638,7 +638,6 @@ class TFSOM(
             counted_hits=hits,
             is_from_stream=True,
             is_trained=memory.is_trained,
-            forgotten=PRIOR,
         )
         set_map(self, state)
         warn_of_few_clusters(self, stacklevel=4)  # the line that called partial_fit

@@ -11,6 +11,7 @@ import pytest
 import reference
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import load_breast_cancer, load_iris
+from sklearn.metrics import adjusted_rand_score
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_tfsom import TFSOM
@@ -472,3 +473,23 @@ def test_a_map_takes_samples_without_any_value_of_a_feature():
     assert same.quantization_error_ == pytest.approx(of_known.quantization_error_)
     with pytest.raises(ValueError, match="Feature 2 of X is missing"):
         TFSOM((4, 4)).fit(X)
+
+
+def test_clusters_of_a_stream_do_not_depend_on_values_that_it_forgot():
+    """A feature that only part of the units know, and that moves after the first pieces."""
+    rng = np.random.RandomState(0)
+
+    def piece(n_samples, level):
+        classes = rng.randint(2, size=n_samples)
+        X = rng.uniform(size=(n_samples, 3)) * [1, 0.3, 0.1]
+        X += np.column_stack([np.zeros(n_samples), 5 * classes, np.full(n_samples, level)])
+        X[X[:, 0] < 0.5, 2] = np.nan
+        return X, classes
+
+    som = TFSOM(6, n_clusters=2)
+    for level in [0, 0] + 58 * [50]:
+        som.partial_fit(piece(200, level)[0])
+    X, classes = piece(500, 50)
+    assert adjusted_rand_score(classes, som.predict(X)) == 1
+    for samples in (None, X):
+        assert (separation_curve(som, samples)[1] > 5)[:3].tolist() == [True, False, False]

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn_tfsom._data.checks import check_counted, counted_of
 from sklearn_tfsom._map.clustering import separations
 from sklearn_tfsom._pipelines import takes_pipelines
-from sklearn_tfsom._representatives import points_of_samples, points_to_merge
+from sklearn_tfsom._representatives import points_of_samples, points_to_merge, remembered_means
 from sklearn_tfsom._validation import check_value, integer
 from sklearn_tfsom.metrics._base import check_pieces, fitted_grid
 
@@ -93,13 +93,14 @@ def separation_curve(
     owner = "separation_curve"
     grid = fitted_grid(estimator)
     check_value("max_clusters", owner, max_clusters, [integer(2)])
+    unit_means = remembered_means(estimator)
     if X is None:
         if sample_weight is not None:
             raise ValueError(f"{owner} needs X if sample_weight is given. Got X=None instead.")
-        points = points_to_merge(None, estimator._unit_means, estimator._counted_hits)
+        points = points_to_merge(None, unit_means, estimator._counted_hits)
     else:
         pieces = counted_of(check_pieces(estimator, X, sample_weight))
         check_counted(pieces)
-        points = points_of_samples(pieces, estimator.codebook_, estimator._unit_means)
+        points = points_of_samples(pieces, estimator.codebook_, unit_means)
     ratios = separations(points, grid.n_units, int(max_clusters))
     return np.arange(2, 2 + len(ratios)), ratios
