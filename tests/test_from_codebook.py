@@ -259,3 +259,23 @@ def test_samples_far_beyond_the_codebook():
     som = TFSOM.from_codebook(codebook, grid_size=(4, 3), X=X)
     X[0, 0] = np.nan
     assert np.isfinite(som.impute(X)).all()
+
+
+@pytest.mark.parametrize("lacking", [0, 6])
+def test_a_feature_without_values_leaves_imputation_its_quality(lacking):
+    samples = load_wine().data
+    samples = (samples - samples.mean(axis=0)) / samples.std(axis=0)
+    trained = TFSOM((10, 8)).fit(samples)
+    rng = np.random.RandomState(0)
+    gappy = np.where(rng.uniform(size=samples.shape) < 0.2, np.nan, samples)
+    others = samples.copy()
+    others[:, lacking] = np.nan
+    error, least, most = (
+        np.sqrt(np.square(som.impute(gappy) - samples).mean())
+        for som in (
+            TFSOM.from_codebook(trained.codebook_, grid_size=(10, 8), X=others),
+            trained,
+            TFSOM.from_codebook(trained.codebook_, grid_size=(10, 8)),
+        )
+    )
+    assert error < least + 0.2 * (most - least)

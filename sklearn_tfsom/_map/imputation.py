@@ -66,8 +66,34 @@ def residual_covariance(
         In units of the codebook's size.
     """
     total, known = pieces.reduce(_residual_sums, codebook, pieces.total_weight, rows=units)
-    root = np.sqrt(known)
-    return total / np.outer(root, root)
+    is_known = known > 0
+    root = np.sqrt(np.where(is_known, known, 1))
+    covariance = np.asarray(total / np.outer(root, root))
+    return covariance if is_known.all() else _completed(covariance, is_known, codebook)
+
+
+def _completed(
+    covariance: NDArray[np.float64], is_known: NDArray[np.bool_], codebook: NDArray
+) -> NDArray[np.float64]:
+    """Fill in the covariances of features without known values, by a ridge regression.
+
+    Their residuals are those of the other features times the coefficients of the regression over
+    the code vectors, plus independent ones, whose variances are in the same proportion to those
+    that the regression leaves as the variances of the other features to the codebook's.
+    """
+    codebook = codebook.astype(np.float64) / _size_of(codebook)
+    variances = codebook.var(axis=0)
+    scale = np.sqrt(np.where(variances > 0, variances, 1))
+    rows = (codebook - codebook.mean(axis=0)) / scale
+    known, others = rows[:, is_known], rows[:, ~is_known]
+    gain = np.linalg.solve(known.T @ known + len(rows) * np.eye(known.shape[1]), known.T @ others)
+    factors = np.eye(len(variances))[:, is_known]
+    factors[~is_known] = gain.T * scale[~is_known, None] / scale[is_known]
+    completed = factors @ covariance[np.ix_(is_known, is_known)] @ factors.T
+    left = np.maximum(1 - (others * (known @ gain)).mean(axis=0), 0)
+    ratio = np.trace(covariance) / (variances[is_known].sum() or 1.0)
+    completed[~is_known, ~is_known] += ratio * variances[~is_known] * left
+    return np.asarray(completed)
 
 
 def _residual_sums(
