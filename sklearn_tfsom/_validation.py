@@ -61,7 +61,8 @@ def numbers(shape: str, n_dimensions: int, *, positive: bool = False) -> Rule:
     """Return the rule for an array-like of finite numbers, of a shape as the error shows it."""
 
     def accepts(value: Any) -> bool:
-        if isinstance(value, str | bytes | Mapping) or np.ma.is_masked(value):
+        rows = value if isinstance(value, list | tuple) else [value]
+        if isinstance(value, str | bytes | Mapping) or any(map(np.ma.is_masked, rows)):
             return False
         try:
             array = as_numbers(value)

@@ -340,6 +340,16 @@ def test_masked_codebook_is_refused():
         small_map(init=codebook).fit(FULL)
 
 
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_masked_code_vectors_in_a_list_are_refused(kind):
+    codebook = kind(np.ma.array(FULL[:9], mask=FULL[:9] > 5))
+    match = "parameter of TFSOM must be .*an array-like of finite numbers"
+    with pytest.raises(ValueError, match=f"^The 'codebook' {match}"):
+        TFSOM.from_codebook(codebook, grid_size=3)
+    with pytest.raises(ValueError, match=f"^The 'init' {match}"):
+        small_map(init=codebook).fit(FULL)
+
+
 @pytest.mark.usefixtures("_dispatch")
 @pytest.mark.parametrize(
     "make", [array_api, tf.constant, lambda X: X.astype(">f4"), np.ma.array, arrow_table]
