@@ -25,6 +25,7 @@ from sklearn.preprocessing import (
 )
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_tfsom._data.scaling import power_of_two
 from sklearn_tfsom._distance import METRICS
 
 # They leave the units of their columns as they are.
@@ -107,7 +108,8 @@ class Columns(NamedTuple):
     values: NDArray  # (n_units, n_columns)
     names: list[str]
     value_unit: str  # "data units", "of directions", or the steps that were not undone
-    variances: NDArray  # (n_columns,) across the map; of its own features if they are the columns
+    # (n_columns,) across the map, at any scale; of its own features if they are the columns
+    variances: NDArray
 
 
 def in_original_units(fitted: Unwrapped) -> Columns:
@@ -153,8 +155,11 @@ def in_original_units(fitted: Unwrapped) -> Columns:
 
 
 def _variances(values: NDArray) -> NDArray[np.float64]:
+    """Return variances at a scale at which they are in the range of float64."""
+    values = values.astype(np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
-        return np.asarray(values.var(axis=0, dtype=np.float64))
+        largest = np.fmax.reduce(np.ptp(values, axis=0), initial=0)
+        return np.asarray((values / power_of_two(float(largest))).var(axis=0))
 
 
 def features_of_map(fitted: Unwrapped) -> list[str]:

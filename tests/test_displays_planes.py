@@ -647,6 +647,20 @@ def test_order_of_similar_planes_at_any_scale(scale):
     assert list(order.names) == list(scaled.names)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("scale", [1e-170, 1e160, 1e300])
+def test_kind_and_selected_planes_at_any_scale(scale):
+    codebook = fitted(data="digits").codebook_
+    n_rows, n_columns = fitted(data="digits").grid_shape_
+    som, scaled = (
+        TFSOM.from_codebook(values, grid_size=(n_rows, n_columns))
+        for values in (codebook, codebook * scale)
+    )
+    assert CodeVectorsDisplay.from_estimator(scaled).images_
+    names = ComponentPlanesDisplay.from_estimator(som).names
+    assert ComponentPlanesDisplay.from_estimator(scaled).names == names
+
+
 @pytest.mark.parametrize("metric", ["cosine", "correlation"])
 def test_directions_are_not_turned_back(metric):
     pipeline = make_pipeline(StandardScaler(), TFSOM((5, 4), metric=metric)).fit(FRAME)

@@ -175,6 +175,22 @@ class TestLabels:
 
 
 class TestDataSpace:
+    @pytest.mark.parametrize("scale", [1e-170, 1e160])
+    def test_shares_of_the_variance_at_any_scale(self, som, scale):
+        scaled = DataSpaceDisplay.from_estimator(
+            TFSOM((3, 3), max_iter=1).fit(X * scale), X * scale
+        )
+        assert scaled.axis_names == DataSpaceDisplay.from_estimator(som, X).axis_names
+
+    def test_no_shares_of_the_variance_with_missing_values(self):
+        """They would add up to 125 % here: the pairs have correlations of 1, 1 and -1."""
+        values, nan = np.random.RandomState(0).normal(size=20), np.full(20, np.nan)
+        parts = [[values, values, nan], [values, nan, values], [nan, values, -values]]
+        samples = np.hstack(parts).T
+        som = TFSOM((3, 3), max_iter=1).fit(samples)
+        display = DataSpaceDisplay.from_estimator(som, samples)
+        assert display.axis_names == ("principal component 1", "principal component 2")
+
     def test_principal_components_are_those_of_pca(self, som):
         display = DataSpaceDisplay.from_estimator(som, X)
         pca = PCA(2).fit(X)

@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from sklearn_tfsom._data.scaling import power_of_two
 from sklearn_tfsom._map.geometry import row_height
 from sklearn_tfsom._map.grid import Grid, grid_of
 from sklearn_tfsom._pipelines import in_original_units
@@ -265,6 +266,7 @@ def _are_square_images(codebook: NDArray[np.float64]) -> bool:
     side = math.isqrt(codebook.shape[1])
     if side < _MIN_SIDE or side**2 != codebook.shape[1]:
         return False
+    codebook = codebook / power_of_two(float(np.abs(codebook).max()))
     above, between = _correlation(codebook, side), _correlation(codebook, side // 2)
     return above > max(_LEAST_CORRELATION, between + _MORE_CORRELATED)
 

@@ -135,6 +135,7 @@ class DataSpaceDisplay(base.Display):
 
         Samples with missing values in the plane that is shown are left out. The principal
         components are those of all samples; ``init="pca"`` leaves out a few that are far away.
+        Their shares of the variance are shown unless values are missing.
 
         Parameters
         ----------
@@ -288,13 +289,11 @@ def _main_plane(samples: Samples) -> Plane:
                 "are no principal components. Show two features: set the 'features' parameter."
             )
     components = compute_moments(Pieces(samples, np.ones(len(samples))))
-    variance = components.spread**2
-    shares = components.deviations**2 / variance if variance > 0 else np.zeros(2)
+    shares = (components.deviations / (components.spread or 1.0)) ** 2
+    # With missing values covariances of pairs are not those of any samples: shares can exceed 1.
+    texts = ["", ""] if samples.has_missing else [f" ({100 * share:.3g}%)" for share in shares]
     suffix = _name_suffix(samples.metric)
-    x_name, y_name = (
-        f"principal component {k}{suffix} ({100 * share:.3g}%)"
-        for k, share in enumerate(shares, 1)
-    )
+    x_name, y_name = (f"principal component {k}{suffix}{text}" for k, text in enumerate(texts, 1))
     return Plane((x_name, y_name), components=components)
 
 
