@@ -119,12 +119,21 @@ def given_grid(som: Any) -> Grid:
 def as_code_vectors(name: str, owner: Any, values: Any, metric: Metric) -> NDArray[np.float64]:
     """Return code vectors as a map has them: as directions where these are compared.
 
-    One without a direction raises an `InvalidParameterError`.
+    Raises
+    ------
+    InvalidParameterError
+        If one has no direction, or if a difference of two exceeds the range of float64.
     """
     codebook = as_codebook(valid.as_numbers(values), metric)
     if metric.is_spherical and is_zero(codebook).any():
         right = f"code vectors that have a direction under metric={metric.name!r}"
         came = f"code vector {np.argmax(is_zero(codebook))}, which has none,"
+        raise valid.wrong_parameter(name, owner, right, came)
+    with np.errstate(over="ignore"):
+        differences = np.ptp(codebook, axis=0)
+    if not np.isfinite(differences).all():
+        right = "an array of values whose differences do not exceed the range of float64"
+        came = f"values from {codebook.min():.3g} to {codebook.max():.3g}"
         raise valid.wrong_parameter(name, owner, right, came)
     return codebook
 
@@ -149,23 +158,7 @@ def checked_codebook(som: Any, codebook: Any) -> tuple[Grid, NDArray]:
         raise valid.wrong_parameter("codebook", som, right, f"shape {array.shape}")
     dtype = np.float32 if is_float32(array.dtype) else np.float64
     array = as_code_vectors("codebook", som, array, METRICS[som.metric])
-    check_differences("codebook", som, array)
     return grid, array.astype(dtype)
-
-
-def check_differences(name: str, owner: Any, codebook: NDArray) -> None:
-    """Check that no difference of code vectors exceeds the range of float64.
-
-    Raises
-    ------
-    InvalidParameterError
-        If one does.
-    """
-    with np.errstate(over="ignore"):
-        if not np.isfinite(np.ptp(codebook, axis=0)).all():
-            right = "an array of values whose differences do not exceed the range of float64"
-            came = f"values from {codebook.min():.3g} to {codebook.max():.3g}"
-            raise valid.wrong_parameter(name, owner, right, came)
 
 
 def known_error(som: Any) -> float:

@@ -39,7 +39,6 @@ from sklearn_tfsom._map.schedules import (
 )
 from sklearn_tfsom._parameters import (
     as_code_vectors,
-    check_differences,
     check_n_clusters,
     check_radii,
     given_grid,
@@ -262,7 +261,6 @@ def _checked_start(som: Any, grid: Grid, samples: Samples) -> str | NDArray[np.f
             "init", som, f"of shape (n_units, n_features), {right}", f"shape {np.shape(som.init)}"
         )
     codebook = as_code_vectors("init", som, som.init, METRICS[som.metric])
-    check_differences("init", som, codebook)
     largest = float(np.abs(codebook).max())
     if largest > float(np.finfo(samples.dtype).max):
         right_range = f"in the range of {samples.dtype}, the precision of X"

@@ -345,6 +345,15 @@ class TestUnitStatistics:
                 ),
                 "statistics must have finite sums, and finite counts of at least 0",
             ),
+            (
+                lambda: unit_statistics(IRIS, [[1e308, 0, 0, 0], [-1e308, 0, 0, 0]]),
+                "'codebook' parameter of unit_statistics must be an array of values whose "
+                "differences do not exceed the range of float64. Got values from",
+            ),
+            (
+                lambda: update(codebook=IRIS[:5] * [[3e307], [-3e307], [0], [0], [0]]),
+                "'codebook' parameter of update_codebook .* differences do not exceed the range",
+            ),
             (lambda: update(metric="l2"), "'metric' parameter of update_codebook .* Got 'l2'"),
             (lambda: update(codebook=IRIS[:5, :3]), r"sums of shape \(5, 3\). Got \(5, 4\)"),
         ],
