@@ -80,12 +80,19 @@ def split_frame(frame: Any, weight_name: str | None) -> tuple[Any, Any]:
 
 
 def features_of(frame: Any) -> Any:
-    """Return the features in a data frame: all columns, or a single one of arrays."""
-    if frame.shape[1] == 1 and len(frame):
-        column = frame.iloc[:, 0]
-        if isinstance(column.iloc[0], np.ndarray | list | tuple):
-            rows = np.stack([np.asarray(row) for row in column])
-            return rows if has_float32(rows) else rows.astype(np.float64)
+    """Return the features in a data frame: all columns, or a single one of arrays.
+
+    All features of a null in place of an array are missing.
+    """
+    if frame.shape[1] == 1:
+        is_known = frame.iloc[:, 0].notna().to_numpy()
+        known = frame.iloc[is_known, 0]
+        if len(known) and isinstance(known.iloc[0], np.ndarray | list | tuple):
+            arrays = np.stack([np.asarray(row) for row in known])
+            dtype = np.float32 if has_float32(arrays) else np.float64
+            rows = np.full((len(frame), *arrays.shape[1:]), np.nan, dtype)
+            rows[is_known] = arrays.astype(dtype)
+            return rows
     return frame
 
 

@@ -21,6 +21,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 from sklearn_tfsom import TFSOM, Grid, InvalidParameterError
 from sklearn_tfsom._distance import METRICS
+from sklearn_tfsom._engines import column_of_results
 from sklearn_tfsom._map.neighborhood import NEIGHBORHOODS
 
 X = np.random.RandomState(0).normal(size=(12, 3))
@@ -1190,3 +1191,14 @@ class TestBeforeAnyWork:
         som = TFSOM(3, max_iter=2).fit(load_iris().data)
         with pytest.raises(InvalidParameterError, match=r"'return_distance' .* a bool"):
             som.bmus(load_iris().data, return_distance="no")
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_null_in_a_column_of_arrays_is_a_sample_without_values(place):
+    """In the partitions of Ray and Spark."""
+    rows = [np.array([1.0, 2.0]), np.array([0.0, 3.0])]
+    rows.insert(place, None)
+    som = TFSOM.from_codebook(np.eye(2), grid_size=(2, 1))
+    for data in (rows, [None if row is None else row.tolist() for row in rows]):
+        with pytest.raises(ValueError, match=rf"^Sample {place} of X is missing"):
+            column_of_results(pd.DataFrame({"v": data}), som, "predict")
