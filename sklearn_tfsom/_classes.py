@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import column_or_1d
 
+from sklearn_tfsom._data.foreign import column_of
+
 # What the class of samples without a label is called.
 MISSING = "missing"
 
@@ -70,7 +72,7 @@ def classes_of(
 
     Parameters
     ----------
-    y : array-like of shape (n_samples,)
+    y : array-like of shape (n_samples,), or table of one column
     n_samples : int
     owner, name : str
         Whose parameter `y` is, and its name, for errors.
@@ -88,6 +90,7 @@ def classes_of(
     ValueError
         If `y` has another length or is continuous, or classes are missing or infinite.
     """
+    y = column_of(y)  # tables have no dtype
     order = _order_of_categories(getattr(y, "dtype", None))
     labels = _labels(y, n_samples, rows, owner, name)
     is_missing = _are_missing(labels)

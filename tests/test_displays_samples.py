@@ -709,9 +709,11 @@ class TestAnomalies:
             np.ma.masked_array(CODES == 0, mask=np.arange(150) < 40),
             pd.Series([1] * 149 + [pd.NA], dtype=object),
             pd.Series([1] * 149 + [None], dtype="Int64"),
+            pd.Series([True] * 149 + [None], dtype="boolean"),
+            pd.DataFrame({"y": pd.array([True] * 149 + [None], dtype="boolean")}),
             [1] * 149 + [None],
         ],
-        ids=["str", "three", "minus", "masked", "NA", "Int64", "None"],
+        ids=["str", "three", "minus", "masked", "NA", "Int64", "boolean", "frame", "None"],
     )
     def test_invalid_truth(self, som, y):
         with pytest.raises(

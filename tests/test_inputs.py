@@ -405,6 +405,9 @@ FINE = np.array(["2020-01-01T00:00:00.000000001", "2020-01-01", "NaT", "2021-01-
         pd.Categorical,
         pd.CategoricalIndex,
         lambda y: pd.Series(pd.Categorical(y)),
+        lambda y: pd.DataFrame({"y": pd.array(y, dtype="Int64")}),
+        lambda y: pl.DataFrame({"y": y}),
+        lambda y: pa.table({"y": y}),
     ],
 )
 def test_integers_beside_missing_ones_keep_their_digits(make):
@@ -413,10 +416,34 @@ def test_integers_beside_missing_ones_keep_their_digits(make):
     assert found.codes.tolist() == [1, 2, 3, 0]
 
 
-@pytest.mark.parametrize("make", [pl.Series, pa.array])
+@pytest.mark.parametrize(
+    "make",
+    [
+        pl.Series,
+        pa.array,
+        lambda y: pd.DataFrame({"y": y}),
+        lambda y: pl.DataFrame({"y": y}),
+        lambda y: pa.table({"y": y}),
+    ],
+)
 def test_fine_times_of_tables_stay_different(make):
     expected, found = (classes_of(y, 4, "") for y in (FINE, make(FINE)))
     assert len(found.names) == 4
+    assert found.names == expected.names
+    assert_array_equal(found.codes, expected.codes)
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pd.Series(pd.Categorical(["low", "high", "mid"], ["low", "mid", "high"])),
+        pd.Series(pd.Categorical(np.arange(60) / 7)),
+        pl.Series(["low", "high", "mid"], dtype=pl.Enum(["low", "mid", "high"])),
+    ],
+    ids=["texts", "fractions", "polars"],
+)
+def test_categories_in_a_frame_of_one_column(column):
+    expected, found = (classes_of(y, len(column), "") for y in (column, column.to_frame()))
     assert found.names == expected.names
     assert_array_equal(found.codes, expected.codes)
 

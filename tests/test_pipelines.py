@@ -467,6 +467,22 @@ def test_labels_of_any_kind(given):
     assert display.classes == names
 
 
+@pytest.mark.parametrize("given", MIXED.values(), ids=MIXED)
+def test_labels_in_a_frame_of_one_column(given):
+    column = pd.Series(given[0])
+    data = np.arange(8.0).reshape(4, 2)
+    som = TFSOM((2, 2)).fit(data)
+    classes, counts = metrics.class_counts(som, data, column)
+    found, found_counts = metrics.class_counts(som, data, column.to_frame())
+    assert [(type(label), label) for label in found] == [(type(label), label) for label in classes]
+    assert_array_equal(found_counts, counts)
+    groups = [
+        displays.TrajectoryDisplay.from_estimator(som, data, groups=each).group_names
+        for each in (column, column.to_frame())
+    ]
+    assert groups[0] == groups[1]
+
+
 @pytest.mark.parametrize(
     "scaler", [StandardScaler(copy=False), MinMaxScaler(copy=False), RobustScaler(copy=False)]
 )

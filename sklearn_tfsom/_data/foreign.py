@@ -108,7 +108,7 @@ def as_array(X: Any, name: str) -> Any:
             f"{name} must be data in memory. Got a LazyFrame of polars instead. Call .collect() "
             "on it."
         )
-    if hasattr(X, "iloc"):
+    if hasattr(X, "iloc") and hasattr(X, "columns"):
         return _without_na(_without_fill_values(X))
     if hasattr(X, "schema") and _library(X) == "pyarrow":
         return _decoded(X)
@@ -165,21 +165,20 @@ def _filled(X: np.ma.MaskedArray) -> NDArray:
     return filled
 
 
-def _without_fill_values(X: Any) -> Any:
+def _without_fill_values(frame: Any) -> Any:
     """Return a data frame of sparse columns as a dense one unless it only leaves out zeros."""
-    is_sparse = hasattr(X, "columns") and has_sparse_values(X)
-    if is_sparse and any(dtype.fill_value != 0 for dtype in X.dtypes):
-        return X.sparse.to_dense()
-    return X
+    is_sparse = has_sparse_values(frame)
+    if is_sparse and any(dtype.fill_value != 0 for dtype in frame.dtypes):
+        return frame.sparse.to_dense()
+    return frame
 
 
-def _without_na(X: Any) -> Any:
-    """Return a data frame or series of pandas with NaN for `pandas.NA` among objects."""
-    has_columns = hasattr(X, "columns")
-    if not any(str(dtype) == "object" for dtype in (X.dtypes if has_columns else [X.dtype])):
-        return X
-    values = X.to_numpy(dtype=object, na_value=np.nan)
-    return type(X)(values, columns=X.columns) if has_columns else values
+def _without_na(frame: Any) -> Any:
+    """Return a data frame of pandas with NaN for `pandas.NA` in columns of objects."""
+    if not any(str(dtype) == "object" for dtype in frame.dtypes):
+        return frame
+    values = frame.to_numpy(dtype=object, na_value=np.nan)
+    return type(frame)(values, columns=frame.columns)
 
 
 def _decoded(table: Any) -> Any:
@@ -191,7 +190,7 @@ def _decoded(table: Any) -> Any:
     return table
 
 
-def columns_of(table: Any, max_columns: int) -> list[tuple[str, NDArray]]:
+def columns_of(table: Any, max_columns: int) -> list[tuple[str, Any]]:
     """Return the first columns of a table, each with its name; names may be equal."""
     is_arrow = _library(table) == "pyarrow"
     names = list(table.column_names if is_arrow else table.columns)[:max_columns]
@@ -199,7 +198,14 @@ def columns_of(table: Any, max_columns: int) -> list[tuple[str, NDArray]]:
         columns = [table.iloc[:, k] for k in range(len(names))]
     else:
         columns = [table[name] for name in names]
-    return [(str(name), np.asarray(values)) for name, values in zip(names, columns, strict=True)]
+    return [(str(name), column) for name, column in zip(names, columns, strict=True)]
+
+
+def column_of(y: Any) -> Any:
+    """Return the column of a table that has one column, and anything else as it is."""
+    if hasattr(y, "columns") and getattr(y, "shape", ())[1:] == (1,):
+        return columns_of(y, 1)[0][1]
+    return y
 
 
 def columns_named(names: Collection[Any], frame: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sklearn_tfsom._data.foreign import as_array
+from sklearn_tfsom._data.foreign import as_array, column_of
 from sklearn_tfsom._map.grid import Grid, grid_of
 from sklearn_tfsom._validation import NONE, Rule, real
 from sklearn_tfsom.displays import _base as base
@@ -156,7 +156,7 @@ class AnomalyMapDisplay(base.Display):
     def _check_truth(cls, y: Any, n_samples: int) -> NDArray[np.bool_]:
         """Return for each sample whether it is an anomaly."""
         right = "an array-like of 1 for anomalies and 0 for normal samples"
-        truth = np.asarray(as_array(y, "y"))
+        truth = np.asarray(as_array(column_of(y), "y"))
         if truth.shape not in ((n_samples,), (n_samples, 1)):
             of_shape = f"{right}, of shape ({n_samples},)"
             raise cls._wrong_parameter("y", of_shape, f"shape {truth.shape}")
