@@ -201,8 +201,8 @@ def _are_missing(labels: NDArray) -> NDArray[np.bool_]:
 
 def is_missing(label: Any) -> bool:
     """Return True for None, NaN, NaT and NA: they are not equal to themselves, or don't know."""
-    if label is None:
-        return True
+    if label is None or hasattr(label, "__len__"):  # arrays are equal in each value separately
+        return label is None
     try:
         return not bool(label == label)
     except TypeError:  # pandas.NA

@@ -12,6 +12,7 @@ import tracemalloc
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from bokeh.models import CustomJS, CustomJSHover, Div, Title
 from scipy.sparse import bsr_array, coo_matrix, csr_matrix
@@ -474,15 +475,40 @@ def test_memory_of_long_texts():
     assert peak < 50e6  # texts of one length take 480 MB
 
 
-def test_missing_texts_are_blank(pipeline):
-    table = X.assign(note=[None, np.nan, pd.NA, "good"] * 44 + ["", "x"])
-    frame = table[["note", *X.columns]]
-    steps = make_column_transformer(("drop", ["note"]), remainder=StandardScaler())
-    display = InteractiveMapDisplay.from_estimator(
-        make_pipeline(steps, TFSOM((3, 3))).fit(frame), frame
-    )
+def shown_notes(data):
+    """Return the first column of the table of samples, "note"."""
+    names = [name for name in data.columns if name != "note"]
+    steps = make_column_transformer((StandardScaler(), names))
+    som = make_pipeline(steps, TFSOM((3, 3))).fit(data)
+    display = InteractiveMapDisplay.from_estimator(som, data)
     columns = [
         getattr(model, "data", {}).get("column0", []) for model in display.layout_.references()
     ]
     (notes,) = [notes for notes in columns if len(notes)]
-    assert list(notes[:4]) == ["", "", "", "good"]
+    return list(notes)
+
+
+def test_missing_texts_are_blank():
+    notes = [None, np.nan, pd.NA, "good"] * 44 + ["", "x"]
+    table = X.assign(note=notes)[["note", *X.columns]]
+    assert shown_notes(table)[:4] == ["", "", "", "good"]
+
+
+@pytest.mark.parametrize(
+    ("note", "text"),
+    [
+        (np.arange(3.0), "[0. 1. 2.]"),
+        (np.array([np.nan]), "[nan]"),
+        (np.array([]), "[]"),
+        ([1, 2], "[1, 2]"),
+    ],
+)
+def test_arrays_are_texts(note, text):
+    table = X.assign(note=[note] * len(X))[["note", *X.columns]]
+    assert shown_notes(table) == [text] * len(X)
+
+
+def test_arrays_of_one_length_are_texts():
+    notes = pl.Series(np.ones((len(X), 2)), dtype=pl.Array(pl.Float64, 2))
+    table = pl.DataFrame({"note": notes, **X.to_dict("list")})
+    assert shown_notes(table) == ["[1.0, 1.0]"] * len(X)

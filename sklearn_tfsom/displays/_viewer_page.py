@@ -324,7 +324,7 @@ def _text(text: str, **style: Any) -> Any:
 def _plain(values: Any) -> NDArray:
     """Return numbers as they are, and anything else as texts."""
     array = np.asarray(values)
-    if array.dtype.kind not in "iuf":
+    if array.dtype.kind not in "iuf" or array.ndim > 1:
         # Of times, `tolist` would give nanoseconds as integers.
         values = array if array.dtype.kind in "mM" else array.tolist()
         texts = ["" if is_missing(value) else str(value) for value in values]
