@@ -79,6 +79,10 @@ def arrow_dictionaries(X):
     return pa.table(dict(zip(NAMES, columns, strict=True)))
 
 
+def narwhals_frame(frame):
+    return pytest.importorskip("narwhals").from_native(frame)
+
+
 def array_api(X):
     return pytest.importorskip("array_api_strict").asarray(X)
 
@@ -130,6 +134,15 @@ KINDS = {
     "arrow float32": (arrow_table, MISSING32),
     "arrow chunks of float32": (arrow_chunks, MISSING32),
     "arrow dictionaries of float32": (arrow_dictionaries, MISSING32),
+    "narwhals of pandas Float32": (
+        lambda X: narwhals_frame(pandas_frame(X, "Float32")),
+        MISSING32,
+    ),
+    "narwhals of polars Int64": (
+        lambda X: narwhals_frame(polars_frame(X, "Int64")),
+        MISSING_INTEGERS,
+    ),
+    "narwhals of arrow float32": (lambda X: narwhals_frame(arrow_table(X)), MISSING32),
     "categories of float32": (
         lambda X: pd.DataFrame(X, columns=NAMES).astype("category"),
         MISSING32,
@@ -197,7 +210,9 @@ def test_equals_a_numpy_array(kind):
     assert_same(metrics.quantization_error(som, data), metrics.quantization_error(som, X))
 
 
-@pytest.mark.parametrize("kind", ["frame of objects", "frame with objects", "Float32"])
+@pytest.mark.parametrize(
+    "kind", ["frame of objects", "frame with objects", "Float32", "narwhals of polars Int64"]
+)
 def test_names_of_columns_are_kept(kind):
     make, X = KINDS[kind]
     assert small_map().fit(make(X)).feature_names_in_.tolist() == NAMES

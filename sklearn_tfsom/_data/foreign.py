@@ -87,8 +87,9 @@ def as_array(X: Any, name: str) -> Any:
     """Return data as a NumPy array, with NaN for masked values and for `pandas.NA`.
 
     Data frames, tables and sparse matrices stay as they are, except that `pandas.NA` becomes NaN
-    in columns of objects, that sparse columns with another fill value than 0 become dense, and
-    that dictionaries of Arrow are decoded. `check_array` converts them.
+    in columns of objects, that sparse columns with another fill value than 0 become dense, that
+    dictionaries of Arrow are decoded, and that frames of narwhals are replaced by those that they
+    wrap. `check_array` converts them.
 
     Parameters
     ----------
@@ -103,6 +104,8 @@ def as_array(X: Any, name: str) -> Any:
     ValueError
         If the rows of a list have different lengths.
     """
+    if _library(X) == "narwhals":
+        X = X.to_native()
     if _library(X) == "polars" and type(X).__name__ == "LazyFrame":
         raise TypeError(
             f"{name} must be data in memory. Got a LazyFrame of polars instead. Call .collect() "
