@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
 from sklearn_tfsom import _validation as valid
+from sklearn_tfsom._data.checks import check_codebook_names
 from sklearn_tfsom._data.minibatches import deal_minibatches, order_by_projection
 from sklearn_tfsom._data.moments import Moments, compute_moments
 from sklearn_tfsom._data.outliers import with_typical_directions
@@ -260,6 +261,7 @@ def _checked_start(som: Any, grid: Grid, samples: Samples) -> str | NDArray[np.f
         raise valid.wrong_parameter(
             "init", som, f"of shape (n_units, n_features), {right}", f"shape {np.shape(som.init)}"
         )
+    check_codebook_names("init", som, som.init, getattr(som, "feature_names_in_", None))
     codebook = as_code_vectors("init", som, som.init, METRICS[som.metric])
     largest = float(np.abs(codebook).max())
     if largest > float(np.finfo(samples.dtype).max):

@@ -22,9 +22,11 @@ from sklearn_tfsom._assignment import assign
 from sklearn_tfsom._checkpoint import Checkpoint, prepare_directory
 from sklearn_tfsom._compat import CallbackSupportMixin, with_callbacks
 from sklearn_tfsom._data.checks import (
+    check_codebook_names,
     check_sample_weight,
     check_samples,
     check_training_data,
+    feature_names,
 )
 from sklearn_tfsom._data.partitions import Engine, check_partitions
 from sklearn_tfsom._data.pieces import ALONE, Pieces, Workers
@@ -105,7 +107,8 @@ class TFSOM(
             default="pca"
         Codebook before training. "pca" spreads the grid over the plane of the two largest
         principal components, one standard deviation to each side, without randomness. "sample"
-        draws samples, "random" draws uniformly from the box that contains the data.
+        draws samples, "random" draws uniformly from the box that contains the data. A data frame
+        must have the columns of `X`, in their order, if that has names.
 
     max_iter : int, default=20
         Largest number of epochs.
@@ -481,6 +484,7 @@ class TFSOM(
         if is_frame or X is None:
             validate_data(som, codebook if is_frame else array, skip_check_array=True)
         if X is not None:
+            check_codebook_names("codebook", som, codebook, feature_names(X))
             metric, reset = METRICS[som.metric], not hasattr(som, "feature_names_in_")
             pieces, _ = check_training_data(
                 som, X, sample_weight, metric, reset=reset, begins=False

@@ -12,7 +12,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sklearn_tfsom._data.checks import are_counted, check_sample_weight, check_samples
+from sklearn_tfsom._data.checks import (
+    are_counted,
+    check_codebook_names,
+    check_sample_weight,
+    check_samples,
+    feature_names,
+)
 from sklearn_tfsom._data.pieces import Pieces
 from sklearn_tfsom._data.scaling import Scaling, check_range
 from sklearn_tfsom._distance import METRICS, Metric
@@ -85,7 +91,7 @@ def unit_statistics(
         Samples, NaN where a value is missing. Without samples the statistics are zero.
 
     codebook : array-like of shape (n_units, n_features)
-        Code vectors.
+        Code vectors. If both are data frames, it must have the columns of `X`, in their order.
 
     sample_weight : array-like of shape (n_samples,), default=None
         Weight of each sample; None is 1 for each.
@@ -119,6 +125,7 @@ def unit_statistics(
     """
     owner = "unit_statistics"
     checked_metric = _checked_metric(owner, metric)
+    check_codebook_names("codebook", owner, codebook, feature_names(X))
     codebook = _checked_codebook(owner, codebook, checked_metric)
     samples = check_samples(owner, X, checked_metric, min_samples=0)
     if samples.shape[1] != codebook.shape[1]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import pytest
 from distributed_cases import (
     CASES,
@@ -282,6 +283,14 @@ class TestUnitStatistics:
             (
                 lambda: unit_statistics(IRIS, IRIS[:5, :2]),
                 "as many features as codebook, 2. Got 4",
+            ),
+            (
+                lambda: unit_statistics(
+                    pd.DataFrame(IRIS, columns=list("abcd")),
+                    pd.DataFrame(IRIS[:5], columns=list("abdc")),
+                ),
+                "'codebook' parameter of unit_statistics must be a codebook with the columns of "
+                "X, in their order. Got 'd' where X has 'c' instead",
             ),
             (
                 lambda: unit_statistics(IRIS, IRIS[0]),

@@ -154,7 +154,8 @@ def test_precision_and_names(trained):
 def test_names_of_codebook_and_samples_agree(trained):
     frame = pd.DataFrame(X, columns=NAMES)
     codebook = pd.DataFrame(trained.codebook_, columns=NAMES)
-    with pytest.raises(ValueError, match="feature names should match"):
+    match = "with the columns of X, in their order. Got 'sepal length .* where X has 'petal width"
+    with pytest.raises(ValueError, match=f"^The 'codebook' parameter of TFSOM .*{match}"):
         TFSOM.from_codebook(codebook, grid_size=(8, 5), X=frame[NAMES[::-1]])
     with pytest.warns(UserWarning, match="does not have valid feature names"):
         som = TFSOM.from_codebook(codebook, grid_size=(8, 5), X=X)

@@ -3,6 +3,7 @@
 import itertools
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_array
@@ -324,3 +325,14 @@ def test_equal_samples_move_the_closest_unit_of_a_given_start(scale):
     som = TFSOM((1, 4), init=init, neighborhood="bubble", radius_decay=[0.5], max_iter=1)
     expected = [[0, 0], [1, 0], [2.2, 0], [3, 0]]
     assert_allclose(som.fit([[2.2 * scale, 0]]).codebook_ / scale, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("learn", [TFSOM.fit, TFSOM.partial_fit])
+def test_a_given_start_has_the_columns_of_the_samples(learn):
+    X = pd.DataFrame(np.random.default_rng(0).normal(size=(20, 2)), columns=["a", "b"])
+    match = r"^The 'init' parameter of TFSOM must be .* Got 'b' where X has 'a' instead\.$"
+    with pytest.raises(ValueError, match=match):
+        learn(TFSOM(2, init=X[["b", "a"]][:4]), X)
+    expected = learn(TFSOM(2, init=X[:4].to_numpy()), X.to_numpy()).codebook_
+    for init, data in [(X[:4], X), (X[:4].to_numpy(), X), (X[["a", "b"]][:4], X.to_numpy())]:
+        assert_array_equal(learn(TFSOM(2, init=init), data).codebook_, expected)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
 from sklearn.utils import assert_all_finite, check_array
 from sklearn.utils.validation import validate_data
 
@@ -217,6 +218,41 @@ def _canonical(X: Any) -> Any:
     X.sum_duplicates()
     X.prune()
     return X
+
+
+def feature_names(X: Any) -> NDArray | None:
+    """Return the names of the columns of a data frame, None for other data."""
+    reader = BaseEstimator()
+    if hasattr(X, "columns"):
+        validate_data(reader, X, skip_check_array=True)
+    return getattr(reader, "feature_names_in_", None)
+
+
+def check_codebook_names(name: str, owner: Any, codebook: Any, names: NDArray | None) -> None:
+    """Check that a codebook has the names of the features of X, if both have names.
+
+    Parameters
+    ----------
+    name : str
+        Name of the argument.
+    owner : TFSOM or str
+        Whose argument it is.
+    codebook : array-like
+    names : ndarray of str, or None
+        Names of the features of X.
+
+    Raises
+    ------
+    InvalidParameterError
+        If one differs.
+    """
+    own = feature_names(codebook) if names is not None else None
+    if own is None or names is None:
+        return
+    for found, expected in zip(own, names, strict=False):
+        if found != expected:
+            right = "a codebook with the columns of X, in their order"
+            raise wrong_parameter(name, owner, right, f"{found!r} where X has {expected!r}")
 
 
 def check_values(X: Any, owner: Any, metric: Metric) -> bool:
