@@ -75,13 +75,17 @@ def unwrapped(estimator: Any, owner: str) -> Unwrapped:
 
 
 def steps_of(step: Any) -> list[Any]:
-    """Return the steps of a pipeline, also of those inside it, or the one step there is."""
+    """Return the steps of a pipeline, also of those inside it, or the one step there is.
+
+    Samplers, of pipelines of imbalanced-learn, are left out: only `fit` applies them.
+    """
     if isinstance(step, FrozenEstimator):
         return steps_of(step.estimator)
     if isinstance(step, Pipeline):
         return [part for _, inner in step.steps for part in steps_of(inner)]
     is_nothing = isinstance(step, str) and step == "passthrough"
-    return [] if step is None or is_nothing else [step]
+    is_sampler = hasattr(step, "fit_resample") and not hasattr(step, "transform")
+    return [] if step is None or is_nothing or is_sampler else [step]
 
 
 def takes_pipelines(measure: Measure) -> Measure:

@@ -17,7 +17,7 @@ from sklearn.feature_selection import SelectKBest
 from sklearn.frozen import FrozenEstimator
 from sklearn.impute import KNNImputer, SimpleImputer
 from sklearn.model_selection import GridSearchCV
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import (
     FunctionTransformer,
     KBinsDiscretizer,
@@ -54,11 +54,21 @@ def pipeline():
     return make_pipeline(StandardScaler(), TFSOM((7, 5), n_clusters=3)).fit(X)
 
 
+class Sampler(BaseEstimator):
+    """A step as of imbalanced-learn, which `fit` applies and other methods skip."""
+
+    def fit_resample(self, X, y):
+        return X, y
+
+
 WRAPPED = {
     "pipeline": lambda pipeline: pipeline,
     "frozen": FrozenEstimator,
     "nested": lambda pipeline: make_pipeline("passthrough", pipeline),
     "frozen map": lambda pipeline: make_pipeline(pipeline[0], FrozenEstimator(pipeline[-1])),
+    "sampler": lambda pipeline: Pipeline(
+        [("scaler", pipeline[0]), ("sampler", Sampler()), ("map", pipeline[-1])]
+    ),
 }
 
 
@@ -308,6 +318,19 @@ def test_infinite_inverses_are_left_out():
     values = np.array([[1.0], [2], [3], [np.inf]])
     built = displays.ComponentPlanesDisplay(values, Grid(2, 2), ["x"])
     assert built.plot().cells_[0].get_clim() == (1, 3)
+
+
+def test_samplers_are_skipped(pipeline):
+    with_sampler = WRAPPED["sampler"](pipeline)
+    assert metrics.purity(with_sampler, X, y) == metrics.purity(pipeline, X, y)
+    planes, expected = (
+        displays.ComponentPlanesDisplay.from_estimator(each) for each in (with_sampler, pipeline)
+    )
+    assert planes.value_unit == expected.value_unit == "data units"
+    assert_array_equal(planes.planes, expected.planes)
+    model = pipeline[-1].to_keras(preprocessing=with_sampler[:-1], outputs=("bmu",))
+    found = model(X.to_numpy(np.float32))["bmu"]
+    assert_array_equal(found, pipeline[-1].bmus(pipeline[:-1].transform(X)))
 
 
 @pytest.mark.parametrize("imputer", [SimpleImputer(), KNNImputer()], ids=repr)
