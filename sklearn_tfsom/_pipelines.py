@@ -15,7 +15,6 @@ from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA, IncrementalPCA
 from sklearn.feature_selection import SelectorMixin
 from sklearn.frozen import FrozenEstimator
-from sklearn.impute import KNNImputer, SimpleImputer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import (
     FunctionTransformer,
@@ -27,9 +26,6 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_tfsom._data.scaling import power_of_two
 from sklearn_tfsom._distance import METRICS
-
-# They leave the units of their columns as they are.
-_IMPUTERS = SimpleImputer, KNNImputer
 
 # Their inverses round code vectors to codes.
 _ENCODERS = KBinsDiscretizer, OneHotEncoder, OrdinalEncoder
@@ -181,7 +177,7 @@ def _value_unit(steps: list[str]) -> str:
 
 def _undone(step: Any, values: NDArray) -> NDArray | None:
     """Apply the inverse of a step, NaN where a value has none; None if it gives no numbers."""
-    if isinstance(step, _IMPUTERS):  # code vectors have no missing values
+    if _is_imputer(step):  # code vectors have no missing values
         is_alike = step.n_features_in_ == values.shape[1] and not step.add_indicator
         return values if is_alike else None
     if isinstance(step, FunctionTransformer):  # without its inverse it returns what it gets
@@ -216,8 +212,13 @@ def _are_known_before(step: Any, is_known: NDArray[np.bool_], n_columns: int) ->
 
 def _is_of_each(step: Any, n_columns: int, is_known: NDArray[np.bool_]) -> bool:
     """Return True if each column that a step makes is of one that it got."""
-    is_kind = isinstance(step, (OneToOneFeatureMixin, FunctionTransformer, *_IMPUTERS))
+    is_kind = isinstance(step, (OneToOneFeatureMixin, FunctionTransformer)) or _is_imputer(step)
     return is_kind and len(is_known) == n_columns
+
+
+def _is_imputer(step: Any) -> bool:
+    """Return True for imputers, which leave the units of their columns as they are."""
+    return hasattr(step, "add_indicator")
 
 
 def names_of(step: Any, n_columns: int) -> list[str]:
@@ -234,7 +235,9 @@ def _names_given(step: Any, n_columns: int) -> list[str] | None:
         names = [str(name) for name in step.get_feature_names_out()]
     except (AttributeError, ValueError):
         return None
-    return names if len(names) == n_columns else None
+    # Of columns without names scikit-learn makes some up.
+    has_names = hasattr(step, "feature_names_in_") or names != [f"x{k}" for k in range(n_columns)]
+    return names if has_names and len(names) == n_columns else None
 
 
 def _of_column_transformer(

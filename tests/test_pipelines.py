@@ -12,10 +12,11 @@ from sklearn.compose import ColumnTransformer, make_column_selector, make_column
 from sklearn.datasets import load_wine
 from sklearn.decomposition import PCA, KernelPCA, TruncatedSVD
 from sklearn.exceptions import NotFittedError
+from sklearn.experimental import enable_iterative_imputer  # noqa: F401
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.feature_selection import SelectKBest
 from sklearn.frozen import FrozenEstimator
-from sklearn.impute import KNNImputer, SimpleImputer
+from sklearn.impute import IterativeImputer, KNNImputer, SimpleImputer
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import (
@@ -333,7 +334,9 @@ def test_samplers_are_skipped(pipeline):
     assert_array_equal(found, pipeline[-1].bmus(pipeline[:-1].transform(X)))
 
 
-@pytest.mark.parametrize("imputer", [SimpleImputer(), KNNImputer()], ids=repr)
+@pytest.mark.parametrize(
+    "imputer", [SimpleImputer(), KNNImputer(), IterativeImputer(tol=1e6)], ids=repr
+)
 @pytest.mark.parametrize("is_first", [True, False])
 def test_imputers_leave_columns_in_their_units(imputer, is_first):
     steps = [imputer, StandardScaler()] if is_first else [StandardScaler(), imputer]
@@ -343,6 +346,23 @@ def test_imputers_leave_columns_in_their_units(imputer, is_first):
     assert display.names == NAMES[:4] and display.value_unit == "data units"
     scaler = pipeline.named_steps["standardscaler"]
     assert_allclose(display.planes, scaler.inverse_transform(pipeline[-1].codebook_))
+
+
+@pytest.mark.parametrize("steps", [[], [StandardScaler()], [SimpleImputer(), StandardScaler()]])
+def test_features_without_names_have_one_name(steps):
+    data = FEW.to_numpy()
+    pipeline = make_pipeline(*steps, TFSOM((4, 3))).fit(data)
+    planes = displays.ComponentPlanesDisplay.from_estimator(pipeline)
+    assert planes.names == ["feature 0", "feature 1", "feature 2", "feature 3"]
+    space = displays.DataSpaceDisplay.from_estimator(pipeline, data, features=planes.names[1:3])
+    assert list(space.axis_names) == planes.names[1:3]
+
+
+def test_names_like_made_up_ones_are_kept():
+    data = FEW.set_axis(["x0", "x1", "x2", "x3"], axis=1)
+    pipeline = make_pipeline(StandardScaler(), TFSOM((4, 3))).fit(data)
+    space = displays.DataSpaceDisplay.from_estimator(pipeline, data, features=["x0", "x2"])
+    assert list(space.axis_names) == ["x0", "x2"]
 
 
 @pytest.mark.filterwarnings("ignore:X does not have valid feature names")
