@@ -136,9 +136,20 @@ def features_for(som: TFSOM, frame: Any, columns: Collection[Any] | None = None)
     return columns_named(names, frame)
 
 
-def output_name(method: str, som: TFSOM) -> str:
-    """Return the name of a column of predictions, or of features."""
-    return "prediction" if method == "predict" else som.features
+def output_name(method: str, som: TFSOM, columns: Collection[str]) -> str:
+    """Return the name of a new column of predictions, or of features.
+
+    Raises
+    ------
+    ValueError
+        If the data have such a column.
+    """
+    name = "prediction" if method == "predict" else som.features
+    if name in columns:
+        raise ValueError(
+            f"data must not have a column {name!r}, which {method} adds. Rename or drop it."
+        )
+    return name
 
 
 def apply_to_rows(X: Any, som: TFSOM, method: str) -> NDArray:

@@ -74,8 +74,8 @@ def predict(som: TFSOM, data: Any) -> Any:
         A fitted map.
 
     data : ray.data.Dataset
-        As for `fit`. Of its columns those that the map was fitted on are used, or all if it was
-        fitted on data without names.
+        As for `fit`, without a column "prediction". Of its columns those that the map was fitted
+        on are used, or all if it was fitted on data without names.
 
     Returns
     -------
@@ -94,7 +94,7 @@ def transform(som: TFSOM, data: Any) -> Any:
         A fitted map.
 
     data : ray.data.Dataset
-        As for `predict`.
+        As for `predict`, without a column of the name of the features.
 
     Returns
     -------
@@ -156,9 +156,9 @@ def _checked(data: Any) -> Any:
 
 def _lazily(method: str, som: TFSOM, data: Any) -> Any:
     som = map_for(method, som)
-    column = output_name(method, som)
 
     def of_block(block: pd.DataFrame) -> pd.DataFrame:
+        column = output_name(method, som, block.columns)
         return block.assign(**{column: column_of_results(block, som, method)})
 
     of_block.__name__ = f"tfsom_{method}"

@@ -76,8 +76,8 @@ def predict(som: TFSOM, data: Any) -> Any:
         A fitted map.
 
     data : pyspark.sql.DataFrame
-        As for `fit`. Of its columns those that the map was fitted on are used, or all if it was
-        fitted on data without names.
+        As for `fit`, without a column "prediction". Of its columns those that the map was fitted
+        on are used, or all if it was fitted on data without names.
 
     Returns
     -------
@@ -96,7 +96,7 @@ def transform(som: TFSOM, data: Any) -> Any:
         A fitted map.
 
     data : pyspark.sql.DataFrame
-        As for `predict`.
+        As for `predict`, without a column of the name of the features.
 
     Returns
     -------
@@ -186,6 +186,8 @@ def _lazily(method: str, som: TFSOM, data: Any) -> Any:
     som = map_for(method, som)
     names = getattr(som, "feature_names_in_", _checked(data).columns)
     check_names(names, data.columns)
+    # Spark replaces a column whose name differs only in case.
+    column = output_name(method, som, [name.lower() for name in data.columns])
     fields = [data.schema[name] for name in names]
     number = types.FloatType() if all(_is_float32(field.dataType) for field in fields) else None
     of_rows = types.ArrayType(number or types.DoubleType())
@@ -195,7 +197,7 @@ def _lazily(method: str, som: TFSOM, data: Any) -> Any:
         return pd.Series(column_of_results(frame, som, method))
 
     columns = functions.struct(*(_as_column(field) for field in fields))
-    return data.withColumn(output_name(method, som), apply(columns))
+    return data.withColumn(column, apply(columns))
 
 
 def _is_float32(kind: types.DataType) -> bool:

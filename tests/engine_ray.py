@@ -162,6 +162,20 @@ def test_operators_are_named_by_epoch(monkeypatch):
             ValueError,
             "In a partition of X: .*infinity",
         ),
+        (
+            lambda data: predict(
+                TFSOM(2).fit(np.eye(2)), data.rename_columns({"b": "prediction"})
+            ).take_all(),
+            ray.exceptions.RayTaskError,
+            "must not have a column 'prediction', which predict adds",
+        ),
+        (
+            lambda data: transform(
+                TFSOM(2).fit(np.eye(2)), data.rename_columns({"b": "distances"})
+            ).take_all(),
+            ray.exceptions.RayTaskError,
+            "must not have a column 'distances', which transform adds",
+        ),
         (TFSOM(2).fit, TypeError, r"collection of Ray.*sklearn_tfsom.ray.fit\(som, X\)"),
     ],
 )

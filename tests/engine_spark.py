@@ -115,6 +115,20 @@ def test_jobs_are_described_by_epoch(spark):
             ValueError,
             r"columns of the map's features. Got none named \['c'\]",
         ),
+        (
+            lambda data: predict(
+                TFSOM(2).fit(np.eye(2)), data.withColumnRenamed("b", "Prediction")
+            ),
+            ValueError,
+            "must not have a column 'prediction', which predict adds",
+        ),
+        (
+            lambda data: transform(
+                TFSOM(2).fit(np.eye(2)), data.withColumnRenamed("b", "distances")
+            ),
+            ValueError,
+            "must not have a column 'distances', which transform adds",
+        ),
         (lambda data: fit(TFSOM(2), data, np.ones(8)), TypeError, "name of a column.*Got ndarray"),
         (TFSOM(2).fit, TypeError, r"collection of Spark.*sklearn_tfsom.spark.fit\(som, X\)"),
     ],
