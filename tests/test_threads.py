@@ -4,6 +4,9 @@
 module tests the other kinds of data and the other methods.
 """
 
+import json
+import os
+import sys
 import threading
 import time
 
@@ -77,6 +80,61 @@ def test_blas_has_one_thread_while_a_map_is_trained():
     assert 2 in before
     assert len(seen) > 8
     assert all(set(each) == {1} for each in seen)
+
+
+def test_blas_has_its_threads_after_an_interrupt():
+    """Python raises interrupts between calls: here after each call of a built-in function."""
+    large, path = np.ones((100, 100)), multiply.__code__.co_filename
+    n_calls, n_until_interrupt = 0, 1
+
+    def profile(frame, event, arg):
+        nonlocal n_calls
+        if event == "c_return" and frame.f_code.co_filename == path:
+            n_calls += 1
+            if n_calls == n_until_interrupt:
+                sys.setprofile(None)
+                raise KeyboardInterrupt
+
+    with threadpool_limits(2, "blas"):
+        before, is_done = blas_threads(), False
+        while not is_done:
+            n_calls = 0
+            sys.setprofile(profile)
+            try:
+                multiply(large, large)
+            except KeyboardInterrupt:
+                n_until_interrupt += 1
+            else:
+                is_done = True
+            finally:
+                sys.setprofile(None)
+            assert blas_threads() == before
+    assert 2 in before
+    assert n_until_interrupt > 5
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="There is no fork.")
+def test_blas_has_its_threads_in_a_child_forked_by_a_neighborhood_function():
+    seen = []
+
+    def neighborhood(squared_distances, radius):
+        if not seen:
+            receive, send = os.pipe()
+            child = os.fork()
+            if child == 0:
+                os.write(send, json.dumps(blas_threads()).encode())
+                os._exit(0)
+            os.close(send)
+            with open(receive) as pipe:
+                seen.append(json.load(pipe))
+            os.waitpid(child, 0)
+        return np.exp(-squared_distances / radius**2)
+
+    with threadpool_limits(2, "blas"):
+        before = blas_threads()
+        TFSOM(6, neighborhood=neighborhood).fit(DIGITS)
+    assert seen == [before]
+    assert 2 in before
 
 
 def test_search_follows_affinity_and_joblib(monkeypatch):

@@ -203,34 +203,42 @@ class _TileThreads:
 
     def __enter__(self) -> bool:
         """Return True if this thread or another one was in the context before."""
-        with self._lock:
-            if self._depth == 0:
-                check_address_space(LEAST_ADDRESS_SPACE)
-                try:
+        is_counted = False
+        try:
+            with self._lock:
+                if self._depth == 0:
+                    check_address_space(LEAST_ADDRESS_SPACE)
                     self._limit.set()
-                except BaseException:
-                    self._limit.lift()
-                    raise
-            self._depth += 1
-            return self._depth > 1
+                self._depth, is_counted = self._depth + 1, True
+                return self._depth > 1
+        except BaseException:  # an interrupt may come after the count: nothing else ends it
+            self._leave(is_counted)
+            raise
 
     def __exit__(self, *_: object) -> None:
+        self._leave(True)
+
+    def _leave(self, is_counted: bool) -> None:
+        """End the context once all have left; an interrupt on the way is raised after that."""
         pool = None
-        with self._lock:
-            self._depth = max(0, self._depth - 1)  # 0 if the process was forked in the context
-            if self._depth == 0:
-                pool, self._pool = self._pool, None
-                try:
+        try:
+            with self._lock:
+                # The depth is 0 if the process was forked in the context.
+                depth = max(0, self._depth - is_counted)
+                self._depth, is_counted = depth, False
+                if depth == 0:
+                    pool, self._pool = self._pool, None
                     self._limit.lift()
-                except BaseException:
-                    self._limit.lift()
-                    raise
+        except BaseException:
+            self._leave(is_counted)
+            raise
         if pool is not None:
             pool.shutdown()  # without the lock: after an error a tile may still run and need it
 
     def forget_other_threads(self) -> None:
         """Begin anew in a forked process, which has none of the other threads."""
         self._lock, self._depth, self._pool = threading.Lock(), 0, None
+        self._limit.lift()
 
     def pool(self) -> ThreadPoolExecutor:
         """Return the threads, which are started as they are needed."""
