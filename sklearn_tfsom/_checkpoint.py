@@ -209,5 +209,5 @@ def _fingerprint(som: Any, plan: TrainingPlan) -> str:
     if not isinstance(plan.neighborhood, str):
         from_corner = plan.grid.squared_distances(0, np.arange(plan.grid.n_units))
         for radius in plan.radii:
-            add(plan.neighborhood(from_corner, float(radius)))
+            add(plan.neighborhood(from_corner.copy(), float(radius)))
     return digest.hexdigest()

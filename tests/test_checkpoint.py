@@ -93,6 +93,15 @@ class TestResume:
         TFSOM(6, max_iter=np.int64(6), tol=np.float64(1e-4), checkpoint_dir=tmp_path).fit(WINE)
         assert not list(tmp_path.iterdir())
 
+    def test_neighborhood_function_may_change_its_argument(self, tmp_path):
+        def hat(squared_distances, radius):
+            squared_distances /= radius**2
+            return (1 - squared_distances) * np.exp(-squared_distances / 2)
+
+        params = {"neighborhood": hat, "radius_decay": np.full(60, 1e-3), "max_iter": 60}
+        expected = get_bits(TFSOM(4, **params).fit(IRIS))
+        assert get_bits(TFSOM(4, **params, checkpoint_dir=tmp_path).fit(IRIS)) == expected
+
     def test_cases_are_coarse_to_fine_and_converge(self):
         params, X, _ = CASES["coarse to fine"]
         plain = TFSOM(**params | {"coarse_to_fine": False}).fit(X)
