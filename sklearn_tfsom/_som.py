@@ -1019,6 +1019,10 @@ class TFSOM(
 
         return keras_model_of_map(self, preprocessing, outputs, dtype)
 
+    def __sklearn_is_fitted__(self) -> bool:
+        """Return True if there is a map; callbacks of a first fit see attributes of the data."""
+        return hasattr(self, "codebook_")
+
     def __sklearn_tags__(self) -> Tags:
         """Return the tags of the estimator: values may be missing, float32 stays float32."""
         tags = super().__sklearn_tags__()

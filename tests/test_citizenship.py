@@ -547,6 +547,22 @@ def test_callback_that_sets_a_parameter_does_not_change_the_map(blobs):
     assert_array_equal(som.bmus(blobs), expected.bmus(blobs))
 
 
+class Predicting(Recorder):
+    """A callback that predicts with the estimator, which is fitted later."""
+
+    def on_fit_task_begin(self, estimator, context, *, X):
+        with pytest.raises(NotFittedError):
+            estimator.predict(X)
+        super().on_fit_task_begin(estimator, context)
+
+
+@pytest.mark.usefixtures("callback")
+def test_estimator_is_not_fitted_during_its_first_fit(blobs):
+    predicting = Predicting()
+    small_map().set_callbacks(predicting).fit(blobs)
+    assert len(predicting.events) > 3
+
+
 @pytest.mark.usefixtures("callback")
 def test_callback_gets_samples_and_weights(blobs):
     recorder, weights = Given(), np.arange(1.0, len(blobs) + 1)
