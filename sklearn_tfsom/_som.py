@@ -132,7 +132,7 @@ class TFSOM(
     coarse_to_fine : bool, default=True
         Whether to train coarser grids on subsamples while the radius is large, which is faster
         for large data or maps, and to choose between several maps, see the Notes. Only for the
-        Gaussian neighborhood with ``init="pca"``, and without `batch_size`. False is the batch
+        Gaussian neighborhood with ``init="pca"``, and without mini-batches. False is the batch
         algorithm as defined above.
 
     tol : float, default=1e-4
@@ -141,9 +141,10 @@ class TFSOM(
         samples to their mean.
 
     batch_size : int or None, default=None
-        Total weight of a mini-batch. None updates the map once per epoch, from all samples. With
-        mini-batches, the same in each epoch, older statistics decay; five epochs then do the work
-        of twenty if there are 10,000 samples or more.
+        Total weight of a mini-batch. None updates the map once per epoch, from all samples, as
+        does a total weight of the samples of at most `batch_size`. With mini-batches, the same in
+        each epoch, older statistics decay; five epochs then do the work of twenty if there are
+        10,000 samples or more.
 
     n_clusters : int, "auto" or None, default=None
         Number of clusters that are searched for after training, by Euclidean distances (of
