@@ -26,9 +26,12 @@ from sklearn_tfsom._training import check_code_vectors
 # Weight that one call learns, at most; or 100 for each sample. It takes seconds.
 _MAX_WEIGHT = 10**6
 
-# Samples of float32 that reach farther than this multiple of the spread of the code vectors give
-# the scale: scaled by that spread, they and their sums could leave the range of float32.
-_MAX_REACH = 2.0**100
+# Samples that reach farther than this multiple of the spread of the code vectors give the scale:
+# scaled by that spread, they and their sums could leave the range of their dtype. Their ranges are
+# read only below the smallest spread: with a larger one, float64 samples that reach so far have
+# squared distances near the end of float64 or beyond.
+_MAX_REACH = {np.dtype(np.float32): 2.0**100, np.dtype(np.float64): 2.0**400}
+_MIN_SPREAD = {np.dtype(np.float32): np.inf, np.dtype(np.float64): 2.0**-100}
 
 
 class Memory(NamedTuple):
@@ -179,12 +182,12 @@ def _remembered(som: Any, counted: Pieces) -> _Start:
     center, spread = center_and_spread(memory.codebook)
     reach = np.abs(memory.codebook - center).max(axis=0)
     # Equal code vectors, or equal values of a feature, say nothing about those of the samples.
-    if not reach.all() or samples.dtype == np.float32:
+    if not reach.all() or spread < _MIN_SPREAD[samples.dtype]:
         low, high = feature_ranges(counted)
         with np.errstate(over="ignore"):
             of_samples = np.fmax(high - center, center - low)
         largest, reach = float(np.nanmax(of_samples)), np.fmax(reach, of_samples)
-        spread = largest if spread == 0 or largest > _MAX_REACH * spread else spread
+        spread = largest if largest > _MAX_REACH[samples.dtype] * spread else spread
     scaling = Scaling.of(
         center,
         spread,

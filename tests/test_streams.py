@@ -652,10 +652,21 @@ def test_a_stream_may_begin_with_equal_samples_at_any_scale(scale):
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("metric", ["euclidean", "manhattan", "cosine"])
 @pytest.mark.parametrize("begins", [True, False])
-@pytest.mark.parametrize(("before", "after"), [(1e-20, 1e20), (1e-30, 1e10), (1e-37, 1e37)])
-def test_a_stream_of_float32_may_grow_by_any_factor(before, after, begins, metric):
+@pytest.mark.parametrize(
+    ("before", "after", "dtype"),
+    [
+        (1e-20, 1e20, np.float32),
+        (1e-30, 1e10, np.float32),
+        (1e-37, 1e37, np.float32),
+        (1e-25, 1e110, np.float64),
+        (1e-80, 1e80, np.float64),
+        (1e-200, 1e100, np.float64),
+        (1e-300, 1, np.float64),
+    ],
+)
+def test_a_stream_may_grow_by_any_factor(before, after, dtype, begins, metric):
     X = np.random.default_rng(0).uniform(size=(500, 40))
-    first, X = ((X * scale).astype(np.float32) for scale in (before, after))
+    first, X = ((X * scale).astype(dtype) for scale in (before, after))
     som = TFSOM(3, metric=metric)
     if begins:
         som.partial_fit(first)
@@ -663,7 +674,7 @@ def test_a_stream_of_float32_may_grow_by_any_factor(before, after, begins, metri
         som = TFSOM.from_codebook(first[:9], grid_size=3, metric=metric)
     for _ in range(4):
         som.partial_fit(X)
-    assert som.codebook_.dtype == np.float32
+    assert som.codebook_.dtype == dtype
     assert -som.score(X) < 1.1 * TFSOM(3, metric=metric).fit(X).quantization_error_
 
 
