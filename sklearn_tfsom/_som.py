@@ -600,7 +600,8 @@ class TFSOM(
         of the longer side with ``init="pca"``, otherwise half of it) to `radius_end` over the
         first 100 samples, or 0.6 for each unit if that is more. An array as `radius_decay`, here
         of any length, has its values reached at equal steps. A map from `fit` or `from_codebook`
-        is trained at `radius_end` only.
+        is trained at `radius_end` only. A call with no sample that has a direction (see the Notes
+        of the class) learns nothing: it changes `labels_` only.
 
         Examples
         --------
@@ -628,7 +629,11 @@ class TFSOM(
             metric = METRICS[self.metric]
             pieces, _ = check_training_data(self, X, sample_weight, metric)
         with tile_threads:
-            memory, left, history = learn_stream(self, pieces)
+            learned = learn_stream(self, pieces)
+        if learned is None:
+            self.labels_ = self.cluster_labels_[self._nearest(pieces.samples)[:, 0]]
+            return self
+        memory, left, history = learned
         found = assign(Pieces(pieces.samples, left), memory.codebook, memory.grid)
         hits = memory.hits + found.hits
         state = MapState(

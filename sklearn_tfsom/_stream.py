@@ -62,7 +62,7 @@ class _Start(NamedTuple):
     dtype: np.dtype[Any]  # of the codebook at the end
 
 
-def learn_stream(som: Any, pieces: Pieces) -> Learned:
+def learn_stream(som: Any, pieces: Pieces) -> Learned | None:
     """Let a map learn more samples, or begin with them.
 
     Parameters
@@ -74,7 +74,8 @@ def learn_stream(som: Any, pieces: Pieces) -> Learned:
 
     Returns
     -------
-    learned : Learned
+    learned : Learned or None
+        None if no sample counts: none has a direction.
 
     Raises
     ------
@@ -83,6 +84,8 @@ def learn_stream(som: Any, pieces: Pieces) -> Learned:
     """
     check_radii(som)
     rows = np.flatnonzero(are_counted(pieces))
+    if not len(rows):
+        return None
     counted = pieces.take(rows)
     _check_weight(counted)
     begin = _remembered if hasattr(som, "codebook_") else _begun
@@ -147,8 +150,7 @@ def _mean_error(
     is_known = not math.isnan(memory.error)  # not that of a codebook without samples
     former = (memory.hits.sum() * left_of_all, memory.error) if is_known else (0.0, 0.0)
     weights = np.array([former[0], *left_weights])
-    total = weights.sum() or math.nan  # not known where nothing is remembered
-    return float(np.array([former[1], *errors]) @ (weights / total))
+    return float(np.array([former[1], *errors]) @ (weights / weights.sum()))
 
 
 def _check_weight(pieces: Pieces) -> None:

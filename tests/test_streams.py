@@ -15,7 +15,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from sklearn_tfsom import TFSOM
 from sklearn_tfsom._data.minibatches import deal_minibatches
-from sklearn_tfsom.metrics import topographic_error
+from sklearn_tfsom.metrics import distortion, topographic_error
 
 
 @pytest.fixture(scope="module")
@@ -639,6 +639,20 @@ def test_sample_without_a_direction_leaves_an_unknown_error(metric, row):
     codebook = np.eye(4)
     som = TFSOM.from_codebook(codebook, grid_size=2, metric=metric).partial_fit(row[None])
     assert np.isnan(som.quantization_error_)
+
+
+@pytest.mark.parametrize("begin", [TFSOM.fit, TFSOM.partial_fit])
+@pytest.mark.filterwarnings("error")
+def test_samples_without_a_direction_change_labels_only(stream, begin):
+    som = begin(TFSOM(4, metric="cosine"), stream)
+    before, energy = pickle.loads(pickle.dumps(vars(som))), distortion(som, stream)
+    som.partial_fit(np.zeros((3, 4)))
+    assert_array_equal(som.labels_, som.predict(np.zeros((3, 4))))
+    now = vars(som)
+    assert now.keys() == before.keys()
+    for name in now.keys() - {"labels_"}:
+        assert pickle.dumps(now[name]) == pickle.dumps(before[name]), name
+    assert distortion(som, stream) == energy
 
 
 @pytest.mark.parametrize("scale", [1e-16, 1e-9, 1e200])

@@ -267,7 +267,7 @@ class StreamSchedule(NamedTuple):
         """Cut the samples of a call into mini-batches, in the order in which they come."""
         reached = np.cumsum(sample_weight)
         starts = np.concatenate([[0.0], reached[:-1]])
-        total = float(reached[-1]) if len(reached) else 0.0
+        total = float(reached[-1])
         largest = max(_MAX_BATCH, _BATCH_PER_UNIT * self.n_units)
         before = 0.0
         while before < total:
