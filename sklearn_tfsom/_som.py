@@ -594,6 +594,10 @@ class TFSOM(
         1,024 samples, or one for every fourth unit if that is more. So the size of the pieces of
         a stream hardly matters, but their order does: shuffle sorted data.
 
+        With `n_clusters` each call clusters the units again, which takes longer than to learn a
+        few samples. For many small pieces cluster at the end: set `n_clusters` before the last
+        call.
+
         With each mini-batch of total weight b the statistics s_j and n_j decay by ``exp(-b / M)``.
         The memory M is a weight of 500 samples, or 5 for each unit if that is more; at first it is
         less, 0.3 of the samples seen. The radius decreases from `radius_start` ("auto": a fourth
@@ -768,6 +772,11 @@ class TFSOM(
         InvalidParameterError
             If `anomaly_score` is not a valid name.
 
+        Notes
+        -----
+        In addition to the search, "isolation" takes O(n_hit n_units (n_features + log(n_units)))
+        operations in each call, for n_hit different units of the samples.
+
         Examples
         --------
         >>> from sklearn.datasets import load_iris
@@ -895,7 +904,8 @@ class TFSOM(
         The covariance is not stored for more than 1,024 features, by `partial_fit`, or by
         `from_codebook` without dense samples. Without it, variances around a unit are in
         proportion to those of the code vectors, and covariances are a share of theirs (along
-        their 16 main directions for more than 1,024 features).
+        their 16 main directions for more than 1,024 features). With up to
+        1,024 features the time of a sample grows with the cube of its number of missing values.
 
         Examples
         --------

@@ -144,6 +144,10 @@ LARGE_TILE_VALUES = 2**22
 # computed again from differences.
 CANCELLATION = {np.dtype(np.float32): 1e-2, np.dtype(np.float64): 1e-6}
 
+# If more than this share of a tile has lost digits in float32, its product in float64 takes less
+# time than differences.
+MAX_LOST = 0.02
+
 # --- Exported models ---
 
 # Terms of the product that an exported model computes distances by, as long as they leave room for

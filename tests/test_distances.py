@@ -518,3 +518,34 @@ def test_nearly_equal_directions(metric, dtype):
         found = som.set_params(features="distances").transform([[0, 1, 0], [1, 0, 0]])
         expected = [1, 0] if metric == "cosine" else [1.5, 0]
         assert_allclose(found, np.tile(np.array(expected)[:, None], 2), rtol=1e-6, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["clusters", "one feature", "repeated"])
+def test_distances_of_float32_samples_far_apart_in_groups(kind):
+    """In float32 all products within a group lose their digits."""
+    rng = np.random.RandomState(0)
+    X, group = rng.normal(size=(3000, 20)), rng.randint(0, 2, size=3000)
+    if kind == "clusters":
+        X += 30 * group[:, None]
+    elif kind == "one feature":
+        X[:, 0] = 1000 * group
+    else:
+        X = X[:4][rng.randint(0, 4, size=3000)]
+    X = X.astype(np.float32)
+    som = TFSOM((10, 10), max_iter=5).fit(X)
+    codebook, values = som.codebook_.astype(np.float64), X.astype(np.float64)
+    assert_allclose(som.transform(X), cdist(values, codebook), rtol=2e-5, atol=1e-6)
+
+
+def test_equal_rows_and_rows_of_equal_norms_get_their_own_units():
+    """Among near ties, of which one of several equal rows is searched."""
+    rng = np.random.RandomState(0)
+    base = np.array([rng.permutation(40) for _ in range(30)]) / 7
+    X = base[rng.randint(0, 30, size=4000)]
+    codebook = np.repeat(base[:20], 5, axis=0) + 1e-9 * rng.normal(size=(100, 40))
+    for dtype in (np.float64, np.float32):
+        som = TFSOM.from_codebook(codebook, grid_size=(10, 10))
+        values = X.astype(dtype)
+        expected = cdist(values.astype(np.float64), codebook).argmin(axis=1)
+        assert_array_equal(som.predict(values), expected)
+        assert_array_equal(som.predict(csr_array(values)), expected)

@@ -30,6 +30,15 @@ class DenseRows(NamedTuple):
         factors32 = None if self.factors32 is None else self.factors32[rows]
         return DenseRows(self.values[rows], self.norms[rows], factors32)
 
+    def are_equal(self, rows: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return whether rows are equal to others, pair by pair."""
+        values, are_equal = np.asarray(self.values), np.empty(len(rows), dtype=bool)
+        for some in value_slices(len(rows), values.shape[1], CACHED_VALUES):
+            pair = values[rows[some]], values[others[some]]
+            is_same = (pair[0] == pair[1]) | (np.isnan(pair[0]) & np.isnan(pair[1]))
+            are_equal[some] = is_same.all(axis=1)
+        return are_equal
+
     def for_products(self, has_missing: bool) -> DenseRows:
         """Return the rows with factors of the products that give scores in NumPy.
 

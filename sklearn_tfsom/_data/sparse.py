@@ -26,6 +26,12 @@ class SparseRows(NamedTuple):
             return self  # a slice of CSR would be a copy
         return SparseRows(self.matrix[rows], self.norms[rows])
 
+    def are_equal(self, rows: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return whether rows are equal to others, pair by pair."""
+        n_different = np.diff((self.matrix[rows] != self.matrix[others]).indptr)
+        are_equal: NDArray[np.bool_] = n_different == 0
+        return are_equal
+
     def dense(self) -> NDArray[np.float64]:
         """Return the rows with their zeros, (n, n_features)."""
         return self.matrix.toarray().astype(np.float64, copy=False)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from sklearn_tfsom._data.dense import load
 from sklearn_tfsom._data.samples import Samples
@@ -26,6 +26,7 @@ from sklearn_tfsom._tf.runtime import tensorflow_core
 from sklearn_tfsom._tuning import (
     CACHED_VALUES,
     CANCELLATION,
+    MAX_LOST,
     MIN_DISTANCE_ROWS,
     TILE_DISTANCES,
 )
@@ -157,12 +158,12 @@ def _product_fill(samples: Samples, scaling: Scaling, codebook: NDArray[np.float
     unit_norms = squares.sum(axis=1)
     last = squares if samples.has_missing else unit_norms[:, None]
     factors = np.concatenate([-2 * codebook, np.ones((len(codebook), 1)), last], axis=1)
-    factors = np.ascontiguousarray(factors.T.astype(dtype))
-    share = CANCELLATION[np.dtype(np.float64) if samples.is_sparse else dtype]
+    factors = np.ascontiguousarray(factors.T)
+    factors32 = factors.astype(np.float32)
 
     of_rows = np.ascontiguousarray(codebook.T) if samples.is_sparse else codebook.T
 
-    def of_sparse(out: NDArray, rows: slice) -> tuple[NDArray, NDArray]:
+    def of_sparse(rows: slice, out: NDArray) -> tuple[NDArray, NDArray]:
         sparse = load_sparse(samples.take(rows), scaling.scale)
         squared = sparse.products(of_rows)
         squared *= -2
@@ -170,9 +171,9 @@ def _product_fill(samples: Samples, scaling: Scaling, codebook: NDArray[np.float
         out[:] = squared
         return out, sparse.norms
 
-    def of_dense(out: NDArray, rows: slice) -> tuple[NDArray, NDArray]:
+    def of_dense(rows: slice, out: NDArray) -> tuple[NDArray, NDArray]:
         tile = samples[rows]
-        terms = np.empty((len(tile), len(factors)), dtype)
+        terms = np.empty((len(tile), len(factors)), out.dtype)
         values = scaling.transform(tile, terms[:, :n_features])
         terms[:, n_features + 1 :] = 1
         if samples.has_missing:
@@ -181,15 +182,28 @@ def _product_fill(samples: Samples, scaling: Scaling, codebook: NDArray[np.float
             terms[:, n_features + 1 :][is_missing] = 0
         norms = np.einsum("sf,sf->s", values, values, dtype=np.float64)
         terms[:, n_features] = norms
-        return multiply(terms, factors, out), norms
+        return multiply(terms, factors32 if out.dtype == np.float32 else factors, out), norms
 
-    def fill(out: NDArray, rows: slice) -> None:
-        squared, norms = (of_sparse if samples.is_sparse else of_dense)(out, rows)
+    def lost_pairs(squared: NDArray, norms: NDArray, precision: DTypeLike) -> list[NDArray]:
+        """Return the rows and units whose distances have lost digits to cancellation."""
+        share = CANCELLATION[np.dtype(precision)]
         # The minimum tells most rows to be free of cancellation altogether.
         suspects = np.flatnonzero(~(squared.min(axis=1) > share * (norms + unit_norms.max())))
         limit = share * (norms[suspects, None] + unit_norms)
         row, unit = np.nonzero(~(squared[suspects] > limit))
-        row = suspects[row]
+        return [suspects[row], unit]
+
+    def fill(out: NDArray, rows: slice) -> None:
+        if samples.is_sparse:
+            squared, norms = of_sparse(rows, out)
+            row, unit = lost_pairs(squared, norms, np.float64)
+        else:
+            squared, norms = of_dense(rows, out)
+            row, unit = lost_pairs(squared, norms, dtype)
+            # Within clusters that are far apart all pairs lose digits: float64 has enough of them.
+            if dtype == np.float32 and len(row) > MAX_LOST * squared.size:
+                squared, norms = of_dense(rows, np.empty(out.shape))
+                row, unit = lost_pairs(squared, norms, np.float64)
         np.divide(squared, 2, out=out) if metric.is_spherical else np.sqrt(squared, out=out)
         out[row, unit] = _from_differences(samples, rows, scaling, codebook, row, unit)
         out[~np.isfinite(norms)] = np.inf  # no best-matching unit would be found for these either

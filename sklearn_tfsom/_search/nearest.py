@@ -97,13 +97,25 @@ def nearest(
     unclear = np.flatnonzero(~is_clear)
     if len(unclear):
         units, distances = units.copy(), distances.copy()
-        # Rows without a direction are equal, and near ties of all units: one of them is searched.
-        is_zero = target.kind.metric.is_spherical & (np.asarray(on_cpu.norms)[unclear] == 0)
-        distinct = np.where(is_zero, -1, unclear)
-        _, first, place = np.unique(distinct, return_index=True, return_inverse=True)
-        exact = search_exactly(on_cpu.take(unclear[first]), target, k)
+        rest = on_cpu.take(unclear)
+        # Of equal rows, such as all that are zero under "cosine", one is searched.
+        chosen, place = _distinct(rest)
+        exact = search_exactly(rest.take(chosen), target, k)
         units[unclear], distances[unclear] = (results[place] for results in exact)
     return Nearest(units, distances)
+
+
+def _distinct(rows: DenseRows | SparseRows) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the indices of different rows, and for each row the place of its equal there.
+
+    Rows are compared with the first one of the same norm. Those that differ from it stand for
+    themselves, so a few equal ones may be chosen as well.
+    """
+    _, first, place = np.unique(rows.norms, return_index=True, return_inverse=True)
+    others = np.flatnonzero(first[place] != np.arange(len(place)))
+    alone = others[~rows.are_equal(others, first[place[others]])]
+    place[alone] = len(first) + np.arange(len(alone))
+    return np.concatenate([first, alone]), place
 
 
 def are_equal(codebook: NDArray) -> bool:
