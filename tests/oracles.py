@@ -159,7 +159,7 @@ def refusals(case):
         found.append("X contains no sample of positive weight that has a direction")
     if np.isnan(values[is_counted]).all(axis=0).any():
         found.append(r"Feature \d+ of X is missing")
-    if n_counted < n_clusters:
+    if max(n_counted, total_weight * (1 + 1e-12)) < n_clusters:
         found.append(f"n_samples={n_counted} must be at least n_clusters={n_clusters}")
     if shape is not None and shape.prod() < n_clusters:
         found.append("The 'n_clusters' parameter of TFSOM must be at most the number of units")

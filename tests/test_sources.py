@@ -257,7 +257,7 @@ def test_an_empty_piece_changes_no_reduction(monkeypatch):
             start = as_codebook(start, metric)
             found = assign(pieces, start, GRID)
             assert found.hits.sum() == pytest.approx(pieces.total_weight)
-            assign_and_average(pieces, start, GRID)
+            assign_and_average(pieces, start, GRID, has_missing=pieces.samples.has_missing)
             map_errors(pieces, start, GRID)
             are_counted(pieces)
             check_features_known(pieces)

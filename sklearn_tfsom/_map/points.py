@@ -55,6 +55,8 @@ def normalized(points: Points, units: NDArray) -> tuple[Points, NDArray[np.float
     means, units = without_rounding(points.means), units.astype(np.float64)
     factor = power_of_two(max(np.abs(means).max(), np.abs(units).max()))
     means, units = means / factor, units / factor  # no sum exceeds the range of float64
+    # From the first point on: the mean of equal values is exact.
+    means, units = means - means[0], units - means[0]
     center = means.mean(axis=0)
     means, units = means - center, units - center
     scale = np.abs(means).max() or np.abs(units).max() or 1.0
