@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_tfsom._data.moments import centered
-from sklearn_tfsom._data.pieces import Piece, Pieces, without_rounding
+from sklearn_tfsom._data.pieces import Piece, Pieces, whole_weight
 from sklearn_tfsom._data.subsampling import hashes, keys_of
 
 
@@ -77,7 +77,7 @@ def deal_minibatches(
     -------
     batches : list of (rows, weights)
     """
-    n_batches = math.ceil(without_rounding(reached[-1]) / batch_size)
+    n_batches = math.ceil(whole_weight(reached[-1]) / batch_size)
     starts = np.concatenate([[0.0], reached[:-1]])
     first = np.floor(starts).astype(np.int64)
     n_cells = np.maximum(np.ceil(reached).astype(np.int64) - first, 1)

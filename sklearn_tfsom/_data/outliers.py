@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sklearn_tfsom._compat import with_errstate
 from sklearn_tfsom._data.moments import Moments, centered, compute_moments
-from sklearn_tfsom._data.pieces import Piece, Pieces, Workers, without_rounding
+from sklearn_tfsom._data.pieces import Piece, Pieces, Workers, whole_weight
 from sklearn_tfsom._data.samples import Samples
 
 # Few samples that are such a share of the variance along a main direction are left out. So none
@@ -63,7 +63,7 @@ def with_typical_directions(moments: Moments, pieces: Pieces) -> Moments:
         cut, n_outliers = _next_cut(found, total, typical)
         if cut is None:
             break
-        cuts, total = (*cuts, cut), without_rounding(total - n_outliers)
+        cuts, total = (*cuts, cut), whole_weight(total - n_outliers)
         typical = _TypicalPieces(pieces, cuts, total)
         of_typical = compute_moments(typical)
         if not of_typical.deviations[0] > 0:  # all are equal, or a feature is known in none

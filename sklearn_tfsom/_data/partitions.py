@@ -30,7 +30,7 @@ from sklearn_tfsom._data.checks import (
     has_share,
 )
 from sklearn_tfsom._data.foreign import columns_named
-from sklearn_tfsom._data.pieces import Combine, Piece, Pieces, combined, without_rounding
+from sklearn_tfsom._data.pieces import Combine, Piece, Pieces, combined, whole_weight
 from sklearn_tfsom._data.samples import DistantSamples, Samples
 from sklearn_tfsom._distance import METRICS, Metric
 
@@ -264,8 +264,8 @@ class Partitions(Pieces):
     def _totals(self) -> tuple[float, float]:
         facts = self._facts
         if self._reader.is_counted:
-            return without_rounding(facts.counted_weight), facts.n_counted
-        return without_rounding(facts.weight), facts.n_samples
+            return whole_weight(facts.counted_weight), facts.n_counted
+        return whole_weight(facts.weight), facts.n_samples
 
     def _joined(self, values: list[Any], weights: list[NDArray[np.float64]]) -> Pieces:
         """Return samples that have been fetched."""

@@ -374,7 +374,7 @@ class Pieces:
         # Not a cached property: its lock would be held while other workers are waited for.
         if self._known_totals is None:
             weight, number = self.workers.sum([self.sample_weight.sum(), len(self.samples)])
-            self._known_totals = without_rounding(float(weight)), float(number)
+            self._known_totals = whole_weight(float(weight)), float(number)
         return self._known_totals
 
     @property
@@ -405,7 +405,7 @@ class Pieces:
         return Piece(self.samples.take(rows), self.sample_weight[rows])
 
 
-def without_rounding(total_weight: float) -> float:
+def whole_weight(total_weight: float) -> float:
     """Return a sum of weights, or the whole number that it is but for rounding.
 
     Rounding depends on the order of the samples, and numbers of samples and units on the sum.

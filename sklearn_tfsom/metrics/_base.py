@@ -12,7 +12,7 @@ from scipy.sparse.csgraph import dijkstra
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_tfsom._data.checks import check_sample_weight
-from sklearn_tfsom._data.pieces import Pieces, without_rounding
+from sklearn_tfsom._data.pieces import Pieces, whole_weight
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.tiles import value_slices
 from sklearn_tfsom._distance import METRICS, Metric, all_distances
@@ -67,7 +67,7 @@ def check_n_neighbors(owner: str, n_neighbors: Any, grid: Grid) -> int:
 
 def check_n_nearest(owner: str, n_neighbors: Any, total_weight: float) -> int:
     """Return the number of neighboring samples, less than half of the samples."""
-    total_weight = without_rounding(total_weight)
+    total_weight = whole_weight(total_weight)
     if total_weight < 3:
         raise ValueError(
             f"{owner} needs samples of a total weight of at least 3. Got {total_weight:g} instead."
