@@ -13,6 +13,7 @@ from sklearn_tfsom._data.tiles import map_tiles, row_slices, value_slices
 from sklearn_tfsom._distance import as_codebook
 from sklearn_tfsom._map.scores import SearchKind, Target
 from sklearn_tfsom._search.nearest import are_equal, nearest, search_kind, suits_numpy, tile_rows
+from sklearn_tfsom._tf.runtime import tensorflow_core
 from sklearn_tfsom._tuning import CHUNK_ROWS, PIECE_VALUES
 
 
@@ -54,6 +55,8 @@ def nearest_units(samples: Samples, codebook: NDArray, k: int = 1) -> NDArray[np
         extents=scaling.extents(scaled.reshape(flat.shape)),
     )
     chunks, n_tile = _chunks(samples, codebook, kind)
+    if n_tile is not None:
+        tensorflow_core()  # in this thread, which sees whether it is importing it already
     units = np.empty((n_samples, k), dtype=np.int64)
 
     def search(rows: slice) -> bool:

@@ -96,6 +96,8 @@ class Source:
         in_numpy = in_numpy or (pieces.are_distant and is_light)
         if pieces.workers.has_accelerators or not in_numpy:
             n_tile = tile_rows(int(np.prod(codebook.shape[:2])), codebook.shape[2])
+            if not pieces.are_distant:
+                tensorflow_core()  # in this thread, which sees whether it is importing it already
         return self._reduce(codebook, Search(self.scaling, self.extents, n_tile), name)
 
     def _reduce(self, codebook: NDArray[np.float64], search: Search, name: str) -> Statistics:
