@@ -116,8 +116,8 @@ def _assign_piece(
     distances = distances_to_chosen(piece.samples, flat, units)[:, 0]
     bmus, weights = units[:, 0], piece.sample_weight
     hits = np.bincount(bmus, weights, minlength=len(flat)).astype(np.float64)
-    # Shares of the weight, so that no sum exceeds the range of float64. It rounds as without the
-    # samples of weight 0.
+    # Shares of the weight, so that no sum exceeds the range of float64. The sum is rounded as
+    # without the samples of weight 0.
     (counted,) = np.nonzero(weights)
     error = np.einsum("s,s", distances[counted], weights[counted] / (total or 1))
     return (hits, error), bmus

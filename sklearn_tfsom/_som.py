@@ -387,9 +387,9 @@ class TFSOM(
             If a parameter is not valid. The estimator stays as it was.
         ValueError
             If the data or the weights are not valid (infinite, of other shapes, without any value
-            in a sample or a feature, without a direction where that is compared), if there are
-            fewer samples than `n_clusters`, or if the weights are too large for mini-batches of
-            `batch_size` (:ref:`guide_weights`).
+            in a sample or a feature, without a direction where that is compared), if both the
+            number and the total weight of the samples are less than `n_clusters`, or if the
+            weights are too large for mini-batches of `batch_size` (:ref:`guide_weights`).
 
         Warns
         -----
@@ -604,8 +604,8 @@ class TFSOM(
         of the longer side with ``init="pca"``, otherwise half of it) to `radius_end` over the
         first 100 samples, or 0.6 for each unit if that is more. An array as `radius_decay`, here
         of any length, has its values reached at equal steps. A map from `fit` or `from_codebook`
-        is trained at `radius_end` only. A call with no sample that has a direction (see the Notes
-        of the class) learns nothing: it changes `labels_` only.
+        is trained at `radius_end` only. A call without a sample of positive weight that has a
+        direction (see the Notes of the class) learns nothing: it changes `labels_` only.
 
         Examples
         --------
@@ -904,8 +904,8 @@ class TFSOM(
         The covariance is not stored for more than 1,024 features, by `partial_fit`, or by
         `from_codebook` without dense samples. Without it, variances around a unit are in
         proportion to those of the code vectors, and covariances are a share of theirs (along
-        their 16 main directions for more than 1,024 features). With up to
-        1,024 features the time of a sample grows with the cube of its number of missing values.
+        their 16 main directions for more than 1,024 features). With up to 1,024 features the time
+        of a sample grows with the cube of its number of missing values.
 
         Examples
         --------

@@ -28,10 +28,10 @@ _MAX_WEIGHT = 10**6
 
 # Samples that reach farther than this multiple of the spread of the code vectors give the scale:
 # scaled by that spread, they and their sums could leave the range of their dtype. Their ranges are
-# read only below the smallest spread: with a larger one, float64 samples that reach so far have
-# squared distances near the end of float64 or beyond.
+# read only below the smallest spread: with a larger one, squares that leave the range of float64
+# here nearly do so in data units.
 _MAX_REACH = {np.dtype(np.float32): 2.0**100, np.dtype(np.float64): 2.0**400}
-_MIN_SPREAD = {np.dtype(np.float32): np.inf, np.dtype(np.float64): 2.0**-100}
+_MIN_SPREAD = {np.dtype(np.float32): np.inf, np.dtype(np.float64): 2.0**-20}
 
 
 class Memory(NamedTuple):
@@ -188,7 +188,8 @@ def _remembered(som: Any, counted: Pieces) -> _Start:
         low, high = feature_ranges(counted)
         with np.errstate(over="ignore"):
             of_samples = np.fmax(high - center, center - low)
-        largest, reach = float(np.nanmax(of_samples)), np.fmax(reach, of_samples)
+        largest = float(np.nanmax(of_samples))
+        reach = np.where(reach > 0, reach, np.fmax(reach, of_samples))
         spread = largest if largest > _MAX_REACH[samples.dtype] * spread else spread
     scaling = Scaling.of(
         center,

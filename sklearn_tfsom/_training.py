@@ -141,7 +141,7 @@ def _best_of_several(
     def better(other: _Candidate, own: _Candidate) -> _Candidate:
         return other if is_better(other.errors, own.errors, rounding) else own
 
-    # Of a distance, times four: it adds up over the epochs.
+    # Rounding of a distance; four times, because it accumulates over the epochs.
     rounding = 4 * NOISE * float(source.extents.sum()) / scaling.distance_factor()
     rounding = max(rounding, float(np.finfo(np.float64).tiny))
     best = trained(state)
@@ -207,8 +207,9 @@ def trained_codebook(plan: TrainingPlan, epoch: TrainedEpoch) -> NDArray[np.floa
         grids = epoch.stage.grid, plan.grid
         state = project(state, kernels, epoch.radius, *grids, scaling)
     codebook = scaling.inverse_transform(state.codebook.reshape(plan.grid.n_units, -1))
-    # Means of equal values are rounded where samples are not centered.
-    codebook = np.where(np.asarray(scaling.reach) == 0, plan.moments.mean, codebook)
+    if not scaling.metric.is_spherical:  # there a mean of equal values is divided by its length
+        # Means of equal values are rounded where samples are not centered.
+        codebook = np.where(np.asarray(scaling.reach) == 0, plan.moments.mean, codebook)
     check_code_vectors(codebook, plan.pieces.samples.dtype)
     return codebook
 

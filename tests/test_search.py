@@ -376,6 +376,23 @@ def test_distances_of_close_float32_directions():
     assert_allclose(som.transform(X), expected, rtol=1e-5)
 
 
+def test_code_vectors_of_directions_have_unit_length():
+    """Also beside a feature that has one value in all directions."""
+    rng = np.random.RandomState(0)
+    X = np.column_stack([np.full(300, 2), np.eye(3)[rng.randint(3, size=300)]])
+    som = TFSOM(4, metric="cosine", init=X[:16]).fit(X)
+    assert_allclose(np.linalg.norm(som.codebook_, axis=1), 1)
+
+
+def test_lowest_of_equally_close_units_where_most_code_vectors_are_equal():
+    codebook = np.zeros((9, 3))
+    codebook[[1, 2], 0], codebook[[3, 4], 2] = (0.1, -0.1), (0.1, -0.1)
+    som = TFSOM.from_codebook(codebook, grid_size=(3, 3))
+    x = [0.3, 0.0, 0.3 * (1 + 2**-49)]  # closer to unit 3 by a part of its rounding
+    assert som.predict([x])[0] == 1
+    assert (som.predict(np.tile(x, (2000, 1))) == 1).all()
+
+
 @pytest.mark.parametrize("offset", [0, 3, 20])
 def test_unit_of_a_row_does_not_depend_on_other_rows(offset):
     """Of code vectors that are equally far within rounding the first one, however it is found."""

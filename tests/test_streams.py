@@ -673,6 +673,7 @@ def test_a_stream_may_begin_with_equal_samples_at_any_scale(scale):
         (1e-30, 1e10, np.float32),
         (1e-37, 1e37, np.float32),
         (1e-25, 1e110, np.float64),
+        (1e-25, 1e140, np.float64),
         (1e-80, 1e80, np.float64),
         (1e-200, 1e100, np.float64),
         (1e-300, 1, np.float64),

@@ -170,10 +170,8 @@ def _filled(X: np.ma.MaskedArray) -> NDArray:
 
 def _without_fill_values(frame: Any) -> Any:
     """Return a data frame of sparse columns as a dense one unless it only leaves out zeros."""
-    is_sparse = has_sparse_values(frame)
-    if is_sparse and any(dtype.fill_value != 0 for dtype in frame.dtypes):
-        return frame.sparse.to_dense()
-    return frame
+    has_fill_values = any(getattr(dtype, "fill_value", 0) != 0 for dtype in frame.dtypes)
+    return frame.sparse.to_dense() if has_fill_values and has_sparse_values(frame) else frame
 
 
 def _without_na(frame: Any) -> Any:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -410,6 +411,8 @@ def whole_weight(total_weight: float) -> float:
 
     Rounding depends on the order of the samples, and numbers of samples and units on the sum.
     """
+    if not math.isfinite(total_weight):
+        return total_weight
     whole = np.round(total_weight)
     return float(whole) if abs(total_weight - whole) <= _ROUNDING * total_weight else total_weight
 

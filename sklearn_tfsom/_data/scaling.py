@@ -142,7 +142,7 @@ class Scaling(NamedTuple):
         return self.scale == 1 and not self.center.any()
 
     def transform(self, X: NDArray, out: NDArray | None = None) -> NDArray:
-        """Scale samples: into `out`, of the type of X, or into a new array of float64.
+        """Scale samples: into `out`, in its precision, or into a new array of float64.
 
         The result is rounded once. Large values are scaled down before, and small ones scaled up
         after the center is subtracted, so that nothing overflows on the way.
@@ -188,7 +188,8 @@ class Scaling(NamedTuple):
         differences = np.abs(codebook - middle) / (largest or 1.0)  # whose squares are in range
         sizes = differences.mean(axis=0)
         spread = np.median(self.metric.size(differences)) / (self.metric.size(sizes) or 1.0)
-        return self._with_offsets(sizes * (largest * spread), np.abs(middle))
+        # The median is 0 if most code vectors are equal to the mean.
+        return self._with_offsets(sizes * (largest * (spread or 1.0)), np.abs(middle))
 
     def training_extents(self) -> NDArray[np.float64]:
         """Return the extents of a codebook in training.
@@ -205,7 +206,7 @@ class Scaling(NamedTuple):
     def _with_offsets(
         self, sizes: NDArray[np.float64], offsets: NDArray[np.float64] | float
     ) -> NDArray[np.float64]:
-        """Add offsets in the scaled space, and that of this space, where sizes are not 0."""
+        """Add offsets, and a share of the center, to the sizes; 0 where a size is 0."""
         extents = sizes + offsets + _OF_OFFSET * np.abs(self.center * self.scale)
         if self.metric.is_spherical:
             extents += self.scale * len(sizes) ** -0.5

@@ -48,7 +48,7 @@ def epoch_to_compare_after(grid: Grid, n_epochs: int) -> int | None:
 def is_better(other: tuple[float, float], own: tuple[float, float], rounding: float) -> bool:
     """Return True if another map is better, by quantization and topographic error.
 
-    Quantization errors of which `rounding` is more than the margin are equal.
+    Quantization errors so small that `rounding` exceeds the margin count as equal.
     """
 
     def badness(quantization_error: float, topographic_error: float) -> float:

@@ -46,7 +46,8 @@ def distances_to_units(samples: Samples, codebook: NDArray) -> NDArray:
     Returns
     -------
     distances : ndarray of the samples' dtype, shape (n_samples, n_units)
-        In data units; computed in that precision.
+        In data units; computed in that precision. In float32 the last digits of a row depend on
+        whether those beside it are computed in float64.
 
     Raises
     ------

@@ -108,10 +108,15 @@ def nearest(
 def _distinct(rows: DenseRows | SparseRows) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the indices of different rows, and for each row the place of its equal there.
 
-    Rows are compared with the first one of the same norm. Those that differ from it stand for
-    themselves, so a few equal ones may be chosen as well.
+    Rows are compared with the first one that has the same product with some vector. Those that
+    differ from it stand for themselves, so a few equal ones may be chosen as well.
     """
-    _, first, place = np.unique(rows.norms, return_index=True, return_inverse=True)
+    values = (
+        rows.matrix if isinstance(rows, SparseRows) else np.nan_to_num(np.asarray(rows.values))
+    )
+    with np.errstate(over="ignore", invalid="ignore"):
+        products = values @ np.random.RandomState(0).uniform(1, 2, size=values.shape[1])
+    _, first, place = np.unique(products, return_index=True, return_inverse=True)
     others = np.flatnonzero(first[place] != np.arange(len(place)))
     alone = others[~rows.are_equal(others, first[place[others]])]
     place[alone] = len(first) + np.arange(len(alone))
