@@ -107,7 +107,7 @@ class Metric:
     def size(self, points: NDArray) -> NDArray:
         """Return the norms of points; for an elementwise metric their reduced magnitudes."""
         if self.is_product:
-            return np.asarray(np.linalg.norm(points, axis=-1))
+            return np.asarray(np.sqrt(np.einsum("...f,...f->...", points, points)))
         return self.total(self.magnitude(np, points))
 
     def total(self, terms: NDArray, axis: int = -1) -> NDArray:
@@ -352,8 +352,11 @@ def as_directions(rows: Any, metric: Metric) -> Any:
 
 
 def as_codebook(values: ArrayLike, metric: Metric) -> NDArray[np.float64]:
-    """Return code vectors (..., n_features) in float64, as unit vectors for a spherical metric."""
-    codebook = np.array(values, dtype=np.float64)
+    """Return code vectors (..., n_features) in float64, as unit vectors for a spherical metric.
+
+    Those of float64 are not copied for other metrics.
+    """
+    codebook = np.asarray(values, dtype=np.float64)
     if not metric.is_spherical:
         return codebook
     unit = as_directions(codebook.reshape(-1, codebook.shape[-1]), metric)

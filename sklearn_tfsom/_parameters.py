@@ -124,7 +124,7 @@ def as_code_vectors(name: str, owner: Any, values: Any, metric: Metric) -> NDArr
     InvalidParameterError
         If one has no direction, or if a difference of two exceeds the range of float64.
     """
-    codebook = as_codebook(valid.as_numbers(values), metric)
+    codebook = as_codebook(np.array(valid.as_numbers(values)), metric)
     if metric.is_spherical and is_zero(codebook).any():
         right = f"code vectors that have a direction under metric={metric.name!r}"
         came = f"code vector {np.argmax(is_zero(codebook))}, which has none,"

@@ -118,19 +118,22 @@ def compute_moments(pieces: Pieces, *, has_directions: bool = True) -> Moments:
     # In units of about the largest range no square exceeds the range of float64.
     scale = max(power_of_two(largest), np.finfo(np.float64).tiny)
     if n_features > MAX_COVARIANCE_FEATURES or (samples.has_missing and not has_directions):
-        return _by_variances(pieces, mean, reach, known, scale, has_directions)
-    return _by_covariance(pieces, mean, reach, known, scale, has_directions)
+        return _by_variances(pieces, _Middle(mean, reach, known, scale), has_directions)
+    return _by_covariance(pieces, _Middle(mean, reach, known, scale), has_directions)
 
 
-def _by_variances(
-    pieces: Pieces,
-    mean: NDArray[np.float64],
-    reach: NDArray[np.float64],
-    known: NDArray[np.float64],
-    scale: float,
-    has_directions: bool,
-) -> Moments:
-    """Compute moments without a covariance matrix; `known` has shares of the weight."""
+class _Middle(NamedTuple):
+    """Where the samples lie, and how far."""
+
+    mean: NDArray[np.float64]  # (n_features,) over known values
+    reach: NDArray[np.float64]  # (n_features,) largest distance of a known value to it
+    known: NDArray[np.float64]  # (n_features,) share of the weight for which a value is known
+    scale: float  # about the largest range of a feature
+
+
+def _by_variances(pieces: Pieces, middle: _Middle, has_directions: bool) -> Moments:
+    """Compute moments without a covariance matrix."""
+    mean, reach, known, scale = middle
     arguments = mean, scale, pieces.total_weight
     variances = pieces.reduce(_variances, *arguments)
     spread = _spread(variances, known, scale)
@@ -140,15 +143,9 @@ def _by_variances(
     return _with_directions(mean, spread, reach, deviations * scale, found)
 
 
-def _by_covariance(
-    pieces: Pieces,
-    mean: NDArray[np.float64],
-    reach: NDArray[np.float64],
-    known: NDArray[np.float64],
-    scale: float,
-    has_directions: bool,
-) -> Moments:
-    """Compute moments from a covariance matrix; `known` has shares of the weight."""
+def _by_covariance(pieces: Pieces, middle: _Middle, has_directions: bool) -> Moments:
+    """Compute moments from a covariance matrix."""
+    mean, reach, known, scale = middle
     samples, n_features = pieces.samples, len(mean)
     n_values = min(_PRODUCT_ROWS * n_features, _PRODUCT_VALUES)
     scatter, both = pieces.reduce(

@@ -184,12 +184,14 @@ class Scaling(NamedTuple):
             an outlying one hardly changes, and the offset of the mean; 0 for features in which
             code vectors do not differ.
         """
-        middle, largest = center_and_spread(codebook)
-        differences = np.abs(codebook - middle) / (largest or 1.0)  # whose squares are in range
+        # From the first code vector on, the mean of equal values is exact.
+        differences = codebook - codebook[0]
+        mean = differences.mean(axis=0)
+        differences = np.abs(np.subtract(differences, mean, out=differences), out=differences)
         sizes = differences.mean(axis=0)
         spread = np.median(self.metric.size(differences)) / (self.metric.size(sizes) or 1.0)
         # The median is 0 if most code vectors are equal to the mean.
-        return self._with_offsets(sizes * (largest * (spread or 1.0)), np.abs(middle))
+        return self._with_offsets(sizes * (spread or 1.0), np.abs(codebook[0] + mean))
 
     def training_extents(self) -> NDArray[np.float64]:
         """Return the extents of a codebook in training.

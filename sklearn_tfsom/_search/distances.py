@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -159,9 +160,6 @@ def _product_fill(samples: Samples, scaling: Scaling, codebook: NDArray[np.float
     unit_norms = squares.sum(axis=1)
     last = squares if samples.has_missing else unit_norms[:, None]
     factors = np.concatenate([-2 * codebook, np.ones((len(codebook), 1)), last], axis=1)
-    factors = np.ascontiguousarray(factors.T)
-    factors32 = factors.astype(np.float32)
-
     of_rows = np.ascontiguousarray(codebook.T) if samples.is_sparse else codebook.T
 
     def of_sparse(rows: slice, out: NDArray) -> tuple[NDArray, NDArray]:
@@ -172,9 +170,14 @@ def _product_fill(samples: Samples, scaling: Scaling, codebook: NDArray[np.float
         out[:] = squared
         return out, sparse.norms
 
+    @functools.cache
+    def factors_in(precision: np.dtype) -> NDArray:
+        with np.errstate(over="ignore"):
+            return np.ascontiguousarray(factors.T.astype(precision))
+
     def of_dense(rows: slice, out: NDArray) -> tuple[NDArray, NDArray]:
         tile = samples[rows]
-        terms = np.empty((len(tile), len(factors)), out.dtype)
+        terms = np.empty((len(tile), factors.shape[1]), out.dtype)
         values = scaling.transform(tile, terms[:, :n_features])
         terms[:, n_features + 1 :] = 1
         if samples.has_missing:
@@ -183,7 +186,7 @@ def _product_fill(samples: Samples, scaling: Scaling, codebook: NDArray[np.float
             terms[:, n_features + 1 :][is_missing] = 0
         norms = np.einsum("sf,sf->s", values, values, dtype=np.float64)
         terms[:, n_features] = norms
-        return multiply(terms, factors32 if out.dtype == np.float32 else factors, out), norms
+        return multiply(terms, factors_in(out.dtype), out), norms
 
     def lost_pairs(squared: NDArray, norms: NDArray, precision: DTypeLike) -> list[NDArray]:
         """Return the rows and units whose distances have lost digits to cancellation."""
