@@ -188,10 +188,12 @@ class Scaling(NamedTuple):
         differences = codebook - codebook[0]
         mean = differences.mean(axis=0)
         differences = np.abs(np.subtract(differences, mean, out=differences), out=differences)
+        largest = float(differences.max()) or 1.0
+        differences /= largest  # so that squares are in the range of float64
         sizes = differences.mean(axis=0)
         spread = np.median(self.metric.size(differences)) / (self.metric.size(sizes) or 1.0)
         # The median is 0 if most code vectors are equal to the mean.
-        return self._with_offsets(sizes * (spread or 1.0), np.abs(codebook[0] + mean))
+        return self._with_offsets(sizes * (largest * (spread or 1.0)), np.abs(codebook[0] + mean))
 
     def training_extents(self) -> NDArray[np.float64]:
         """Return the extents of a codebook in training.
