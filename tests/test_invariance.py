@@ -292,6 +292,14 @@ def test_samples_of_weight_0_are_not_searched_for_the_score(blobs):
     assert som.score(np.vstack([blobs, far]), sample_weight=weights) == som.score(blobs)
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_score_equals_the_error_of_the_fit_beside_weights_of_0(seed):
+    rng = np.random.RandomState(seed)
+    X, weights = rng.normal(size=(40, 2)), rng.uniform(size=40) * rng.randint(2, size=40)
+    som = TFSOM((2, 2), max_iter=2).fit(X, sample_weight=weights)
+    assert som.score(X, sample_weight=weights) == -som.quantization_error_
+
+
 # The sum of n weights of 1 / 7 is rounded down, that of n weights of 1 / 9 up.
 @pytest.mark.parametrize("n_parts", [7, 9])
 @pytest.mark.parametrize(

@@ -374,7 +374,9 @@ class Pieces:
     def _totals(self) -> tuple[float, float]:
         # Not a cached property: its lock would be held while other workers are waited for.
         if self._known_totals is None:
-            weight, number = self.workers.sum([self.sample_weight.sum(), len(self.samples)])
+            # Rounded as without the samples of weight 0.
+            own_weight = self.sample_weight[self.sample_weight > 0].sum()
+            weight, number = self.workers.sum([own_weight, len(self.samples)])
             self._known_totals = whole_weight(float(weight)), float(number)
         return self._known_totals
 
