@@ -314,9 +314,9 @@ def test_weights_are_repetitions(case, factor):
         assert_array_equal(other.labels_[is_same], som.labels_[rows][is_same])
     if isinstance(params["grid_size"], str):
         return
-    with only_convergence_warnings():
-        scaled = clone(som).fit(case.data.X, sample_weight=factor * times)
-    assert_allclose(scaled.codebook_, som.codebook_, rtol=1e-8, atol=1e-8 * size)
+    scaled = fit(case._replace(weights=factor * times))
+    if scaled is not None:  # a smaller total weight may be less than n_clusters
+        assert_allclose(scaled.codebook_, som.codebook_, rtol=1e-8, atol=1e-8 * size)
 
 
 def stable_start(case):
