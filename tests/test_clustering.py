@@ -250,6 +250,18 @@ def test_more_clusters_than_places_that_are_merged_along_ways():
     assert_array_equal(np.unique(som.cluster_labels_), np.arange(1050))
 
 
+@pytest.mark.parametrize("seed", [1, 62, 116])
+def test_ties_of_merges_do_not_depend_on_rounding(seed):
+    X = np.random.RandomState(seed).randint(-2, 3, size=(22, 3)).astype(float)
+    weights = np.where(np.arange(22) == 7, 1e12, 1.0)
+    beside_constant = np.hstack([X, np.zeros((22, 1))])
+    one, other = (
+        TFSOM((1, 2), n_clusters="auto", max_iter=5).fit(data, sample_weight=weights)
+        for data in (X, beside_constant)
+    )
+    assert_array_equal(other.labels_, one.labels_)
+
+
 @pytest.mark.parametrize("value", [np.nan, 1e6])
 def test_samples_of_weight_0_change_no_clusters(value):
     X = make_blobs(300, n_features=3, centers=4, random_state=0)[0]

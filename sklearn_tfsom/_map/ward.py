@@ -10,6 +10,10 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
+# Last bits of costs that are not compared: costs that are equal but for rounding are ties, which
+# the first point wins.
+_ROUNDED_BITS = 20
+
 
 class Merge(NamedTuple):
     """Two clusters that become one, which keeps the name of the first."""
@@ -76,7 +80,7 @@ def _chained_merges(is_alive: NDArray[np.bool_], costs: Callable, merge: Callabl
         if not chain:
             chain.append(int(np.argmax(is_alive)))
         top = chain[-1]
-        cost = costs(top)
+        cost = _without_rounding(costs(top))
         nearest = int(np.argmin(cost))
         # The one before in the chain wins a tie, or the chain could run in a circle: by rounding,
         # or where a cost is NaN, since the data have changed meanwhile.
@@ -90,6 +94,13 @@ def _chained_merges(is_alive: NDArray[np.bool_], costs: Callable, merge: Callabl
             chain.append(nearest)
     merges.sort(key=lambda merge: merge.cost)
     return merges
+
+
+def _without_rounding(cost: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Round the significands of numbers; inf and NaN stay."""
+    bits = cost.view(np.int64) + 2 ** (_ROUNDED_BITS - 1)
+    bits &= -(2**_ROUNDED_BITS)
+    return bits.view(np.float64)
 
 
 def cut(merges: list[Merge], n: int, n_clusters: int) -> NDArray[np.int64]:
