@@ -31,7 +31,7 @@ class Progress(NamedTuple):
     state: TrainState | None  # where the next epoch begins; None for the start
 
 
-def prepare_directory(som: Any, workers: Workers) -> None:
+def _prepare_directory(som: Any, workers: Workers) -> None:
     """Make the directory of checkpoints, if one is asked for; that of the first worker counts.
 
     Raises
@@ -65,15 +65,14 @@ class Checkpoint:
 
     Parameters
     ----------
-    directory : path-like or None
-        None keeps nothing.
     som : TFSOM
     plan : TrainingPlan
     """
 
-    def __init__(self, directory: str | os.PathLike | None, som: Any, plan: TrainingPlan) -> None:
+    def __init__(self, som: Any, plan: TrainingPlan) -> None:
+        directory, self._workers = som.checkpoint_dir, plan.pieces.workers
         self._path: Path | None = None  # where this worker reads and writes
-        self._plan, self._workers = plan, plan.pieces.workers
+        _prepare_directory(som, self._workers)
         self._is_kept = bool(self._workers.from_first(directory is not None))
         if self._is_kept:
             name = f"tfsom-{_fingerprint(som, plan)}.npz"  # needs all workers

@@ -189,6 +189,11 @@ METRICS = {
 }
 
 
+def metric_of(estimator: Any) -> Metric:
+    """Return the metric that a fitted map was trained with, whatever `metric` is now."""
+    return METRICS[estimator._metric]
+
+
 def names_where(condition: Callable[[Metric], bool]) -> str:
     """Return the names of the metrics that meet a condition, quoted, for an error message."""
     return ", ".join(repr(metric.name) for metric in METRICS.values() if condition(metric))

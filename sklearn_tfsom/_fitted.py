@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from sklearn_tfsom._assignment import Assignment, assign_and_average
+from sklearn_tfsom._assignment import Assignment, assign, assign_and_average
 from sklearn_tfsom._data.checks import counted_of
 from sklearn_tfsom._data.moments import MAX_COVARIANCE_FEATURES
 from sklearn_tfsom._data.pieces import Pieces
+from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.scaling import in_precision
 from sklearn_tfsom._data.statistics import UnitMeans
 from sklearn_tfsom._data.tiles import tile_threads
@@ -23,6 +24,7 @@ from sklearn_tfsom._map.schedules import n_epochs_to_end
 from sklearn_tfsom._parameters import n_clusters_wanted
 from sklearn_tfsom._plan import TrainingPlan
 from sklearn_tfsom._representatives import points_to_merge, remembered_means
+from sklearn_tfsom._stream import Learned
 from sklearn_tfsom._training import TrainedEpoch, trained_codebook
 
 
@@ -149,6 +151,27 @@ def set_codebook(som: Any, grid: Grid, codebook: NDArray, pieces: Pieces | None)
         counted_hits=hits,
         residuals=residuals,
         clustered=counted,
+    )
+    set_map(som, state)
+
+
+def set_learned(som: Any, samples: Samples, learned: Learned) -> None:
+    """Set the fitted attributes after a call of `partial_fit`."""
+    memory, left, history = learned
+    found = assign(Pieces(samples, left), memory.codebook, memory.grid)
+    hits = memory.hits + found.hits
+    state = MapState(
+        grid=memory.grid,
+        metric=samples.metric.name,
+        neighborhood=som.neighborhood,
+        codebook=memory.codebook,
+        unit_means=memory.unit_means,
+        found=found._replace(hits=hits, error=memory.error),
+        history=history,
+        n_samples_seen=memory.n_samples_seen,
+        counted_hits=hits,
+        is_from_stream=True,
+        is_trained=memory.is_trained,
     )
     set_map(som, state)
 

@@ -87,11 +87,6 @@ def n_clusters_wanted(som: Any) -> int:
     return 0 if wanted is None or isinstance(wanted, str) else int(wanted)
 
 
-def has_clusters(som: Any) -> bool:
-    """Return True if a map was fitted with clusters, whatever `n_clusters` is now."""
-    return bool(getattr(som, "_has_clusters", som.n_clusters is not None))
-
-
 def check_n_clusters(som: Any, grid: Grid) -> None:
     """Check that there are no fewer units than clusters.
 

@@ -25,7 +25,7 @@ from sklearn.preprocessing import (
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_tfsom._data.scaling import power_of_two
-from sklearn_tfsom._distance import METRICS
+from sklearn_tfsom._distance import metric_of
 
 # Their inverses round code vectors to codes.
 _ENCODERS = KBinsDiscretizer, OneHotEncoder, OrdinalEncoder
@@ -123,7 +123,7 @@ def in_original_units(fitted: Unwrapped) -> Columns:
     # A copy: steps with copy=False turn back in place.
     values, names = som.codebook_.copy(), names_of(som, som.n_features_in_)
     variances = _variances(values)
-    if METRICS[som._metric].is_spherical:
+    if metric_of(som).is_spherical:
         return Columns(values, features_of_map(fitted), "of directions", variances)
     left: list[str] = []
     are_same = True

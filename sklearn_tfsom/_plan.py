@@ -12,10 +12,11 @@ from sklearn.utils import check_random_state
 from sklearn_tfsom import _validation as valid
 from sklearn_tfsom._data.checks import check_codebook_names
 from sklearn_tfsom._data.minibatches import deal_minibatches, order_by_projection
-from sklearn_tfsom._data.moments import Moments, compute_moments
+from sklearn_tfsom._data.moments import Moments, compute_moments, training_scaling
 from sklearn_tfsom._data.outliers import with_typical_directions
 from sklearn_tfsom._data.pieces import Pieces
 from sklearn_tfsom._data.samples import Samples
+from sklearn_tfsom._data.scaling import Scaling
 from sklearn_tfsom._data.subsampling import Subsamples, count_different
 from sklearn_tfsom._distance import METRICS
 from sklearn_tfsom._machine import check_memory
@@ -74,6 +75,7 @@ class TrainingPlan(NamedTuple):
     stages: list[Stage]
     is_radius_free: bool  # whether another radius to start from may be tried
     codebook: NDArray[np.float64]  # (n_units, n_features): the start, on the first stage's grid
+    scaling: Scaling  # of samples and codebooks in training
     batches: Batches | None
 
 
@@ -102,12 +104,7 @@ def make_plan(som: Any, pieces: Pieces) -> TrainingPlan:
     check_radii(som)
     grid, init, moments = _begin(som, pieces)
     radii, neighborhood = _radii(som, grid), checked_neighborhood(som, som.neighborhood)
-    batches = None
-    if som.batch_size is not None and som.batch_size < pieces.total_weight:
-        order = order_by_projection(pieces, moments.mean)
-        rows = deal_minibatches(order.rows, order.reached, som.batch_size)
-        memory = memory_of_batches(grid.n_units, som.batch_size, pieces.total_weight)
-        batches = Batches(rows, memory)
+    batches = _batches(som, pieces, grid, moments) if _has_batches(som, pieces) else None
     is_coarse_to_fine = som.coarse_to_fine and _starts_from_pca(som) and batches is None
     schedule = EpochSchedule.of(
         grid,
@@ -136,20 +133,13 @@ def make_plan(som: Any, pieces: Pieces) -> TrainingPlan:
         stages=stages,
         is_radius_free=isinstance(som.radius_start, str),
         codebook=codebook,
+        scaling=training_scaling(moments, codebook, pieces.samples),
         batches=batches,
     )
 
 
-class StreamStart(NamedTuple):
-    """Start of a map that learns from a stream."""
-
-    grid: Grid
-    codebook: NDArray[np.float64]  # (n_units, n_features)
-    moments: Moments  # of the first samples
-
-
-def begin_stream(som: Any, pieces: Pieces) -> StreamStart:
-    """Resolve the parameters of a map that learns from a stream, for its first samples.
+def begin_stream(som: Any, pieces: Pieces) -> tuple[Grid, NDArray[np.float64], Moments]:
+    """Return grid, start and moments of a map that learns from a stream, for its first samples.
 
     Raises
     ------
@@ -158,8 +148,7 @@ def begin_stream(som: Any, pieces: Pieces) -> StreamStart:
     """
     grid, init, moments = _begin(som, pieces)
     random_state = check_random_state(som.random_state)
-    codebook = initial_codebook(init, grid, pieces, moments, random_state)
-    return StreamStart(grid, codebook, moments)
+    return grid, initial_codebook(init, grid, pieces, moments, random_state), moments
 
 
 def _begin(som: Any, pieces: Pieces) -> tuple[Grid, str | NDArray[np.float64], Moments]:
@@ -198,7 +187,7 @@ def _check_sizes(som: Any, pieces: Pieces) -> None:
             f"n_samples={n_samples} must be at least n_clusters={valid.shown(som.n_clusters)}, "
             "counting samples of positive weight."
         )
-    if som.batch_size is None or som.batch_size >= total_weight:
+    if not _has_batches(som, pieces):
         return
     if pieces.workers.are_several:
         raise valid.wrong_parameter(
@@ -211,6 +200,16 @@ def _check_sizes(som: Any, pieces: Pieces) -> None:
             f"mini-batches of batch_size={valid.shown(som.batch_size)}. Divide the weights, or "
             "leave batch_size None."
         )
+
+
+def _has_batches(som: Any, pieces: Pieces) -> bool:
+    return som.batch_size is not None and bool(som.batch_size < pieces.total_weight)
+
+
+def _batches(som: Any, pieces: Pieces, grid: Grid, moments: Moments) -> Batches:
+    order = order_by_projection(pieces, moments.mean)
+    rows = deal_minibatches(order.rows, order.reached, som.batch_size)
+    return Batches(rows, memory_of_batches(grid.n_units, som.batch_size, pieces.total_weight))
 
 
 def stream_schedule(som: Any, grid: Grid) -> StreamSchedule:

@@ -8,10 +8,10 @@ import numpy as np
 
 from sklearn_tfsom import _validation as valid
 from sklearn_tfsom._data.scaling import Scaling, center_and_spread
-from sklearn_tfsom._distance import METRICS, as_codebook
+from sklearn_tfsom._distance import as_codebook, metric_of
 from sklearn_tfsom._formulas import Affine, merged, rounded_to
 from sklearn_tfsom._map.anomaly import AnomalyScore, anomaly_score
-from sklearn_tfsom._parameters import RULES, has_clusters
+from sklearn_tfsom._parameters import RULES
 from sklearn_tfsom._preprocessing import formulas_of
 from sklearn_tfsom._tf.runtime import tensorflow_core
 
@@ -33,12 +33,12 @@ def keras_model_of_map(som: Any, preprocessing: Any, outputs: Any, dtype: str) -
     valid.check_value("outputs", som, outputs, [_NAMES, valid.NONE])
     valid.check_value("anomaly_score", som, som.anomaly_score, RULES["anomaly_score"])
     if outputs is None:
-        outputs = OUTPUTS if has_clusters(som) else OUTPUTS[:-1]
-    elif "cluster_label" in outputs and not has_clusters(som):
+        outputs = OUTPUTS if som._has_clusters else OUTPUTS[:-1]
+    elif "cluster_label" in outputs and not som._has_clusters:
         right = "without 'cluster_label' for a map without clusters (n_clusters=None)"
         raise valid.wrong_parameter("outputs", som, right, valid.shown(outputs))
     formulas, n_features = formulas_of(preprocessing, som)
-    metric = METRICS[som._metric]
+    metric = metric_of(som)
     rounded_to(dtype, som.codebook_)  # refuses what exceeds the range
     codebook = as_codebook(som.codebook_, metric)
     scaling = Scaling(np.zeros(codebook.shape[1]), 1.0, metric)
@@ -49,7 +49,7 @@ def keras_model_of_map(som: Any, preprocessing: Any, outputs: Any, dtype: str) -
         scaling = Scaling.of(center, spread, dtype, metric).without_scale()
     of_map = Affine.of(codebook.shape[1], scaling.scale, -scaling.center * scaling.scale)
     tables = {"position": som.unit_positions_.astype(dtype)}
-    if has_clusters(som):
+    if som._has_clusters:
         tables["cluster_label"] = som.cluster_labels_.astype(np.int32)
     score = AnomalyScore(1.0, None)
     if "score" in outputs:

@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_tfsom import _validation as valid
 from sklearn_tfsom._assignment import assign
-from sklearn_tfsom._checkpoint import Checkpoint, prepare_directory
+from sklearn_tfsom._checkpoint import Checkpoint
 from sklearn_tfsom._compat import CallbackSupportMixin, with_callbacks
 from sklearn_tfsom._data.checks import (
     check_codebook_names,
@@ -33,12 +33,11 @@ from sklearn_tfsom._data.pieces import ALONE, Pieces, Workers
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.scaling import in_precision
 from sklearn_tfsom._data.tiles import tile_threads
-from sklearn_tfsom._distance import METRICS
+from sklearn_tfsom._distance import METRICS, metric_of
 from sklearn_tfsom._fitted import (
-    MapState,
     set_codebook,
     set_fitted,
-    set_map,
+    set_learned,
     warn_of_few_clusters,
     warn_of_unsettled_map,
 )
@@ -350,13 +349,18 @@ class TFSOM(
         self.verbose = verbose
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore a saved map; parameters that its version did not have get their defaults.
+        """Restore a saved map; what its version did not have gets its default.
 
         Before `anomaly_score` there was one score only, the distance.
         """
         defaults = TFSOM(anomaly_score="distance").get_params(deep=False)
-        if "hits_" in state:
-            defaults["_counted_hits"] = state["hits_"]
+        if "codebook_" in state:
+            defaults |= {
+                "_counted_hits": state["hits_"],
+                "_has_clusters": state["n_clusters"] is not None,
+                "_is_trained": not state["_is_from_stream"],
+                "_residuals": None,
+            }
         super().__setstate__({**defaults, **state})
 
     @valid.unchanged_on_error
@@ -517,11 +521,12 @@ class TFSOM(
         """
         with tile_threads:
             plan = make_plan(self, counted)
-        prepare_directory(self, pieces.workers)
+        checkpoint = Checkpoint(self, plan)
         callbacks = self._init_callback_context(max_subtasks=len(plan.radii))
         callbacks.call_on_fit_task_begin(estimator=self, **given)
-        checkpoint = Checkpoint(self.checkpoint_dir, self, plan)
-        n_done, history, state = checkpoint.read(self._history_keys())
+        names = ["radius", "quantization_error"]
+        names += ["topographic_error"] if self.compute_topographic_error else []
+        n_done, history, state = checkpoint.read(names)
         n_falling = n_epochs_to_end(plan.radii)
         for epoch in train(plan, n_done, state):
             task = callbacks.subcontext(task_name="epoch")
@@ -637,23 +642,7 @@ class TFSOM(
         if learned is None:
             self.labels_ = self.cluster_labels_[self._nearest(pieces.samples)[:, 0]]
             return self
-        memory, left, history = learned
-        found = assign(Pieces(pieces.samples, left), memory.codebook, memory.grid)
-        hits = memory.hits + found.hits
-        state = MapState(
-            grid=memory.grid,
-            metric=pieces.samples.metric.name,
-            neighborhood=self.neighborhood,
-            codebook=memory.codebook,
-            unit_means=memory.unit_means,
-            found=found._replace(hits=hits, error=memory.error),
-            history=history,
-            n_samples_seen=memory.n_samples_seen,
-            counted_hits=hits,
-            is_from_stream=True,
-            is_trained=memory.is_trained,
-        )
-        set_map(self, state)
+        set_learned(self, pieces.samples, learned)
         warn_of_few_clusters(self, stacklevel=4)  # the line that called partial_fit
         return self
 
@@ -924,7 +913,7 @@ class TFSOM(
             return values
         is_missing = np.isnan(values)
         if method == "expectation" and self._metric == "euclidean":
-            residuals = getattr(self, "_residuals", None)
+            residuals = self._residuals
             if residuals is None:
                 residuals = variances_of(self.codebook_, self.hits_, self.quantization_error_)
             with np.errstate(over="ignore", invalid="ignore"):  # far out; see below
@@ -1073,12 +1062,7 @@ class TFSOM(
     def _check_data(self, X: Any) -> Samples:
         """Check samples for a fitted map."""
         check_is_fitted(self)
-        return check_samples(self, X, METRICS[self._metric])
-
-    def _history_keys(self) -> list[str]:
-        """Return the keys of the history."""
-        names = ["radius", "quantization_error"]
-        return [*names, "topographic_error"] if self.compute_topographic_error else names
+        return check_samples(self, X, metric_of(self))
 
     def _nearest(self, samples: Samples, k: int = 1) -> NDArray[np.int64]:
         """Return the k best-matching units of checked samples, (n_samples, k)."""

@@ -179,8 +179,8 @@ def _remembered(som: Any, counted: Pieces) -> _Start:
     if not som._is_from_stream:  # a fit is remembered as much as a stream of that length
         kept = min(1.0, stream_schedule(som, grid).memory(n_seen) / n_seen)
         units, hits = units._replace(counts=units.counts * kept), hits * kept
-    is_trained = getattr(som, "_is_trained", not som._is_from_stream)  # of old maps not known
-    memory = Memory(grid, som.codebook_, units, hits, som.quantization_error_, n_seen, is_trained)
+    error, is_trained = som.quantization_error_, som._is_trained
+    memory = Memory(grid, som.codebook_, units, hits, error, n_seen, is_trained)
     center, spread = center_and_spread(memory.codebook)
     reach = np.abs(memory.codebook - center).max(axis=0)
     # Equal code vectors, or equal values of a feature, say nothing about those of the samples.

@@ -10,9 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from sklearn_tfsom._assignment import map_errors
-from sklearn_tfsom._data.moments import training_scaling
 from sklearn_tfsom._data.pieces import Pieces
-from sklearn_tfsom._data.scaling import Scaling
 from sklearn_tfsom._data.tiles import tile_threads
 from sklearn_tfsom._epochs import Epoch, learn, run_epochs, run_stages
 from sklearn_tfsom._map.candidates import MAX_SAMPLES, is_better
@@ -54,23 +52,20 @@ def train(plan: TrainingPlan, n_done: int, start: TrainState | None) -> Iterator
     ------
     epoch : TrainedEpoch
     """
-    scaling = training_scaling(plan.moments, plan.codebook, plan.pieces.samples)
     kernels = Kernels(plan.grid, plan.neighborhood)
-    if start is None:
-        start = _start(plan, scaling)
     run = _train_stages if plan.batches is None else _train_batches
     with tile_threads:
-        yield from run(plan, scaling, kernels, n_done, start)
+        yield from run(plan, kernels, n_done, start or _start(plan))
 
 
-def _start(plan: TrainingPlan, scaling: Scaling) -> TrainState:
+def _start(plan: TrainingPlan) -> TrainState:
     first = plan.stages[0].grid
-    codebook, counts = scaling.transform(plan.codebook), np.full((first.n_units, 1), PRIOR)
+    codebook, counts = plan.scaling.transform(plan.codebook), np.full((first.n_units, 1), PRIOR)
     return TrainState(codebook.reshape(*first.shape, -1), codebook * counts, counts)
 
 
 def _train_stages(
-    plan: TrainingPlan, scaling: Scaling, kernels: Kernels, n_done: int, state: TrainState
+    plan: TrainingPlan, kernels: Kernels, n_done: int, state: TrainState
 ) -> Iterator[TrainedEpoch]:
     source: Source | None = None
     ahead: list[Epoch] = []  # epochs to come, known from the choice between maps
@@ -79,7 +74,7 @@ def _train_stages(
         pieces = plan.subsamples.subsample(stage.sample_size)
         if source is None or source.pieces is not pieces:
             source = None  # free the memory first
-            source = make_source(pieces, scaling)
+            source = make_source(pieces, plan.scaling)
         n_epochs = len(stage.radii)
         known, ahead = ahead[:n_epochs], ahead[n_epochs:]
         epochs = known or run_epochs(
@@ -96,11 +91,10 @@ def _train_stages(
             if place == n_epochs and index + 1 < len(stages):
                 following = stages[index + 1 :]
                 if stage.tries_others:
-                    state, ahead = _best_of_several(
-                        plan, scaling, kernels, state, stage, following
-                    )
+                    state, ahead = _best_of_several(plan, kernels, state, stage, following)
                 else:
-                    state = project(state, kernels, radius, stage.grid, following[0].grid, scaling)
+                    grids = stage.grid, following[0].grid
+                    state = project(state, kernels, radius, *grids, plan.scaling)
             n_done += 1
             yield TrainedEpoch(
                 n_epochs=n_done,
@@ -115,7 +109,6 @@ def _train_stages(
 
 def _best_of_several(
     plan: TrainingPlan,
-    scaling: Scaling,
     kernels: Kernels,
     state: TrainState,
     stage: Stage,
@@ -125,8 +118,8 @@ def _best_of_several(
 
     Its epochs are returned as well, if training can go on with them.
     """
-    pieces = plan.subsamples.subsample(MAX_SAMPLES)
-    source = make_source(pieces, scaling)
+    pieces, scaling = plan.subsamples.subsample(MAX_SAMPLES), plan.scaling
+    source = make_source(pieces, plan.scaling)
     step = kernels, float(stage.radii[-1]), stage.grid, following[0].grid, scaling
     n_values = plan.grid.n_units * state.codebook.shape[2] * sum(len(s.radii) for s in following)
     is_kept = pieces is plan.pieces and n_values <= _MAX_KEPT_VALUES
@@ -146,7 +139,7 @@ def _best_of_several(
     rounding = max(rounding, float(np.finfo(np.float64).tiny))
     best = trained(state)
     if plan.is_radius_free:
-        *_, last = run_stages(source, _start(plan, scaling), kernels, widened(plan.stages))
+        *_, last = run_stages(source, _start(plan), kernels, widened(plan.stages))
         best = better(trained(last.state), best)
     best = better(trained(best.before, is_mirrored=True), best)
     return best.start, list(best.epochs) if is_kept else []
@@ -162,7 +155,7 @@ class _Candidate(NamedTuple):
 
 
 def _train_batches(
-    plan: TrainingPlan, scaling: Scaling, kernels: Kernels, n_done: int, state: TrainState
+    plan: TrainingPlan, kernels: Kernels, n_done: int, state: TrainState
 ) -> Iterator[TrainedEpoch]:
     assert plan.batches is not None
     samples, (stage,) = plan.pieces.samples, plan.stages
@@ -171,7 +164,7 @@ def _train_batches(
 
     def load(batch: tuple[NDArray[np.int64], NDArray[np.float64]]) -> Any:
         rows, weights = batch
-        return make_source(Pieces(samples.at(rows), weights), scaling)
+        return make_source(Pieces(samples.at(rows), weights), plan.scaling)
 
     are_kept = not is_out_of_core(plan.pieces)
     loaded = [load(batch) for batch in plan.batches.rows] if are_kept else None
@@ -185,7 +178,7 @@ def _train_batches(
             n_epochs=n_epochs,
             radius=float(radius),
             quantization_error=float(weights / weights.sum() @ errors),
-            shift=root_mean_square_shift(state.codebook, before) / scaling.scale,
+            shift=root_mean_square_shift(state.codebook, before) / plan.scaling.scale,
             stage=stage,
             state=state,
             following=state,
@@ -200,8 +193,7 @@ def trained_codebook(plan: TrainingPlan, epoch: TrainedEpoch) -> NDArray[np.floa
     ValueError
         As `check_code_vectors`.
     """
-    scaling = training_scaling(plan.moments, plan.codebook, plan.pieces.samples)
-    state = epoch.state
+    scaling, state = plan.scaling, epoch.state
     if epoch.stage.grid != plan.grid:
         kernels = Kernels(plan.grid, plan.neighborhood)
         grids = epoch.stage.grid, plan.grid

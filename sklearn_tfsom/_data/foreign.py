@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 # An array in a file of at least this many bytes is read tile by tile in each pass, never at once.
 MIN_BYTES_ON_DISK = 2**26
 
+# Engines by the package of their collections. Their modules here have the name in lower case.
 _ENGINES = {"dask": "Dask", "ray": "Ray", "pyspark": "Spark"}
 _FILES = ("h5py", "zarr")
 
@@ -302,11 +303,11 @@ def refuse_collection(X: Any) -> None:
     TypeError
         If X is a collection of an engine, or yields samples piece by piece.
     """
-    library = _library(X)
-    if library in _ENGINES:
+    engine = _ENGINES.get(_library(X))
+    if engine is not None:
         raise TypeError(
-            f"X is a collection of {_ENGINES[library]}, {type(X).__name__}. Call "
-            f"sklearn_tfsom.{_module(library)}.fit(som, X), and predict and transform of that "
+            f"X is a collection of {engine}, {type(X).__name__}. Call "
+            f"sklearn_tfsom.{engine.lower()}.fit(som, X), and predict and transform of that "
             "module; or pass an array."
         )
     is_stream = hasattr(X, "__iter__") and not isinstance(X, Set)
@@ -319,7 +320,3 @@ def refuse_collection(X: Any) -> None:
 
 def _library(X: Any) -> str:
     return type(X).__module__.partition(".")[0]
-
-
-def _module(library: str) -> str:
-    return "spark" if library == "pyspark" else library

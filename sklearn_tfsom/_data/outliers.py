@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from sklearn_tfsom._compat import with_errstate
 from sklearn_tfsom._data.moments import Moments, centered, compute_moments
-from sklearn_tfsom._data.pieces import Piece, Pieces, Workers, whole_weight
-from sklearn_tfsom._data.samples import Samples
+from sklearn_tfsom._data.pieces import Piece, Pieces, whole_weight
 
 # Few samples that are such a share of the variance along a main direction are left out. So none
 # that stays can change a ratio of deviations by more than a seventh, and no size jumps.
@@ -78,15 +77,8 @@ class _TypicalPieces:
     """Samples without outliers, as far as moments need them."""
 
     def __init__(self, pieces: Pieces, cuts: tuple[Cut, ...], total_weight: float) -> None:
+        self.samples, self.workers = pieces.samples, pieces.workers
         self._pieces, self._cuts, self.total_weight = pieces, cuts, total_weight
-
-    @property
-    def samples(self) -> Samples:
-        return self._pieces.samples
-
-    @property
-    def workers(self) -> Workers:
-        return self._pieces.workers
 
     def reduce(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         return self._pieces.reduce(_of_typical, function, self._cuts, *arguments, **options)

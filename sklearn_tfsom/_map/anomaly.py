@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_tfsom._data.tiles import map_tiles, value_slices
-from sklearn_tfsom._distance import METRICS, Metric, all_distances
+from sklearn_tfsom._distance import Metric, all_distances, metric_of
 from sklearn_tfsom._map.grid import grid_of
 from sklearn_tfsom._map.umatrix import u_heights
 from sklearn_tfsom._tuning import LARGE_TILE_VALUES
@@ -32,7 +32,7 @@ class AnomalyScore(NamedTuple):
 
 def anomaly_score(estimator: Any, units: NDArray[np.int64]) -> AnomalyScore:
     """Return the anomaly score of some units of a fitted map."""
-    metric = METRICS[estimator._metric]
+    metric = metric_of(estimator)
     codebook = estimator.codebook_.astype(np.float64)
     if estimator.anomaly_score == "distance":
         return AnomalyScore(1.0, None)

@@ -109,7 +109,7 @@ def cluster_units(
         labels = cut(ward_of_points(points.means, points.weights), len(points.weights), n_clusters)
     else:
         reduced, group = _reduced(points)
-        labels = _labels(reduced, n_clusters, _least_weight(points, len(units)))[group]
+        labels = _labels(_with_least(reduced, len(units)), n_clusters)[group]
     means = points.means
     if isinstance(n_clusters, str):
         closest, _ = _closest(units[hits > 0], means)
@@ -130,8 +130,7 @@ def separations(points: Points, n_units: int, most: int) -> NDArray[np.float64]:
         them would be an outlier.
     """
     points, _ = normalized(points, points.means)
-    points, _ = _reduced(distinct(points))
-    least = _least_weight(points, n_units)
+    points = _with_least(_reduced(distinct(points))[0], n_units)
     numbers = range(2, min(most, len(points.weights) - 1) + 1)
     if not numbers:
         return np.empty(0)
@@ -139,10 +138,10 @@ def separations(points: Points, n_units: int, most: int) -> NDArray[np.float64]:
     merges = _merges_along_paths(points, lengths, tree)
     ratios = np.full(len(numbers), np.nan)
     for i, k in enumerate(numbers):
-        if _separated_by_gaps(tree, [k], points.weights, least) is not None:
+        if _separated_by_gaps(tree, [k], points) is not None:
             ratios[i] = np.inf
             continue
-        ratio, labels = _separated_into(k, merges, points.weights, least)
+        ratio, labels = _separated_into(k, merges, points)
         if labels is not None:
             ratios[i] = ratio
     return ratios
@@ -161,9 +160,9 @@ def _reduced(points: Points) -> tuple[Points, NDArray[np.int64]]:
     return points._replace(means=gather @ means, weights=total, per_point=per_point), group
 
 
-def _least_weight(points: Points, n_units: int) -> float:
-    """Return the weight below which a cluster is an outlier, also where it is rounded."""
-    return float((1 - _ROUNDING) * _MIN_UNITS * points.weights.sum() / n_units)
+def _with_least(points: Points, n_units: int) -> Points:
+    """Set the weight below which a cluster is an outlier, also where it is rounded."""
+    return points._replace(least=(1 - _ROUNDING) * _MIN_UNITS * points.weights.sum() / n_units)
 
 
 def _of_units(
@@ -201,25 +200,25 @@ def _first_lowest(
     return first[:, 0], lowest
 
 
-def _labels(points: Points, n_clusters: int | str, least: float) -> NDArray[np.int64]:
+def _labels(points: Points, n_clusters: int | str) -> NDArray[np.int64]:
     n = len(points.weights)
     if n <= 2 or n_clusters == 1 or n_clusters == n:
         is_one = n == 1 or n_clusters in (1, "auto")
         return np.zeros(n, dtype=np.int64) if is_one else np.arange(n)
     if isinstance(n_clusters, str):
-        best = _automatic(points, least)
+        best = _automatic(points)
     else:
-        best = _given_number(points, n_clusters, least)
+        best = _given_number(points, n_clusters)
     if best is None:  # each outlier would be a cluster, unlike with Ward's method on the points
         n_clusters = 2 if isinstance(n_clusters, str) else n_clusters
         best = cut(ward_of_points(points.means, points.weights), n, n_clusters)
     return best
 
 
-def _given_number(points: Points, n_clusters: int, least: float) -> NDArray[np.int64] | None:
+def _given_number(points: Points, n_clusters: int) -> NDArray[np.int64] | None:
     """Return a given number of clusters; None if there would be outliers."""
     n, (lengths, tree) = len(points.weights), _tree(points)
-    clear = _separated_by_gaps(tree, [n_clusters], points.weights, least)
+    clear = _separated_by_gaps(tree, [n_clusters], points)
     if clear is not None:
         return clear
     merges = _merges_along_paths(points, lengths, tree)
@@ -230,17 +229,17 @@ def _given_number(points: Points, n_clusters: int, least: float) -> NDArray[np.i
     if held_out.is_described(log_density) and len(np.unique(best)) == n_clusters:
         return best
     tried = [cut(tree, n, n_clusters) for tree in merges.values()]
-    return _most_agreed(tried, points.weights, least)
+    return _most_agreed(tried, points)
 
 
-def _automatic(points: Points, least: float) -> NDArray[np.int64] | None:
+def _automatic(points: Points) -> NDArray[np.int64] | None:
     """Return the clusters with the largest separation ratio, separated further.
 
     Or those of a mixture of Gaussians, if it describes the data and has no more clusters, or at
     most one more if these are not clearly separated, or about the clusters that paths find for its
     number. Or one cluster, if the density of the data is uniform.
     """
-    ratio, labels, merges = _separate(points, _MOST_CLUSTERS, least)
+    ratio, labels, merges = _separate(points, _MOST_CLUSTERS)
     if labels is None:
         return None
     if merges:
@@ -249,9 +248,9 @@ def _automatic(points: Points, least: float) -> NDArray[np.int64] | None:
         if mixtures and mixtures[0].max() <= most:
             return mixtures[0]
         for mixed in mixtures:
-            if _is_confirmed(mixed, merges, points.weights, least):
+            if _is_confirmed(mixed, merges, points):
                 return mixed
-    return _separated_further(points, labels, least, _MAX_DEPTH)
+    return _separated_further(points, labels, _MAX_DEPTH)
 
 
 def _mixtures(points: Points, start: list[Merge], *, is_doubtful: bool) -> list[NDArray[np.int64]]:
@@ -279,24 +278,19 @@ def _mixtures(points: Points, start: list[Merge], *, is_doubtful: bool) -> list[
 
 
 def _is_confirmed(
-    mixed: NDArray[np.int64],
-    merges: dict[int, list[Merge]],
-    weights: NDArray[np.float64],
-    least: float,
+    mixed: NDArray[np.int64], merges: dict[int, list[Merge]], points: Points
 ) -> bool:
     """Return True if a mixture has about the clusters that paths find for its number.
 
     A mixture that covers clusters of another shape with several Gaussians divides them elsewhere.
     """
-    ratio, separated = _separated_into(int(mixed.max()) + 1, merges, weights, least)
+    ratio, separated = _separated_into(int(mixed.max()) + 1, merges, points)
     if separated is None or ratio < _MIN_RATIO:
         return False
     return bool(adjusted_rand_score(mixed, separated) >= _MIN_AGREEMENT)
 
 
-def _separated_further(
-    points: Points, labels: NDArray[np.int64], least: float, depth: int
-) -> NDArray[np.int64]:
+def _separated_further(points: Points, labels: NDArray[np.int64], depth: int) -> NDArray[np.int64]:
     """Separate clusters that consist of clearly separated ones; all labels are from 0 on."""
     if not depth:
         return labels
@@ -306,10 +300,10 @@ def _separated_further(
         most = _MOST_CLUSTERS - labels.max()
         if len(inside) < _MIN_POINTS or most < 2:
             continue
-        own = Points(points.means[inside], points.weights[inside])
-        ratio, found, _ = _separate(own, most, least)
+        own = Points(points.means[inside], points.weights[inside], least=points.least)
+        ratio, found, _ = _separate(own, most)
         if found is not None and ratio >= CLEAR_RATIO:
-            found = _separated_further(own, found, least, depth - 1)
+            found = _separated_further(own, found, depth - 1)
             if found.max() < most:
                 # The first cluster inside keeps the label.
                 labels[inside] = np.where(found == 0, label, labels.max() + found)
@@ -317,16 +311,16 @@ def _separated_further(
 
 
 def _separate(
-    points: Points, most: int, least: float
+    points: Points, most: int
 ) -> tuple[float, NDArray[np.int64] | None, dict[int, list[Merge]]]:
     """Return the largest separation ratio, its clusters, at most `most`, and all merges."""
     lengths, tree = _tree(points)
     asked = range(min(most, len(lengths) - 1), 1, -1)
-    clear = _separated_by_gaps(tree, asked, points.weights, least)
+    clear = _separated_by_gaps(tree, asked, points)
     if clear is not None:
         return np.inf, clear, {}
     merges = _merges_along_paths(points, lengths, tree)
-    return *_best_separated(merges, asked, points.weights, least), merges
+    return *_best_separated(merges, asked, points), merges
 
 
 def _tree(points: Points) -> tuple[NDArray[np.float64], csr_array]:
@@ -344,32 +338,27 @@ def _merges_along_paths(
     }
 
 
-def _most_agreed(
-    tried: list[NDArray[np.int64]], weights: NDArray[np.float64], least: float
-) -> NDArray[np.int64] | None:
+def _most_agreed(tried: list[NDArray[np.int64]], points: Points) -> NDArray[np.int64] | None:
     """Return the clusters that agree best with all; None if all have an outlier."""
-    kept = [labels for labels in tried if np.bincount(labels, weights).min() >= least]
+    kept = [labels for labels in tried if not points.have_outlier(labels)]
     agreement = [sum(adjusted_rand_score(a, b) for b in tried) for a in kept]
     return kept[int(np.argmax(agreement))] if kept else None
 
 
 def _best_separated(
-    merges: dict[int, list[Merge]],
-    asked: Iterable[int],
-    weights: NDArray[np.float64],
-    least: float,
+    merges: dict[int, list[Merge]], asked: Iterable[int], points: Points
 ) -> tuple[float, NDArray[np.int64] | None]:
     """Return the largest separation ratio and its clusters; None if all have an outlier."""
     best_ratio, best = 0.0, None
     for k in asked:
-        ratio, labels = _separated_into(k, merges, weights, least)
+        ratio, labels = _separated_into(k, merges, points)
         if labels is not None and ratio > best_ratio:
             best_ratio, best = ratio, labels
     return best_ratio, best
 
 
 def _separated_into(
-    k: int, merges: dict[int, list[Merge]], weights: NDArray[np.float64], least: float
+    k: int, merges: dict[int, list[Merge]], points: Points
 ) -> tuple[float, NDArray[np.int64] | None]:
     """Return the largest separation ratio of k clusters, and these; None for outliers."""
     ratios = []
@@ -378,14 +367,14 @@ def _separated_into(
         smallest = np.finfo(float).tiny
         ratios.append((max(rejected, smallest) / max(accepted, smallest), done))
     for ratio, done in sorted(ratios, key=lambda pair: -pair[0]):
-        labels = cut(done, len(weights), k)
-        if np.bincount(labels, weights).min() >= least:
+        labels = cut(done, len(points.weights), k)
+        if not points.have_outlier(labels):
             return ratio, labels
     return 0.0, None
 
 
 def _separated_by_gaps(
-    tree: csr_array, asked: Iterable[int], weights: NDArray[np.float64], least: float
+    tree: csr_array, asked: Iterable[int], points: Points
 ) -> NDArray[np.int64] | None:
     """Return the clusters of single linkage that wide gaps separate; None without such gaps."""
     order = np.argsort(-tree.data, kind="stable")
@@ -396,7 +385,7 @@ def _separated_by_gaps(
         inside = order[k - 1 :]
         kept = (tree.data[inside], (tree.row[inside], tree.col[inside]))
         _, labels = connected_components(csr_array(kept, shape=tree.shape), directed=False)
-        if np.bincount(labels, weights).min() >= least:
+        if not points.have_outlier(labels):
             return labels.astype(np.int64)
     return None
 

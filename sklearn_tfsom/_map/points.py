@@ -24,6 +24,11 @@ class Points(NamedTuple):
     weights: NDArray[np.float64]  # (n,), total weight of these samples
     per_point: float = 1.0  # different samples of a point, on average
     are_units: bool = False  # whether they are the means of the units' samples
+    least: float = 0.0  # weight below which a cluster is an outlier
+
+    def have_outlier(self, labels: NDArray[np.int64]) -> bool:
+        """Return True if one of the clusters, labeled from 0 on, is an outlier."""
+        return bool(np.bincount(labels, self.weights).min() < self.least)
 
 
 def without_rounding(values: NDArray) -> NDArray[np.float64]:

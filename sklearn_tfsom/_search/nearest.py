@@ -44,7 +44,7 @@ def nearest(
     k: int = 1,
     *,
     on_cpu: DenseRows | SparseRows | None = None,
-    is_fit: bool = False,
+    needs_distances: bool = False,
     n_tile: int | None = None,
 ) -> Nearest:
     """Find the k best-matching units of each row.
@@ -57,8 +57,8 @@ def nearest(
     k : int, default=1
     on_cpu : DenseRows or SparseRows, default=None
         The same rows on the CPU, where `rows` are on a device.
-    is_fit : bool, default=False
-        Whether distances are wanted.
+    needs_distances : bool, default=False
+        Whether distances are used, and not only whether they are finite.
     n_tile : int, default=None
         Rows whose scores a graph computes at a time; no unit depends on it. By default rows are
         searched in NumPy, as sparse ones are always.
@@ -67,32 +67,30 @@ def nearest(
     -------
     found : Nearest
         Distances are valid only if the center of `target` is 0; else only whether they are finite.
-        In a fit they are good to 1e-5, see `products.measure`; else those of float32 scores.
+        If they are needed they are good to 1e-5, see `products.measure`; else they are those of
+        float32 scores.
     """
     n_differences = rows.norms.shape[0] * target.codebook.size
     has_scores = target.kind.metric.is_product
     on_cpu = on_cpu or rows
     is_one = target.codebook.size == target.codebook.shape[2]
-    is_dense = isinstance(on_cpu, DenseRows)
-    # No search tells equal units apart. The scores of one tell the distances of sparse rows, which
-    # a search in float64 would write out densely.
-    if (is_dense or not is_one) and are_equal(target.codebook):
+    if not is_one and are_equal(target.codebook):  # no search tells them apart
         one = dataclasses.replace(target, codebook=target.codebook[:1, :1])
-        of_one = (
-            Nearest(*search_exactly(on_cpu, one, 1))
-            if is_dense
-            else nearest(on_cpu, one, is_fit=is_fit)
-        )
+        of_one = nearest(on_cpu, one, needs_distances=needs_distances)
         units = np.tile(np.arange(k, dtype=np.int32), (len(of_one.distances), 1))
         return of_one._replace(units=units)
+    if is_one and isinstance(on_cpu, DenseRows):  # sparse rows would be written out densely
+        return Nearest(*search_exactly(on_cpu, target, k))
     if n_tile is not None and isinstance(rows, DenseRows):
-        found = tensorflow_core().search_dense(rows, target, k, n_tile, is_fit=is_fit)
+        found = tensorflow_core().search_dense(
+            rows, target, k, n_tile, needs_distances=needs_distances
+        )
     elif has_scores and n_differences > MAX_ALL_DIFFERENCES:
         found = search_products(rows, target, k)
     else:
         return Nearest(*search_exactly(rows, target, k))
     units, distances, is_clear = found
-    if is_fit and has_scores:
+    if needs_distances and has_scores:
         distances = measure(on_cpu, units[:, 0], distances, target)
     unclear = np.flatnonzero(~is_clear)
     if len(unclear):

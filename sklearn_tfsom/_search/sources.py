@@ -176,7 +176,9 @@ def _search_and_sum(
         on_cpu = summed.take(chunk) if device else part
         # The device is that of a thread.
         with tensorflow_core().on_device(device) if device else contextlib.nullcontext():
-            found = nearest(part, target, on_cpu=on_cpu, is_fit=True, n_tile=search.n_tile)
+            found = nearest(
+                part, target, on_cpu=on_cpu, needs_distances=True, n_tile=search.n_tile
+            )
         return _sum_by_unit(on_cpu, weights[chunk], found, target)
 
     n_chunk = n_rows

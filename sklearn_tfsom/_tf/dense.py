@@ -40,7 +40,9 @@ _FOUND = (
 )
 
 
-def search_dense(rows: DenseRows, target: Target, k: int, n_tile: int, *, is_fit: bool) -> Found:
+def search_dense(
+    rows: DenseRows, target: Target, k: int, n_tile: int, *, needs_distances: bool
+) -> Found:
     """Search dense rows in a graph."""
     n_rows, n_columns, _ = target.codebook.shape
     kind = target.kind
@@ -59,7 +61,7 @@ def search_dense(rows: DenseRows, target: Target, k: int, n_tile: int, *, is_fit
             np.array([k, n_tile, n_tile if is_compiled else 0], np.int32),
         )
     units, distances, is_clear = map(np.asarray, parts)
-    if kind.is_rough and is_fit and kind.metric.is_product:
+    if kind.is_rough and needs_distances and kind.metric.is_product:
         distances = np.full_like(distances, np.nan)  # too few digits to be kept
     return Found(units, distances, is_clear)
 

@@ -12,12 +12,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sklearn_tfsom._classes import classes_of, is_missing
-from sklearn_tfsom._distance import METRICS
-from sklearn_tfsom._parameters import has_clusters
+from sklearn_tfsom._distance import metric_of
 from sklearn_tfsom._pipelines import Unwrapped, unwrapped
 from sklearn_tfsom._validation import Rule, check_value, integer, wrong_parameter
 from sklearn_tfsom.displays._arguments import AXES, checked
-from sklearn_tfsom.metrics._base import check_pieces
+from sklearn_tfsom.metrics._base import counted_units
 
 DisplayClass = TypeVar("DisplayClass", bound="type[Display]")
 
@@ -204,34 +203,16 @@ class Display:
 
 def cluster_labels(estimator: Any) -> NDArray[np.int64] | None:
     """Return the cluster of each unit, None if the map has no clusters."""
-    return estimator.cluster_labels_ if has_clusters(estimator) else None
+    return estimator.cluster_labels_ if estimator._has_clusters else None
 
 
 def distance_unit(fitted: Unwrapped) -> str:
     """Return the unit of the distances, for an axis label."""
-    metric = METRICS[fitted.som._metric]
+    metric = metric_of(fitted.som)
     if not metric.has_data_units:
         return f"{metric.name} distance"
     names = dict.fromkeys(type(step).__name__ for step in fitted.steps)
     return f"units after {', '.join(names)}" if names else "data units"
-
-
-def counted_units(
-    estimator: Any, X: ArrayLike, sample_weight: Any
-) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.float64]]:
-    """Find the units of the samples of positive weight; others count as removed.
-
-    Returns
-    -------
-    is_counted : ndarray of bool, shape (n_samples,)
-        Whether each sample has a positive weight.
-    bmus : ndarray of int64, shape (n_counted,)
-    weights : ndarray of float64, shape (n_counted,)
-    """
-    pieces = check_pieces(estimator, X, sample_weight)
-    is_counted = pieces.sample_weight > 0
-    counted = pieces.take_where(is_counted)
-    return is_counted, estimator._nearest(counted.samples)[:, 0], counted.sample_weight
 
 
 class Hits(NamedTuple):

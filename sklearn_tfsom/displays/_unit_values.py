@@ -15,6 +15,7 @@ from sklearn_tfsom._validation import choice
 from sklearn_tfsom.displays import _base as base
 from sklearn_tfsom.displays import _drawing as drawing
 from sklearn_tfsom.displays._legends import EMPTY_COLOR, STYLE_BELOW, empty_handle
+from sklearn_tfsom.metrics._base import counted_units
 
 _STATISTICS = ("mean", "median", "std", "count", "share")
 
@@ -110,7 +111,7 @@ class UnitValuesDisplay(base.Display):
         """
         cls._check_parameter("statistic", statistic, choice(_STATISTICS))
         fitted, X = cls._unwrap(estimator, X)
-        is_counted, bmus, weights = base.counted_units(fitted.som, X, sample_weight)
+        is_counted, bmus, weights = counted_units(fitted.som, X, sample_weight)
         numbers = cls._check_values(values, statistic, is_counted)
         # A data frame has a column of this name, if anything.
         name = None if hasattr(values, "columns") else getattr(values, "name", None)
@@ -141,11 +142,12 @@ class UnitValuesDisplay(base.Display):
         if given.dtype.kind in "mM":
             raise cls._wrong_parameter("values", right, f"dtype {given.dtype}")
         if given.dtype.kind not in "biuf":
-            try:
-                numbers = [_number(value) for value in given.tolist()]
-            except (TypeError, ValueError, OverflowError):
-                wrong = next(value for value in given.tolist() if not _is_number(value))
-                raise cls._wrong_parameter("values", right, f"{wrong!r:.100}") from None
+            numbers = []
+            for value in given.tolist():
+                try:
+                    numbers.append(_number(value))
+                except (TypeError, ValueError, OverflowError):
+                    raise cls._wrong_parameter("values", right, f"{value!r:.100}") from None
             given = np.array(numbers)
         given = given.astype(np.float64)
         known = given[~np.isnan(given)]
@@ -201,14 +203,6 @@ def _number(value: Any) -> float:
     if isinstance(value, str):
         raise TypeError
     return float(value)
-
-
-def _is_number(value: Any) -> bool:
-    try:
-        _number(value)
-    except (TypeError, ValueError, OverflowError):
-        return False
-    return True
 
 
 def _by_unit(

@@ -9,13 +9,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import dijkstra
-from sklearn.utils.validation import check_is_fitted
 
 from sklearn_tfsom._data.checks import check_sample_weight
 from sklearn_tfsom._data.pieces import Pieces, whole_weight
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.tiles import value_slices
-from sklearn_tfsom._distance import METRICS, Metric, all_distances
+from sklearn_tfsom._distance import Metric, all_distances
 from sklearn_tfsom._map.grid import Grid, grid_of
 from sklearn_tfsom._map.neighborhood import Kernels, SeparableKernel, checked_neighborhood
 from sklearn_tfsom._search.distances import distances_to_units
@@ -41,15 +40,22 @@ def counted_samples(
     return counted.samples, counted.sample_weight
 
 
-def fitted_grid(estimator: Any) -> Grid:
-    """Return the grid of a map, which must be fitted."""
-    check_is_fitted(estimator)
-    return grid_of(estimator)
+def counted_units(
+    estimator: Any, X: ArrayLike, sample_weight: Any
+) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.float64]]:
+    """Find the units of the samples of positive weight; others count as removed.
 
-
-def metric_of(estimator: Any) -> Metric:
-    """Return the metric of a fitted map."""
-    return METRICS[estimator._metric]
+    Returns
+    -------
+    is_counted : ndarray of bool, shape (n_samples,)
+        Whether each sample has a positive weight.
+    bmus : ndarray of int64, shape (n_counted,)
+    weights : ndarray of float64, shape (n_counted,)
+    """
+    pieces = check_pieces(estimator, X, sample_weight)
+    is_counted = pieces.sample_weight > 0
+    counted = pieces.take_where(is_counted)
+    return is_counted, estimator._nearest(counted.samples)[:, 0], counted.sample_weight
 
 
 def check_n_neighbors(owner: str, n_neighbors: Any, grid: Grid) -> int:

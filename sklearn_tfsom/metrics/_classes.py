@@ -12,11 +12,11 @@ from scipy.sparse.csgraph import connected_components
 
 from sklearn_tfsom._classes import Classes, classes_of
 from sklearn_tfsom._map.geometry import grid_edges
+from sklearn_tfsom._map.grid import grid_of
 from sklearn_tfsom._pipelines import takes_pipelines
 from sklearn_tfsom.metrics._base import (
     check_n_neighbors,
-    check_pieces,
-    fitted_grid,
+    counted_units,
     undirected_graph,
 )
 from sklearn_tfsom.metrics._scorers import Scorer
@@ -184,7 +184,7 @@ def class_scatter_index(
     >>> round(class_scatter_index(som, X, y), 2)
     1.67
     """
-    grid = fitted_grid(estimator)
+    grid = grid_of(estimator)
     n_neighbors = check_n_neighbors("class_scatter_index", n_neighbors, grid)
     units, others = grid_edges(grid, n_neighbors)
     cells = _class_shares("class_scatter_index", estimator, X, y, sample_weight).tocsr()
@@ -308,7 +308,7 @@ def class_counts(
     >>> counts.sum(axis=0)
     array([50., 50., 50.])
     """
-    n_units = fitted_grid(estimator).n_units
+    n_units = grid_of(estimator).n_units
     classes, bmus, weights = _classes_and_units("class_counts", estimator, X, y, sample_weight)
     return classes.labels, classes.counts(bmus, n_units, weights)
 
@@ -321,7 +321,7 @@ def _class_shares(
     It is sparse, since each sample has one unit and one class. Classes without positive weight are
     left out.
     """
-    n_units = fitted_grid(estimator).n_units
+    n_units = grid_of(estimator).n_units
     classes, bmus, weights = _classes_and_units(
         owner, estimator, X, y, sample_weight, allows_missing=False
     )
@@ -342,18 +342,16 @@ def _classes_and_units(
     allows_missing: bool = True,
 ) -> tuple[Classes, NDArray[np.int64], NDArray[np.float64]]:
     """Return the classes, best-matching units and weights of the samples of positive weight."""
-    pieces = check_pieces(estimator, X, sample_weight)
-    is_counted = pieces.sample_weight > 0
+    is_counted, bmus, weights = counted_units(estimator, X, sample_weight)
     classes = classes_of(
         y,
-        len(pieces.samples),
+        len(is_counted),
         owner,
         rows=np.flatnonzero(is_counted),
         allows_many=True,
         allows_missing=allows_missing,
     )
-    counted = pieces.take_where(is_counted)
-    return classes, estimator._nearest(counted.samples)[:, 0], counted.sample_weight
+    return classes, bmus, weights
 
 
 def _entropy(shares: NDArray[np.float64]) -> float:

@@ -9,10 +9,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from sklearn_tfsom._data.checks import check_counted, counted_of
 from sklearn_tfsom._map.clustering import separations
+from sklearn_tfsom._map.grid import grid_of
 from sklearn_tfsom._pipelines import takes_pipelines
 from sklearn_tfsom._representatives import points_of_samples, points_to_merge, remembered_means
 from sklearn_tfsom._validation import check_value, integer
-from sklearn_tfsom.metrics._base import check_pieces, fitted_grid
+from sklearn_tfsom.metrics._base import check_pieces
 
 
 @takes_pipelines
@@ -91,7 +92,7 @@ def separation_curve(
     (array([2, 3, 4, 5]), array([ 1.7, 23.3,  1.5,  1.1]))
     """
     owner = "separation_curve"
-    grid = fitted_grid(estimator)
+    grid = grid_of(estimator)
     check_value("max_clusters", owner, max_clusters, [integer(2)])
     unit_means = remembered_means(estimator)
     if X is None:

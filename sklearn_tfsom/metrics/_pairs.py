@@ -6,7 +6,6 @@ The distance of two samples on the map is the grid distance of their best-matchi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,9 +17,6 @@ from sklearn_tfsom.metrics._base import as_lengths, check_n_nearest
 from sklearn_tfsom.metrics._placed import PlacedSamples, equal_samples, pair_tiles, placed_samples
 from sklearn_tfsom.metrics._ranks import Ranks, ranks
 from sklearn_tfsom.metrics._scorers import Scorer
-
-# Largest distances below this have squares that are 0, or have lost digits.
-_TINY = 1e-100
 
 
 @takes_pipelines
@@ -101,7 +97,7 @@ def trustworthiness(
     """
     placed = placed_samples("trustworthiness", estimator, X, sample_weight)
     k = check_n_nearest("trustworthiness", n_neighbors, placed.weights.sum())
-    return _preserved_neighbors(placed, lambda on_map, in_data: (on_map, in_data), k)
+    return _preserved_neighbors(placed, k, near_is_on_map=True)
 
 
 @takes_pipelines
@@ -177,7 +173,7 @@ def neighborhood_preservation(
     """
     placed = placed_samples("neighborhood_preservation", estimator, X, sample_weight)
     k = check_n_nearest("neighborhood_preservation", n_neighbors, placed.weights.sum())
-    return _preserved_neighbors(placed, lambda on_map, in_data: (in_data, on_map), k)
+    return _preserved_neighbors(placed, k, near_is_on_map=False)
 
 
 @takes_pipelines
@@ -311,7 +307,8 @@ def kruskal_shepard_error(
     if sums.n_pairs <= 0:
         return 0.0
     f, g = 1 / (sums.data_maximum or 1), 1 / (sums.grid_maximum or 1)
-    squares = f * f * sums.data_squares - 2 * f * g * sums.products + g * g * sums.grid_squares
+    crossed = f * (f * sums.data_squares - 2 * g * sums.products)
+    squares = crossed + g * g * sums.grid_squares
     return max(squares / sums.n_pairs, 0.0)
 
 
@@ -326,14 +323,11 @@ class _Sums(NamedTuple):
     n_pairs: float  # without pairs of a sample and itself
 
 
-def _preserved_neighbors(
-    placed: PlacedSamples, order: Callable[[Ranks, Ranks], tuple[Ranks, Ranks]], k: int
-) -> float:
+def _preserved_neighbors(placed: PlacedSamples, k: int, *, near_is_on_map: bool) -> float:
     """Return 1 minus the normalized rank excess in one space of the k nearest in the other.
 
-    `order` takes the ranks on the map and in data space, and returns first those that define the
-    neighbors, then those of the excess. Weight k counts as k samples: each has k - 1 equal ones
-    among its neighbors.
+    The nearest are those on the map, or those in data space. Weight k counts as k samples: each
+    has k - 1 equal ones among its neighbors.
     """
     weights, grid = placed.weights, placed.grid
     hit, unit = np.unique(placed.bmus, return_inverse=True)
@@ -352,7 +346,7 @@ def _preserved_neighbors(
         on_map = Ranks(
             *(np.maximum(ends[index] - own_weight[:, None], 0)[:, unit] for ends in of_units)
         )
-        near, far = order(on_map, in_data)
+        near, far = (on_map, in_data) if near_is_on_map else (in_data, on_map)
         excess = near.probability_of_first(k) * far.mean_excess(k)
         error += float(weights[rows] @ np.einsum("ij,ij->i", neighbor_weights, excess))
         n_others = weights.sum() - own_weight
@@ -360,16 +354,12 @@ def _preserved_neighbors(
     return min(max(1 - error / worst, 0.0), 1.0)
 
 
-def _sums_over_pairs(placed: PlacedSamples, size: float = 1.0) -> _Sums:
-    """Sum products of distances over all ordered pairs of samples.
-
-    Those in data space are divided by `size`: by about the largest, if its square would be 0.
-    """
+def _sums_over_pairs(placed: PlacedSamples) -> _Sums:
+    """Sum products of distances over all ordered pairs of samples."""
     weights, grid = placed.weights, placed.grid
     hit, unit = np.unique(placed.bmus, return_inverse=True)
     data_squares = grid_squares = products = data_maximum = grid_maximum = n_pairs = 0.0
-    for rows, distances, _ in pair_tiles(placed):
-        in_data = distances / size
+    for rows, in_data, _ in pair_tiles(placed):
         units, index = np.unique(unit[rows], return_inverse=True)
         on_grid = np.sqrt(grid.squared_distances(hit[units, None], hit))[index][:, unit]
         data_squares += float(weights[rows] @ (np.square(in_data) @ weights))
@@ -379,8 +369,6 @@ def _sums_over_pairs(placed: PlacedSamples, size: float = 1.0) -> _Sums:
         grid_maximum = max(grid_maximum, float(on_grid.max()))
         *_, own_weight = equal_samples(rows, in_data, weights)
         n_pairs += float(weights[rows] @ (weights.sum() - own_weight))
-    if size == 1 and 0 < data_maximum < _TINY:
-        return _sums_over_pairs(placed, power_of_two(data_maximum))
     return _Sums(
         data_squares=data_squares,
         grid_squares=grid_squares,

@@ -9,8 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.tiles import value_slices
-from sklearn_tfsom._distance import all_distances, paired_distances
+from sklearn_tfsom._distance import all_distances, metric_of, paired_distances
 from sklearn_tfsom._map.geometry import grid_edges
+from sklearn_tfsom._map.grid import grid_of
 from sklearn_tfsom._map.ties import NOISE
 from sklearn_tfsom._pipelines import takes_pipelines
 from sklearn_tfsom._search.distances import distances_to_chosen
@@ -19,8 +20,6 @@ from sklearn_tfsom.metrics._base import (
     as_lengths,
     check_n_neighbors,
     counted_samples,
-    fitted_grid,
-    metric_of,
     path_lengths,
     sizes_of,
     undirected_graph,
@@ -83,7 +82,7 @@ def topographic_error(
     >>> round(topographic_error(som, X), 2), round(topographic_error(som, X, n_neighbors=8), 2)
     (0.12, 0.01)
     """
-    grid = fitted_grid(estimator)
+    grid = grid_of(estimator)
     n_neighbors = check_n_neighbors("topographic_error", n_neighbors, grid)
     samples, weights = counted_samples(estimator, X, sample_weight)
     bmus = _two_best_units(estimator, samples)
@@ -152,7 +151,7 @@ def combined_error(
     >>> round(combined_error(som, X), 2), round(quantization_error(som, X), 2)
     (0.62, 0.33)
     """
-    grid = fitted_grid(estimator)
+    grid = grid_of(estimator)
     n_neighbors = check_n_neighbors("combined_error", n_neighbors, grid)
     units, others = grid_edges(grid, n_neighbors)
     samples, weights = counted_samples(estimator, X, sample_weight)
@@ -214,7 +213,7 @@ def topographic_product(estimator: Any) -> float:
     >>> round(topographic_product(chain), 3), round(topographic_product(square), 3)
     (-0.035, 0.005)
     """
-    grid, metric = fitted_grid(estimator), metric_of(estimator)
+    grid, metric = grid_of(estimator), metric_of(estimator)
     codebook = varying_features(estimator.codebook_.astype(np.float64), metric)
     units = np.arange(grid.n_units)
     share = 2 * NOISE * np.finfo(estimator.codebook_.dtype).eps / np.finfo(np.float64).eps
@@ -305,7 +304,7 @@ def topographic_function(
     >>> values[lags == 5].round(2)
     array([0.7])
     """
-    grid = fitted_grid(estimator)
+    grid = grid_of(estimator)
     n_units = grid.n_units
     samples, _ = counted_samples(estimator, X, sample_weight)
     bmus = _two_best_units(estimator, samples)

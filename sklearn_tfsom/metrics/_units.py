@@ -11,17 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sklearn_tfsom._distance import paired_distances
+from sklearn_tfsom._distance import metric_of, paired_distances
 from sklearn_tfsom._map.geometry import joins_columns, joins_rows
-from sklearn_tfsom._map.grid import Grid
+from sklearn_tfsom._map.grid import Grid, grid_of
 from sklearn_tfsom._map.umatrix import u_heights
 from sklearn_tfsom._pipelines import takes_pipelines
 from sklearn_tfsom._validation import BOOLEAN, check_value, choice
 from sklearn_tfsom.metrics._base import (
     check_n_neighbors,
-    counted_samples,
-    fitted_grid,
-    metric_of,
+    counted_units,
 )
 
 
@@ -99,7 +97,7 @@ def u_matrix(
     >>> u_matrix(som, between=True).shape
     (15, 9)
     """
-    grid = fitted_grid(estimator)
+    grid = grid_of(estimator)
     n_neighbors = check_n_neighbors("u_matrix", n_neighbors, grid)
     check_value("average", "u_matrix", average, [choice(("mean", "median"))])
     check_value("between", "u_matrix", between, [BOOLEAN])
@@ -150,9 +148,8 @@ def hit_histogram(
     >>> hits.shape, float(hits.sum())
     ((8, 5), 50.0)
     """
-    grid = fitted_grid(estimator)
-    samples, weights = counted_samples(estimator, X, sample_weight)
-    (bmus,) = estimator._nearest(samples).T
+    grid = grid_of(estimator)
+    _, bmus, weights = counted_units(estimator, X, sample_weight)
     hits = np.bincount(bmus, weights, minlength=grid.n_units).astype(np.float64)
     return hits.reshape(grid.shape)
 
