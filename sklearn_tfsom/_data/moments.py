@@ -36,6 +36,10 @@ _EQUAL = 1e-9
 # A deviation below this share of the largest is rounding of a constant feature.
 _ROUNDING = 1e-12
 
+# Directions and deviations are rounded to this share: the start of symmetric data then has ties
+# that do not depend on the order of the samples.
+_RESOLUTION = 2.0**-42
+
 # Up to this number of varying features among many, their covariance is computed column by column.
 _MAX_COLUMNS = 64
 
@@ -398,17 +402,22 @@ def _with_directions(
     vectors: NDArray[np.float64],
     least: float = 0.0,
 ) -> Moments:
-    """Give eigenvectors unit length and a sign, and drop the second one if it is rounding."""
+    """Give eigenvectors unit length and a sign; drop the second one if it is rounding."""
     least = max(least, _MIN_DEVIATION * deviations[0])
     moments = _without_directions(mean, spread, reach)
     for place, (deviation, vector) in enumerate(zip(deviations, vectors, strict=True)):
         if deviation <= (least if place else 0):
             break
-        direction = vector / np.linalg.norm(vector)
+        direction = _without_rounding(vector / np.linalg.norm(vector))
         strong = np.abs(direction) >= (1 - 1e-6) * np.abs(direction).max()
-        moments.deviations[place] = deviation
+        power = power_of_two(float(deviation))
+        moments.deviations[place] = _without_rounding(deviation / power) * power
         moments.directions[place] = direction * np.sign(direction[np.argmax(strong)])
     return moments
+
+
+def _without_rounding(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.round(values / _RESOLUTION) * _RESOLUTION
 
 
 def _without_directions(
