@@ -4,8 +4,8 @@ Classification and regression on the features of a map
 
 Some packages offer a supervised map, with a class or a target value in each unit. A pipeline
 takes its place: the map makes features, and a linear model learns the classes or the target from
-them. With ``features="activations"`` each unit is a feature that is close to 1 near the unit and
-close to 0 elsewhere, so each coefficient is the contribution of a place on the map.
+them. With ``features="activations"`` each unit is a feature that is 1 at its code vector and
+decreases to 0 with the distance, so each coefficient is the contribution of a place on the map.
 
 This example compares the pipeline with nearest neighbors and with the linear model alone, on the
 same folds. **The map is not the most accurate of them on any of these data.** It is a reasonable

@@ -115,13 +115,14 @@ class TFSOM(
     radius_start : float or "auto", default="auto"
         Radius of the neighborhood in the first epoch, in lattice spacings. "auto" is a sixth of
         the longer side of the map with ``init="pca"`` and half of it otherwise, but at least 1;
-        for compact neighborhoods it is larger in proportion to their automatic `radius_end`.
+        for neighborhoods other than "gaussian" it is in proportion to their automatic
+        `radius_end`. It is not less than `radius_end`.
 
     radius_end : float or "auto", default="auto"
-        Radius of the last epochs, in lattice spacings. "auto" is 0.85 for "gaussian" and for
-        functions, 1 for "cut_gaussian", "bubble" and "mexican_hat", 1.5 for "epanechnikov" and 2
-        for "triangle". A smaller radius gives a lower quantization error and a map with more
-        folds.
+        Radius of the last epochs, or of the only one, in lattice spacings. "auto" is 0.85 for
+        "gaussian" and for functions, 1 for "cut_gaussian", "bubble" and "mexican_hat", 1.5 for
+        "epanechnikov" and 2 for "triangle", but at most a given `radius_start`. A smaller radius
+        gives a lower quantization error and a map with more folds.
 
     radius_decay : {"exponential", "linear"} or array-like of shape (max_iter,), \
             default="exponential"
@@ -131,8 +132,8 @@ class TFSOM(
     coarse_to_fine : bool, default=True
         Whether to train coarser grids on subsamples while the radius is large, which is faster
         for large data or maps, and to choose between several maps, see the Notes. Only for the
-        Gaussian neighborhood with ``init="pca"``, and without mini-batches. False is the batch
-        algorithm as defined above.
+        Gaussian neighborhood with ``init="pca"``, without mini-batches, and not on a hexagonal
+        torus with an odd number of rows. False is the batch algorithm as defined above.
 
     tol : float, default=1e-4
         Training stops when the radius has reached its end and the root mean square shift of the
@@ -248,9 +249,9 @@ class TFSOM(
     **Metrics.** Under "cosine" and "correlation" samples and code vectors are unit vectors, and
     the formula above is divided by its length, which minimizes the sum of ``h (1 - cos)`` as the
     mean does that of squared distances. Samples without a direction (zeros, or equal values)
-    take no part in training; their distance to every unit is 1, and with float32 input rounding
-    decides which unit is theirs. Under the other metrics code vectors are means, which minimize
-    the sum of squared Euclidean distances only.
+    take no part in training; their distance to every unit is 1, so their best-matching unit is
+    unit 0. Under the other metrics code vectors are means, which minimize the sum of squared
+    Euclidean distances only.
 
     **Missing values** (NaN) are allowed under most metrics. Distances are over the known features
     of a sample, and not scaled up for the others; s_j and n_j are sums over the known values of
@@ -261,13 +262,13 @@ class TFSOM(
     values: the ratio above is then not always a mean, and code vectors can leave the data. It is
     meant for comparisons only.
 
-    **Coarse to fine.** While the radius is large, a coarser grid represents the map as well, and
-    a subsample of ``max(16000, 48 n_units)`` different samples the data, where there are more
-    than twice as many; :ref:`guide_coarse_to_fine` states the gain in speed. On planar hexagonal
-    maps of up to 1,024 units, except under :ref:`elementwise metrics <guide_metrics>`, three maps
-    are trained to the end on up to 4,000 samples, and the best one is kept: the map, one from
-    twice the radius (if `radius_start` is "auto") and a mirror image, to which the arbitrary sign
-    of a principal component leads.
+    **Coarse to fine.** While the radius is large, a coarser grid is enough. So is a subsample of
+    ``max(16000, 48 n_units)`` different samples, if the data have more than twice as many;
+    :ref:`guide_coarse_to_fine` states the gain in speed. On planar hexagonal maps of up to 1,024
+    units with two rows and columns or more, three maps are trained to the end on up to 4,000
+    samples, and the best one is kept: the map, one from twice the radius (if `radius_start` is
+    "auto") and a mirror image, to which the arbitrary sign of a principal component leads. This is
+    not done under :ref:`elementwise metrics <guide_metrics>` or with an array as `radius_decay`.
 
     The batch map approximates the minimization of an energy, see [5]_ and [6]_.
 
@@ -435,8 +436,8 @@ class TFSOM(
         Parameters
         ----------
         codebook : array-like of shape (n_units, n_features)
-            Code vectors of the units, row by row; with the names of the features if it is a data
-            frame; they must equal those of `X`, if it has names. float32 stays float32.
+            Code vectors of the units, row by row. A data frame also gives the names of the
+            features. They must equal those of `X`, if `X` has names. float32 stays float32.
 
         grid_size : int or tuple (n_rows, n_columns)
             Size of the grid.
@@ -595,9 +596,11 @@ class TFSOM(
 
         Notes
         -----
-        Samples are learned in their order, in mini-batches of a twentieth of those seen, from 4 to
-        1,024 samples, or one for every fourth unit if that is more. So the size of the pieces of
-        a stream hardly matters, but their order does: shuffle sorted data.
+        Samples are learned in their order, in mini-batches. Their size is a twentieth of the
+        samples seen, at least 4 and at most 1,024, or a fourth of the number of units if that is
+        more. The last one of a call also takes a rest of less than half this size; a call with
+        fewer samples is one mini-batch. So the size of the pieces of a stream hardly matters, but
+        their order does: shuffle sorted data.
 
         With `n_clusters` each call clusters the units again, which takes longer than to learn a
         few samples. For many small pieces cluster at the end: set `n_clusters` before the last
@@ -605,11 +608,11 @@ class TFSOM(
 
         With each mini-batch of total weight b the statistics s_j and n_j decay by ``exp(-b / M)``.
         The memory M is a weight of 500 samples, or 5 for each unit if that is more; at first it is
-        less, 0.3 of the samples seen. The radius decreases from `radius_start` ("auto": a fourth
-        of the longer side with ``init="pca"``, otherwise half of it) to `radius_end` over the
-        first 100 samples, or 0.6 for each unit if that is more. An array as `radius_decay`, here
-        of any length, has its values reached at equal steps. A map from `fit` or `from_codebook`
-        is trained at `radius_end` only. A call without a sample of positive weight that has a
+        less, 0.3 of the samples seen. The radius decreases from `radius_start` ("auto" as in
+        `fit`, but a fourth instead of a sixth of the longer side) to `radius_end` over the first
+        100 samples, or 0.6 for each unit if that is more. An array as `radius_decay`, here of any
+        length, has its values reached at equal steps. A map from `fit` or `from_codebook` is
+        trained at the last radius only. A call without a sample of positive weight that has a
         direction (see the Notes of the class) learns nothing: it changes `labels_` only.
 
         Examples
@@ -985,11 +988,11 @@ class TFSOM(
         best-matching unit again from differences. In float32 the error of other squared distances
         is at most 1e-6 times the sum of the squared norms of sample and code vector, measured from
         the median code vector (under "cosine" and "correlation" from 0). If the distances of two
-        units differ by less than 1e-6 times the norm of the sample, the lower index is returned;
-        of three or more such units, or if a single value is known, not always. The model needs
-        memory for a few arrays of the shape of "distances" and up to twenty of the shape of
-        the samples, under elementwise metrics also for 2,048 differences of each sample, or a 64th
-        of those to all units.
+        units differ by less than 1e-6 times the norm of the sample, the model returns the lower
+        index. With three or more such units, or if only one value of the sample is known, it may
+        return another of them. The model needs memory for a few arrays of the shape of "distances"
+        and up to twenty of the shape of the samples, under elementwise metrics also for 2,048
+        differences of each sample, or a 64th of those to all units.
 
         `keras.Model.predict` passes the model 32 samples at a time, and converts NumPy arrays to
         float32: call a model in float64 as ``model(X)``.

@@ -284,6 +284,8 @@ def name_of(keys):
 PASSES = [
     ({}, "dense", 8),
     ({"coarse_to_fine": False}, "dense", 5),
+    ({"init": "random"}, "dense", 5 + 1),
+    ({"init": "sample"}, "dense", 5 + 2),
     ({"grid_size": "auto"}, "dense", 8 + 1),
     ({"n_clusters": 3}, "dense", 8 + 4),
     ({"compute_topographic_error": True}, "dense", 8 + 3),
