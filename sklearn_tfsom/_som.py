@@ -395,6 +395,8 @@ class TFSOM(
             in a sample or a feature, without a direction where that is compared), if both the
             number and the total weight of the samples are less than `n_clusters`, or if the
             weights are too large for mini-batches of `batch_size` (:ref:`guide_weights`).
+        RuntimeError
+            If another worker fails (:ref:`guide_fault_tolerance`). The estimator stays as it was.
 
         Warns
         -----
@@ -465,7 +467,8 @@ class TFSOM(
         InvalidParameterError
             If a parameter is not valid, or the codebook does not fit the grid.
         ValueError
-            If `X` or the weights are not valid, or have other features.
+            If `X` or the weights are not valid, or `X` has other features, or weights are given
+            without `X`.
 
         Warns
         -----
@@ -501,7 +504,9 @@ class TFSOM(
                     f"{som.n_features_in_} instead."
                 )
         elif sample_weight is not None:
-            raise ValueError("sample_weight is of X. Got sample_weight without X.")
+            raise ValueError(
+                "from_codebook needs X if sample_weight is given. Got X=None instead."
+            )
         set_codebook(som, grid, array, pieces)
         warn_of_few_clusters(som, stacklevel=3)  # the line that called this method
         return som
@@ -591,8 +596,8 @@ class TFSOM(
             If a parameter is not valid. The estimator stays as it was.
         ValueError
             If the data or the weights are not valid for `fit`, if a feature has no value in the
-            first samples, or if the weights sum to more than 10^6 and more than 100 times the
-            number of samples.
+            first samples, if the weights sum to more than 10^6 and more than 100 times the number
+            of samples, or in the scope of a strategy with several workers.
 
         Notes
         -----
@@ -688,6 +693,13 @@ class TFSOM(
             Distances to the units, in data units; coordinates of the best-matching unit, in
             lattice spacings; or activations. float32 if `X` is float32 (distances are then good
             to about 2e-5, with 3,000 features to 1e-4), else float64.
+
+        Raises
+        ------
+        InvalidParameterError
+            If `features` is not a valid name.
+        ValueError
+            If activations need the quantization error, and it is not known, see `from_codebook`.
 
         Examples
         --------

@@ -232,7 +232,7 @@ CODEBOOK = X[:40]
         ({"n_clusters": 41}, "'n_clusters'.* at most the number of units"),
         ({"X": X[:, :3]}, "X must have as many features as codebook, 4. Got 3"),
         ({"X": X, "sample_weight": [1]}, "sample_weight must have one value"),
-        ({"sample_weight": [1]}, "sample_weight is of X. Got sample_weight without X"),
+        ({"sample_weight": [1]}, "from_codebook needs X if sample_weight is given. Got X=None"),
     ],
 )
 def test_invalid(parameters, message):

@@ -53,6 +53,11 @@ def purity(
         ``sum_k max_c n_kc / n``, where ``n_kc`` is the weight of the samples of unit k and class
         c, and n the total weight. In the range [1 / n_classes, 1].
 
+    Raises
+    ------
+    ValueError
+        If classes are missing or infinite, or `y` has numbers with fractions.
+
     Examples
     --------
     >>> from sklearn.datasets import load_iris
@@ -100,6 +105,11 @@ def class_entropy(
         ``-sum_k n_k / n sum_c n_kc / n_k log(n_kc / n_k)`` in nats, where ``n_kc`` is the weight
         of the samples of unit k and class c, ``n_k`` that of unit k, and n the total weight. In
         the range [0, log(n_classes)], 0 if all samples of each unit have the same class.
+
+    Raises
+    ------
+    ValueError
+        If classes are missing or infinite, or `y` has numbers with fractions.
 
     Examples
     --------
@@ -164,6 +174,9 @@ def class_scatter_index(
     ------
     InvalidParameterError
         If `n_neighbors` is not valid on the lattice.
+
+    ValueError
+        If classes are missing or infinite, or `y` has numbers with fractions.
 
     Notes
     -----
@@ -230,6 +243,11 @@ def normalized_mutual_information(
     information : float
         ``2 I(unit, class) / (H(unit) + H(class))``, in the range [0, 1]. 1 if there is one class
         and all samples share a unit; 0 if only one of both holds.
+
+    Raises
+    ------
+    ValueError
+        If classes are missing or infinite, or `y` has numbers with fractions.
 
     See Also
     --------
