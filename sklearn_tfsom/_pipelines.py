@@ -131,23 +131,19 @@ def in_original_units(fitted: Unwrapped) -> Columns:
     for k in range(len(steps) - 1, -1, -1):
         step = steps[k]
         if isinstance(step, ColumnTransformer):
-            values, names, left = _of_column_transformer(step, values)
+            values, names, is_known, left = _of_column_transformer(step, values, is_known)
             # Columns are not those that it got: steps before it cannot be undone.
-            left += [type(before).__name__ for before in steps[:k]]
+            left += unit_changes(steps[:k])
             are_same = False
             break
-        undone = _undone(step, values)
-        is_whole = isinstance(step, SelectorMixin) or is_known.all()
-        if undone is not None and not (is_whole or _is_of_each(step, undone.shape[1], is_known)):
-            # It mixes columns, also unknown ones, whose mean is only known if it centers.
-            has_mean = isinstance(step, (PCA, IncrementalPCA))
-            undone = _undone(step, np.where(is_known, values, 0)) if has_mean else None
+        undone = _undone(step, values, is_known)
         if undone is None:
-            names, left = _names_given(step, values.shape[1]) or names, [type(step).__name__]
+            names = _names_given(step, values.shape[1]) or names
+            left = unit_changes(steps[: k + 1])[-1:]
             break
-        are_same &= isinstance(step, SelectorMixin) or _is_of_each(step, undone.shape[1], is_known)
-        is_known = _are_known_before(step, is_known, undone.shape[1])
-        values, names = undone, names_of(step, undone.shape[1])
+        values, is_known = undone.values, undone.is_known
+        are_same &= undone.is_of_each
+        names = names_of(step, values.shape[1])
     values = values[:, is_known]
     if not are_same:
         variances = _variances(values)
@@ -175,7 +171,46 @@ def _value_unit(steps: list[str]) -> str:
     return f"after {', '.join(dict.fromkeys(steps))}" if steps else "data units"
 
 
-def _undone(step: Any, values: NDArray) -> NDArray | None:
+def unit_changes(steps: list[Any]) -> list[str]:
+    """Return the names of the steps that do not leave all columns in their units."""
+    return [type(step).__name__ for step in steps if not _keeps_units(step)]
+
+
+def _keeps_units(step: Any) -> bool:
+    if _is_imputer(step):
+        return not step.add_indicator
+    is_identity = isinstance(step, FunctionTransformer) and step.func is None
+    return is_identity or isinstance(step, SelectorMixin)
+
+
+class _Undone(NamedTuple):
+    """Columns that a step got, computed from those that it makes."""
+
+    values: NDArray  # (n_units, n_columns)
+    is_known: NDArray[np.bool_]  # (n_columns,)
+    is_of_each: bool  # whether each known column is computed from one column
+
+
+def _undone(step: Any, values: NDArray, is_known: NDArray[np.bool_]) -> _Undone | None:
+    """Undo a step, of whose columns some are not known; None if this gives no numbers."""
+    undone = _inverse(step, values)
+    if undone is None:
+        return None
+    n_columns = undone.shape[1]
+    if isinstance(step, SelectorMixin):
+        known = np.full(n_columns, False)
+        known[step.get_support()] = is_known
+        return _Undone(undone, known, True)
+    if _is_of_each(step, n_columns, is_known):
+        return _Undone(undone, is_known, True)
+    if not is_known.all():
+        # It mixes columns, also unknown ones, whose mean is only known if it centers.
+        has_mean = isinstance(step, (PCA, IncrementalPCA))
+        undone = _inverse(step, np.where(is_known, values, 0)) if has_mean else None
+    return None if undone is None else _Undone(undone, np.full(n_columns, True), False)
+
+
+def _inverse(step: Any, values: NDArray) -> NDArray | None:
     """Apply the inverse of a step, NaN where a value has none; None if it gives no numbers."""
     if _is_imputer(step):  # code vectors have no missing values
         is_alike = step.n_features_in_ == values.shape[1] and not step.add_indicator
@@ -199,15 +234,6 @@ def _undone(step: Any, values: NDArray) -> NDArray | None:
         return None
     undone = undone if undone.dtype.kind == "f" else undone.astype(np.float64)
     return np.where(np.isfinite(undone), undone, np.nan)
-
-
-def _are_known_before(step: Any, is_known: NDArray[np.bool_], n_columns: int) -> NDArray[np.bool_]:
-    """Return which columns that a step got can be computed from the known ones of its results."""
-    if isinstance(step, SelectorMixin):
-        known = np.full(n_columns, False)
-        known[step.get_support()] = is_known
-        return known
-    return is_known if _is_of_each(step, n_columns, is_known) else np.full(n_columns, True)
 
 
 def _is_of_each(step: Any, n_columns: int, is_known: NDArray[np.bool_]) -> bool:
@@ -241,46 +267,41 @@ def _names_given(step: Any, n_columns: int) -> list[str] | None:
 
 
 def _of_column_transformer(
-    step: ColumnTransformer, values: NDArray
-) -> tuple[NDArray, list[str], list[str]]:
-    """Return columns, names, and the names of transformers that have no inverse."""
+    step: ColumnTransformer, values: NDArray, is_known: NDArray[np.bool_]
+) -> tuple[NDArray, list[str], NDArray[np.bool_], list[str]]:
+    """Return columns, names, which are known, and the names of steps that were not undone."""
     given = _names_given(step, values.shape[1]) or [f"feature {k}" for k in range(values.shape[1])]
     blocks: list[NDArray] = []
+    known: list[bool] = []
     names: list[str] = []
     left: list[str] = []
     by_output = sorted(step.output_indices_.items(), key=lambda item: item[1].start)
     transformers = {name: part for name, part, _ in step.transformers_}
     for name, columns_out in by_output:
         block, block_names = values[:, columns_out], given[columns_out]
-        if not block.shape[1]:  # perhaps of a transformer that is not fitted
+        block_known = is_known[columns_out]
+        if not block_known.any():  # perhaps without columns, of a transformer that is not fitted
             continue
         part = transformers.get(name, "passthrough")
         weight = (step.transformer_weights or {}).get(name)
         weight = 1 if weight is None else weight
         if weight:
             block = block / weight
-            for inner in reversed(steps_of(part)):
-                undone = _undone_numbers(inner, block)
-                if undone is None:
-                    left.append(type(inner).__name__)
+            inner = steps_of(part)
+            for k in range(len(inner) - 1, -1, -1):
+                undone = _undone(inner[k], block, block_known)
+                if undone is None or undone.values.shape != block.shape:
+                    left += unit_changes(inner[: k + 1])[-1:]
                     break
-                block = undone
+                block, block_known = undone.values, undone.is_known
             else:
                 block_names = _column_names(step, name, block_names)
         else:
             left.append(type(part).__name__)
         blocks.append(block)
+        known += block_known.tolist()
         names += block_names
-    return np.hstack(blocks), names, left
-
-
-def _undone_numbers(step: Any, block: NDArray) -> NDArray | None:
-    """Undo a step that makes as many numbers as it gets; None for others."""
-    if getattr(step, "n_features_in_", block.shape[1]) != block.shape[1]:
-        return None
-    undone = _undone(step, block)
-    is_alike = undone is not None and undone.dtype.kind == "f" and undone.shape == block.shape
-    return undone if is_alike else None
+    return np.hstack(blocks), names, np.array(known), left
 
 
 def _column_names(step: ColumnTransformer, name: str, given: list[str]) -> list[str]:

@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import ColumnTransformer, make_column_selector, make_column_transformer
 from sklearn.datasets import load_wine
-from sklearn.decomposition import PCA, KernelPCA, TruncatedSVD
+from sklearn.decomposition import PCA, FastICA, KernelPCA, TruncatedSVD
 from sklearn.exceptions import NotFittedError
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -348,6 +348,34 @@ def test_imputers_leave_columns_in_their_units(imputer, is_first):
     assert_allclose(display.planes, scaler.inverse_transform(pipeline[-1].codebook_))
 
 
+@pytest.mark.parametrize(
+    "step", [SimpleImputer(), KNNImputer(), FunctionTransformer(), SelectKBest(k=3)], ids=repr
+)
+def test_steps_that_leave_units_alone_are_not_named(step):
+    columns = ColumnTransformer([("s", StandardScaler(), [0, 1])], remainder="passthrough")
+    pipeline = make_pipeline(step, columns, TFSOM((4, 3))).fit(FEW, y)
+    planes = displays.ComponentPlanesDisplay.from_estimator(pipeline)
+    assert planes.value_unit == "data units"
+    pipeline = make_pipeline(step, TFSOM((4, 3))).fit(FEW, y)
+    assert displays.UMatrixDisplay.from_estimator(pipeline).distance_unit == "data units"
+    pipeline = make_pipeline(StandardScaler(), step, TFSOM((4, 3))).fit(FEW, y)
+    unit = displays.UMatrixDisplay.from_estimator(pipeline).distance_unit
+    assert unit == "units after StandardScaler"
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
+@pytest.mark.filterwarnings("ignore:Skipping features without any observed values")
+@pytest.mark.parametrize("is_part", [False, True])
+def test_imputer_that_drops_a_column_hides_no_scaler(is_part):
+    steps = make_pipeline(StandardScaler(), SimpleImputer())
+    columns = ColumnTransformer([("p", steps, NAMES[:4])]) if is_part else steps
+    data = FEW.assign(**{NAMES[0]: np.nan})
+    pipeline = make_pipeline(columns, TFSOM((4, 3))).fit(data)
+    planes = displays.ComponentPlanesDisplay.from_estimator(pipeline)
+    assert planes.value_unit == "after StandardScaler"
+    assert_array_equal(planes.planes, pipeline[-1].codebook_)
+
+
 @pytest.mark.parametrize("steps", [[], [StandardScaler()], [SimpleImputer(), StandardScaler()]])
 def test_features_without_names_have_one_name(steps):
     data = FEW.to_numpy()
@@ -406,6 +434,36 @@ def test_features_that_are_not_selected_have_no_planes():
     pipeline = make_pipeline(TruncatedSVD(3), SelectKBest(k=2), TFSOM((4, 3))).fit(FEW, y)
     display = displays.ComponentPlanesDisplay.from_estimator(pipeline)
     assert display.value_unit == "after TruncatedSVD"
+
+
+@pytest.mark.filterwarnings("ignore:X does not have valid feature names")
+@pytest.mark.parametrize("k", [1, 4])
+@pytest.mark.parametrize(
+    "step", [TruncatedSVD(4), PCA(), FastICA(random_state=0)], ids=lambda step: type(step).__name__
+)
+def test_components_that_are_not_selected_of_a_column_transformer(step, k):
+    selector = SelectKBest(lambda X, y: np.array([1, 4, 2, 3.0]), k=k)
+    columns = ColumnTransformer([("p", step, NAMES[:4])])
+    display, expected = (
+        displays.ComponentPlanesDisplay.from_estimator(
+            make_pipeline(first, selector, TFSOM((4, 3))).fit(FEW, y)
+        )
+        for first in (columns, step)
+    )
+    assert display.value_unit == expected.value_unit
+    assert [name.removeprefix("p__") for name in display.names] == expected.names
+    assert_allclose(display.planes, expected.planes, atol=1e-9)
+
+
+@pytest.mark.parametrize("step", [TruncatedSVD(2), PCA()], ids=lambda step: type(step).__name__)
+def test_transformer_of_which_nothing_is_selected(step):
+    columns = make_column_transformer((step, NAMES[:2]), (StandardScaler(), NAMES[2:4]))
+    selector = SelectKBest(lambda X, y: np.array([1, 2, 3, 4.0]), k=2)
+    pipeline = make_pipeline(columns, selector, TFSOM((6, 5))).fit(FEW, y)
+    display = displays.ComponentPlanesDisplay.from_estimator(pipeline)
+    assert display.names == NAMES[2:4] and display.value_unit == "data units"
+    scaler = pipeline[0].named_transformers_["standardscaler"]
+    assert_allclose(display.planes, scaler.inverse_transform(pipeline[-1].codebook_))
 
 
 def test_columns_of_a_column_transformer():

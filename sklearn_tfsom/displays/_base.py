@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sklearn_tfsom._classes import classes_of, is_missing
 from sklearn_tfsom._distance import metric_of
-from sklearn_tfsom._pipelines import Unwrapped, unwrapped
+from sklearn_tfsom._pipelines import Unwrapped, unit_changes, unwrapped
 from sklearn_tfsom._validation import Rule, check_value, integer, wrong_parameter
 from sklearn_tfsom.displays._arguments import AXES, checked
 from sklearn_tfsom.metrics._base import counted_units
@@ -211,7 +211,7 @@ def distance_unit(fitted: Unwrapped) -> str:
     metric = metric_of(fitted.som)
     if not metric.has_data_units:
         return f"{metric.name} distance"
-    names = dict.fromkeys(type(step).__name__ for step in fitted.steps)
+    names = dict.fromkeys(unit_changes(fitted.steps))
     return f"units after {', '.join(names)}" if names else "data units"
 
 
