@@ -53,6 +53,8 @@ def unwrapped(estimator: Any, owner: str) -> Unwrapped:
     ------
     TypeError
         If there is no map at the end.
+    NotFittedError
+        If the map or the search is not fitted.
     """
     if isinstance(estimator, FrozenEstimator):
         return unwrapped(estimator.estimator, owner)
@@ -62,6 +64,12 @@ def unwrapped(estimator: Any, owner: str) -> Unwrapped:
         return Unwrapped([*steps, *last.steps], last.som)
     if hasattr(estimator, "best_estimator_"):
         return unwrapped(estimator.best_estimator_, owner)
+    if hasattr(estimator, "estimator") and hasattr(estimator, "refit"):  # a search
+        check_is_fitted(estimator)
+        raise TypeError(
+            f"{owner} needs a search with refit=True, which keeps the best map. "
+            f"Got refit={estimator.refit!r} instead."
+        )
     if not hasattr(estimator, "grid_size"):
         raise TypeError(
             f"{owner} needs a TFSOM, or a Pipeline that ends in one. Got {estimator!r}."

@@ -505,6 +505,11 @@ def test_what_is_no_map_is_refused():
         metrics.purity(scaler, X, y)
     with pytest.raises(NotFittedError):
         displays.UMatrixDisplay.from_estimator(make_pipeline(StandardScaler(), TFSOM()))
+    search = GridSearchCV(TFSOM(max_iter=2), {"grid_size": [2]}, refit=False, cv=2)
+    with pytest.raises(NotFittedError, match="This GridSearchCV instance is not fitted yet"):
+        metrics.quantization_error(search, FEW)
+    with pytest.raises(TypeError, match="quantization_error needs a search with refit=True"):
+        metrics.quantization_error(search.fit(FEW), FEW)
 
 
 MIXED = {
