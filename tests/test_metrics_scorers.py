@@ -174,3 +174,23 @@ def test_metadata_routing(iris, is_requested):
         for som, rows in zip(result["estimator"], result["indices"]["test"], strict=True)
     ]
     assert_array_equal(result["test_score"], expected)
+
+
+def test_metadata_routing_of_measures_without_weights(iris):
+    weights = np.random.RandomState(0).randint(0, 3, size=150).astype(float)
+    scorer = metrics.neg_absolute_topographic_product_scorer
+    with sklearn.config_context(enable_metadata_routing=True):
+        results = [
+            cross_validate(
+                TFSOM((3, 3)).set_fit_request(sample_weight=True),
+                iris,
+                scoring=each,
+                params={"sample_weight": weights},
+                return_estimator=True,
+                cv=2,
+            )
+            for each in (scorer, scorer.set_score_request(sample_weight=True))
+        ]
+    for result in results:
+        expected = [scorer(som, iris) for som in result["estimator"]]
+        assert_array_equal(result["test_score"], expected)

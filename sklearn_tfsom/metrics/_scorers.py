@@ -85,7 +85,8 @@ class Scorer:
         Parameters
         ----------
         sample_weight : bool, str or None, default=None
-            Request, as in the method of this name of scikit-learn's estimators.
+            Request, as in the method of this name of scikit-learn's scorers: None, which is also
+            the default, resets it. Ignored by measures without weights.
 
         Returns
         -------
@@ -104,5 +105,6 @@ class Scorer:
         routing : MetadataRequest
         """
         request = MetadataRequest(owner=repr(self))
-        request.score.add_request(param="sample_weight", alias=self._weight_request)
+        if self._accept_sample_weight():
+            request.score.add_request(param="sample_weight", alias=self._weight_request)
         return request
