@@ -198,7 +198,8 @@ def _fingerprint(som: Any, plan: TrainingPlan) -> str:
             digest.update(value.tobytes() if is_array else f"{value!r};".encode())
 
     for name, value in sorted(som.get_params(deep=False).items()):
-        if name not in _IRRELEVANT and (value is None or np.isscalar(value)):
+        is_scalar = value is None or isinstance(value, str) or np.isscalar(value)
+        if name not in _IRRELEVANT and is_scalar:
             add(name, plain(value))
     add(__version__, plan.grid, plan.radii, plan.codebook)
     for stage in plan.stages:

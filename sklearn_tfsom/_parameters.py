@@ -55,8 +55,8 @@ _OF_FIRST_WORKER = ("checkpoint_dir", "random_state", "verbose")
 def checksums(som: Any) -> dict[str, float]:
     """Return numbers that must be the same on all workers: of the parameters and of the version.
 
-    Equal values have equal numbers, whatever their types: 8 and ``np.int64(8)``, lists and tuples,
-    and functions with equal values.
+    Equal values have equal numbers, whatever their types: 8 and ``np.int64(8)``, "pca" and
+    ``np.str_("pca")``, lists and tuples, and functions with equal values.
     """
     values = {
         f"parameter {name!r}": valid.plain(value)

@@ -190,7 +190,9 @@ def plain(value: Any) -> Any:
     """Return a value whose `repr` is the same for equal values of a parameter."""
     if callable(value):
         return [np.asarray(value(_COMPARED_DISTANCES.copy(), r)).tolist() for r in _COMPARED_RADII]
-    if value is None or isinstance(value, str):
+    if isinstance(value, str):
+        return str.__str__(value)  # of np.str_ and of enums, too
+    if value is None:
         return value
     array = np.asarray(value)
     return array.astype(np.float64).tolist() if array.dtype.kind in "biuf" else repr(value)

@@ -81,6 +81,7 @@ def fit_with_failure(index, failure, fitted):
             som.set_params(neighborhood=lambda squared, radius: np.exp(-squared / radius**2))
         elif failure == "equal":  # to other types of the same parameters
             som.set_params(grid_size=[np.int64(6), 6], max_iter=np.int64(8), tol=0.0)
+            som.set_params(lattice=np.str_("hexagonal"), metric=np.str_("euclidean"))
         elif failure == "empty":
             X = X[:0]
     start, error = time.monotonic(), "none"

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from enum import Enum
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +92,14 @@ class TestResume:
         som = TFSOM(6, max_iter=6, tol=1e-4, checkpoint_dir=tmp_path)
         stop_after(3, som, WINE)
         TFSOM(6, max_iter=np.int64(6), tol=np.float64(1e-4), checkpoint_dir=tmp_path).fit(WINE)
+        assert not list(tmp_path.iterdir())
+
+    @pytest.mark.parametrize("kind", [np.str_, lambda text: Enum("Name", {"A": text}, type=str).A])
+    def test_kind_of_a_text_does_not_matter(self, kind, tmp_path):
+        texts = {k: kind(v) for k, v in TFSOM().get_params().items() if isinstance(v, str)}
+        som = TFSOM(max_iter=6, checkpoint_dir=tmp_path)
+        stop_after(3, som, WINE)
+        som.set_params(**texts).fit(WINE)
         assert not list(tmp_path.iterdir())
 
     def test_neighborhood_function_may_change_its_argument(self, tmp_path):

@@ -28,6 +28,11 @@ def compute_squared_distances(grid):
     return grid.squared_distances(units[:, None], units)
 
 
+def test_equal_names_make_equal_grids():
+    grid = Grid(2, 3, np.str_("hexagonal"), np.str_("toroidal"))
+    assert repr(grid) == repr(Grid(2, 3, "hexagonal", "toroidal"))
+
+
 @all_grids
 def test_distances_equal_the_reference(grid):
     units = [divmod(unit, grid.n_columns) for unit in range(grid.n_units)]

@@ -22,7 +22,7 @@ from sklearn_tfsom._map.geometry import (
     seam_shift,
     squared_distance,
 )
-from sklearn_tfsom._validation import SIDE, check_value, choice, shown, wrong_parameter
+from sklearn_tfsom._validation import SIDE, check_value, choice, plain, shown, wrong_parameter
 
 LATTICES = ("hexagonal", "rectangular")
 BOUNDARIES = ("planar", "cylindrical", "toroidal")
@@ -94,6 +94,8 @@ class Grid:
             check_value(name, self, getattr(self, name), [rule])
         for name in ("n_rows", "n_columns"):  # products of small NumPy integers overflow
             object.__setattr__(self, name, int(getattr(self, name)))
+        for name in ("lattice", "boundary"):
+            object.__setattr__(self, name, plain(getattr(self, name)))
 
     @property
     def shape(self) -> tuple[int, int]:
