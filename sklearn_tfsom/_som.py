@@ -724,6 +724,31 @@ class TFSOM(
         with np.errstate(over="ignore"):  # far away the activation is 0
             return np.exp(-np.square(distances / samples.dtype.type(width)) / 2)
 
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray:
+        """Return the names of the features that `transform` computes.
+
+        Parameters
+        ----------
+        input_features : array-like of str, default=None
+            Names of the features of the samples. Only checked against those that `fit` saw.
+
+        Returns
+        -------
+        feature_names_out : ndarray of str objects
+            "tfsom0", "tfsom1" and so on.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sklearn_tfsom import TFSOM
+        >>> TFSOM(grid_size=(2, 1)).fit(load_iris().data).get_feature_names_out().tolist()
+        ['tfsom0', 'tfsom1']
+        """
+        check_is_fitted(self)
+        valid.check_value("features", self, self.features, RULES["features"])
+        names: NDArray = super().get_feature_names_out(input_features)
+        return names
+
     def score(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> float:
         """Compute the negative quantization error: higher is better.
 

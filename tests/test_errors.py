@@ -964,9 +964,10 @@ class TestMethods:
     @pytest.mark.parametrize(("features", "shown"), BAD["features"])
     def test_invalid_features_set_after_fit(self, fitted, features, shown):
         som = copy.deepcopy(fitted).set_params(features=features)
-        with pytest.raises(InvalidParameterError) as caught:
-            som.transform(X)
-        assert str(caught.value) == sentence_of("features", RIGHT["features"], shown)
+        for method, arguments in (("transform", [X]), ("get_feature_names_out", [])):
+            with pytest.raises(InvalidParameterError) as caught:
+                getattr(som, method)(*arguments)
+            assert str(caught.value) == sentence_of("features", RIGHT["features"], shown)
         assert_array_equal(som.predict(X), fitted.predict(X))
         assert_array_equal(
             som.set_params(features="activations").transform(X), fitted.transform(X)
