@@ -593,7 +593,7 @@ class TestTrajectory:
 def test_outliers_do_not_stretch_the_scales():
     data = X.copy()
     data[0] = 1e4
-    som = TFSOM((6, 5)).fit(data)
+    som = TFSOM((8, 6)).fit(data)
     trajectory = TrajectoryDisplay.from_estimator(som, data)
     heights = UMatrixDisplay.from_estimator(som)
     assert trajectory.cells_.get_clim() == heights.cells_.get_clim()

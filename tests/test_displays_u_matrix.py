@@ -298,3 +298,24 @@ class TestColorLimits:
         values = np.arange(12.0).reshape(3, 4)
         display = UMatrixDisplay(values, Grid(3, 4)).plot(clim=clim)
         assert display.cells_.get_clim() == clim and display.colorbar_.extend == extend
+
+    @pytest.mark.parametrize(
+        "values",
+        [
+            np.repeat([0.0, 1.0], [75, 25]),
+            np.r_[np.zeros(60), np.linspace(1, 8, 40)],
+            np.r_[np.linspace(-0.1, 0.1, 90), np.geomspace(1, 100, 10)],
+            np.r_[1e-13 * np.arange(80.0), np.ones(20)],
+        ],
+    )
+    @pytest.mark.parametrize("sign", [-1, 1])
+    def test_few_values_are_beyond_the_limits(self, values, sign):
+        values = sign * values.reshape(10, 10)
+        low, high = UMatrixDisplay(values, Grid(10, 10)).plot().cells_.get_clim()
+        assert max(np.mean(values < low), np.mean(values > high)) <= 0.05
+        assert np.isin([low, high], values).all()
+
+    def test_rounding_errors_are_no_range(self):
+        values = np.r_[1e6 + 1e-9 * np.arange(99.0), 2e6]
+        display = UMatrixDisplay(values.reshape(10, 10), Grid(10, 10)).plot()
+        assert display.cells_.get_clim() == (1e6, 2e6)

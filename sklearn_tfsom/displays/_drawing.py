@@ -19,8 +19,10 @@ _MIN_FONT_SIZE, _MAX_FONT_SIZE = 6.0, 16.0
 # Number of texts that are measured, the longest ones, to find the widest.
 _N_MEASURED_TEXTS = 50
 
-# Extent of a color scale beyond the quartiles, in interquartile ranges.
-_WHISKERS = 3.0
+# Extent of a color scale beyond the quartiles, in interquartile ranges, unless more than one value
+# of 20 would be beyond an end of it. Smaller quotients of its extent and the largest value are
+# rounding errors.
+_WHISKERS, _VALUES_PER_OUTLIER, _ROUNDING = 3.0, 20, 1e-9
 
 # Largest magnitude of numbers on a color scale: multiples of their differences are computed.
 LARGEST_SHOWN = float(np.finfo(np.float64).max) / 8
@@ -92,19 +94,24 @@ def robust_limits(
     """Return limits of a color scale that outliers do not stretch, and how a color bar extends.
 
     As the whiskers of a box plot, they are the outermost values within three times the distance
-    of the quartiles from these; or those that are given.
+    of the quartiles from these; or values farther out, so that at most 5 % of the values lie
+    beyond each limit; or those that are given. If the quartiles are equal within rounding, all
+    values are within the limits.
     """
     known = np.asarray(values, dtype=np.float64)
-    known = known[np.isfinite(known)]
+    known = np.sort(known[np.isfinite(known)])
     if not len(known):
         low, high = (0.0, 1.0) if clim is None else clim
         return low, high, "neither"
-    low, high = float(known.min()), float(known.max())
+    low, high = float(known[0]), float(known[-1])
     first, third = np.quantile(known, [0.25, 0.75])
     reach = _WHISKERS * (third - first)
-    inside = known[(known >= first - reach) & (known <= third + reach)]
-    limits = (low, high) if reach <= 0 else (float(inside.min()), float(inside.max()))
-    lowest, highest = limits if clim is None else clim
+    if reach > _ROUNDING * max(-low, high):
+        n_outliers = len(known) // _VALUES_PER_OUTLIER
+        lowest = min(first - reach, known[n_outliers])
+        highest = max(third + reach, known[-1 - n_outliers])
+        known = known[(known >= lowest) & (known <= highest)]
+    lowest, highest = (float(known[0]), float(known[-1])) if clim is None else clim
     beyond = low < lowest, high > highest
     names = {(False, False): "neither", (True, False): "min", (False, True): "max"}
     return float(lowest), float(highest), names.get(beyond, "both")
