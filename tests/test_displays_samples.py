@@ -8,6 +8,7 @@ import warnings
 import matplotlib
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csr_matrix
@@ -712,8 +713,12 @@ class TestAnomalies:
             pd.Series([True] * 149 + [None], dtype="boolean"),
             pd.DataFrame({"y": pd.array([True] * 149 + [None], dtype="boolean")}),
             [1] * 149 + [None],
+            pa.chunked_array([pa.array([1] * 149 + [None]).dictionary_encode()]),
         ],
-        ids=["str", "three", "minus", "masked", "NA", "Int64", "boolean", "frame", "None"],
+        ids=[
+            *("str", "three", "minus", "masked", "NA", "Int64", "boolean", "frame", "None"),
+            "dictionary",
+        ],
     )
     def test_invalid_truth(self, som, y):
         with pytest.raises(

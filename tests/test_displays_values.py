@@ -3,6 +3,7 @@
 import matplotlib
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from pictures import assert_texts_fit_and_do_not_overlap
@@ -95,7 +96,9 @@ def test_missing_values_are_left_out(som):
     assert_array_equal(display.values, known.values)
     nullable = pd.Series(values).astype("Float64")
     masked = np.ma.array(TARGET, mask=pd.isna(values))
-    for others in (nullable, masked):
+    arrow = pa.array(values, from_pandas=True)
+    dictionaries = [pa.chunked_array([arrow.dictionary_encode()]), arrow.dictionary_encode()]
+    for others in (nullable, masked, arrow, *dictionaries):
         assert_array_equal(UnitValuesDisplay.from_estimator(som, X, others).values, known.values)
 
 

@@ -334,8 +334,9 @@ def test_weights_equal_a_numpy_array(kind):
         pd.Series([pd.NA, *WEIGHTS[1:]], dtype="Float64"),
         pd.Series([pd.NA, *WEIGHTS[1:]], dtype=object),
         [pd.NA, *WEIGHTS[1:]],
+        pa.chunked_array([pa.array([None, *WEIGHTS[1:]]).dictionary_encode()]),
     ],
-    ids=["masked", "Float64", "series of objects", "list"],
+    ids=["masked", "Float64", "series of objects", "list", "dictionary"],
 )
 def test_missing_weights_are_refused(weights):
     for use in (small_map().fit, small_map().partial_fit, small_map().fit(FULL).score):

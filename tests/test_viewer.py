@@ -13,6 +13,7 @@ import tracemalloc
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 from bokeh.models import CustomJS, CustomJSHover, Div, Title
 from scipy.sparse import bsr_array, coo_matrix, csr_matrix
@@ -195,6 +196,12 @@ class TestFile:
         display = InteractiveMapDisplay.from_estimator(pipeline[-1], masked, max_columns=1)
         expected = np.where(data[:, 0] > 2, np.nan, data[:, 0])
         np.testing.assert_array_equal(display.samples[1][1], expected)
+
+    def test_nulls_of_dictionaries_are_missing(self):
+        values = [0.5, None, 1.5, 2.5] * 5
+        table = pa.table({"a": pa.array(values).dictionary_encode(), "b": np.arange(20.0)})
+        display = InteractiveMapDisplay.from_estimator(TFSOM(2).fit(table), table)
+        np.testing.assert_array_equal(display.samples[1][1], np.array(values, dtype=float))
 
     def test_without_samples(self, pipeline):
         display = InteractiveMapDisplay.from_estimator(pipeline)

@@ -115,7 +115,10 @@ def as_array(X: Any, name: str) -> Any:
     if hasattr(X, "iloc") and hasattr(X, "columns"):
         return _without_na(_without_fill_values(X))
     if hasattr(X, "schema") and _library(X) == "pyarrow":
-        return _decoded(X)
+        for place, field in enumerate(X.schema):
+            if hasattr(field.type, "index_type"):
+                X = X.set_column(place, field.name, _decoded(X.column(place)))
+        return X
     if isinstance(X, list | tuple):
         has_masked_rows = any(isinstance(row, np.ma.MaskedArray) for row in X)
         try:
@@ -129,7 +132,7 @@ def as_array(X: Any, name: str) -> Any:
         # Lists are float64, also of float32 rows, as in `check_array`.
         X = rows.astype(np.float64) if rows.dtype == np.float32 else rows
     elif _is_foreign_array(X):
-        X = _read(X, name)
+        X = _read(_decoded(X), name)
     if isinstance(X, np.ma.MaskedArray):
         X = _filled(X)
     if isinstance(X, np.ndarray) and X.dtype == object and "pandas" in sys.modules:
@@ -183,13 +186,10 @@ def _without_na(frame: Any) -> Any:
     return type(frame)(values, columns=frame.columns)
 
 
-def _decoded(table: Any) -> Any:
-    """Return an Arrow table with values for dictionaries, whose nulls NumPy would fill."""
-    for place, field in enumerate(table.schema):
-        if hasattr(field.type, "index_type"):
-            values = table.column(place).cast(field.type.value_type)
-            table = table.set_column(place, field.name, values)
-    return table
+def _decoded(column: Any) -> Any:
+    """Return an Arrow array with values for a dictionary, whose nulls NumPy would fill."""
+    kind: Any = getattr(column, "type", None)
+    return column.cast(kind.value_type) if hasattr(kind, "index_type") else column
 
 
 def columns_of(table: Any, max_columns: int) -> list[tuple[str, Any]]:

@@ -228,7 +228,7 @@ def _table_of(X: Any, n_samples: int, max_columns: int) -> list[tuple[str, Any]]
     name = getattr(index, "name", None)
     labels = np.arange(n_samples) if index is None else np.asarray(index)
     if hasattr(X, "columns"):
-        columns = [(name, np.asarray(column)) for name, column in columns_of(X, max_columns)]
+        columns = [(name, as_array(column, "X")) for name, column in columns_of(X, max_columns)]
     elif not issparse(X) and not _has_rows(X):  # of which a step makes features
         columns = [("sample", np.array(X, dtype=object))][:max_columns]
     else:
