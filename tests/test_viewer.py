@@ -15,7 +15,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-from bokeh.models import CustomJS, CustomJSHover, Div, Title
+from bokeh.models import CustomJS, CustomJSHover, Div, LinearColorMapper, Title
 from scipy.sparse import bsr_array, coo_matrix, csr_matrix
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_wine
@@ -207,6 +207,13 @@ class TestFile:
         display = InteractiveMapDisplay.from_estimator(pipeline)
         assert "Save these samples" not in display.to_html()
         np.testing.assert_array_equal(display.hits, pipeline[-1].hits_)
+
+    def test_colors_of_hits_reach_from_0_to_the_largest(self):
+        values = np.arange(20.0)[:, None]
+        som = TFSOM(2).fit(values, sample_weight=np.full(20, 0.01))
+        display = InteractiveMapDisplay.from_estimator(som)
+        mappers = [m for m in display.layout_.references() if isinstance(m, LinearColorMapper)]
+        assert (0, som.hits_.max()) in [(mapper.low, mapper.high) for mapper in mappers]
 
     def test_invalid_parameters(self, pipeline):
         with pytest.raises(InvalidParameterError, match="max_columns"):

@@ -49,7 +49,7 @@ class Page:
         }
         self._meta["limits"] = {
             "u_matrix": drawing.robust_limits(display.heights)[:2],
-            "hits": (0.0, max(1.0, float(np.max(display.hits)))),
+            "hits": (0.0, float(np.max(display.hits)) or 1.0),
         }
         for k, plane in enumerate(np.asarray(display.planes, dtype=np.float64).T):
             self._meta["limits"][f"plane{k}"] = multiples.color_limits(plane)[:2]
