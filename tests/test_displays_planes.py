@@ -1,6 +1,7 @@
 """Component planes, code vectors and training curves: values, positions and layout."""
 
 import functools
+import re
 
 import matplotlib
 import numpy as np
@@ -16,7 +17,13 @@ matplotlib.use("agg")
 import matplotlib.pyplot as plt
 
 from sklearn_tfsom import TFSOM, Grid, InvalidParameterError
-from sklearn_tfsom.displays import CodeVectorsDisplay, ComponentPlanesDisplay, TrainingDisplay
+from sklearn_tfsom.displays import (
+    CodeVectorsDisplay,
+    ComponentPlanesDisplay,
+    TrainingDisplay,
+    UMatrixDisplay,
+    UnitValuesDisplay,
+)
 
 LATTICES = ["hexagonal", "rectangular"]
 SHAPES = [(6, 5), (1, 12), (12, 1), (2, 2), (1, 1)]
@@ -188,7 +195,10 @@ class TestScales:
 
     @pytest.mark.parametrize(
         ("factor", "offset"),
-        [(1, 0), (1e-9, 0), (-1e-3, 0), (1e7, 0), (100, 0), (0.01, 1e6), (1, -20), (0.05, 0)],
+        [
+            *((1, 0), (1e-9, 0), (-1e-3, 0), (1e7, 0), (100, 0), (0.01, 1e6), (1, -20), (0.05, 0)),
+            *((2e4, 1e4), (2e5, 1e5)),
+        ],
     )
     def test_tick_labels_match_the_ticks(self, factor, offset):
         planes = factor * X[:, :1] + offset
@@ -201,7 +211,30 @@ class TestScales:
         assert 1 <= len(ticks) <= 5 and len(set(texts)) == len(texts) == len(ticks)
         assert_allclose([float(text) for text in texts], ticks, atol=np.ptp(planes) / 100)
         assert planes.min() <= min(ticks) and max(ticks) <= planes.max()
+        if 1 < np.abs(ticks).max() < 1e6:
+            assert "e" not in "".join(texts)
         assert_texts_fit_and_do_not_overlap(display.figure_)
+
+    @pytest.mark.parametrize("high", [1e6, 1e6 + 1e-8])
+    def test_tick_is_a_known_value(self, high):
+        planes = np.r_[np.nan, np.linspace(1e6 + 1e-9, high, 3)][:, None]
+        (bar,) = ComponentPlanesDisplay(planes, Grid(2, 2), ["x"]).plot().colorbars_
+        (tick,) = bar.get_ticks()
+        assert tick in planes
+        (label,) = bar.ax.get_yticklabels()
+        assert float(label.get_text()) == pytest.approx(1e6, abs=1e-8)
+
+    @pytest.mark.parametrize("value", [0.0, -3.0, 1234.5])
+    @pytest.mark.parametrize("colorbar", [False, True])
+    def test_constants_have_one_color_in_all_displays(self, value, colorbar):
+        values, grid = np.array([value, value, np.nan, value]), Grid(2, 2)
+        for display in (
+            ComponentPlanesDisplay(values[:, None], grid, ["x"]),
+            UnitValuesDisplay(values, grid),
+            UMatrixDisplay(values.reshape(2, 2), grid),
+        ):
+            cells = np.ravel(display.plot(colorbar=colorbar).cells_)[0]
+            assert_allclose(cells.to_rgba([value])[0], cells.get_cmap()(0.5), atol=0.01)
 
 
 class TestFeatures:
@@ -478,6 +511,19 @@ class TestCodeVectorsAsLines:
         codebook = np.array([[-1e-17, 2.0], [15.6789, 3.0]])
         display = CodeVectorsDisplay(codebook, Grid(1, 2)).plot()
         assert display.ax_.get_title() == "Code vectors (from 0 to 15.7)"
+
+    @pytest.mark.parametrize("limits", [(10012, 10018), (123456, 654321), (-0.012, 345.6)])
+    def test_range_in_the_title_is_true(self, limits):
+        codebook = np.linspace(*limits, 8).reshape(2, 4)
+        title = CodeVectorsDisplay(codebook, Grid(1, 2)).plot().ax_.get_title()
+        first, last = re.fullmatch(r"Code vectors \(from (\S+) to (\S+)\)", title).groups()
+        shown = [float(text.replace("\N{MINUS SIGN}", "-")) for text in (first, last)]
+        assert_allclose(shown, limits, atol=0.01 * (limits[1] - limits[0]))
+        assert "e" not in first + last
+
+    def test_unknown_range(self):
+        display = CodeVectorsDisplay(np.full((2, 4), np.nan), Grid(1, 2), kind="line").plot()
+        assert display.ax_.get_title() == "Code vectors (from nan to nan)"
 
     def test_large_map_is_one_collection(self):
         codebook = np.random.RandomState(0).normal(size=(900, 64))

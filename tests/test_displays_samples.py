@@ -657,6 +657,11 @@ class TestAnomalies:
         title = f"Anomalies ({n_above} of 150 samples above {limit:.3g})"
         assert display.ax_.get_title() == title
 
+    def test_threshold_in_the_title_is_among_the_same_scores(self):
+        scores = np.array([10.0, 10.01, 10.02])
+        display = AnomalyMapDisplay(scores, np.arange(3), Grid(1, 3), threshold=10.0135).plot()
+        assert display.ax_.get_title() == "Anomalies (1 of 3 samples above 10.014)"
+
     @pytest.mark.parametrize("shape", [(3, 3), (6, 5)])
     def test_marks_are_within_their_cells_and_do_not_cover_each_other(self, shape):
         som = TFSOM(shape, max_iter=3).fit(X)

@@ -215,6 +215,12 @@ class TestFile:
         mappers = [m for m in display.layout_.references() if isinstance(m, LinearColorMapper)]
         assert (0, som.hits_.max()) in [(mapper.low, mapper.high) for mapper in mappers]
 
+    def test_constant_u_matrix_has_the_middle_color(self):
+        som = TFSOM.from_codebook(np.ones((4, 1)), grid_size=(2, 2))
+        display = InteractiveMapDisplay.from_estimator(som)
+        mappers = [m for m in display.layout_.references() if isinstance(m, LinearColorMapper)]
+        assert (-1, 1) in [(mapper.low, mapper.high) for mapper in mappers]
+
     def test_invalid_parameters(self, pipeline):
         with pytest.raises(InvalidParameterError, match="max_columns"):
             InteractiveMapDisplay.from_estimator(pipeline, X, max_columns=-1)

@@ -191,7 +191,8 @@ class AnomalyMapDisplay(base.Display):
         )
         is_above = self.scores > self.threshold
         n_above, n_samples = np.count_nonzero(is_above), len(self.scores)
-        title = f"Anomalies ({n_above:,} of {n_samples:,} samples above {self.threshold:.3g})"
+        threshold = drawing.rounded(self.threshold, float(np.ptp(self.scores)))
+        title = f"Anomalies ({n_above:,} of {n_samples:,} samples above {threshold})"
         drawing.set_map_limits(ax, self.cells_, title=title)
         ax.title.set_wrap(True)  # in the figure of a narrow map
         label = f"mean anomaly score ({self.distance_unit})"

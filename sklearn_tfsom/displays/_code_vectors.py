@@ -192,7 +192,8 @@ class CodeVectorsDisplay(base.Display):
         if has_colors:
             images = self._as_colors(images)
         elif share_scale:
-            title += f" (from {_rounded(low, high - low)} to {_rounded(high, high - low)})"
+            first, last = (drawing.rounded(value, high - low) for value in (low, high))
+            title += f" (from {first} to {last})"
         else:
             title += " (each with its own scale)"
             images = _scaled_alone(images)
@@ -289,12 +290,6 @@ def _known_range(values: NDArray[np.float64], **options: Any) -> tuple[Any, Any]
     """Return the lowest and the highest value that is not NaN; NaN, without a warning, if none."""
     options = {"axis": None, **options}
     return np.fmin.reduce(values, **options), np.fmax.reduce(values, **options)
-
-
-def _rounded(value: float, value_range: float) -> str:
-    """Return a number with three digits, and 0 for a rounding error."""
-    text = f"{value:.3g}" if abs(value) > 1e-9 * value_range else "0"
-    return text.replace("-", "\N{MINUS SIGN}")
 
 
 def _is_within(values: NDArray, maximum: int) -> bool:

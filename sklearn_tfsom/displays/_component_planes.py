@@ -202,7 +202,7 @@ class ComponentPlanesDisplay(base.Display):
         self.figure_ = self.axes_[0].figure
         self.cells_, self.borders_, self.colorbars_ = [], [], []
         for k, (axis, values) in enumerate(zip(self.axes_, planes.T, strict=True)):
-            low, high, extend = multiples.color_limits(planes if share_scale else values)
+            low, high, extend = drawing.robust_limits(planes if share_scale else values)
             cells = _draw_plane(axis, grid, values, cmap, (low, high))
             drawing.set_map_limits(axis, grid)
             title = "\n".join(multiples.title_lines(names[k], drawing.axes_size(axis)[0]))
@@ -239,7 +239,7 @@ class ComponentPlanesDisplay(base.Display):
 
 def _similarity_order(planes: NDArray) -> NDArray[np.int64]:
     """Return an order of planes in which neighbors are correlated, and constant ones are last."""
-    is_constant = np.array([multiples.is_constant(plane) for plane in planes.T])
+    is_constant = np.array([drawing.is_constant(plane) for plane in planes.T])
     is_constant |= ~np.isfinite(planes).all(axis=0)
     (varying,) = np.nonzero(~is_constant)
     if len(varying) > 2:

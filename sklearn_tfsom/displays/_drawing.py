@@ -5,6 +5,7 @@ Row 0 is at the top, as in a printed array. Lengths are in lattice spacings.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -88,6 +89,14 @@ def is_wide(grid: Grid) -> bool:
     return width > 2.5 * height
 
 
+def is_constant(values: NDArray) -> bool:
+    """Return True if there are finite values, and they are equal within rounding."""
+    values = values if values.dtype.kind == "f" else values.astype(np.float64)
+    known = values[np.isfinite(values)]
+    eps = np.finfo(values.dtype).eps
+    return bool(len(known) and np.ptp(known) <= 8 * eps * np.abs(known).max())
+
+
 def robust_limits(
     values: ArrayLike, clim: tuple[float, float] | None = None
 ) -> tuple[float, float, str]:
@@ -96,25 +105,61 @@ def robust_limits(
     As the whiskers of a box plot, they are the outermost values within three times the distance
     of the quartiles from these; or values farther out, so that at most 5 % of the values lie
     beyond each limit; or those that are given. If the quartiles are equal within rounding, all
-    values are within the limits.
+    values are within the limits. The scale is centered on the value of a constant.
     """
-    known = np.asarray(values, dtype=np.float64)
+    values = np.asarray(values)
+    known = values.astype(np.float64)
     known = np.sort(known[np.isfinite(known)])
     if not len(known):
         low, high = (0.0, 1.0) if clim is None else clim
         return low, high, "neither"
     low, high = float(known[0]), float(known[-1])
-    first, third = np.quantile(known, [0.25, 0.75])
-    reach = _WHISKERS * (third - first)
-    if reach > _ROUNDING * max(-low, high):
-        n_outliers = len(known) // _VALUES_PER_OUTLIER
-        lowest = min(first - reach, known[n_outliers])
-        highest = max(third + reach, known[-1 - n_outliers])
-        known = known[(known >= lowest) & (known <= highest)]
-    lowest, highest = (float(known[0]), float(known[-1])) if clim is None else clim
+    if clim is not None:
+        lowest, highest = map(float, clim)
+    elif is_constant(values):
+        largest = float(np.finfo(np.float64).max)
+        margin = min(abs(low) or 1.0, largest - abs(low), largest - abs(high))
+        lowest, highest = low - margin, high + margin
+    else:
+        lowest, highest = _without_outliers(known)
     beyond = low < lowest, high > highest
     names = {(False, False): "neither", (True, False): "min", (False, True): "max"}
-    return float(lowest), float(highest), names.get(beyond, "both")
+    return lowest, highest, names.get(beyond, "both")
+
+
+def _without_outliers(ordered: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the lowest and the highest of values in order that are no outliers."""
+    low, high = float(ordered[0]), float(ordered[-1])
+    first, third = np.quantile(ordered, [0.25, 0.75])
+    reach = _WHISKERS * (third - first)
+    if reach <= _ROUNDING * max(-low, high):
+        return low, high
+    n_outliers = len(ordered) // _VALUES_PER_OUTLIER
+    lowest = min(first - reach, ordered[n_outliers])
+    highest = max(third + reach, ordered[-1 - n_outliers])
+    inside = ordered[(ordered >= lowest) & (ordered <= highest)]
+    return float(inside[0]), float(inside[-1])
+
+
+def rounded(value: float, value_range: float) -> str:
+    """Return a number with the digits that tell values of a range apart, 0 for a rounding error.
+
+    There are three digits, and six without a range, or more if values are large compared with
+    their range. Numbers below a million have no exponent.
+    """
+    value_range = value_range if np.isfinite(value_range) else 0.0
+    if abs(value) <= _ROUNDING * value_range:
+        return "0"
+    n_digits = 6
+    if value_range > 0 and np.isfinite(value):
+        n_digits = min(15, 3 + max(0, math.floor(math.log10(abs(value) / value_range))))
+    number = float(f"{value:.{n_digits}g}")
+    return with_minus(f"{number:.{max(n_digits, 6)}g}")
+
+
+def with_minus(text: str) -> str:
+    """Replace hyphens by minus signs."""
+    return text.replace("-", "\N{MINUS SIGN}")
 
 
 def new_map_axes(grid: Grid, *, margin: float = 0.3) -> Any:

@@ -12,9 +12,12 @@ from numpy.typing import NDArray
 from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom.displays._drawing import (
     import_pyplot,
+    is_constant,
     is_wide,
     map_size,
     robust_limits,
+    rounded,
+    with_minus,
 )
 
 # Width and height of a figure in inches, larger if the planes would be too small.
@@ -33,54 +36,40 @@ TITLE_SIZE, TICK_SIZE = 9.0, 7.5
 BAR_FRACTION, BAR_PAD = 0.05, 0.03
 
 
-def is_constant(plane: NDArray) -> bool:
-    """Return True if the values of a plane are finite, and equal within rounding."""
-    plane = plane if plane.dtype.kind == "f" else plane.astype(np.float64)
-    if not np.isfinite(plane).all():
-        return False
-    return bool(np.ptp(plane) <= 8 * np.finfo(plane.dtype).eps * np.abs(plane).max())
-
-
-def color_limits(values: NDArray) -> tuple[float, float, str]:
-    """Return the limits of the color scale, and how its bar extends.
-
-    Outliers do not stretch it; it is centered on the value of a constant plane.
-    """
-    if is_constant(values):
-        low, high = float(values.min()), float(values.max())
-        largest = float(np.finfo(np.float64).max)
-        margin = min(abs(low) or 1.0, largest - abs(low), largest - abs(high))
-        return low - margin, high + margin, "neither"
-    return robust_limits(values)
-
-
 def choose_ticks(values: NDArray) -> tuple[NDArray, list[str]]:
     """Return a few ticks for a small color bar, and their labels."""
     import_pyplot()  # its error says what to install
     from matplotlib.ticker import MaxNLocator
 
     if is_constant(values):
-        return values[:1], [_with_minus(f"{values[0]:.6g}")]
-    low, high, _ = color_limits(values)
+        return _first_tick(values, 0.0)
+    low, high, _ = robust_limits(values)
     locator = MaxNLocator(nbins=3, steps=[1, 2, 2.5, 5, 10])
     ticks = np.asarray(locator.tick_values(low, high))
     step = ticks[1] - ticks[0]
     ticks = ticks[(low <= ticks) & (ticks <= high)]
     if not len(ticks):  # the range is so small that all ticks are beside it
-        return values[:1], [_with_minus(f"{values[0]:.6g}")]
-    largest = np.abs(ticks).max()
+        return _first_tick(values, high - low)
     # Enough decimals to tell neighboring ticks apart.
     n_decimals = max(0, int(np.ceil(-np.log10(step * 1.0001))))
-    n_decimals += not np.allclose(ticks, np.round(ticks, n_decimals), rtol=0, atol=step / 10)
+    n_decimals += not _are_close(ticks, f".{n_decimals}f", step)
     form = f".{n_decimals}f"
-    if largest >= 1e5 or n_decimals > 3:
-        form = f".{int(np.ceil(np.log10(largest / step + 1))) + 1}g"
-    return ticks, [_with_minus(format(tick, form)) for tick in ticks]
+    if np.abs(ticks).max() >= 1e6 or n_decimals > 3:
+        n_digits = next(n for n in range(1, 18) if _are_close(ticks, f".{n}g", step))
+        form = f".{n_digits}g"
+    return ticks, [with_minus(format(tick, form)) for tick in ticks]
 
 
-def _with_minus(text: str) -> str:
-    """Replace hyphens by minus signs."""
-    return text.replace("-", "\N{MINUS SIGN}")
+def _first_tick(values: NDArray, value_range: float) -> tuple[NDArray, list[str]]:
+    """Return the first known value as the only tick, and its label."""
+    ticks = values[np.isfinite(values)][:1]
+    return ticks, [rounded(float(tick), value_range) for tick in ticks]
+
+
+def _are_close(ticks: NDArray, form: str, step: float) -> bool:
+    """Return True if texts of a form are close to their ticks, compared with the step."""
+    texts = [float(format(tick, form)) for tick in ticks]
+    return bool(np.allclose(texts, ticks, rtol=0, atol=step / 10))
 
 
 def title_lines(name: str, width: float) -> list[str]:

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from sklearn_tfsom._classes import is_missing
 from sklearn_tfsom.displays import _base as base
 from sklearn_tfsom.displays import _drawing as drawing
-from sklearn_tfsom.displays import _small_multiples as multiples
 from sklearn_tfsom.displays import _viewer_scripts as scripts
 from sklearn_tfsom.displays._colors import class_colors, colors_on_map
 
@@ -52,7 +51,7 @@ class Page:
             "hits": (0.0, float(np.max(display.hits)) or 1.0),
         }
         for k, plane in enumerate(np.asarray(display.planes, dtype=np.float64).T):
-            self._meta["limits"][f"plane{k}"] = multiples.color_limits(plane)[:2]
+            self._meta["limits"][f"plane{k}"] = drawing.robust_limits(plane)[:2]
         self._units = ColumnDataSource(self._unit_columns(), name="units")
         columns, titles = self._sample_columns()
         self._meta["titles"] = titles
