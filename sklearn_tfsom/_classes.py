@@ -122,9 +122,7 @@ def _labels(
     y: Any, n_samples: int, rows: NDArray[np.int64] | None, owner: str, name: str
 ) -> NDArray:
     """Return the labels of the samples that count, NaN where they are masked."""
-    if isinstance(y, np.ma.MaskedArray) and np.ma.is_masked(y):
-        y = np.where(y.mask, np.nan, y.data.astype(object))
-    given = _as_array(y)
+    given = array_of_labels(y)
     if given.shape not in ((n_samples,), (n_samples, 1)):
         raise ValueError(
             f"{owner} needs one class for each of the {n_samples} samples in {name}. Got shape "
@@ -148,7 +146,8 @@ def _in_order(known: NDArray, order: list[Any] | None) -> tuple[list[Any], list[
             known = np.where(is_bool, known.astype(str), known)
         present = sorted({*known.tolist()}, key=_rank)
     else:
-        present = np.unique(known).tolist()
+        different = np.unique(known)
+        present = list(different) if _is_short_float(known.dtype) else different.tolist()
     code = {label: k for k, label in enumerate(present)}
     return present, [code[label] for label in known.tolist()]
 
@@ -164,11 +163,13 @@ def _as_labels(present: list[Any], dtype: np.dtype) -> NDArray:
     return np.array(present, dtype=dtype if int in kinds else None)
 
 
-def _as_array(y: Any) -> NDArray:
-    """Return labels as an array: one of NumPy as it is, others as objects.
+def array_of_labels(y: Any) -> NDArray:
+    """Return labels as an array: one of NumPy as it is, NaN where masked, others as objects.
 
     NumPy would turn mixed lists into texts, and large integers beside missing ones into floats.
     """
+    if isinstance(y, np.ma.MaskedArray) and np.ma.is_masked(y):
+        return np.where(y.mask, np.nan, y.data.astype(object))
     dtype = getattr(y, "dtype", None)
     if isinstance(dtype, np.dtype):
         return np.asarray(y)
@@ -177,8 +178,14 @@ def _as_array(y: Any) -> NDArray:
     to_list = getattr(y, "to_pylist", None) or getattr(y, "to_list", None)
     if to_list is None or hasattr(y, "columns"):
         return np.asarray(y, dtype=object)
-    array = np.asarray(y)  # for times, which `datetime` would cut
-    return array if array.dtype.kind in "mM" else np.fromiter(to_list(), dtype=object)
+    array = np.asarray(y)  # for times, which `datetime` would cut, and floats of few digits
+    is_exact = array.dtype.kind in "mM" or _is_short_float(array.dtype)
+    return array if is_exact else np.fromiter(to_list(), dtype=object)
+
+
+def _is_short_float(dtype: np.dtype) -> bool:
+    """Return True for float32 and float16, of which float64 has more digits."""
+    return dtype.kind == "f" and dtype.itemsize < 8
 
 
 def _order_of_categories(dtype: Any) -> list[Any] | None:

@@ -161,13 +161,22 @@ class TestLabels:
             np.array(["a", "", "b"]),
             ["a", None, "b"],
             np.array(["a", np.nan, "b"], dtype=object),
+            np.array([["a"], [""], ["b"]]),
+            np.ma.array(["a", "c", "b"], mask=[False, True, False]),
+            pa.array(["a", None, "b"]),
+            pa.chunked_array([pa.array(["a", None, "b"]).dictionary_encode()]),
+            pd.Series(["a", None, "b"], dtype="category"),
+            pd.DataFrame({"name": ["a", None, "b"]}),
+            pa.table({"name": ["a", None, "b"]}),
         ],
     )
     def test_dict_or_sequence(self, labels, som):
         display = DataSpaceDisplay.from_estimator(som, X[:3], labels=labels)
         assert display.labels == {0: "a", 2: "b"}
 
-    @pytest.mark.parametrize("labels", [{3: "a"}, {"a": "b"}, {-1: "a"}, ["a"], "abc", 3])
+    @pytest.mark.parametrize(
+        "labels", [{3: "a"}, {"a": "b"}, {-1: "a"}, ["a"], "abc", 3, [["a"] * 2] * 3]
+    )
     @pytest.mark.parametrize("kind", [DataSpaceDisplay, TrajectoryDisplay])
     def test_invalid_labels(self, labels, kind, som):
         match = rf"The 'labels' parameter of {kind.__name__}\.from_estimator must be a dict from"

@@ -405,6 +405,25 @@ def test_different_labels_stay_different(y, names):
     assert found.names == names
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda y: y,
+        lambda y: y.astype(np.float16),
+        lambda y: y.astype(">f4"),
+        lambda y: pd.DataFrame({"y": pd.Series(y, dtype="Float32")}),
+        lambda y: pa.chunked_array([y]),
+        pl.Series,
+    ],
+)
+@pytest.mark.parametrize("missing", [[], [np.nan]])
+def test_names_of_short_floats_have_no_rounding_errors(make, missing):
+    found = classes_of(
+        make(np.array([*[0.1, 2, 0.3] * 2, *missing], np.float32)), 6 + len(missing), ""
+    )
+    assert found.names == ["0.1", "0.3", "2.0", *["missing"] * len(missing)]
+
+
 LARGE = [2**60, 2**60 + 1, None, 7]
 FINE = np.array(["2020-01-01T00:00:00.000000001", "2020-01-01", "NaT", "2021-01-01"], "M8[ns]")
 

@@ -15,7 +15,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-from bokeh.models import CustomJS, CustomJSHover, Div, LinearColorMapper, Title
+from bokeh.models import ColumnDataSource, CustomJS, CustomJSHover, Div, LinearColorMapper, Title
 from scipy.sparse import bsr_array, coo_matrix, csr_matrix
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_wine
@@ -107,6 +107,27 @@ class TestFile:
         data = X.set_index(np.arange(len(X)) * 2 + 2**53 + 1)
         page = InteractiveMapDisplay.from_estimator(pipeline, data).to_html()
         assert all(f'"{number}"' in page for number in data.index)
+
+    @pytest.mark.parametrize(
+        "make",
+        [
+            lambda values: pd.DataFrame({"a": pd.array(values, dtype="Int64"), "b": [1.0, 2, 3]}),
+            lambda values: pl.DataFrame({"a": values, "b": [1.0, 2, 3]}),
+            lambda values: pa.table({"a": values, "b": [1.0, 2, 3]}),
+        ],
+    )
+    def test_large_integers_beside_missing_ones(self, make):
+        table = make([2**53 + 1, None, 2**60 + 1])
+        page = InteractiveMapDisplay.from_estimator(TFSOM(2).fit(table), table).to_html()
+        assert f'["{2**53 + 1}","","{2**60 + 1}"]' in page
+
+    def test_short_floats_have_no_rounding_errors(self):
+        values = np.array([0.1, 0.2, 0.7])
+        data = values.astype(np.float32)[:, None]
+        display = InteractiveMapDisplay.from_estimator(TFSOM(2).fit(data), data)
+        sources = [m for m in display.layout_.references() if isinstance(m, ColumnDataSource)]
+        columns = [source.data["column0"] for source in sources if "column0" in source.data]
+        assert values.tolist() in [np.asarray(column).tolist() for column in columns]
 
     @pytest.mark.parametrize(
         "convert", [np.asarray, csr_matrix, coo_matrix, bsr_array, lambda X: X.to_numpy().tolist()]

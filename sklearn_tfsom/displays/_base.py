@@ -11,7 +11,8 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sklearn_tfsom._classes import classes_of, is_missing
+from sklearn_tfsom._classes import array_of_labels, classes_of, is_missing
+from sklearn_tfsom._data.foreign import column_of
 from sklearn_tfsom._distance import metric_of
 from sklearn_tfsom._pipelines import Unwrapped, unit_changes, unwrapped
 from sklearn_tfsom._validation import Rule, check_value, integer, wrong_parameter
@@ -194,10 +195,11 @@ class Display:
             pairs = [(int(key), text) for key, text in labels.items()]
         elif isinstance(labels, str) or not hasattr(labels, "__len__"):
             raise cls._wrong_parameter("labels", right, repr(labels))
-        elif len(labels) != n_samples:
-            raise cls._wrong_parameter("labels", right, f"{len(labels)} texts")
         else:
-            pairs = list(enumerate(labels))
+            texts = array_of_labels(column_of(labels))
+            if texts.shape not in ((n_samples,), (n_samples, 1)):
+                raise cls._wrong_parameter("labels", right, f"shape {texts.shape}")
+            pairs = list(enumerate(texts.ravel()))
         return {key: str(text) for key, text in pairs if not is_missing(text) and str(text)}
 
 

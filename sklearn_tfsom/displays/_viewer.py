@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import issparse
 
-from sklearn_tfsom._classes import Classes, classes_of
+from sklearn_tfsom._classes import Classes, array_of_labels, classes_of
 from sklearn_tfsom._data.foreign import as_array, columns_of
 from sklearn_tfsom._map.grid import Grid, grid_of
 from sklearn_tfsom._pipelines import in_original_units, unwrapped
@@ -228,7 +228,7 @@ def _table_of(X: Any, n_samples: int, max_columns: int) -> list[tuple[str, Any]]
     name = getattr(index, "name", None)
     labels = np.arange(n_samples) if index is None else np.asarray(index)
     if hasattr(X, "columns"):
-        columns = [(name, as_array(column, "X")) for name, column in columns_of(X, max_columns)]
+        columns = [(name, _as_column(each)) for name, each in columns_of(X, max_columns)]
     elif not issparse(X) and not _has_rows(X):  # of which a step makes features
         columns = [("sample", np.array(X, dtype=object))][:max_columns]
     else:
@@ -237,6 +237,13 @@ def _table_of(X: Any, n_samples: int, max_columns: int) -> list[tuple[str, Any]]
         values = given[:, :max_columns]
         columns = [(f"feature {k}", column) for k, column in enumerate(values.T)]
     return [("index" if name is None else str(name), labels), *columns]
+
+
+def _as_column(values: Any) -> NDArray:
+    """Return a column of a table as an array, of objects if NumPy would round large integers."""
+    column = as_array(values, "X")
+    is_rounded = column.dtype.kind == "f" and (np.abs(column) >= 2**53).any()
+    return array_of_labels(values) if is_rounded else column
 
 
 def _has_rows(X: Any) -> bool:

@@ -334,6 +334,8 @@ def _plain(values: Any) -> NDArray:
         if largest >= 2**53:  # numbers of a browser are float64
             return array.astype(str)
         return array.astype(np.int32 if largest < 2**31 else np.float64)
+    if array.dtype.kind == "f" and array.dtype.itemsize < 8:  # the shortest decimals, not more
+        return array.astype(str).astype(np.float64)
     return array.astype(array.dtype.newbyteorder("="))
 
 
