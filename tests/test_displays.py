@@ -26,7 +26,7 @@ matplotlib.use("agg")
 
 import matplotlib.pyplot as plt
 
-from sklearn_tfsom import TFSOM, displays
+from sklearn_tfsom import TFSOM, InvalidParameterError, displays
 
 # The interactive map draws no figure; it has tests of its own.
 ALL = [getattr(displays, name) for name in displays.__all__ if "Interactive" not in name]
@@ -358,6 +358,17 @@ class TestErrors:
                 with pytest.raises(ValueError, match=message):
                     method(*arguments, **{name: wrong[name]})
                 assert plt.get_fignums() == []
+
+    @pytest.mark.parametrize("projection", ["polar", "3d"])
+    def test_projections_are_refused(self, kind, som, projection):
+        display = drawn(kind).display
+        if "ax" not in inspect.signature(display.plot).parameters:
+            return
+        ax = plt.figure().add_subplot(projection=projection)
+        message = rf"The 'ax' parameter of {kind.__name__}.* must be an? .*rectilinear .* Got <"
+        with pytest.raises(InvalidParameterError, match=message):
+            display.plot(ax=[ax] if display._has_many_axes else ax)
+        assert not ax.collections
 
     def test_figure_can_be_pickled(self, kind, som):
         display = kind.from_estimator(som, X, Y)

@@ -352,7 +352,7 @@ class TestLayoutOfPlanes:
     def test_too_few_axes(self):
         _, axes = plt.subplots(1, 3)
         with pytest.raises(
-            InvalidParameterError, match=r"at least 4 Axes, for .*Got 3 Axes instead"
+            InvalidParameterError, match=r"at least 4 rectilinear Axes, for .*Got 3 Axes instead"
         ):
             ComponentPlanesDisplay.from_estimator(fitted(), ax=axes)
         assert not any(ax.collections for ax in axes)
@@ -677,7 +677,7 @@ class TestTraining:
 
     def test_wrong_number_of_axes(self):
         _, axes = plt.subplots(3)
-        with pytest.raises(InvalidParameterError, match=r"array-like of 2 Axes, .*Got 3 Axes"):
+        with pytest.raises(InvalidParameterError, match=r"array-like of 2 rectilinear Axes, .*Got 3 Axes"):
             TrainingDisplay.from_estimator(fitted(), ax=axes)
         assert not any(ax.lines for ax in axes)
 

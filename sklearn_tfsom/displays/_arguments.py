@@ -18,7 +18,7 @@ def _is_axes(value: Any) -> bool:
     import_pyplot()  # its error says what to install
     from matplotlib.axes import Axes
 
-    return isinstance(value, Axes)
+    return isinstance(value, Axes) and value.name == "rectilinear"
 
 
 def _is_color(value: Any) -> bool:
@@ -47,7 +47,7 @@ def _are_limits(value: Any) -> bool:
     return -LARGEST_SHOWN <= low < high <= LARGEST_SHOWN
 
 
-AXES = Rule("a matplotlib Axes", _is_axes)
+AXES = Rule("a rectilinear matplotlib Axes", _is_axes)
 _COLOR = Rule("a color of matplotlib", _is_color)
 
 _LIMITS = f"a tuple (low, high) of two numbers up to {LARGEST_SHOWN:.2g} in magnitude, low < high"

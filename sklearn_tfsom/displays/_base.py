@@ -169,7 +169,7 @@ class Display:
         """Return one of the given axes for each of the names, shape (n_names,)."""
         axes = np.ravel(np.asarray(ax, dtype=object))
         n_axes = len(names)
-        right = f"an array-like of {'at least ' * allow_more}{n_axes} Axes"
+        right = f"an array-like of {'at least ' * allow_more}{n_axes} rectilinear Axes"
         right += f", for {', '.join(names[:4])}{', ...' * (n_axes > 4)}"
         others = [each for each in axes if not AXES.accepts(each)]
         if others:
