@@ -547,6 +547,14 @@ class TestCodeVectorsAsColors:
         display = CodeVectorsDisplay(codebook, Grid(1, 2), kind="color").plot()
         assert_allclose(display.cells_.get_facecolor()[0], [0, 0.5, 1, 1])
 
+    @pytest.mark.parametrize("kind", ["auto", "color"])
+    @pytest.mark.parametrize("error", [2e-16, -2e-16, 1e-7])
+    def test_nearly_equal_whites_are_white(self, kind, error):
+        codebook = np.array([[1, 1, 1], [1 + error, 1, 1]])
+        display = CodeVectorsDisplay(codebook, Grid(1, 2), kind=kind).plot()
+        assert display.lines_ is None
+        assert_allclose(display.cells_.get_facecolor(), 1, atol=1e-6)
+
     def test_wrong_number_of_features_for_colors(self):
         with pytest.raises(InvalidParameterError, match=r"a map with 3 features.* Got 4 features"):
             CodeVectorsDisplay.from_estimator(fitted(), kind="color")
@@ -677,7 +685,9 @@ class TestTraining:
 
     def test_wrong_number_of_axes(self):
         _, axes = plt.subplots(3)
-        with pytest.raises(InvalidParameterError, match=r"array-like of 2 rectilinear Axes, .*Got 3 Axes"):
+        with pytest.raises(
+            InvalidParameterError, match=r"array-like of 2 rectilinear Axes, .*Got 3 Axes"
+        ):
             TrainingDisplay.from_estimator(fitted(), ax=axes)
         assert not any(ax.lines for ax in axes)
 

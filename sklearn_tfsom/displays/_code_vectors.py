@@ -29,8 +29,9 @@ _MIN_SIDE, _LEAST_CORRELATION, _MORE_CORRELATED = 5, 0.2, 0.05
 # Smallest longer side of an image, in pixels. Smaller images are enlarged by whole factors.
 _MIN_PIXELS = 24
 
-# Share of the range of all values by which colors may exceed theirs, because of rounding.
-_COLOR_TOLERANCE = 0.01
+# Share of the range of all values, and of the largest color, by which colors may exceed theirs
+# because of rounding.
+_COLOR_TOLERANCE, _ROUNDING = 0.01, 1e-6
 
 
 @base.documented
@@ -294,7 +295,7 @@ def _known_range(values: NDArray[np.float64], **options: Any) -> tuple[Any, Any]
 
 def _is_within(values: NDArray, maximum: int) -> bool:
     """Return True if values are between 0 and a maximum, within rounding."""
-    tolerance = _COLOR_TOLERANCE * np.ptp(values)
+    tolerance = max(_COLOR_TOLERANCE * np.ptp(values), _ROUNDING * maximum)
     return bool(values.min() >= -tolerance and values.max() <= maximum + tolerance)
 
 
