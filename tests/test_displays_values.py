@@ -14,7 +14,12 @@ matplotlib.use("agg")
 import matplotlib.pyplot as plt
 
 from sklearn_tfsom import TFSOM, InvalidParameterError
-from sklearn_tfsom.displays import HitMapDisplay, SeparationCurveDisplay, UnitValuesDisplay
+from sklearn_tfsom.displays import (
+    AnomalyMapDisplay,
+    HitMapDisplay,
+    SeparationCurveDisplay,
+    UnitValuesDisplay,
+)
 
 X, TARGET = load_diabetes(return_X_y=True)
 STATISTICS = {
@@ -110,6 +115,18 @@ def test_units_without_samples_are_gray_and_named(som):
     assert display.ax_.get_title() == "progression"
     assert display.colorbar_.ax.get_ylabel() == "mean of progression"
     assert_texts_fit_and_do_not_overlap(display.figure_)
+
+
+@pytest.mark.parametrize("kind", [UnitValuesDisplay, AnomalyMapDisplay])
+@pytest.mark.parametrize("layout", [None, "tight", "constrained"])
+def test_legend_of_a_wide_map_on_given_axes_is_visible(kind, layout):
+    _, ax = plt.subplots(figsize=(6, 4), layout=layout)
+    wide = TFSOM((2, 12), max_iter=2).fit(X)
+    display = kind.from_estimator(wide, X[:5], [0, 1, 0, 0, 1], ax=ax)
+    assert_texts_fit_and_do_not_overlap(display.figure_)
+    legend = display.legend_.get_window_extent()
+    for other in (display.colorbar_.ax, display.ax_):
+        assert not legend.overlaps(other.get_window_extent())
 
 
 @pytest.mark.parametrize(

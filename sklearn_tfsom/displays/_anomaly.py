@@ -15,7 +15,7 @@ from sklearn_tfsom.displays import _base as base
 from sklearn_tfsom.displays import _drawing as drawing
 from sklearn_tfsom.displays._legends import (
     EMPTY_COLOR,
-    STYLE_BELOW,
+    add_legend,
     empty_handle,
     marker_handle,
 )
@@ -240,7 +240,7 @@ class AnomalyMapDisplay(base.Display):
         return marks, missed
 
     def _add_legend(self, ax: Any, *, has_empty: bool, grow_figure: bool) -> Any:
-        """Add a legend below the map, and enlarge a new figure by it."""
+        """Add a legend, and enlarge a new figure by it."""
         handles: list[Any] = []
         if self.truth is not None:
             handles += [
@@ -257,4 +257,4 @@ class AnomalyMapDisplay(base.Display):
         if grow_figure:
             n_rows = -(-len(handles) // n_columns)
             ax.figure.set_figheight(ax.figure.get_figheight() + 0.15 + 0.2 * n_rows)
-        return ax.legend(handles=handles, ncols=n_columns, columnspacing=1.2, **STYLE_BELOW)
+        return add_legend(ax, handles, self.grid, ncols=n_columns, columnspacing=1.2)

@@ -16,11 +16,14 @@ from sklearn_tfsom.displays._drawing import is_wide
 # Maximum number of rows, of columns beside and below a map, and of letters per line.
 _MAX_ROWS, _MAX_COLUMNS_BESIDE, _MAX_COLUMNS_BELOW, _MAX_LETTERS = 16, 3, 6, 40
 
-# Properties of legends below and beside a map.
+# Properties of legends below, above and beside a map.
 _STYLE: dict[str, Any] = {"frameon": False, "handlelength": 1.0, "handleheight": 1.0}
-STYLE_BELOW = _STYLE | {"loc": "upper center", "bbox_to_anchor": (0.5, 0.0)}
+_STYLE_BELOW = _STYLE | {"loc": "upper center", "bbox_to_anchor": (0.5, 0.0)}
+_STYLE_ABOVE = _STYLE | {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0)}
 _STYLE_BESIDE = _STYLE | {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
 
+# Space below a legend and above it up to the title, in points.
+_TITLE_PAD = 10.0
 
 # Color of units without samples, or without values.
 EMPTY_COLOR = (0.5, 0.5, 0.5, 0.35)
@@ -31,6 +34,21 @@ def empty_handle(label: str) -> Any:
     from matplotlib.patches import Patch
 
     return Patch(facecolor=EMPTY_COLOR, linewidth=0, label=label)
+
+
+def add_legend(ax: Any, handles: Sequence[Any], grid: Grid, **style: Any) -> Any:
+    """Add a legend below a map; above it if a color bar is below it, and would cover the legend.
+
+    Only constrained layout puts the color bar below the legend.
+    """
+    engine = ax.figure.get_layout_engine()
+    is_constrained = engine is not None and not engine.adjust_compatible
+    if is_constrained or not is_wide(grid):
+        return ax.legend(handles=handles, **_STYLE_BELOW, **style)
+    legend = ax.legend(handles=handles, **_STYLE_ABOVE, **style)
+    height = legend.get_window_extent().height * 72 / ax.figure.dpi
+    ax.set_title(ax.get_title(), fontsize=ax.title.get_fontsize(), pad=height + _TITLE_PAD)
+    return legend
 
 
 def legend_width(classes: Sequence[str]) -> float:
@@ -80,7 +98,7 @@ def add_class_legend(
     entries = [Patch(facecolor=face, linewidth=0) for face in faces] + list(handles)
     labels = names + [handle.get_label() for handle in handles]
     if is_wide(grid):
-        style = STYLE_BELOW
+        style = _STYLE_BELOW
         n_columns = min(len(entries), _MAX_COLUMNS_BELOW)
         max_width = ax.figure.bbox.width if grow_figure else ax.bbox.width
     else:

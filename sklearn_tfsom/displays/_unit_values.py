@@ -14,7 +14,7 @@ from sklearn_tfsom._map.grid import Grid, grid_of
 from sklearn_tfsom._validation import choice
 from sklearn_tfsom.displays import _base as base
 from sklearn_tfsom.displays import _drawing as drawing
-from sklearn_tfsom.displays._legends import EMPTY_COLOR, STYLE_BELOW, empty_handle
+from sklearn_tfsom.displays._legends import EMPTY_COLOR, add_legend, empty_handle
 from sklearn_tfsom.metrics._base import counted_units
 
 _STATISTICS = ("mean", "median", "std", "count", "share")
@@ -190,7 +190,7 @@ class UnitValuesDisplay(base.Display):
             self.colorbar_ = drawing.add_colorbar(ax, self.cells_, self.label, grid, extend=extend)
         self.legend_ = None
         if is_empty.any():
-            self.legend_ = ax.legend(handles=[empty_handle("no values")], **STYLE_BELOW)
+            self.legend_ = add_legend(ax, [empty_handle("no values")], grid)
         self.borders_ = drawing.draw_borders(ax, grid, self.cluster_labels, border_color)
         self.ax_, self.figure_ = ax, ax.figure
         return self
