@@ -162,9 +162,11 @@ def apply_to_rows(X: Any, som: TFSOM, method: str) -> NDArray:
     return np.empty((0, len(som.get_feature_names_out())), dtype)
 
 
-def column_of_results(frame: Any, som: TFSOM, method: str) -> NDArray | list[NDArray]:
+def column_of_results(
+    frame: Any, som: TFSOM, method: str, columns: Collection[Any] | None = None
+) -> NDArray | list[NDArray]:
     """Do the same with a data frame, and return a column: numbers, or a list of arrays."""
-    values = apply_to_rows(features_for(som, frame), som, method)
+    values = apply_to_rows(features_for(som, frame, columns), som, method)
     return values if values.ndim == 1 else list(values)
 
 

@@ -75,7 +75,8 @@ def predict(som: TFSOM, data: Any) -> Any:
 
     data : ray.data.Dataset
         As for `fit`, without a column "prediction". Of its columns those that the map was fitted
-        on are used, or all if it was fitted on data without names.
+        on are used, or all if it was fitted on data without names; Ray then reads the first row
+        at the call if it does not know the columns.
 
     Returns
     -------
@@ -155,11 +156,13 @@ def _checked(data: Any) -> Any:
 
 
 def _lazily(method: str, som: TFSOM, data: Any) -> Any:
-    som = map_for(method, som)
+    som, data = map_for(method, som), _checked(data)
+    # Without names of features, this order counts in all blocks.
+    columns = None if hasattr(som, "feature_names_in_") else data.columns()
 
     def of_block(block: pd.DataFrame) -> pd.DataFrame:
         column = output_name(method, som, block.columns)
-        return block.assign(**{column: column_of_results(block, som, method)})
+        return block.assign(**{column: column_of_results(block, som, method, columns)})
 
     of_block.__name__ = f"tfsom_{method}"
-    return _checked(data).map_batches(of_block, batch_size=None, batch_format="pandas")
+    return data.map_batches(of_block, batch_size=None, batch_format="pandas")

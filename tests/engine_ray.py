@@ -79,6 +79,19 @@ def test_blocks_with_columns_in_other_orders():
     engines.check_equal(som, TFSOM(6, max_iter=5).fit(frame[NAMES], sample_weight=weights))
 
 
+def test_predictions_for_blocks_with_columns_in_other_orders():
+    """A map without names takes the columns of each block in the order of the dataset."""
+    X, _ = engines.samples_of("dense")
+    frame = pd.DataFrame(X, columns=NAMES)
+    data = ray.data.from_pandas([frame[:2000], frame[2000:].iloc[:, ::-1]])
+    som = TFSOM(4, max_iter=3).fit(X)
+    predicted, transformed = predict(som, data).to_pandas(), transform(som, data).to_pandas()
+    features = np.stack(list(transformed["distances"]))
+    assert_array_equal(predicted[NAMES], transformed[NAMES])
+    labels = predicted["prediction"].to_numpy()
+    engines.check_predictions(som, predicted[NAMES].to_numpy(), labels, features)
+
+
 def test_predictions_are_lazy_and_the_map_travels_without_tensorflow():
     X, _ = engines.samples_of("dense")
     calls = []
