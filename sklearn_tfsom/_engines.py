@@ -14,8 +14,16 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_tfsom._data.foreign import columns_named, has_float32
 from sklearn_tfsom._som import TFSOM
 
-# Attributes that predict and transform do not read. Their size can exceed that of the codebook.
-_OF_TRAINING = ("labels_", "_residuals", "_unit_means", "_unit_counts", "_counted_hits")
+# Attributes that predict and transform do not read. Their size can exceed that of the codebook,
+# and callbacks may be objects that cannot be pickled.
+_OF_TRAINING = (
+    "labels_",
+    "_residuals",
+    "_unit_means",
+    "_unit_counts",
+    "_counted_hits",
+    "_skl_callbacks",
+)
 
 
 def check_map(som: Any) -> TFSOM:
@@ -49,6 +57,7 @@ def map_for(method: str, som: Any) -> TFSOM:
     som = copy.copy(som)
     for name in _OF_TRAINING:
         vars(som).pop(name, None)
+    som.init, som.random_state = "pca", None  # arrays and states of a start
     return som
 
 

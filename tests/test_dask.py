@@ -3,6 +3,7 @@
 import itertools
 import pickle
 import pickletools
+import threading
 
 import cloudpickle
 import dask
@@ -150,6 +151,46 @@ def test_tasks_are_independent_of_the_number_of_training_samples():
         for rows in (X, np.tile(X, (10, 1)))
     ]
     assert sizes[1] < 1.1 * sizes[0]
+
+
+def test_tasks_are_independent_of_the_start():
+    X, _ = engines.samples_of("few")
+    init = np.tile(X[:1], (900, 1))
+    som = TFSOM(30, init=init, random_state=np.random.RandomState(0), max_iter=1).fit(X)
+    labels = predict(som, da.from_array(X))
+    assert som.init is init
+    sent = cloudpickle.dumps(dict(labels.dask))
+    som.set_params(init="pca", random_state=None)
+    assert len(sent) == len(cloudpickle.dumps(dict(predict(som, da.from_array(X)).dask)))
+
+
+def test_callbacks_do_not_travel():
+    """A map whose callbacks cannot be pickled can be fitted, and applied."""
+    pytest.importorskip("sklearn.callback")
+
+    class Locked:
+        """A callback that keeps a lock."""
+
+        def __init__(self):
+            self.lock = threading.Lock()
+
+        def setup(self, estimator, context):
+            pass
+
+        def teardown(self, estimator, context):
+            pass
+
+        def on_fit_task_begin(self, estimator, context, **values):
+            pass
+
+        def on_fit_task_end(self, estimator, context, **values):
+            pass
+
+    X, _ = engines.samples_of("few")
+    som = fit(TFSOM(4, max_iter=2).set_callbacks(Locked()), da.from_array(X, chunks=(100, 5)))
+    labels = predict(som, da.from_array(X, chunks=(100, 5)))
+    cloudpickle.dumps(dict(labels.dask))
+    assert_array_equal(labels, som.predict(X))
 
 
 def test_warnings_name_the_line_that_called_fit():
