@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_tfsom._data.foreign import columns_named, has_float32
+from sklearn_tfsom._data.foreign import columns_named, has_float32, refuse_no_numbers, stacked
 from sklearn_tfsom._som import TFSOM
 
 # Attributes that predict and transform do not read. Their size can exceed that of the codebook,
@@ -97,10 +97,12 @@ def features_of(frame: Any) -> Any:
         is_known = frame.iloc[:, 0].notna().to_numpy()
         known = frame.iloc[is_known, 0]
         if len(known) and isinstance(known.iloc[0], np.ndarray | list | tuple):
-            arrays = np.stack([np.asarray(row) for row in known])
-            dtype = np.float32 if has_float32(arrays) else np.float64
+            arrays = stacked(list(known), "X")
+            refuse_no_numbers(arrays, "X")
+            # `check_form` converts objects and refuses complex numbers.
+            dtype = np.float32 if has_float32(arrays) else np.result_type(arrays, np.float64)
             rows = np.full((len(frame), *arrays.shape[1:]), np.nan, dtype)
-            rows[is_known] = arrays.astype(dtype)
+            rows[is_known] = arrays
             return rows
     return frame
 

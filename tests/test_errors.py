@@ -1204,6 +1204,40 @@ class TestBeforeAnyWork:
             som.bmus(load_iris().data, return_distance="no")
 
 
+NO_NUMBERS_IN_ARRAYS = {
+    "times": (np.arange(6).astype("datetime64[ns]"), "X must contain numbers.*datetime64"),
+    "durations": (np.arange(6).astype("timedelta64[s]"), "X must contain numbers.*timedelta64"),
+    "objects": (np.arange(6).astype("datetime64[s]").astype(object), "X must contain numbers"),
+    "complex": (np.arange(6) + 1j, "Complex data not supported"),
+}
+
+
+@pytest.mark.parametrize("kind", NO_NUMBERS_IN_ARRAYS)
+@pytest.mark.parametrize("nulls", [[], [None]])
+def test_column_of_arrays_without_numbers(kind, nulls):
+    """In the partitions of Ray and Spark, as by the methods of the map."""
+    values, message = NO_NUMBERS_IN_ARRAYS[kind]
+    X = values.reshape(3, 2)
+    som = TFSOM.from_codebook(np.eye(2), grid_size=(2, 1))
+    with pytest.raises(ValueError, match=message):
+        som.predict(X)
+    with pytest.raises(ValueError, match=message):
+        column_of_results(pd.DataFrame({"v": [*X, *nulls]}), som, "predict")
+
+
+def test_column_of_arrays_of_different_lengths():
+    """In the partitions of Ray and Spark, as by the methods of the map."""
+    rows = [[1.0, 2.0], [1.0, 2.0, 3.0]]
+    som = TFSOM.from_codebook(np.eye(2), grid_size=(2, 1))
+    for data in (rows, list(map(np.array, rows))):
+        for call in (
+            som.predict,
+            lambda X: column_of_results(pd.DataFrame({"v": X}), som, "predict"),
+        ):
+            with pytest.raises(ValueError, match=r"^X must have rows of equal lengths"):
+                call(data)
+
+
 @pytest.mark.parametrize("place", [0, 1])
 def test_null_in_a_column_of_arrays_is_a_sample_without_values(place):
     """In the partitions of Ray and Spark."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Set
+from collections.abc import Callable, Collection, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -121,12 +121,7 @@ def as_array(X: Any, name: str) -> Any:
         return X
     if isinstance(X, list | tuple):
         has_masked_rows = any(isinstance(row, np.ma.MaskedArray) for row in X)
-        try:
-            rows = np.ma.stack(X) if has_masked_rows else np.asarray(X)
-        except ValueError as error:
-            raise ValueError(
-                f"{name} must have rows of equal lengths. Got different ones."
-            ) from error
+        rows = stacked(X, name, np.ma.stack if has_masked_rows else np.asarray)
         if rows.dtype.kind in "SU":
             return X  # `check_array` names a text
         # Lists are float64, also of float32 rows, as in `check_array`.
@@ -138,6 +133,22 @@ def as_array(X: Any, name: str) -> Any:
     if isinstance(X, np.ndarray) and X.dtype == object and "pandas" in sys.modules:
         X = np.where(sys.modules["pandas"].isna(X), np.nan, X)
     return X
+
+
+def stacked(
+    rows: Sequence[Any], name: str, stack: Callable[[Any], NDArray] = np.asarray
+) -> NDArray:
+    """Return rows as one array, made by a function.
+
+    Raises
+    ------
+    ValueError
+        If they have different lengths.
+    """
+    try:
+        return stack(rows)
+    except ValueError as error:
+        raise ValueError(f"{name} must have rows of equal lengths. Got different ones.") from error
 
 
 def _is_foreign_array(X: Any) -> bool:
