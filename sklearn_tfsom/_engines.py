@@ -113,9 +113,12 @@ def pickled_result(
     """Return a data frame of one row: the pickled result of a function for a partition."""
     import pandas as pd
 
-    features, weights = split_frame(frame, weight_name)
-    result = function(features_of(features), weights)
-    return pd.DataFrame({"result": [pickle.dumps(result)]})
+    try:
+        features, weights = split_frame(frame, weight_name)
+        features = features_of(features)
+    except (ValueError, TypeError) as error:
+        features, weights = error, None
+    return pd.DataFrame({"result": [pickle.dumps(function(features, weights))]})
 
 
 def check_n_features(som: TFSOM, data: Any) -> None:

@@ -150,6 +150,10 @@ def test_operators_are_named_by_epoch(monkeypatch):
     assert {"MapBatches(tfsom_check)", "MapBatches(tfsom_epoch_3)"} <= set(seen)
 
 
+def blocks_of_arrays(*blocks):
+    return ray.data.from_pandas([pd.DataFrame({"x": block}) for block in blocks])
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
@@ -174,6 +178,21 @@ def test_operators_are_named_by_epoch(monkeypatch):
             lambda data: fit(TFSOM(2), data.map_batches(lambda batch: {"a": batch["a"] * np.inf})),
             ValueError,
             "In a partition of X: .*infinity",
+        ),
+        (
+            lambda data: fit(TFSOM(2), blocks_of_arrays([[1.0, 2.0]], [[1.0, 2.0], [3.0]])),
+            ValueError,
+            "In a partition of X: X must have rows of equal lengths",
+        ),
+        (
+            lambda data: fit(TFSOM(2), blocks_of_arrays(list(np.eye(2, dtype="m8[ns]")))),
+            ValueError,
+            "X must contain numbers. Got values of dtype timedelta64",
+        ),
+        (
+            lambda data: fit(TFSOM(2), data.union(data.rename_columns({"a": "w"})), "a"),
+            ValueError,
+            r"In a partition of X: sample_weight must name a column .* one of \['w', 'b'\]",
         ),
         (
             lambda data: predict(

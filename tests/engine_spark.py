@@ -111,6 +111,16 @@ def test_jobs_are_described_by_epoch(spark):
             "In a partition of X: .*infinity",
         ),
         (
+            lambda data: fit(TFSOM(2), data.selectExpr("sequence(0, cast(a as int)) as x")),
+            ValueError,
+            "In a partition of X: X must have rows of equal lengths",
+        ),
+        (
+            lambda data: fit(TFSOM(2), data.selectExpr("array(timestamp_seconds(b)) as x")),
+            ValueError,
+            "X must contain numbers",
+        ),
+        (
             lambda data: predict(TFSOM(2).fit(pd.DataFrame(np.eye(3), columns=list("abc"))), data),
             ValueError,
             r"columns of the map's features. Got none named \['c'\]",

@@ -438,6 +438,14 @@ INVALID = [
         "sample_weight must be a collection of Dask or .*Got ndarray",
     ),
     (
+        "length of an empty partition",
+        lambda: fit(
+            TFSOM(2), ARRAY[da.arange(20, chunks=6) > 5], da.ones(16, chunks=((2, 6, 6, 2),))
+        ),
+        ValueError,
+        r"In a partition of X: sample_weight must have .* each of the 0 samples.*shape \(2,\)",
+    ),
+    (
         "length of a collection",
         lambda: fit(TFSOM(2), ARRAY, da.ones(19, chunks=5)),
         ValueError,

@@ -44,7 +44,8 @@ class Engine(Protocol):
     """Calls functions for the partitions of a collection; each may be called more than once.
 
     Functions get the samples of a partition (array, CSR matrix or data frame) and their weights
-    (None for 1 each). A partition may be passed in several parts.
+    (None for 1 each). A partition may be passed in several parts. If it cannot be read, they get
+    the error in place of the samples: engines wrap errors that are raised on their workers.
     """
 
     features: Any  # an array or a data frame, perhaps empty, with the number and names of features
@@ -114,6 +115,8 @@ class Reader(NamedTuple):
     def read(self, X: Any, sample_weight: Any) -> Pieces:
         """Return the samples of a partition as the only ones of a fit."""
         metric = METRICS[self.metric]
+        if isinstance(X, Exception):
+            raise X
         if X.shape[0]:
             X = _in_columns(X, self.columns)
             X = check_form(_OWNER, X, metric).astype(self.dtype, copy=False)
@@ -340,9 +343,12 @@ def _look(
 ) -> Facts:
     """Check the samples of a partition; report an error instead of raising it."""
     nothing = Facts(None, "float32", False, False, False, 0, 0, 0.0, 0.0, np.inf)
-    if not X.shape[0]:
-        return nothing
     try:
+        if isinstance(X, Exception):
+            raise X
+        if not X.shape[0]:
+            check_sample_weight(sample_weight, 0, are_all=False)
+            return nothing
         if X.shape[1] != n_features:
             raise ValueError(f"X must have {n_features} features. Got {X.shape[1]} instead.")
         X = check_form(_OWNER, _in_columns(X, columns), metric)
