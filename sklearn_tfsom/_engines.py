@@ -88,34 +88,37 @@ def split_frame(frame: Any, weight_name: str | None) -> tuple[Any, Any]:
     return frame.drop(columns=weight_name), frame[weight_name]
 
 
-def features_of(frame: Any) -> Any:
+def features_of(frame: Any, n_features: int = 1) -> Any:
     """Return the features in a data frame: all columns, or a single one of arrays.
 
-    All features of a null in place of an array are missing.
+    All features of a null in place of an array are missing: `n_features` if there are only nulls.
     """
-    if frame.shape[1] == 1:
-        is_known = frame.iloc[:, 0].notna().to_numpy()
-        known = frame.iloc[is_known, 0]
-        if len(known) and isinstance(known.iloc[0], np.ndarray | list | tuple):
-            arrays = stacked(list(known), "X")
-            refuse_no_numbers(arrays, "X")
-            # `check_form` converts objects and refuses complex numbers.
-            dtype = np.float32 if has_float32(arrays) else np.result_type(arrays, np.float64)
-            rows = np.full((len(frame), *arrays.shape[1:]), np.nan, dtype)
-            rows[is_known] = arrays
-            return rows
-    return frame
+    if frame.shape[1] != 1:
+        return frame
+    is_known = frame.iloc[:, 0].notna().to_numpy()
+    known = frame.iloc[is_known, 0]
+    if not len(known):
+        return frame if n_features == 1 else np.full((len(frame), n_features), np.nan)
+    if not isinstance(known.iloc[0], np.ndarray | list | tuple):
+        return frame
+    arrays = stacked(list(known), "X")
+    refuse_no_numbers(arrays, "X")
+    # `check_form` converts objects and refuses complex numbers.
+    dtype = np.float32 if has_float32(arrays) else np.result_type(arrays, np.float64)
+    rows = np.full((len(frame), *arrays.shape[1:]), np.nan, dtype)
+    rows[is_known] = arrays
+    return rows
 
 
 def pickled_result(
-    function: Callable[[Any, Any], Any], frame: Any, weight_name: str | None
+    function: Callable[[Any, Any], Any], frame: Any, weight_name: str | None, n_features: int
 ) -> Any:
     """Return a data frame of one row: the pickled result of a function for a partition."""
     import pandas as pd
 
     try:
         features, weights = split_frame(frame, weight_name)
-        features = features_of(features)
+        features = features_of(features, n_features)
     except (ValueError, TypeError) as error:
         features, weights = error, None
     return pd.DataFrame({"result": [pickle.dumps(function(features, weights))]})
@@ -143,7 +146,8 @@ def features_for(som: TFSOM, frame: Any, columns: Collection[Any] | None = None)
     """
     names = getattr(som, "feature_names_in_", None)
     if names is None:
-        features = features_of(frame if columns is None else columns_named(columns, frame))
+        frame = frame if columns is None else columns_named(columns, frame)
+        features = features_of(frame, som.n_features_in_)
         if features.shape[1] > 1:  # arrays may be in one column
             check_n_features(som, features)
         return features

@@ -111,8 +111,8 @@ class _Engine:
 
     def __init__(self, data: Any, weight_name: str | None) -> None:
         self._data, self._weight_name = data, weight_name
-        first = split_frame(data.limit(1).to_pandas(), weight_name)[0]
-        self.features = features_of(first)
+        first = data.limit(1).to_pandas()  # has no columns if there are no rows
+        self.features = features_of(split_frame(first, weight_name)[0] if len(first) else first)
         self.n_workers = max(1, int(ray.cluster_resources().get("CPU", 1)))
 
     def reduce(
@@ -132,10 +132,10 @@ class _Engine:
         return list(self._results(function, name))
 
     def _results(self, function: Callable[[Any, Any], Any], name: str) -> Iterator[Any]:
-        weight_name = self._weight_name
+        weight_name, n_features = self._weight_name, self.features.shape[1]
 
         def of_block(block: pd.DataFrame) -> pd.DataFrame:
-            return pickled_result(function, block, weight_name)
+            return pickled_result(function, block, weight_name, n_features)
 
         of_block.__name__ = f"tfsom_{name}"  # what the dashboard shows
         results = self._data.map_batches(of_block, batch_size=None, batch_format="pandas")

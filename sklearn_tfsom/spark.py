@@ -139,11 +139,11 @@ class _Engine:
             return self._results(function).collect()
 
     def _results(self, function: Callable[[Any, Any], Any]) -> Any:
-        weight_name = self._weight_name
+        weight_name, n_features = self._weight_name, self.features.shape[1]
 
         def of_partition(batches: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
             for batch in batches:
-                yield pickled_result(function, batch, weight_name)
+                yield pickled_result(function, batch, weight_name, n_features)
 
         results = self._data.mapInPandas(of_partition, "result binary")
         return results.rdd.map(lambda row: pickle.loads(row.result))
@@ -175,11 +175,12 @@ def _without_vectors(data: Any) -> Any:
 
 
 def _as_column(field: types.StructField) -> Any:
+    column = functions.col(f"`{field.name}`")
     if field.dataType.typeName() != "vectorudt":
-        return functions.col(f"`{field.name}`")
+        return column
     from pyspark.ml.functions import vector_to_array
 
-    return vector_to_array(functions.col(f"`{field.name}`")).alias(field.name)
+    return vector_to_array(column).alias(field.name)
 
 
 def _lazily(method: str, som: TFSOM, data: Any) -> Any:

@@ -175,6 +175,21 @@ def blocks_of_arrays(*blocks):
             "at least one sample",
         ),
         (
+            lambda data: fit(TFSOM(2), data.filter(lambda row: False), "b"),
+            ValueError,
+            "at least one sample",
+        ),
+        (
+            lambda data: fit(TFSOM(2), blocks_of_arrays([None, [1.0, 2.0], [1.0, 3.0]])),
+            ValueError,
+            "Sample 0 of X is missing",
+        ),
+        (
+            lambda data: fit(TFSOM(2), blocks_of_arrays([[1.0, 2.0], [1.0, 3.0]], [None, None])),
+            ValueError,
+            "Sample 0 of X is missing",
+        ),
+        (
             lambda data: fit(TFSOM(2), data.map_batches(lambda batch: {"a": batch["a"] * np.inf})),
             ValueError,
             "In a partition of X: .*infinity",

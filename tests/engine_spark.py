@@ -120,6 +120,16 @@ def test_jobs_are_described_by_epoch(spark):
             ValueError,
             "X must contain numbers",
         ),
+        *(
+            (
+                lambda data, null=null: fit(
+                    TFSOM(2), data.selectExpr(f"if(a {null}, null, array(a, b)) as x")
+                ),
+                ValueError,
+                "Sample . of X is missing",
+            )
+            for null in ("< 2", "> 7")
+        ),
         (
             lambda data: predict(TFSOM(2).fit(pd.DataFrame(np.eye(3), columns=list("abc"))), data),
             ValueError,

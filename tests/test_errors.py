@@ -1247,3 +1247,5 @@ def test_null_in_a_column_of_arrays_is_a_sample_without_values(place):
     for data in (rows, [None if row is None else row.tolist() for row in rows]):
         with pytest.raises(ValueError, match=rf"^Sample {place} of X is missing"):
             column_of_results(pd.DataFrame({"v": data}), som, "predict")
+    with pytest.raises(ValueError, match=r"^Sample 0 of X is missing"):
+        column_of_results(pd.DataFrame({"v": [None, None]}), som, "predict")

@@ -48,7 +48,7 @@ class Engine(Protocol):
     the error in place of the samples: engines wrap errors that are raised on their workers.
     """
 
-    features: Any  # an array or a data frame, perhaps empty, with the number and names of features
+    features: Any  # samples, perhaps none, with the number and names of features
     n_workers: int  # processes that work at a time, about
 
     def reduce(
@@ -300,13 +300,16 @@ def check_partitions(owner: Any, engine: Engine, metric: Metric) -> tuple[Pieces
     n_features = validate_data(owner, engine.features, skip_check_array=True).shape[1]
     columns = list(engine.features.columns) if hasattr(engine.features, "columns") else None
     look = functools.partial(_look, metric=metric, n_features=n_features, columns=columns)
-    facts: Facts | None = engine.reduce(look, Facts.plus, "check")
-    if facts is None or (facts.error is None and not facts.n_samples):
+    # Without values, the first sample does not tell how many features there are.
+    facts = look(engine.features, None)
+    if facts.error is None:
+        facts = engine.reduce(look, Facts.plus, "check") or facts
+    if facts.error is not None:
+        raise type(facts.error)(f"In a partition of X: {facts.error}") from facts.error
+    if not facts.n_samples:
         raise ValueError(
             "X must have at least one sample. Got no sample in any partition instead."
         )
-    if facts.error is not None:
-        raise type(facts.error)(f"In a partition of X: {facts.error}") from facts.error
     check_total(facts.weight)
     if not has_share(facts.least_weight, facts.weight):  # only of the weight of its partition
         look = functools.partial(look, total_weight=facts.weight)
