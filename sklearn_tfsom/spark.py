@@ -140,12 +140,16 @@ class _Engine:
 
     def _results(self, function: Callable[[Any, Any], Any]) -> Any:
         weight_name, n_features = self._weight_name, self.features.shape[1]
+        names = self._data.columns
 
         def of_partition(batches: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
             for batch in batches:
+                batch.columns = names
                 yield pickled_result(function, batch, weight_name, n_features)
 
-        results = self._data.mapInPandas(of_partition, "result binary")
+        # `mapInPandas` fails for names that contain dots or backticks.
+        numbered = self._data.toDF(*(f"column{place}" for place in range(len(names))))
+        results = numbered.mapInPandas(of_partition, "result binary")
         return results.rdd.map(lambda row: pickle.loads(row.result))
 
     @contextlib.contextmanager
@@ -175,7 +179,8 @@ def _without_vectors(data: Any) -> Any:
 
 
 def _as_column(field: types.StructField) -> Any:
-    column = functions.col(f"`{field.name}`")
+    quoted = field.name.replace("`", "``")
+    column = functions.col(f"`{quoted}`")
     if field.dataType.typeName() != "vectorudt":
         return column
     from pyspark.ml.functions import vector_to_array

@@ -75,6 +75,15 @@ def test_nulls_are_missing_values(spark):
     engines.check_equal(fit(TFSOM(2), data), expected)
 
 
+def test_names_with_backticks_and_dots(spark):
+    X, _ = engines.samples_of("few")
+    frame = pd.DataFrame(X[:, :2], columns=["a`b", "c.d"])
+    data = spark.createDataFrame(frame)
+    som = fit(TFSOM(3, max_iter=2), data)
+    engines.check_equal(som, TFSOM(3, max_iter=2).fit(frame))
+    assert_array_equal(predict(som, data).toPandas()["prediction"], som.predict(frame))
+
+
 def test_jobs_are_described_by_epoch(spark):
     frame = pd.DataFrame(engines.samples_of("dense")[0], columns=NAMES)
     fit(TFSOM(4, max_iter=3, coarse_to_fine=False), uneven(spark, frame))
