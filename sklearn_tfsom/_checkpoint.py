@@ -15,6 +15,7 @@ import numpy as np
 
 from sklearn_tfsom._data.pieces import Workers
 from sklearn_tfsom._map.smoothing import TrainState
+from sklearn_tfsom._parameters import parameters_of
 from sklearn_tfsom._plan import TrainingPlan
 from sklearn_tfsom._validation import plain, wrong_parameter
 from sklearn_tfsom._version import __version__
@@ -197,7 +198,7 @@ def _fingerprint(som: Any, plan: TrainingPlan) -> str:
             is_array = isinstance(value, np.ndarray)
             digest.update(value.tobytes() if is_array else f"{value!r};".encode())
 
-    for name, value in sorted(som.get_params(deep=False).items()):
+    for name, value in sorted(parameters_of(som).items()):
         is_scalar = value is None or isinstance(value, str) or np.isscalar(value)
         if name not in _IRRELEVANT and is_scalar:
             add(name, plain(value))

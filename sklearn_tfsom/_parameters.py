@@ -52,6 +52,11 @@ NO_BATCHES = valid.NONE._replace(says="None for the data of an engine")
 _OF_FIRST_WORKER = ("checkpoint_dir", "random_state", "verbose")
 
 
+def parameters_of(som: Any) -> dict[str, Any]:
+    """Return all parameters, also those of `TFSOM` that a subclass sets without listing them."""
+    return {name: getattr(som, name) for name in RULES} | som.get_params(deep=False)
+
+
 def checksums(som: Any) -> dict[str, float]:
     """Return numbers that must be the same on all workers: of the parameters and of the version.
 
@@ -60,7 +65,7 @@ def checksums(som: Any) -> dict[str, float]:
     """
     values = {
         f"parameter {name!r}": valid.plain(value)
-        for name, value in som.get_params(deep=False).items()
+        for name, value in parameters_of(som).items()
         if name not in _OF_FIRST_WORKER
     }
     values["version of sklearn_tfsom"] = __version__

@@ -35,6 +35,13 @@ class UnreadableArray:
         raise ZeroDivisionError("unreadable")
 
 
+class FixedSOM(TFSOM):
+    """A map whose constructor sets the parameters, without listing them."""
+
+    def __init__(self):
+        super().__init__((6, 6), max_iter=8, tol=0)
+
+
 def fit_case(index, name, folder):
     """Fit the shard of one worker, and write the results to the folder."""
     params, X, weights, shares = CASES[name]
@@ -55,7 +62,6 @@ def make_samples(index):
 def fit_with_failure(index, failure, fitted):
     """Fit a fitted map again, and print a report as JSON."""
     X, som = make_samples(index), copy.deepcopy(fitted)
-    before = get_fitted(som)
     if failure == "init":
         som.set_params(init=np.zeros((36, 8)))
     elif failure == "neighborhood":
@@ -64,6 +70,8 @@ def fit_with_failure(index, failure, fitted):
         som.set_params(neighborhood=StoppingNeighborhood(stops=index == 1))
     elif failure == "batch_size":
         som.set_params(batch_size=64)
+    elif failure == "parameters of a subclass":
+        som.__class__ = FixedSOM
     if index == 1:
         if failure == "unreadable":
             X = UnreadableArray()
@@ -75,6 +83,8 @@ def fit_with_failure(index, failure, fitted):
             X = X.astype(np.float32)
         elif failure == "parameters":
             som.set_params(radius_end=0.7)
+        elif failure == "parameters of a subclass":
+            som.radius_end = 0.7
         elif failure == "init":
             som.set_params(init=np.ones((36, 8)))
         elif failure == "neighborhood":
@@ -84,6 +94,7 @@ def fit_with_failure(index, failure, fitted):
             som.set_params(lattice=np.str_("hexagonal"), metric=np.str_("euclidean"))
         elif failure == "empty":
             X = X[:0]
+    before = get_fitted(som)
     start, error = time.monotonic(), "none"
     try:
         som.fit(X)

@@ -299,6 +299,25 @@ class TestSharedDirectory:
             assert get_bits(som) == get_bits(whole.fit(X, sample_weight=weights))
         assert not list(tmp_path.iterdir())
 
+    @pytest.mark.parametrize(
+        "values",
+        [{"metric": ["euclidean", "chebyshev"]}, {"tol": [0, 1e-3]}, {"own": [1, 2]}],
+        ids=["metric", "tol", "parameter of the subclass"],
+    )
+    def test_subclasses_have_different_files(self, tmp_path, values):
+        """A subclass may set parameters that it does not list."""
+
+        class OwnSOM(TFSOM):
+            def __init__(self, own=0, checkpoint_dir=None):
+                super().__init__(5, coarse_to_fine=False, checkpoint_dir=checkpoint_dir)
+                self.own = own
+
+        for index in (0, 1):
+            som = OwnSOM(checkpoint_dir=tmp_path)
+            vars(som).update({name: pair[index] for name, pair in values.items()})
+            stop_after(3, som, X)
+        assert len(list(tmp_path.iterdir())) == 2
+
     def test_same_fit_in_several_threads(self, tmp_path):
         """A grid search over `n_clusters` does this."""
         X = WINE[::3]

@@ -49,6 +49,7 @@ ERRORS = {
     "features": f"{SAME}number of features.{WHICH}",
     "precision": f"{SAME}precision.{WHICH}",
     "parameters": f"{SAME}parameter 'radius_end'.{WHICH}",
+    "parameters of a subclass": f"{SAME}parameter 'radius_end'.{WHICH}",
     "init": f"{SAME}parameter 'init'.{WHICH}",
     "neighborhood": f"{SAME}parameter 'neighborhood'.{WHICH}",
     "equal": "none",
