@@ -46,7 +46,7 @@ from sklearn_tfsom._map.grid import grid_of
 from sklearn_tfsom._map.imputation import expected_values, variances_of
 from sklearn_tfsom._map.schedules import n_epochs_to_end
 from sklearn_tfsom._parameters import NO_BATCHES, RULES, checked_codebook, checksums, known_error
-from sklearn_tfsom._plan import make_plan
+from sklearn_tfsom._plan import TrainingPlan, make_plan
 from sklearn_tfsom._search.distances import distances_to_chosen, distances_to_units
 from sklearn_tfsom._search.inference import nearest_units
 from sklearn_tfsom._stream import learn_stream
@@ -365,7 +365,6 @@ class TFSOM(
         super().__setstate__({**defaults, **state})
 
     @valid.unchanged_on_error
-    @with_callbacks
     def fit(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> TFSOM:
         """Train the map.
 
@@ -512,7 +511,6 @@ class TFSOM(
         return som
 
     @valid.unchanged_on_error
-    @with_callbacks
     def _fit_partitions(self, engine: Engine) -> TFSOM:
         """Train the map on the partitions of an engine, as `fit` on all of their samples."""
         valid.check_parameters(self, RULES)
@@ -528,6 +526,15 @@ class TFSOM(
         with tile_threads:
             plan = make_plan(self, counted)
         checkpoint = Checkpoint(self, plan)
+        self._train(plan, pieces, checkpoint, given)
+        checkpoint.remove()  # at last: an error of a callback's `teardown` keeps the epochs
+        return self
+
+    @with_callbacks
+    def _train(
+        self, plan: TrainingPlan, pieces: Pieces, checkpoint: Checkpoint, given: dict[str, Any]
+    ) -> None:
+        """Run the epochs of a plan that a checkpoint lacks, and set the fitted attributes."""
         callbacks = self._init_callback_context(max_subtasks=len(plan.radii))
         callbacks.call_on_fit_task_begin(estimator=self, **given)
         names = ["radius", "quantization_error"]
@@ -552,15 +559,13 @@ class TFSOM(
             if epoch.n_epochs < len(plan.radii):  # an interrupted end repeats the last epoch
                 checkpoint.write(history, epoch.following)
         set_fitted(self, plan, pieces, epoch, history)
-        caller = 7 if pieces.are_distant else 6  # the line that called fit, here or of an engine
+        caller = 8 if pieces.are_distant else 7  # the line that called fit, here or of an engine
         warn_of_few_clusters(self, stacklevel=caller)
         if not has_settled:
             warn_of_unsettled_map(self, plan, epoch, stacklevel=caller)
         callbacks.call_on_fit_task_end(
             estimator=self, **given, reconstruction_attributes=lambda: {}
         )
-        checkpoint.remove()
-        return self
 
     @valid.unchanged_on_error
     def partial_fit(

@@ -73,6 +73,32 @@ def count_epochs(path):
         return len(file["history_radius"])
 
 
+class RecordingCallback:
+    """A callback that records the calls of its methods."""
+
+    def __init__(self):
+        self.events = []
+
+    def setup(self, estimator, context):
+        pass
+
+    def teardown(self, estimator, context):
+        pass
+
+    def on_fit_task_begin(self, estimator, context):
+        self.events.append(f"begin {context.task_name} {context.task_id}")
+
+    def on_fit_task_end(self, estimator, context):
+        self.events.append(f"end {context.task_name} {context.task_id}")
+
+
+class FailingTeardown(RecordingCallback):
+    """A callback that raises at the end of a fit."""
+
+    def teardown(self, estimator, context):
+        raise OSError("in teardown")
+
+
 class TestResume:
     @pytest.mark.parametrize("name", CASES)
     def test_interrupted_after_any_epoch(self, name, tmp_path):
@@ -192,6 +218,18 @@ class TestResume:
             som.fit(WINE)
         assert n_written == 3
         assert get_bits(som.fit(WINE)) == get_bits(TFSOM(6, max_iter=4, tol=0).fit(WINE))
+
+    def test_callback_fails_in_teardown(self, tmp_path):
+        """All epochs but the last one are kept, as after an interrupt."""
+        pytest.importorskip("sklearn.callback")
+        som = TFSOM(6, max_iter=4, tol=0, checkpoint_dir=tmp_path)
+        with pytest.raises(OSError, match="in teardown"):
+            som.set_callbacks(FailingTeardown()).fit(WINE)
+        (file,) = tmp_path.iterdir()
+        assert count_epochs(file) == 3
+        som.set_callbacks().fit(WINE)
+        assert get_bits(som) == get_bits(TFSOM(6, max_iter=4, tol=0).fit(WINE))
+        assert not list(tmp_path.iterdir())
 
 
 class TestKill:
