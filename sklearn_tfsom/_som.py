@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Sequence
 from typing import Any
@@ -541,23 +542,27 @@ class TFSOM(
         names += ["topographic_error"] if self.compute_topographic_error else []
         n_done, history, state = checkpoint.read(names)
         n_falling = n_epochs_to_end(plan.radii)
-        for epoch in train(plan, n_done, state):
-            task = callbacks.subcontext(task_name="epoch")
-            task.call_on_fit_task_begin(estimator=self, **given)
-            record(plan, epoch, history, bool(self.verbose))
-            is_stopped = task.call_on_fit_task_end(
-                estimator=self,
-                **given,
-                reconstruction_attributes=lambda epoch=epoch: vars(
-                    set_fitted(copy.copy(self), plan, pieces.own, epoch, history)
-                ),
-            )
-            has_settled = epoch.shift <= float(self.tol) * plan.moments.spread
-            is_stopped, has_settled = pieces.workers.sum([is_stopped, has_settled]) > 0
-            if is_stopped or (epoch.n_epochs >= n_falling and has_settled):
-                break
-            if epoch.n_epochs < len(plan.radii):  # an interrupted end repeats the last epoch
-                checkpoint.write(history, epoch.following)
+        with contextlib.closing(train(plan, n_done, state)) as run:
+            for n_before in range(len(plan.radii)):
+                task = callbacks.subcontext(task_name="epoch")
+                if n_before < n_done:  # epochs of a resumed fit keep their numbers
+                    continue
+                task.call_on_fit_task_begin(estimator=self, **given)
+                epoch = next(run)
+                record(plan, epoch, history, bool(self.verbose))
+                is_stopped = task.call_on_fit_task_end(
+                    estimator=self,
+                    **given,
+                    reconstruction_attributes=lambda epoch=epoch: vars(
+                        set_fitted(copy.copy(self), plan, pieces.own, epoch, history)
+                    ),
+                )
+                has_settled = epoch.shift <= float(self.tol) * plan.moments.spread
+                is_stopped, has_settled = pieces.workers.sum([is_stopped, has_settled]) > 0
+                if is_stopped or (epoch.n_epochs >= n_falling and has_settled):
+                    break
+                if epoch.n_epochs < len(plan.radii):  # an interrupted end repeats the last epoch
+                    checkpoint.write(history, epoch.following)
         set_fitted(self, plan, pieces, epoch, history)
         caller = 8 if pieces.are_distant else 7  # the line that called fit, here or of an engine
         warn_of_few_clusters(self, stacklevel=caller)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,7 +37,7 @@ class TrainedEpoch(NamedTuple):
     following: TrainState  # where the next epoch begins
 
 
-def train(plan: TrainingPlan, n_done: int, start: TrainState | None) -> Iterator[TrainedEpoch]:
+def train(plan: TrainingPlan, n_done: int, start: TrainState | None) -> Generator[TrainedEpoch]:
     """Run the epochs of a plan.
 
     Parameters

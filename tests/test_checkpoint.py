@@ -92,6 +92,18 @@ class RecordingCallback:
         self.events.append(f"end {context.task_name} {context.task_id}")
 
 
+class StoppingCallback(RecordingCallback):
+    """A callback that stops a fit after an epoch (counted from 0)."""
+
+    def __init__(self, last):
+        super().__init__()
+        self.last = last
+
+    def on_fit_task_end(self, estimator, context):
+        super().on_fit_task_end(estimator, context)
+        return context.task_name == "epoch" and context.task_id >= self.last
+
+
 class FailingTeardown(RecordingCallback):
     """A callback that raises at the end of a fit."""
 
@@ -218,6 +230,18 @@ class TestResume:
             som.fit(WINE)
         assert n_written == 3
         assert get_bits(som.fit(WINE)) == get_bits(TFSOM(6, max_iter=4, tol=0).fit(WINE))
+
+    def test_callback_gets_the_numbers_of_all_epochs(self, tmp_path):
+        """A callback that stops at an epoch stops a resumed fit at the same one."""
+        pytest.importorskip("sklearn.callback")
+        whole = TFSOM(6, max_iter=6, tol=0).set_callbacks(StoppingCallback(4)).fit(WINE)
+        som, callback = TFSOM(6, max_iter=6, tol=0, checkpoint_dir=tmp_path), StoppingCallback(4)
+        stop_after(3, som, WINE)
+        som.set_callbacks(callback).fit(WINE)
+        epochs = [f"{what} epoch {number}" for number in (3, 4) for what in ("begin", "end")]
+        assert callback.events == ["begin fit 0", *epochs, "end fit 0"]
+        assert get_bits(som) == get_bits(whole)
+        assert not list(tmp_path.iterdir())
 
     def test_callback_fails_in_teardown(self, tmp_path):
         """All epochs but the last one are kept, as after an interrupt."""

@@ -2,6 +2,7 @@
 
 import copy
 import io
+import itertools
 import logging
 import os
 import pickle
@@ -492,6 +493,25 @@ def test_callback_gets_one_task_for_each_epoch(blobs):
     epochs = ["begin epoch", "end epoch"] * som.n_iter_
     assert recorder.events == ["setup", "begin fit", *epochs, "end fit", "teardown"]
     assert_same_map(recorder.final, som, blobs)
+
+
+@pytest.mark.usefixtures("callback")
+@pytest.mark.parametrize("parameters", [{}, {"batch_size": 40}])
+def test_epochs_begin_before_they_are_computed(blobs, parameters):
+    recorder = Recorder()
+
+    def neighborhood(squared_distances, radius):
+        recorder.events.append(radius)
+        return np.exp(-squared_distances / (2 * radius**2))
+
+    radii = [3.5, 3.0, 2.5, 2.25]
+    som = small_map(neighborhood=neighborhood, max_iter=4, radius_decay=radii, **parameters)
+    som.set_callbacks(recorder).fit(blobs)
+    # The function is called with other radii before, where it is checked.
+    events = [event for event in recorder.events if isinstance(event, str) or event in radii]
+    events = [event for event, _ in itertools.groupby(events)]
+    epochs = [each for radius in radii for each in ("begin epoch", radius, "end epoch")]
+    assert events == ["setup", "begin fit", *epochs, "end fit", "teardown"]
 
 
 @pytest.mark.usefixtures("callback")
