@@ -32,8 +32,9 @@ class MapState(NamedTuple):
     """A trained map, from which the fitted attributes are set."""
 
     grid: Grid
-    metric: str  # of the training, as the neighborhood, whatever parameters are set later
+    metric: str  # of the training, as the next two, whatever parameters are set later
     neighborhood: Any
+    n_clusters: Any
     codebook: NDArray  # (n_units, n_features)
     unit_means: UnitMeans
     found: Assignment  # of the samples, with the hits and the error of all that are remembered
@@ -57,7 +58,7 @@ def set_map(som: Any, state: MapState) -> Any:
     som._counted_hits = state.counted_hits
     som._is_from_stream, som._is_trained = state.is_from_stream, state.is_trained
     som._residuals = state.residuals
-    som.cluster_labels_ = _cluster(som, state.clustered)
+    som.cluster_labels_ = _cluster(som, state)
     if isinstance(found.bmus, np.ndarray):
         som.labels_ = som.cluster_labels_[found.bmus]
     else:  # the samples lie elsewhere, and so would their labels
@@ -71,7 +72,7 @@ def set_map(som: Any, state: MapState) -> Any:
     som.n_iter_ = len(state.history["radius"])
     som._lattice, som._boundary = grid.lattice, grid.boundary
     som._metric, som._neighborhood = state.metric, state.neighborhood
-    som._has_clusters = som.n_clusters is not None
+    som._has_clusters = state.n_clusters is not None
     return som
 
 
@@ -105,6 +106,7 @@ def set_fitted(
             grid=plan.grid,
             metric=pieces.samples.metric.name,  # a callback may have set another parameter
             neighborhood=getattr(plan.neighborhood, "__wrapped__", plan.neighborhood),
+            n_clusters=plan.n_clusters,
             codebook=codebook,
             unit_means=means,
             found=found,
@@ -143,6 +145,7 @@ def set_codebook(som: Any, grid: Grid, codebook: NDArray, pieces: Pieces | None)
         grid=grid,
         metric=som.metric,
         neighborhood=som.neighborhood,
+        n_clusters=som.n_clusters,
         codebook=codebook,
         unit_means=means,
         found=found,
@@ -164,6 +167,7 @@ def set_learned(som: Any, samples: Samples, learned: Learned) -> None:
         grid=memory.grid,
         metric=samples.metric.name,
         neighborhood=som.neighborhood,
+        n_clusters=som.n_clusters,
         codebook=memory.codebook,
         unit_means=memory.unit_means,
         found=found._replace(hits=hits, error=memory.error),
@@ -181,16 +185,17 @@ def _counted_hits(pieces: Pieces, found: Assignment, means: UnitMeans) -> NDArra
     return means.counts[:, 0] if pieces.samples.metric.is_spherical else found.hits
 
 
-def _cluster(som: Any, pieces: Pieces | None) -> NDArray[np.int64]:
+def _cluster(som: Any, state: MapState) -> NDArray[np.int64]:
     """Return the cluster of each unit: itself where `n_clusters` is None."""
-    hits = som._counted_hits
-    if som.n_clusters is None:
+    hits = state.counted_hits
+    if state.n_clusters is None:
         return np.arange(len(hits))
     (hit,) = np.nonzero(hits)
     if not len(hit):  # of a worker without samples
         return np.zeros(len(hits), np.int64)
-    n_clusters, unit_means = min(n_clusters_wanted(som), len(hit)), remembered_means(som)
-    points = points_to_merge(pieces, unit_means, hits, n_clusters)
+    n_clusters = min(n_clusters_wanted(state.n_clusters), len(hit))
+    unit_means = remembered_means(som)
+    points = points_to_merge(state.clustered, unit_means, hits, n_clusters)
     return cluster_units(points, unit_means, hits, n_clusters or "auto")
 
 
@@ -246,12 +251,12 @@ def _keeps_residuals(pieces: Pieces) -> bool:
     return samples.metric.name == "euclidean" and samples.shape[1] <= MAX_COVARIANCE_FEATURES
 
 
-def warn_of_few_clusters(som: Any, stacklevel: int) -> None:
+def warn_of_few_clusters(som: Any, n_clusters: Any, stacklevel: int) -> None:
     """Warn if samples fall in fewer clusters than asked for."""
     n_found = len(np.unique(som.cluster_labels_[som._counted_hits > 0]))
-    if n_found < n_clusters_wanted(som):
+    if n_found < n_clusters_wanted(n_clusters):
         warnings.warn(
-            f"Samples fall in {n_found} clusters only, fewer than n_clusters={som.n_clusters}. "
+            f"Samples fall in {n_found} clusters only, fewer than n_clusters={n_clusters}. "
             "Ask for fewer clusters, or for a larger map.",
             ConvergenceWarning,
             stacklevel=stacklevel,

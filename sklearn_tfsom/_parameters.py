@@ -86,10 +86,9 @@ def check_radii(som: Any) -> None:
         raise valid.wrong_parameter("radius_end", som, right, valid.shown(som.radius_end))
 
 
-def n_clusters_wanted(som: Any) -> int:
+def n_clusters_wanted(n_clusters: Any) -> int:
     """Return the number of clusters that is asked for; 0 where none is."""
-    wanted = som.n_clusters
-    return 0 if wanted is None or isinstance(wanted, str) else int(wanted)
+    return 0 if n_clusters is None or isinstance(n_clusters, str) else int(n_clusters)
 
 
 def check_n_clusters(som: Any, grid: Grid) -> None:
@@ -100,13 +99,13 @@ def check_n_clusters(som: Any, grid: Grid) -> None:
     InvalidParameterError
         If there are.
     """
-    if n_clusters_wanted(som) > grid.n_units:
+    if n_clusters_wanted(som.n_clusters) > grid.n_units:
         raise valid.wrong_parameter(
             "n_clusters",
             som,
             f"at most the number of units, {grid.n_units} on a map of "
             f"{grid.n_rows}x{grid.n_columns}",
-            valid.shown(n_clusters_wanted(som)),
+            valid.shown(n_clusters_wanted(som.n_clusters)),
         )
 
 

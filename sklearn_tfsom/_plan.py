@@ -77,6 +77,8 @@ class TrainingPlan(NamedTuple):
     codebook: NDArray[np.float64]  # (n_units, n_features): the start, on the first stage's grid
     scaling: Scaling  # of samples and codebooks in training
     batches: Batches | None
+    tol: float
+    n_clusters: Any
 
 
 def make_plan(som: Any, pieces: Pieces) -> TrainingPlan:
@@ -135,6 +137,8 @@ def make_plan(som: Any, pieces: Pieces) -> TrainingPlan:
         codebook=codebook,
         scaling=training_scaling(moments, codebook, pieces.samples),
         batches=batches,
+        tol=float(som.tol),
+        n_clusters=som.n_clusters,
     )
 
 
@@ -182,7 +186,7 @@ def _check_sizes(som: Any, pieces: Pieces) -> None:
         raise valid.wrong_parameter(
             "radius_decay", som, f"of shape (max_iter,), ({som.max_iter},)", f"shape {shape}"
         )
-    if max(n_samples, total_weight) < n_clusters_wanted(som):
+    if max(n_samples, total_weight) < n_clusters_wanted(som.n_clusters):
         raise ValueError(
             f"n_samples={n_samples} must be at least n_clusters={valid.shown(som.n_clusters)}, "
             "counting samples of positive weight."

@@ -508,7 +508,7 @@ class TFSOM(
                 "from_codebook needs X if sample_weight is given. Got X=None instead."
             )
         set_codebook(som, grid, array, pieces)
-        warn_of_few_clusters(som, stacklevel=3)  # the line that called this method
+        warn_of_few_clusters(som, som.n_clusters, stacklevel=3)  # the line that called this method
         return som
 
     @valid.unchanged_on_error
@@ -536,10 +536,10 @@ class TFSOM(
         self, plan: TrainingPlan, pieces: Pieces, checkpoint: Checkpoint, given: dict[str, Any]
     ) -> None:
         """Run the epochs of a plan that a checkpoint lacks, and set the fitted attributes."""
-        callbacks = self._init_callback_context(max_subtasks=len(plan.radii))
-        callbacks.call_on_fit_task_begin(estimator=self, **given)
         names = ["radius", "quantization_error"]
         names += ["topographic_error"] if self.compute_topographic_error else []
+        callbacks = self._init_callback_context(max_subtasks=len(plan.radii))
+        callbacks.call_on_fit_task_begin(estimator=self, **given)
         n_done, history, state = checkpoint.read(names)
         n_falling = n_epochs_to_end(plan.radii)
         with contextlib.closing(train(plan, n_done, state)) as run:
@@ -557,7 +557,7 @@ class TFSOM(
                         set_fitted(copy.copy(self), plan, pieces.own, epoch, history)
                     ),
                 )
-                has_settled = epoch.shift <= float(self.tol) * plan.moments.spread
+                has_settled = epoch.shift <= plan.tol * plan.moments.spread
                 is_stopped, has_settled = pieces.workers.sum([is_stopped, has_settled]) > 0
                 if is_stopped or (epoch.n_epochs >= n_falling and has_settled):
                     break
@@ -565,7 +565,7 @@ class TFSOM(
                     checkpoint.write(history, epoch.following)
         set_fitted(self, plan, pieces, epoch, history)
         caller = 8 if pieces.are_distant else 7  # the line that called fit, here or of an engine
-        warn_of_few_clusters(self, stacklevel=caller)
+        warn_of_few_clusters(self, plan.n_clusters, stacklevel=caller)
         if not has_settled:
             warn_of_unsettled_map(self, plan, epoch, stacklevel=caller)
         callbacks.call_on_fit_task_end(
@@ -661,7 +661,9 @@ class TFSOM(
             self.labels_ = self.cluster_labels_[self._nearest(pieces.samples)[:, 0]]
             return self
         set_learned(self, pieces.samples, learned)
-        warn_of_few_clusters(self, stacklevel=4)  # the line that called partial_fit
+        warn_of_few_clusters(
+            self, self.n_clusters, stacklevel=4
+        )  # the line that called partial_fit
         return self
 
     def predict(self, X: ArrayLike) -> NDArray[np.int64]:

@@ -553,18 +553,38 @@ class Given(Recorder):
 
 
 class Changing(Recorder):
-    """A callback that sets a parameter after each epoch."""
+    """A callback that sets parameters before and after each epoch."""
+
+    def __init__(self, **parameters):
+        super().__init__()
+        self.parameters = parameters
+
+    def on_fit_task_begin(self, estimator, context):
+        estimator.set_params(**self.parameters)
 
     def on_fit_task_end(self, estimator, context):
-        estimator.set_params(metric="cosine")
+        estimator.set_params(**self.parameters)
 
 
 @pytest.mark.usefixtures("callback")
-def test_callback_that_sets_a_parameter_does_not_change_the_map(blobs):
-    expected = small_map().fit(blobs)
-    som = small_map().set_callbacks(Changing()).fit(blobs)
-    assert_array_equal(som.codebook_, expected.codebook_)
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"metric": "cosine"},
+        {"tol": 10.0},
+        {"tol": None},
+        {"n_clusters": 3},
+        {"n_clusters": "not valid"},
+        {"compute_topographic_error": True},
+    ],
+)
+@pytest.mark.parametrize("n_clusters", [None, 2])
+def test_callback_that_sets_a_parameter_does_not_change_the_map(blobs, n_clusters, parameters):
+    expected = small_map(n_clusters=n_clusters).fit(blobs)
+    som = small_map(n_clusters=n_clusters).set_callbacks(Changing(**parameters)).fit(blobs)
     assert_array_equal(som.bmus(blobs), expected.bmus(blobs))
+    assert_same_map(som, expected, blobs)
+    assert som.history_.keys() == expected.history_.keys()
 
 
 class Predicting(Recorder):
