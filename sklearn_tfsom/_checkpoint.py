@@ -78,7 +78,7 @@ class Checkpoint:
         if self._is_kept:
             name = f"tfsom-{_fingerprint(som, plan)}.npz"  # needs all workers
             if directory is not None and self._workers.index == 0:
-                self._path = Path(directory) / name
+                self._path = Path(directory).absolute() / name
 
     def read(self, names: Iterable[str]) -> Progress:
         """Read how far this fit has come; not at all if there is no file.

@@ -104,6 +104,17 @@ class StoppingCallback(RecordingCallback):
         return context.task_name == "epoch" and context.task_id >= self.last
 
 
+class MovingCallback(RecordingCallback):
+    """A callback that changes the working directory after each epoch."""
+
+    def __init__(self, directory):
+        super().__init__()
+        self.directory = directory
+
+    def on_fit_task_end(self, estimator, context):
+        os.chdir(self.directory)
+
+
 class FailingTeardown(RecordingCallback):
     """A callback that raises at the end of a fit."""
 
@@ -567,6 +578,21 @@ class TestDirectory:
         TFSOM(4, checkpoint_dir=kind(directory)).fit(IRIS)
         assert directory.is_dir()
         assert not list(directory.iterdir())
+
+    def test_relative_directory_is_that_of_the_call(self, tmp_path, monkeypatch):
+        pytest.importorskip("sklearn.callback")
+        other = tmp_path / "other"
+        other.mkdir()
+        monkeypatch.chdir(tmp_path)
+        som = TFSOM(6, max_iter=6, tol=0, checkpoint_dir="checkpoints")
+        stop_after(3, som.set_callbacks(MovingCallback(other)), WINE)
+        (file,) = (tmp_path / "checkpoints").iterdir()
+        assert count_epochs(file) == 3
+        monkeypatch.chdir(tmp_path)
+        som.fit(WINE)
+        assert get_bits(som) == get_bits(TFSOM(6, max_iter=6, tol=0).fit(WINE))
+        assert not list((tmp_path / "checkpoints").iterdir())
+        assert not list(other.iterdir())
 
     def test_invalid_parameters_create_no_directory(self, tmp_path):
         directory = tmp_path / "a"
