@@ -538,6 +538,8 @@ class TFSOM(
         """Run the epochs of a plan that a checkpoint lacks, and set the fitted attributes."""
         names = ["radius", "quantization_error"]
         names += ["topographic_error"] if self.compute_topographic_error else []
+        if pieces.are_distant:  # the maps that callbacks get have no labels, nor former ones
+            self.__dict__.pop("labels_", None)
         callbacks = self._init_callback_context(max_subtasks=len(plan.radii))
         callbacks.call_on_fit_task_begin(estimator=self, **given)
         n_done, history, state = checkpoint.read(names)

@@ -193,6 +193,42 @@ def test_callbacks_do_not_travel():
     assert_array_equal(labels, som.predict(X))
 
 
+class KeepingCallback:
+    """A callback that keeps the map of each task, and raises at the end of the fit if asked to."""
+
+    def __init__(self, fails=False):
+        self.fails, self.maps = fails, []
+
+    def setup(self, estimator, context):
+        pass
+
+    def teardown(self, estimator, context):
+        if self.fails:
+            raise OSError("in teardown")
+
+    def on_fit_task_begin(self, estimator, context):
+        pass
+
+    def on_fit_task_end(self, estimator, context, *, fitted_estimator):
+        self.maps.append(fitted_estimator)
+
+
+def test_callbacks_get_no_labels_of_a_former_fit():
+    pytest.importorskip("sklearn.callback")
+    X, _ = engines.samples_of("dense")
+    expected = TFSOM(6, max_iter=3).fit(X)
+    som = TFSOM(6, max_iter=3).fit(X[:20])
+    labels = som.labels_.copy()
+    with pytest.raises(OSError, match="in teardown"):
+        fit(som.set_callbacks(KeepingCallback(fails=True)), chunked(X))
+    assert_array_equal(som.labels_, labels)
+    callback = KeepingCallback()
+    fit(som.set_callbacks(callback), chunked(X))
+    assert len(callback.maps) == 4
+    assert not any(hasattr(each, "labels_") for each in callback.maps)
+    assert_array_equal(callback.maps[-1].predict(X), expected.labels_)
+
+
 def test_warnings_name_the_line_that_called_fit():
     X, _ = engines.samples_of("few")
     with pytest.warns(ConvergenceWarning) as caught:
