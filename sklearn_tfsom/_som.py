@@ -524,10 +524,11 @@ class TFSOM(
 
         Callbacks get the arguments `given` to `fit`.
         """
-        with tile_threads:
-            plan = make_plan(self, counted)
-        checkpoint = Checkpoint(self, plan)
-        self._train(plan, pieces, checkpoint, given)
+        with np.errstate(under="ignore"):  # weights far away, and small values in float32
+            with tile_threads:
+                plan = make_plan(self, counted)
+            checkpoint = Checkpoint(self, plan)
+            self._train(plan, pieces, checkpoint, given)
         checkpoint.remove()  # at last: an error of a callback's `teardown` keeps the epochs
         return self
 
@@ -657,7 +658,7 @@ class TFSOM(
         else:
             metric = METRICS[self.metric]
             pieces, _ = check_training_data(self, X, sample_weight, metric)
-        with tile_threads:
+        with tile_threads, np.errstate(under="ignore"):
             learned = learn_stream(self, pieces)
         if learned is None:
             self.labels_ = self.cluster_labels_[self._nearest(pieces.samples)[:, 0]]
@@ -735,7 +736,7 @@ class TFSOM(
         if self.features == "distances":
             return distances
         width = max(self.quantization_error_, float(np.finfo(samples.dtype).tiny))
-        with np.errstate(over="ignore"):  # far away the activation is 0
+        with np.errstate(over="ignore", under="ignore"):  # far away the activation is 0
             return np.exp(-np.square(distances / samples.dtype.type(width)) / 2)
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray:
@@ -970,7 +971,7 @@ class TFSOM(
             residuals = self._residuals
             if residuals is None:
                 residuals = variances_of(self.codebook_, self.hits_, self.quantization_error_)
-            with np.errstate(over="ignore", invalid="ignore"):  # far out; see below
+            with np.errstate(over="ignore", under="ignore", invalid="ignore"):  # far out
                 expected = expected_values(values, self.codebook_, self.hits_, residuals)
             is_found = is_missing & np.isfinite(expected)
             values[is_found] = in_precision(expected[is_found], samples.dtype)

@@ -23,6 +23,7 @@ import skops.io
 from joblib.externals.loky import get_reusable_executor
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
+from sklearn.datasets import load_digits, load_iris
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning, NotFittedError, UnsetMetadataPassedError
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
@@ -38,7 +39,13 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import estimator_html_repr
 
 from sklearn_tfsom import TFSOM
-from sklearn_tfsom.metrics import topographic_error
+from sklearn_tfsom.metrics import (
+    distortion,
+    heskes_energy,
+    log_likelihood,
+    topographic_error,
+    u_matrix,
+)
 
 CV = KFold(3, shuffle=True, random_state=0)
 N_UNITS = 12
@@ -865,6 +872,40 @@ def test_fit_does_not_change_parameters(blobs, parameters):
     after = som.get_params()
     assert joblib.hash(after) == before
     assert all(after[name] is value for name, value in objects.items())
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {},
+        {"metric": "cosine"},
+        {"metric": "manhattan"},
+        {"grid_size": (40, 3)},
+        {"grid_size": (40, 3), "boundary": "toroidal", "lattice": "rectangular"},
+        {"grid_size": (11, 3), "boundary": "toroidal", "neighborhood": "mexican_hat"},
+        {"batch_size": 40},
+    ],
+)
+@pytest.mark.parametrize("data", [load_iris, load_digits], ids=["iris", "digits"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_harmless_underflow_raises_nothing(data, dtype, parameters):
+    """Weights, densities and activations far away underflow; NumPy can be told to raise then."""
+    X = data().data[:300].astype(dtype)
+    som = TFSOM(max_iter=12, radius_end=0.2, **parameters).set_params(
+        compute_topographic_error=True, features="activations"
+    )
+    with np.errstate(all="raise"):
+        for n_clusters in (None, 2):
+            som.set_params(n_clusters=n_clusters).fit(X)
+            for name in ("transform", "predict", "score", "score_samples", "quantize"):
+                getattr(som, name)(X)
+        u_matrix(som)
+        for measure in (distortion, heskes_energy, topographic_error):
+            measure(som, X)
+        if "metric" not in parameters:
+            log_likelihood(som, X)
+            som.impute(replace_one_value(X, np.nan))
+        clone(som).partial_fit(X[:100]).partial_fit(X[100:])
 
 
 def test_methods_do_not_change_data_or_weights(blobs, weights):

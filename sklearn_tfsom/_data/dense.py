@@ -49,7 +49,8 @@ class DenseRows(NamedTuple):
         n_rows, n_features = values.shape
         n_terms = n_features + (n_features if has_missing else 1)
         factors32 = np.empty((n_rows, n_terms), np.float32)
-        with np.errstate(over="ignore"):  # far from the map; no score of such rows is used
+        # No score of rows far from the map, which overflow, is used.
+        with np.errstate(over="ignore", under="ignore"):
             factors32[:, :n_features], factors32[:, n_features:] = values, 1
         if has_missing:
             factors32[np.tile(np.isnan(values), 2)] = 0

@@ -55,7 +55,7 @@ def in_precision(values: NDArray, dtype: DTypeLike) -> NDArray:
     """
     if values.dtype == dtype:
         return values
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", under="ignore"):
         rounded = values.astype(dtype, copy=False)
     check_range(~np.isinf(rounded), dtype)
     return rounded
@@ -98,7 +98,7 @@ class Scaling(NamedTuple):
         """
         dtype = np.dtype(dtype)
         largest = np.finfo(dtype).max
-        center = np.clip(center, -largest, largest).astype(dtype).astype(np.float64)
+        center = in_precision(np.clip(center, -largest, largest), dtype).astype(np.float64)
         if is_sparse or not metric.is_translation_invariant:
             spread = max(spread, float(np.abs(center).max(initial=0)))
             reach = np.where(np.asarray(reach) > 0, reach + np.abs(center), 0)

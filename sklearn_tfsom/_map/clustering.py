@@ -28,6 +28,7 @@ from scipy.sparse.csgraph import connected_components, dijkstra, minimum_spannin
 from scipy.spatial.distance import cdist
 from sklearn.metrics import adjusted_rand_score
 
+from sklearn_tfsom._compat import with_errstate
 from sklearn_tfsom._data.tiles import value_slices
 from sklearn_tfsom._map.mixtures import HeldOut
 from sklearn_tfsom._map.points import Points, distinct, normalized
@@ -79,6 +80,7 @@ _ROUNDING = 1e-8
 _MIN_LENGTH = 1e-12
 
 
+@with_errstate(under="ignore")  # of densities far away
 def cluster_units(
     points: Points, units: NDArray, hits: NDArray[np.float64], n_clusters: int | str
 ) -> NDArray[np.int64]:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from sklearn_tfsom._compat import with_errstate
 from sklearn_tfsom._machine import check_memory
 from sklearn_tfsom._map.geometry import blur, kinds_of_rows, n_parities, seam_shift, separated
 from sklearn_tfsom._map.grid import Grid
@@ -203,6 +204,7 @@ class Kernels:
         self._kinds = None if is_separable(grid, neighborhood) else kinds_of_rows(grid)
         self._separated: dict[tuple[Grid, Grid, bool], _Separated] = {}
 
+    @with_errstate(under="ignore")  # far away the weight is 0
     def kernel(
         self,
         radius: float,

@@ -91,7 +91,8 @@ class Target:
         object.__setattr__(self, "_factors", factors)
         return factors
 
-    @with_errstate(over="ignore", invalid="ignore")  # no score of such code vectors is used
+    # No score of code vectors that overflow is used.
+    @with_errstate(over="ignore", under="ignore", invalid="ignore")
     def _compute_factors(self) -> Factors:
         n_features = len(self.center)
         around = self.codebook.reshape(-1, n_features) - self.center

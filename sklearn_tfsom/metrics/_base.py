@@ -145,7 +145,8 @@ def neighborhood_rows(estimator: Any, radius: float) -> Callable[[NDArray], NDAr
             p, q, *_ = kernel.columns.shape
             parities = rows[:, None] % p, np.arange(grid.n_rows) % q
             along_columns = kernel.columns[*parities, columns[:, None]]
-            h = kernel.rows[rows][:, :, None] * along_columns
+            with np.errstate(under="ignore"):  # far away the weight is 0
+                h = kernel.rows[rows][:, :, None] * along_columns
         else:
             h = kernel.blocks[kernel.kinds[rows], columns[:, None]]
         h = h.reshape(len(units), grid.n_units)

@@ -221,7 +221,7 @@ def log_likelihood(
     shares = weights / weights.sum()
     total = 0.0
     for rows, distances in distance_tiles(estimator, samples):
-        with np.errstate(over="ignore", divide="ignore"):  # the sum reports it
+        with np.errstate(over="ignore", under="ignore", divide="ignore"):  # the sum reports it
             logs = logsumexp(log_probabilities - np.square(distances / deviation) / 2, axis=1)
         n_known: Any = samples.shape[1]
         if samples.has_missing:
