@@ -508,7 +508,8 @@ class TFSOM(
                 "from_codebook needs X if sample_weight is given. Got X=None instead."
             )
         set_codebook(som, grid, array, pieces)
-        warn_of_few_clusters(som, som.n_clusters, stacklevel=3)  # the line that called this method
+        # The line that called this method:
+        warn_of_few_clusters(som, som.n_clusters, stacklevel=3)
         return som
 
     @valid.unchanged_on_error
@@ -545,11 +546,11 @@ class TFSOM(
         callbacks.call_on_fit_task_begin(estimator=self, **given)
         n_done, history, state = checkpoint.read(names)
         n_falling = n_epochs_to_end(plan.radii)
+        for _ in range(n_done):  # epochs of a resumed fit keep their numbers
+            callbacks.subcontext(task_name="epoch")
         with contextlib.closing(train(plan, n_done, state)) as run:
-            for n_before in range(len(plan.radii)):
+            for _ in range(n_done, len(plan.radii)):
                 task = callbacks.subcontext(task_name="epoch")
-                if n_before < n_done:  # epochs of a resumed fit keep their numbers
-                    continue
                 task.call_on_fit_task_begin(estimator=self, **given)
                 epoch = next(run)
                 record(plan, epoch, history, bool(self.verbose))
@@ -664,9 +665,8 @@ class TFSOM(
             self.labels_ = self.cluster_labels_[self._nearest(pieces.samples)[:, 0]]
             return self
         set_learned(self, pieces.samples, learned)
-        warn_of_few_clusters(
-            self, self.n_clusters, stacklevel=4
-        )  # the line that called partial_fit
+        # The line that called partial_fit:
+        warn_of_few_clusters(self, self.n_clusters, stacklevel=4)
         return self
 
     def predict(self, X: ArrayLike) -> NDArray[np.int64]:
