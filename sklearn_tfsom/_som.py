@@ -1080,12 +1080,8 @@ class TFSOM(
         return keras_model_of_map(self, preprocessing, outputs, dtype)
 
     def __sklearn_is_fitted__(self) -> bool:
-        """Return True if there is a map of the features seen last.
-
-        Callbacks of a fit see the attributes of its data, but no map or that of other data.
-        """
-        n_features = self.codebook_.shape[1] if hasattr(self, "codebook_") else None
-        return n_features is not None and getattr(self, "n_features_in_", n_features) == n_features
+        """Return True if there is a map; callbacks of a first fit see attributes of the data."""
+        return hasattr(self, "codebook_")
 
     def __sklearn_tags__(self) -> Tags:
         """Return the tags of the estimator: values may be missing, float32 stays float32."""
