@@ -437,6 +437,7 @@ class TestGoodValues:
             ({"radius_start": 1, "radius_end": 1}, (2, 2), 3),
             ({"radius_start": 0.5}, (2, 2), 3),  # "auto" ends no higher than the start
             ({"radius_end": 50}, (2, 2), 3),  # "auto" starts no lower than the end
+            ({"radius_end": 1.7e308}, (2, 2), 3),
             ({"n_clusters": 1}, (2, 2), 3),
             ({"init": "random", "random_state": 0}, (2, 2), 3),
             ({"init": "random", "random_state": 2**32 - 1}, (2, 2), 3),

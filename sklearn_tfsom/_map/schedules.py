@@ -170,8 +170,9 @@ def widened(stages: list[Stage]) -> list[Stage]:
     lengths = [len(stage.radii) for stage in stages[: last + 1]]
     factors = np.geomspace(WIDER, 1, sum(lengths))
     parts = np.split(factors, np.cumsum(lengths)[:-1])
+    largest = np.finfo(np.float64).max / WIDER
     return [
-        stage._replace(radii=stage.radii * part)
+        stage._replace(radii=np.minimum(stage.radii, largest) * part)
         for stage, part in zip(stages, parts, strict=False)
     ]
 
