@@ -262,6 +262,14 @@ def test_ties_of_merges_do_not_depend_on_rounding(seed):
     assert_array_equal(other.labels_, one.labels_)
 
 
+@pytest.mark.parametrize("n_clusters", [3, 5])
+@pytest.mark.parametrize("seed", range(4))
+def test_ties_of_merges_do_not_depend_on_the_unit(seed, n_clusters):
+    X = np.random.RandomState(seed).randint(0, 6, size=(60, 2)).astype(float)
+    one, other = (TFSOM((6, 5), max_iter=6, n_clusters=n_clusters).fit(Z) for Z in (X, X / 10))
+    assert_array_equal(other.labels_, one.labels_)
+
+
 @pytest.mark.parametrize("value", [np.nan, 1e6])
 def test_samples_of_weight_0_change_no_clusters(value):
     X = make_blobs(300, n_features=3, centers=4, random_state=0)[0]

@@ -11,8 +11,8 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
 # Last bits of costs that are not compared: costs that are equal but for rounding are ties, which
-# the first point wins.
-_ROUNDED_BITS = 20
+# the first point wins. The rounding of `points.without_rounding` is within 2^-23 of most costs.
+_ROUNDED_BITS = 30
 
 
 class Merge(NamedTuple):
@@ -80,11 +80,12 @@ def _chained_merges(is_alive: NDArray[np.bool_], costs: Callable, merge: Callabl
         if not chain:
             chain.append(int(np.argmax(is_alive)))
         top = chain[-1]
-        cost = _without_rounding(costs(top))
-        nearest = int(np.argmin(cost))
+        cost = costs(top)
+        compared = _without_rounding(cost)
+        nearest = int(np.argmin(compared))
         # The one before in the chain wins a tie, or the chain could run in a circle: by rounding,
         # or where a cost is NaN, since the data have changed meanwhile.
-        if len(chain) > 1 and (nearest in chain or not cost[nearest] < cost[chain[-2]]):
+        if len(chain) > 1 and (nearest in chain or not compared[nearest] < compared[chain[-2]]):
             nearest = chain[-2]
             del chain[-2:]
             kept, gone = min(top, nearest), max(top, nearest)
@@ -92,8 +93,10 @@ def _chained_merges(is_alive: NDArray[np.bool_], costs: Callable, merge: Callabl
             merge(kept, gone)
         else:
             chain.append(nearest)
-    merges.sort(key=lambda merge: merge.cost)
-    return merges
+    order = np.argsort(
+        _without_rounding(np.array([merge.cost for merge in merges])), kind="stable"
+    )
+    return [merges[place] for place in order]
 
 
 def _without_rounding(cost: NDArray[np.float64]) -> NDArray[np.float64]:
