@@ -369,8 +369,8 @@ def _look(
         has_missing_counted=samples.has_missing and any_missing(samples.take(rows)),
         n_samples=len(samples),
         n_counted=len(rows),
-        weight=float(weights.sum()),
-        counted_weight=float(weights.sum(where=is_counted)),
+        weight=float(weights[weights > 0].sum()),  # rounded as without those of weight 0
+        counted_weight=float(weights[rows].sum()),
         least_weight=float(weights.min(where=is_counted, initial=np.inf)),
     )
 
