@@ -23,6 +23,9 @@ _OF_TRAINING = (
     "_unit_counts",
     "_counted_hits",
     "_skl_callbacks",
+    "_skl_callbacks_to_teardown",
+    "_callback_fit_ctx",
+    "_parent_callback_ctx",
 )
 
 

@@ -172,7 +172,7 @@ def test_callbacks_do_not_travel():
         """A callback that keeps a lock."""
 
         def __init__(self):
-            self.lock = threading.Lock()
+            self.lock, self.maps = threading.Lock(), []
 
         def setup(self, estimator, context):
             pass
@@ -183,14 +183,16 @@ def test_callbacks_do_not_travel():
         def on_fit_task_begin(self, estimator, context, **values):
             pass
 
-        def on_fit_task_end(self, estimator, context, **values):
-            pass
+        def on_fit_task_end(self, estimator, context, *, fitted_estimator):
+            self.maps.append(fitted_estimator)
 
     X, _ = engines.samples_of("few")
-    som = fit(TFSOM(4, max_iter=2).set_callbacks(Locked()), da.from_array(X, chunks=(100, 5)))
-    labels = predict(som, da.from_array(X, chunks=(100, 5)))
-    cloudpickle.dumps(dict(labels.dask))
-    assert_array_equal(labels, som.predict(X))
+    callback, collection = Locked(), da.from_array(X, chunks=(100, 5))
+    som = fit(TFSOM(4, max_iter=2).set_callbacks(callback), collection)
+    for each in (som, callback.maps[0]):
+        labels = predict(each, collection)
+        cloudpickle.dumps(dict(labels.dask))
+        assert_array_equal(labels, each.predict(X))
 
 
 class KeepingCallback:
@@ -603,3 +605,12 @@ def test_collections_are_refused():
             TypeError, match=r"collection of Dask.*sklearn_tfsom.dask.fit\(som, X\)"
         ):
             TFSOM(2).fit(X)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_score_equals_the_error_of_the_fit_beside_weights_of_0(seed):
+    rng = np.random.RandomState(seed)
+    X, weights = rng.normal(size=(40, 2)), rng.uniform(size=40) * rng.randint(2, size=40)
+    collections = da.from_array(X, chunks=(40, 2)), da.from_array(weights, chunks=40)
+    som = fit(TFSOM((2, 2), max_iter=2), *collections)
+    assert som.score(X, sample_weight=weights) == -som.quantization_error_
