@@ -263,16 +263,13 @@ def warn_of_few_clusters(som: Any, n_clusters: Any, stacklevel: int) -> None:
         )
 
 
-def warn_of_unsettled_map(
-    som: Any, plan: TrainingPlan, epoch: TrainedEpoch, stacklevel: int
-) -> None:
+def warn_of_unsettled_map(plan: TrainingPlan, epoch: TrainedEpoch, stacklevel: int) -> None:
     """Warn if the radius has reached its end in the last epoch only."""
     n_falling = n_epochs_to_end(plan.radii)
-    is_scheduled = isinstance(som.radius_decay, str)
-    if is_scheduled and epoch.n_epochs == n_falling == len(plan.radii):
+    if plan.is_scheduled and epoch.n_epochs == n_falling == len(plan.radii):
         warnings.warn(
-            f"The radius has reached its end in the last of max_iter={som.max_iter} epochs: the "
-            "map had no chance to settle. Increase max_iter.",
+            f"The radius has reached its end in the last of max_iter={len(plan.radii)} epochs: "
+            "the map had no chance to settle. Increase max_iter.",
             ConvergenceWarning,
             stacklevel=stacklevel,
         )

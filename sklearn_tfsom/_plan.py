@@ -74,6 +74,7 @@ class TrainingPlan(NamedTuple):
     radii: NDArray[np.float64]  # (max_iter,)
     stages: list[Stage]
     is_radius_free: bool  # whether another radius to start from may be tried
+    is_scheduled: bool  # whether the radii are not those of an array
     codebook: NDArray[np.float64]  # (n_units, n_features): the start, on the first stage's grid
     scaling: Scaling  # of samples and codebooks in training
     batches: Batches | None
@@ -134,6 +135,7 @@ def make_plan(som: Any, pieces: Pieces) -> TrainingPlan:
         radii=radii,
         stages=stages,
         is_radius_free=isinstance(som.radius_start, str),
+        is_scheduled=isinstance(som.radius_decay, str),
         codebook=codebook,
         scaling=training_scaling(moments, codebook, pieces.samples),
         batches=batches,

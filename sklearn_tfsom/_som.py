@@ -571,7 +571,7 @@ class TFSOM(
         caller = 8 if pieces.are_distant else 7  # the line that called fit, here or of an engine
         warn_of_few_clusters(self, plan.n_clusters, stacklevel=caller)
         if not has_settled:
-            warn_of_unsettled_map(self, plan, epoch, stacklevel=caller)
+            warn_of_unsettled_map(plan, epoch, stacklevel=caller)
         callbacks.call_on_fit_task_end(
             estimator=self, **given, reconstruction_attributes=lambda: {}
         )
