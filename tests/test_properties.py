@@ -7,6 +7,7 @@ import re
 from unittest import mock
 
 import numpy as np
+import pytest
 import reference
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from oracles import (
     check_distances,
     check_units,
     counted_samples,
+    distances_and_noise,
     get_content,
     get_results,
     only_convergence_warnings,
@@ -432,6 +434,11 @@ def test_search_of_any_codebook(drawn):
     except ValueError as error:
         assert METRICS[metric].is_spherical
         assert re.search("'codebook' parameter of TFSOM .* direction", str(error))
+        return
+    distances, _ = distances_and_noise(data.values, som.codebook_, metric)
+    if data.is_float32 and distances.max() > np.finfo(np.float32).max:
+        with pytest.raises(ValueError, match="X contains values too large"):
+            som.transform(data.X)
         return
     check_distances(som.transform(data.X), data, som.codebook_, metric)
     check_units(som.bmus(data.X)[:, None], data, som.codebook_, metric)
