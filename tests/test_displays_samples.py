@@ -26,6 +26,7 @@ from matplotlib.text import Text
 from sklearn_tfsom import TFSOM, Grid
 from sklearn_tfsom.displays import (
     AnomalyMapDisplay,
+    ComponentPlanesDisplay,
     DataSpaceDisplay,
     TrajectoryDisplay,
     UMatrixDisplay,
@@ -168,11 +169,17 @@ class TestLabels:
             pd.Series(["a", None, "b"], dtype="category"),
             pd.DataFrame({"name": ["a", None, "b"]}),
             pa.table({"name": ["a", None, "b"]}),
+            {"x": "a", "y": None, "z": "b"}.values(),
         ],
     )
     def test_dict_or_sequence(self, labels, som):
         display = DataSpaceDisplay.from_estimator(som, X[:3], labels=labels)
         assert display.labels == {0: "a", 2: "b"}
+
+    def test_times(self, som):
+        days = pd.date_range("2020-01-01", periods=3)
+        display = DataSpaceDisplay.from_estimator(som, X[:3], labels=days)
+        assert display.labels == {k: str(day) for k, day in enumerate(days)}
 
     @pytest.mark.parametrize(
         "labels", [{3: "a"}, {"a": "b"}, {-1: "a"}, ["a"], "abc", 3, [["a"] * 2] * 3]
@@ -603,10 +610,12 @@ class TestTrajectory:
 def test_outliers_do_not_stretch_the_scales():
     data = X.copy()
     data[0] = 1e4
-    som = TFSOM((8, 6)).fit(data)
+    som = TFSOM((6, 5)).fit(data)
     trajectory = TrajectoryDisplay.from_estimator(som, data)
     heights = UMatrixDisplay.from_estimator(som)
     assert trajectory.cells_.get_clim() == heights.cells_.get_clim()
+    plane = ComponentPlanesDisplay.from_estimator(TFSOM().fit(data), features=[0]).cells_[0]
+    assert plane.get_clim()[1] < 10 * X[:, 0].max() < 0.01 * data[:, 0].max()
     anomalies = AnomalyMapDisplay.from_estimator(som, data)
     means = anomalies.cells_.get_array()
     normal = np.ma.masked_equal(means, means.max())
@@ -670,6 +679,12 @@ class TestAnomalies:
         scores = np.array([10.0, 10.01, 10.02])
         display = AnomalyMapDisplay(scores, np.arange(3), Grid(1, 3), threshold=10.0135).plot()
         assert display.ax_.get_title() == "Anomalies (1 of 3 samples above 10.014)"
+
+    @pytest.mark.parametrize(("threshold", "text"), [(2.5, "2.5"), (1e304, "1e+304"), (0, "0")])
+    def test_threshold_in_the_title_beside_outliers(self, threshold, text):
+        scores = np.array([-1e-5, 0, 3, 1e10])
+        display = AnomalyMapDisplay(scores, np.arange(4), Grid(1, 4), threshold=threshold).plot()
+        assert display.ax_.get_title().endswith(f"samples above {text})")
 
     @pytest.mark.parametrize("shape", [(3, 3), (6, 5)])
     def test_marks_are_within_their_cells_and_do_not_cover_each_other(self, shape):

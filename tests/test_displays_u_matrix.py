@@ -304,7 +304,7 @@ class TestColorLimits:
         [
             np.repeat([0.0, 1.0], [75, 25]),
             np.r_[np.zeros(60), np.linspace(1, 8, 40)],
-            np.r_[np.linspace(-0.1, 0.1, 90), np.geomspace(1, 100, 10)],
+            np.r_[np.linspace(-0.1, 0.1, 90), np.geomspace(0.5, 3, 10)],
             np.r_[1e-13 * np.arange(80.0), np.ones(20)],
         ],
     )
@@ -314,6 +314,13 @@ class TestColorLimits:
         low, high = UMatrixDisplay(values, Grid(10, 10)).plot().cells_.get_clim()
         assert max(np.mean(values < low), np.mean(values > high)) <= 0.05
         assert np.isin([low, high], values).all()
+
+    @pytest.mark.parametrize("outlier", [1e3, 1e10, 1e37])
+    @pytest.mark.parametrize("n_outliers", [1, 5])
+    def test_values_far_out_are_beyond_the_limits(self, outlier, n_outliers):
+        values = np.r_[np.linspace(0, 1, 100 - n_outliers), np.full(n_outliers, outlier)]
+        display = UMatrixDisplay(values.reshape(10, 10), Grid(10, 10)).plot()
+        assert display.cells_.get_clim() == (0, 1)
 
     def test_rounding_errors_are_no_range(self):
         values = np.r_[1e6 + 1e-9 * np.arange(99.0), 2e6]

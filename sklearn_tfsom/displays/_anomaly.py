@@ -191,7 +191,9 @@ class AnomalyMapDisplay(base.Display):
         )
         is_above = self.scores > self.threshold
         n_above, n_samples = np.count_nonzero(is_above), len(self.scores)
-        threshold = drawing.rounded(self.threshold, float(np.ptp(self.scores)))
+        # A threshold is no rounding error, however far out scores are.
+        digits_of = min(float(np.ptp(self.scores)), abs(self.threshold))
+        threshold = drawing.rounded(self.threshold, digits_of)
         title = f"Anomalies ({n_above:,} of {n_samples:,} samples above {threshold})"
         drawing.set_map_limits(ax, self.cells_, title=title)
         ax.title.set_wrap(True)  # in the figure of a narrow map

@@ -20,10 +20,13 @@ _MIN_FONT_SIZE, _MAX_FONT_SIZE = 6.0, 16.0
 # Number of texts that are measured, the longest ones, to find the widest.
 _N_MEASURED_TEXTS = 50
 
-# Extent of a color scale beyond the quartiles, in interquartile ranges, unless more than one value
-# of 20 would be beyond an end of it. Smaller quotients of its extent and the largest value are
-# rounding errors.
-_WHISKERS, _VALUES_PER_OUTLIER, _ROUNDING = 3.0, 20, 1e-9
+# Extent of a color scale beyond the quartiles, in interquartile ranges. If more than one value of
+# 20 would be beyond an end of it, it goes on to all but these, but at most ten times as far.
+_WHISKERS, _VALUES_PER_OUTLIER, _FARTHEST = 3.0, 20, 10
+
+# Quotients that are rounding errors, and an extent that is negligible beside the range of 90 % of
+# the values: most of them are equal then.
+_ROUNDING, _NEGLIGIBLE = 1e-9, 1e-6
 
 # Largest magnitude of numbers on a color scale: multiples of their differences are computed.
 LARGEST_SHOWN = float(np.finfo(np.float64).max) / 8
@@ -102,10 +105,11 @@ def robust_limits(
 ) -> tuple[float, float, str]:
     """Return limits of a color scale that outliers do not stretch, and how a color bar extends.
 
-    As the whiskers of a box plot, they are the outermost values within three times the distance
-    of the quartiles from these; or values farther out, so that at most 5 % of the values lie
-    beyond each limit; or those that are given. If the quartiles are equal within rounding, all
-    values are within the limits. The scale is centered on the value of a constant.
+    They are those that are given, if any. As the whiskers of a box plot, they are the outermost
+    values within three times the distance of the quartiles from these. If more than 5 % of the
+    values would lie beyond a limit, it is farther out, but within thirty times that distance. If
+    the quartiles are about equal, all values are within the limits. The scale is centered on the
+    value of a constant.
     """
     values = np.asarray(values)
     known = values.astype(np.float64)
@@ -130,13 +134,15 @@ def robust_limits(
 def _without_outliers(ordered: NDArray[np.float64]) -> tuple[float, float]:
     """Return the lowest and the highest of values in order that are no outliers."""
     low, high = float(ordered[0]), float(ordered[-1])
-    first, third = np.quantile(ordered, [0.25, 0.75])
-    reach = _WHISKERS * (third - first)
-    if reach <= _ROUNDING * max(-low, high):
-        return low, high
+    first, third = map(float, np.quantile(ordered, [0.25, 0.75]))
     n_outliers = len(ordered) // _VALUES_PER_OUTLIER
-    lowest = min(first - reach, ordered[n_outliers])
-    highest = max(third + reach, ordered[-1 - n_outliers])
+    lowest, highest = float(ordered[n_outliers]), float(ordered[-1 - n_outliers])
+    reach = _WHISKERS * (third - first)
+    rounding = _ROUNDING * max(abs(first), abs(third))
+    if reach <= max(rounding, _NEGLIGIBLE * (highest - lowest)):
+        return low, high
+    lowest = max(min(first - reach, lowest), first - _FARTHEST * reach)
+    highest = min(max(third + reach, highest), third + _FARTHEST * reach)
     inside = ordered[(ordered >= lowest) & (ordered <= highest)]
     return float(inside[0]), float(inside[-1])
 
@@ -152,7 +158,8 @@ def rounded(value: float, value_range: float) -> str:
         return "0"
     n_digits = 6
     if value_range > 0 and np.isfinite(value):
-        n_digits = min(15, 3 + max(0, math.floor(math.log10(abs(value) / value_range))))
+        n_larger = math.floor(math.log10(abs(value)) - math.log10(value_range))
+        n_digits = min(15, 3 + max(0, n_larger))
     number = float(f"{value:.{n_digits}g}")
     return with_minus(f"{number:.{max(n_digits, 6)}g}")
 
