@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import column_or_1d
 
-from sklearn_tfsom._data.foreign import column_of
+from sklearn_tfsom._data.foreign import column_of, decoded
 
 # What the class of samples without a label is called.
 MISSING = "missing"
@@ -170,6 +170,7 @@ def array_of_labels(y: Any) -> NDArray:
     """
     if isinstance(y, np.ma.MaskedArray) and np.ma.is_masked(y):
         return np.where(y.mask, np.nan, y.data.astype(object))
+    y = decoded(y)
     dtype = getattr(y, "dtype", None)
     if isinstance(dtype, np.dtype):
         return np.asarray(y)

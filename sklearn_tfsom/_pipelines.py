@@ -64,12 +64,13 @@ def unwrapped(estimator: Any, owner: str) -> Unwrapped:
         return Unwrapped([*steps, *last.steps], last.som)
     if hasattr(estimator, "best_estimator_"):
         return unwrapped(estimator.best_estimator_, owner)
-    if hasattr(estimator, "estimator") and hasattr(estimator, "refit"):  # a search
+    if hasattr(estimator, "estimator") and hasattr(estimator, "refit"):  # perhaps a search
         check_is_fitted(estimator)
-        raise TypeError(
-            f"{owner} needs a search with refit=True, which keeps the best map. "
-            f"Got refit={estimator.refit!r} instead."
-        )
+        if not estimator.refit:
+            raise TypeError(
+                f"{owner} needs a search with refit=True, which keeps the best map. "
+                f"Got refit={estimator.refit!r} instead."
+            )
     if not hasattr(estimator, "grid_size"):
         raise TypeError(
             f"{owner} needs a TFSOM, or a Pipeline that ends in one. Got {estimator!r}."

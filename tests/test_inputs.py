@@ -424,6 +424,13 @@ def test_names_of_short_floats_have_no_rounding_errors(make, missing):
     assert found.names == ["0.1", "0.3", "2.0", *["missing"] * len(missing)]
 
 
+@pytest.mark.parametrize("kind", [pa.float16(), pa.float32(), pa.float64(), pa.timestamp("s")])
+def test_missing_classes_of_arrow_dictionaries(kind):
+    values = [1, None, 2, 1] if kind == pa.timestamp("s") else [0.5, None, 0.25, 0.5]
+    y = pa.chunked_array([pa.array(5 * values, kind).dictionary_encode()])
+    assert classes_of(y, 20, "").names[2:] == ["missing"]
+
+
 LARGE = [2**60, 2**60 + 1, None, 7]
 FINE = np.array(["2020-01-01T00:00:00.000000001", "2020-01-01", "NaT", "2021-01-01"], "M8[ns]")
 

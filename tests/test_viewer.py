@@ -121,6 +121,12 @@ class TestFile:
         page = InteractiveMapDisplay.from_estimator(TFSOM(2).fit(table), table).to_html()
         assert f'["{2**53 + 1}","","{2**60 + 1}"]' in page
 
+    @pytest.mark.parametrize("make", [pl.DataFrame, pa.table])
+    def test_large_numbers_stay_numbers(self, make):
+        table = make({"a": [1.5, None, 1e17], "b": [1.0, 2.0, 3.0]})
+        samples = InteractiveMapDisplay.from_estimator(TFSOM(2).fit(table), table)
+        assert samples.samples[1][1].dtype == np.float64
+
     def test_short_floats_have_no_rounding_errors(self):
         values = np.array([0.1, 0.2, 0.7])
         data = values.astype(np.float32)[:, None]

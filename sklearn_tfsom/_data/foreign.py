@@ -117,7 +117,7 @@ def as_array(X: Any, name: str) -> Any:
     if hasattr(X, "schema") and _library(X) == "pyarrow":
         for place, field in enumerate(X.schema):
             if hasattr(field.type, "index_type"):
-                X = X.set_column(place, field.name, _decoded(X.column(place)))
+                X = X.set_column(place, field.name, decoded(X.column(place)))
         return X
     if isinstance(X, list | tuple):
         has_masked_rows = any(isinstance(row, np.ma.MaskedArray) for row in X)
@@ -127,7 +127,7 @@ def as_array(X: Any, name: str) -> Any:
         # Lists are float64, also of float32 rows, as in `check_array`.
         X = rows.astype(np.float64) if rows.dtype == np.float32 else rows
     elif _is_foreign_array(X):
-        X = _read(_decoded(X), name)
+        X = _read(decoded(X), name)
     if isinstance(X, np.ma.MaskedArray):
         X = _filled(X)
     if isinstance(X, np.ndarray) and X.dtype == object and "pandas" in sys.modules:
@@ -197,7 +197,7 @@ def _without_na(frame: Any) -> Any:
     return type(frame)(values, columns=frame.columns)
 
 
-def _decoded(column: Any) -> Any:
+def decoded(column: Any) -> Any:
     """Return an Arrow array with values for a dictionary, whose nulls NumPy would fill."""
     kind: Any = getattr(column, "type", None)
     return column.cast(kind.value_type) if hasattr(kind, "index_type") else column

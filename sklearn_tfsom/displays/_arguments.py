@@ -18,7 +18,8 @@ def _is_axes(value: Any) -> bool:
     import_pyplot()  # its error says what to install
     from matplotlib.axes import Axes
 
-    return isinstance(value, Axes) and value.name == "rectilinear"
+    is_plane = isinstance(value, Axes) and not hasattr(value, "zaxis")
+    return is_plane and value.transData.is_separable
 
 
 def _is_color(value: Any) -> bool:

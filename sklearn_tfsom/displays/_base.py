@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import KeysView, Mapping, ValuesView
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -196,7 +196,12 @@ class Display:
         elif isinstance(labels, str) or not hasattr(labels, "__len__"):
             raise cls._wrong_parameter("labels", right, repr(labels))
         else:
-            texts = array_of_labels(column_of(labels))
+            column = (
+                list(labels) if isinstance(labels, KeysView | ValuesView) else column_of(labels)
+            )
+            texts = array_of_labels(column)
+            if texts.dtype.kind in "mM" and not isinstance(column, np.ndarray):
+                texts = np.fromiter(column, dtype=object)  # times of pandas have better texts
             if texts.shape not in ((n_samples,), (n_samples, 1)):
                 raise cls._wrong_parameter("labels", right, f"shape {texts.shape}")
             pairs = list(enumerate(texts.ravel()))

@@ -7,6 +7,7 @@ import importlib.util
 import os
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Self
 
@@ -242,8 +243,11 @@ def _table_of(X: Any, n_samples: int, max_columns: int) -> list[tuple[str, Any]]
 def _as_column(values: Any) -> NDArray:
     """Return a column of a table as an array, of objects if NumPy would round large integers."""
     column = as_array(values, "X")
-    is_rounded = column.dtype.kind == "f" and (np.abs(column) >= 2**53).any()
-    return array_of_labels(values) if is_rounded else column
+    if column.dtype.kind == "f" and (np.abs(column) >= 2**53).any():
+        objects = array_of_labels(values)
+        if any(isinstance(value, Integral) for value in objects):
+            return objects
+    return column
 
 
 def _has_rows(X: Any) -> bool:

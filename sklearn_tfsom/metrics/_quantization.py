@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import gammaln, logsumexp
 
+from sklearn_tfsom._assignment import assign
 from sklearn_tfsom._data.moments import centered, feature_ranges, known_mask, summed_differences
 from sklearn_tfsom._data.pieces import Pieces
 from sklearn_tfsom._data.samples import Samples
@@ -20,6 +21,7 @@ from sklearn_tfsom._distance import (
     paired_distances,
     squared_costs,
 )
+from sklearn_tfsom._map.grid import grid_of
 from sklearn_tfsom._parameters import known_error
 from sklearn_tfsom._pipelines import takes_pipelines
 from sklearn_tfsom._search.distances import distances_to_chosen
@@ -69,7 +71,8 @@ def quantization_error(
     >>> round(quantization_error(som, X), 2)
     0.33
     """
-    return -estimator.score(X, sample_weight=sample_weight)
+    pieces = Pieces(*counted_samples(estimator, X, sample_weight))
+    return assign(pieces, estimator.codebook_, grid_of(estimator)).error
 
 
 @takes_pipelines
