@@ -122,11 +122,11 @@ def compute_moments(pieces: Pieces, *, has_directions: bool = True) -> Moments:
     # In units of about the largest range no square exceeds the range of float64.
     scale = max(power_of_two(largest), np.finfo(np.float64).tiny)
     if n_features > MAX_COVARIANCE_FEATURES or (samples.has_missing and not has_directions):
-        return _by_variances(pieces, _Middle(mean, reach, known, scale), has_directions)
-    return _by_covariance(pieces, _Middle(mean, reach, known, scale), has_directions)
+        return _by_variances(pieces, _Features(mean, reach, known, scale), has_directions)
+    return _by_covariance(pieces, _Features(mean, reach, known, scale), has_directions)
 
 
-class _Middle(NamedTuple):
+class _Features(NamedTuple):
     """Where the samples lie, and how far."""
 
     mean: NDArray[np.float64]  # (n_features,) over known values
@@ -135,9 +135,9 @@ class _Middle(NamedTuple):
     scale: float  # about the largest range of a feature
 
 
-def _by_variances(pieces: Pieces, middle: _Middle, has_directions: bool) -> Moments:
+def _by_variances(pieces: Pieces, features: _Features, has_directions: bool) -> Moments:
     """Compute moments without a covariance matrix."""
-    mean, reach, known, scale = middle
+    mean, reach, known, scale = features
     arguments = mean, scale, pieces.total_weight
     variances = pieces.reduce(_variances, *arguments)
     spread = _spread(variances, known, scale)
@@ -147,9 +147,9 @@ def _by_variances(pieces: Pieces, middle: _Middle, has_directions: bool) -> Mome
     return _with_directions(mean, spread, reach, deviations * scale, found)
 
 
-def _by_covariance(pieces: Pieces, middle: _Middle, has_directions: bool) -> Moments:
+def _by_covariance(pieces: Pieces, features: _Features, has_directions: bool) -> Moments:
     """Compute moments from a covariance matrix."""
-    mean, reach, known, scale = middle
+    mean, reach, known, scale = features
     samples, n_features = pieces.samples, len(mean)
     n_values = min(_PRODUCT_ROWS * n_features, _PRODUCT_VALUES)
     scatter, both = pieces.reduce(
@@ -408,15 +408,15 @@ def _with_directions(
     for place, (deviation, vector) in enumerate(zip(deviations, vectors, strict=True)):
         if deviation <= (least if place else 0):
             break
-        direction = _without_rounding(vector / np.linalg.norm(vector))
+        direction = _rounded(vector / np.linalg.norm(vector))
         strong = np.abs(direction) >= (1 - 1e-6) * np.abs(direction).max()
         power = power_of_two(float(deviation))
-        moments.deviations[place] = _without_rounding(deviation / power) * power
+        moments.deviations[place] = _rounded(deviation / power) * power
         moments.directions[place] = direction * np.sign(direction[np.argmax(strong)])
     return moments
 
 
-def _without_rounding(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def _rounded(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.round(values / _RESOLUTION) * _RESOLUTION
 
 

@@ -81,7 +81,7 @@ def _chained_merges(is_alive: NDArray[np.bool_], costs: Callable, merge: Callabl
             chain.append(int(np.argmax(is_alive)))
         top = chain[-1]
         cost = costs(top)
-        compared = _without_rounding(cost)
+        compared = _rounded(cost)
         nearest = int(np.argmin(compared))
         # The one before in the chain wins a tie, or the chain could run in a circle: by rounding,
         # or where a cost is NaN, since the data have changed meanwhile.
@@ -93,13 +93,11 @@ def _chained_merges(is_alive: NDArray[np.bool_], costs: Callable, merge: Callabl
             merge(kept, gone)
         else:
             chain.append(nearest)
-    order = np.argsort(
-        _without_rounding(np.array([merge.cost for merge in merges])), kind="stable"
-    )
+    order = np.argsort(_rounded(np.array([merge.cost for merge in merges])), kind="stable")
     return [merges[place] for place in order]
 
 
-def _without_rounding(cost: NDArray[np.float64]) -> NDArray[np.float64]:
+def _rounded(cost: NDArray[np.float64]) -> NDArray[np.float64]:
     """Round the significands of numbers; inf and NaN stay."""
     bits = cost.view(np.int64) + 2 ** (_ROUNDED_BITS - 1)
     bits &= -(2**_ROUNDED_BITS)

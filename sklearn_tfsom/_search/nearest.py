@@ -31,6 +31,7 @@ from sklearn_tfsom._tuning import (
     MAX_NUMPY_SCORES,
     MAX_PRUNED_FEATURES,
     MAX_TILE_ROWS,
+    MAX_UNCOMPARED,
     MIN_PRUNED,
     MIN_PRUNED_SIDE,
     MIN_TILE_ROWS,
@@ -96,10 +97,12 @@ def nearest(
     if len(unclear):
         units, distances = units.copy(), distances.copy()
         rest = on_cpu.take(unclear)
-        # Of equal rows, such as all that are zero under "cosine", one is searched.
-        chosen, place = _distinct(rest)
-        exact = search_exactly(rest.take(chosen), target, k)
-        units[unclear], distances[unclear] = (results[place] for results in exact)
+        if len(unclear) <= MAX_UNCOMPARED:
+            units[unclear], distances[unclear] = search_exactly(rest, target, k)
+        else:  # of equal rows, such as all that are zero under "cosine", one is searched
+            chosen, place = _distinct(rest)
+            exact = search_exactly(rest.take(chosen), target, k)
+            units[unclear], distances[unclear] = (results[place] for results in exact)
     return Nearest(units, distances)
 
 
