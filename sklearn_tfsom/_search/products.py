@@ -52,6 +52,8 @@ def _are_beyond(
     largest = sizes._replace(n_terms=np.max(sizes.n_terms))
     are_beyond: NDArray[np.bool_] = gaps > rounding_bound32(np, norms.max(), largest)
     close = np.flatnonzero(~are_beyond)
+    if not len(close):
+        return are_beyond
     n_terms = np.broadcast_to(sizes.n_terms, gaps.shape)[close]
     margins = rounding_bound32(np, norms[close], sizes._replace(n_terms=n_terms))
     are_beyond[close] = np.isfinite(margins) & (gaps[close] > margins)
