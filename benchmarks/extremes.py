@@ -24,7 +24,7 @@ from sklearn.datasets import load_iris
 
 from sklearn_tfsom import TFSOM
 
-N_ROUNDS = 5
+N_ROUNDS = 3
 N_FEW_SAMPLES = 10
 
 

@@ -38,7 +38,7 @@ N_ROUNDS = 15
 # A library that needs more than SLOW_SECONDS for a fit, estimated from N_PILOT samples, is timed
 # once, on as many samples as it can process in BUDGET_SECONDS.
 SLOW_SECONDS = 6.0
-BUDGET_SECONDS = 30.0
+BUDGET_SECONDS = 15.0
 N_PILOT = 2000
 COARSE_TO_FINE = "TFSOM, coarse to fine"
 

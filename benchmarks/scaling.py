@@ -28,7 +28,7 @@ POINTS = {
     "n_features": [3, 10, 30, 100, 300, 1_000, 2_000],
     "n_units": [25, 100, 400, 1_600, 6_400, 14_400, 40_000],
 }
-N_ROUNDS = 5
+N_ROUNDS = 3
 # Iterations between two fits: as many as take this long, from 4 to 40.
 SECONDS_BETWEEN = 0.4
 # k-means is skipped for more centers, because it takes too long.

@@ -48,7 +48,7 @@ METRICS = ("euclidean", "cosine")
 SIDES = (10, 20)
 RANDOM_SHAPE, N_VALUES_PER_ROW, RANDOM_SIDE = (50_000, 20_000), 40, 10
 MEMORY_TARGET = 800  # MiB
-N_ROUNDS = 5
+N_ROUNDS = 3
 N_ITERATIONS = 5  # before the errors are computed
 
 

@@ -39,8 +39,8 @@ SHAPES = [
     ((50_000, 32), (50, 40)),
 ]
 USUAL_SIZES = [2_000, 5_000, 10_000, 20_000, 50_000]  # samples of 32 features, on 20 x 20 units
-N_ROUNDS = 5
-PRODUCT_SIDE = 4096
+N_ROUNDS = 3
+PRODUCT_SIDE = 2048
 N_ITERATIONS = 10  # before the errors are computed
 RATIOS = {
     "epoch": "epoch / iteration",

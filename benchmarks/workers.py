@@ -29,7 +29,7 @@ from sklearn_tfsom import TFSOM
 
 N_SAMPLES, N_FEATURES, SIDE = 1_000_000, 64, 30
 N_FEW, N_MANY = 5, 10  # epochs of the short and of the long fit
-N_ROUNDS = 5
+N_ROUNDS = 3
 N_SUMS = 50
 N_COPIED_VALUES, N_COPIES = 2**23, 50  # 64 MiB, larger than all caches
 # Parameters of the model.
