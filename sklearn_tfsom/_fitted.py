@@ -160,22 +160,22 @@ def set_codebook(som: Any, grid: Grid, codebook: NDArray, pieces: Pieces | None)
 
 def set_learned(som: Any, samples: Samples, learned: Learned) -> None:
     """Set the fitted attributes after a call of `partial_fit`."""
-    memory, left, history = learned
-    found = assign(Pieces(samples, left), memory.codebook, memory.grid)
-    hits = memory.hits + found.hits
+    stream, left, history = learned
+    found = assign(Pieces(samples, left), stream.codebook, stream.grid)
+    hits = stream.hits + found.hits
     state = MapState(
-        grid=memory.grid,
+        grid=stream.grid,
         metric=samples.metric.name,
         neighborhood=som.neighborhood,
         n_clusters=som.n_clusters,
-        codebook=memory.codebook,
-        unit_means=memory.unit_means,
-        found=found._replace(hits=hits, error=memory.error),
+        codebook=stream.codebook,
+        unit_means=stream.unit_means,
+        found=found._replace(hits=hits, error=stream.error),
         history=history,
-        n_samples_seen=memory.n_samples_seen,
+        n_samples_seen=stream.n_samples_seen,
         counted_hits=hits,
         is_from_stream=True,
-        is_trained=memory.is_trained,
+        is_trained=stream.is_trained,
     )
     set_map(som, state)
 

@@ -34,7 +34,7 @@ _MAX_REACH = {np.dtype(np.float32): 2.0**100, np.dtype(np.float64): 2.0**400}
 _MIN_SPREAD = {np.dtype(np.float32): np.inf, np.dtype(np.float64): 2.0**-20}
 
 
-class Memory(NamedTuple):
+class StreamState(NamedTuple):
     """A map between two calls."""
 
     grid: Grid
@@ -49,7 +49,7 @@ class Memory(NamedTuple):
 class Learned(NamedTuple):
     """The outcome of a call."""
 
-    memory: Memory  # without the hits of this call
+    stream: StreamState  # without the hits of this call
     left: NDArray[np.float64]  # (n_samples,) remaining weight of each sample at the end
     history: dict[str, list[float]]  # of the mini-batches
 
@@ -57,7 +57,7 @@ class Learned(NamedTuple):
 class _Start(NamedTuple):
     """The map at the beginning of a call."""
 
-    memory: Memory
+    stream: StreamState
     scaling: Scaling
     dtype: np.dtype[Any]  # of the codebook at the end
 
@@ -89,13 +89,13 @@ def learn_stream(som: Any, pieces: Pieces) -> Learned | None:
     counted = pieces.take(rows)
     _check_weight(counted)
     begin = _remembered if hasattr(som, "codebook_") else _begun
-    memory, scaling, dtype = begin(som, counted)
-    schedule = stream_schedule(som, memory.grid)
-    if memory.is_trained:
+    stream, scaling, dtype = begin(som, counted)
+    schedule = stream_schedule(som, stream.grid)
+    if stream.is_trained:
         schedule = schedule._replace(radii=schedule.radii[-1:])
-    batches = list(schedule.batches(counted.sample_weight, memory.n_samples_seen))
-    kernels = Kernels(memory.grid, checked_neighborhood(som, som.neighborhood))
-    state, errors = _learn_batches(counted, batches, memory, scaling, kernels, bool(som.verbose))
+    batches = list(schedule.batches(counted.sample_weight, stream.n_samples_seen))
+    kernels = Kernels(stream.grid, checked_neighborhood(som, som.neighborhood))
+    state, errors = _learn_batches(counted, batches, stream, scaling, kernels, bool(som.verbose))
     # What is left at the end: of all before, and after each mini-batch of its samples.
     decays = np.cumprod([1.0, *(batch.decay for batch in reversed(batches))])[::-1]
     left_of_all, left_of_each = float(decays[0]), decays[1:]
@@ -103,15 +103,15 @@ def learn_stream(som: Any, pieces: Pieces) -> Learned | None:
     for batch, share in zip(batches, left_of_each, strict=True):
         left[rows[batch.rows]] += share * batch.weights
     batch_weights = np.array([batch.weight for batch in batches])
-    codebook = scaling.inverse_transform(state.codebook.reshape(memory.grid.n_units, -1))
+    codebook = scaling.inverse_transform(state.codebook.reshape(stream.grid.n_units, -1))
     check_code_vectors(codebook, dtype)
     return Learned(
-        memory._replace(
+        stream._replace(
             codebook=codebook.astype(dtype),
             unit_means=UnitMeans.of(state.sums, state.counts, scaling),
-            hits=memory.hits * left_of_all,
-            error=_mean_error(memory, left_of_all, errors, left_of_each * batch_weights),
-            n_samples_seen=memory.n_samples_seen + float(batch_weights.sum()),
+            hits=stream.hits * left_of_all,
+            error=_mean_error(stream, left_of_all, errors, left_of_each * batch_weights),
+            n_samples_seen=stream.n_samples_seen + float(batch_weights.sum()),
         ),
         left,
         {"radius": [batch.radius for batch in batches], "quantization_error": errors},
@@ -121,14 +121,14 @@ def learn_stream(som: Any, pieces: Pieces) -> Learned | None:
 def _learn_batches(
     counted: Pieces,
     batches: list[Batch],
-    memory: Memory,
+    stream: StreamState,
     scaling: Scaling,
     kernels: Kernels,
     is_verbose: bool,
 ) -> tuple[TrainState, list[float]]:
     """Learn mini-batches one after the other; return the state, and the error of each."""
-    means, counts = memory.unit_means
-    scaled = scaling.transform(memory.codebook).reshape(*memory.grid.shape, -1)
+    means, counts = stream.unit_means
+    scaled = scaling.transform(stream.codebook).reshape(*stream.grid.shape, -1)
     state = TrainState(scaled, counts * scaling.transform(means), counts)
     errors: list[float] = []
     for n_batches, batch in enumerate(batches, start=1):
@@ -144,11 +144,11 @@ def _learn_batches(
 
 
 def _mean_error(
-    memory: Memory, left_of_all: float, errors: list[float], left_weights: NDArray[np.float64]
+    stream: StreamState, left_of_all: float, errors: list[float], left_weights: NDArray[np.float64]
 ) -> float:
     """Return the mean of the former error and those of the mini-batches, by what is left."""
-    is_known = not math.isnan(memory.error)  # not that of a codebook without samples
-    former = (memory.hits.sum() * left_of_all, memory.error) if is_known else (0.0, 0.0)
+    is_known = not math.isnan(stream.error)  # not that of a codebook without samples
+    former = (stream.hits.sum() * left_of_all, stream.error) if is_known else (0.0, 0.0)
     weights = np.array([former[0], *left_weights])
     return float(np.array([former[1], *errors]) @ (weights / weights.sum()))
 
@@ -166,13 +166,13 @@ def _begun(som: Any, counted: Pieces) -> _Start:
     """Begin a map with its first samples."""
     grid, codebook, moments = begin_stream(som, counted)
     units = UnitMeans(codebook, np.full((grid.n_units, 1), PRIOR))
-    memory = Memory(grid, codebook, units, np.zeros(grid.n_units), 0.0, 0.0, False)
+    stream = StreamState(grid, codebook, units, np.zeros(grid.n_units), 0.0, 0.0, False)
     scaling = training_scaling(moments, codebook, counted.samples)
-    return _Start(memory, scaling, counted.samples.dtype)
+    return _Start(stream, scaling, counted.samples.dtype)
 
 
 def _remembered(som: Any, counted: Pieces) -> _Start:
-    """Go on with the memory of a fitted map."""
+    """Go on with a fitted map."""
     samples, grid, n_seen = counted.samples, grid_of(som), som.n_samples_seen_
     check_n_clusters(som, grid)
     units, hits = UnitMeans(som._unit_means, som._unit_counts), som._counted_hits
@@ -180,9 +180,9 @@ def _remembered(som: Any, counted: Pieces) -> _Start:
         kept = min(1.0, stream_schedule(som, grid).memory(n_seen) / n_seen)
         units, hits = units._replace(counts=units.counts * kept), hits * kept
     error, is_trained = som.quantization_error_, som._is_trained
-    memory = Memory(grid, som.codebook_, units, hits, error, n_seen, is_trained)
-    center, spread = center_and_spread(memory.codebook)
-    reach = np.abs(memory.codebook - center).max(axis=0)
+    stream = StreamState(grid, som.codebook_, units, hits, error, n_seen, is_trained)
+    center, spread = center_and_spread(stream.codebook)
+    reach = np.abs(stream.codebook - center).max(axis=0)
     # Equal code vectors, or equal values of a feature, say nothing about those of the samples.
     if not reach.all() or spread < _MIN_SPREAD[samples.dtype]:
         low, high = feature_ranges(counted)
@@ -199,4 +199,4 @@ def _remembered(som: Any, counted: Pieces) -> _Start:
         reach=reach,
         is_sparse=samples.is_sparse,
     )
-    return _Start(memory, scaling, np.result_type(memory.codebook, samples.dtype))
+    return _Start(stream, scaling, np.result_type(stream.codebook, samples.dtype))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -64,7 +63,7 @@ def distances_to_units(samples: Samples, codebook: NDArray) -> NDArray:
     scaling = scaling.without_scale()
     result = np.empty((len(samples), len(codebook)), dtype)
     units = scaling.transform(codebook)
-    make_fill = _product_fill if metric.is_product else _elementwise_fill
+    make_fill: Callable[..., _Fill] = _ProductFill if metric.is_product else _elementwise_fill
     with np.errstate(over="ignore", invalid="ignore"):  # a distance that is not finite reports it
         fill = make_fill(samples, scaling, units)
     factor = dtype.type(1 / scaling.distance_factor())
@@ -149,72 +148,83 @@ def _to_chosen(
     return distances
 
 
-def _product_fill(samples: Samples, scaling: Scaling, codebook: NDArray[np.float64]) -> _Fill:
-    """Return a function that fills in ``|x - w|^2 = |x|^2 + |w|^2 - 2 x.w``, which is one product.
+class _ProductFill:
+    """Fills in ``|x - w|^2 = |x|^2 + |w|^2 - 2 x.w``, which is one product.
 
     Of ``(x, |x|^2, 1)`` with ``(-2 w, 1, |w|^2)``; over the known features m of incomplete samples
     of ``(x, |x|^2, m)`` with ``(-2 w, 1, w^2)``.
     """
-    metric, dtype, n_features = samples.metric, samples.dtype, codebook.shape[1]
-    squares = np.square(codebook)
-    unit_norms = squares.sum(axis=1)
-    last = squares if samples.has_missing else unit_norms[:, None]
-    factors = np.concatenate([-2 * codebook, np.ones((len(codebook), 1)), last], axis=1)
-    of_rows = np.ascontiguousarray(codebook.T) if samples.is_sparse else codebook.T
 
-    def of_sparse(rows: slice, out: NDArray) -> tuple[NDArray, NDArray]:
-        sparse = load_sparse(samples.take(rows), scaling.scale)
-        squared = sparse.products(of_rows)
+    def __init__(self, samples: Samples, scaling: Scaling, codebook: NDArray[np.float64]) -> None:
+        self._samples, self._scaling, self._codebook = samples, scaling, codebook
+        squares = np.square(codebook)
+        self._unit_norms = squares.sum(axis=1)
+        if samples.is_sparse:
+            self._transposed = np.ascontiguousarray(codebook.T)
+        else:
+            last = squares if samples.has_missing else self._unit_norms[:, None]
+            ones = np.ones((len(codebook), 1))
+            self._factors64 = np.concatenate([-2 * codebook, ones, last], axis=1).T
+            self._factors = np.ascontiguousarray(self._factors64.astype(samples.dtype))
+
+    def __call__(self, out: NDArray, rows: slice) -> None:
+        samples = self._samples
+        if samples.is_sparse:
+            squared, norms = self._of_sparse(out, rows)
+            row, unit = self._lost_pairs(squared, norms, np.float64)
+        else:
+            squared, norms = self._of_dense(out, rows)
+            row, unit = self._lost_pairs(squared, norms, out.dtype)
+            # Within clusters that are far apart all pairs lose digits: float64 has enough of them.
+            if out.dtype == np.float32 and len(row) > MAX_LOST * squared.size:
+                squared, norms = self._of_dense(np.empty(out.shape), rows)
+                row, unit = self._lost_pairs(squared, norms, np.float64)
+        is_spherical = samples.metric.is_spherical
+        np.divide(squared, 2, out=out) if is_spherical else np.sqrt(squared, out=out)
+        pairs = self._scaling, self._codebook, row, unit
+        out[row, unit] = _from_differences(samples, rows, *pairs)
+        out[~np.isfinite(norms)] = np.inf  # no best-matching unit would be found for these either
+        if is_spherical:
+            out[is_zero(samples[rows])] = self._scaling.distance_factor()
+
+    def _of_sparse(self, out: NDArray, rows: slice) -> tuple[NDArray, NDArray[np.float64]]:
+        """Return the squared distances, in `out`, and the squared norms of the rows."""
+        sparse = load_sparse(self._samples.take(rows), self._scaling.scale)
+        squared = sparse.products(self._transposed)
         squared *= -2
-        squared += sparse.norms[:, None] + unit_norms
+        squared += sparse.norms[:, None] + self._unit_norms
         out[:] = squared
         return out, sparse.norms
 
-    @functools.cache
-    def factors_in(precision: np.dtype) -> NDArray:
-        with np.errstate(over="ignore"):
-            return np.ascontiguousarray(factors.T.astype(precision))
-
-    def of_dense(rows: slice, out: NDArray) -> tuple[NDArray, NDArray]:
-        tile = samples[rows]
-        terms = np.empty((len(tile), factors.shape[1]), out.dtype)
-        values = scaling.transform(tile, terms[:, :n_features])
-        terms[:, n_features + 1 :] = 1
-        if samples.has_missing:
+    def _of_dense(self, out: NDArray, rows: slice) -> tuple[NDArray, NDArray[np.float64]]:
+        """Return the same, computed in the precision of `out`."""
+        tile, n_features = self._samples[rows], self._codebook.shape[1]
+        factors = self._factors
+        if out.dtype != factors.dtype:
+            factors = np.ascontiguousarray(self._factors64)
+        terms = np.empty((len(tile), len(factors)), out.dtype)
+        values, norm, last = np.split(terms, [n_features, n_features + 1], axis=1)
+        self._scaling.transform(tile, values)
+        last[:] = 1
+        if self._samples.has_missing:
             is_missing = np.isnan(values)
             values[is_missing] = 0
-            terms[:, n_features + 1 :][is_missing] = 0
+            last[is_missing] = 0
         norms = np.einsum("sf,sf->s", values, values, dtype=np.float64)
-        terms[:, n_features] = norms
-        return multiply(terms, factors_in(out.dtype), out), norms
+        norm[:, 0] = norms
+        return multiply(terms, factors, out), norms
 
-    def lost_pairs(squared: NDArray, norms: NDArray, precision: DTypeLike) -> list[NDArray]:
+    def _lost_pairs(
+        self, squared: NDArray, norms: NDArray[np.float64], precision: DTypeLike
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the rows and units whose distances have lost digits to cancellation."""
         share = CANCELLATION[np.dtype(precision)]
         # The minimum tells most rows to be free of cancellation altogether.
-        suspects = np.flatnonzero(~(squared.min(axis=1) > share * (norms + unit_norms.max())))
-        limit = share * (norms[suspects, None] + unit_norms)
+        largest = share * (norms + self._unit_norms.max())
+        suspects = np.flatnonzero(~(squared.min(axis=1) > largest))
+        limit = share * (norms[suspects, None] + self._unit_norms)
         row, unit = np.nonzero(~(squared[suspects] > limit))
-        return [suspects[row], unit]
-
-    def fill(out: NDArray, rows: slice) -> None:
-        if samples.is_sparse:
-            squared, norms = of_sparse(rows, out)
-            row, unit = lost_pairs(squared, norms, np.float64)
-        else:
-            squared, norms = of_dense(rows, out)
-            row, unit = lost_pairs(squared, norms, dtype)
-            # Within clusters that are far apart all pairs lose digits: float64 has enough of them.
-            if dtype == np.float32 and len(row) > MAX_LOST * squared.size:
-                squared, norms = of_dense(rows, np.empty(out.shape))
-                row, unit = lost_pairs(squared, norms, np.float64)
-        np.divide(squared, 2, out=out) if metric.is_spherical else np.sqrt(squared, out=out)
-        out[row, unit] = _from_differences(samples, rows, scaling, codebook, row, unit)
-        out[~np.isfinite(norms)] = np.inf  # no best-matching unit would be found for these either
-        if metric.is_spherical:
-            out[is_zero(samples[rows])] = scaling.distance_factor()
-
-    return fill
+        return suspects[row], unit
 
 
 def _from_differences(
