@@ -127,6 +127,9 @@ def test_legend_of_a_wide_map_on_given_axes_is_visible(kind, layout):
     legend = display.legend_.get_window_extent()
     for other in (display.colorbar_.ax, display.ax_):
         assert not legend.overlaps(other.get_window_extent())
+    _, ax = plt.subplots(figsize=(6, 4), layout=layout)
+    plain = kind.from_estimator(wide, X[:5], [0, 1, 0, 0, 1], ax=ax, colorbar=False)
+    assert plain.legend_.get_window_extent().y1 <= ax.get_window_extent().y0  # below the map
 
 
 @pytest.mark.parametrize(

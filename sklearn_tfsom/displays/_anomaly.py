@@ -27,7 +27,6 @@ _MIN_SIZE, _MAX_SIZE, _MIN_SINGLE_SIZE = 2.5, 9.0, 4.5
 _ANOMALY_FACE, _OTHER_FACE = (0.85, 0.1, 0.1), (1.0, 1.0, 1.0)
 _ANOMALY_EDGE, _OTHER_EDGE = (1.0, 1.0, 1.0), (0.0, 0.0, 0.0)
 
-
 # Width of a column of the legend, in inches.
 _LEGEND_COLUMN = 1.3
 
@@ -259,4 +258,11 @@ class AnomalyMapDisplay(base.Display):
         if grow_figure:
             n_rows = -(-len(handles) // n_columns)
             ax.figure.set_figheight(ax.figure.get_figheight() + 0.15 + 0.2 * n_rows)
-        return add_legend(ax, handles, self.grid, ncols=n_columns, columnspacing=1.2)
+        return add_legend(
+            ax,
+            handles,
+            self.grid,
+            has_colorbar=self.colorbar_ is not None,
+            ncols=n_columns,
+            columnspacing=1.2,
+        )

@@ -36,14 +36,16 @@ def empty_handle(label: str) -> Any:
     return Patch(facecolor=EMPTY_COLOR, linewidth=0, label=label)
 
 
-def add_legend(ax: Any, handles: Sequence[Any], grid: Grid, **style: Any) -> Any:
+def add_legend(
+    ax: Any, handles: Sequence[Any], grid: Grid, *, has_colorbar: bool, **style: Any
+) -> Any:
     """Add a legend below a map; above it if a color bar is below it, and would cover the legend.
 
     Only constrained layout puts the color bar below the legend.
     """
     engine = ax.figure.get_layout_engine()
     is_constrained = engine is not None and not engine.adjust_compatible
-    if is_constrained or not is_wide(grid):
+    if is_constrained or not has_colorbar or not is_wide(grid):
         return ax.legend(handles=handles, **_STYLE_BELOW, **style)
     legend = ax.legend(handles=handles, **_STYLE_ABOVE, **style)
     height = legend.get_window_extent().height * 72 / ax.figure.dpi

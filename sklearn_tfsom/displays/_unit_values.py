@@ -190,7 +190,7 @@ class UnitValuesDisplay(base.Display):
             self.colorbar_ = drawing.add_colorbar(ax, self.cells_, self.label, grid, extend=extend)
         self.legend_ = None
         if is_empty.any():
-            self.legend_ = add_legend(ax, [empty_handle("no values")], grid)
+            self.legend_ = add_legend(ax, [empty_handle("no values")], grid, has_colorbar=colorbar)
         self.borders_ = drawing.draw_borders(ax, grid, self.cluster_labels, border_color)
         self.ax_, self.figure_ = ax, ax.figure
         return self
