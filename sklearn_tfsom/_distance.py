@@ -55,8 +55,8 @@ class Metric:
         then unit vectors, and the distance is ``1 - cos``, half the squared distance of these.
     allows_missing, allows_sparse : bool, default=False
         Whether samples may have missing values, and may be a sparse matrix.
-    degree : int, default=1
-        Data times s have distances times s to the power of this.
+    has_data_units : bool, default=True
+        Whether data times s have distances times s. Otherwise they have the same distances.
     is_translation_invariant : bool, default=True
         Whether a shift of samples and code vectors leaves distances as they are.
     min_features : int, default=1
@@ -73,7 +73,7 @@ class Metric:
     direction: Callable[[NDArray], NDArray] | None = None
     allows_missing: bool = False
     allows_sparse: bool = False
-    degree: int = 1
+    has_data_units: bool = True
     is_translation_invariant: bool = True
     min_features: int = 1
 
@@ -88,17 +88,12 @@ class Metric:
         return self.direction is not None
 
     @property
-    def has_data_units(self) -> bool:
-        """Whether distances are in the units of the data."""
-        return self.degree == 1 and not self.is_spherical
-
-    @property
     def scaling_degree(self) -> int:
         """Power of the scale of the search space by which distances there are larger.
 
         Unit vectors are shifted and scaled too, and ``1 - cos`` is half a squared distance.
         """
-        return 2 if self.is_spherical else self.degree
+        return 2 if self.is_spherical else int(self.has_data_units)
 
     def from_squares(self, squared: Any, xp: Any = np) -> Any:
         """Turn squared Euclidean distances into those of a product metric."""
@@ -155,7 +150,7 @@ METRICS = {
             "product",
             direction=_same,
             allows_sparse=True,
-            degree=0,
+            has_data_units=False,
         ),
         Metric(
             "correlation",
@@ -164,7 +159,7 @@ METRICS = {
             "correlation",
             "product",
             direction=_less_own_mean,
-            degree=0,
+            has_data_units=False,
             min_features=2,
         ),
         Metric(

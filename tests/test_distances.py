@@ -96,7 +96,7 @@ def test_zeros_and_negative_values(metric, scale):
     X[:, 0] = codebook[:, 0] = 4 * scale  # every row has a direction
     expected = reference.distances(X, codebook, metric)
     som = map_with(codebook, metric=metric)
-    atol = 1e-7 * scale ** METRICS[metric].degree
+    atol = 1e-7 * scale ** METRICS[metric].has_data_units
     assert_allclose(som.transform(X), expected, rtol=1e-9, atol=atol)
     chosen = np.take_along_axis(expected, som.predict(X)[:, None], axis=1)
     assert_allclose(chosen[:, 0], expected.min(axis=1), rtol=1e-9, atol=atol)

@@ -22,7 +22,9 @@ DOCS = ROOT / "docs"
 BLOCK = re.compile(r"^\.\. (?:code-block:: python|plot::)\n((?:   .*\n|\n)+)", flags=re.MULTILINE)
 
 # An expression with its value in a comment, such as ``som.grid_shape_  # (11, 6)``.
-STATED = re.compile(r"^(\S.*?)  # (True|False|\d\S*|[(\[].*[)\]])$", flags=re.MULTILINE)
+STATED = re.compile(
+    r"^(\S.*?)  # (True|False|None|-?\d\S*|[(\[{].*[)\]}]|\"[^\"]*\")$", flags=re.MULTILINE
+)
 
 
 def category_dominates(names):

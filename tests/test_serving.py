@@ -222,7 +222,7 @@ def test_precision_of_close_samples_far_from_zero(metric):
 @pytest.mark.parametrize("metric", METRICS)
 def test_very_small_and_large_samples(X, metric, factor):
     som = small_map(metric).fit(X * factor)
-    scale = factor ** METRICS[metric].degree
+    scale = factor ** METRICS[metric].has_data_units
     assert_same_results(get_outputs(som.to_keras(), X * factor), som, X * factor, scale=scale)
 
 

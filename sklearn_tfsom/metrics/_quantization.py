@@ -128,9 +128,8 @@ def explained_variance(
     # Divided by about the largest difference, no square leaves the range of float64.
     largest = max(np.nanmax(np.maximum(high - mean, mean - low)), distances.max())
     scale = 1.0 if samples.metric.is_spherical else power_of_two(float(largest))
-    residual = float(
-        shares @ squared_costs(distances[:, 0] / scale**samples.metric.degree, samples.metric)
-    )
+    factor = scale**samples.metric.scaling_degree
+    residual = float(shares @ squared_costs(distances[:, 0] / factor, samples.metric))
     total = 1.0  # of directions that cancel out, around any other
     if not samples.metric.is_spherical or mean.any():
         tiles = samples.tiles()
