@@ -39,7 +39,7 @@ RELEASE ?=
 
 # Of the benchmarks; empty for all points and rounds.
 SET ?= --short
-# Folder of reference data that are not part of the repository; without it their tables are missing.
+# Folder of reference data that are not part of the repository; without it tables are missing.
 REFERENCE ?=
 
 .DEFAULT_GOAL := help
@@ -48,7 +48,7 @@ REFERENCE ?=
 help:
 	@echo "make demo         map handwritten digits and compare with k-means"
 	@echo "make test         run the tests"
-	@echo "make test-shuffled  run the tests in another order each time (make test-shuffled ROUNDS=20)"
+	@echo "make test-shuffled  run the tests in other orders (make test-shuffled ROUNDS=20)"
 	@echo "make test-oldest  run the tests with the oldest supported scikit-learn"
 	@echo "make test-engines  run the tests with clusters of Dask, Ray and Spark"
 	@echo "make test-matrix  run the tests with each Python, oldest and newest libraries (hours)"

@@ -46,6 +46,17 @@ def run(*command, **options):
     return subprocess.run([str(part) for part in command], check=True, **options)
 
 
+def run_tests(environment, folder, *arguments, **options):
+    """Run the tests in a folder, of the installed package and not of the one beside them.
+
+    `python -m pytest` would import that, and so would processes that tests start with `-c`.
+    """
+    modules = os.pathsep.join(str(folder / name) for name in ("tests", "benchmarks"))
+    variables = os.environ | {"PYTHONSAFEPATH": "1", "PYTHONPATH": modules}
+    command = [str(part) for part in (environment.bin / "pytest", "-n", "auto", *arguments)]
+    return subprocess.run(command, cwd=folder, env=variables, **options)
+
+
 class Environment:
     """A virtual environment.
 

@@ -15,7 +15,7 @@ import zipfile
 from pathlib import Path
 
 import yaml
-from environments import ROOT, Environment, find_pythons, read_project, run
+from environments import ROOT, Environment, find_pythons, read_project, run, run_tests
 
 PACKAGE = "sklearn_tfsom"
 OUTPUT = ROOT / "output" / "release"
@@ -134,21 +134,21 @@ def try_wheel(python, version, unpacked, *, has_tests):
         run(environment.bin / "python", "examples/digits_demo.py", cwd=unpacked)
         if has_tests:
             environment.install("--group", f"{unpacked / 'pyproject.toml'}:test")
-            # Not `python -m pytest`, which would import the package of the sdist.
-            run(environment.bin / "pytest", "-q", "-n", "auto", "tests", cwd=unpacked)
+            run_tests(environment, unpacked, "-q", "tests", check=True)
     finally:
         environment.remove()
 
 
-def list_steps(version, changelog, sdist):
+def list_steps(version, source, sdist):
     """Return what a maintainer has to do for the release."""
     steps = []
+    changelog = (source / "CHANGELOG.md").read_text()
     if "(unreleased)" in changelog.split("\n## ")[1].split("\n")[0]:
         steps.append(
             f'replace "(unreleased)" by the date of {version} in CHANGELOG.md, and commit'
         )
     digest = hashlib.sha256(sdist.read_bytes()).hexdigest()
-    if "](docs/" in (ROOT / "README.md").read_text():
+    if "](docs/" in (source / "README.md").read_text():
         steps.append(
             "make the links and the image of README.md absolute, and install from the index "
             "instead of a clone in README.md, docs/index.rst and docs/installation.rst"
@@ -196,7 +196,7 @@ def main():
             name,
             lambda python=python: try_wheel(python, version, unpacked, has_tests=arguments.tests),
         )
-    steps = list_steps(version, (source / "CHANGELOG.md").read_text(), sdist)
+    steps = list_steps(version, source, sdist)
     for title, lines in (
         ("Not checked", checks.missing),
         ("Failed", checks.failed),

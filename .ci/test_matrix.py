@@ -10,7 +10,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-from environments import ROOT, Environment, find_pythons, normalize, read_project, run
+from environments import (
+    ROOT,
+    Environment,
+    find_pythons,
+    normalize,
+    read_project,
+    run,
+    run_tests,
+)
 
 OUTPUT = ROOT / "output" / "matrix"
 EXTRAS = ("plot", "viewer", "litert", "onnx", "dask")
@@ -50,7 +58,7 @@ def write_constraints(python_version):
     return path
 
 
-def run_tests(python, python_version, age, wheel, tests):
+def try_versions(python, python_version, age, wheel, tests):
     """Install the wheel and run tests; return a row of the table."""
     folder = OUTPUT / f"{python_version}-{age}"
     constraints = ["--constraint", write_constraints(python_version)] if age == "oldest" else []
@@ -65,11 +73,10 @@ def run_tests(python, python_version, age, wheel, tests):
             f"{ROOT / 'pyproject.toml'}:test",
         )
         versions = environment.list_versions()
-        # Not `python -m pytest`, which would import the package of the work tree.
-        command = [str(environment.bin / "pytest"), "-n", "auto", "--dist", "worksteal", *tests]
+        arguments = ["--dist", "worksteal", *tests]
         if age == "oldest":  # old libraries use what newer ones have deprecated
-            command += ["-W", "ignore::DeprecationWarning"]
-        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+            arguments += ["-W", "ignore::DeprecationWarning"]
+        done = run_tests(environment, ROOT, *arguments, stdout=subprocess.PIPE, text=True)
         print(done.stdout)
         result = (done.stdout.strip().splitlines() or ["no output"])[-1].strip("= ")
         if done.returncode:
@@ -111,7 +118,7 @@ def main():
             rows.append((version, "", *("" for _ in SHOWN), "not on this machine"))
             continue
         for age in arguments.age or ("oldest", "newest"):
-            rows.append(run_tests(python, version, age, wheel, arguments.tests))
+            rows.append(try_versions(python, version, age, wheel, arguments.tests))
     print_table(rows)
     is_good = [
         "passed" in row[-1] and "exit status" not in row[-1]
