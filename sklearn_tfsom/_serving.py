@@ -55,8 +55,7 @@ def keras_model_of_map(som: Any, preprocessing: Any, outputs: Any, dtype: str) -
     if "score" in outputs:
         score = anomaly_score(som, np.arange(len(codebook)))
     if score.heights is not None:
-        with np.errstate(over="ignore"):  # of float32: refused with the units
-            tables["height"] = score.heights.astype(dtype)
+        tables["height"] = rounded_to(dtype, score.heights)[0]
     return tensorflow_core().keras_model(
         merged([*formulas, of_map]),
         n_features,

@@ -1145,3 +1145,15 @@ def test_fit_that_cannot_converge_warns(blobs, max_iter):
     som.set_params(tol=1e9).fit(blobs)  # converges in the last epoch
     given = TFSOM((6, 5), max_iter=2, radius_decay=[2.0, 1.0])
     given.fit(blobs)  # no warning for given radii
+
+
+def test_warning_names_the_parameters_that_the_fit_began_with(blobs):
+    som = TFSOM((6, 5), max_iter=2)
+
+    def changing(squared, radius):
+        som.max_iter = 99
+        return np.exp(-squared / (2 * radius**2))
+
+    som.set_params(neighborhood=changing)
+    with pytest.warns(ConvergenceWarning, match="in the last of max_iter=2 epochs"):
+        som.fit(blobs)

@@ -578,6 +578,16 @@ def test_map_out_of_float32_range_needs_float64(X):
     assert_same_results(outputs, som, X * 1e50 + 1e52, "float64")
 
 
+def test_heights_out_of_float32_range_need_float64():
+    """The code vectors are in the range of float32, not the distances between them."""
+    X = np.random.RandomState(0).choice([-1e38, 1e38], (9, 20))
+    som = TFSOM.from_codebook(X, grid_size=(3, 3), X=X, anomaly_score="u_height")
+    with pytest.raises(ValueError, match=r"range of float32\. Pass dtype='float64'"):
+        som.to_keras()
+    outputs = get_outputs(som.to_keras(dtype="float64"), X)
+    assert_allclose(outputs["score"], som.score_samples(X), rtol=1e-6)
+
+
 @pytest.mark.parametrize("scale", [6e37, 1e-30])
 def test_map_close_to_the_range_of_float32(scale):
     rng = np.random.RandomState(0)
