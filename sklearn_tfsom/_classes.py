@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from decimal import Decimal
-from fractions import Fraction
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
@@ -21,7 +20,7 @@ MISSING = "missing"
 # have fractions, if more than 20 differ or more than half of them.
 _MANY_CLASSES, _MANY_SHARE, _MANY_FRACTIONS = 100, 0.1, 20
 
-# Up to this value every integer is exact in float64.
+# Up to this value every integer is exact in float64. (A Python int would overflow beside float16.)
 _LARGEST_EXACT = np.float64(2**53)
 
 
@@ -198,12 +197,8 @@ def _order_of_categories(dtype: Any) -> list[Any] | None:
 
 
 def _are_missing(labels: NDArray) -> NDArray[np.bool_]:
-    if labels.dtype.kind == "f":
-        return np.isnan(labels)
-    if labels.dtype.kind in "mM":
-        return np.isnat(labels)
     if labels.dtype.kind != "O":
-        return np.zeros(len(labels), dtype=bool)
+        return np.not_equal(labels, labels)  # NaN and NaT
     return np.array([is_missing(label) for label in labels], dtype=bool)
 
 
@@ -220,7 +215,7 @@ def is_missing(label: Any) -> bool:
 def _without_loss(labels: NDArray) -> NDArray:
     """Convert whole numbers to integers and fine times to microseconds.
 
-    Labels stay as they are if one of them would lose digits.
+    Numbers stay as they are if one of them would lose digits; times then become texts.
     """
     kind = labels.dtype.kind
     if kind in "mM":  # of a finer unit than microseconds, `tolist` would give integers
@@ -272,6 +267,4 @@ def _refuse_values(known: NDArray, owner: str, name: str, allows_many: bool) -> 
 
 def _rank(label: Any) -> tuple[bool, Any]:
     is_number = isinstance(label, Real | Decimal)  # bool is a subclass of int
-    if isinstance(label, Decimal) and label.is_finite():  # it does not compare with fractions
-        label = Fraction(label)
     return (not is_number, label if is_number else str(label))

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_tfsom._data.foreign import columns_named, has_float32, refuse_no_numbers, stacked
+from sklearn_tfsom._data.foreign import columns_named, has_float32, refuse_non_numbers, stacked
 from sklearn_tfsom._som import TFSOM
 
 # Attributes that predict and transform do not read. Their size can exceed that of the codebook,
@@ -105,7 +105,7 @@ def features_of(frame: Any, n_features: int = 1) -> Any:
     if not isinstance(known.iloc[0], np.ndarray | list | tuple):
         return frame
     arrays = stacked(list(known), "X")
-    refuse_no_numbers(arrays, "X")
+    refuse_non_numbers(arrays, "X")
     # `check_form` converts objects and refuses complex numbers.
     dtype = np.float32 if has_float32(arrays) else np.result_type(arrays, np.float64)
     rows = np.full((len(frame), *arrays.shape[1:]), np.nan, dtype)
@@ -186,13 +186,13 @@ def apply_to_rows(X: Any, som: TFSOM, method: str) -> NDArray:
 def column_of_results(
     frame: Any, som: TFSOM, method: str, columns: Collection[Any] | None = None
 ) -> NDArray | list[NDArray]:
-    """Do the same with a data frame, and return a column: numbers, or a list of arrays."""
+    """Call a method of a map for a data frame; return a column, numbers or a list of arrays."""
     values = apply_to_rows(features_for(som, frame, columns), som, method)
     return values if values.ndim == 1 else list(values)
 
 
 def apply_to_frame(frame: Any, som: TFSOM, method: str, columns: Collection[Any]) -> Any:
-    """Do the same with a data frame, and return a series or a data frame with its index."""
+    """Call a method of a map for a data frame; return a series or data frame with its index."""
     import pandas as pd
 
     values = apply_to_rows(features_for(som, frame, columns), som, method)

@@ -219,7 +219,7 @@ def _residuals_around_units(
     codebook : ndarray of shape (n_units, n_features)
     means : UnitMeans
     bmus : ndarray of int64, shape (n_samples,)
-        Of the samples; of distant ones the result of `Pieces.rows_of`.
+        Of the samples; of distant ones the rows of `Partitions.reduce_with_rows`.
 
     Returns
     -------
@@ -266,7 +266,7 @@ def warn_of_few_clusters(som: Any, n_clusters: Any, stacklevel: int) -> None:
 def warn_of_unsettled_map(plan: TrainingPlan, epoch: TrainedEpoch, stacklevel: int) -> None:
     """Warn if the radius has reached its end in the last epoch only."""
     n_falling = n_epochs_to_end(plan.radii)
-    if plan.is_scheduled and epoch.n_epochs == n_falling == len(plan.radii):
+    if plan.has_named_decay and epoch.n_epochs == n_falling == len(plan.radii):
         warnings.warn(
             f"The radius has reached its end in the last of max_iter={len(plan.radii)} epochs: "
             "the map had no chance to settle. Increase max_iter.",

@@ -142,7 +142,7 @@ class Normalize(_OfEachFeature):
     """Division by the norm of each sample."""
 
     norm: str  # "l1", "l2" or "max"
-    least: float  # norms from which on a sample is divided
+    least: float  # smallest norm by which a sample is divided
 
     def apply(self, ops: Any, values: Any, dtype: str) -> Any:
         """Build the formula; samples of a tiny norm stay as they are, as in scikit-learn."""

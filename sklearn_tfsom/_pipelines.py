@@ -40,8 +40,8 @@ class Unwrapped(NamedTuple):
     som: Any
 
     def prepare(self, X: Any) -> Any:
-        """Return samples as the map takes them."""
-        for step in self.steps:
+        """Return samples as the map takes them; None for None."""
+        for step in self.steps if X is not None else []:
             X = step.transform(X)
         return X
 
@@ -95,18 +95,16 @@ def steps_of(step: Any) -> list[Any]:
 
 def takes_pipelines(measure: Measure) -> Measure:
     """Let a measure of a map take a pipeline that ends in one, and `X` as the pipeline does."""
-    names = list(inspect.signature(measure).parameters)
+    takes_samples = "X" in inspect.signature(measure).parameters  # as the second one
 
     @functools.wraps(measure)
     def of_pipeline(estimator: Any, *args: Any, **kwargs: Any) -> Any:
-        steps, som = unwrapped(estimator, measure.__name__)
-        if steps and "X" in names:
-            prepare = Unwrapped(steps, som).prepare
-            if args and names[1] == "X" and args[0] is not None:
-                args = (prepare(args[0]), *args[1:])
-            elif kwargs.get("X") is not None:
-                kwargs["X"] = prepare(kwargs["X"])
-        return measure(som, *args, **kwargs)
+        fitted = unwrapped(estimator, measure.__name__)
+        if takes_samples and args:
+            args = (fitted.prepare(args[0]), *args[1:])
+        elif "X" in kwargs:
+            kwargs["X"] = fitted.prepare(kwargs["X"])
+        return measure(fitted.som, *args, **kwargs)
 
     return cast(Measure, of_pipeline)
 
@@ -151,12 +149,13 @@ def in_original_units(fitted: Unwrapped) -> Columns:
             left = unit_changes(steps[: k + 1])[-1:]
             break
         values, is_known = undone.values, undone.is_known
-        are_same &= undone.is_of_each
+        are_same &= undone.is_one_to_one
         names = names_of(step, values.shape[1])
     values = values[:, is_known]
     if not are_same:
         variances = _variances(values)
-    return Columns(values, list(itertools.compress(names, is_known)), _value_unit(left), variances)
+    value_unit = f"after {', '.join(dict.fromkeys(left))}" if left else "data units"
+    return Columns(values, list(itertools.compress(names, is_known)), value_unit, variances)
 
 
 def _variances(values: NDArray) -> NDArray[np.float64]:
@@ -176,10 +175,6 @@ def features_of_map(fitted: Unwrapped) -> list[str]:
     return given or names_of(som, som.n_features_in_)
 
 
-def _value_unit(steps: list[str]) -> str:
-    return f"after {', '.join(dict.fromkeys(steps))}" if steps else "data units"
-
-
 def unit_changes(steps: list[Any]) -> list[str]:
     """Return the names of the steps that do not leave all columns in their units."""
     return [type(step).__name__ for step in steps if not _keeps_units(step)]
@@ -197,7 +192,7 @@ class _Undone(NamedTuple):
 
     values: NDArray  # (n_units, n_columns)
     is_known: NDArray[np.bool_]  # (n_columns,)
-    is_of_each: bool  # whether each known column is computed from one column
+    is_one_to_one: bool  # whether each known column is computed from one column
 
 
 def _undone(step: Any, values: NDArray, is_known: NDArray[np.bool_]) -> _Undone | None:
@@ -210,7 +205,7 @@ def _undone(step: Any, values: NDArray, is_known: NDArray[np.bool_]) -> _Undone 
         known = np.full(n_columns, False)
         known[step.get_support()] = is_known
         return _Undone(undone, known, True)
-    if _is_of_each(step, n_columns, is_known):
+    if _is_one_to_one(step, n_columns, is_known):
         return _Undone(undone, is_known, True)
     if not is_known.all():
         # It mixes columns, also unknown ones, whose mean is only known if it centers.
@@ -232,20 +227,17 @@ def _inverse(step: Any, values: NDArray) -> NDArray | None:
         return None
     try:
         with np.errstate(all="ignore"):
-            undone = step.inverse_transform(values)
+            undone = np.asarray(step.inverse_transform(values))
     # As of KernelPCA by default, and of functions that expect a data frame.
     except (AttributeError, LookupError, NotImplementedError, TypeError, ValueError):
         return None
-    if isinstance(undone, list):  # the words of texts
-        return None
-    undone = np.asarray(undone)
     if undone.ndim != 2 or undone.dtype.kind not in "biuf":
         return None
     undone = undone if undone.dtype.kind == "f" else undone.astype(np.float64)
     return np.where(np.isfinite(undone), undone, np.nan)
 
 
-def _is_of_each(step: Any, n_columns: int, is_known: NDArray[np.bool_]) -> bool:
+def _is_one_to_one(step: Any, n_columns: int, is_known: NDArray[np.bool_]) -> bool:
     """Return True if each column that a step makes is of one that it got."""
     is_kind = isinstance(step, (OneToOneFeatureMixin, FunctionTransformer)) or _is_imputer(step)
     return is_kind and len(is_known) == n_columns
@@ -285,13 +277,12 @@ def _of_column_transformer(
     names: list[str] = []
     left: list[str] = []
     by_output = sorted(step.output_indices_.items(), key=lambda item: item[1].start)
-    transformers = {name: part for name, part, _ in step.transformers_}
     for name, columns_out in by_output:
         block, block_names = values[:, columns_out], given[columns_out]
         block_known = is_known[columns_out]
         if not block_known.any():  # perhaps without columns, of a transformer that is not fitted
             continue
-        part = transformers.get(name, "passthrough")
+        part = step.named_transformers_[name]
         weight = (step.transformer_weights or {}).get(name)
         weight = 1 if weight is None else weight
         if weight:
@@ -316,6 +307,5 @@ def _of_column_transformer(
 def _column_names(step: ColumnTransformer, name: str, given: list[str]) -> list[str]:
     """Return the names of the columns that a transformer of a ColumnTransformer got."""
     all_names = names_of(step, step.n_features_in_)
-    chosen = np.arange(len(all_names))[step._transformer_to_input_indices.get(name, [])]
-    names = [all_names[k] for k in np.atleast_1d(chosen)]
+    names = [all_names[k] for k in step._transformer_to_input_indices[name]]
     return names if len(names) == len(given) else given

@@ -74,7 +74,7 @@ class TrainingPlan(NamedTuple):
     radii: NDArray[np.float64]  # (max_iter,)
     stages: list[Stage]
     is_radius_free: bool  # whether another radius to start from may be tried
-    is_scheduled: bool  # whether the radii are not those of an array
+    has_named_decay: bool  # whether `radius_decay` is a name, not an array of radii
     codebook: NDArray[np.float64]  # (n_units, n_features): the start, on the first stage's grid
     scaling: Scaling  # of samples and codebooks in training
     batches: Batches | None
@@ -113,8 +113,7 @@ def make_plan(som: Any, pieces: Pieces) -> TrainingPlan:
         grid,
         radii,
         is_coarse_to_fine=is_coarse_to_fine and is_separable(grid, neighborhood),
-        is_radius_given=not isinstance(som.radius_decay, str),
-        can_compare=METRICS[som.metric].is_product,
+        can_compare=METRICS[som.metric].is_product and isinstance(som.radius_decay, str),
     )
     subsamples = Subsamples(pieces, schedule.sizes())
     stages = schedule.stages(subsamples.worthwhile())
@@ -135,7 +134,7 @@ def make_plan(som: Any, pieces: Pieces) -> TrainingPlan:
         radii=radii,
         stages=stages,
         is_radius_free=isinstance(som.radius_start, str),
-        is_scheduled=isinstance(som.radius_decay, str),
+        has_named_decay=isinstance(som.radius_decay, str),
         codebook=codebook,
         scaling=training_scaling(moments, codebook, pieces.samples),
         batches=batches,

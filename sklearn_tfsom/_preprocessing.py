@@ -161,7 +161,8 @@ def _chain(steps: Sequence[Any], n_features: int, owner: Any) -> tuple[list[Form
         if isinstance(step, ColumnTransformer):
             formulas.append(_of_columns(step, owner))
         elif isinstance(step, Normalizer):
-            # It divides by norms from here on, in the precision of the samples, as the map.
+            # scikit-learn leaves samples of smaller norms as they are, by the eps of their dtype:
+            # taken to be that of the codebook.
             least = 10 * float(np.finfo(owner.codebook_.dtype).eps)
             formulas.append(Normalize(step.norm, least))
         elif isinstance(step, SelectorMixin):
@@ -176,10 +177,8 @@ def _chain(steps: Sequence[Any], n_features: int, owner: Any) -> tuple[list[Form
 def _of_columns(transformer: ColumnTransformer, owner: Any) -> ColumnFormulas:
     weights, branches = transformer.transformer_weights or {}, []
     for name, step, _ in transformer.transformers_:
-        chosen = np.atleast_1d(
-            np.arange(transformer.n_features_in_)[transformer._transformer_to_input_indices[name]]
-        )
-        if len(chosen) and not (isinstance(step, str) and step == "drop"):
+        chosen = np.array(transformer._transformer_to_input_indices[name], np.int64)
+        if len(chosen) and step != "drop":
             formulas, n_given = _chain(steps_of(step), len(chosen), owner)
             if weights.get(name) is not None:
                 formulas.append(Scale(float(weights[name])))

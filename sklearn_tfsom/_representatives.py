@@ -131,8 +131,6 @@ def _gather(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Sum the samples closest to each point, as shares of the weight; and the shares."""
     n_samples, n_points = len(piece.samples), len(points)
-    if not n_samples:
-        return np.zeros(points.shape), np.zeros(n_points)
     samples = _completed(piece.samples, unit_means)
     closest = nearest_units(samples, points[None])[:, 0]
     shares = piece.sample_weight / total

@@ -159,7 +159,7 @@ class _Engine:
             return None
         prefix = _prefix(name)
         parts, level = self._results(function, prefix), 0
-        fold = dask.delayed(functools.partial(_fold, combine), pure=False)
+        fold = dask.delayed(functools.partial(functools.reduce, combine), pure=False)
         while len(parts) > 1:
             level += 1
             parts = [
@@ -190,10 +190,6 @@ def _prefix(name: str) -> str:
 
 def _read(function: Callable[[Any, Any], Any], X: Any, weights: Any, weight_name: Any) -> Any:
     return function(*split_frame(X, weight_name)) if weight_name else function(X, weights)
-
-
-def _fold(combine: Callable[[Any, Any], Any], results: list[Any]) -> Any:
-    return functools.reduce(combine, results)
 
 
 def _in_row_chunks(data: Any) -> Any:
@@ -282,9 +278,5 @@ def _lazily(method: str, som: TFSOM, data: Any) -> Any:
     check_n_features(som, data)
     shape = {"drop_axis": 1} if method == "predict" else {"chunks": (data.chunks[0], (n_out,))}
     meta = apply_to_rows(np.empty((0, data.shape[1]), data.dtype), som, method)
-
-    def of_block(rows: Any) -> Any:
-        return apply_to_rows(rows, som, method)
-
-    of_block.__name__ = f"tfsom_{method}"  # what the dashboard shows
-    return data.map_blocks(of_block, **shape, meta=meta)
+    token = f"tfsom_{method}"  # what the dashboard shows
+    return data.map_blocks(apply_to_rows, som, method, **shape, meta=meta, token=token)

@@ -136,9 +136,6 @@ def unit_statistics(
     weights = check_sample_weight(sample_weight, len(samples), are_all=False)
     pieces = Pieces(samples, weights)
     pieces = pieces.take_where(are_counted(pieces))
-    if not pieces.n_samples:
-        n_units, n_features = codebook.shape
-        return UnitStatistics(np.zeros((n_units, n_features)), np.zeros((n_units, 1)), 0.0)
     kind = {"dtype": samples.dtype, "metric": checked_metric, "is_sparse": samples.is_sparse}
     scaling = Scaling.around(codebook, **kind)
     scaled = scaling.transform(codebook)[:, None]  # a grid of one column

@@ -23,7 +23,7 @@ from sklearn_tfsom._data.foreign import (
     has_sparse_values,
     opened,
     refuse_collection,
-    refuse_no_numbers,
+    refuse_non_numbers,
 )
 from sklearn_tfsom._data.pieces import ALONE, Piece, Pieces, Workers
 from sklearn_tfsom._data.samples import Samples, is_memory_map
@@ -123,12 +123,12 @@ def any_missing(samples: Samples) -> bool:
 
 
 def check_counted(pieces: Pieces) -> None:
-    """Check the samples that take part.
+    """Check that samples take part, once `check_total` has found positive weights.
 
     Raises
     ------
     ValueError
-        If there are none.
+        If none does.
     """
     if not pieces.n_samples:
         raise ValueError(
@@ -176,7 +176,7 @@ def check_form(
     """
     refuse_collection(X)
     X = as_array(opened(X), "X")
-    refuse_no_numbers(X, "X")
+    refuse_non_numbers(X, "X")
     if has_sparse_values(X) and not metric.allows_sparse:
         names = names_where(lambda metric: metric.allows_sparse)
         raise wrong_parameter("metric", owner, f"one of {names} for sparse X", repr(metric.name))
@@ -343,7 +343,7 @@ def are_counted(pieces: Pieces, total_weight: float | None = None) -> NDArray[np
 
 
 def has_share(weight: Any, total_weight: float) -> Any:
-    """Return True if a weight, or for each of an array, is more than nothing of the total."""
+    """Return True if a weight, or each of an array, is more than rounding of the total."""
     return weight / (total_weight or 1) > _MIN_SHARE
 
 
@@ -382,6 +382,8 @@ def check_sample_weight(
 
     Raises
     ------
+    TypeError
+        If `sample_weight` is no array of numbers.
     ValueError
         If there is not one finite weight of at least 0 for each sample, or all are 0.
     """
@@ -395,7 +397,7 @@ def check_sample_weight(
             raise TypeError(
                 f"sample_weight must be an array of numbers. Got {shown(sample_weight)} instead."
             )
-        refuse_no_numbers(given, "sample_weight")
+        refuse_non_numbers(given, "sample_weight")
         try:
             weights = check_array(
                 given,

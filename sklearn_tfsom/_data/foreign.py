@@ -23,8 +23,8 @@ _FLOAT32 = frozenset({"float32", "Float32", "float[pyarrow]", "float"})
 # How types of dates, times, durations and structures begin, in lower case.
 _NO_NUMBERS = ("date", "time", "duration", "[", "{", "|v", "void", "struct")
 
-# Rows that are farther apart are read one by one. So at most this many times the rows that are
-# wanted are read at a time.
+# Largest gap between rows that are read at once. So at most this many times as many rows as are
+# wanted are read.
 _NEAR = 4
 
 
@@ -70,7 +70,7 @@ def opened(X: Any) -> Any:
     Raises
     ------
     ValueError
-        If it is not two-dimensional, or not of real numbers.
+        If a large one is not two-dimensional, or not of real numbers.
     """
     if _library(X) not in _FILES or not hasattr(X, "shape") or not hasattr(X, "dtype"):
         return X
@@ -178,9 +178,8 @@ def _filled(X: np.ma.MaskedArray) -> NDArray:
     if not np.ma.is_masked(X):
         return X.data
     kind = X.dtype.kind
-    filled = np.array(X.data, X.dtype if kind in "fc" else np.float64 if kind in "biu" else object)
-    filled[X.mask] = np.nan
-    return filled
+    dtype = X.dtype if kind in "fc" else np.float64 if kind in "biu" else object
+    return np.ma.filled(X.astype(dtype), np.nan)
 
 
 def _without_fill_values(frame: Any) -> Any:
@@ -205,13 +204,11 @@ def decoded(column: Any) -> Any:
 
 def columns_of(table: Any, max_columns: int) -> list[tuple[str, Any]]:
     """Return the first columns of a table, each with its name; names may be equal."""
-    is_arrow = _library(table) == "pyarrow"
-    names = list(table.column_names if is_arrow else table.columns)[:max_columns]
-    if hasattr(table, "iloc"):
-        columns = [table.iloc[:, k] for k in range(len(names))]
-    else:
-        columns = [table[name] for name in names]
-    return [(str(name), column) for name, column in zip(names, columns, strict=True)]
+    if _library(table) == "pyarrow":
+        return list(zip(table.column_names, table.columns, strict=True))[:max_columns]
+    names = enumerate(list(table.columns)[:max_columns])
+    is_pandas = hasattr(table, "iloc")
+    return [(str(name), table.iloc[:, k] if is_pandas else table[name]) for k, name in names]
 
 
 def column_of(y: Any) -> Any:
@@ -268,8 +265,8 @@ def has_sparse_values(X: Any) -> bool:
     return scipy.sparse.issparse(X) or hasattr(X, "sparse")
 
 
-def refuse_no_numbers(X: Any, name: str) -> None:
-    """Refuse structures, and times, of which NumPy would count days or nanoseconds.
+def refuse_non_numbers(X: Any, name: str) -> None:
+    """Refuse structured values, and times, which NumPy would convert to days or nanoseconds.
 
     Parameters
     ----------

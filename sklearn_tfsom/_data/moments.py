@@ -27,13 +27,13 @@ MAX_COVARIANCE_FEATURES = 1024
 # Rows of a piece that are worth a product of all features with each other, and its values at most.
 _PRODUCT_ROWS, _PRODUCT_VALUES = 2**12, 2**20
 
-# A standard deviation below this share of the largest is rounding.
+# A second component whose deviation is below this share of that of the first is rounding.
 _MIN_DEVIATION = 1e-7
 
 # Eigenvalues are equal if they differ by less than this share.
 _EQUAL = 1e-9
 
-# A deviation below this share of the largest is rounding of a constant feature.
+# Features whose deviation is below this share of the largest are constant but for rounding.
 _ROUNDING = 1e-12
 
 # Directions and deviations are rounded to this share: the start of symmetric data then has ties
@@ -127,7 +127,7 @@ def compute_moments(pieces: Pieces, *, has_directions: bool = True) -> Moments:
 
 
 class _Features(NamedTuple):
-    """Where the samples lie, and how far."""
+    """Statistics by feature that the moments are computed from."""
 
     mean: NDArray[np.float64]  # (n_features,) over known values
     reach: NDArray[np.float64]  # (n_features,) largest distance of a known value to it

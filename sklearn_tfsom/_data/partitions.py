@@ -66,16 +66,16 @@ class Engine(Protocol):
 class Facts(NamedTuple):
     """Facts about the samples of some partitions."""
 
-    error: Exception | None
-    dtype: str
-    is_sparse: bool
-    has_missing: bool
-    has_missing_counted: bool  # whether the samples that take part have missing values
-    n_samples: int  # all, and those that take part
-    n_counted: int
-    weight: float
-    counted_weight: float
-    least_weight: float  # of a sample that takes part
+    error: Exception | None = None
+    dtype: str = "float32"
+    is_sparse: bool = False
+    has_missing: bool = False
+    has_missing_counted: bool = False  # whether the samples that take part have missing values
+    n_samples: int = 0  # all, and those that take part
+    n_counted: int = 0
+    weight: float = 0.0
+    counted_weight: float = 0.0
+    least_weight: float = np.inf  # of a sample that takes part
 
     def plus(self, other: Facts) -> Facts:
         """Return the facts of both."""
@@ -87,7 +87,6 @@ class Facts(NamedTuple):
             error = ValueError("All partitions must be sparse, or none. Got some of each.")
             return self._replace(error=error)
         return Facts(
-            error=None,
             dtype=str(np.promote_types(self.dtype, other.dtype)),
             is_sparse=self.is_sparse,
             has_missing=self.has_missing or other.has_missing,
@@ -300,7 +299,7 @@ def check_partitions(owner: Any, engine: Engine, metric: Metric) -> tuple[Pieces
     n_features = validate_data(owner, engine.features, skip_check_array=True).shape[1]
     columns = list(engine.features.columns) if hasattr(engine.features, "columns") else None
     look = functools.partial(_look, metric=metric, n_features=n_features, columns=columns)
-    # Without values, the first sample does not tell how many features there are.
+    # An invalid first sample may give a wrong number of features: it is reported, not the others.
     facts = look(engine.features, None)
     if facts.error is None:
         facts = engine.reduce(look, Facts.plus, "check") or facts
@@ -345,24 +344,22 @@ def _look(
     total_weight: float | None = None,
 ) -> Facts:
     """Check the samples of a partition; report an error instead of raising it."""
-    nothing = Facts(None, "float32", False, False, False, 0, 0, 0.0, 0.0, np.inf)
     try:
         if isinstance(X, Exception):
             raise X
         if not X.shape[0]:
             check_sample_weight(sample_weight, 0, are_all=False)
-            return nothing
+            return Facts()
         if X.shape[1] != n_features:
             raise ValueError(f"X must have {n_features} features. Got {X.shape[1]} instead.")
         X = check_form(_OWNER, _in_columns(X, columns), metric)
         samples = Samples(X, metric, has_missing=check_values(X, _OWNER, metric))
         weights = check_sample_weight(sample_weight, len(samples), are_all=False)
     except (ValueError, TypeError) as error:
-        return nothing._replace(error=error)
+        return Facts(error=error)
     is_counted = are_counted(Pieces(samples, weights), total_weight)
     (rows,) = np.nonzero(is_counted)
     return Facts(
-        error=None,
         dtype=str(samples.dtype),
         is_sparse=samples.is_sparse,
         has_missing=samples.has_missing,

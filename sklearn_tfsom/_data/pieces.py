@@ -241,12 +241,12 @@ class Pieces:
         """
         kept: list[NDArray] = []
 
-        def added(total: Any, found: tuple[Any, NDArray]) -> Any:
+        def kept_rows(found: tuple[Any, NDArray]) -> Any:
             kept.append(found[1])
-            return found[0] if total is None else combined(np.add, total, found[0])
+            return found[0]
 
         found = self._map(lambda tile: function(self._piece(tile), *arguments), piece_values)
-        result = functools.reduce(added, found, None)
+        result = functools.reduce(functools.partial(combined, np.add), map(kept_rows, found))
         return self.combine(result), np.concatenate(kept)
 
     def _map(self, function: Callable[[slice], Any], piece_values: int) -> Iterator[Any]:
@@ -396,11 +396,9 @@ class Pieces:
 
     def take_where(self, is_taken: NDArray[np.bool_]) -> Pieces:
         """Return the samples of this worker for which a value is True."""
-        if not is_taken.all():
-            return self.take(np.flatnonzero(is_taken))
-        # Other workers may leave some out: each needs new totals, which all compute together.
-        are_several = self.workers.are_several
-        return Pieces(self.samples, self.sample_weight, self.workers) if are_several else self
+        if is_taken.all():  # no copy; but new totals, since other workers may leave some out
+            return Pieces(self.samples, self.sample_weight, self.workers)
+        return self.take(np.flatnonzero(is_taken))
 
     def _piece(self, rows: slice) -> Piece:
         if rows == slice(0, len(self.samples)):

@@ -78,9 +78,9 @@ class Subsamples:
         return min(1.0, self._thresholds.get(size, 1.0))
 
     def subsample(self, size: int | None) -> Pieces:
-        """Return a subsample; all samples for None, or where there are no more than `size`.
+        """Return a subsample, in which equal samples are one, with the weight of all of them.
 
-        Samples of one value are one, with the weight of all, unless all samples are returned.
+        All samples as they are for None, or where there are no more than `size`.
         """
         if size not in self._sizes:
             return self._pieces
@@ -120,8 +120,7 @@ def few_different(pieces: Pieces, size: int) -> tuple[Pieces, float]:
         Of all different values, about; 1 if these are all.
     """
     subsamples = Subsamples(pieces, [size])
-    part = subsamples.subsample(size)
-    return _merged(part) if part is pieces else part, subsamples.share(size)
+    return _merged(subsamples.subsample(size)), subsamples.share(size)
 
 
 def _merged(pieces: Pieces) -> Pieces:
@@ -143,7 +142,7 @@ def _numbers(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Draw a number for each sample, lower for a preferred bin; and return the preference."""
     own = preference[_bins(bits)]
-    return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53 / own, own
+    return keys_of(bits)[:, 0] * 2.0**-53 / own, own
 
 
 def _bin_weights(piece: Piece, bits: NDArray[np.uint64], total: float) -> NDArray[np.float64]:
@@ -156,13 +155,7 @@ def _lowest_numbers(
     piece: Piece, bits: NDArray[np.uint64], preference: NDArray, count: int
 ) -> NDArray[np.float64]:
     """Find the lowest different numbers, (count,); infinite where there are fewer."""
-    numbers, _ = _numbers(bits, preference)
-    few = numbers
-    if len(numbers) > 2 * count:
-        few = np.partition(numbers, 2 * count)[: 2 * count]
-    lowest = _lowest(few, np.full(count, np.inf))
-    # Repetitions may leave too few different numbers among the lowest.
-    return lowest if np.isfinite(lowest[-1]) else _lowest(numbers, lowest)
+    return _lowest(_numbers(bits, preference)[0], np.full(count, np.inf))
 
 
 def _lowest(numbers: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:

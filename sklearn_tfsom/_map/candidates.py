@@ -6,8 +6,8 @@ rows is not the same in the mirror), and on the radius. So while the radius stil
 compared with one that began with a wider radius, and the better of these with its mirror image.
 All are trained to the end on a subsample.
 
-Chosen on every second set of benchmarks/folds.py, with three versions of each that lack 5 % of the
-samples. The results on the other sets are in benchmarks/results/folds.json.
+The constants were chosen on every second set of benchmarks/folds.py, with three versions of each
+that lack 5 % of the samples. The results on the other sets are in benchmarks/results/folds.json.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from sklearn_tfsom._map.grid import Grid
 MAX_SAMPLES = 4000
 _MAX_UNITS = 1024
 
-# The other map begins with twice the radius. Without it, six to eight fewer of 108 maps have
-# errors as low as those of SOM Toolbox.
+# The other map begins with twice the radius. Without it, six to eight fewer of some hundred maps
+# have errors as low as those of SOM Toolbox.
 WIDER = 2.0
 
 # Share of the epochs after which maps are compared. The topographic error is lowest at 0.6, and
@@ -37,8 +37,8 @@ _WEIGHT_OF_FOLDS, _MARGIN = 2.0, 1e-3
 def epoch_to_compare_after(grid: Grid, n_epochs: int) -> int | None:
     """Return the epoch (from 1) after which the map is compared; None where it is not.
 
-    Other grids are their own mirror images: rectangular ones, those that are joined to themselves,
-    and those of a single row.
+    Small hexagonal planar grids of several rows are. Others are their own mirror images:
+    rectangular ones, those that are joined to themselves, and those of a single row.
     """
     is_its_own = not grid.is_hexagonal or joins_columns(grid) or min(grid.shape) == 1
     epoch = int(_WHEN * n_epochs)

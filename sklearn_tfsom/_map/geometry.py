@@ -8,6 +8,7 @@ a bubble of radius 1, sqrt(3) or 2 falls where geometry says, not where rounding
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -68,10 +69,7 @@ def squared_distance(grid: Grid, rows: NDArray, half_columns: NDArray) -> NDArra
         _across(grid, half_columns - lap * shift) ** 2 + per_row * (rows - lap * grid.n_rows) ** 2
         for lap in laps
     )
-    squared = next(images)
-    for image in images:
-        squared = np.minimum(squared, image)
-    return squared / 4
+    return functools.reduce(np.minimum, images) / 4
 
 
 def _across(grid: Grid, half_columns: NDArray) -> NDArray:

@@ -39,14 +39,14 @@ _N_DIRECTIONS = 16
 
 
 def _size_of(codebook: NDArray) -> float:
-    """Return a power of two about as large as the codebook, the unit of covariances."""
+    """Return the largest power of two up to the widest range of a feature of the codebook."""
     return power_of_two(float(np.ptp(codebook.astype(np.float64), axis=0).max()))
 
 
 def residual_covariance(
-    pieces: Pieces, codebook: NDArray, units: NDArray[np.int64]
+    pieces: Pieces, codebook: NDArray, bmus: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Compute the covariance of the differences of incomplete samples to their units.
+    """Compute the covariance of the differences of samples to their units.
 
     With 0 for missing values, and divided by ``sqrt(n_f n_g)``, n_f being the weight of the known
     values of a feature. So it is positive semidefinite, whatever is missing, and the less is known
@@ -57,15 +57,15 @@ def residual_covariance(
     pieces : Pieces
         Dense samples.
     codebook : ndarray of shape (n_units, n_features)
-    units : ndarray of int64, shape (n_samples,)
+    bmus : ndarray of int64, shape (n_samples,)
         Best-matching unit of each sample.
 
     Returns
     -------
     covariance : ndarray of float64, shape (n_features, n_features)
-        In units of the codebook's size.
+        Divided by ``_size_of(codebook) ** 2``.
     """
-    total, known = pieces.reduce(_residual_sums, codebook, pieces.total_weight, rows=units)
+    total, known = pieces.reduce(_residual_sums, codebook, pieces.total_weight, rows=bmus)
     is_known = known > 0
     root = np.sqrt(np.where(is_known, known, 1))
     covariance = np.asarray(total / np.outer(root, root))
@@ -128,7 +128,7 @@ def covariance_around_units(
     Returns
     -------
     covariance : ndarray of float64, shape (n_features, n_features)
-        In units of the codebook's size.
+        Divided by ``_size_of(codebook) ** 2``.
     """
     mean, spread = moments.mean, moments.spread
     root = np.sqrt(unit_counts / unit_counts.sum())
@@ -144,7 +144,7 @@ def variances_of(
 ) -> NDArray[np.float64]:
     """Return variances around the units, (n_features,), proportional to those of the codebook.
 
-    In units of the codebook's size; 0 where the error is not known (NaN).
+    Divided by ``_size_of(codebook) ** 2``; 0 where the error is not known (NaN).
     """
     weights, size = hits / hits.sum(), _size_of(codebook)
     differences = codebook - codebook[0]  # of equal code vectors exactly 0
@@ -169,8 +169,8 @@ def expected_values(
     codebook : ndarray of shape (n_units, n_features)
     hits : ndarray of float64, shape (n_units,)
     residuals : ndarray of float64, shape (n_features, n_features) or (n_features,)
-        Covariance of the samples around their units, in units of the codebook's size; or their
-        variances.
+        Covariance of the samples around their units, divided by ``_size_of(codebook) ** 2``; or
+        their variances.
 
     Returns
     -------

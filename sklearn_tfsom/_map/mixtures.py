@@ -1,15 +1,16 @@
 """Gaussian clusters: whether a mixture of Gaussians describes some points, and their clusters.
 
 Where clusters are Gaussians that overlap, no gap parts them, and the mixture model is the better
-judge. It is asked only where it describes the data as well as a density without a model does:
-both are fitted on four fifths of the points and compared on the others.
+judge. It is used only if it describes held-out points as well as a kernel density estimate: both
+are fitted on four fifths of the points and compared on the others.
+
+scikit-learn's GaussianMixture takes no sample weights.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -34,13 +35,13 @@ _ROUNDING = 1e-13
 _MAX_ITER, _MAX_ITER_OF_FOLD, _LEAST_GAIN = 30, 5, 1e-4
 
 # A mixture must be better by this much in the mean logarithm of the density, each time that a
-# point stands for twice as many samples: few points blur a density without a model.
+# point stands for twice as many samples: few points blur a kernel density.
 _LEAST_ADVANTAGE = 0.03
 
 # A uniform density is better by this much, or the data count as clusters.
 _CLEAR_DENSITY = 0.02
 
-# Bandwidths of the density without a model: the distance of each point to its 3rd, 6th or 12th
+# Bandwidths of the kernel density: the distance of each point to its 3rd, 6th or 12th
 # neighbor, times a factor. The best one counts.
 _NEIGHBORS, _FACTORS = (3, 6, 12), (0.5, 0.8, 1.2)
 
@@ -81,31 +82,25 @@ class HeldOut:
         self._weights = weights / weights.sum()
         self._folds = list(_folds(len(points)))
         advantage = _LEAST_ADVANTAGE * math.log2(max(1.0, per_point))
-        self._least = advantage + _density_without_model(self._points, self._weights, self._folds)
+        self._least = advantage + _kernel_density(self._points, self._weights, self._folds)
 
-    def best(
-        self, starts: Iterable[NDArray[np.int64]], are_common: Iterable[bool] = (False, True)
+    def best(self, starts: list[NDArray[np.int64]]) -> tuple[float, NDArray[np.int64]]:
+        """Return the results of `describe` for the best start, with or without one covariance."""
+        found = [self.describe(s, is_common=c) for s in starts for c in (False, True)]
+        return max(found, key=lambda pair: pair[0])
+
+    def describe(
+        self, start: NDArray[np.int64], *, is_common: bool
     ) -> tuple[float, NDArray[np.int64]]:
-        """Return the mean logarithm of the density of held-out points, and clusters.
+        """Return the mean log-density of held-out points under a mixture, and its clusters.
 
         Parameters
         ----------
-        starts : iterable of ndarray of int64, shape (n,)
-            Labels from 0 on, from which expectation maximization begins; the mixture that
-            describes held-out points best counts.
-        are_common : iterable of bool
+        start : ndarray of int64, shape (n,)
+            Labels from 0 on, from which expectation maximization begins.
+        is_common : bool
             Whether the components have one covariance.
         """
-        best, labels = -np.inf, np.zeros(len(self._points), dtype=np.int64)
-        for start, is_common in itertools.product(starts, are_common):
-            reached, found = self._describe(start, is_common=is_common)
-            if reached > best:
-                best, labels = reached, found
-        return best, labels
-
-    def _describe(
-        self, start: NDArray[np.int64], *, is_common: bool
-    ) -> tuple[float, NDArray[np.int64]]:
         points, weights = self._points, self._weights
         responsibilities = np.eye(int(start.max()) + 1)[start]
         mixture = fit_mixture(points, weights, responsibilities, _MAX_ITER, is_common=is_common)
@@ -119,7 +114,7 @@ class HeldOut:
         return held_out, log_densities.argmax(axis=1)
 
     def is_described(self, log_density: float) -> bool:
-        """Return True if a density without a model is not better than this one."""
+        """Return True if a kernel density is not better than this density."""
         return bool(self._folds) and log_density >= self._least
 
     @property
@@ -145,7 +140,7 @@ class HeldOut:
             hull = ConvexHull(points, qhull_options="QJ")  # joggled: points may lie on a grid
             volume, n_vertices = hull.volume, len(hull.vertices)
         share_inside = 1 - n_vertices / len(points)
-        if not self._folds or share_inside <= 0:
+        if share_inside <= 0:
             return False
         uniform = math.log(share_inside / volume)
         return self.is_described(uniform) and uniform > log_density + _CLEAR_DENSITY
@@ -207,12 +202,12 @@ def _log_sum(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return largest + np.log(np.exp(values - largest[:, None]).sum(axis=1))
 
 
-def _density_without_model(
+def _kernel_density(
     points: NDArray[np.float64],
     weights: NDArray[np.float64],
     folds: list[tuple[NDArray[np.int64], NDArray[np.int64]]],
 ) -> float:
-    """Return the logarithm of the density of held-out points, from Gaussians at the others.
+    """Return the logarithm of the kernel density of held-out points, of Gaussians at the others.
 
     The one at a point is as wide as the neighborhood of the point (Breiman, Meisel and Purcell
     1977: Variable kernel estimates of multivariate densities. Technometrics 19).

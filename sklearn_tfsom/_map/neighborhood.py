@@ -128,10 +128,7 @@ def checked_neighborhood(owner: Any, neighborhood: Any) -> str | NeighborhoodFun
 
     @functools.wraps(neighborhood, assigned=(), updated=())  # it keeps the function itself
     def checked(squared: NDArray[np.float64], radius: float) -> NDArray[np.float64]:
-        try:
-            returned = neighborhood(squared, radius)
-        except StopIteration as error:  # it would end the loop over the epochs
-            raise RuntimeError("The neighborhood function raised StopIteration.") from error
+        returned = neighborhood(squared, radius)
         try:
             values = np.asarray(returned)
         except ValueError:  # a ragged list

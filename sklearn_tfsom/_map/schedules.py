@@ -23,9 +23,11 @@ _FALLING = 0.8
 # one sample, or of equal ones, would leave the map a single point for good.
 PRIOR = 0.1
 
-# Of a stream. These three are the best found, in a flat optimum, on 16 data sets from 150 to
-# 50,000 rows, on grids from 5x5 to 20x20, in three passes over 40 pieces. Their errors are in
-# benchmarks/results/streams.json.
+# --- Streams ---
+
+# The three rules are the best found, in a flat optimum, on 16 data sets from 150 to 50,000 rows,
+# on grids from 5x5 to 20x20, in three passes over 40 pieces. Errors on six sets, on grids of the
+# automatic size, are in benchmarks/results/streams.json.
 
 # The radius has fallen after so many samples, in all or for each unit.
 _MIN_FALLING, _FALLING_PER_UNIT = 100.0, 0.6
@@ -36,6 +38,8 @@ _MIN_MEMORY, _MEMORY_PER_UNIT, _MEMORY_PER_SEEN = 500.0, 5.0, 0.3
 
 # Samples of a mini-batch, in all or for each unit; fewer at first, in proportion to those seen.
 _MIN_BATCH, _MAX_BATCH, _BATCH_PER_UNIT, _BATCH_PER_SEEN = 4.0, 1024.0, 0.25, 0.05
+
+# --- Coarse-to-fine training ---
 
 # The spacing of the coarse grid at a radius: 1.25 times as wide, or less. On 20x20 units a fit
 # searches 0.57 as much, and the errors of 15 sets are those of the whole grid or lower.
@@ -71,7 +75,7 @@ def radius_schedule(
     start, end : float or "auto"
         Radius of the first and of the last epoch.
     neighborhood : str or callable
-        On its shape "auto" depends.
+        Determines what "auto" stands for.
     n_across : int
         Number of units along the longer side of the map.
     ordered_start : bool
@@ -92,14 +96,14 @@ def radius_schedule(
 
 
 def radius_ends(
-    start: float | str, end: float | str, neighborhood: str | Callable, widest: float
+    start: float | str, end: float | str, neighborhood: str | Callable, auto_start: float
 ) -> tuple[float, float]:
-    """Return the first and the last radius; `widest` is where "auto" starts with a Gaussian."""
+    """Return the first and the last radius; with a Gaussian "auto" starts at `auto_start`."""
     auto_end = neighborhood_of(neighborhood).radius_end
     last = auto_end if isinstance(end, str) else float(end)
     if isinstance(start, str):
         width = auto_end / NEIGHBORHOODS["gaussian"].radius_end
-        return max(last, width * max(1.0, widest)), last
+        return max(last, width * max(1.0, auto_start)), last
     return float(start), min(float(start), last) if isinstance(end, str) else last
 
 
@@ -133,7 +137,6 @@ class EpochSchedule(NamedTuple):
         radii: NDArray[np.float64],
         *,
         is_coarse_to_fine: bool,
-        is_radius_given: bool,
         can_compare: bool,
     ) -> EpochSchedule:
         """Make the schedule of a map for the radii of its epochs."""
@@ -141,9 +144,7 @@ class EpochSchedule(NamedTuple):
         if not is_coarse_to_fine:
             return cls(radii, [grid] * n_epochs, [None] * n_epochs, None)
         grids = grid_schedule(grid, radii)
-        compared_after = None
-        if can_compare and not is_radius_given:
-            compared_after = epoch_to_compare_after(grid, n_epochs)
+        compared_after = epoch_to_compare_after(grid, n_epochs) if can_compare else None
         return cls(radii, grids, subsample_schedule(grids, radii), compared_after)
 
     def sizes(self) -> list[int]:
@@ -245,8 +246,8 @@ class StreamSchedule(NamedTuple):
         """
         if not isinstance(decay, str):
             return cls(grid.n_units, np.array(decay, dtype=np.float64), True)
-        widest = max(grid.shape) / (4 if ordered_start else 2)
-        radii = np.array(radius_ends(start, end, neighborhood, widest))
+        auto_start = max(grid.shape) / (4 if ordered_start else 2)
+        radii = np.array(radius_ends(start, end, neighborhood, auto_start))
         return cls(grid.n_units, radii, decay == "linear")
 
     def radius(self, seen: float) -> float:

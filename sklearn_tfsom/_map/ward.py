@@ -1,4 +1,7 @@
-"""Ward's method for weighted points: the merges in order of their cost."""
+"""Ward's method for weighted points: the merges in order of their cost.
+
+Those of SciPy and scikit-learn take no weights, and no other distances.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ _ROUNDED_BITS = 30
 
 
 class Merge(NamedTuple):
-    """Two clusters that become one, which keeps the name of the first."""
+    """Two clusters that become one, which keeps the index of the first."""
 
     cost: float
     kept: int

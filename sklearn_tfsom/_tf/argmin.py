@@ -29,16 +29,15 @@ class Lowest(NamedTuple):
 def layout(n_units: tf.Tensor, *, is_fused: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
     """Return how many layers and lanes to use for a number of units.
 
-    At most 32 layers as long as 32 times 512 units suffice, as XLA needs it; beyond that about as
-    many layers as lanes. A few layers for `fused_lowest`.
+    At most 32 layers, as XLA needs it, as long as 512 lanes suffice; beyond that 512 lanes and
+    more layers. A few layers for `fused_lowest`.
     """
     if is_fused:
         return tf.constant(FUSED_LAYERS), VECTOR_LENGTH * -(
             -n_units // (FUSED_LAYERS * VECTOR_LENGTH)
         )
-    n_vectors = tf.cast(tf.round(tf.sqrt(tf.cast(n_units, tf.float64)) / VECTOR_LENGTH), tf.int32)
-    least = tf.minimum(-(-n_units // (MAX_REDUCED * VECTOR_LENGTH)), MAX_REDUCED)
-    n_lanes = VECTOR_LENGTH * tf.maximum(n_vectors, least)
+    n_vectors = -(-n_units // (MAX_REDUCED * VECTOR_LENGTH))
+    n_lanes = VECTOR_LENGTH * tf.minimum(n_vectors, MAX_REDUCED)
     return -(-n_units // n_lanes), n_lanes
 
 
@@ -147,26 +146,18 @@ def fused_lowest(
 @traced_once
 def compiled_graph() -> tf.types.experimental.PolymorphicFunction:
     """Make the graph of `compiled_lowest`, which XLA compiles for each shape of a tile."""
-
-    def compiled(products: tf.Tensor, bias32: tf.Tensor, margin: tf.Tensor) -> list[tf.Tensor]:
-        return list(compiled_lowest(products, bias32, margin))
-
     signature = [tf.TensorSpec([None] * rank, tf.float32) for rank in (2, 2, 1)]
-    return tf.function(compiled, input_signature=signature, jit_compile=True, autograph=False)
+    return tf.function(
+        compiled_lowest, input_signature=signature, jit_compile=True, autograph=False
+    )
 
 
 @traced_once
 def fused_graph(n_features: int) -> tf.types.experimental.PolymorphicFunction:
     """Make the graph of `fused_lowest` for a number of features."""
-
-    def fused(
-        rows: tf.Tensor, factors: tf.Tensor, bias32: tf.Tensor, margin: tf.Tensor
-    ) -> list[tf.Tensor]:
-        return list(fused_lowest(rows, factors, bias32, margin))
-
     shapes = [None, n_features], [n_features, None], [None, None], [None]
     signature = [tf.TensorSpec(shape, tf.float32) for shape in shapes]
-    return tf.function(fused, input_signature=signature, jit_compile=True, autograph=False)
+    return tf.function(fused_lowest, input_signature=signature, jit_compile=True, autograph=False)
 
 
 def _lowest_of_lanes(

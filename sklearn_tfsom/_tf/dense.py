@@ -32,7 +32,7 @@ from sklearn_tfsom._tf.tensors import as_tensor
 from sklearn_tfsom._tf.tiles import loop_tiles
 from sklearn_tfsom._tuning import MAX_COMPILED_UNITS
 
-# What a search of a tile returns: units, distances, and whether these are certain.
+# What a search of a tile returns: units, distances, and whether the units are certain.
 _FOUND = (
     tf.TensorSpec([None, None], tf.int32),
     tf.TensorSpec([None], tf.float64),
@@ -48,7 +48,7 @@ def search_dense(
     kind = target.kind
     if is_rough():  # a device without caches to prune for, and whose XLA has not been tried
         kind = kind._replace(is_rough=True, is_pruned=False, n_fused=0)
-    # XLA takes the minima of one unit for each row, and those of not too many units.
+    # The compiled search finds one unit for each row, among not too many units or blocks.
     n_compared = n_blocks(n_rows, n_columns) if kind.is_pruned else n_rows * n_columns
     is_compiled = (k == 1 or not kind.metric.is_product) and n_compared <= MAX_COMPILED_UNITS
     is_compiled = is_compiled and not kind.is_rough
@@ -107,7 +107,11 @@ def _search_tile(
     k: tf.Tensor,
     compiled_rows: tf.Tensor,
 ) -> list[tf.Tensor]:
-    """Search a tile; return units (n, k), distances (n,) and whether these are certain (n,)."""
+    """Search a tile; return units (n, k), distances (n,), whether the units are certain (n,).
+
+    XLA compiles the search of `compiled_rows` rows, 0 for none; not that of a shorter last tile,
+    for whose shape it would compile again.
+    """
     kind = operands.kind
     if not kind.metric.is_product:
         return _search_elementwise(values, operands, k, compiled_rows)
@@ -120,8 +124,8 @@ def _search_tile(
 
     def compiled() -> Lowest:
         if kind.n_fused:
-            return Lowest(*fused_graph(kind.n_fused)(factors32, operands.factors32, *given))
-        return Lowest(*compiled_graph()(tf.matmul(factors32, operands.factors32), *given))
+            return fused_graph(kind.n_fused)(factors32, operands.factors32, *given)
+        return compiled_graph()(tf.matmul(factors32, operands.factors32), *given)
 
     is_compiled = tf.equal(tf.size(norms), compiled_rows)  # 0 unless k is 1
     lowest = plain() if kind.is_rough else tf.cond(is_compiled, compiled, plain)

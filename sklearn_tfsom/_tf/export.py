@@ -169,16 +169,16 @@ def _closeness(rows: Any, is_missing: Any, codebook: NDArray[np.float64], dtype:
     0: ``2 x.w - |x|^2 - m.w^2`` over their known features m, with 0 for missing values.
     """
     references, table = _references(codebook)
-    nothing = len(references)
+    no_reference = len(references)
     of_references = np.square(references).sum(axis=1)
     scores = ops.matmul(rows, (2 * references.T).astype(dtype)) - of_references.astype(dtype)
     closest = ops.top_k(scores, 1)[1]
     if is_missing is not None:
         is_incomplete = ops.max(is_missing, axis=1, keepdims=True, initial=0.0)
-        closest = ops.where(is_incomplete > 0, nothing, closest)
+        closest = ops.where(is_incomplete > 0, no_reference, closest)
     closest = ops.squeeze(closest, axis=1)
     # Zeros for an incomplete sample: ONNX has no index beyond the columns.
-    is_closest = ops.one_hot(closest, nothing + 1, dtype=dtype)[:, :nothing]
+    is_closest = ops.one_hot(closest, no_reference + 1, dtype=dtype)[:, :no_reference]
     reference = ops.matmul(is_closest, references.astype(dtype))
     differences = rows - reference
     constant = ops.sum(differences * (2.0 * rows - differences), axis=1, keepdims=True)
@@ -246,7 +246,7 @@ def _search_differences(
 
 
 def _extent(is_missing: Any, extents: NDArray[np.float64], metric: Metric, dtype: str) -> Any:
-    """Return the size of the values that code vectors are rounded means of, of known features."""
+    """Return the size of the code vectors over the known features, which bounds their rounding."""
     if is_missing is None:
         return float(metric.size(extents))
     known = (1.0 - is_missing) * metric.magnitude(np, extents).astype(dtype)
@@ -309,7 +309,7 @@ def _at_once(function: Callable[..., Any], *values: Any) -> Any:
 def _lowest(values: Any) -> Any:
     """Build the minimum of each row, (n, 1).
 
-    Given an initial value, `keras.ops` does not look whether there are any first.
+    The initial value lets a model take a batch of no samples.
     """
     return ops.min(values, axis=1, keepdims=True, initial=float("inf"))
 

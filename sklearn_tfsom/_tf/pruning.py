@@ -25,9 +25,10 @@ from sklearn_tfsom._tf.operands import Operands, as_factors32, known_values
 from sklearn_tfsom._tf.tiles import loop_tiles
 from sklearn_tfsom._tuning import GROUP_BLOCKS, MAX_REACHED, PRUNED_TILE_ROWS
 
+# Units of a group, and the layers in which their scores lie, see `argmin`.
 _GROUP_UNITS, _GROUP_LAYERS = GROUP_BLOCKS * BLOCK_UNITS, 16
 
-# Larger than all other parts of an overlap together, for rows and units in the range of float32.
+# Larger than all other parts of a gap together, for rows and units in the range of float32.
 _UNREACHABLE = 2.0**126
 
 _VECTOR32 = tf.TensorSpec([None], tf.float32)
@@ -56,10 +57,6 @@ class _Rows(NamedTuple):
         """Return factors; zeros for rows whose products could exceed float32's range."""
         is_safe = tf.math.is_finite(self.bound)[:, None]
         return tf.where(is_safe, as_factors32(self.values, kind), tf.zeros([]))
-
-    def margin(self) -> tf.Tensor:
-        """Return the margin within which scores are not told apart, (n,) float32."""
-        return tf.cast(self.bound, tf.float32)
 
 
 def search_blocks(
@@ -92,15 +89,15 @@ def search_blocks(
         def closest(start: tf.Tensor, stop: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             return _closest_middle(tile(start, stop), operands, find)
 
-        block, *reach = loop_tiles(closest, n_all, n_tile, specs)
+        block, *reach_factors = loop_tiles(closest, n_all, n_tile, specs)
         order = tf.argsort(tf.gather(blocks.order, block))
 
         def search_tile(start: tf.Tensor, stop: tf.Tensor) -> Lowest:
             place = order[start:stop]
             part = rows.take(tf.minimum(place, n_rows - 1))
-            own_reach = [tf.gather(each, place) for each in reach]
-            overlap = _overlaps(part.factors(operands.kind), own_reach, blocks)
-            chosen = tf.where(~(tf.reduce_min(overlap, axis=0) > 0))[:, 0]
+            own_factors = [tf.gather(each, place) for each in reach_factors]
+            gaps = _gaps(part.factors(operands.kind), own_factors, blocks)
+            chosen = tf.where(~(tf.reduce_min(gaps, axis=0) > 0))[:, 0]
             return _search_chosen(part, tf.cast(chosen, tf.int32), operands, find)
 
         back = tf.math.invert_permutation(order)
@@ -132,8 +129,8 @@ def share_reached(
     step = tf.cast(tf.size(norms) / PRUNED_TILE_ROWS, tf.float64)
     some = tf.cast(tf.range(PRUNED_TILE_ROWS, dtype=tf.float64) * step, tf.int32)
     rows = _Rows(values, norms, rounding_bound32(tf, norms, operands.sizes)).take(some)
-    _, *reach = _closest_middle(rows, operands, _finder(is_compiled))
-    is_reached = ~(_overlaps(rows.factors(operands.kind), reach, blocks) > 0)
+    _, *reach_factors = _closest_middle(rows, operands, _finder(is_compiled))
+    is_reached = ~(_gaps(rows.factors(operands.kind), reach_factors, blocks) > 0)
     n_reached = tf.math.count_nonzero(is_reached, dtype=tf.float32)
     n_safe = tf.math.count_nonzero(tf.math.is_finite(rows.bound), dtype=tf.float32)
     return tf.math.divide_no_nan(n_reached, n_safe * tf.cast(tf.size(blocks.order), tf.float32))
@@ -152,13 +149,13 @@ def _closest_middle(
     return block, *_reach(rows, found.score, operands)
 
 
-def _overlaps(factors: tf.Tensor, reach: list[tf.Tensor], blocks: Blocks) -> tf.Tensor:
-    """Return, for each row and block, a number that is at most 0 if the row reaches the block.
+def _gaps(factors: tf.Tensor, reach_factors: list[tf.Tensor], blocks: Blocks) -> tf.Tensor:
+    """Return, for each row and block, a number above 0 if the row does not reach the block.
 
     ``|x - m|^2 - (R + r)^2`` is one product, of ``(x, R, |x|^2 - R^2)`` with ``(-2 m, -2 r, 1)``,
     and ``|m|^2 - r^2``.
     """
-    factors = tf.concat([factors, tf.stack(reach, axis=1)], axis=1)
+    factors = tf.concat([factors, tf.stack(reach_factors, axis=1)], axis=1)
     return tf.nn.bias_add(tf.matmul(factors, blocks.reach_factors32), blocks.reach_bias32)
 
 
@@ -173,7 +170,7 @@ def _finder(is_compiled: tf.Tensor) -> _Find:
 
         def compiled() -> Lowest:
             products = tf.matmul(factors32, unit_factors, transpose_b=True)
-            return Lowest(*compiled_graph()(products, bias, margin))
+            return compiled_graph()(products, bias, margin)
 
         return tf.cond(is_compiled, compiled, plain)
 
@@ -205,7 +202,7 @@ def _reach(rows: _Rows, lowest: tf.Tensor, operands: Operands) -> tuple[tf.Tenso
 
 def _search_chosen(rows: _Rows, chosen: tf.Tensor, operands: Operands, find: _Find) -> Lowest:
     """Search the rows of a tile among some blocks, group by group."""
-    blocks, margin = operands.blocks, rows.margin()
+    blocks, margin = operands.blocks, tf.cast(rows.bound, tf.float32)
     assert blocks is not None
     factors32 = rows.factors(operands.kind)
     n_filling = -tf.size(chosen) % GROUP_BLOCKS

@@ -82,6 +82,7 @@ class AllReduce:
             # If this worker computes long between two sums, others may take longer.
             self._longest = max(self._longest, began - self._since)
             wait = _WAIT
+            # Each wait needs a graph of its own.
             while wait < _WAIT / 2 + 2 * self._longest:
                 wait *= 2
         try:

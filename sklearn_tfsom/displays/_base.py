@@ -120,7 +120,7 @@ class Display:
     def _unwrap(cls, estimator: Any, X: Any = None) -> tuple[Unwrapped, Any]:
         """Return the map, with the steps in front of it, and samples as it takes them."""
         fitted = unwrapped(estimator, f"{cls.__name__}.from_estimator")
-        return fitted, None if X is None else fitted.prepare(X)
+        return fitted, fitted.prepare(X)
 
     @classmethod
     def _wrong_parameter(cls, name: str, right: str, came: str) -> ValueError:
