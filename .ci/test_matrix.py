@@ -22,10 +22,11 @@ from environments import (
 
 OUTPUT = ROOT / "output" / "matrix"
 EXTRAS = ("plot", "viewer", "litert", "onnx", "dask")
-# First versions with wheels for a newer Python than that of the lower bound.
+# First versions with wheels for a newer Python than that of the lower bound, and those that work
+# with them: polars 1.0 crashes beside NumPy 2.
 FIRST_WHEELS = {
     "3.12": {},
-    "3.13": {"numpy": "2.1", "h5py": "3.12", "pyarrow": "18.0"},
+    "3.13": {"numpy": "2.1", "h5py": "3.12", "pyarrow": "18.0", "polars": "1.1"},
 }
 SHOWN = ("scikit-learn", "numpy", "scipy", "pandas", "tensorflow")
 BOUND = re.compile(r"^([\w.-]+)(?:\[[\w,]+\])?>=([\d.]+)$")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from decimal import Decimal
+from fractions import Fraction
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
@@ -197,7 +198,7 @@ def _order_of_categories(dtype: Any) -> list[Any] | None:
 
 
 def _are_missing(labels: NDArray) -> NDArray[np.bool_]:
-    if labels.dtype.kind != "O":
+    if labels.dtype.kind not in "OV":
         return np.not_equal(labels, labels)  # NaN and NaT
     return np.array([is_missing(label) for label in labels], dtype=bool)
 
@@ -267,4 +268,6 @@ def _refuse_values(known: NDArray, owner: str, name: str, allows_many: bool) -> 
 
 def _rank(label: Any) -> tuple[bool, Any]:
     is_number = isinstance(label, Real | Decimal)  # bool is a subclass of int
+    if isinstance(label, Decimal) and label.is_finite():  # not comparable with NumPy's integers
+        label = Fraction(label)
     return (not is_number, label if is_number else str(label))

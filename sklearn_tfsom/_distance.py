@@ -55,8 +55,9 @@ class Metric:
         then unit vectors, and the distance is ``1 - cos``, half the squared distance of these.
     allows_missing, allows_sparse : bool, default=False
         Whether samples may have missing values, and may be a sparse matrix.
-    has_data_units : bool, default=True
-        Whether data times s have distances times s. Otherwise they have the same distances.
+    is_homogeneous : bool, default=True
+        Of an elementwise metric: whether data times s have distances times s. Otherwise they have
+        the same distances.
     is_translation_invariant : bool, default=True
         Whether a shift of samples and code vectors leaves distances as they are.
     min_features : int, default=1
@@ -73,7 +74,7 @@ class Metric:
     direction: Callable[[NDArray], NDArray] | None = None
     allows_missing: bool = False
     allows_sparse: bool = False
-    has_data_units: bool = True
+    is_homogeneous: bool = True
     is_translation_invariant: bool = True
     min_features: int = 1
 
@@ -88,12 +89,17 @@ class Metric:
         return self.direction is not None
 
     @property
+    def has_data_units(self) -> bool:
+        """Whether distances are in the units of the data."""
+        return self.is_homogeneous and not self.is_spherical
+
+    @property
     def scaling_degree(self) -> int:
         """Power of the scale of the search space by which distances there are larger.
 
         Unit vectors are shifted and scaled too, and ``1 - cos`` is half a squared distance.
         """
-        return 2 if self.is_spherical else int(self.has_data_units)
+        return 2 if self.is_spherical else int(self.is_homogeneous)
 
     def from_squares(self, squared: Any, xp: Any = np) -> Any:
         """Turn squared Euclidean distances into those of a product metric."""
@@ -150,7 +156,6 @@ METRICS = {
             "product",
             direction=_same,
             allows_sparse=True,
-            has_data_units=False,
         ),
         Metric(
             "correlation",
@@ -159,7 +164,6 @@ METRICS = {
             "correlation",
             "product",
             direction=_less_own_mean,
-            has_data_units=False,
             min_features=2,
         ),
         Metric(

@@ -277,12 +277,13 @@ def _of_column_transformer(
     names: list[str] = []
     left: list[str] = []
     by_output = sorted(step.output_indices_.items(), key=lambda item: item[1].start)
+    transformers = {name: part for name, part, _ in step.transformers_}
     for name, columns_out in by_output:
         block, block_names = values[:, columns_out], given[columns_out]
         block_known = is_known[columns_out]
         if not block_known.any():  # perhaps without columns, of a transformer that is not fitted
             continue
-        part = step.named_transformers_[name]
+        part = transformers[name]
         weight = (step.transformer_weights or {}).get(name)
         weight = 1 if weight is None else weight
         if weight:

@@ -278,5 +278,9 @@ def _lazily(method: str, som: TFSOM, data: Any) -> Any:
     check_n_features(som, data)
     shape = {"drop_axis": 1} if method == "predict" else {"chunks": (data.chunks[0], (n_out,))}
     meta = apply_to_rows(np.empty((0, data.shape[1]), data.dtype), som, method)
-    token = f"tfsom_{method}"  # what the dashboard shows
-    return data.map_blocks(apply_to_rows, som, method, **shape, meta=meta, token=token)
+
+    def of_block(rows: Any) -> Any:
+        return apply_to_rows(rows, som, method)
+
+    of_block.__name__ = f"tfsom_{method}"  # what the dashboard shows
+    return data.map_blocks(of_block, **shape, meta=meta)

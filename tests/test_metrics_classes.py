@@ -95,12 +95,22 @@ class TestClassCounts:
             ([True, 1, 0, "x"], [0, 1, "True", "x"]),
             (["missing", "z", None, np.nan], ["z", "missing"]),
             ([Decimal(10), "a", 9.5, Decimal(9)], [9, 9.5, 10, "a"]),
+            ([np.int64(1), Decimal("2.5"), Decimal("0.5"), "a"], [Decimal("0.5"), 1, 2.5, "a"]),
+            (np.array([(2, 1), (1, 1)] * 2, dtype="i8, i8"), [(1, 1), (2, 1)]),
             (
                 np.array([3600000000000, 1, 1, 2], dtype="m8[ns]"),
                 ["1 nanoseconds", "2 nanoseconds", "3600000000000 nanoseconds"],
             ),
         ],
-        ids=["bools of numpy", "bools", "text missing", "decimals", "durations"],
+        ids=[
+            "bools of numpy",
+            "bools",
+            "text missing",
+            "decimals",
+            "decimals and integers",
+            "records",
+            "durations",
+        ],
     )
     def test_kinds_of_labels(self, y, expected):
         labels, counts = class_counts(random_map(), samples()[:4], y)

@@ -178,8 +178,9 @@ def _filled(X: np.ma.MaskedArray) -> NDArray:
     if not np.ma.is_masked(X):
         return X.data
     kind = X.dtype.kind
-    dtype = X.dtype if kind in "fc" else np.float64 if kind in "biu" else object
-    return np.ma.filled(X.astype(dtype), np.nan)
+    filled = np.array(X.data, X.dtype if kind in "fc" else np.float64 if kind in "biu" else object)
+    filled[X.mask] = np.nan
+    return filled
 
 
 def _without_fill_values(frame: Any) -> Any:

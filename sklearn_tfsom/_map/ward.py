@@ -1,6 +1,6 @@
 """Ward's method for weighted points: the merges in order of their cost.
 
-Those of SciPy and scikit-learn take no weights, and no other distances.
+Those of SciPy and scikit-learn take no weights.
 """
 
 from __future__ import annotations

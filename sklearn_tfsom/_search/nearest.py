@@ -31,7 +31,6 @@ from sklearn_tfsom._tuning import (
     MAX_NUMPY_SCORES,
     MAX_PRUNED_FEATURES,
     MAX_TILE_ROWS,
-    MAX_UNCOMPARED,
     MIN_PRUNED,
     MIN_PRUNED_SIDE,
     MIN_TILE_ROWS,
@@ -97,7 +96,7 @@ def nearest(
     if len(unclear):
         units, distances = units.copy(), distances.copy()
         rest = on_cpu.take(unclear)
-        if len(unclear) <= MAX_UNCOMPARED:
+        if len(unclear) * target.codebook.size <= MAX_ALL_DIFFERENCES:
             units[unclear], distances[unclear] = search_exactly(rest, target, k)
         else:  # of equal rows, such as all that are zero under "cosine", one is searched
             chosen, place = _distinct(rest)
