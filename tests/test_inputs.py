@@ -426,7 +426,8 @@ def test_names_of_short_floats_have_no_rounding_errors(make, missing):
 
 @pytest.mark.parametrize("kind", [pa.float16(), pa.float32(), pa.float64(), pa.timestamp("s")])
 def test_missing_classes_of_arrow_dictionaries(kind):
-    values = [1, None, 2, 1] if kind == pa.timestamp("s") else [0.5, None, 0.25, 0.5]
+    half, quarter = np.array([0.5, 0.25], np.float16 if kind == pa.float16() else np.float64)
+    values = [1, None, 2, 1] if kind == pa.timestamp("s") else [half, None, quarter, half]
     y = pa.chunked_array([pa.array(5 * values, kind).dictionary_encode()])
     assert classes_of(y, 20, "").names[2:] == ["missing"]
 
