@@ -428,8 +428,11 @@ def test_names_of_short_floats_have_no_rounding_errors(make, missing):
 def test_missing_classes_of_arrow_dictionaries(kind):
     half, quarter = np.array([0.5, 0.25], np.float16 if kind == pa.float16() else np.float64)
     values = [1, None, 2, 1] if kind == pa.timestamp("s") else [half, None, quarter, half]
-    y = pa.chunked_array([pa.array(5 * values, kind).dictionary_encode()])
-    assert classes_of(y, 20, "").names[2:] == ["missing"]
+    try:
+        dictionaries = pa.array(5 * values, kind).dictionary_encode()
+    except pa.ArrowNotImplementedError:  # of halves, in old versions
+        pytest.skip("this pyarrow has no such dictionaries")
+    assert classes_of(pa.chunked_array([dictionaries]), 20, "").names[2:] == ["missing"]
 
 
 LARGE = [2**60, 2**60 + 1, None, 7]
