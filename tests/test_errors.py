@@ -612,6 +612,16 @@ class TestNeighborhoodFunctions:
 
         check_raises_and_changes_nothing(fitted, error, match="a message", neighborhood=failing)
 
+    def test_stop_iteration_is_raised_as_a_runtime_error(self):
+        """As from a generator, in all methods."""
+
+        def failing(d2, r):
+            raise StopIteration
+
+        for train in (TFSOM.fit, TFSOM.partial_fit):
+            with pytest.raises(RuntimeError, match="neighborhood function raised StopIteration"):
+                train(TFSOM(**SMALL, neighborhood=failing), X)
+
     def test_wrong_signature(self, fitted):
         match = "positional argument"
         check_raises_and_changes_nothing(

@@ -1,6 +1,7 @@
 """Sparse samples give the results of dense ones, and are never made dense as a whole."""
 
 import tracemalloc
+from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,8 @@ from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._distance import METRICS
 from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._map.initialization import initial_codebook
+from sklearn_tfsom._search import nearest as nearest_module
+from sklearn_tfsom._search.exact import search_exactly
 from sklearn_tfsom._validation import InvalidParameterError
 from sklearn_tfsom.distributed import unit_statistics
 
@@ -256,7 +259,7 @@ def test_empty_rows(metric):
             TFSOM((2, 2), metric=metric).fit(nothing)
 
 
-def test_empty_rows_beside_others():
+def test_one_of_many_empty_rows_is_compared_exactly():
     """Under "cosine" they are equally far from all units, and so the same near ties."""
     rng = np.random.default_rng(0)
     codebook, X = (
@@ -269,9 +272,11 @@ def test_empty_rows_beside_others():
 
     expected = np.arange(3) + np.zeros((300, 1))
     for samples in (half_empty, half_empty.toarray()):
-        found = som.bmus(samples, 3)
+        with mock.patch.object(nearest_module, "search_exactly", wraps=search_exactly) as exactly:
+            found = som.bmus(samples, 3)
         assert_array_equal(found[::2], expected)
         assert_array_equal(found[1::2], som.bmus(X[1::2], 3))
+        assert sum(len(call.args[0].norms) for call in exactly.call_args_list) < 300
 
 
 @pytest.mark.parametrize("metric", SPARSE)

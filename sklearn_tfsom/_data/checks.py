@@ -382,9 +382,7 @@ def check_sample_weight(
 
     Raises
     ------
-    TypeError
-        If `sample_weight` is no array of numbers.
-    ValueError
+    TypeError, ValueError
         If there is not one finite weight of at least 0 for each sample, or all are 0.
     """
     if sample_weight is None:

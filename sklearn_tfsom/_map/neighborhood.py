@@ -128,7 +128,10 @@ def checked_neighborhood(owner: Any, neighborhood: Any) -> str | NeighborhoodFun
 
     @functools.wraps(neighborhood, assigned=(), updated=())  # it keeps the function itself
     def checked(squared: NDArray[np.float64], radius: float) -> NDArray[np.float64]:
-        returned = neighborhood(squared, radius)
+        try:
+            returned = neighborhood(squared, radius)
+        except StopIteration as error:  # which a loop of the caller would take for its end
+            raise RuntimeError("The neighborhood function raised StopIteration.") from error
         try:
             values = np.asarray(returned)
         except ValueError:  # a ragged list
