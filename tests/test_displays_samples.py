@@ -528,8 +528,8 @@ class TestTrajectory:
             ["a"] * 150,
             np.ones((150, 2)),
             [None] * 150,
-            np.arange(150).astype("M8[Y]") - 1970,
-            np.arange(150).astype("M8[D]") + 2_932_896 - 148,
+            np.arange(-1970, -1820).astype("M8[Y]"),
+            np.arange(2_932_748, 2_932_898).astype("M8[D]"),
             np.array([*range(149), "NaT"], "M8[ns]"),
             pd.Series([str(year) for year in range(1, 151)], dtype=object),
             np.full(150, True, dtype=object),
@@ -551,7 +551,7 @@ class TestTrajectory:
         assert plt.get_fignums() == []
 
     def test_first_and_last_year_of_datetimes(self, som):
-        times = np.r_[np.arange(149), 9998].astype("M8[Y]") - 1969
+        times = (np.r_[np.arange(149), 9998] - 1969).astype("M8[Y]")
         display = TrajectoryDisplay.from_estimator(som, X, times=times)
         display.figure_.draw_without_rendering()
         assert display.times[-1] == np.datetime64("9999")
