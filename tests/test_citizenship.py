@@ -735,7 +735,7 @@ FAILING_FITS = {
     "inf in other columns": ({}, lambda X: (pd.DataFrame(replace_one_value(X[:, :3], np.inf)),)),
     "one dimension": ({}, lambda X: (X[0],)),
     "no rows": ({}, lambda X: (X[:0],)),
-    "strings": ({}, lambda X: (X.astype(str) + "x",)),
+    "strings": ({}, lambda X: (np.char.add(X.astype(str), "x"),)),
     "too large": ({}, lambda X: ([[1.7e308], [-1.7e308]],)),
     "negative weights": ({}, lambda X: (X, None, -np.ones(len(X)))),
     "nan weights": ({}, lambda X: (X, None, np.full(len(X), np.nan))),
