@@ -32,7 +32,7 @@ from sklearn_tfsom._data.checks import (
 from sklearn_tfsom._data.partitions import Engine, check_partitions
 from sklearn_tfsom._data.pieces import ALONE, Pieces, Workers
 from sklearn_tfsom._data.samples import Samples
-from sklearn_tfsom._data.scaling import in_precision
+from sklearn_tfsom._data.scaling import check_range, in_precision
 from sklearn_tfsom._data.tiles import tile_threads
 from sklearn_tfsom._distance import METRICS, metric_of
 from sklearn_tfsom._fitted import (
@@ -836,7 +836,11 @@ class TFSOM(
         distances, bmus = self.bmus(X, return_distance=True)
         factor, heights = anomaly_score(self, bmus)
         scores = -factor * distances.astype(np.float64)
-        return in_precision(scores if heights is None else scores - heights, distances.dtype)
+        if heights is not None:
+            with np.errstate(over="ignore"):
+                scores -= heights
+            check_range(np.isfinite(scores))
+        return in_precision(scores, distances.dtype)
 
     def bmus(self, X: ArrayLike, n_bmus: int = 1, return_distance: bool = False) -> Any:
         """Find the best-matching units of each sample.
@@ -969,9 +973,9 @@ class TFSOM(
         is_missing = np.isnan(values)
         if method == "expectation" and self._metric == "euclidean":
             residuals = self._residuals
-            if residuals is None:
-                residuals = variances_of(self.codebook_, self.hits_, self.quantization_error_)
-            with np.errstate(over="ignore", under="ignore", invalid="ignore"):  # far out
+            with tile_threads:  # digits of an inverse depend on the number of threads of BLAS
+                if residuals is None:
+                    residuals = variances_of(self.codebook_, self.hits_, self.quantization_error_)
                 expected = expected_values(values, self.codebook_, self.hits_, residuals)
             is_found = is_missing & np.isfinite(expected)
             values[is_found] = in_precision(expected[is_found], samples.dtype)

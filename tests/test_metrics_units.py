@@ -1,5 +1,6 @@
 """U-matrix: cells between units, median, and the anomaly score that uses it."""
 
+import copy
 import itertools
 import math
 
@@ -114,6 +115,18 @@ def test_anomaly_score_u_height_adds_the_u_matrix(metric):
     expected = som.score_samples(X) - u_matrix(som).ravel()[som.bmus(X)]
     som.set_params(anomaly_score="u_height")
     assert_allclose(som.score_samples(X), expected)
+
+
+@pytest.mark.parametrize("average", ["mean", "median"])
+def test_distances_whose_sum_exceeds_the_range(average):
+    X = np.random.RandomState(0).uniform(-1, 1, size=(60, 3))
+    som = TFSOM((4, 5), metric="manhattan", max_iter=3, anomaly_score="u_height").fit(X)
+    huge = copy.deepcopy(som)
+    huge.codebook_ = som.codebook_ * 2.0**1022
+    expected = u_matrix(som, average=average)
+    assert_allclose(u_matrix(huge, average=average) / 2.0**1022, expected, rtol=1e-12)
+    scores = huge.score_samples(X * 2.0**1022)
+    assert_allclose(scores / 2.0**1022, som.score_samples(X), rtol=1e-12)
 
 
 @pytest.mark.parametrize("metric", ["euclidean", "cosine", "chebyshev"])

@@ -82,6 +82,19 @@ def test_blas_has_one_thread_while_a_map_is_trained():
     assert all(set(each) == {1} for each in seen)
 
 
+def test_impute_does_not_depend_on_the_threads_of_blas():
+    """A fit in another thread limits them. Digits of an inverse and of large products differ."""
+    X = np.random.RandomState(0).normal(size=(600, 300))
+    incomplete = remove_values(X)
+    som = TFSOM(10, max_iter=2).fit(X)
+    stream = TFSOM(10).partial_fit(X)  # keeps variances
+    for each in (som, stream):
+        with threadpool_limits(2, "blas"):
+            expected = each.impute(incomplete)
+        with threadpool_limits(1, "blas"):
+            assert_array_equal(each.impute(incomplete), expected)
+
+
 def test_blas_has_its_threads_after_an_interrupt():
     """Python raises interrupts between calls: here after each call of a built-in function."""
     large, path = np.ones((100, 100)), multiply.__code__.co_filename

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from sklearn_tfsom._data.scaling import check_range
 from sklearn_tfsom._data.tiles import map_tiles, value_slices
 from sklearn_tfsom._distance import Metric, all_distances, metric_of
 from sklearn_tfsom._map.grid import grid_of
@@ -71,7 +72,8 @@ def isolation(
         order = np.argsort(distances, axis=1, kind="stable")
         nearer = np.cumsum(shares[order], axis=1) - shares[order]
         counted = np.clip(_NEAR_SHARE - nearer, 0, shares[order])
-        distances = np.take_along_axis(distances, order, axis=1)
+        distances = np.where(counted > 0, np.take_along_axis(distances, order, axis=1), 0)
+        check_range(np.isfinite(distances))
         means: NDArray[np.float64] = np.average(distances, axis=1, weights=counted)
         return means
 

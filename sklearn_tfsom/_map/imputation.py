@@ -16,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.extmath import randomized_svd
 
+from sklearn_tfsom._compat import with_errstate
 from sklearn_tfsom._data.moments import MAX_COVARIANCE_FEATURES, Moments
 from sklearn_tfsom._data.pieces import Piece, Pieces
 from sklearn_tfsom._data.scaling import power_of_two
-from sklearn_tfsom._data.tiles import value_slices
-from sklearn_tfsom._tuning import TILE_VALUES
+from sklearn_tfsom._data.tiles import map_tiles, value_slices
+from sklearn_tfsom._tuning import CACHED_VALUES
 
 # Residuals understate the spread around the units, which lie where the samples are. So twice their
 # covariance is taken (1.5 to 3 are as good), and a share of the codebook's: it keeps features
@@ -33,6 +34,9 @@ _RIDGE, _FLOOR = 1e-2, 1e-9
 
 # Code vectors of equal samples differ by at most 16 units in the last place.
 _ROUNDINGS = 16
+
+# Values of samples far from the map overflow; what is not finite is not taken.
+_QUIET = with_errstate(all="ignore")
 
 # Main directions of the codebook, instead of all, with many features.
 _N_DIRECTIONS = 16
@@ -132,9 +136,9 @@ def covariance_around_units(
     """
     mean, spread = moments.mean, moments.spread
     root = np.sqrt(unit_counts / unit_counts.sum())
-    rows, means = root * (codebook - mean) / spread, root * (unit_means - mean) / spread
-    crossed = rows.T @ (means - rows / 2)
     with np.errstate(over="ignore", invalid="ignore"):  # beside equal code vectors
+        rows, means = root * (codebook - mean) / spread, root * (unit_means - mean) / spread
+        crossed = rows.T @ (means - rows / 2)
         factor = np.square(np.float64(spread / _size_of(codebook)))
         return (moments.covariance - crossed - crossed.T) * factor
 
@@ -157,6 +161,7 @@ def variances_of(
         return np.asarray(variances * factor)
 
 
+@_QUIET
 def expected_values(
     X: NDArray, codebook: NDArray, hits: NDArray[np.float64], residuals: NDArray[np.float64]
 ) -> NDArray[np.float64]:
@@ -207,23 +212,28 @@ def expected_values(
     filled = X.astype(np.float64)
     is_missing = np.isnan(X)
     n_missing = is_missing.sum(axis=1)
+
+    @_QUIET
+    def fill(rows: NDArray[np.int64]) -> None:
+        missing = np.nonzero(is_missing[rows])[1].reshape(len(rows), -1)
+        known = np.where(is_missing[rows], 0, (filled[rows] - center) / scale)
+        gradients = np.take_along_axis(known @ precision, missing, axis=1)[:, :, None]
+        gradients = gradients - unit_scores.T[missing]
+        blocks = precision[missing[:, :, None], missing[:, None, :]]
+        corrections = np.linalg.solve(blocks, gradients)
+        distances = unit_norms - 2 * known @ unit_scores.T
+        distances -= np.einsum("rmu,rmu->ru", gradients, corrections)
+        responsibilities = _responsibilities(distances)
+        values = -np.einsum("rmu,ru->rm", corrections, responsibilities)
+        filled[rows[:, None], missing] = values * scale[missing] + center[missing]
+
+    batches = []
     # Samples with the same number of missing values are one stack of matrices.
     for n in np.unique(n_missing[n_missing > 0]):
         (same,) = np.nonzero(n_missing == n)
         n_values = n * max(n, len(codebook)) + X.shape[1]
-        for batch in value_slices(len(same), n_values, TILE_VALUES):
-            rows = same[batch]
-            missing = np.nonzero(is_missing[rows])[1].reshape(-1, n)
-            known = np.where(is_missing[rows], 0, (filled[rows] - center) / scale)
-            gradients = np.take_along_axis(known @ precision, missing, axis=1)[:, :, None]
-            gradients = gradients - unit_scores.T[missing]
-            blocks = precision[missing[:, :, None], missing[:, None, :]]
-            corrections = np.linalg.solve(blocks, gradients)
-            distances = unit_norms - 2 * known @ unit_scores.T
-            distances -= np.einsum("rmu,rmu->ru", gradients, corrections)
-            responsibilities = _responsibilities(distances)
-            values = -np.einsum("rmu,ru->rm", corrections, responsibilities)
-            filled[rows[:, None], missing] = values * scale[missing] + center[missing]
+        batches += [same[batch] for batch in value_slices(len(same), n_values, CACHED_VALUES)]
+    list(map_tiles(fill, batches))
     return filled
 
 
@@ -254,7 +264,9 @@ def _expected_from_few_directions(
     scaled, both = directions * inverse, np.vstack([codebook, directions])
     filled, is_missing = X.astype(np.float64), np.isnan(X)
     (incomplete,) = np.nonzero(is_missing.any(axis=1))
-    for batch in value_slices(len(incomplete), X.shape[1] + n * len(codebook), TILE_VALUES):
+
+    @_QUIET
+    def fill(batch: slice) -> None:
         rows = incomplete[batch]
         is_known = ~is_missing[rows]
         known, values = is_known.astype(np.float64), (filled[rows] - center) / size
@@ -270,6 +282,9 @@ def _expected_from_few_directions(
             + np.einsum("rnu,ru->rn", solved, responsibilities) @ directions
         )
         filled[rows] = np.where(is_known, filled[rows], found * size + center)
+
+    n_values = X.shape[1] + n * len(codebook)
+    list(map_tiles(fill, value_slices(len(incomplete), n_values, CACHED_VALUES)))
     return filled
 
 

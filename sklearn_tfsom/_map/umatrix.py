@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from sklearn_tfsom._data.scaling import check_range, power_of_two
 from sklearn_tfsom._distance import Metric, paired_distances
 from sklearn_tfsom._map.grid import Grid
 
@@ -27,4 +28,7 @@ def u_heights(
         ends = codebook[units[exists]], codebook[neighbor[exists]]
         gaps[exists, step] = paired_distances(*ends, metric)
     gaps[np.isnan(gaps).all(axis=1)] = 0
-    return np.nanmean(gaps, axis=1) if average == "mean" else np.nanmedian(gaps, axis=1)
+    check_range(~np.isinf(gaps))
+    scale = power_of_two(float(np.nanmax(gaps)))  # sums stay in the range of float64
+    of_neighbors = np.nanmean if average == "mean" else np.nanmedian
+    return np.asarray(of_neighbors(gaps / scale, axis=1)) * scale
