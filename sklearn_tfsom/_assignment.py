@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sklearn_tfsom._data.checks import are_counted
 from sklearn_tfsom._data.pieces import Piece, Pieces, combined
-from sklearn_tfsom._data.scaling import Scaling
+from sklearn_tfsom._data.scaling import Scaling, power_of_two
 from sklearn_tfsom._data.sparse import SparseRows, load_sparse
 from sklearn_tfsom._data.statistics import UnitMeans
 from sklearn_tfsom._data.sums import sums_and_counts
@@ -72,7 +72,9 @@ def assign_and_average(
         has_missing,
         piece_values=SEARCHED_VALUES,
     )
-    return Assignment(hits, float(error), bmus), UnitMeans.of(sums, counts, scaling)
+    means = UnitMeans.of(sums, counts, scaling)
+    weight = power_of_two(pieces.total_weight)
+    return Assignment(hits, float(error), bmus), means._replace(counts=means.counts * weight)
 
 
 def _assign_and_sum_piece(
@@ -82,18 +84,25 @@ def _assign_and_sum_piece(
     pieces = Pieces(*piece)
     is_counted = are_counted(pieces, total)
     counted = pieces.take_where(is_counted)
-    sums, counts = _sums_of_piece(counted, bmus[is_counted], len(hits), scaling, has_missing)
+    weight = power_of_two(total)  # of shares, no sum exceeds the range of float64
+    arguments = bmus[is_counted], len(hits), weight, scaling, has_missing
+    sums, counts = _sums_of_piece(counted, *arguments)
     return (hits, error, sums, counts), bmus
 
 
 def _sums_of_piece(
-    pieces: Pieces, bmus: NDArray[np.int64], n_units: int, scaling: Scaling, has_missing: bool
+    pieces: Pieces,
+    bmus: NDArray[np.int64],
+    n_units: int,
+    weight: float,
+    scaling: Scaling,
+    has_missing: bool,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Sum scaled samples, and their weights, by unit."""
+    """Sum scaled samples, and their weights, by unit, with weights in units of `weight`."""
     samples, (n_samples, n_features) = pieces.samples, pieces.samples.shape
 
     def of_tile(rows: slice) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        weights = pieces.sample_weight[rows]
+        weights = pieces.sample_weight[rows] / weight
         scaled: NDArray | SparseRows
         if samples.is_sparse:
             scaled = load_sparse(samples.take(rows), scaling.scale)
@@ -132,7 +141,7 @@ def map_errors(pieces: Pieces, codebook: NDArray, grid: Grid) -> tuple[float, fl
         pieces.total_weight,
         piece_values=SEARCHED_VALUES,
     )
-    return float(quantization), float(topographic)
+    return float(quantization), min(float(topographic), 1.0)  # a sum of rounded shares
 
 
 def _errors_of_piece(

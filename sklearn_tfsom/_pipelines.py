@@ -26,6 +26,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_tfsom._data.scaling import power_of_two
 from sklearn_tfsom._distance import metric_of
+from sklearn_tfsom._validation import shown
 
 # Their inverses round code vectors to codes.
 _ENCODERS = KBinsDiscretizer, OneHotEncoder, OrdinalEncoder
@@ -69,11 +70,11 @@ def unwrapped(estimator: Any, owner: str) -> Unwrapped:
         if not estimator.refit:
             raise TypeError(
                 f"{owner} needs a search with refit=True, which keeps the best map. "
-                f"Got refit={estimator.refit!r} instead."
+                f"Got refit={shown(estimator.refit)} instead."
             )
     if not hasattr(estimator, "grid_size"):
         raise TypeError(
-            f"{owner} needs a TFSOM, or a Pipeline that ends in one. Got {estimator!r}."
+            f"{owner} needs a TFSOM, or a Pipeline that ends in one. Got {shown(estimator)}."
         )
     check_is_fitted(estimator)
     return Unwrapped([], estimator)
@@ -227,7 +228,10 @@ def _inverse(step: Any, values: NDArray) -> NDArray | None:
         return None
     try:
         with np.errstate(all="ignore"):
-            undone = np.asarray(step.inverse_transform(values))
+            undone = step.inverse_transform(values)
+            if isinstance(undone, list):  # of a vectorizer: the terms of each text
+                return None
+            undone = np.asarray(undone)
     # As of KernelPCA by default, and of functions that expect a data frame.
     except (AttributeError, LookupError, NotImplementedError, TypeError, ValueError):
         return None

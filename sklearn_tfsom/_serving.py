@@ -39,7 +39,9 @@ def keras_model_of_map(som: Any, preprocessing: Any, outputs: Any, dtype: str) -
         raise valid.wrong_parameter("outputs", som, right, valid.shown(outputs))
     formulas, n_features = formulas_of(preprocessing, som)
     metric = metric_of(som)
-    rounded_to(dtype, som.codebook_)  # refuses what exceeds the range
+    # Both refuse what exceeds the range.
+    rounded_to(dtype, som.codebook_)
+    rounded_to(dtype, np.ptp(som.codebook_.astype(np.float64), axis=0))
     codebook = as_codebook(som.codebook_, metric)
     scaling = Scaling(np.zeros(codebook.shape[1]), 1.0, metric)
     if not metric.is_spherical:

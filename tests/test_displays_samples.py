@@ -4,6 +4,7 @@ import copy
 import itertools
 import re
 import warnings
+from fractions import Fraction
 
 import matplotlib
 import numpy as np
@@ -531,6 +532,7 @@ class TestTrajectory:
             np.arange(-1970, -1820).astype("M8[Y]"),
             np.arange(2_932_748, 2_932_898).astype("M8[D]"),
             np.array([*range(149), "NaT"], "M8[ns]"),
+            np.arange(150).astype("M8[as]"),
             pd.Series([str(year) for year in range(1, 151)], dtype=object),
             np.full(150, True, dtype=object),
             np.full(150, np.timedelta64(1, "s"), dtype=object),
@@ -541,6 +543,7 @@ class TestTrajectory:
         ],
         ids=[
             *["short", "nan", "str", "two columns", "none", "year 0", "year 10000", "NaT"],
+            "attoseconds",
             *["years as texts", "bool objects", "durations", "number among datetimes"],
             *["masked numbers", "masked datetimes", "too large"],
         ],
@@ -661,6 +664,7 @@ class TestAnomalies:
         [
             ({}, 0.99),
             ({"quantile": 0.8}, 0.8),
+            ({"quantile": Fraction(4, 5)}, 0.8),
             ({"threshold": 0.5}, None),
             ({"threshold": 1}, None),
         ],

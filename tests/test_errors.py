@@ -70,7 +70,7 @@ HUGE = 10**5000  # no `repr` and no float
 NO_NUMBER = [
     (True, "True"),
     (False, "False"),
-    (np.True_, "np.True_"),
+    (np.True_, repr(np.True_)),
     (NAN, "nan"),
     (INF, "inf"),
     (-INF, "-inf"),
@@ -84,15 +84,15 @@ NO_NUMBER = [
     (Decimal("1.5"), "Decimal('1.5')"),
     (np.array([2]), "an array of shape (1,) and dtype int64"),
     (np.array(2.0), "an array of shape () and dtype float64"),
-    (np.float64("nan"), "np.float64(nan)"),
+    (np.float64("nan"), repr(np.float64("nan"))),
 ]
 NO_INT = [
     (0, "0"),
     (-1, "-1"),
-    (np.int64(0), "np.int64(0)"),
+    (np.int64(0), repr(np.int64(0))),
     (1.0, "1.0"),
     (2.5, "2.5"),
-    (np.float64(2), "np.float64(2.0)"),
+    (np.float64(2), repr(np.float64(2))),
     (Fraction(2), "Fraction(2, 1)"),
     *NO_NUMBER,
 ]
@@ -102,7 +102,7 @@ NO_RADIUS = [
     (-0.0, "-0.0"),
     (-1, "-1"),
     (-5e-324, "-5e-324"),
-    (np.float32(0), "np.float32(0.0)"),
+    (np.float32(0), repr(np.float32(0))),
     (None, "None"),
     ("Auto", "'Auto'"),
     ("auto ", "'auto '"),
@@ -218,7 +218,7 @@ BAD = {
         (-1, "-1"),
         (2**32, "4294967296"),
         (1.5, "1.5"),
-        (np.int64(-1), "np.int64(-1)"),
+        (np.int64(-1), repr(np.int64(-1))),
     ],
     "verbose": [
         *(case for case in NO_NUMBER if not isinstance(case[0], bool | np.bool_)),
@@ -876,6 +876,10 @@ BAD_WEIGHTS = {
     "empty": ([], r"sample_weight .* 12 samples.* Got shape \(0,\) instead\."),
     "column": (np.ones((12, 1)), r"sample_weight .* 12 samples.* Got shape \(12, 1\) instead\."),
     "row": (np.ones((1, 12)), r"sample_weight .* 12 samples.* Got shape \(1, 12\) instead\."),
+    "beyond the range of their sum": (
+        np.resize([1.7e308, -1.7e308], 12),
+        r"sample_weight must not contain negative values\. Got -1\.7e\+308 as the lowest\.",
+    ),
     "negative": (
         -np.ones(12),
         r"sample_weight must not contain negative values\. Got -1 as the lowest\.",

@@ -5,7 +5,16 @@ import pytest
 from reference_measures import LATTICES, METRICS, compute_reference, random_map, samples
 
 from sklearn_tfsom import TFSOM
-from sklearn_tfsom.metrics import topographic_function, topographic_product
+from sklearn_tfsom.metrics import topographic_error, topographic_function, topographic_product
+
+
+@pytest.mark.parametrize("n_samples", [1000, 2000, 3000])
+def test_topographic_error_is_at_most_one(n_samples):
+    """All samples are in error; the shares of their weights are rounded."""
+    som = TFSOM.from_codebook(
+        np.array([[0.0], [9], [9], [0]]), grid_size=(1, 4), lattice="rectangular"
+    )
+    assert topographic_error(som, np.zeros((n_samples, 1))) == 1
 
 
 class TestTopographicProduct:

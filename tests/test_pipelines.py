@@ -13,7 +13,7 @@ from sklearn.datasets import load_wine
 from sklearn.decomposition import PCA, FastICA, KernelPCA, TruncatedSVD
 from sklearn.exceptions import NotFittedError
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401
-from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.feature_selection import SelectKBest
 from sklearn.frozen import FrozenEstimator
 from sklearn.impute import IterativeImputer, KNNImputer, SimpleImputer
@@ -212,6 +212,17 @@ def test_inverse_that_gives_no_numbers_or_rounds_them_is_not_taken(step):
     assert title.startswith(f"Code vectors after {type(step).__name__}")
     display = displays.ComponentPlanesDisplay.from_estimator(pipeline)
     assert display.title.endswith(f"after {type(step).__name__}")
+
+
+def test_terms_of_texts_are_no_numbers():
+    """The inverse of a vectorizer gives a list, here of three numbers of products for each."""
+    baskets = [[7, 7, 9], [7, 9, 12], [9, 12, 12]] * 10
+    step = CountVectorizer(analyzer=list)
+    pipeline = make_pipeline(step, TFSOM((3, 3), max_iter=5)).fit(baskets)
+    display = displays.ComponentPlanesDisplay.from_estimator(pipeline)
+    assert display.names == ["7", "9", "12"]
+    assert display.value_unit == "after CountVectorizer"
+    assert_array_equal(display.planes, pipeline[-1].codebook_)
 
 
 def test_inverse_that_gives_integers_is_taken():
@@ -503,6 +514,8 @@ def test_what_is_no_map_is_refused():
         displays.UMatrixDisplay.from_estimator(scaler)
     with pytest.raises(TypeError, match=r"purity needs a TFSOM, or a Pipeline that ends in one"):
         metrics.purity(scaler, X, y)
+    with pytest.raises(TypeError, match=r"Got an array of shape \(178, 13\)"):
+        metrics.purity(np.asarray(X), TFSOM(2), y)
     with pytest.raises(NotFittedError):
         displays.UMatrixDisplay.from_estimator(make_pipeline(StandardScaler(), TFSOM()))
     search = GridSearchCV(TFSOM(max_iter=2), {"grid_size": [2]}, refit=False, cv=2)

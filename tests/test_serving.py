@@ -579,6 +579,15 @@ def test_map_out_of_float32_range_needs_float64(X):
     assert_same_results(outputs, som, X * 1e50 + 1e52, "float64")
 
 
+def test_differences_out_of_float32_range_need_float64():
+    """The code vectors are in the range of float32, not their differences."""
+    X = np.random.RandomState(0).choice([-3e38, 3e38], (4, 5))
+    som = TFSOM.from_codebook(X, grid_size=(2, 2), anomaly_score="distance")
+    with pytest.raises(ValueError, match=r"range of float32\. Pass dtype='float64'"):
+        som.to_keras()
+    assert_array_equal(get_outputs(som.to_keras(dtype="float64"), X)["bmu"], som.bmus(X))
+
+
 def test_heights_out_of_float32_range_need_float64():
     """The code vectors are in the range of float32, not the distances between them."""
     X = np.random.RandomState(0).choice([-1e38, 1e38], (9, 20))

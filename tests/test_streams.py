@@ -318,6 +318,14 @@ def test_samples_beyond_the_range_are_refused(stream):
     assert np.isfinite(som.quantization_error_)
 
 
+@pytest.mark.parametrize("metric", ["euclidean", "manhattan"])
+def test_goes_on_after_a_fit_of_one_unit_with_huge_weights(stream, metric):
+    """Sums of weighted values would exceed the range of float64; their mean does not."""
+    som = TFSOM(1, metric=metric).fit(stream * 1e10, sample_weight=np.full(len(stream), 1e300))
+    expected = copy.deepcopy(som).codebook_
+    assert_allclose(som.partial_fit(stream * 1e10).codebook_, expected)
+
+
 def test_verbose_prints_one_line_per_mini_batch(stream, capsys):
     TFSOM((3, 3), verbose=1).partial_fit(stream[:10])
     lines = capsys.readouterr().out.splitlines()

@@ -158,6 +158,12 @@ class TestFile:
         page = InteractiveMapDisplay.from_estimator(TFSOM(2).fit(frame), frame).to_html()
         assert '["3600000000 microseconds","3600000000000000 microseconds",""]' in page
 
+    def test_halves(self):
+        frame = pd.DataFrame({"a": np.arange(4, dtype=np.float16) + 0.5})
+        display = InteractiveMapDisplay.from_estimator(TFSOM(2).fit(frame), frame)
+        np.testing.assert_array_equal(dict(display.samples)["a"], frame["a"])
+        display.to_html()
+
     def test_texts_of_a_pipeline(self):
         texts = ["red wine", "cheap white wine", "cold beer", "warm beer"]
         pipeline = make_pipeline(TfidfVectorizer(), TFSOM(2)).fit(texts)

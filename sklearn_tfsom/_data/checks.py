@@ -123,12 +123,12 @@ def any_missing(samples: Samples) -> bool:
 
 
 def check_counted(pieces: Pieces) -> None:
-    """Check that samples take part, once `check_total` has found positive weights.
+    """Check that at least one sample takes part, once `check_total` has found positive weights.
 
     Raises
     ------
     ValueError
-        If none does.
+        If none takes part.
     """
     if not pieces.n_samples:
         raise ValueError(
@@ -343,7 +343,7 @@ def are_counted(pieces: Pieces, total_weight: float | None = None) -> NDArray[np
 
 
 def has_share(weight: Any, total_weight: float) -> Any:
-    """Return True if a weight, or each of an array, is more than rounding of the total."""
+    """Return whether a weight, or each of an array, is more than a negligible share of all."""
     return weight / (total_weight or 1) > _MIN_SHARE
 
 
@@ -360,7 +360,7 @@ def _checksum(names: Any) -> int:
 def _in_range_of_floats(name: str) -> Iterator[None]:
     """Name the argument that has an int beyond the range of floats; long doubles become inf."""
     try:
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):  # of sums by which scikit-learn checks
             yield
     except OverflowError:
         raise ValueError(

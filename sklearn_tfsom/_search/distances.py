@@ -121,7 +121,8 @@ def distances_to_chosen(
                 result[rows, place] = _to_chosen(samples, rows, scaling, scaled, norms, chosen)
 
     list(map_tiles(fill, samples.tiles(CACHED_VALUES)))
-    result /= scaling.distance_factor()
+    with np.errstate(over="ignore"):
+        result /= scaling.distance_factor()
     check_range(np.isfinite(result))
     return result
 
@@ -164,8 +165,9 @@ class _ProductFill:
         else:
             last = squares if samples.has_missing else self._unit_norms[:, None]
             ones = np.ones((len(codebook), 1))
-            self._factors64 = np.concatenate([-2 * codebook, ones, last], axis=1).T
-            self._factors = np.ascontiguousarray(self._factors64.astype(samples.dtype))
+            factors = np.concatenate([-2 * codebook, ones, last], axis=1)
+            self._factors64 = np.ascontiguousarray(factors.T)
+            self._factors = self._factors64.astype(samples.dtype, copy=False)
 
     def __call__(self, out: NDArray, rows: slice) -> None:
         samples = self._samples
@@ -197,11 +199,9 @@ class _ProductFill:
         return out, sparse.norms
 
     def _of_dense(self, out: NDArray, rows: slice) -> tuple[NDArray, NDArray[np.float64]]:
-        """Return the same, computed in the precision of `out`."""
+        """Return squared distances, in `out` and its precision, and squared norms of the rows."""
         tile, n_features = self._samples[rows], self._codebook.shape[1]
-        factors = self._factors
-        if out.dtype != factors.dtype:
-            factors = np.ascontiguousarray(self._factors64)
+        factors = self._factors64 if out.dtype == np.float64 else self._factors
         terms = np.empty((len(tile), len(factors)), out.dtype)
         values, norm, last = np.split(terms, [n_features, n_features + 1], axis=1)
         self._scaling.transform(tile, values)

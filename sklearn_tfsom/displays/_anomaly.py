@@ -145,7 +145,9 @@ class AnomalyMapDisplay(base.Display):
             scores,
             som.bmus(X),
             grid_of(som),
-            threshold=float(np.quantile(scores, quantile) if threshold is None else threshold),
+            threshold=float(
+                np.quantile(scores, float(quantile)) if threshold is None else threshold
+            ),
             truth=None if y is None else cls._check_truth(y, len(scores)),
             distance_unit=base.distance_unit(fitted),
         )

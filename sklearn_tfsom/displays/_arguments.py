@@ -38,8 +38,10 @@ def _is_colormap(value: Any) -> bool:
 
 
 def _are_limits(value: Any) -> bool:
-    is_pair = isinstance(value, tuple | list | np.ndarray) and np.shape(value) == (2,)
-    if not is_pair or not all(isinstance(limit, Real) for limit in value):
+    is_pair = isinstance(value, tuple | list) or (
+        isinstance(value, np.ndarray) and value.ndim == 1
+    )
+    if not is_pair or len(value) != 2 or not all(isinstance(limit, Real) for limit in value):
         return False
     try:
         low, high = map(float, value)

@@ -15,7 +15,7 @@ from sklearn_tfsom._classes import array_of_labels, classes_of, is_missing
 from sklearn_tfsom._data.foreign import column_of
 from sklearn_tfsom._distance import metric_of
 from sklearn_tfsom._pipelines import Unwrapped, unit_changes, unwrapped
-from sklearn_tfsom._validation import Rule, check_value, integer, wrong_parameter
+from sklearn_tfsom._validation import Rule, check_value, integer, shown, wrong_parameter
 from sklearn_tfsom.displays._arguments import AXES, checked
 from sklearn_tfsom.metrics._base import counted_units
 
@@ -159,7 +159,7 @@ class Display:
         is_index = integer(0, len(names) - 1).accepts
         for feature in given:
             if not (is_index(feature) or (isinstance(feature, str) and feature in names)):
-                raise cls._wrong_parameter("features", right, repr(feature))
+                raise cls._wrong_parameter("features", right, shown(feature))
         if len(given) != (n_features or max(1, len(given))):
             raise cls._wrong_parameter("features", right, f"{len(given)} features")
         return [names.index(item) if isinstance(item, str) else int(item) for item in given]

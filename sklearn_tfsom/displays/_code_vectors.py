@@ -13,7 +13,13 @@ from sklearn_tfsom._data.scaling import power_of_two
 from sklearn_tfsom._map.geometry import row_height
 from sklearn_tfsom._map.grid import Grid, grid_of
 from sklearn_tfsom._pipelines import in_original_units
-from sklearn_tfsom._validation import InvalidParameterError, check_value, choice, wrong_parameter
+from sklearn_tfsom._validation import (
+    InvalidParameterError,
+    check_value,
+    choice,
+    shown,
+    wrong_parameter,
+)
 from sklearn_tfsom.displays import _base as base
 from sklearn_tfsom.displays import _drawing as drawing
 
@@ -220,7 +226,7 @@ class CodeVectorsDisplay(base.Display):
         n_features = codebook.shape[1]
         if self.image_shape is not None and self.kind not in ("auto", "image"):
             right = f"None with kind={self.kind!r}"
-            raise wrong_parameter("image_shape", self, right, repr(self.image_shape))
+            raise wrong_parameter("image_shape", self, right, shown(self.image_shape))
         if self.kind == "auto":
             if self.image_shape is not None:
                 return "image"
@@ -246,7 +252,7 @@ class CodeVectorsDisplay(base.Display):
                 "a tuple (height, width) or (height, width, 3) of ints whose product is the "
                 f"number of features, {n_features}"
             )
-            raise wrong_parameter("image_shape", self, right, repr(self.image_shape))
+            raise wrong_parameter("image_shape", self, right, shown(self.image_shape))
         return codebook.reshape(-1, *shape)
 
     def _as_colors(self, values: NDArray) -> NDArray[np.float64]:

@@ -39,7 +39,10 @@ def as_times(values: Any) -> NDArray | None:
     if times.dtype.kind not in "iufM" or times.ndim != 1:
         return None
     if times.dtype.kind == "M":
-        years = times.astype("datetime64[Y]").astype(np.int64) + 1970  # NaT is before all others
+        try:
+            years = times.astype("datetime64[Y]").astype(np.int64) + 1970  # NaT is before all
+        except OverflowError:  # of attoseconds
+            return None
         is_valid = (years >= datetime.MINYEAR) & (years <= datetime.MAXYEAR)
     else:
         is_valid = np.abs(times.astype(np.float64)) <= LARGEST_SHOWN  # False for NaN

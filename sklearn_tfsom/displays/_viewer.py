@@ -243,7 +243,7 @@ def _table_of(X: Any, n_samples: int, max_columns: int) -> list[tuple[str, Any]]
 def _as_column(values: Any) -> NDArray:
     """Return a column of a table as an array, of objects if NumPy would round large integers."""
     column = as_array(values, "X")
-    if column.dtype.kind == "f" and (np.abs(column) >= 2**53).any():
+    if column.dtype.kind == "f" and (np.abs(column) >= np.float64(2**53)).any():
         objects = array_of_labels(values)
         if any(isinstance(value, Integral) for value in objects):
             return objects

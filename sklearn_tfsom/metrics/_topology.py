@@ -87,7 +87,7 @@ def topographic_error(
     samples, weights = counted_samples(estimator, X, sample_weight)
     bmus = _two_best_units(estimator, samples)
     is_error = grid.squared_distances(*bmus.T) > (2 if n_neighbors == 8 else 1)
-    return float(weights / weights.sum() @ is_error)
+    return min(float(weights / weights.sum() @ is_error), 1.0)  # a sum of rounded shares
 
 
 @takes_pipelines
