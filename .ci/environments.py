@@ -47,9 +47,10 @@ def run(*command, **options):
 
 
 def run_tests(environment, folder, *arguments, **options):
-    """Run the tests in a folder, of the installed package and not of the one beside them.
+    """Run the tests in a folder against the installed package.
 
-    `python -m pytest` would import that, and so would processes that tests start with `-c`.
+    `python -m pytest` would import the package in that folder instead, and so would processes that
+    tests start with `-c`.
     """
     modules = os.pathsep.join(str(folder / name) for name in ("tests", "benchmarks"))
     variables = os.environ | {"PYTHONSAFEPATH": "1", "PYTHONPATH": modules}

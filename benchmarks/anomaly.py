@@ -17,7 +17,7 @@ N_MALIGNANT, N_OF_DIGIT = 40, 20
 DIGITS = (0, 1, 4, 8)
 N_NEIGHBORS = 35
 N_FEW_CENTERS = 25
-# Reference sets from the same sources as sets that the scores were chosen on.
+# Reference sets from the same sources as sets that were used to choose the scores.
 SAME_SOURCES = {"annthyroid", "cardio", "wdbc"}
 
 

@@ -114,7 +114,7 @@ REFERENCE_SETS = {
     "seeds": "seeds",
 }
 
-# Sets that no method was chosen on: of every second by name, those that came last to the project.
+# Sets that were not used to choose a method: of every second by name, those that came last.
 HELD_BACK = {
     "graves_fuzzyx",
     "graves_ring_outliers",

@@ -56,8 +56,8 @@ class Metric:
     allows_missing, allows_sparse : bool, default=False
         Whether samples may have missing values, and may be a sparse matrix.
     is_homogeneous : bool, default=True
-        Of an elementwise metric: whether data times s have distances times s. Otherwise they have
-        the same distances.
+        Whether data times s have distances times s. Otherwise they have the same distances. Not
+        read for metrics that compare directions.
     is_translation_invariant : bool, default=True
         Whether a shift of samples and code vectors leaves distances as they are.
     min_features : int, default=1

@@ -45,7 +45,7 @@ class Formula(Protocol):
         ...
 
 
-class _OfEachFeature:
+class _OneToOne:
     """Base of the formulas that leave the number of features as it is."""
 
     def n_given(self, n_features: int) -> int:
@@ -54,7 +54,7 @@ class _OfEachFeature:
 
 
 @dataclass(frozen=True)
-class Affine(_OfEachFeature):
+class Affine(_OneToOne):
     """``clip(x, low, high) * factor + shift``, feature by feature."""
 
     factor: NDArray[np.float64]  # (n_features,), positive
@@ -112,7 +112,7 @@ class Affine(_OfEachFeature):
 
 
 @dataclass(frozen=True)
-class Scale(_OfEachFeature):
+class Scale(_OneToOne):
     """The product with a number, of any sign or 0."""
 
     factor: float
@@ -138,7 +138,7 @@ class Linear:
 
 
 @dataclass(frozen=True)
-class Normalize(_OfEachFeature):
+class Normalize(_OneToOne):
     """Division by the norm of each sample."""
 
     norm: str  # "l1", "l2" or "max"
@@ -162,7 +162,7 @@ class Normalize(_OfEachFeature):
 
 
 @dataclass(frozen=True)
-class Power(_OfEachFeature):
+class Power(_OneToOne):
     """``((x + offset)^exponent - 1) / exponent``, or the logarithm, and an affine step.
 
     The power of Box and Cox (1964) has the offset 0, that of Yeo and Johnson (2000) 1 and also

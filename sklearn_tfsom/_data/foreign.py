@@ -21,10 +21,10 @@ _FILES = ("h5py", "zarr")
 _FLOAT32 = frozenset({"float32", "Float32", "float[pyarrow]", "float"})
 
 # How types of dates, times, durations and structures begin, in lower case.
-_NO_NUMBERS = ("date", "time", "duration", "[", "{", "|v", "void", "struct")
+_NON_NUMBERS = ("date", "time", "duration", "[", "{", "|v", "void", "struct")
 
-# Largest gap between rows that are read at once. So at most this many times as many rows as are
-# wanted are read.
+# Largest gap between rows that are read at once, so that at most this many times the wanted rows
+# are read.
 _NEAR = 4
 
 
@@ -285,7 +285,7 @@ def refuse_non_numbers(X: Any, name: str) -> None:
     if "object" in types:
         objects = X.select_dtypes(object) if hasattr(X, "select_dtypes") else X
         types |= {each.__name__ for each in set(map(type, np.asarray(objects).flat))}
-    others = sorted(each for each in types if each.lower().startswith(_NO_NUMBERS))
+    others = sorted(each for each in types if each.lower().startswith(_NON_NUMBERS))
     if others:
         raise ValueError(f"{name} must contain numbers. Got values of dtype {others[0]} instead.")
 

@@ -299,7 +299,8 @@ def check_partitions(owner: Any, engine: Engine, metric: Metric) -> tuple[Pieces
     n_features = validate_data(owner, engine.features, skip_check_array=True).shape[1]
     columns = list(engine.features.columns) if hasattr(engine.features, "columns") else None
     look = functools.partial(_look, metric=metric, n_features=n_features, columns=columns)
-    # An invalid first sample may give a wrong number of features: it is reported, not the others.
+    # At first the first sample alone: if it is invalid, its number of features may be wrong, and
+    # errors of other partitions would mislead.
     facts = look(engine.features, None)
     if facts.error is None:
         facts = engine.reduce(look, Facts.plus, "check") or facts

@@ -50,7 +50,7 @@ _MOST_CLUSTERS = 20
 
 # A cluster is separated further if it has 30 points and the separation ratio inside it is at least
 # this large, at most twice in succession. (Ratios from 5 to 15 were as good on the 18 sets that
-# they were chosen on. There and on 18 others one more number of clusters was right than without.)
+# they were chosen on. Without it, one number of clusters fewer was right, there and on 18 others.)
 CLEAR_RATIO, _MIN_POINTS, _MAX_DEPTH = 5.0, 30, 2
 
 # Below this separation ratio the data may be one cluster of many dimensions: none of 24 sets
@@ -65,7 +65,7 @@ _MAX_LIKELIHOOD_LOSS, _MIN_AGREEMENT, _MIN_RATIO = 3.0, 0.9, 2.0
 # A cluster with less than the weight of this many average units is an outlier.
 _MIN_UNITS = 0.5
 
-# Points that represent the samples. More of them find hardly better clusters, and the time grows
+# Points that represent the samples. More points hardly improve the clusters, and the time grows
 # with their square. (Mean adjusted Rand index with paths alone, for 500, 1000 and 1500: 0.768,
 # 0.779, 0.775.)
 N_POINTS = 600

@@ -19,7 +19,7 @@ from scipy.spatial import ConvexHull
 from scipy.spatial.distance import cdist
 
 # Densities are compared along five principal components: in more dimensions neither is good.
-# (5: adjusted Rand index 0.85 on the half of the sets that was chosen on; 10: 0.81, 20: 0.83.)
+# (5: adjusted Rand index 0.85 on the sets that it was chosen with; 10: 0.81, 20: 0.83.)
 _N_COMPONENTS = 5
 
 _N_FOLDS = 5

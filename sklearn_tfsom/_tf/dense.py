@@ -107,7 +107,7 @@ def _search_tile(
     k: tf.Tensor,
     compiled_rows: tf.Tensor,
 ) -> list[tf.Tensor]:
-    """Search a tile; return units (n, k), distances (n,), whether the units are certain (n,).
+    """Search a tile; return units (n, k), distances (n,), and whether units are certain (n,).
 
     XLA compiles the search of `compiled_rows` rows, 0 for none; not that of a shorter last tile,
     for whose shape it would compile again.
