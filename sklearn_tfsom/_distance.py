@@ -198,6 +198,7 @@ def names_where(condition: Callable[[Metric], bool]) -> str:
     return ", ".join(repr(metric.name) for metric in METRICS.values() if condition(metric))
 
 
+@with_errstate(over="ignore")
 def paired_distances(
     rows: NDArray, others: NDArray, metric: Metric, known: NDArray[np.bool_] | None = None
 ) -> NDArray[np.float64]:
@@ -214,6 +215,7 @@ def paired_distances(
     Returns
     -------
     distances : ndarray of float64, shape (n,)
+        Infinite beyond the range of float64.
     """
     if metric.term is None:
         terms = np.subtract(rows, others, dtype=np.float64)
@@ -223,8 +225,7 @@ def paired_distances(
         np.copyto(terms, 0, where=~known)
     if not metric.is_product:
         return metric.total(terms)
-    with np.errstate(over="ignore"):
-        squared = np.einsum("ij,ij->i", terms, terms)
+    squared = np.einsum("ij,ij->i", terms, terms)
     if metric.is_spherical:
         return squared / 2
     distances = np.sqrt(squared)
@@ -310,7 +311,7 @@ def _known_distances(
 
 def squared_costs(distances: NDArray[np.float64], metric: Metric) -> NDArray[np.float64]:
     """Return squared distances; ``1 - cos`` is half a squared distance already."""
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", under="ignore"):
         return distances if metric.is_spherical else np.square(distances)
 
 

@@ -5,7 +5,12 @@ import pytest
 from reference_measures import LATTICES, METRICS, compute_reference, random_map, samples
 
 from sklearn_tfsom import TFSOM
-from sklearn_tfsom.metrics import topographic_error, topographic_function, topographic_product
+from sklearn_tfsom.metrics import (
+    combined_error,
+    topographic_error,
+    topographic_function,
+    topographic_product,
+)
 
 
 @pytest.mark.parametrize("n_samples", [1000, 2000, 3000])
@@ -15,6 +20,16 @@ def test_topographic_error_is_at_most_one(n_samples):
         np.array([[0.0], [9], [9], [0]]), grid_size=(1, 4), lattice="rectangular"
     )
     assert topographic_error(som, np.zeros((n_samples, 1))) == 1
+
+
+@pytest.mark.parametrize("measure", [combined_error, topographic_product])
+def test_distances_beyond_the_range_are_refused(measure):
+    """The code vectors and their differences are in the range of float64."""
+    X = np.resize([-8e307, 8e307, 8e307], (16, 5))
+    som = TFSOM.from_codebook(X, grid_size=(4, 4), metric="manhattan")
+    arguments = [som, X] if measure is combined_error else [som]
+    with pytest.raises(ValueError, match="exceed the range of float64"):
+        measure(*arguments)
 
 
 class TestTopographicProduct:

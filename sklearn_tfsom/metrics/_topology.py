@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sklearn_tfsom._data.samples import Samples
+from sklearn_tfsom._data.scaling import check_range
 from sklearn_tfsom._data.tiles import value_slices
 from sklearn_tfsom._distance import all_distances, metric_of, paired_distances
 from sklearn_tfsom._map.geometry import grid_edges
@@ -131,6 +132,8 @@ def combined_error(
     ------
     InvalidParameterError
         If `n_neighbors` is not valid on the lattice.
+    ValueError
+        If lengths of paths exceed the range of float64.
 
     Notes
     -----
@@ -161,6 +164,7 @@ def combined_error(
     bmus = _two_best_units(estimator, samples)
     (distances,) = distances_to_chosen(samples, codebook, bmus[:, :1]).T
     lengths = distances + path_lengths(graph, *bmus.T)
+    check_range(np.isfinite(lengths))  # a path exceeds it before its parts do
     return float(weights / weights.sum() @ lengths)
 
 
@@ -187,6 +191,11 @@ def topographic_product(estimator: Any) -> float:
         the distance in data space of unit j to its l-th neighbor on the grid, divided by that to
         its l-th neighbor in data space. Q2 is the same ratio of grid distances. 0 for a map of
         one or two units.
+
+    Raises
+    ------
+    ValueError
+        If distances between code vectors exceed the range of float64.
 
     Notes
     -----
@@ -220,6 +229,7 @@ def topographic_product(estimator: Any) -> float:
     total, n_terms = 0.0, 0
     for tile in value_slices(grid.n_units, grid.n_units, LARGE_TILE_VALUES):
         in_data = all_distances(codebook[tile], codebook, metric)
+        check_range(np.isfinite(in_data))
         on_grid = np.sqrt(grid.squared_distances(units[tile, None], units))
         lengths = as_lengths(in_data, metric)
         noise = share * sizes_of(codebook[tile], metric)
