@@ -114,7 +114,7 @@ REFERENCE_SETS = {
     "seeds": "seeds",
 }
 
-# Sets that were not used to choose a method: of every second by name, those that came last.
+# Sets that were not used to choose a method: of every second by name, those added last.
 HELD_BACK = {
     "graves_fuzzyx",
     "graves_ring_outliers",

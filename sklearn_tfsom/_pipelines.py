@@ -229,8 +229,8 @@ def _inverse(step: Any, values: NDArray) -> NDArray | None:
     try:
         with np.errstate(all="ignore"):
             undone = step.inverse_transform(values)
-            if isinstance(undone, list):  # of a vectorizer: the terms of each text
-                return None
+            if isinstance(undone, list) and not isinstance(step, FunctionTransformer):
+                return None  # the terms of texts, labels, or records
             undone = np.asarray(undone)
     # As of KernelPCA by default, and of functions that expect a data frame.
     except (AttributeError, LookupError, NotImplementedError, TypeError, ValueError):

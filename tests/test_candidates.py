@@ -239,7 +239,7 @@ def test_quantization_errors_that_are_rounding_do_not_choose():
     """Of maps with more units than samples; there only the topographic error differs."""
     assert not is_better((1e-17, 0.0), (5e-17, 0.0), 1e-12)
     assert is_better((5e-17, 0.0), (1e-17, 0.1), 1e-12)
-    # For 187 rounding chose. For 31 it does with OpenBLAS 0.3.23: its second units are tied.
+    # With seed 187 rounding chose. With seed 31 the second units are tied with OpenBLAS 0.3.23.
     for seed in (30, *range(32, 40), 187):
         X = np.random.default_rng(seed).normal(size=(5, 3))
         one, other = (TFSOM(6, radius_end=0.3).fit(data).codebook_ for data in (X, X[::-1]))

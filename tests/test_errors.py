@@ -877,7 +877,7 @@ BAD_WEIGHTS = {
     "column": (np.ones((12, 1)), r"sample_weight .* 12 samples.* Got shape \(12, 1\) instead\."),
     "row": (np.ones((1, 12)), r"sample_weight .* 12 samples.* Got shape \(1, 12\) instead\."),
     "beyond the range of their sum": (
-        np.resize([1.7e308, -1.7e308], 12),
+        np.resize([1.7e308, 1.7e308, -1.7e308, -1.7e308], 12),
         r"sample_weight must not contain negative values\. Got -1\.7e\+308 as the lowest\.",
     ),
     "negative": (

@@ -1,6 +1,7 @@
 """U-matrix: cells between units, median, and the anomaly score that uses it."""
 
 import copy
+import functools
 import itertools
 import math
 
@@ -125,8 +126,30 @@ def test_distances_whose_sum_exceeds_the_range(average):
     huge.codebook_ = som.codebook_ * 2.0**1022
     expected = u_matrix(som, average=average)
     assert_allclose(u_matrix(huge, average=average) / 2.0**1022, expected, rtol=1e-12)
-    scores = huge.score_samples(X * 2.0**1022)
-    assert_allclose(scores / 2.0**1022, som.score_samples(X), rtol=1e-12)
+    for each in ("u_height", "isolation"):
+        scores = huge.set_params(anomaly_score=each).score_samples(X * 2.0**1022)
+        expected = som.set_params(anomaly_score=each).score_samples(X)
+        assert_allclose(scores / 2.0**1022, expected, rtol=1e-12)
+
+
+def test_distances_between_units_beyond_the_range_are_refused():
+    """The code vectors and their differences are in the range of float64."""
+    X = np.resize([-8.9e307, 8.9e307, 8.9e307], (9, 7))
+    som = TFSOM.from_codebook(X, grid_size=(3, 3), anomaly_score="u_height")
+    match = "^Distances between code vectors exceed the range of float64"
+    for method in (u_matrix, functools.partial(u_matrix, between=True)):
+        with pytest.raises(ValueError, match=match):
+            method(som)
+    with pytest.raises(ValueError, match=match):
+        som.score_samples(X)
+
+
+def test_diagonals_beyond_the_range_are_refused():
+    X = 5e307 * np.array([[-1, -1, -1, -1], [1, 1, -1, -1], [-1, -1, 1, 1], [1, 1, 1, 1]])
+    som = TFSOM.from_codebook(X, grid_size=2, lattice="rectangular")
+    assert np.isfinite(u_matrix(som)).all()
+    with pytest.raises(ValueError, match=r"^Distances between code vectors exceed the range"):
+        u_matrix(som, between=True)
 
 
 @pytest.mark.parametrize("metric", ["euclidean", "cosine", "chebyshev"])

@@ -225,8 +225,12 @@ def test_terms_of_texts_are_no_numbers():
     assert_array_equal(display.planes, pipeline[-1].codebook_)
 
 
-def test_inverse_that_gives_integers_is_taken():
-    step = FunctionTransformer(np.sqrt, lambda X: np.round(X**2).astype(int), check_inverse=False)
+@pytest.mark.parametrize("convert", [np.asarray, np.ndarray.tolist])
+def test_inverse_that_gives_integers_is_taken(convert):
+    def inverse(X):
+        return convert(np.round(X**2).astype(int))
+
+    step = FunctionTransformer(np.sqrt, inverse, check_inverse=False)
     pipeline = make_pipeline(step, TFSOM((4, 3))).fit(FEW)
     display = displays.ComponentPlanesDisplay.from_estimator(pipeline)
     assert_array_equal(display.planes, np.round(pipeline[-1].codebook_ ** 2))

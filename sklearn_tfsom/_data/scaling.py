@@ -30,8 +30,12 @@ def power_of_two(size: float) -> float:
     return math.ldexp(1.0, math.frexp(size)[1] - 1) if size > 0 else 1.0
 
 
-def check_range(are_finite: Any, dtype: DTypeLike = np.float64) -> None:
-    """Check that no result has left the range of its dtype.
+def check_range(
+    are_finite: Any,
+    dtype: DTypeLike = np.float64,
+    what: str = "X contains values too large: their squared distances",
+) -> None:
+    """Check that no result has left the range of its dtype; `what` begins the error.
 
     Raises
     ------
@@ -39,10 +43,7 @@ def check_range(are_finite: Any, dtype: DTypeLike = np.float64) -> None:
         Unless all of `are_finite`, a bool or an array of bool, are True.
     """
     if not np.all(are_finite):
-        raise ValueError(
-            "X contains values too large: their squared distances exceed the range of "
-            f"{np.dtype(dtype).name}. Rescale X."
-        )
+        raise ValueError(f"{what} exceed the range of {np.dtype(dtype).name}. Rescale X.")
 
 
 def in_precision(values: NDArray, dtype: DTypeLike) -> NDArray:

@@ -73,7 +73,7 @@ def isolation(
         nearer = np.cumsum(shares[order], axis=1) - shares[order]
         counted = np.clip(_NEAR_SHARE - nearer, 0, shares[order])
         distances = np.where(counted > 0, np.take_along_axis(distances, order, axis=1), 0)
-        check_range(np.isfinite(distances))
+        check_range(np.isfinite(distances), what="Distances between code vectors")
         means: NDArray[np.float64] = np.average(distances, axis=1, weights=counted)
         return means
 

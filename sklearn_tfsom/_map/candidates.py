@@ -37,8 +37,8 @@ _WEIGHT_OF_FOLDS, _MARGIN = 2.0, 1e-3
 def epoch_to_compare_after(grid: Grid, n_epochs: int) -> int | None:
     """Return the epoch (from 1) after which the map is compared; None where it is not.
 
-    Hexagonal planar grids of at least two rows and columns are, unless they are so large that it
-    takes too long. Others are their own mirror images, or can be shifted onto them.
+    Hexagonal planar grids of at least two rows and columns are compared, unless they are so large
+    that it takes too long. Others are their own mirror images, or can be shifted onto them.
     """
     is_its_own = not grid.is_hexagonal or joins_columns(grid) or min(grid.shape) == 1
     epoch = int(_WHEN * n_epochs)

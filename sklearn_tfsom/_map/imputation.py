@@ -21,7 +21,7 @@ from sklearn_tfsom._data.moments import MAX_COVARIANCE_FEATURES, Moments
 from sklearn_tfsom._data.pieces import Piece, Pieces
 from sklearn_tfsom._data.scaling import power_of_two
 from sklearn_tfsom._data.tiles import map_tiles, value_slices
-from sklearn_tfsom._tuning import CACHED_VALUES
+from sklearn_tfsom._tuning import CACHED_VALUES, TILE_VALUES
 
 # Residuals understate the spread around the units, which lie where the samples are. So twice their
 # covariance is taken (1.5 to 3 are as good), and a share of the codebook's: it keeps features
@@ -284,7 +284,7 @@ def _expected_from_few_directions(
         filled[rows] = np.where(is_known, filled[rows], found * size + center)
 
     n_values = X.shape[1] + n * len(codebook)
-    list(map_tiles(fill, value_slices(len(incomplete), n_values, CACHED_VALUES)))
+    list(map_tiles(fill, value_slices(len(incomplete), n_values, TILE_VALUES)))
     return filled
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_tfsom._data.scaling import check_range, power_of_two
+from sklearn_tfsom._data.scaling import check_range
 from sklearn_tfsom._distance import Metric, paired_distances
 from sklearn_tfsom._map.grid import Grid
+
+# A power of two, by which distances are divided so that sums stay in the range of float64.
+_MORE_THAN_NEIGHBORS = 16.0
 
 
 def u_heights(
@@ -28,7 +31,7 @@ def u_heights(
         ends = codebook[units[exists]], codebook[neighbor[exists]]
         gaps[exists, step] = paired_distances(*ends, metric)
     gaps[np.isnan(gaps).all(axis=1)] = 0
-    check_range(~np.isinf(gaps))
-    scale = power_of_two(float(np.nanmax(gaps)))  # sums stay in the range of float64
+    check_range(~np.isinf(gaps), what="Distances between code vectors")
     of_neighbors = np.nanmean if average == "mean" else np.nanmedian
-    return np.asarray(of_neighbors(gaps / scale, axis=1)) * scale
+    with np.errstate(under="ignore"):
+        return np.asarray(of_neighbors(gaps / _MORE_THAN_NEIGHBORS, axis=1)) * _MORE_THAN_NEIGHBORS

@@ -41,7 +41,7 @@ def as_times(values: Any) -> NDArray | None:
     if times.dtype.kind == "M":
         try:
             years = times.astype("datetime64[Y]").astype(np.int64) + 1970  # NaT is before all
-        except OverflowError:  # of attoseconds
+        except OverflowError:  # of picoseconds and finer units
             return None
         is_valid = (years >= datetime.MINYEAR) & (years <= datetime.MAXYEAR)
     else:

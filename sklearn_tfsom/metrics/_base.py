@@ -37,7 +37,7 @@ def counted_samples(
     """Return the checked samples of positive weight for a fitted map, and their weights."""
     pieces = check_pieces(estimator, X, sample_weight)
     counted = pieces.take_where(pieces.sample_weight > 0)
-    # Up to NumPy 1.26 products with a number that is repeated in no memory have other digits.
+    # Up to NumPy 1.26 products with a broadcast array, the default weights, have other digits.
     return counted.samples, np.ascontiguousarray(counted.sample_weight)
 
 

@@ -164,7 +164,7 @@ def combined_error(
     bmus = _two_best_units(estimator, samples)
     (distances,) = distances_to_chosen(samples, codebook, bmus[:, :1]).T
     lengths = distances + path_lengths(graph, *bmus.T)
-    check_range(np.isfinite(lengths))  # a path exceeds it before its parts do
+    check_range(np.isfinite(lengths), what="Lengths of paths on the map")
     return float(weights / weights.sum() @ lengths)
 
 
@@ -229,7 +229,7 @@ def topographic_product(estimator: Any) -> float:
     total, n_terms = 0.0, 0
     for tile in value_slices(grid.n_units, grid.n_units, LARGE_TILE_VALUES):
         in_data = all_distances(codebook[tile], codebook, metric)
-        check_range(np.isfinite(in_data))
+        check_range(np.isfinite(in_data), what="Distances between code vectors")
         on_grid = np.sqrt(grid.squared_distances(units[tile, None], units))
         lengths = as_lengths(in_data, metric)
         noise = share * sizes_of(codebook[tile], metric)

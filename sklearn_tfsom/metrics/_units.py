@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sklearn_tfsom._data.scaling import check_range
 from sklearn_tfsom._distance import metric_of, paired_distances
 from sklearn_tfsom._map.geometry import joins_columns, joins_rows
 from sklearn_tfsom._map.grid import Grid, grid_of
@@ -64,6 +65,8 @@ def u_matrix(
     ------
     InvalidParameterError
         If `n_neighbors` is not valid on the lattice, or `average` or `between` is not valid.
+    ValueError
+        If distances between code vectors exceed the range of float64.
 
     Notes
     -----
@@ -108,6 +111,7 @@ def u_matrix(
 
     def distances(units: NDArray, others: NDArray) -> NDArray[np.float64]:
         between = paired_distances(codebook[units.ravel()], codebook[others.ravel()], metric)
+        check_range(np.isfinite(between), what="Distances between code vectors")
         return between.reshape(units.shape)
 
     return _with_cells_between(values, grid, distances)
