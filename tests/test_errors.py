@@ -700,7 +700,16 @@ BAD_DATA = {
         ValueError,
         "Input X contains infinity",
     ),
-    "dict": ({"a": 1}, TypeError, "dict"),
+    "dict": (
+        {"a": 1},
+        TypeError,
+        r"^X must be an array of two dimensions\. Got {'a': 1} instead\.",
+    ),
+    "set": ({1, 2}, TypeError, r"^X must be an array of two dimensions\. Got {1, 2} instead\."),
+    "None": (None, TypeError, r"^X must be an array of two dimensions\. Got None instead\."),
+    "text": ("a", TypeError, r"^X must be an array of two dimensions\. Got 'a' instead\."),
+    "dtype": (np.dtype("f4"), TypeError, r"^X must be an array of two dimensions\. Got dtype\("),
+    "estimator": (TFSOM(), TypeError, r"^X must be an array of two dimensions\. Got TFSOM\(\) "),
 }
 METHODS = ["predict", "transform", "score", "score_samples", "bmus", "quantize", "impute"]
 

@@ -22,7 +22,7 @@ from sklearn_tfsom._data.foreign import (
     has_float32,
     has_sparse_values,
     opened,
-    refuse_collection,
+    refuse_non_arrays,
     refuse_non_numbers,
 )
 from sklearn_tfsom._data.pieces import ALONE, Piece, Pieces, Workers
@@ -174,7 +174,7 @@ def check_form(
 
     See `check_samples`.
     """
-    refuse_collection(X)
+    refuse_non_arrays(X)
     X = as_array(opened(X), "X")
     refuse_non_numbers(X, "X")
     if has_sparse_values(X) and not metric.allows_sparse:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Sequence, Set
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
+from numbers import Number
 from typing import Any
 
 import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
+
+from sklearn_tfsom._validation import shown
 
 # An array in a file of at least this many bytes is read tile by tile in each pass, never at once.
 MIN_BYTES_ON_DISK = 2**26
@@ -19,6 +22,9 @@ _FILES = ("h5py", "zarr")
 
 # float32 as data frames and tables name it.
 _FLOAT32 = frozenset({"float32", "Float32", "float[pyarrow]", "float"})
+
+# What NumPy reads as one object; some of these have items or a shape.
+_NO_ARRAYS = (str, bytes, Mapping, Set, type, np.dtype)
 
 # How types of dates, times, durations and structures begin, in lower case.
 _NON_NUMBERS = ("date", "time", "duration", "[", "{", "|v", "void", "struct")
@@ -304,13 +310,13 @@ def _type_of_values(dtype: Any) -> Any:
     return getattr(dtype, "value_type", dtype)
 
 
-def refuse_collection(X: Any) -> None:
+def refuse_non_arrays(X: Any) -> None:
     """Refuse data that `check_array` would read into memory at once, or not understand.
 
     Raises
     ------
     TypeError
-        If X is a collection of an engine, or yields samples piece by piece.
+        If X is a collection of an engine, yields samples piece by piece, or is no array at all.
     """
     engine = _ENGINES.get(_library(X))
     if engine is not None:
@@ -319,8 +325,12 @@ def refuse_collection(X: Any) -> None:
             f"sklearn_tfsom.{engine.lower()}.fit(som, X), and predict and transform of that "
             "module; or pass an array."
         )
-    is_stream = hasattr(X, "__iter__") and not isinstance(X, Set)
-    if is_stream and not any(hasattr(X, name) for name in ("__array__", "__getitem__", "shape")):
+    if isinstance(X, Number) or scipy.sparse.issparse(X):  # some sparse arrays are mappings
+        return
+    has_items = any(hasattr(X, name) for name in ("__array__", "__getitem__", "shape"))
+    if X is None or isinstance(X, _NO_ARRAYS) or not (has_items or hasattr(X, "__iter__")):
+        raise TypeError(f"X must be an array of two dimensions. Got {shown(X)} instead.")
+    if not has_items:
         raise TypeError(
             f"X yields samples piece by piece, {type(X).__name__}. Pass each piece to "
             "partial_fit, or pass an array."
