@@ -23,6 +23,9 @@ _FILES = ("h5py", "zarr")
 # float32 as data frames and tables name it.
 _FLOAT32 = frozenset({"float32", "Float32", "float[pyarrow]", "float"})
 
+# One of these has what `check_array` can read.
+_READABLE = ("__array__", "__array_interface__", "__array_struct__", "__getitem__", "shape")
+
 # What NumPy reads as one object; some of these have items or a shape.
 _NO_ARRAYS = (str, bytes, Mapping, Set, type, np.dtype)
 
@@ -327,7 +330,7 @@ def refuse_non_arrays(X: Any) -> None:
         )
     if isinstance(X, Number) or scipy.sparse.issparse(X):  # some sparse arrays are mappings
         return
-    has_items = any(hasattr(X, name) for name in ("__array__", "__getitem__", "shape"))
+    has_items = any(hasattr(X, name) for name in _READABLE)
     if X is None or isinstance(X, _NO_ARRAYS) or not (has_items or hasattr(X, "__iter__")):
         raise TypeError(f"X must be an array of two dimensions. Got {shown(X)} instead.")
     if not has_items:
