@@ -64,29 +64,35 @@ def assign_and_average(
     """
     samples, on_grid = pieces.samples, codebook.reshape(*grid.shape, -1)
     scaling = Scaling.around(codebook, samples.dtype, samples.metric, is_sparse=samples.is_sparse)
+    weight_unit = power_of_two(pieces.total_weight)  # so that sums stay in the range of float64
     (hits, error, sums, counts), bmus = pieces.reduce_with_rows(
         _assign_and_sum_piece,
         on_grid,
         pieces.total_weight,
+        weight_unit,
         scaling,
         has_missing,
         piece_values=SEARCHED_VALUES,
     )
     means = UnitMeans.of(sums, counts, scaling)
-    weight = power_of_two(pieces.total_weight)
-    return Assignment(hits, float(error), bmus), means._replace(counts=means.counts * weight)
+    return Assignment(hits, float(error), bmus), means._replace(counts=counts * weight_unit)
 
 
 def _assign_and_sum_piece(
-    piece: Piece, codebook: NDArray, total: float, scaling: Scaling, has_missing: bool
+    piece: Piece,
+    codebook: NDArray,
+    total: float,
+    weight_unit: float,
+    scaling: Scaling,
+    has_missing: bool,
 ) -> tuple[tuple[NDArray[np.float64], ...], NDArray[np.int64]]:
     (hits, error), bmus = _assign_piece(piece, codebook, total)
     pieces = Pieces(*piece)
     is_counted = are_counted(pieces, total)
     counted = pieces.take_where(is_counted)
-    weight = power_of_two(total)  # of shares, no sum exceeds the range of float64
-    arguments = bmus[is_counted], len(hits), weight, scaling, has_missing
-    sums, counts = _sums_of_piece(counted, *arguments)
+    sums, counts = _sums_of_piece(
+        counted, bmus[is_counted], len(hits), weight_unit, scaling, has_missing
+    )
     return (hits, error, sums, counts), bmus
 
 
@@ -94,15 +100,15 @@ def _sums_of_piece(
     pieces: Pieces,
     bmus: NDArray[np.int64],
     n_units: int,
-    weight: float,
+    weight_unit: float,
     scaling: Scaling,
     has_missing: bool,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Sum scaled samples, and their weights, by unit, with weights in units of `weight`."""
+    """Sum scaled samples, and their weights, by unit; weights are divided by `weight_unit`."""
     samples, (n_samples, n_features) = pieces.samples, pieces.samples.shape
 
     def of_tile(rows: slice) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        weights = pieces.sample_weight[rows] / weight
+        weights = pieces.sample_weight[rows] / weight_unit
         scaled: NDArray | SparseRows
         if samples.is_sparse:
             scaled = load_sparse(samples.take(rows), scaling.scale)
