@@ -108,23 +108,30 @@ def features_of(frame: Any, n_features: int = 1) -> Any:
     refuse_non_numbers(arrays, "X")
     # `check_form` converts objects and refuses complex numbers.
     dtype = np.float32 if has_float32(arrays) else np.result_type(arrays, np.float64)
+    if is_known.all():
+        return arrays.astype(dtype, copy=False)
     rows = np.full((len(frame), *arrays.shape[1:]), np.nan, dtype)
     rows[is_known] = arrays
     return rows
 
 
-def pickled_result(
+def result_of(
     function: Callable[[Any, Any], Any], frame: Any, weight_name: str | None, n_features: int
 ) -> Any:
-    """Return a data frame of one row: the pickled result of a function for a partition."""
-    import pandas as pd
-
+    """Return the result of a function for a data frame; it gets an error in place of samples."""
     try:
         features, weights = split_frame(frame, weight_name)
         features = features_of(features, n_features)
     except (ValueError, TypeError) as error:
         features, weights = error, None
-    return pd.DataFrame({"result": [pickle.dumps(function(features, weights))]})
+    return function(features, weights)
+
+
+def pickled(result: Any) -> Any:
+    """Return a data frame of one row with a pickled result."""
+    import pandas as pd
+
+    return pd.DataFrame({"result": [pickle.dumps(result)]})
 
 
 def check_n_features(som: TFSOM, data: Any) -> None:

@@ -18,7 +18,8 @@ from sklearn_tfsom._engines import (
     features_of,
     map_for,
     output_name,
-    pickled_result,
+    pickled,
+    result_of,
     split_frame,
 )
 from sklearn_tfsom._som import TFSOM
@@ -135,7 +136,7 @@ class _Engine:
         weight_name, n_features = self._weight_name, self.features.shape[1]
 
         def of_block(block: pd.DataFrame) -> pd.DataFrame:
-            return pickled_result(function, block, weight_name, n_features)
+            return pickled(result_of(function, block, weight_name, n_features))
 
         of_block.__name__ = f"tfsom_{name}"  # what the dashboard shows
         results = self._data.map_batches(of_block, batch_size=None, batch_format="pandas")

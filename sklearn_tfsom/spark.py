@@ -6,8 +6,9 @@ Install the extra ``sklearn-tfsom[spark]``.
 from __future__ import annotations
 
 import contextlib
+import functools
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pandas as pd
@@ -20,7 +21,8 @@ from sklearn_tfsom._engines import (
     features_of,
     map_for,
     output_name,
-    pickled_result,
+    pickled,
+    result_of,
     split_frame,
 )
 from sklearn_tfsom._som import TFSOM
@@ -131,21 +133,31 @@ class _Engine:
             return combine(total, result)
 
         with self._named(name):
-            return self._results(function).treeAggregate(None, fold, fold)
+            return self._results(function, fold).treeAggregate(None, fold, fold)
 
     def collect(self, function: Callable[[Any, Any], Any], name: str) -> list[Any]:
         """Return the results for all partitions."""
         with self._named(name):
             return self._results(function).collect()
 
-    def _results(self, function: Callable[[Any, Any], Any]) -> Any:
+    def _results(
+        self,
+        function: Callable[[Any, Any], Any],
+        fold: Callable[[Any, Any], Any] | None = None,
+    ) -> Any:
+        """Return the results for all batches of all partitions; with a fold one for each."""
         weight_name, n_features = self._weight_name, self.features.shape[1]
         names = self._data.columns
 
+        def of_batch(batch: pd.DataFrame) -> Any:
+            batch.columns = names
+            return result_of(function, batch, weight_name, n_features)
+
         def of_partition(batches: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
-            for batch in batches:
-                batch.columns = names
-                yield pickled_result(function, batch, weight_name, n_features)
+            results: Iterable[Any] = map(of_batch, batches)
+            if fold is not None:
+                results = [functools.reduce(fold, results, None)]
+            yield from map(pickled, results)
 
         # `mapInPandas` fails for names that contain dots or backticks.
         numbered = self._data.toDF(*(f"column{place}" for place in range(len(names))))

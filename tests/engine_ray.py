@@ -57,7 +57,7 @@ def test_equals_one_process(case):
     assert list(predicted.columns) == [*NAMES, "w", "prediction"]
     for frame in (predicted, transformed):  # rows may come in any order
         frame.sort_values(["b", "c", "d"], inplace=True)
-    features = np.stack(list(transformed["distances"]))
+    features = np.stack(list(transformed[som.features]))
     X = predicted[NAMES].astype(X.dtype)
     engines.check_predictions(som, X, predicted["prediction"].to_numpy(), features)
 

@@ -48,9 +48,9 @@ def test_equals_one_process(spark, case):
     engines.check_equal(som, expected, 1e-5 if kind == "float32" else 1e-8)
     assert_array_equal(som.feature_names_in_, NAMES)
     predicted = transform(som, predict(som, data))
-    assert predicted.columns == [*NAMES, "w", "prediction", "distances"]
+    assert predicted.columns == [*NAMES, "w", "prediction", som.features]
     predicted = predicted.toPandas()
-    features = np.stack(list(predicted["distances"])).astype(X.dtype)
+    features = np.stack(list(predicted[som.features])).astype(X.dtype)
     X = predicted[NAMES].astype(X.dtype)
     engines.check_predictions(som, X, predicted["prediction"].to_numpy(), features)
 

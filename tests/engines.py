@@ -22,6 +22,8 @@ CASES = {
     "manhattan": ({"metric": "manhattan", "grid_size": 6, "max_iter": 5}, "dense"),
     "outliers": ({"max_iter": 3}, "outliers"),
     "sample": ({"init": "sample", "random_state": 3, "grid_size": 6, "max_iter": 5}, "dense"),
+    "coordinates": ({"features": "coordinates", "grid_size": 5, "max_iter": 2}, "few"),
+    "activations": ({"features": "activations", "grid_size": 5, "max_iter": 2}, "few"),
     "not coarse": ({"coarse_to_fine": False, "tol": 1e-2, "grid_size": 8}, "dense"),
 }
 

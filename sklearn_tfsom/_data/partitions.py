@@ -11,7 +11,7 @@ import functools
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, Protocol, TypeAlias, cast
 
 import numpy as np
 import scipy.sparse
@@ -38,6 +38,9 @@ from sklearn_tfsom._distance import METRICS, Metric
 _MAX_FETCHED = 2**12
 
 _OWNER = "TFSOM"
+
+# Values, weights and keys of samples that a function has chosen.
+_Selected: TypeAlias = tuple[Any, NDArray[np.float64], NDArray[np.float64]]
 
 
 class Engine(Protocol):
@@ -128,6 +131,13 @@ class Reader(NamedTuple):
             return pieces
         return pieces.take_where(are_counted(pieces, self.total_weight))
 
+    def joined(self, values: list[Any], weights: list[NDArray[np.float64]]) -> Pieces:
+        """Return the samples of several pieces, checked before, as one."""
+        join = functools.partial(scipy.sparse.vstack, format="csr")
+        X = (join if self.is_sparse else np.concatenate)(values)
+        samples = Samples(X, METRICS[self.metric], has_missing=self.has_missing)
+        return Pieces(samples, np.concatenate(weights))
+
 
 class _Rows(NamedTuple):
     """Values of distant samples, computed where and when they are used."""
@@ -189,7 +199,7 @@ class Partitions(Pieces):
         if self._facts.n_counted > _MAX_FETCHED:
             return pieces
         parts = pieces._engine.collect(_Task(pieces._reader, _contents, ()), "fetch")
-        return pieces._joined(*map(list, zip(*parts, strict=True)))
+        return reader.joined(*map(list, zip(*parts, strict=True)))
 
     def reduce(
         self,
@@ -223,9 +233,10 @@ class Partitions(Pieces):
     ) -> tuple[Pieces, NDArray[np.float64]]:
         """Fetch the samples that a function chooses; those of equal keys become one."""
         task = _Task(self._reader, _selected, (function, arguments, rows))
-        parts = self._engine.collect(task, function.__name__.strip("_"))
-        values, weights, keys = map(list, zip(*parts, strict=True))
-        return self._joined(values, weights).merged(np.concatenate(keys))
+        combine = functools.partial(_join_selected, self._reader)
+        values, weights, keys = self._engine.reduce(task, combine, function.__name__.strip("_"))
+        in_order = np.argsort(keys[:, 0])  # engines may combine partitions in any order
+        return self._reader.joined([values], [weights]).take(in_order), keys[in_order]
 
     def gather_rows(
         self, function: Callable[..., Any], *arguments: Any
@@ -243,9 +254,7 @@ class Partitions(Pieces):
         how, numbers = self._gathered
         wanted = numbers[rows, 0]
         chosen, keys = self.select(_having, np.unique(wanted), rows=how)
-        in_order = np.argsort(keys[:, 0])
-        places = in_order[np.searchsorted(keys[in_order, 0], wanted)]
-        return chosen.samples.dense(places)
+        return chosen.samples.dense(np.searchsorted(keys[:, 0], wanted))
 
     def checksum(self) -> int:
         """Return a hash of the samples and weights that a float can represent."""
@@ -268,13 +277,6 @@ class Partitions(Pieces):
         if self._reader.is_counted:
             return whole_weight(facts.counted_weight), facts.n_counted
         return whole_weight(facts.weight), facts.n_samples
-
-    def _joined(self, values: list[Any], weights: list[NDArray[np.float64]]) -> Pieces:
-        """Return samples that have been fetched."""
-        join = functools.partial(scipy.sparse.vstack, format="csr")
-        X = (join if self.samples.is_sparse else np.concatenate)(values)
-        samples = Samples(X, self.samples.metric, has_missing=self.samples.has_missing)
-        return Pieces(samples, np.concatenate(weights))
 
 
 def check_partitions(owner: Any, engine: Engine, metric: Metric) -> tuple[Pieces, Pieces]:
@@ -396,9 +398,16 @@ def _reduced_with_rows(
 
 def _selected(
     pieces: Pieces, function: Callable[..., Any], arguments: tuple[Any, ...], rows: _Rows
-) -> tuple[Any, NDArray[np.float64], NDArray[np.float64]]:
+) -> _Selected:
     chosen, keys = pieces.select(function, *arguments, rows=rows.of(pieces))
     return chosen.samples.values, chosen.sample_weight, keys
+
+
+def _join_selected(reader: Reader, one: _Selected, other: _Selected) -> _Selected:
+    """Join the samples chosen in two partitions; those of equal keys become one."""
+    values, weights, keys = map(list, zip(one, other, strict=True))
+    pieces, joined_keys = reader.joined(values, weights).merged(np.concatenate(keys))
+    return pieces.samples.values, pieces.sample_weight, joined_keys
 
 
 def _contents(pieces: Pieces) -> tuple[Any, NDArray[np.float64]]:
