@@ -121,6 +121,12 @@ def squared_distance(x, w, metric):
     return length if metric in ("cosine", "correlation") else length**2
 
 
+def chord(x, w, metric):
+    """Return the distance of two vectors, or of the ends of their directions."""
+    length = distance(x, w, metric)
+    return math.sqrt(2 * length) if metric in ("cosine", "correlation") else length
+
+
 def units_by_distance(som, x):
     """Return all units, the closest first."""
     return sorted(
@@ -243,12 +249,12 @@ def topographic_error(som, X, n_neighbors=None):
 @register()
 def combined_error(som, X, n_neighbors=None):
     codebook, related = som.codebook_, are_neighbors(som, n_neighbors)
-    steps = [[distance(a, b, som.metric) for b in codebook] for a in codebook]
+    steps = [[chord(a, b, som.metric) for b in codebook] for a in codebook]
     paths = shortest_paths(np.where(related, steps, np.inf))
     total = 0.0
     for x in X:
         first, *others = units_by_distance(som, x)
-        total += distance(x, codebook[first], som.metric)
+        total += chord(x, codebook[first], som.metric)
         total += paths[first, others[0]] if others else 0.0
     return total / len(X)
 
@@ -261,7 +267,7 @@ def topographic_product(som):
     for j in range(len(codebook)):
         others = [k for k, w in enumerate(codebook) if k != j and (w != codebook[j]).any()]
         n_terms += len(others)
-        far = [distance(codebook[j], codebook[k], som.metric) for k in others]
+        far = [chord(codebook[j], codebook[k], som.metric) for k in others]
         apart = [on_grid[j, k] for k in others]
         pairs = list(itertools.product(orders(apart), orders(far)))
         for by_grid, by_data in pairs:

@@ -285,6 +285,13 @@ class TestDataSpace:
         pairs = samples[:, [0, 2]]
         assert_array_equal(display.samples, pairs[~np.isnan(pairs).any(axis=1)])
 
+    def test_max_samples_counts_those_that_are_shown(self, incomplete):
+        som, samples = incomplete
+        options = {"features": (0, 2), "max_samples": 20}
+        display = DataSpaceDisplay.from_estimator(som, samples, labels={0: "first"}, **options)
+        assert len(display.samples) in (20, 21)
+        assert f"({len(display.samples)} of 150 samples)" in display.ax_.get_title()
+
     @pytest.mark.parametrize("text", ["$5 to $10", "$_$"])
     def test_texts_are_not_parsed_as_math(self, text):
         frame = pd.DataFrame(X[:, :2], columns=[text, f"{text} "])

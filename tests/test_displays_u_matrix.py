@@ -103,12 +103,14 @@ class TestCells:
 
     @pytest.mark.parametrize("lattice", LATTICES)
     @pytest.mark.parametrize("boundary", ["planar", "cylindrical", "toroidal"])
-    def test_values_are_the_u_matrix(self, lattice, boundary):
+    @pytest.mark.parametrize("between", [False, True])
+    def test_values_are_the_u_matrix(self, lattice, boundary, between):
         som = fitted(lattice, boundary=boundary)
-        display = UMatrixDisplay.from_estimator(som)
-        assert np.ptp(u_matrix(som)) > 0
-        assert_array_equal(display.cells_.get_array(), u_matrix(som).ravel())
-        assert_array_equal(display.values, u_matrix(som))
+        display = UMatrixDisplay.from_estimator(som, between=between)
+        values = u_matrix(som, between=between)
+        assert np.ptp(values) > 0
+        assert_array_equal(display.cells_.get_array(), values.ravel())
+        assert_array_equal(display.values, values)
 
     def test_colors_increase_with_the_values(self):
         display = UMatrixDisplay.from_estimator(fitted(), cmap="gray")
@@ -229,8 +231,8 @@ class TestLabels:
             ("hexagonal", LONG_NAMES, None),
             ("rectangular", SHORT_NAMES, None),
             ("hexagonal", SHORT_NAMES, (3, 8)),
-            ("rectangular", LONG_NAMES, (3, 8)),
-            ("hexagonal", LONG_NAMES, (8, 3)),
+            ("rectangular", LONG_NAMES, (8, 20)),
+            ("hexagonal", LONG_NAMES, (20, 8)),
             ("rectangular", SHORT_NAMES, (8, 3)),
         ],
     )
@@ -238,6 +240,7 @@ class TestLabels:
         ax = figsize and plt.subplots(figsize=figsize)[1]
         display = UMatrixDisplay.from_estimator(fitted(lattice), X, np.take(names, CODES), ax=ax)
         display.figure_.draw_without_rendering()
+        assert len(display.texts_) > 10
         for text in display.texts_:
             box = text.get_window_extent().transformed(display.ax_.transData.inverted())
             assert box.width < 1 and box.height < 1

@@ -231,6 +231,15 @@ def test_largest_values(som):
         assert np.nanmax(display.values) == 2e307
 
 
+@pytest.mark.parametrize("scale", [2.0**-1000, 2.0**980])
+@pytest.mark.parametrize("statistic", ["mean", "std"])
+def test_scale_of_values(som, statistic, scale):
+    style = {"statistic": statistic}
+    expected = UnitValuesDisplay.from_estimator(som, X, TARGET, **style).values
+    scaled = UnitValuesDisplay.from_estimator(som, X, scale * TARGET, **style).values
+    assert_array_equal(scaled, scale * expected)
+
+
 def test_name_with_dollar_signs(som):
     values = pd.Series(np.arange(len(X)), name="$_$ against $")
     display = UnitValuesDisplay.from_estimator(som, X, values)

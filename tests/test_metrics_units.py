@@ -94,6 +94,19 @@ def test_cells_between_four_units_by_hand():
         assert_allclose(u_matrix(som, between=True), expected, rtol=1e-14)
 
 
+def test_cells_between_directions_at_equal_angles():
+    """Distances along the diagonals are those of steps of the lattice, in a square of angles."""
+    angles = 0.01 * np.stack(np.meshgrid(np.arange(3), np.arange(3)), axis=-1).reshape(9, 2)
+    som = TFSOM.from_codebook(
+        np.column_stack([angles, np.ones(9)]),
+        grid_size=3,
+        lattice="rectangular",
+        metric="cosine",
+    )
+    values = u_matrix(som, between=True)
+    assert_allclose(values[1::2, 1::2], values[1, 0], rtol=1e-2)
+
+
 @pytest.mark.parametrize(
     ("params", "right"),
     [

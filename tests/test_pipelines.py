@@ -286,7 +286,8 @@ def test_names_of_columns_chosen_by_slices_and_masks(columns):
 def test_inverse_that_takes_only_data_frames(name):
     step = FunctionTransformer(lambda X: np.log1p(X[NAMES[:4]]), lambda X: np.expm1(X[NAMES[:4]]))
     pipeline = make_pipeline(step, TFSOM((4, 3))).fit(FEW)
-    assert getattr(displays, name).from_estimator(pipeline) is not None
+    display = getattr(displays, name).from_estimator(pipeline)
+    assert display.value_unit == "after FunctionTransformer"
 
 
 def test_column_transformer_with_an_empty_selection():
@@ -398,14 +399,15 @@ def test_features_without_names_have_one_name(steps):
     planes = displays.ComponentPlanesDisplay.from_estimator(pipeline)
     assert planes.names == ["feature 0", "feature 1", "feature 2", "feature 3"]
     space = displays.DataSpaceDisplay.from_estimator(pipeline, data, features=planes.names[1:3])
-    assert list(space.axis_names) == planes.names[1:3]
+    unit = " (after StandardScaler)" if steps else ""
+    assert list(space.axis_names) == [f"{name}{unit}" for name in planes.names[1:3]]
 
 
 def test_names_like_made_up_ones_are_kept():
     data = FEW.set_axis(["x0", "x1", "x2", "x3"], axis=1)
     pipeline = make_pipeline(StandardScaler(), TFSOM((4, 3))).fit(data)
     space = displays.DataSpaceDisplay.from_estimator(pipeline, data, features=["x0", "x2"])
-    assert list(space.axis_names) == ["x0", "x2"]
+    assert list(space.axis_names) == ["x0 (after StandardScaler)", "x2 (after StandardScaler)"]
 
 
 @pytest.mark.filterwarnings("ignore:X does not have valid feature names")

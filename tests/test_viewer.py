@@ -51,6 +51,12 @@ def viewer(pipeline):
     return InteractiveMapDisplay.from_estimator(pipeline, X, CLASSES, title="Wine & <b>bottles")
 
 
+def tables_of(display):
+    """Return the columns of the samples that a page has."""
+    sources = [m for m in display.layout_.references() if isinstance(m, ColumnDataSource)]
+    return [source.data for source in sources if len(source.data.get("sample", ()))]
+
+
 class TestErrors:
     @pytest.mark.parametrize(
         ("arguments", "error", "message"),
@@ -144,6 +150,18 @@ class TestFile:
         display = InteractiveMapDisplay.from_estimator(som, data, max_columns=2)
         names = [name for name, _ in display.samples]
         assert names == ["index", "feature 0", "feature 1"]
+
+    def test_table_of_a_subset(self, pipeline):
+        """Hits and classes count all samples."""
+        display = InteractiveMapDisplay.from_estimator(pipeline, X, CLASSES, max_samples=50)
+        everything = InteractiveMapDisplay.from_estimator(pipeline, X, CLASSES)
+        assert display.hits.sum() == len(X)
+        assert "50 of 178 samples are listed." in display.to_html()
+        assert "are listed." not in everything.to_html()
+        columns = [tables_of(each)[0] for each in (display, everything)]
+        few, all_ = (pd.DataFrame(each).set_index("sample") for each in columns)
+        assert len(few) == 50
+        pd.testing.assert_frame_equal(few, all_.loc[few.index])
 
     def test_times_of_any_unit_are_texts(self):
         times = pd.date_range("2020-01-01", periods=4).astype("datetime64[ns]")
@@ -255,8 +273,11 @@ class TestFile:
         assert (-1, 1) in [(mapper.low, mapper.high) for mapper in mappers]
 
     def test_invalid_parameters(self, pipeline):
-        with pytest.raises(InvalidParameterError, match="max_columns"):
-            InteractiveMapDisplay.from_estimator(pipeline, X, max_columns=-1)
+        for name in ("max_columns", "max_samples"):
+            with pytest.raises(InvalidParameterError, match=name):
+                InteractiveMapDisplay.from_estimator(pipeline, X, **{name: -1})
+        with pytest.raises(InvalidParameterError, match="'title'"):
+            InteractiveMapDisplay.from_estimator(pipeline, X, title=3)
         with pytest.raises(ValueError, match="needs X if y is given"):
             InteractiveMapDisplay.from_estimator(pipeline, y=CLASSES)
 

@@ -27,7 +27,8 @@ from sklearn_tfsom._validation import SIDE, check_value, choice, plain, shown, w
 LATTICES = ("hexagonal", "rectangular")
 BOUNDARIES = ("planar", "cylindrical", "toroidal")
 
-# Steps to the neighbors in (rows, half columns), in the order of the compass from the east.
+# Steps to the neighbors in (rows, half columns), in the order of the compass from the east, which
+# `displays._drawing.cell_corners` relies on.
 _STEPS = {
     ("hexagonal", 6): ((0, 2), (1, 1), (1, -1), (0, -2), (-1, -1), (-1, 1)),
     ("rectangular", 4): ((0, 2), (1, 0), (0, -2), (-1, 0)),

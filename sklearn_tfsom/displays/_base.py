@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from collections.abc import KeysView, Mapping, ValuesView
+from collections.abc import Iterable, KeysView, Mapping, ValuesView
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sklearn_tfsom._classes import array_of_labels, classes_of, is_missing
+from sklearn_tfsom._classes import Classes, array_of_labels, classes_of, is_missing
 from sklearn_tfsom._data.foreign import column_of
 from sklearn_tfsom._distance import metric_of
 from sklearn_tfsom._pipelines import Unwrapped, unit_changes, unwrapped
@@ -218,8 +218,25 @@ def distance_unit(fitted: Unwrapped) -> str:
     metric = metric_of(fitted.som)
     if not metric.has_data_units:
         return f"{metric.name} distance"
+    unit = unit_of_features(fitted)
+    return f"units {unit}" if unit else "data units"
+
+
+def unit_of_features(fitted: Unwrapped) -> str | None:
+    """Return after which steps the units of the features are those of the map, None for none."""
     names = dict.fromkeys(unit_changes(fitted.steps))
-    return f"units after {', '.join(names)}" if names else "data units"
+    return f"after {', '.join(names)}" if names else None
+
+
+def subset(
+    rows: NDArray[np.int64], max_rows: int, required: Iterable[int] = ()
+) -> NDArray[np.int64]:
+    """Return a subset of the rows, always the same, with those of them that are required."""
+    if len(rows) <= max_rows:
+        return rows
+    # Random, since regular steps might coincide with a period in the data.
+    chosen = np.random.RandomState(0).permutation(rows)[:max_rows]
+    return np.union1d(chosen, np.intersect1d(rows, np.array([*required], dtype=np.int64)))
 
 
 class Hits(NamedTuple):
@@ -233,11 +250,16 @@ def count_hits(
     estimator: Any, X: ArrayLike, y: ArrayLike | None, sample_weight: Any = None, *, owner: str
 ) -> Hits:
     """Return the total weight of the samples in each unit, or of each class in each unit."""
-    is_counted, bmus, weights = counted_units(estimator, X, sample_weight)
+
+    def check(is_counted: NDArray[np.bool_]) -> Classes | None:
+        if y is None:
+            return None
+        return classes_of(y, len(is_counted), owner, rows=np.flatnonzero(is_counted))
+
+    classes, bmus, weights = counted_units(estimator, X, sample_weight, check)
     n_units = len(estimator.codebook_)
-    if y is None:
+    if classes is None:
         return Hits(np.bincount(bmus, weights, minlength=n_units), None)
-    classes = classes_of(y, len(is_counted), owner, rows=np.flatnonzero(is_counted))
     return Hits(classes.counts(bmus, n_units, weights), classes.names)
 
 

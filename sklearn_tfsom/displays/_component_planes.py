@@ -201,8 +201,9 @@ class ComponentPlanesDisplay(base.Display):
         self.axes_ = self._check_axes(ax, names, allow_more=True)
         self.figure_ = self.axes_[0].figure
         self.cells_, self.borders_, self.colorbars_ = [], [], []
+        common = drawing.robust_limits(planes) if share_scale else None
         for k, (axis, values) in enumerate(zip(self.axes_, planes.T, strict=True)):
-            low, high, extend = drawing.robust_limits(planes if share_scale else values)
+            low, high, extend = common or drawing.robust_limits(values)
             cells = _draw_plane(axis, grid, values, cmap, (low, high))
             drawing.set_map_limits(axis, grid)
             title = "\n".join(multiples.title_lines(names[k], drawing.axes_size(axis)[0]))

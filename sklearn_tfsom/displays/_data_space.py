@@ -175,12 +175,10 @@ class DataSpaceDisplay(base.Display):
         if features is None and len(names) > 2:
             plane = _main_plane(samples)
         else:
-            selected = (0, 1) if features is None else features
-            plane = _feature_plane(samples, names, cls._check_features(selected, names, 2))
-        rows = _subset(len(samples), max_samples, sorted(texts))
+            selected = cls._check_features((0, 1) if features is None else features, names, 2)
+            plane = _feature_plane(samples, names, selected, base.unit_of_features(fitted))
+        rows = base.subset(_known_rows(samples, plane), max_samples, required=texts)
         points = _project_samples(samples, rows, plane)
-        is_known = ~np.isnan(points).any(axis=1)
-        rows, points = rows[is_known], points[is_known]
         index = {int(row): k for k, row in enumerate(rows)}
         display = cls(
             points,
@@ -297,9 +295,11 @@ def _main_plane(samples: Samples) -> Plane:
     return Plane((x_name, y_name), components=components)
 
 
-def _feature_plane(samples: Samples, names: list[str], features: list[int]) -> Plane:
+def _feature_plane(
+    samples: Samples, names: list[str], features: list[int], unit: str | None
+) -> Plane:
     """Return the plane of two features."""
-    suffix = _name_suffix(samples.metric)
+    suffix = _name_suffix(samples.metric) + (f" ({unit})" if unit else "")
     x_name, y_name = (names[k] + suffix for k in features)
     return Plane((x_name, y_name), features=features)
 
@@ -323,13 +323,13 @@ def _project_samples(
 ) -> NDArray[np.float64]:
     """Project some of the samples onto a plane, tile by tile, shape (n_rows, 2)."""
     tiles = value_slices(len(rows), samples.shape[1], TILE_VALUES)
-    return np.concatenate([_project(samples.dense(rows[tile]), plane) for tile in tiles])
+    parts = (_project(samples.dense(rows[tile]), plane) for tile in tiles)
+    return np.concatenate([np.empty((0, 2)), *parts])
 
 
-def _subset(n_rows: int, max_rows: int, required: Sequence[int]) -> NDArray[np.int64]:
-    """Return a deterministic subset of the rows, with all required rows."""
-    if n_rows <= max_rows:
-        return np.arange(n_rows)
-    # Random, since regular steps might coincide with a period in the data.
-    rows = np.random.RandomState(0).permutation(n_rows)[:max_rows]
-    return np.union1d(rows, np.asarray(required, dtype=np.int64))
+def _known_rows(samples: Samples, plane: Plane) -> NDArray[np.int64]:
+    """Return the samples whose values in the plane are known."""
+    rows = np.arange(len(samples))
+    if not samples.has_missing:
+        return rows
+    return rows[~np.isnan(_project_samples(samples, rows, plane)).any(axis=1)]

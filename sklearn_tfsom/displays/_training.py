@@ -24,7 +24,8 @@ _CURVES = ("quantization_error", "topographic_error", "radius")
 class TrainingDisplay(base.Display):
     """Training curves: errors and radius of each epoch.
 
-    The quantization error is measured at the start of an epoch, the topographic error at its end.
+    The quantization error is measured at the start of an epoch, on its grid and subsample, the
+    topographic error at its end, on the whole map and all samples.
     Create it with `from_estimator`.
 
     Read more in the :ref:`User Guide <guide_errors>`.

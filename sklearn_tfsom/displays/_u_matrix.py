@@ -161,7 +161,7 @@ class UMatrixDisplay(base.Display):
         %(returns)s
         """
         grid = self.grid
-        ax = drawing.new_map_axes(grid, margin=1.4) if ax is None else ax
+        ax = drawing.new_map_axes(grid, margin=1.4 if colorbar else 0.3) if ax is None else ax
         has_cells_between = self.values.shape != grid.shape
         size = 0.5 if has_cells_between else 1.0
         positions = _positions_with_between(self.values.shape, grid) if has_cells_between else None

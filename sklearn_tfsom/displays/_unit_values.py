@@ -100,7 +100,8 @@ class UnitValuesDisplay(base.Display):
 
         statistic : {"mean", "median", "std", "count", "share"}, default="mean"
             Statistic of the values of each unit's samples; "count" is the weight of those that
-            are known, "share" the share of True among them.
+            are known, "share" the share of True among them, and "std" divides by the total weight,
+            not by one less.
 
         sample_weight : array-like of shape (n_samples,), default=None
             Weight of each sample, None for 1.
@@ -111,8 +112,9 @@ class UnitValuesDisplay(base.Display):
         """
         cls._check_parameter("statistic", statistic, choice(_STATISTICS))
         fitted, X = cls._unwrap(estimator, X)
-        is_counted, bmus, weights = counted_units(fitted.som, X, sample_weight)
-        numbers = cls._check_values(values, statistic, is_counted)
+        numbers, bmus, weights = counted_units(
+            fitted.som, X, sample_weight, lambda rows: cls._check_values(values, statistic, rows)
+        )
         # A data frame has a column of this name, if anything.
         name = None if hasattr(values, "columns") else getattr(values, "name", None)
         if isinstance(name, str) and not name:  # an unnamed polars Series
@@ -178,7 +180,7 @@ class UnitValuesDisplay(base.Display):
         %(returns)s
         """
         grid, values = self.grid, np.asarray(self.values, dtype=np.float64)
-        ax = drawing.new_map_axes(grid, margin=1.4) if ax is None else ax
+        ax = drawing.new_map_axes(grid, margin=1.4 if colorbar else 0.3) if ax is None else ax
         is_empty = np.isnan(values)
         self.cells_ = drawing.draw_cells(ax, grid, np.ma.masked_array(values, is_empty), cmap=cmap)
         low, high, extend = drawing.robust_limits(values, clim)
@@ -223,17 +225,21 @@ def _by_unit(
         return np.where(totals > 0, totals * scale, np.nan)
     if statistic == "median":
         return _medians(values, bmus, weights, totals)
+    # Relative to the largest value of each unit no sum or square leaves the range of float64.
+    largest = np.zeros(n_units)
+    np.maximum.at(largest, bmus, np.abs(values))
+    scales = np.ldexp(1.0, np.frexp(largest)[1])
+    values = values / scales[bmus]
     # From a value of its unit on, sums of equal values are exact.
     origins = np.zeros(n_units)
     origins[bmus[::-1]] = values[::-1]
-    with np.errstate(invalid="ignore", over="ignore"):
-        origins[bmus[np.isinf(values - origins[bmus])]] = 0
-        values = values - origins[bmus]
+    values -= origins[bmus]
+    with np.errstate(invalid="ignore"):
         means = np.bincount(bmus, weights * values, minlength=n_units) / totals
         if statistic != "std":
-            return means + origins
+            return scales * (means + origins)
         squares = np.bincount(bmus, weights * (values - means[bmus]) ** 2, minlength=n_units)
-        return np.sqrt(squares / totals)
+        return scales * np.sqrt(squares / totals)
 
 
 def _medians(

@@ -24,8 +24,8 @@ from sklearn_tfsom.displays import _base as base
 from sklearn_tfsom.displays._viewer_page import Page
 from sklearn_tfsom.metrics import u_matrix
 
-# Default number of columns of samples in the table.
-_MAX_COLUMNS = 50
+# Default number of columns and of samples in the table.
+_MAX_COLUMNS, _MAX_SAMPLES = 50, 20_000
 
 
 @dataclass(eq=False, repr=False)
@@ -59,6 +59,9 @@ class InteractiveMapDisplay(base.Display):
     value_unit : str, default="data units"
         Unit of `planes`.
 
+    distance_unit : str, default="data units"
+        Unit of `heights`.
+
     cluster_labels : ndarray of shape (n_units,), default=None
         Cluster of each unit.
 
@@ -66,7 +69,10 @@ class InteractiveMapDisplay(base.Display):
         Unit of each sample, None without samples.
 
     samples : list of tuple (name, values), default=None
-        Columns of the table, each of length n_samples, the first one being the index.
+        Columns of the table, each of length n_rows, the first one being the index.
+
+    rows : ndarray of shape (n_rows,), default=None
+        Samples in the table, None for all.
 
     classes : Classes, default=None
         Classes of the samples.
@@ -100,9 +106,11 @@ class InteractiveMapDisplay(base.Display):
     names: Sequence[str]
     _: KW_ONLY
     value_unit: str = "data units"
+    distance_unit: str = "data units"
     cluster_labels: NDArray | None = None
     bmus: NDArray | None = None
     samples: Sequence[tuple[str, Any]] | None = None
+    rows: NDArray | None = None
     classes: Classes | None = None
     title: str = "Self-organizing map"
 
@@ -114,6 +122,7 @@ class InteractiveMapDisplay(base.Display):
         y: ArrayLike | None = None,
         *,
         max_columns: int = _MAX_COLUMNS,
+        max_samples: int = _MAX_SAMPLES,
         title: str = "Self-organizing map",
     ) -> Self:
         """Make the page of a fitted map.
@@ -132,6 +141,10 @@ class InteractiveMapDisplay(base.Display):
         max_columns : int, default=50
             Columns of `X` in the table, the first ones.
 
+        max_samples : int, default=20000
+            Samples in the table. Of more, always the same subset is listed; hits and classes count
+            all.
+
         title : str, default="Self-organizing map"
             Title of the page.
 
@@ -140,17 +153,20 @@ class InteractiveMapDisplay(base.Display):
         display : InteractiveMapDisplay
         """
         cls._check_parameter("max_columns", max_columns, integer(0))
+        cls._check_parameter("max_samples", max_samples, integer(1))
         cls._check_samples(X, y, needs_y=False)
         fitted = unwrapped(estimator, f"{cls.__name__}.from_estimator")
         som = fitted.som
         columns = in_original_units(fitted)
-        bmus = samples = classes = None
+        bmus = samples = rows = classes = None
         hits = som.hits_
         if X is not None:
             bmus = som.bmus(fitted.prepare(X))
             hits = np.bincount(bmus, minlength=len(som.codebook_)).astype(np.float64)
-            samples = _table_of(X, len(bmus), max_columns)
             classes = None if y is None else classes_of(y, len(bmus), cls.__name__)
+            rows = base.subset(np.arange(len(bmus)), max_samples)
+            table = _table_of(X, len(bmus), max_columns)
+            samples = [(name, column[rows]) for name, column in table]
         display = cls(
             grid_of(som),
             u_matrix(som).ravel(),
@@ -158,9 +174,11 @@ class InteractiveMapDisplay(base.Display):
             columns.values,
             columns.names,
             value_unit=columns.value_unit,
+            distance_unit=base.distance_unit(fitted),
             cluster_labels=base.cluster_labels(som),
             bmus=bmus,
             samples=samples,
+            rows=rows,
             classes=classes,
             title=title,
         )

@@ -42,7 +42,9 @@ class Page:
         self._meta: dict[str, Any] = {
             "planes": [str(name) for name in display.names],
             "value_unit": display.value_unit,
+            "distance_unit": display.distance_unit,
             "nothing_selected": _NOTHING_SELECTED,
+            "not_found": "No such sample.",
             "has_clusters": display.cluster_labels is not None,
             "classes": [] if display.classes is None else display.classes.names,
         }
@@ -64,7 +66,7 @@ class Page:
             width=_DETAILS_WIDTH,
             styles={"max-height": "700px", "overflow-y": "auto"},
         )
-        self._count = _text(_NOTHING_SELECTED, name="count")
+        self._count = _text(self._meta["nothing_selected"], name="count")
         self._button = Button(label="Save these samples as CSV", disabled=True)
         self._ranges: dict[str, Any] = {}
         self._show = self._callback(scripts.HOVER, "details", "pointed")
@@ -108,14 +110,21 @@ class Page:
         display = self._display
         if display.samples is None or display.bmus is None:
             return {}, {}
+        n_samples = len(display.bmus)
+        rows = np.arange(n_samples) if display.rows is None else display.rows
+        if len(rows) < n_samples:
+            listed = f"{len(rows):,} of {n_samples:,} samples are listed."
+            self._meta["nothing_selected"] += f" {listed}"
+            self._meta["not_found"] += f" {listed}"
         (index_name, index), *others = display.samples
-        data = {"sample": _plain(index), "unit": display.bmus.astype(np.int32)}
+        bmus = display.bmus[rows]
+        data = {"sample": _plain(index), "unit": bmus.astype(np.int32)}
         titles = {"sample": index_name, "unit": "unit"}
         if display.cluster_labels is not None:
-            data["cluster"] = display.cluster_labels[display.bmus].astype(np.int32)
+            data["cluster"] = display.cluster_labels[bmus].astype(np.int32)
             titles["cluster"] = "cluster"
         if display.classes is not None:
-            data["class"] = np.array(display.classes.names, object)[display.classes.codes]
+            data["class"] = np.array(display.classes.names, object)[display.classes.codes[rows]]
             titles["class"] = "class"
         for k, (name, values) in enumerate(others):
             data[f"column{k}"] = _plain(values)

@@ -35,7 +35,7 @@ function describe(i) {
     const number = (field) => rounded(data[field][i], ...meta.limits[field]);
     let html = `<b>Unit ${i}</b> (row ${data.row[i]}, column ${data.column[i]})<table>`;
     html += row("hits", number("hits"));
-    html += row("distance to neighbors", number("u_matrix"));
+    html += row(`distance to neighbors (${meta.distance_unit})`, number("u_matrix"));
     if (meta.has_clusters) html += row("cluster", data.cluster[i]);
     html += "</table>";
     if (meta.classes.length) {
@@ -125,7 +125,7 @@ const labels = samples.data.sample ?? [];
 let found = labels.findIndex((label) => String(label).toLowerCase() == wanted);
 if (found < 0) found = labels.findIndex((label) => String(label).toLowerCase().startsWith(wanted));
 if (wanted == "" || found < 0) {
-    count.text = wanted == "" ? status() : "No such sample.";
+    count.text = wanted == "" ? status() : meta.not_found;
 } else {
     units.selected.indices = [samples.data.unit[found]];
     setTimeout(() => {  // once the table has its rows

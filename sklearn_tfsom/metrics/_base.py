@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,6 +20,8 @@ from sklearn_tfsom._map.neighborhood import Kernels, SeparableKernel, checked_ne
 from sklearn_tfsom._search.distances import distances_to_units
 from sklearn_tfsom._tuning import LARGE_TILE_VALUES
 from sklearn_tfsom._validation import Rule, check_value, integer, real
+
+_Checked = TypeVar("_Checked")
 
 # Smaller values of a neighborhood become 0: products with subnormal numbers take 20 times as long.
 _MIN_NEIGHBORHOOD = 1e-200
@@ -42,21 +44,34 @@ def counted_samples(
 
 
 def counted_units(
-    estimator: Any, X: ArrayLike, sample_weight: Any
-) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.float64]]:
+    estimator: Any,
+    X: ArrayLike,
+    sample_weight: Any,
+    check: Callable[[NDArray[np.bool_]], _Checked],
+) -> tuple[_Checked, NDArray[np.int64], NDArray[np.float64]]:
     """Find the units of the samples of positive weight; others count as removed.
+
+    Parameters
+    ----------
+    estimator : TFSOM
+    X : array-like
+    sample_weight : array-like
+    check : callable
+        Gets whether each sample has a positive weight, (n_samples,), and returns what else is
+        given for the samples, checked before their units are searched for.
 
     Returns
     -------
-    is_counted : ndarray of bool, shape (n_samples,)
-        Whether each sample has a positive weight.
+    checked : object
+        What `check` returned.
     bmus : ndarray of int64, shape (n_counted,)
     weights : ndarray of float64, shape (n_counted,)
     """
     pieces = check_pieces(estimator, X, sample_weight)
     is_counted = pieces.sample_weight > 0
+    checked = check(is_counted)
     counted = pieces.take_where(is_counted)
-    return is_counted, estimator._nearest(counted.samples)[:, 0], counted.sample_weight
+    return checked, estimator._nearest(counted.samples)[:, 0], counted.sample_weight
 
 
 def check_n_neighbors(owner: str, n_neighbors: Any, grid: Grid) -> int:
@@ -109,7 +124,10 @@ def distance_tiles(
     distances : ndarray of float64, shape (n_rows, n_units)
         In data units.
     """
-    for rows in value_slices(len(samples), len(estimator.codebook_), LARGE_TILE_VALUES):
+    n_values = len(estimator.codebook_)
+    if not samples.is_sparse:
+        n_values = max(n_values, samples.shape[1])
+    for rows in value_slices(len(samples), n_values, LARGE_TILE_VALUES):
         tile = samples.raw(rows).astype(np.float64)
         in_float64 = Samples(tile, samples.metric, has_missing=samples.has_missing)
         yield rows, distances_to_units(in_float64, estimator.codebook_)

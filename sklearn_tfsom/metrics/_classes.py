@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csc_array
 from scipy.sparse.csgraph import connected_components
+from scipy.special import entr
 
 from sklearn_tfsom._classes import Classes, classes_of
 from sklearn_tfsom._map.geometry import grid_edges
@@ -360,21 +361,22 @@ def _classes_and_units(
     allows_missing: bool = True,
 ) -> tuple[Classes, NDArray[np.int64], NDArray[np.float64]]:
     """Return the classes, best-matching units and weights of the samples of positive weight."""
-    is_counted, bmus, weights = counted_units(estimator, X, sample_weight)
-    classes = classes_of(
-        y,
-        len(is_counted),
-        owner,
-        rows=np.flatnonzero(is_counted),
-        allows_many=True,
-        allows_missing=allows_missing,
-    )
-    return classes, bmus, weights
+
+    def check(is_counted: NDArray[np.bool_]) -> Classes:
+        return classes_of(
+            y,
+            len(is_counted),
+            owner,
+            rows=np.flatnonzero(is_counted),
+            allows_many=True,
+            allows_missing=allows_missing,
+        )
+
+    return counted_units(estimator, X, sample_weight, check)
 
 
 def _entropy(shares: NDArray[np.float64]) -> float:
-    positive = shares[shares > 0]
-    return float(-(positive @ np.log(positive)))
+    return float(entr(shares).sum())
 
 
 purity_scorer = Scorer(purity)

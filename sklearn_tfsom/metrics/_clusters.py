@@ -27,10 +27,10 @@ def separation_curve(
     """Compute how clearly two, three and more clusters of the data are separated.
 
     Ward's method merges points that represent the data step by step, with increasing costs, by
-    their Euclidean distances (of directions under "cosine" and "correlation"). A number of
-    clusters is clear if the next merge would cost much more than the last one [1]_.
-    ``n_clusters="auto"`` searches for the largest ratio of these costs: below 3 the data may have
-    no clusters, and from 5 on the number is clear.
+    their distances along paths through the data, Euclidean ones (of directions under "cosine" and
+    "correlation"). A number of clusters is clear if the next merge would cost much more than the
+    last one [1]_. ``n_clusters="auto"`` searches for the largest ratio of these costs: below 3 the
+    data may have no clusters, and from 5 on the number is clear.
 
     Read more in the :ref:`User Guide <guide_clustering>`.
 
@@ -55,8 +55,9 @@ def separation_curve(
 
     separations : ndarray of float64, shape (n_numbers,)
         For each number, the cost of the next merge divided by that of the most expensive merge so
-        far, 1 or more. inf if gaps between the clusters are twice as wide as any gap inside them.
-        NaN if a cluster would be an outlier, of less than half the average weight of a unit.
+        far, 1 or more; the largest of three ratios, one for each power (2, 4, 6) to which lengths
+        of steps are raised. inf if gaps between the clusters are twice as wide as any gap inside
+        them. NaN if a cluster would be an outlier, of less than half the average weight of a unit.
 
     Raises
     ------

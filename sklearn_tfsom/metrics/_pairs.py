@@ -5,6 +5,7 @@ The distance of two samples on the map is the grid distance of their best-matchi
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any, NamedTuple
 
@@ -95,9 +96,9 @@ def trustworthiness(
     >>> round(trustworthiness(som, X), 2)
     0.96
     """
-    placed = placed_samples("trustworthiness", estimator, X, sample_weight)
-    k = check_n_nearest("trustworthiness", n_neighbors, placed.weights.sum())
-    return _preserved_neighbors(placed, k, near_is_on_map=True)
+    check = functools.partial(check_n_nearest, "trustworthiness", n_neighbors)
+    placed = placed_samples("trustworthiness", estimator, X, sample_weight, check=check)
+    return _preserved_neighbors(placed, int(n_neighbors), near_is_on_map=True)
 
 
 @takes_pipelines
@@ -171,9 +172,9 @@ def neighborhood_preservation(
     >>> round(neighborhood_preservation(som, X), 2)
     0.96
     """
-    placed = placed_samples("neighborhood_preservation", estimator, X, sample_weight)
-    k = check_n_nearest("neighborhood_preservation", n_neighbors, placed.weights.sum())
-    return _preserved_neighbors(placed, k, near_is_on_map=False)
+    check = functools.partial(check_n_nearest, "neighborhood_preservation", n_neighbors)
+    placed = placed_samples("neighborhood_preservation", estimator, X, sample_weight, check=check)
+    return _preserved_neighbors(placed, int(n_neighbors), near_is_on_map=False)
 
 
 @takes_pipelines

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,9 +42,13 @@ def placed_samples(
     X: ArrayLike,
     sample_weight: ArrayLike | None,
     *,
+    check: Callable[[float], object] | None = None,
     max_weight: float = _MAX_WEIGHT,
 ) -> PlacedSamples:
-    """Return the checked samples with their best-matching units, for a measure by name."""
+    """Return the checked samples with their best-matching units, for a measure by name.
+
+    `check` gets their total weight before the units are searched for.
+    """
     samples, weights = counted_samples(estimator, X, sample_weight)
     if weights.sum() > max_weight:
         raise ValueError(
@@ -56,6 +60,8 @@ def placed_samples(
             f"X must not contain missing values (NaN) in {owner}, which compares samples with "
             "each other. Impute them, for example with TFSOM.impute."
         )
+    if check is not None:
+        check(weights.sum())
     bmus = estimator._nearest(samples)[:, 0]
     return PlacedSamples(samples=samples, weights=weights, bmus=bmus, grid=grid_of(estimator))
 

@@ -181,7 +181,8 @@ def log_likelihood(
     InvalidParameterError
         If the metric of the map is not Euclidean.
     ValueError
-        If a likelihood is beyond the range of float64, very far from the map.
+        If a likelihood is beyond the range of float64, very far from the map, or if the map has no
+        quantization error: after `TFSOM.from_codebook` without X.
 
     Notes
     -----
@@ -196,7 +197,8 @@ def log_likelihood(
     digits).
 
     Likelihoods depend on the units of measurement: only compare maps of the same data with the
-    same scaling.
+    same scaling. Since 1 is added to the hits, the weights of the training samples should be
+    counts: weights with a sum of 1 make all ``p_k`` about equal.
 
     Examples
     --------

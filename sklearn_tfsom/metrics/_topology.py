@@ -125,8 +125,10 @@ def combined_error(
     Returns
     -------
     error : float
-        ``mean (|x - w_1| + min_path sum |w_i - w_j|)``, in data units, in the range [0, inf). The
-        quantization error for a map of one unit.
+        ``mean (|x - w_1| + min_path sum |w_i - w_j|)``, in data units, in the range [0, inf).
+        Under "cosine" and "correlation" distances are ``sqrt(2 (1 - cos))``: ``1 - cos`` is half
+        the square of this length, so that a path of many short steps would have a length near 0.
+        Under other metrics it is the quantization error for a map of one unit.
 
     Raises
     ------
@@ -159,11 +161,12 @@ def combined_error(
     units, others = grid_edges(grid, n_neighbors)
     samples, weights = counted_samples(estimator, X, sample_weight)
     codebook = estimator.codebook_
-    steps = paired_distances(codebook[units], codebook[others], metric_of(estimator))
+    metric = metric_of(estimator)
+    steps = as_lengths(paired_distances(codebook[units], codebook[others], metric), metric)
     graph = undirected_graph((units, others), grid.n_units, steps)
     bmus = _two_best_units(estimator, samples)
     (distances,) = distances_to_chosen(samples, codebook, bmus[:, :1]).T
-    lengths = distances + path_lengths(graph, *bmus.T)
+    lengths = as_lengths(distances, metric) + path_lengths(graph, *bmus.T)
     check_range(np.isfinite(lengths), what="Lengths of paths on the map")
     return float(weights / weights.sum() @ lengths)
 
@@ -189,8 +192,9 @@ def topographic_product(estimator: Any) -> float:
         ``1 / (N (N - 1)) sum_j sum_k log P3(j, k)``, in the range (-inf, inf), where
         ``P3(j, k)`` is the geometric mean of ``Q1(j, l)`` and ``Q2(j, l)`` for l up to k. Q1 is
         the distance in data space of unit j to its l-th neighbor on the grid, divided by that to
-        its l-th neighbor in data space. Q2 is the same ratio of grid distances. 0 for a map of
-        one or two units.
+        its l-th neighbor in data space. Q2 is the same ratio of grid distances. Under "cosine" and
+        "correlation" distances in data space are ``sqrt(2 (1 - cos))``. 0 for a map of one or two
+        units.
 
     Raises
     ------
@@ -238,7 +242,7 @@ def topographic_product(estimator: Any) -> float:
         # The others are last in both orders, and their terms are 0. There the sums over both
         # orders are equal.
         lengths[~is_compared] = on_grid[~is_compared] = np.inf
-        terms = np.log(in_data, out=np.zeros(in_data.shape), where=is_compared)
+        terms = np.log(lengths, out=np.zeros(lengths.shape), where=is_compared)
         terms += np.log(on_grid, out=np.zeros(on_grid.shape), where=is_compared)
         by_grid = sort_with_tie_means(on_grid, terms)
         by_data = sort_with_tie_means(lengths, terms, estimator.codebook_.dtype, noise)

@@ -18,10 +18,7 @@ from sklearn_tfsom._map.grid import Grid, grid_of
 from sklearn_tfsom._map.umatrix import u_heights
 from sklearn_tfsom._pipelines import takes_pipelines
 from sklearn_tfsom._validation import BOOLEAN, check_value, choice
-from sklearn_tfsom.metrics._base import (
-    check_n_neighbors,
-    counted_units,
-)
+from sklearn_tfsom.metrics._base import check_n_neighbors, counted_samples
 
 
 @takes_pipelines
@@ -75,7 +72,8 @@ def u_matrix(
 
     On a rectangular lattice, ``values[2r + 1, 2c]`` lies between (r, c) and (r + 1, c), and
     ``values[2r + 1, 2c + 1]`` lies between four units. It is the mean distance over the two
-    diagonals, divided by their grid distance ``sqrt(2)``.
+    diagonals, divided by their grid distance ``sqrt(2)``; by its square under "cosine" and
+    "correlation".
 
     On a hexagonal lattice, all cells of row ``2r + 1`` lie between a unit of row r and a unit of
     row r + 1. If r is even, ``values[2r + 1, 2c]`` lies between (r, c) and (r + 1, c), and
@@ -114,7 +112,9 @@ def u_matrix(
         check_range(np.isfinite(between), what="Distances between code vectors")
         return between.reshape(units.shape)
 
-    return _with_cells_between(values, grid, distances)
+    # 1 - cos grows with the square of small distances.
+    diagonal = 2.0 if metric.is_spherical else np.sqrt(2)
+    return _with_cells_between(values, grid, distances, diagonal)
 
 
 @takes_pipelines
@@ -153,7 +153,8 @@ def hit_histogram(
     ((8, 5), 50.0)
     """
     grid = grid_of(estimator)
-    _, bmus, weights = counted_units(estimator, X, sample_weight)
+    samples, weights = counted_samples(estimator, X, sample_weight)
+    bmus = estimator._nearest(samples)[:, 0]
     hits = np.bincount(bmus, weights, minlength=grid.n_units).astype(np.float64)
     return hits.reshape(grid.shape)
 
@@ -162,8 +163,12 @@ def _with_cells_between(
     values: NDArray[np.float64],
     grid: Grid,
     distances: Callable[[NDArray, NDArray], NDArray[np.float64]],
+    diagonal: float,
 ) -> NDArray[np.float64]:
-    """Return the values of the units with cells for the distances between them."""
+    """Return the values of the units with cells for the distances between them.
+
+    Distances along a diagonal of a rectangular lattice are divided by `diagonal`.
+    """
     (n_rows, n_columns), unit = grid.shape, np.arange(grid.n_units).reshape(grid.shape)
     # Columns with a right neighbor, rows with a row below.
     n_left = n_columns if joins_columns(grid) and n_columns > 1 else n_columns - 1
@@ -181,5 +186,5 @@ def _with_cells_between(
         is_even = np.arange(n_upper)[:, None] % 2 == 0
         cells[1::2, 1::2] = np.where(is_even, rising, falling)
     else:
-        cells[1::2, 1::2] = (falling + rising) / np.sqrt(8)
+        cells[1::2, 1::2] = (falling + rising) / (2 * diagonal)
     return cells
