@@ -117,6 +117,8 @@ class Checkpoint:
                 raise ValueError("Its content was changed, or is that of another fit.")
             history = {name: arrays[f"history_{name}"].tolist() for name in nothing.history}
             state = TrainState(*(arrays[f"state_{name}"] for name in TrainState._fields))
+        except MemoryError:
+            raise
         except Exception as error:  # NumPy and zipfile raise many kinds of error for damage
             raise ValueError(
                 f"{path} is not a checkpoint of this fit. Remove it to begin again."
@@ -130,7 +132,8 @@ class Checkpoint:
         if not n_epochs:
             return nothing
         state = found.state
-        shapes = [np.zeros(3)] * 3 if state is None else [_padded_shape(part) for part in state]
+        nothing_sent = [np.zeros(3)] * len(TrainState._fields)
+        shapes = nothing_sent if state is None else [_padded_shape(part) for part in state]
         sizes = share(np.array(shapes)).astype(int)
         parts = [np.zeros(size[size > 0]) for size in sizes] if state is None else state
         history = {

@@ -48,7 +48,11 @@ class MapState(NamedTuple):
 
 
 def set_map(som: Any, state: MapState) -> Any:
-    """Set all fitted attributes but the names of features, and return the estimator."""
+    """Set all fitted attributes but the names of features, and return the estimator.
+
+    A new one needs a default for saved maps in `TFSOM.__setstate__`, and a place in
+    `_engines._OF_TRAINING` if predictions do not read it.
+    """
     grid, codebook, found = state.grid, state.codebook, state.found
     means, counts = state.unit_means
     means = in_precision(np.where(counts > 0, means, codebook), codebook.dtype)
@@ -189,7 +193,7 @@ def _cluster(som: Any, state: MapState) -> NDArray[np.int64]:
     """Return the cluster of each unit: itself where `n_clusters` is None."""
     hits = state.counted_hits
     if state.n_clusters is None:
-        return np.arange(len(hits))
+        return np.arange(len(hits), dtype=np.int64)
     (hit,) = np.nonzero(hits)
     if not len(hit):  # of a worker without samples
         return np.zeros(len(hits), np.int64)

@@ -303,7 +303,7 @@ def rounded_to(dtype: str, *constants: NDArray) -> list[NDArray]:
         rounded = [constant.astype(dtype) for constant in constants]
     if any(np.isinf(constant).any() for constant in rounded):
         advice = "Pass dtype='float64', or rescale X." if dtype == "float32" else "Rescale X."
-        raise ValueError(f"The map exceeds the range of {dtype}. {advice}")
+        raise ValueError(f"The map, or its preprocessing, exceeds the range of {dtype}. {advice}")
     return rounded
 
 

@@ -264,7 +264,7 @@ def _names_given(step: Any, n_columns: int) -> list[str] | None:
     """Return the names of the columns that a step makes, if it knows them."""
     try:
         names = [str(name) for name in step.get_feature_names_out()]
-    except (AttributeError, ValueError):
+    except (AttributeError, TypeError, ValueError):
         return None
     # Of columns without names scikit-learn makes some up.
     has_names = hasattr(step, "feature_names_in_") or names != [f"x{k}" for k in range(n_columns)]

@@ -32,7 +32,7 @@ from sklearn_tfsom._data.checks import (
 from sklearn_tfsom._data.partitions import Engine, check_partitions
 from sklearn_tfsom._data.pieces import ALONE, Pieces, Workers
 from sklearn_tfsom._data.samples import Samples
-from sklearn_tfsom._data.scaling import check_range, in_precision
+from sklearn_tfsom._data.scaling import in_precision
 from sklearn_tfsom._data.tiles import tile_threads
 from sklearn_tfsom._distance import METRICS, metric_of
 from sklearn_tfsom._fitted import (
@@ -100,8 +100,9 @@ class TFSOM(
         ``h(squared_distances, radius)`` gets an array and returns one of the same shape.
 
     metric : {"euclidean", "cosine", "correlation", "manhattan", "chebyshev"}, default="euclidean"
-        Distance between samples and code vectors, for the search, for `transform` and for all
-        measures but `separation_curve`; :ref:`their formulas <guide_metrics>`.
+        Distance between samples and code vectors, in data units, or ``1 - cos`` under "cosine" and
+        "correlation"; for the search, for `transform` and for all measures except
+        `separation_curve` and `log_likelihood`; :ref:`their formulas <guide_metrics>`.
 
     init : {"pca", "sample", "random"} or array-like of shape (n_units, n_features), \
             default="pca"
@@ -185,12 +186,13 @@ class TFSOM(
     Attributes
     ----------
     codebook_ : ndarray of shape (n_units, n_features)
-        Code vectors, in data units. Units are row-major: unit k is in row ``k // n_columns`` and
-        column ``k % n_columns``.
+        Code vectors, in data units; under "cosine" and "correlation" of length 1. Units are
+        row-major: unit k is in row ``k // n_columns`` and column ``k % n_columns``.
 
     labels_ : ndarray of int64, shape (n_samples,)
         Cluster of each sample: its best-matching unit if `n_clusters` is None. After
-        `partial_fit`, of the samples of the last call.
+        `partial_fit`, of the samples of the last call. Missing after `from_codebook` without X and
+        after a fit of the data of an engine.
 
     cluster_labels_ : ndarray of int64, shape (n_units,)
         Cluster of each unit.
@@ -206,7 +208,8 @@ class TFSOM(
 
     quantization_error_ : float
         Weighted mean distance of the samples to their best-matching units, in data units. After
-        `partial_fit`, over the samples that are remembered, before each was learned.
+        `partial_fit`, over the samples that are remembered, before each was learned. NaN after
+        `from_codebook` without X.
 
     history_ : dict of str to ndarray of float64, shape (`n_iter_`,)
         "radius" of each epoch, in lattice spacings, and "quantization_error" of the codebook that
@@ -493,7 +496,7 @@ class TFSOM(
         if is_frame or X is None:
             validate_data(som, codebook if is_frame else array, skip_check_array=True)
         if X is not None:
-            check_codebook_names("codebook", som, codebook, feature_names(X))
+            check_codebook_names("codebook", som, codebook, feature_names(X, "X"))
             metric, reset = METRICS[som.metric], not hasattr(som, "feature_names_in_")
             pieces, _ = check_training_data(
                 som, X, sample_weight, metric, reset=reset, begins=False
@@ -609,9 +612,10 @@ class TFSOM(
         InvalidParameterError
             If a parameter is not valid. The estimator stays as it was.
         ValueError
-            If the data or the weights are not valid for `fit`, if a feature has no value in the
-            first samples, if the weights sum to more than 10^6 and more than 100 times the number
-            of samples, or in the scope of a strategy with several workers.
+            If the data or the weights are not valid for `fit` (but all weights may be 0 once the
+            map has begun), if a feature has no value in the first samples, if the weights sum to
+            more than 10^6 and more than 100 times the number of samples, or in the scope of a
+            strategy with several workers.
 
         Notes
         -----
@@ -655,7 +659,8 @@ class TFSOM(
         valid.check_parameters(self, RULES)
         if hasattr(self, "codebook_"):
             samples = self._check_data(X)
-            pieces = Pieces(samples, check_sample_weight(sample_weight, len(samples)))
+            weights = check_sample_weight(sample_weight, len(samples), are_all=False)
+            pieces = Pieces(samples, weights)
         else:
             metric = METRICS[self.metric]
             pieces, _ = check_training_data(self, X, sample_weight, metric)
@@ -737,7 +742,10 @@ class TFSOM(
             return distances
         width = max(self.quantization_error_, float(np.finfo(samples.dtype).tiny))
         with np.errstate(over="ignore", under="ignore"):  # far away the activation is 0
-            return np.exp(-np.square(distances / samples.dtype.type(width)) / 2)
+            distances /= samples.dtype.type(width)
+            np.square(distances, out=distances)
+            distances *= -0.5
+            return np.exp(distances, out=distances)
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray:
         """Return the names of the features that `transform` computes.
@@ -831,16 +839,15 @@ class TFSOM(
         >>> bool(scores[0] > scores[1])
         True
         """
+        scores, _ = self._anomaly_scores(X)
+        return -scores
+
+    def _anomaly_scores(self, X: ArrayLike) -> tuple[NDArray, NDArray[np.int64]]:
+        """Return the anomaly scores of samples, and their best-matching units, (n_samples,)."""
         check_is_fitted(self)
         valid.check_value("anomaly_score", self, self.anomaly_score, RULES["anomaly_score"])
         distances, bmus = self.bmus(X, return_distance=True)
-        factor, heights = anomaly_score(self, bmus)
-        scores = -factor * distances.astype(np.float64)
-        if heights is not None:
-            with np.errstate(over="ignore"):
-                scores -= heights
-            check_range(np.isfinite(scores))
-        return in_precision(scores, distances.dtype)
+        return anomaly_score(self, bmus).of(distances), bmus
 
     def bmus(self, X: ArrayLike, n_bmus: int = 1, return_distance: bool = False) -> Any:
         """Find the best-matching units of each sample.

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_tfsom._data.checks import are_counted
+from sklearn_tfsom._data.checks import are_counted, check_total
 from sklearn_tfsom._data.moments import feature_ranges, training_scaling
 from sklearn_tfsom._data.pieces import Pieces
 from sklearn_tfsom._data.scaling import Scaling, center_and_spread
@@ -83,10 +83,12 @@ def learn_stream(som: Any, pieces: Pieces) -> Learned | None:
         As `make_plan`, if the map begins.
     """
     check_radii(som)
-    rows = np.flatnonzero(are_counted(pieces))
+    is_counted = are_counted(pieces)
+    rows = np.flatnonzero(is_counted)
     if not len(rows):
         return None
-    counted = pieces.take(rows)
+    check_total(pieces.total_weight)
+    counted = pieces.take_where(is_counted)  # without a copy if all are
     _check_weight(counted)
     begin = _remembered if hasattr(som, "codebook_") else _begun
     stream, scaling, dtype = begin(som, counted)

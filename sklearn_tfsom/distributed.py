@@ -125,7 +125,7 @@ def unit_statistics(
     """
     owner = "unit_statistics"
     checked_metric = _checked_metric(owner, metric)
-    check_codebook_names("codebook", owner, codebook, feature_names(X))
+    check_codebook_names("codebook", owner, codebook, feature_names(X, "X"))
     codebook = _checked_codebook(owner, codebook, checked_metric)
     samples = check_samples(owner, X, checked_metric, min_samples=0)
     if samples.shape[1] != codebook.shape[1]:
@@ -141,7 +141,8 @@ def unit_statistics(
     scaled = scaling.transform(codebook)[:, None]  # a grid of one column
     source = make_source(pieces, scaling, scaling.extents(scaled[:, 0]))
     sums, counts, distance_sum = source.statistics(scaled)
-    check_range(np.isfinite(distance_sum))
+    too_large = "X or sample_weight contains values too large: the weighted distances"
+    check_range(np.isfinite(distance_sum), what=too_large)
     with np.errstate(over="ignore", invalid="ignore"):
         sums = sums / scaling.scale + counts * scaling.center
     if not np.isfinite(sums).all():

@@ -97,7 +97,7 @@ def fit_with_failure(index, failure, fitted):
     before = get_fitted(som)
     start, error = time.monotonic(), "none"
     try:
-        som.fit(X)
+        som.partial_fit(X) if failure == "partial_fit" else som.fit(X)
     except Exception as caught:
         error = f"{type(caught).__name__}: {caught}"
     is_unchanged = get_fitted(som) == before

@@ -56,6 +56,8 @@ ERRORS = {
     "empty": "none",
     "batch_size": "InvalidParameterError: The 'batch_size' parameter of TFSOM must be "
     "None where several workers fit a map. Got 64 instead.",
+    "partial_fit": "ValueError: partial_fit learns on one worker only: several would each learn a "
+    "map of their own. Call it outside of the strategy's scope, or call fit.",
     "none": "none",
 }
 # What the second worker raises itself where the first one raises `OTHER`.

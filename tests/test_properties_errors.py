@@ -326,6 +326,8 @@ WRONG_WEIGHTS = {
     is_fitted=st.booleans(),
 )
 def test_wrong_weights(name, method, is_fitted):
+    # Of no weight, a piece of a stream changes nothing.
+    assume(not (method == "partial_fit" and is_fitted and name in ("zero", "zeros")))
     som = make_map(is_fitted or method == "score")
     before = get_state(som)
     with pytest.raises((ValueError, TypeError), match=OF_WEIGHTS):

@@ -650,12 +650,16 @@ def test_sample_without_a_direction_leaves_an_unknown_error(metric, row):
 
 
 @pytest.mark.parametrize("begin", [TFSOM.fit, TFSOM.partial_fit])
+@pytest.mark.parametrize(
+    ("X", "weights"), [(np.zeros((3, 4)), None), (np.ones((3, 4)), np.zeros(3))]
+)
 @pytest.mark.filterwarnings("error")
-def test_samples_without_a_direction_change_labels_only(stream, begin):
+def test_samples_that_do_not_count_change_labels_only(stream, begin, X, weights):
+    """Without a direction, or of weight 0."""
     som = begin(TFSOM(4, metric="cosine"), stream)
     before, energy = pickle.loads(pickle.dumps(vars(som))), distortion(som, stream)
-    som.partial_fit(np.zeros((3, 4)))
-    assert_array_equal(som.labels_, som.predict(np.zeros((3, 4))))
+    som.partial_fit(X, sample_weight=weights)
+    assert_array_equal(som.labels_, som.predict(X))
     now = vars(som)
     assert now.keys() == before.keys()
     for name in now.keys() - {"labels_"}:

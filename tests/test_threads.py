@@ -20,7 +20,10 @@ from threadpoolctl import ThreadpoolController, threadpool_limits
 from threads import run_simultaneously
 
 from sklearn_tfsom import TFSOM
+from sklearn_tfsom._data.pieces import Pieces
+from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.tiles import map_tiles, multiply, row_slices
+from sklearn_tfsom._distance import METRICS
 from sklearn_tfsom._machine import n_cores, n_threads_of_joblib
 from sklearn_tfsom.distributed import unit_statistics
 
@@ -62,6 +65,21 @@ def test_threads_are_given_back(n_fits):
     fits = [lambda n=n: TFSOM(6, max_iter=1 + n).fit(DIGITS) for n in range(n_fits)]
     for some in (fits, fits[::-1]):
         run_simultaneously(some)
+        assert (blas_threads(), threading.active_count()) == before
+
+
+def test_threads_end_although_the_traceback_of_an_interrupt_is_kept():
+    """As in a notebook: the traceback keeps what the functions have named."""
+
+    def interrupt(one, other):
+        raise KeyboardInterrupt
+
+    pieces = Pieces(Samples(LARGE, METRICS["euclidean"], has_missing=False), np.ones(len(LARGE)))
+    with threadpool_limits(2, "blas"):
+        before = blas_threads(), threading.active_count()
+        with pytest.raises(KeyboardInterrupt) as kept:
+            pieces.reduce(lambda piece: np.zeros(1), combine=interrupt, piece_values=2**14)
+        assert kept.tb is not None
         assert (blas_threads(), threading.active_count()) == before
 
 

@@ -21,6 +21,7 @@ from sklearn_tfsom._data.foreign import (
     as_array,
     has_float32,
     has_sparse_values,
+    in_memory,
     opened,
     refuse_non_arrays,
     refuse_non_numbers,
@@ -220,10 +221,17 @@ def _canonical(X: Any) -> Any:
     return X
 
 
-def feature_names(X: Any) -> NDArray | None:
-    """Return the names of the columns of a data frame, None for other data."""
-    reader = BaseEstimator()
+def feature_names(X: Any, name: str) -> NDArray | None:
+    """Return the names of the columns of a data frame, None for other data.
+
+    Raises
+    ------
+    TypeError
+        If it does not lie in memory; the error says it of the argument of that name.
+    """
+    reader, X = BaseEstimator(), in_memory(X, name)
     if hasattr(X, "columns"):
+        refuse_non_arrays(X, name)
         validate_data(reader, X, skip_check_array=True)
     return getattr(reader, "feature_names_in_", None)
 
@@ -246,7 +254,7 @@ def check_codebook_names(name: str, owner: Any, codebook: Any, names: NDArray | 
     InvalidParameterError
         If one differs.
     """
-    own = feature_names(codebook) if names is not None else None
+    own = feature_names(codebook, name) if names is not None else None
     if own is None or names is None:
         return
     for found, expected in zip(own, names, strict=False):

@@ -93,6 +93,24 @@ def opened(X: Any) -> Any:
     return FileArray(X)
 
 
+def in_memory(X: Any, name: str) -> Any:
+    """Return data, or the frame that one of narwhals wraps; refuse a lazy one of polars.
+
+    Raises
+    ------
+    TypeError
+        If the data are lazy.
+    """
+    if _library(X) == "narwhals":
+        X = X.to_native()
+    if _library(X) == "polars" and type(X).__name__ == "LazyFrame":
+        raise TypeError(
+            f"{name} must be data in memory. Got a LazyFrame of polars instead. Call .collect() "
+            "on it."
+        )
+    return X
+
+
 def as_array(X: Any, name: str) -> Any:
     """Return data as a NumPy array, with NaN for masked values and for `pandas.NA`.
 
@@ -114,13 +132,7 @@ def as_array(X: Any, name: str) -> Any:
     ValueError
         If the rows of a list have different lengths.
     """
-    if _library(X) == "narwhals":
-        X = X.to_native()
-    if _library(X) == "polars" and type(X).__name__ == "LazyFrame":
-        raise TypeError(
-            f"{name} must be data in memory. Got a LazyFrame of polars instead. Call .collect() "
-            "on it."
-        )
+    X = in_memory(X, name)
     if hasattr(X, "iloc") and hasattr(X, "columns"):
         return _without_na(_without_fill_values(X))
     if hasattr(X, "schema") and _library(X) == "pyarrow":
@@ -313,7 +325,7 @@ def _type_of_values(dtype: Any) -> Any:
     return getattr(dtype, "value_type", dtype)
 
 
-def refuse_non_arrays(X: Any) -> None:
+def refuse_non_arrays(X: Any, name: str = "X") -> None:
     """Refuse data that `check_array` would read into memory at once, or not understand.
 
     Raises
@@ -324,7 +336,7 @@ def refuse_non_arrays(X: Any) -> None:
     engine = _ENGINES.get(_library(X))
     if engine is not None:
         raise TypeError(
-            f"X is a collection of {engine}, {type(X).__name__}. Call "
+            f"{name} is a collection of {engine}, {type(X).__name__}. Call "
             f"sklearn_tfsom.{engine.lower()}.fit(som, X), and predict and transform of that "
             "module; or pass an array."
         )
@@ -332,10 +344,10 @@ def refuse_non_arrays(X: Any) -> None:
         return
     has_items = any(hasattr(X, name) for name in _READABLE)
     if X is None or isinstance(X, _NO_ARRAYS) or not (has_items or hasattr(X, "__iter__")):
-        raise TypeError(f"X must be an array of two dimensions. Got {shown(X)} instead.")
+        raise TypeError(f"{name} must be an array of two dimensions. Got {shown(X)} instead.")
     if not has_items:
         raise TypeError(
-            f"X yields samples piece by piece, {type(X).__name__}. Pass each piece to "
+            f"{name} yields samples piece by piece, {type(X).__name__}. Pass each piece to "
             "partial_fit, or pass an array."
         )
 

@@ -197,10 +197,11 @@ class Pieces:
             own = () if rows is None else (rows[tile],)
             return function(self._piece(tile), *own, *arguments)
 
-        results = self._map(of_tile, piece_values)
-        return self.combine(
-            functools.reduce(lambda a, b: combined(combine, a, b), results), combine
+        # No local name keeps the generator and its threads after an error, while its traceback is.
+        result = functools.reduce(
+            functools.partial(combined, combine), self._map(of_tile, piece_values)
         )
+        return self.combine(result, combine)
 
     def rows_of(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Compute a value for each sample.
@@ -217,8 +218,11 @@ class Pieces:
             Values for the samples of this worker. Those of distant samples are not computed before
             they are used.
         """
-        found = self._map(lambda tile: function(self._piece(tile), *arguments), CACHED_VALUES)
-        return np.concatenate(list(found))
+
+        def of_tile(tile: slice) -> Any:
+            return function(self._piece(tile), *arguments)
+
+        return np.concatenate(list(self._map(of_tile, CACHED_VALUES)))
 
     def reduce_with_rows(
         self, function: Callable[..., Any], *arguments: Any, piece_values: int = CACHED_VALUES
@@ -241,12 +245,16 @@ class Pieces:
         """
         kept: list[NDArray] = []
 
+        def of_tile(tile: slice) -> Any:
+            return function(self._piece(tile), *arguments)
+
         def kept_rows(found: tuple[Any, NDArray]) -> Any:
             kept.append(found[1])
             return found[0]
 
-        found = self._map(lambda tile: function(self._piece(tile), *arguments), piece_values)
-        result = functools.reduce(functools.partial(combined, np.add), map(kept_rows, found))
+        result = functools.reduce(  # see `reduce`
+            functools.partial(combined, np.add), map(kept_rows, self._map(of_tile, piece_values))
+        )
         return self.combine(result), np.concatenate(kept)
 
     def _map(self, function: Callable[[slice], Any], piece_values: int) -> Iterator[Any]:

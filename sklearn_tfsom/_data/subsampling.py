@@ -11,6 +11,7 @@ rest. What is chosen with probability p counts as 1 / p times its weight (Horvit
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from typing import Any
 
@@ -177,6 +178,13 @@ def _bins(bits: NDArray[np.uint64]) -> NDArray[np.int64]:
     return (bits % np.uint64(_N_BINS)).astype(np.int64)
 
 
+@functools.lru_cache(maxsize=1)
+def _multipliers(n_features: int) -> NDArray[np.uint64]:
+    """Return an odd number for each feature; not to be changed."""
+    numbers = np.random.RandomState(0).randint(2**63, size=n_features, dtype=np.uint64)
+    return 2 * numbers + np.uint64(1)
+
+
 def hashes(piece: Piece) -> NDArray[np.uint64]:
     """Hash samples: bits that look random, the same for the same values.
 
@@ -184,8 +192,7 @@ def hashes(piece: Piece) -> NDArray[np.uint64]:
     """
     tile: Any = piece.samples.raw(slice(None))
     n_features = piece.samples.shape[1]
-    multipliers = np.random.RandomState(0).randint(2**63, size=n_features, dtype=np.uint64)
-    multipliers = 2 * multipliers + np.uint64(1)
+    multipliers = _multipliers(n_features)
     is_dense = isinstance(tile, np.ndarray)
     values = np.array(tile if is_dense else tile.data, np.float64, order="C")
     values += 0.0  # -0 becomes 0

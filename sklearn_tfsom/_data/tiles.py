@@ -7,7 +7,7 @@ import contextlib
 import functools
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
@@ -90,7 +90,7 @@ def _small_rows(n_products: int) -> int:
     return int(2 ** (n_rows.bit_length() - 1))
 
 
-def map_tiles(function: Callable[[_Tile], _Result], tiles: list[_Tile]) -> Iterator[_Result]:
+def map_tiles(function: Callable[[_Tile], _Result], tiles: list[_Tile]) -> Generator[_Result]:
     """Call a function for all tiles in a few threads, and yield its results in their order.
 
     Within `tile_threads` the thread that calls works as well, so that a function may call

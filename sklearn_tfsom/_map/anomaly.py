@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_tfsom._data.scaling import check_range
+from sklearn_tfsom._data.scaling import check_range, in_precision
 from sklearn_tfsom._data.tiles import map_tiles, value_slices
 from sklearn_tfsom._distance import Metric, all_distances, metric_of
 from sklearn_tfsom._map.grid import grid_of
@@ -29,6 +29,15 @@ class AnomalyScore(NamedTuple):
 
     factor: float
     heights: NDArray[np.float64] | None  # (n,); None for 0
+
+    def of(self, distances: NDArray) -> NDArray:
+        """Return the scores of samples, by the distances to their units, in the same precision."""
+        scores = self.factor * distances.astype(np.float64)
+        if self.heights is not None:
+            with np.errstate(over="ignore"):
+                scores += self.heights
+            check_range(np.isfinite(scores))
+        return in_precision(scores, distances.dtype)
 
 
 def anomaly_score(estimator: Any, units: NDArray[np.int64]) -> AnomalyScore:

@@ -86,7 +86,10 @@ class Target:
 
     @property
     def factors(self) -> Factors:
-        """Factors of the scores in NumPy, which are computed once."""
+        """Factors of the scores in NumPy, which are computed once.
+
+        For graphs `_tf.operands.make_operands` computes them, with the same sizes.
+        """
         factors = self._factors or self._compute_factors()
         object.__setattr__(self, "_factors", factors)
         return factors

@@ -41,7 +41,7 @@ def nearest_units(samples: Samples, codebook: NDArray, k: int = 1) -> NDArray[np
     codebook = as_codebook(codebook, metric)
     flat = codebook.reshape(-1, n_features)
     if are_equal(flat):  # there is nothing to scale by, and nothing to search
-        return np.tile(np.arange(k), (n_samples, 1))
+        return np.tile(np.arange(k, dtype=np.int64), (n_samples, 1))
     scaling = Scaling.for_search(flat, dtype, metric, is_sparse=samples.is_sparse)
     # Centered values, and directions, are as exact as the samples only in float64.
     is_changed = scaling.center.any() or metric.is_spherical

@@ -29,8 +29,11 @@ def search_products(rows: DenseRows | SparseRows, target: Target, k: int) -> Fou
         factors = factors._replace(sizes=sizes)
     tiles = even_slices(len(norms), n_values, NUMPY_TILE_VALUES)
     # Threads take turns in Python: a tile does nothing that can be done for all rows at once.
-    found = map_tiles(lambda tile: _search_tile(rows.take(tile), target, factors, k), tiles)
-    units, lowest = map(np.concatenate, zip(*found, strict=True))
+
+    def search(tile: slice) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        return _search_tile(rows.take(tile), target, factors, k)
+
+    units, lowest = map(np.concatenate, zip(*map_tiles(search, tiles), strict=True))
     gaps = np.full(len(norms), np.inf, np.float32)
     # Far from the map values overflow, and no row is clear.
     with np.errstate(over="ignore", invalid="ignore"):

@@ -11,7 +11,7 @@ import contextlib
 import functools
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import NamedTuple
 
 import numpy as np
@@ -228,5 +228,6 @@ def _load_rows(pieces: Pieces, search: Search, rows: slice, device: str = "") ->
     return LoadedRows(DenseRows(*rows_there), dense, weights, device)
 
 
-def _total(parts: Iterator[Statistics]) -> Statistics:
-    return functools.reduce(functools.partial(combined, np.add), parts)
+def _total(parts: Generator[Statistics]) -> Statistics:
+    with contextlib.closing(parts):  # its threads end also if an error comes in between
+        return functools.reduce(functools.partial(combined, np.add), parts)

@@ -31,7 +31,7 @@ class Operands(NamedTuple):
 
 
 def make_operands(target: Target) -> Operands:
-    """Prepare code vectors for the search, within a graph.
+    """Prepare code vectors for the search, within a graph, as `Target.factors` does for NumPy.
 
     Parameters
     ----------

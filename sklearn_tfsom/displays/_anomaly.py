@@ -139,12 +139,11 @@ class AnomalyMapDisplay(base.Display):
         cls._check_parameter("threshold", threshold, _FINITE, NONE)
         cls._check_parameter("quantile", quantile, _QUANTILE)
         fitted, X = cls._unwrap(estimator, X)
-        som = fitted.som
-        scores = -som.score_samples(X)
+        scores, bmus = fitted.som._anomaly_scores(X)
         display = cls(
             scores,
-            som.bmus(X),
-            grid_of(som),
+            bmus,
+            grid_of(fitted.som),
             threshold=float(
                 np.quantile(scores, float(quantile)) if threshold is None else threshold
             ),
