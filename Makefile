@@ -164,9 +164,8 @@ release-check: $(VENV)/.release
 
 .PHONY: clean
 clean:
-	rm -rf $(VENV) output docs/generated .hypothesis .pytest_cache .mypy_cache .ruff_cache \
-		.import_linter_cache
-	cd docs && rm -f displays.rst measures.rst scorers.rst metrics_table.rst neighborhoods_table.rst
+	rm -rf $(VENV) output docs/generated docs/_*.rst .hypothesis .pytest_cache .mypy_cache \
+		.ruff_cache .import_linter_cache
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "No Python >= 3.11 with venv found. Install one (on Debian" \

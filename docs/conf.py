@@ -41,15 +41,11 @@ extensions = [
 exclude_patterns = [
     "generated/examples",
     "generated/gallery/*.py",
-    "displays.rst",  # these five are included in api.rst
-    "measures.rst",
-    "metrics_table.rst",
-    "neighborhoods_table.rst",
-    "scorers.rst",
+    "_*.rst",  # written below, and included in api.rst
     "gallery_header.rst",
 ]
 autodoc_mock_imports = ["dask", "distributed", "ray", "pyspark"]
-autosummary_generate = ["api", "displays", "measures"]
+autosummary_generate = ["api", "_displays", "_measures"]
 templates_path = ["_templates"]
 default_role = "py:obj"
 root_doc = "index"
@@ -128,7 +124,7 @@ def autosummary(names):
 def stage_lists():
     """Write the lists of all displays, measures and scorers for the API reference."""
     # Not in generated/, since autosummary writes pages relative to these files.
-    (HERE / "displays.rst").write_text(
+    (HERE / "_displays.rst").write_text(
         autosummary(f"displays.{name}" for name in displays.__all__)
     )
 
@@ -142,14 +138,14 @@ def stage_lists():
         f"{title}\n{'^' * len(title)}\n\n{autosummary(names)}"
         for title, names in sorted(sections.items())
     )
-    (HERE / "measures.rst").write_text(text)
+    (HERE / "_measures.rst").write_text(text)
 
     entries = (
         f".. py:data:: {name}\n\n   {scorer.__doc__}\n\n"
         for name, scorer in public.items()
         if name not in measures
     )
-    (HERE / "scorers.rst").write_text("".join(entries))
+    (HERE / "_scorers.rst").write_text("".join(entries))
 
 
 def table(header, rows):
@@ -184,7 +180,7 @@ def stage_tables():
         )
         for name, metric in METRICS.items()
     ]
-    (HERE / "metrics_table.rst").write_text(table(header, rows))
+    (HERE / "_metrics_table.rst").write_text(table(header, rows))
     header = "Neighborhood", "Formula", "Final radius"
     rows = [
         (
@@ -194,7 +190,7 @@ def stage_tables():
         )
         for name, neighborhood in NEIGHBORHOODS.items()
     ]
-    (HERE / "neighborhoods_table.rst").write_text(table(header, rows))
+    (HERE / "_neighborhoods_table.rst").write_text(table(header, rows))
 
 
 def drop_stale_pages():

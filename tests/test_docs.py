@@ -73,7 +73,7 @@ def code_of(page):
 
 
 def pages():
-    paths = [*DOCS.glob("*.rst"), *DOCS.glob("guide/*.rst")]
+    paths = [*DOCS.glob("[!_]*.rst"), *DOCS.glob("guide/*.rst")]
     return sorted(path.relative_to(DOCS).with_suffix("").as_posix() for path in paths)
 
 

@@ -1209,7 +1209,7 @@ class TestBeforeAnyWork:
 
     def test_a_type_in_place_of_samples(self):
         """An endless chain of bases: that of a dtype's type is itself."""
-        with pytest.raises(TypeError):
+        with pytest.raises(TypeError, match="X must be"):
             TFSOM(4).fit(np.dtype("f4"))
 
     def test_return_distance(self):

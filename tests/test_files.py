@@ -16,14 +16,15 @@ def samples():
 
 
 class Recording:
-    """An array in a file that records how many rows are read at a time."""
+    """An array in a file that records how often it is read, and how many rows at a time."""
 
     def __init__(self, array):
-        self._array, self.shape, self.dtype, self.most = array, array.shape, array.dtype, 0
+        self._array, self.shape, self.dtype = array, array.shape, array.dtype
+        self.most = self.n_reads = 0
 
     def __getitem__(self, rows):
         read = self._array[rows]
-        self.most = max(self.most, len(read))
+        self.most, self.n_reads = max(self.most, len(read)), self.n_reads + 1
         return read
 
 
@@ -100,8 +101,9 @@ def test_measures_read_in_tiles(measure):
 
 def test_small_arrays_are_read_once(tmp_path):
     X = samples()
-    array = stored("h5py", tmp_path, X)
+    array = Recording(stored("h5py", tmp_path, X))
     assert_array_equal(TFSOM(5).fit(array).codebook_, TFSOM(5).fit(X).codebook_)
+    assert array.n_reads == 1
 
 
 def test_rows_in_any_order(tmp_path):

@@ -242,7 +242,7 @@ def test_invalid(parameters, message):
 
 
 def test_minisom_and_toolbox():
-    """The recipes of the guide give the units of these libraries their neighbors."""
+    """The recipes of the guide put the units of these libraries where they were."""
     weights = np.arange(6 * 4 * 2).reshape(6, 4, 2) / 7  # of MiniSom(6, 4, 2)
     rectangular = TFSOM.from_codebook(
         weights.reshape(-1, 2), grid_size=(6, 4), lattice="rectangular"

@@ -109,12 +109,6 @@ def test_first_fit_after_the_import_of_tensorflow_does_not_change_global_state(r
     assert results["workers"]["spawn"]["changed"] == []
 
 
-def test_first_fit_without_standard_error(results):
-    if "forkserver" not in results["workers"]:
-        pytest.skip("this system has no fork")
-    assert results["workers"]["forkserver"]["fit"] == results["fit"]
-
-
 # Forks
 
 FORK_ERROR = (

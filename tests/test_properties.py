@@ -360,7 +360,7 @@ def test_layouts_give_the_same_bits(case, layout):
 
 
 @given(case=cases(metrics=SPARSE, kind="sparse", weight_kinds=(all_equal, counts)))
-def test_sparse_samples_give_the_map_of_dense_ones(case):
+def test_distances_and_units_of_sparse_samples_are_those_of_dense_ones(case):
     params = case.params | {"batch_size": None, "max_iter": 1, "radius_decay": [1.5]}
     params |= {"neighborhood": "gaussian", "init": "random", "features": "distances"}
     case = case._replace(params=params)
@@ -377,7 +377,8 @@ def test_sparse_samples_give_the_map_of_dense_ones(case):
         found, expected = som.transform(case.data.X), other.transform(dense)
     assert_allclose(found, expected, rtol=rtol, atol=rtol * (size if metric == "euclidean" else 1))
     check_units(som.bmus(dense)[:, None], case.data, som.codebook_, metric)
-    check_units(som.bmus(csr_array(dense))[:, None], case.data, som.codebook_, metric)
+    for sparse in (case.data.X, csr_array(dense)):
+        check_units(som.bmus(sparse)[:, None], case.data, som.codebook_, metric)
 
 
 @given(case=cases(weight_kinds=(all_equal, WEIGHTS[-1])), n_pieces=st.integers(1, 3))

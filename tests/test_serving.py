@@ -208,6 +208,12 @@ def test_missing_values_are_ignored(X, metric, dtype):
     assert_same_results(outputs, som, remove_values(X), dtype)
 
 
+def test_sample_without_any_value_is_at_distance_0(X):
+    model = small_map("euclidean").fit(remove_values(X)).to_keras()
+    distances = get_outputs(model, np.full((1, X.shape[1]), np.nan))["distances"]
+    assert_allclose(distances, 0, atol=1e-15)
+
+
 @pytest.mark.parametrize("metric", METRICS)
 def test_precision_of_close_samples_far_from_zero(metric):
     # Exact in float32: any loss of precision happens in the model.

@@ -59,6 +59,7 @@ def write_until(is_done, values):
 def test_samples_written_to_during_a_fit(name, method):
     """Results are unspecified, but nothing crashes, hangs or remains."""
     _, X = KINDS[name]
+    expected = get_bits(fit(name, X, method))
     changed, is_done = copy.deepcopy(X), threading.Event()
     written = changed.data if name == "sparse" else changed
     unexpected = []
@@ -81,4 +82,4 @@ def test_samples_written_to_during_a_fit(name, method):
     is_done.set()
     assert not any(thread.is_alive() for thread in threads)
     assert not unexpected
-    assert get_bits(fit(name, X, method)) == get_bits(fit(name, X, method))
+    assert get_bits(fit(name, X, method)) == expected
