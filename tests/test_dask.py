@@ -419,6 +419,13 @@ def test_rows_stay_on_the_workers():
         assert many[name] < 1.1 * few[name], name
 
 
+def test_equal_rows_reach_the_client_once():
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(5000, 30))
+    sizes = sizes_of_results(rows[rng.integers(5000, size=60_000)])
+    assert 0 < sizes["tfsom_chosen"] < 1.2 * rows.nbytes
+
+
 def test_fitted_map_needs_no_engine():
     """Nothing in its pickle is of Dask or TensorFlow."""
     X, _ = engines.samples_of("dense")
