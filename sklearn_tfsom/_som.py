@@ -27,8 +27,8 @@ from sklearn_tfsom._data.checks import (
     check_sample_weight,
     check_samples,
     check_training_data,
-    feature_names,
 )
+from sklearn_tfsom._data.foreign import feature_names
 from sklearn_tfsom._data.partitions import Engine, check_partitions
 from sklearn_tfsom._data.pieces import ALONE, Pieces, Workers
 from sklearn_tfsom._data.samples import Samples

@@ -17,8 +17,8 @@ from sklearn_tfsom._data.checks import (
     check_codebook_names,
     check_sample_weight,
     check_samples,
-    feature_names,
 )
+from sklearn_tfsom._data.foreign import feature_names
 from sklearn_tfsom._data.pieces import Pieces
 from sklearn_tfsom._data.scaling import Scaling, check_range
 from sklearn_tfsom._distance import METRICS, Metric

@@ -12,16 +12,15 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
 from sklearn.utils import assert_all_finite, check_array
 from sklearn.utils.validation import validate_data
 
 from sklearn_tfsom._data.foreign import (
     FileArray,
     as_array,
+    feature_names,
     has_float32,
     has_sparse_values,
-    in_memory,
     opened,
     refuse_non_arrays,
     refuse_non_numbers,
@@ -219,21 +218,6 @@ def _canonical(X: Any) -> Any:
     X.sum_duplicates()
     X.prune()
     return X
-
-
-def feature_names(X: Any, name: str) -> NDArray | None:
-    """Return the names of the columns of a data frame, None for other data.
-
-    Raises
-    ------
-    TypeError
-        If it does not lie in memory; the error says it of the argument of that name.
-    """
-    reader, X = BaseEstimator(), in_memory(X, name)
-    if hasattr(X, "columns"):
-        refuse_non_arrays(X, name)
-        validate_data(reader, X, skip_check_array=True)
-    return getattr(reader, "feature_names_in_", None)
 
 
 def check_codebook_names(name: str, owner: Any, codebook: Any, names: NDArray | None) -> None:

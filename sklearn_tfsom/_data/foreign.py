@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import validate_data
 
 from sklearn_tfsom._validation import shown
 
@@ -350,6 +352,21 @@ def refuse_non_arrays(X: Any, name: str = "X") -> None:
             f"{name} yields samples piece by piece, {type(X).__name__}. Pass each piece to "
             "partial_fit, or pass an array."
         )
+
+
+def feature_names(X: Any, name: str) -> NDArray | None:
+    """Return the names of the columns of a data frame, None for other data.
+
+    Raises
+    ------
+    TypeError
+        If it does not lie in memory; the error says it of the argument of that name.
+    """
+    reader, X = BaseEstimator(), in_memory(X, name)
+    if hasattr(X, "columns"):
+        refuse_non_arrays(X, name)
+        validate_data(reader, X, skip_check_array=True)
+    return getattr(reader, "feature_names_in_", None)
 
 
 def _library(X: Any) -> str:
