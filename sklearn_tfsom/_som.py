@@ -839,15 +839,14 @@ class TFSOM(
         >>> bool(scores[0] > scores[1])
         True
         """
-        scores, _ = self._anomaly_scores(X)
+        scores, _ = self._anomaly_scores(self._check_data(X))
         return -scores
 
-    def _anomaly_scores(self, X: ArrayLike) -> tuple[NDArray, NDArray[np.int64]]:
-        """Return the anomaly scores of samples, and their best-matching units, (n_samples,)."""
-        check_is_fitted(self)
+    def _anomaly_scores(self, samples: Samples) -> tuple[NDArray, NDArray[np.int64]]:
+        """Return the anomaly scores of checked samples, and their best-matching units, (n,)."""
         valid.check_value("anomaly_score", self, self.anomaly_score, RULES["anomaly_score"])
-        distances, bmus = self.bmus(X, return_distance=True)
-        return anomaly_score(self, bmus).of(distances), bmus
+        distances, bmus = self._nearest_with_distances(samples)
+        return anomaly_score(self, bmus[:, 0]).of(distances[:, 0]), bmus[:, 0]
 
     def bmus(self, X: ArrayLike, n_bmus: int = 1, return_distance: bool = False) -> Any:
         """Find the best-matching units of each sample.
@@ -890,11 +889,10 @@ class TFSOM(
         samples = self._check_data(X)
         valid.check_value("n_bmus", self, n_bmus, [valid.integer(1, len(self.codebook_))])
         valid.check_value("return_distance", self, return_distance, [valid.BOOLEAN])
-        bmus = self._nearest(samples, int(n_bmus))
-        shape = len(samples) if n_bmus == 1 else bmus.shape
+        shape = len(samples) if n_bmus == 1 else (len(samples), int(n_bmus))
         if not return_distance:
-            return bmus.reshape(shape)
-        distances = in_precision(distances_to_chosen(samples, self.codebook_, bmus), samples.dtype)
+            return self._nearest(samples, int(n_bmus)).reshape(shape)
+        distances, bmus = self._nearest_with_distances(samples, int(n_bmus))
         return distances.reshape(shape), bmus.reshape(shape)
 
     def quantize(self, X: ArrayLike) -> NDArray:
@@ -1134,6 +1132,14 @@ class TFSOM(
         """Return the k best-matching units of checked samples, (n_samples, k)."""
         codebook = self.codebook_.reshape(*self.grid_shape_, -1)
         return nearest_units(samples, codebook, k)
+
+    def _nearest_with_distances(
+        self, samples: Samples, k: int = 1
+    ) -> tuple[NDArray, NDArray[np.int64]]:
+        """Return distances to the k best-matching units of checked samples, and the units."""
+        bmus = self._nearest(samples, k)
+        distances = distances_to_chosen(samples, self.codebook_, bmus)
+        return in_precision(distances, samples.dtype), bmus
 
 
 def _ambient_workers() -> Workers:

@@ -80,7 +80,7 @@ class TestErrors:
     def test_without_bokeh(self, pipeline, monkeypatch):
         monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
         with pytest.raises(ImportError, match=r"needs Bokeh.*sklearn-tfsom\[viewer\]"):
-            InteractiveMapDisplay.from_estimator(pipeline, X)
+            InteractiveMapDisplay.from_estimator(pipeline, 1e200 * X)
 
 
 class TestFile:

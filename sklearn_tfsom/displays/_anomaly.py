@@ -139,7 +139,9 @@ class AnomalyMapDisplay(base.Display):
         cls._check_parameter("threshold", threshold, _FINITE, NONE)
         cls._check_parameter("quantile", quantile, _QUANTILE)
         fitted, X = cls._unwrap(estimator, X)
-        scores, bmus = fitted.som._anomaly_scores(X)
+        samples = fitted.som._check_data(X)
+        truth = None if y is None else cls._check_truth(y, len(samples))
+        scores, bmus = fitted.som._anomaly_scores(samples)
         display = cls(
             scores,
             bmus,
@@ -147,7 +149,7 @@ class AnomalyMapDisplay(base.Display):
             threshold=float(
                 np.quantile(scores, float(quantile)) if threshold is None else threshold
             ),
-            truth=None if y is None else cls._check_truth(y, len(scores)),
+            truth=truth,
             distance_unit=base.distance_unit(fitted),
         )
         return display.plot(ax=ax, cmap=cmap, colorbar=colorbar)

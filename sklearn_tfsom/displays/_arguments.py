@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 
 from sklearn_tfsom._validation import BOOLEAN, NONE, Rule, check_value
-from sklearn_tfsom.displays._drawing import LARGEST_SHOWN, import_pyplot
+from sklearn_tfsom.displays._drawing import LARGEST_SHOWN
 
 
 def _is_axes(value: Any) -> bool:
-    import_pyplot()  # its error says what to install
     from matplotlib.axes import Axes
 
     is_plane = isinstance(value, Axes) and not hasattr(value, "zaxis")
@@ -23,14 +22,12 @@ def _is_axes(value: Any) -> bool:
 
 
 def _is_color(value: Any) -> bool:
-    import_pyplot()
     from matplotlib.colors import is_color_like
 
     return is_color_like(value)
 
 
 def _is_colormap(value: Any) -> bool:
-    import_pyplot()
     from matplotlib import colormaps
     from matplotlib.colors import Colormap
 
@@ -74,7 +71,7 @@ _RULES = {
 
 
 def checked(function: Callable[..., Any], owner: str, *, has_many_axes: bool) -> Any:
-    """Let a method of a display check its keyword arguments about the appearance.
+    """Let a method of a display check its library, and keyword arguments about the appearance.
 
     Parameters
     ----------
@@ -92,6 +89,7 @@ def checked(function: Callable[..., Any], owner: str, *, has_many_axes: bool) ->
 
     @functools.wraps(function)
     def checking(self: Any, *args: Any, **kwargs: Any) -> Any:
+        self._check_library()
         for name, alternatives in rules.items():
             if name in kwargs:
                 check_value(name, f"{owner}.{function.__name__}", kwargs[name], alternatives)

@@ -17,6 +17,7 @@ from sklearn_tfsom._distance import metric_of
 from sklearn_tfsom._pipelines import Unwrapped, unit_changes, unwrapped
 from sklearn_tfsom._validation import Rule, check_value, integer, shown, wrong_parameter
 from sklearn_tfsom.displays._arguments import AXES, checked
+from sklearn_tfsom.displays._drawing import import_pyplot
 from sklearn_tfsom.metrics._base import counted_units
 
 DisplayClass = TypeVar("DisplayClass", bound="type[Display]")
@@ -115,6 +116,11 @@ class Display:
             cls.plot = check(plot)
         if isinstance(from_estimator, classmethod):
             cls.from_estimator = classmethod(check(from_estimator.__func__))
+
+    @staticmethod
+    def _check_library() -> None:
+        """Raise an error if the library that draws is not installed."""
+        import_pyplot()
 
     @classmethod
     def _unwrap(cls, estimator: Any, X: Any = None) -> tuple[Unwrapped, Any]:

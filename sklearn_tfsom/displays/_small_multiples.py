@@ -38,7 +38,6 @@ BAR_FRACTION, BAR_PAD = 0.05, 0.03
 
 def choose_ticks(values: NDArray) -> tuple[NDArray, list[str]]:
     """Return a few ticks for a small color bar, and their labels."""
-    import_pyplot()  # its error says what to install
     from matplotlib.ticker import MaxNLocator
 
     if is_constant(values):

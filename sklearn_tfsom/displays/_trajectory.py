@@ -180,16 +180,18 @@ class TrajectoryDisplay(base.Display):
         """
         cls._check_parameter("background", background, choice(_BACKGROUNDS))
         (_, som), X = cls._unwrap(estimator, X)
-        bmus = som.bmus(X)
-        texts = cls._check_labels(labels, len(bmus))
+        samples = som._check_data(X)
+        texts = cls._check_labels(labels, len(samples))
         names, codes = None, None
         if groups is not None:
             classes = classes_of(
-                groups, len(bmus), cls.__name__, name="groups", are_identifiers=True
+                groups, len(samples), cls.__name__, name="groups", are_identifiers=True
             )
             names, codes = classes.names, classes.codes
         if times is not None:
-            times = cls._check_times(times, len(bmus))
+            times = cls._check_times(times, len(samples))
+        bmus = som._nearest(samples)[:, 0]
+        if times is not None:
             order = np.argsort(times, kind="stable")
             rank = np.argsort(order)
             bmus, times = bmus[order], times[order]

@@ -114,6 +114,14 @@ class InteractiveMapDisplay(base.Display):
     classes: Classes | None = None
     title: str = "Self-organizing map"
 
+    @staticmethod
+    def _check_library() -> None:
+        if importlib.util.find_spec("bokeh") is None:
+            raise ImportError(
+                "InteractiveMapDisplay needs Bokeh. Install it with: pip install "
+                "'sklearn-tfsom[viewer]'"
+            )
+
     @classmethod
     def from_estimator(
         cls,
@@ -161,12 +169,15 @@ class InteractiveMapDisplay(base.Display):
         bmus = samples = rows = classes = None
         hits = som.hits_
         if X is not None:
-            bmus = som.bmus(fitted.prepare(X))
+            prepared = som._check_data(fitted.prepare(X))
+            n_samples = len(prepared)
+            classes = None if y is None else classes_of(y, n_samples, cls.__name__)
+            rows = base.subset(np.arange(n_samples), max_samples)
+            samples = [
+                (name, column[rows]) for name, column in _table_of(X, n_samples, max_columns)
+            ]
+            bmus = som._nearest(prepared)[:, 0]
             hits = np.bincount(bmus, minlength=len(som.codebook_)).astype(np.float64)
-            classes = None if y is None else classes_of(y, len(bmus), cls.__name__)
-            rows = base.subset(np.arange(len(bmus)), max_samples)
-            table = _table_of(X, len(bmus), max_columns)
-            samples = [(name, column[rows]) for name, column in table]
         display = cls(
             grid_of(som),
             u_matrix(som).ravel(),
@@ -191,7 +202,6 @@ class InteractiveMapDisplay(base.Display):
         -------
         display : InteractiveMapDisplay
         """
-        _check_bokeh()
         self.layout_ = Page(self).layout()
         return self
 
@@ -231,14 +241,6 @@ class InteractiveMapDisplay(base.Display):
         """Return the page in a frame, for notebooks."""
         page = html.escape(self.to_html(), quote=True)
         return f'<iframe srcdoc="{page}" width="100%" height="1000" style="border:0"></iframe>'
-
-
-def _check_bokeh() -> None:
-    if importlib.util.find_spec("bokeh") is None:
-        raise ImportError(
-            "InteractiveMapDisplay needs Bokeh. Install it with: pip install "
-            "'sklearn-tfsom[viewer]'"
-        )
 
 
 def _table_of(X: Any, n_samples: int, max_columns: int) -> list[tuple[str, Any]]:
