@@ -1,5 +1,6 @@
 """Cases of fits by several workers: parameters and samples, split into shards."""
 
+import importlib.util
 import itertools
 import json
 import os
@@ -8,6 +9,8 @@ import numpy as np
 from scipy.sparse import csr_array
 from sklearn.datasets import load_digits, load_iris, load_wine
 from sklearn.preprocessing import scale
+
+from sklearn_tfsom import TFSOM
 
 DIGITS, IRIS, WINE = load_digits().data, load_iris().data, scale(load_wine().data)
 
@@ -111,6 +114,31 @@ CASES = {
         [0.6],
     ),
 }
+STOPPED = "stopped by the second worker"
+if importlib.util.find_spec("sklearn.callback"):  # since scikit-learn 1.9
+    CASES[STOPPED] = ({"grid_size": 6, "tol": 0, **FEW}, IRIS, None, [0.5])
+
+
+class StoppingCallback:
+    """A callback that stops a fit after three epochs."""
+
+    def setup(self, estimator, context):
+        pass
+
+    def teardown(self, estimator, context):
+        pass
+
+    def on_fit_task_begin(self, estimator, context):
+        pass
+
+    def on_fit_task_end(self, estimator, context):
+        return context.task_name == "epoch" and context.task_id == 2
+
+
+def make_map(name, params, index=1):
+    """Return the map of a case, on one of two workers or, as on the second, in one process."""
+    som = TFSOM(**params)
+    return som.set_callbacks(StoppingCallback()) if (name, index) == (STOPPED, 1) else som
 
 
 def split_shards(X, weights, shares):

@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 import tensorflow as tf
-from distributed_cases import CASES, get_results, set_cluster, split_shards
+from distributed_cases import CASES, get_results, make_map, set_cluster, split_shards
 from oracles import get_results as get_fitted
 
 from sklearn_tfsom import TFSOM
@@ -50,7 +50,7 @@ def fit_case(index, name, folder):
         shard = np.load(os.path.join(folder, "shard.npy"), mmap_mode="r")
     if index == 1 and "random_state" in params:
         params = params | {"random_state": None}  # the one of the first worker is used
-    som = TFSOM(**params).fit(shard, sample_weight=shard_weights)
+    som = make_map(name, params, index).fit(shard, sample_weight=shard_weights)
     path = os.path.join(folder, f"{name}-{index}.npz")
     np.savez(path, labels=som.labels_, **get_results(som))
 
