@@ -140,21 +140,28 @@ def try_wheel(python, version, unpacked, *, has_tests):
 
 
 def list_steps(version, source, sdist):
-    """Return what a maintainer has to do for the release."""
-    steps = []
+    """Return what a maintainer has to do: edits as long as any are left, then the release.
+
+    Files that are built before an edit are not those of the tag.
+    """
+    edits = []
     changelog = (source / "CHANGELOG.md").read_text()
     if "(unreleased)" in changelog.split("\n## ")[1].split("\n")[0]:
-        steps.append(
-            f'replace "(unreleased)" by the date of {version} in CHANGELOG.md, and commit'
-        )
-    digest = hashlib.sha256(sdist.read_bytes()).hexdigest()
+        edits.append(f'replace "(unreleased)" by the date of {version} in CHANGELOG.md')
     if "](docs/" in (source / "README.md").read_text():
-        steps.append(
+        edits.append(
             "make the links and the image of README.md absolute, and install from the index "
             "instead of a clone in README.md, docs/index.rst and docs/installation.rst"
         )
+    if "Source" not in read_project(source)["project"]["urls"]:
+        edits.append(
+            "name the repository and its issues in [project.urls] of pyproject.toml and as "
+            "repository-code in CITATION.cff"
+        )
+    if edits:
+        return [*edits, "commit, and run make release-check again: it names the further steps"]
+    digest = hashlib.sha256(sdist.read_bytes()).hexdigest()
     return [
-        *steps,
         f"git tag -a v{version} -m v{version}, and push the tag",
         f"upload the files of {sdist.parent.relative_to(ROOT)} with twine",
         f"for a conda package, complete .ci/recipe/recipe.yaml (sha256 {digest})",
