@@ -12,10 +12,12 @@ for the package.
 """
 
 import argparse
+import math
 import re
 from pathlib import Path
 from statistics import geometric_mean, mean
 
+from render import RESULTS
 from render import load_results as load_any_results
 
 from sklearn_tfsom import displays
@@ -51,6 +53,11 @@ def begins(rows, start, name="data"):
     """Return the only row whose column `name` begins with `start`."""
     (row,) = [row for row in rows if row[name].startswith(start)]
     return row
+
+
+def most(values):
+    """Return the largest of some values with one decimal, rounded up."""
+    return f"{math.ceil(10 * max(values)) / 10:.1f}"
 
 
 def short(value):
@@ -111,7 +118,7 @@ def clustering():
         right, all_draws = re.findall(r"\d+", row["clusters, auto"])
         found |= {f"auto-right{suffix}": right, f"auto-draws{suffix}": all_draws}
     seconds = [row["time of TFSOM (s)"] for row in rows if not row["data"].startswith("mean")]
-    return found | {"cluster-seconds": f"{max(seconds):.1f}"}
+    return found | {"cluster-seconds": most(seconds)}
 
 
 def engines():
@@ -278,6 +285,26 @@ def serving():
     }
 
 
+def sparse():
+    """Figures of sparse.json: memory of fits of the texts."""
+    rows = load_results("sparse")["tables"]["Memory in addition to the data"]
+    of_texts = [row for row in rows if row["data"] == "text" and row["units"] == 400]
+    som, cosine = (find(of_texts, model=f"TFSOM, {m}") for m in ("euclidean", "cosine"))
+    return {
+        "sparse-features": f"{int(som['samples x features'].split()[2]):,}",
+        "sparse-codebook": f"{som['codebook (MiB)']:.0f}",
+        "sparse-memory": f"{som['memory of the fit (MiB)']:.0f}",
+        "sparse-memory-cosine": f"{cosine['memory of the fit (MiB)']:.0f}",
+    }
+
+
+def durations():
+    """Figures of all files: the minutes that a run took, rounded up."""
+    names = [path.stem for path in sorted(RESULTS.glob("*.json"))]
+    seconds = {name: load_results(name)["machine"]["seconds"] for name in names}
+    return {f"minutes-{name}": f"{math.ceil(value / 60)}" for name, value in seconds.items()}
+
+
 def speed():
     """Figures of speed.json: ratios to k-means, geometric means."""
     tables = load_results("speed")["tables"]
@@ -305,9 +332,18 @@ def streams():
         found[f"{key}-te"] = f"{mean(column(rows, 'TE difference')):+.3f}"
         found[f"{key}-time"] = short(geometric_mean(column(rows, "time ratio")))
         found[f"{key}-sets"] = str(len(rows))
+    large = [row for row in batches if int(re.search(r"\((\d+) x", row["data"])[1]) >= 10_000]
     mapped = [row for row in memory if row["model"] == "TFSOM" and row["data in"] == "memory map"]
     largest = max(mapped, key=lambda row: row["data (MiB)"])
     return found | {
+        "minibatch-large-sets": str(len(large)),
+        "minibatch-large-te": most(
+            row["TE, mini-batches"] / (row["TE, mini-batches"] - row["TE difference"])
+            for row in large
+        ),
+        "minibatch-large-time": most(
+            row["mini-batches (s)"] / row["full batch (s)"] for row in large
+        ),
         "memmap-data": f"{largest['data (MiB)']:.0f}",
         "memmap-memory": f"{largest['anonymous memory (MiB)']:.0f}",
     }
@@ -359,6 +395,7 @@ def workers():
 SOURCES = (
     anomaly,
     clustering,
+    durations,
     engines,
     extremes,
     first_fits,
@@ -369,6 +406,7 @@ SOURCES = (
     package,
     quality,
     serving,
+    sparse,
     speed,
     streams,
     usefulness,
@@ -392,6 +430,7 @@ def list_texts():
     docs = ROOT / "docs"
     return [
         ROOT / "README.md",
+        ROOT / "benchmarks" / "README.md",
         *sorted([*docs.glob("*.md"), *docs.glob("[!_]*.rst"), *docs.glob("guide/*.rst")]),
     ]
 
