@@ -145,8 +145,8 @@ class TFSOM(
     batch_size : int or None, default=None
         Total weight of a mini-batch. None updates the map once per epoch, from all samples, as
         does a total weight of the samples of at most `batch_size`. With mini-batches, the same in
-        each epoch, older statistics decay; five epochs then do the work of twenty if there are
-        10,000 samples or more.
+        each epoch, older statistics decay; five epochs then reach about the quantization error of
+        twenty if there are 10,000 samples or more.
 
     n_clusters : int, "auto" or None, default=None
         Number of clusters that are searched for after training, by Euclidean distances (of

@@ -32,7 +32,8 @@ CHUNK_ROWS = 2**16
 PIECE_VALUES = 2**23
 
 # From this many values on, data in memory are processed in pieces instead of copied: a fit of
-# 1,000,000 x 64 takes 0.4 of the memory in the same time. Wide data would take 1.4 of the time.
+# 1,000,000 x 64 takes half of the memory or less, in the same time. Wide data would take 1.4 of
+# the time.
 MIN_OUT_OF_CORE_VALUES, MAX_OUT_OF_CORE_FEATURES = 2**25, 128
 
 # --- Search ---
