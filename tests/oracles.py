@@ -93,6 +93,8 @@ def distances_and_noise(values, codebook, metric):
         counts = (codebook != codebook[0]).any(axis=0) & ~np.isnan(values)
         largest = np.abs(codebook).max(axis=0)
         sizes = [np.linalg.norm(np.where(counts, each, 0), axis=1) for each in (values, largest)]
+        if not METRICS[metric].is_homogeneous:  # terms do not grow with the values
+            sizes = [counts.sum(axis=1)]
         return expected, ROUNDING * sum(sizes)[:, None] + 0 * expected
     # A power of two: squares must not leave the range of float64.
     scale = 2.0 ** -np.frexp(np.abs(values).max(axis=1, keepdims=True))[1]

@@ -118,13 +118,13 @@ def _distance(x, w, metric):
 def squared_distance(x, w, metric):
     """Return the squared distance; ``1 - cos`` is half a squared distance."""
     length = distance(x, w, metric)
-    return length if metric in ("cosine", "correlation") else length**2
+    return length if metric in reference.AVERAGED else length**2
 
 
 def chord(x, w, metric):
     """Return the distance of two vectors, or of the ends of their directions."""
     length = distance(x, w, metric)
-    return math.sqrt(2 * length) if metric in ("cosine", "correlation") else length
+    return math.sqrt(2 * length) if metric in reference.AVERAGED else length
 
 
 def units_by_distance(som, x):
@@ -184,9 +184,8 @@ def quantization_error(som, X):
 @register()
 def explained_variance(som, X):
     mean = np.nanmean(X, axis=0)
-    if som.metric in ("cosine", "correlation"):
-        rows = X - X.mean(axis=1, keepdims=True) if som.metric == "correlation" else X
-        mean = sum(row / math.sqrt(row @ row) for row in rows)
+    if som.metric in reference.AVERAGED:
+        mean = reference.averaged(X, som.metric).sum(axis=0)
     residual = total = 0.0
     for x in X:
         residual += min(squared_distance(x, w, som.metric) for w in som.codebook_)

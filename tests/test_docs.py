@@ -16,6 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 import sklearn_tfsom
 from sklearn_tfsom import TFSOM, InvalidParameterError, displays, distributed, metrics
+from sklearn_tfsom._map.neighborhood import NEIGHBORHOODS
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -110,6 +111,17 @@ def test_docstring_lists_every_allowed_value(parameter):
     text = inspect.getdoc(TFSOM).split(f"\n{parameter} : ")[1].split("\n\n")[0]
     missing = [name for name in allowed_values(parameter) if f'"{name}"' not in text]
     assert missing == []
+
+
+def test_docstring_states_the_final_radius_of_every_neighborhood():
+    text = inspect.getdoc(TFSOM).split("\nradius_end : ")[1].split("\n\n")[0]
+    _, *parts = re.split(r"(\d+(?:\.\d+)?)\s+for\s", text)
+    stated = {
+        name: float(radius)
+        for radius, names in zip(parts[::2], parts[1::2], strict=True)
+        for name in re.findall(r'"(\w+)"', names)
+    }
+    assert stated == {name: row.radius_end for name, row in NEIGHBORHOODS.items()}
 
 
 def test_changelog_names_every_measure_and_display():
