@@ -58,7 +58,7 @@ help:
 	@echo "make bench-full   all points and rounds (hours; with REFERENCE=FOLDER)"
 	@echo "make bench-all    all benchmarks, for a release (less than 3 hours)"
 	@echo "make bench-libraries  compare with other libraries, in an environment of their own"
-	@echo "make figures      write the figures of the results into README and guide"
+	@echo "make figures      write the figures of the results into the texts"
 	@echo "make docs         build the documentation into output/docs"
 	@echo "make release-check  build and check sdist and wheel of the last commit (uploads nothing)"
 	@echo "make lint         run the linters (make format: let them fix what they can)"

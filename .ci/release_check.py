@@ -139,6 +139,11 @@ def try_wheel(python, version, unpacked, *, has_tests):
         environment.remove()
 
 
+def read_urls(source):
+    """Return the addresses in pyproject.toml by their names."""
+    return read_project(source)["project"]["urls"]
+
+
 def list_steps(version, source, sdist):
     """Return what a maintainer has to do: edits as long as any are left, then the release.
 
@@ -149,15 +154,16 @@ def list_steps(version, source, sdist):
     if "(unreleased)" in changelog.split("\n## ")[1].split("\n")[0]:
         edits.append(f'replace "(unreleased)" by the date of {version} in CHANGELOG.md')
     if "](docs/" in (source / "README.md").read_text():
-        edits.append(
-            "make the links and the image of README.md absolute, and install from the index "
-            "instead of a clone in README.md, docs/index.rst and docs/installation.rst"
-        )
-    if "Source" not in read_project(source)["project"]["urls"]:
-        edits.append(
-            "name the repository and its issues in [project.urls] of pyproject.toml and as "
-            "repository-code in CITATION.cff"
-        )
+        edits.append("make the links and the image of README.md absolute")
+    texts = ("README.md", "docs/index.rst", "docs/installation.rst")
+    cloning = [name for name in texts if "from a clone" in (source / name).read_text().lower()]
+    if cloning:
+        edits.append(f"install from the index instead of a clone in {', '.join(cloning)}")
+    urls = [name for name in ("Source", "Issues") if name not in read_urls(source)]
+    if urls:
+        edits.append(f"add {' and '.join(urls)} to [project.urls] of pyproject.toml")
+    if "repository-code:" not in (source / "CITATION.cff").read_text():
+        edits.append("add repository-code to CITATION.cff")
     if edits:
         return [*edits, "commit, and run make release-check again: it names the further steps"]
     digest = hashlib.sha256(sdist.read_bytes()).hexdigest()

@@ -5,6 +5,7 @@ The documentation calls `render_pages`; `python benchmarks/render.py FOLDER` wri
 
 import argparse
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -75,7 +76,7 @@ def format_page(name, content, *, has_plot=False):
     title, machine = PAGES[name].title, content["machine"]
     versions = ", ".join(f"{package} {number}" for package, number in machine["versions"].items())
     # Results of earlier versions of the scripts do not have the duration.
-    duration = f", in {machine['seconds'] / 60:.0f} minutes" if "seconds" in machine else ""
+    duration = f", in {math.ceil(machine['seconds'] / 60)} minutes" if "seconds" in machine else ""
     lines = [
         f"# {title}",
         "",
