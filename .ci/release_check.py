@@ -139,11 +139,6 @@ def try_wheel(python, version, unpacked, *, has_tests):
         environment.remove()
 
 
-def read_urls(source):
-    """Return the addresses in pyproject.toml by their names."""
-    return read_project(source)["project"]["urls"]
-
-
 def list_steps(version, source, sdist):
     """Return what a maintainer has to do: edits as long as any are left, then the release.
 
@@ -159,9 +154,10 @@ def list_steps(version, source, sdist):
     cloning = [name for name in texts if "from a clone" in (source / name).read_text().lower()]
     if cloning:
         edits.append(f"install from the index instead of a clone in {', '.join(cloning)}")
-    urls = [name for name in ("Source", "Issues") if name not in read_urls(source)]
-    if urls:
-        edits.append(f"add {' and '.join(urls)} to [project.urls] of pyproject.toml")
+    urls = read_project(source)["project"]["urls"]
+    missing = [name for name in ("Source", "Issues") if name not in urls]
+    if missing:
+        edits.append(f"add {' and '.join(missing)} to [project.urls] of pyproject.toml")
     if "repository-code:" not in (source / "CITATION.cff").read_text():
         edits.append("add repository-code to CITATION.cff")
     if edits:

@@ -75,8 +75,7 @@ def format_page(name, content, *, has_plot=False):
     """
     title, machine = PAGES[name].title, content["machine"]
     versions = ", ".join(f"{package} {number}" for package, number in machine["versions"].items())
-    # Results of earlier versions of the scripts do not have the duration.
-    duration = f", in {math.ceil(machine['seconds'] / 60)} minutes" if "seconds" in machine else ""
+    duration = f", in {math.ceil(machine['seconds'] / 60)} minutes"
     lines = [
         f"# {title}",
         "",
