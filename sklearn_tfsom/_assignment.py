@@ -18,7 +18,7 @@ from sklearn_tfsom._data.tiles import even_slices, map_tiles
 from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._search.distances import distances_to_chosen
 from sklearn_tfsom._search.inference import nearest_units
-from sklearn_tfsom._tuning import SUMMED_VALUES
+from sklearn_tfsom._tuning import MIN_TWO_SUMMED, SUMMED_VALUES
 
 # Values of a piece that is searched: 64 MiB of float32.
 SEARCHED_VALUES = 2**24
@@ -119,7 +119,7 @@ def _sums_of_piece(
     tiles = [slice(0, n_samples)]
     if n_samples and not samples.is_sparse:
         n_values = max(SUMMED_VALUES, n_units * n_features)
-        tiles = even_slices(n_samples, n_features, n_values)
+        tiles = even_slices(n_samples, n_features, n_values, MIN_TWO_SUMMED)
     return functools.reduce(functools.partial(combined, np.add), map_tiles(of_tile, tiles))
 
 

@@ -76,9 +76,10 @@ PREPARED_VALUES = 2**20
 # With half, an epoch of 50,000 x 32 and 2,000 units takes 1.1 times as long.
 NUMPY_TILE_VALUES = 2**20
 
-# Values from which on two threads work on them: the search of 2,000 x 400 scores takes 0.85 of
-# the time.
-MIN_TWO_TILES = 2**17
+# Scores from which on two threads compute and search them: those of 2,000 x 400 take 0.85 of the
+# time. Values from which on two threads sum or measure rows: with fewer, an epoch of 5,000 x 32
+# takes 1.1 times as long.
+MIN_TWO_SEARCHED, MIN_TWO_SUMMED = 2**17, 2**19
 
 # Differences between rows and all units up to which computing them all is faster than choosing
 # candidates by scores, or than looking for equal rows: the search of one row takes half of the

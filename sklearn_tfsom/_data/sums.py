@@ -11,7 +11,7 @@ from scipy.sparse import csc_array
 
 from sklearn_tfsom._data.sparse import SparseRows
 from sklearn_tfsom._data.tiles import even_slices, map_tiles, row_slices
-from sklearn_tfsom._tuning import SUMMED_FEATURES, SUMMED_VALUES
+from sklearn_tfsom._tuning import MIN_TWO_SUMMED, SUMMED_FEATURES, SUMMED_VALUES
 
 
 def sums_and_counts(
@@ -58,7 +58,8 @@ def sums_and_counts(
 
     # Blocks of few features have rows enough for sums of their size to cost little.
     n_wide = min(n_features, SUMMED_FEATURES) * (2 if has_missing else 1)
-    row_blocks = even_slices(len(units), n_wide, max(SUMMED_VALUES, n_units * n_wide))
+    n_values = max(SUMMED_VALUES, n_units * n_wide)
+    row_blocks = even_slices(len(units), n_wide, n_values, MIN_TWO_SUMMED)
     blocks = list(itertools.product(row_blocks, row_slices(n_features, SUMMED_FEATURES)))
     for (_, features), found in zip(blocks, map_tiles(of_block, blocks), strict=True):
         sums[:, features] += found[0]

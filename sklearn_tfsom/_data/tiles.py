@@ -21,7 +21,6 @@ from sklearn_tfsom._tuning import (
     MAX_SMALL_PRODUCT,
     MAX_SMALL_ROWS,
     MIN_SMALL_ROWS,
-    MIN_TWO_TILES,
 )
 
 # Products of two numbers in a product of matrices for which OpenBLAS takes no second thread.
@@ -48,14 +47,13 @@ def value_slices(n_rows: int, n_values: int, most_values: int) -> list[slice]:
     return row_slices(n_rows, max(1, most_values // max(1, n_values)))
 
 
-def even_slices(n_rows: int, n_values: int, most_values: int) -> list[slice]:
+def even_slices(n_rows: int, n_values: int, most_values: int, two_from: int) -> list[slice]:
     """Cut rows of `n_values` each into slices of equal size and about `most_values` at most.
 
-    There are at least two slices, for two threads, unless the values are few.
+    From `two_from` values on there are at least two slices, for two threads.
     """
-    n_slices = max(
-        -(-n_rows * n_values // most_values), 1 if n_rows * n_values < MIN_TWO_TILES else 2
-    )
+    least = 1 if n_rows * n_values < two_from else 2
+    n_slices = max(-(-n_rows * n_values // most_values), least)
     return row_slices(n_rows, max(1, -(-n_rows // n_slices)))
 
 

@@ -13,7 +13,13 @@ from sklearn_tfsom._data.tiles import even_slices, map_tiles, multiply, value_sl
 from sklearn_tfsom._distance import Metric, paired_distances
 from sklearn_tfsom._map.scores import Factors, Sizes, Target, rounding_bound32
 from sklearn_tfsom._map.ties import MAX_PASSES
-from sklearn_tfsom._tuning import CACHED_VALUES, CANCELLATION, NUMPY_TILE_VALUES
+from sklearn_tfsom._tuning import (
+    CACHED_VALUES,
+    CANCELLATION,
+    MIN_TWO_SEARCHED,
+    MIN_TWO_SUMMED,
+    NUMPY_TILE_VALUES,
+)
 
 
 def search_products(rows: DenseRows | SparseRows, target: Target, k: int) -> Found:
@@ -27,7 +33,7 @@ def search_products(rows: DenseRows | SparseRows, target: Target, k: int) -> Fou
         n_values = n_units
         sizes = factors.sizes._replace(n_terms=np.diff(rows.matrix.indptr) + 1)
         factors = factors._replace(sizes=sizes)
-    tiles = even_slices(len(norms), n_values, NUMPY_TILE_VALUES)
+    tiles = even_slices(len(norms), n_values, NUMPY_TILE_VALUES, MIN_TWO_SEARCHED)
     # Threads take turns in Python: a tile does nothing that can be done for all rows at once.
 
     def search(tile: slice) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
@@ -155,7 +161,7 @@ def measure(
                 differences[np.isnan(part)] = 0
             return np.einsum("ij,ij->i", differences, differences)
 
-    tiles = even_slices(len(again), n_features, CACHED_VALUES)
+    tiles = even_slices(len(again), n_features, CACHED_VALUES, MIN_TWO_SUMMED)
     measured[again] = metric.from_squares(np.concatenate(list(map_tiles(of_tile, tiles))))
     return measured
 
