@@ -5,8 +5,10 @@ BIN := $(VENV)/bin
 OLDEST := $(VENV)/oldest
 LIBRARIES := $(VENV)/libraries
 
-# Modules are compiled when they are first imported: most of TensorFlow's never are.
+# Modules are compiled when they are first imported: most of TensorFlow's never are. Some container
+# images forbid it: then each process compiles them again, for some ten seconds.
 INSTALL = -m pip install --quiet --no-compile
+unexport PYTHONDONTWRITEBYTECODE
 
 # The first Python that can make an environment: 3.11 to 3.13, for which TensorFlow 2.21 has
 # wheels, or else a newer one. Before .venv exists, `make test PYTHON=...` takes another.
