@@ -367,8 +367,10 @@ def test_shapes_are_found_however_the_data_come(shape, kind):
     elif kind == "large map":  # of more units than there are samples
         found = som.set_params(grid_size=25, max_iter=10).fit_predict(X)
     else:
-        som.set_params(grid_size=(12, 9))
+        som.set_params(grid_size=(12, 9), n_clusters=None)
         for seed in range(10):
+            if seed == 9:  # each call would cluster the units
+                som.set_params(n_clusters="auto")
             som.partial_fit(np.random.RandomState(seed).permutation(X))
         found = som.predict(X)
     least = {"incomplete": 0.9, "stream": 0.8}.get(kind, 0.98)

@@ -275,7 +275,7 @@ def test_kernels_are_freed_at_once(X, neighborhood):
     try:
         tracemalloc.start()
         before = tracemalloc.get_traced_memory()[0]
-        for _ in range(8):
+        for _ in range(3):
             som.partial_fit(X)
         assert tracemalloc.get_traced_memory()[0] - before < 2**20
     finally:
