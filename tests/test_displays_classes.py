@@ -34,7 +34,8 @@ NAMES = load_iris().target_names
 Y = NAMES[CODES]
 THIRTY = np.array([f"class {k:02}" for k in range(30)])[np.arange(len(X)) % 30]
 LONG = np.array(["setosa " * 12, "versicolor of the Gaspe Peninsula", "v"])[CODES]
-CLASSES = {None: None, "short": Y, "long": LONG, "30": THIRTY}
+FOURTEEN = np.array([f"class number {k % 14}" for k in range(len(X))])
+CLASSES = {None: None, "short": Y, "long": LONG, "14": FOURTEEN, "30": THIRTY}
 # Parameters of a map whose overview has all parts.
 ALL_PARTS = {"n_clusters": 3, "compute_topographic_error": True}
 
@@ -691,13 +692,22 @@ class TestOverview:
             assert not one.padded(-1).overlaps(other.padded(-1))
 
     @pytest.mark.parametrize(
-        ("shape", "y"), [((6, 5), "short"), ((3, 12), "30"), ((14, 3), "long")]
+        ("shape", "y"),
+        [((6, 5), "short"), ((3, 12), "30"), ((14, 3), "long")],
     )
     def test_maps_are_large_and_of_equal_size(self, shape, y):
         page = overview(shape, y, **ALL_PARTS)
         boxes = [ax.get_window_extent() for ax in page.axes_[:3]]
         longer = [max(box.size) / page.figure_.dpi for box in boxes]
         assert min(longer) > 2.4 and max(longer) < 1.2 * min(longer)
+
+    @pytest.mark.parametrize("shape", [(6, 7), (5, 8)])
+    def test_legend_taller_than_the_maps(self, shape):
+        few, many = overview(shape, "short"), overview(shape, "14")
+        for page in (few, many):
+            assert_texts_fit_and_do_not_overlap(page.figure_)
+        heights = [page.axes_[0].get_window_extent().height for page in (few, many)]
+        assert heights[1] >= heights[0]
 
     def test_names_fit_into_their_cells(self):
         page = overview((2, 2), "short", lattice="rectangular", boundary="toroidal")

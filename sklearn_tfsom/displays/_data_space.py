@@ -24,7 +24,7 @@ from sklearn_tfsom.displays import _base as base
 from sklearn_tfsom.displays import _drawing as drawing
 from sklearn_tfsom.displays._colors import class_colors
 from sklearn_tfsom.displays._labels import place_labels
-from sklearn_tfsom.displays._legends import add_class_legend, legend_width
+from sklearn_tfsom.displays._legends import add_class_legend, legend_size
 
 # Ratio of the ranges of both axes up to which they have the same scale.
 _MAX_ASPECT = 3.0
@@ -264,8 +264,8 @@ def _new_axes(points: NDArray, classes: Sequence[str]) -> Any:
         x_range, y_range = np.ptp(points, axis=0)
         scale = min(5.6 / x_range, 4.6 / y_range)
         width, height = scale * x_range, scale * y_range
-    legend = legend_width(classes) if classes else 0.0
-    figsize = (width + 0.8 + legend, max(height + 0.8, 0.5 + 0.23 * min(16, len(classes))))
+    legend_width, legend_height = legend_size(classes)
+    figsize = (width + 0.8 + legend_width, max(height + 0.8, legend_height + 0.5))
     _, ax = drawing.import_pyplot().subplots(figsize=figsize, layout="constrained")
     return ax
 

@@ -16,6 +16,9 @@ from sklearn_tfsom.displays._drawing import is_wide
 # Maximum number of rows, of columns beside and below a map, and of letters per line.
 _MAX_ROWS, _MAX_COLUMNS_BESIDE, _MAX_COLUMNS_BELOW, _MAX_LETTERS = 16, 3, 6, 40
 
+# Approximate height of a line, in inches.
+_LINE_HEIGHT = 0.23
+
 # Properties of legends below, above and beside a map.
 _STYLE: dict[str, Any] = {"frameon": False, "handlelength": 1.0, "handleheight": 1.0}
 _STYLE_BELOW = _STYLE | {"loc": "upper center", "bbox_to_anchor": (0.5, 0.0)}
@@ -53,10 +56,16 @@ def add_legend(
     return legend
 
 
-def legend_width(classes: Sequence[str]) -> float:
-    """Return the approximate width of a legend beside a map, in inches."""
+def legend_size(classes: Sequence[str]) -> tuple[float, float]:
+    """Return the approximate width and height of a legend beside a map, in inches."""
     names = _shown_names(classes)
-    return -(-len(names) // _MAX_ROWS) * _column_width(names)
+    if not names:
+        return 0.0, 0.0
+    n_columns = -(-len(names) // _MAX_ROWS)
+    n_rows = -(-len(names) // n_columns)
+    lines = [1 + name.count("\n") for name in names]
+    n_lines = max(sum(lines[first : first + n_rows]) for first in range(0, len(names), n_rows))
+    return n_columns * _column_width(names), _LINE_HEIGHT * n_lines
 
 
 def n_lines_below(classes: Sequence[str], width: float) -> int:

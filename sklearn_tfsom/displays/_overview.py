@@ -16,7 +16,7 @@ from sklearn_tfsom.displays import _drawing as drawing
 from sklearn_tfsom.displays._class_map import ClassMapDisplay
 from sklearn_tfsom.displays._component_planes import ComponentPlanesDisplay
 from sklearn_tfsom.displays._hits import HitMapDisplay
-from sklearn_tfsom.displays._legends import legend_width, n_lines_below
+from sklearn_tfsom.displays._legends import legend_size, n_lines_below
 from sklearn_tfsom.displays._training import TrainingDisplay
 from sklearn_tfsom.displays._u_matrix import UMatrixDisplay
 
@@ -189,6 +189,9 @@ class MapOverviewDisplay(base.Display):
             # Last, since its texts depend on the final size of the map. Pies and classes share
             # the legend of the pies.
             self.classes.plot(ax=map_axes[2], legend=self.hits.classes is None)
+        if not is_wide:  # so that a legend as tall as their row fits beside one of them
+            for ax in map_axes:
+                ax.set_anchor("N")
         self.axes_ = np.array([*map_axes, *curve_axes, *plane_axes], dtype=object)
         self.figure_ = figure
         return self
@@ -214,9 +217,9 @@ def _size_of_maps(
         return width + 0.3 + _CURVES_WIDTH, max(n_maps * (height + 1.2) + legend, min_height)
     # The maps grow a little if the curves need more height.
     scale = min(max(1.0, min_height / (height + 0.5)), 1.25)
-    legend = max(0.0, legend_width(classes) - 1.3)
-    total_width = n_maps * (scale * width + 1.3) + legend + _CURVES_WIDTH
-    return total_width, max(scale * height + 0.5, min_height)
+    legend_width, legend_height = legend_size(classes)
+    total_width = n_maps * (scale * width + 1.3) + max(0.0, legend_width - 1.3) + _CURVES_WIDTH
+    return total_width, max(scale * height + 0.5, legend_height + 0.5, min_height)
 
 
 def _size_of_planes(grid: Grid, n_planes: int, width: float) -> tuple[int, float]:
