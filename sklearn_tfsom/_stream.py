@@ -9,12 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_tfsom._data.checks import are_counted, check_total
-from sklearn_tfsom._data.moments import feature_ranges, training_scaling
+from sklearn_tfsom._data.moments import compute_moments, feature_ranges, training_scaling
+from sklearn_tfsom._data.outliers import with_typical_directions
 from sklearn_tfsom._data.pieces import Pieces
 from sklearn_tfsom._data.scaling import Scaling, center_and_spread
 from sklearn_tfsom._data.statistics import UnitMeans
 from sklearn_tfsom._epochs import learn
 from sklearn_tfsom._map.grid import Grid, grid_of
+from sklearn_tfsom._map.initialization import initial_codebook
 from sklearn_tfsom._map.neighborhood import Kernels, checked_neighborhood
 from sklearn_tfsom._map.schedules import PRIOR, Batch
 from sklearn_tfsom._map.smoothing import TrainState
@@ -32,6 +34,11 @@ _MAX_WEIGHT = 10**6
 # here nearly do so in data units.
 _MAX_REACH = {np.dtype(np.float32): 2.0**100, np.dtype(np.float64): 2.0**400}
 _MIN_SPREAD = {np.dtype(np.float32): np.inf, np.dtype(np.float64): 2.0**-20}
+
+
+# Values of a feature are equal if they differ by at most this multiple of the largest one's last
+# place.
+_EQUAL = 4
 
 
 class StreamState(NamedTuple):
@@ -97,7 +104,9 @@ def learn_stream(som: Any, pieces: Pieces) -> Learned | None:
         schedule = schedule._replace(radii=schedule.radii[-1:])
     batches = list(schedule.batches(counted.sample_weight, stream.n_samples_seen))
     kernels = Kernels(stream.grid, checked_neighborhood(som, som.neighborhood))
-    state, errors = _learn_batches(counted, batches, stream, scaling, kernels, bool(som.verbose))
+    state, errors = _learn_batches(
+        counted, batches, stream, scaling, kernels, dtype, bool(som.verbose)
+    )
     # What is left at the end: of all before, and after each mini-batch of its samples.
     decays = np.cumprod([1.0, *(batch.decay for batch in reversed(batches))])[::-1]
     left_of_all, left_of_each = float(decays[0]), decays[1:]
@@ -126,6 +135,7 @@ def _learn_batches(
     stream: StreamState,
     scaling: Scaling,
     kernels: Kernels,
+    dtype: np.dtype[Any],
     is_verbose: bool,
 ) -> tuple[TrainState, list[float]]:
     """Learn mini-batches one after the other; return the state, and the error of each."""
@@ -134,7 +144,10 @@ def _learn_batches(
     state = TrainState(scaled, counts * scaling.transform(means), counts)
     errors: list[float] = []
     for n_batches, batch in enumerate(batches, start=1):
-        source = make_source(Pieces(counted.samples.take(batch.rows), batch.weights), scaling)
+        samples = Pieces(counted.samples.take(batch.rows), batch.weights)
+        if stream.grid.n_units > 1 and _are_equal(state.codebook, scaling, dtype):
+            state = _laid_out(state, samples, scaling, stream.grid)
+        source = make_source(samples, scaling)
         state, error = learn(source, state, kernels.kernel(batch.radius), batch.decay)
         errors.append(error)
         if is_verbose:
@@ -143,6 +156,43 @@ def _learn_batches(
                 f"quantization error {error:.6g}"
             )
     return state, errors
+
+
+def _are_equal(codebook: NDArray[np.float64], scaling: Scaling, dtype: np.dtype[Any]) -> bool:
+    """Return True if all code vectors of a scaled codebook are equal in a dtype, but for rounding.
+
+    The first one and the last one tell most maps.
+    """
+    flat = codebook.reshape(-1, codebook.shape[2])
+    for some in (flat[[0, -1]], flat):
+        largest = np.abs(scaling.inverse_transform(some)).max(axis=0)
+        rounding = scaling.scale * (_EQUAL * np.finfo(dtype).eps * largest)
+        if not (np.ptp(some, axis=0) <= rounding).all() or not np.isfinite(rounding).all():
+            return False
+    return True
+
+
+def _laid_out(state: TrainState, samples: Pieces, scaling: Scaling, grid: Grid) -> TrainState:
+    """Lay equal code vectors on the plane of samples, or on a line to samples that are equal.
+
+    No search tells them apart: all samples to come would belong to the first unit, and move all
+    code vectors alike. They stay where a feature has no known value.
+    """
+    low, high = feature_ranges(samples)
+    if not np.isfinite(high - low).all():
+        return state
+    moments = with_typical_directions(compute_moments(samples), samples)
+    if moments.deviations[0] == 0:
+        former = scaling.inverse_transform(state.codebook[0, 0]) / 2
+        half = moments.mean / 2
+        moments = moments._replace(
+            middle=former + half,
+            deviations=np.array([1.0, 0.0]),
+            directions=np.array([half - former, np.zeros_like(half)]),
+        )
+    # "pca" takes no random numbers.
+    codebook = initial_codebook("pca", grid, samples, moments, np.random.RandomState(0))
+    return state._replace(codebook=scaling.transform(codebook).reshape(state.codebook.shape))
 
 
 def _mean_error(

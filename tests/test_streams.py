@@ -15,6 +15,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from sklearn_tfsom import TFSOM
 from sklearn_tfsom._data.minibatches import deal_minibatches
+from sklearn_tfsom._distance import METRICS
 from sklearn_tfsom.metrics import distortion, topographic_error
 
 
@@ -673,6 +674,56 @@ def test_a_stream_may_begin_with_equal_samples_at_any_scale(scale):
     expected = TFSOM(5).partial_fit(np.zeros((1, 2))).partial_fit(X)
     som = TFSOM(5).partial_fit(np.zeros((1, 2))).partial_fit(scale * X)
     assert_allclose(som.codebook_ / scale, expected.codebook_, atol=1e-9)
+
+
+# name: (parameters, what the map learns first, rows of each piece of the stream that follows)
+EQUAL = {
+    "a fit": ({}, lambda X: TFSOM(4).fit(X[:10]), 400),
+    "a fit, then one piece": ({}, lambda X: TFSOM(4).fit(X[:10]), 20_000),
+    "a fit, then single rows": ({}, lambda X: TFSOM(4).fit(X[:10]), 1),
+    "a stream": ({}, lambda X: TFSOM(4).partial_fit(X), 400),
+    "compact neighborhood": ({"neighborhood": "bubble"}, lambda X: TFSOM(4).fit(X[:10]), 400),
+}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("form", [np.float32, np.float64, csr_array])
+@pytest.mark.parametrize("name", EQUAL)
+def test_a_map_of_equal_code_vectors_unfolds(name, form):
+    """A search cannot tell its units apart."""
+    parameters, begin, n_piece = EQUAL[name]
+    X = np.random.default_rng(0).normal(size=(20_000 if n_piece > 1 else 800, 3))
+    som = begin(form(np.full((10_000, 3), 5.0))).set_params(**parameters)
+    assert_allclose(som.codebook_, 5, rtol=1e-12)
+    for first in range(0, len(X), n_piece):
+        som.partial_fit(form(X[first : first + n_piece]))
+    fresh = TFSOM(4, **parameters).partial_fit(X)
+    assert (som.hits_ > 0).all()
+    assert som.score(X) > 1.1 * fresh.score(X)
+
+
+def test_code_vectors_beside_a_large_constant_are_not_equal():
+    """In float32 the constant's last place is 64 here."""
+    X = np.random.default_rng(0).normal(size=(5000, 3)).astype(np.float32)
+    constant = np.full((len(X), 1), 1e9, np.float32)
+    som, beside = (
+        TFSOM(4).partial_fit(X[:2500]).partial_fit(X[2500:]) for X in (X, np.hstack([constant, X]))
+    )
+    assert_allclose(beside.codebook_[:, 1:], som.codebook_, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("metric", METRICS)
+def test_equal_code_vectors_and_samples_that_tell_nothing(metric):
+    """Neither equal samples nor a feature without values unfold a map; later samples do."""
+    X = np.random.default_rng(0).normal(size=(2000, 3)) + np.array([3, 0, 0])
+    som = TFSOM(4, metric=metric).fit(np.tile(X[:1], (10, 1)))
+    for _ in range(3):
+        som.partial_fit(np.tile(X[:1], (20, 1)))
+        assert np.ptp(som.codebook_, axis=0).max() < 1e-14
+    if METRICS[metric].allows_missing:
+        som.partial_fit(np.where([True, True, False], X[:20], np.nan))
+    assert (som.partial_fit(X).hits_ > 0).all()
 
 
 @pytest.mark.filterwarnings("error")
