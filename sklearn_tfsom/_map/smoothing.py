@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_tfsom._data.scaling import Scaling, power_of_two
+from sklearn_tfsom._data.tiles import value_slices
 from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._map.neighborhood import BlockKernel, Kernel, Kernels
+from sklearn_tfsom._tuning import CACHED_VALUES
 
 # A mean direction shorter than this is rounding: the directions cancel out.
 # That of float32 samples is up to 6e-8.
@@ -53,9 +55,15 @@ def smooth(values: NDArray[np.float64], kernel: Kernel) -> NDArray[np.float64]:
     smoothed : ndarray of float64, shape (n_rows, n_columns, n_values)
     """
     if isinstance(kernel, BlockKernel):
-        # Of a row of the target: (source row, column, source column).
-        weights = (kernel.blocks[kinds] for kinds in kernel.kinds)
-        return np.stack([np.tensordot(each, values, ([0, 2], [0, 1])) for each in weights])
+        n_columns = values.shape[1]
+        tiles = value_slices(len(kernel.kinds), values[..., 0].size * n_columns, CACHED_VALUES)
+
+        def of_rows(kinds: NDArray[np.int32]) -> NDArray[np.float64]:
+            # Of (row, column, source row, source column).
+            weights = kernel.blocks[kinds[:, None], np.arange(n_columns)[:, None]]
+            return np.tensordot(weights, values, 2)
+
+        return np.concatenate([of_rows(kernel.kinds[some]) for some in tiles])
     n_rows, (p, q, n_columns, _) = len(kernel.rows), kernel.columns.shape
     n_values = n_columns * values.shape[2]
     smoothed = np.empty((n_rows, n_values))
