@@ -59,6 +59,17 @@ class TestTopographicProduct:
         som.codebook_[:] = som.codebook_[0]
         assert topographic_product(som) == 0
 
+    def test_float32_far_from_zero(self):
+        """A chain in a square: distances of 20 roundings and more count."""
+        X = np.random.RandomState(0).uniform(size=(500, 2))
+        near = TFSOM(grid_size=(1, 64)).fit(X).codebook_
+        far = (near + 3e4).astype(np.float32)
+        found, expected = (
+            topographic_product(TFSOM.from_codebook(each, grid_size=(1, 64)))
+            for each in (far, far.astype(np.float64))
+        )
+        assert found == pytest.approx(expected, abs=1e-3)
+
     @pytest.mark.parametrize("metric", METRICS)
     @pytest.mark.parametrize("dtype", [np.float32, np.float64])
     def test_code_vectors_that_differ_by_rounding_are_equal(self, metric, dtype):

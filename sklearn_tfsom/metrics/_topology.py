@@ -229,7 +229,8 @@ def topographic_product(estimator: Any) -> float:
     grid, metric = grid_of(estimator), metric_of(estimator)
     codebook = varying_features(estimator.codebook_.astype(np.float64), metric)
     units = np.arange(grid.n_units)
-    share = 2 * NOISE * np.finfo(estimator.codebook_.dtype).eps / np.finfo(np.float64).eps
+    # Training rounds code vectors in float64; they are rounded once more to their dtype.
+    share = 2 * NOISE + np.finfo(estimator.codebook_.dtype).eps
     total, n_terms = 0.0, 0
     for tile in value_slices(grid.n_units, grid.n_units, LARGE_TILE_VALUES):
         in_data = all_distances(codebook[tile], codebook, metric)
