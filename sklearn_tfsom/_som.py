@@ -1053,9 +1053,10 @@ class TFSOM(
         is at most 1e-6 times the sum of the squared norms of sample and code vector, measured from
         the median code vector (under "cosine" and "correlation" from 0). If the distances of two
         units differ by less than 1e-6 times the norm of the sample, the model returns the lower
-        index. With three or more such units, or if only one value of the sample is known, it may
-        return another of them. The model needs memory for a few arrays of the shape of "distances"
-        and up to twenty of the shape of the samples, under elementwise metrics also for 2,048
+        index. With five or more such units, if only one value of the sample is known, or if values
+        are missing and the norm exceeds 200 times the distance, it may return another of them. The
+        model needs memory for a few arrays of the shape of "distances" and up to twenty of the
+        shape of the samples, under elementwise metrics also for several arrays of 2,048
         differences of each sample, or a 64th of those to all units.
 
         `keras.Model.predict` passes the model 32 samples at a time, and converts NumPy arrays to

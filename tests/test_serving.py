@@ -694,6 +694,44 @@ def test_estimator_and_global_state_do_not_change(X):
     assert_array_equal(np.random.get_state()[1], state)
 
 
+def many_close_units(n_close, n_copies, spread):
+    """Return samples and code vectors of 150 groups, with a few close or equal ones in each."""
+    rng = np.random.RandomState(0)
+    centers = rng.normal(size=(150, 1, 64))
+    close = centers + rng.normal(size=(150, n_close, 64)) * spread
+    X = centers[rng.randint(150, size=1000), 0] + rng.normal(size=(1000, 64)) * spread
+    return X, close.reshape(-1, 64).repeat(n_copies, axis=0)
+
+
+def incomplete_groups():
+    """Return incomplete samples of two groups far apart, and the code vectors of their map."""
+    rng = np.random.RandomState(0)
+    X = rng.normal(size=(2000, 8))
+    X[:, 0] += 566 * rng.choice([-1, 1], 2000)
+    X[rng.uniform(size=X.shape) < 0.1] = np.nan
+    return X, TFSOM((15, 10)).fit(X).codebook_
+
+
+@pytest.mark.parametrize(
+    ("make", "arguments"),
+    [
+        (many_close_units, (4, 1, 1e-3)),
+        (many_close_units, (2, 2, 3e-3)),
+        (incomplete_groups, ()),
+    ],
+)
+def test_units_where_products_tell_some_not_apart(make, arguments):
+    """Differences decide between the closest ones, within the documented bound."""
+    X, codebook = make(*arguments)
+    X = X.astype(np.float32).astype(np.float64)
+    som = TFSOM.from_codebook(codebook, grid_size=(len(codebook) // 10, 10))
+    bmus = get_outputs(som.to_keras(outputs=["bmu"]), X)["bmu"]
+    distances = np.sqrt(np.nansum((X[:, None] - codebook) ** 2, axis=2))
+    norms = np.sqrt(np.nansum((X - np.median(codebook, axis=0)) ** 2, axis=1))
+    excess = distances[np.arange(len(X)), bmus] - distances.min(axis=1)
+    assert (excess <= 1e-6 * norms).all()
+
+
 # Formats: read in a process that cannot import this package
 
 READERS = """

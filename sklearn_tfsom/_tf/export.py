@@ -31,7 +31,7 @@ from sklearn_tfsom._tuning import (
 _ROUNDOFFS = 8
 
 # Units closest by products, between which differences decide.
-_N_CANDIDATES = 2
+_N_CANDIDATES = 4
 
 
 def keras_model(
