@@ -100,11 +100,12 @@ def check_n_clusters(som: Any, grid: Grid) -> None:
         If there are.
     """
     if n_clusters_wanted(som.n_clusters) > grid.n_units:
+        chosen = ", as grid_size='auto' makes it" if isinstance(som.grid_size, str) else ""
         raise valid.wrong_parameter(
             "n_clusters",
             som,
             f"at most the number of units, {grid.n_units} on a map of "
-            f"{grid.n_rows}x{grid.n_columns}",
+            f"{grid.n_rows}x{grid.n_columns}{chosen}",
             valid.shown(n_clusters_wanted(som.n_clusters)),
         )
 

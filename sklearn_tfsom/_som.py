@@ -150,10 +150,10 @@ class TFSOM(
 
     n_clusters : int, "auto" or None, default=None
         Number of clusters that are searched for after training, by Euclidean distances (of
-        directions under "cosine" and "correlation"); each unit belongs to one of them [4]_. None
-        makes every unit a cluster. "auto" chooses the number, up to 20, whose clusters are
-        separated best, where equal samples count as one point; :ref:`guide_clustering` states
-        how often it was correct.
+        directions under "cosine" and "correlation"); each unit belongs to one of them [4]_, so it
+        is at most the number of units. None makes every unit a cluster. "auto" chooses the number,
+        up to 20, whose clusters are separated best, where equal samples count as one point;
+        :ref:`guide_clustering` states how often it was correct.
 
     features : {"distances", "coordinates", "activations"}, default="distances"
         Output of `transform`: the distances to all units, in data units; the position of the

@@ -344,6 +344,16 @@ SHAPES = {
 }
 
 
+def test_automatic_map_with_fewer_units_than_clusters():
+    X = np.random.RandomState(0).normal(size=(3, 3))
+    sentence = (
+        r"at most the number of units, 2 on a map of 1x2, as grid_size='auto' makes it\. Got 3"
+    )
+    with pytest.raises(InvalidParameterError, match=sentence):
+        TFSOM(n_clusters=3).fit(X)
+    assert len(set(TFSOM(2, n_clusters=3).fit_predict(X))) == 3
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("n_clusters", [2, "auto"])
 def test_shapes_that_kmeans_cannot_separate(shape, n_clusters):
