@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from pictures import assert_texts_fit_and_do_not_overlap
 from scipy.sparse import csr_matrix
 from sklearn.datasets import load_iris
 from sklearn.decomposition import PCA
@@ -202,6 +203,15 @@ class TestDataSpace:
             TFSOM((3, 3), max_iter=1).fit(X * scale), X * scale
         )
         assert scaled.axis_names == DataSpaceDisplay.from_estimator(som, X).axis_names
+
+    def test_long_feature_names(self):
+        names = [f"mean_arterial_pressure_during_follow_up_visit_2_corrected_v{k}" for k in (1, 2)]
+        samples = pd.DataFrame(X[:, :2], columns=names)
+        som = TFSOM((3, 3), max_iter=1).fit(samples)
+        display = DataSpaceDisplay.from_estimator(som, samples, features=(0, 1))
+        assert_texts_fit_and_do_not_overlap(display.figure_)
+        labels = display.ax_.get_xlabel(), display.ax_.get_ylabel()
+        assert [label.replace("\n", "") for label in labels] == names
 
     def test_no_shares_of_the_variance_with_missing_values(self):
         """They would add up to 125 % here: the pairs have correlations of 1, 1 and -1."""

@@ -167,6 +167,16 @@ def test_a_regression_target_is_not_a_class(som):
         HitMapDisplay.from_estimator(som, X, TARGET)
 
 
+@pytest.mark.parametrize("shape", [(8, 5), (4, 12)])
+def test_long_name(shape):
+    som = TFSOM(shape, max_iter=2).fit(X)
+    name = "a variable whose name goes on and on, in milligrams per liter and second, corrected"
+    values = pd.Series(TARGET, name=name)
+    display = UnitValuesDisplay.from_estimator(som, X, values, statistic="std")
+    assert_texts_fit_and_do_not_overlap(display.figure_)
+    assert display.ax_.get_title().replace("\n", " ") == name
+
+
 class TestSeparationCurveDisplay:
     def test_bars_are_the_ratios(self):
         X, _ = make_blobs(400, centers=3, cluster_std=1.5, random_state=1)

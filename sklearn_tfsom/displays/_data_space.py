@@ -244,6 +244,8 @@ class DataSpaceDisplay(base.Display):
         x_name, y_name = self.axis_names
         ax.set_xlabel(x_name, parse_math=False)
         ax.set_ylabel(y_name, parse_math=False)
+        for axis, length in zip((ax.xaxis, ax.yaxis), drawing.axes_size(ax), strict=True):
+            drawing.fit_text(axis.label, length)
         ax.set_title(f"Map in data space{count}")
         # A square grid puts the legend beside the axes: there are ticks below.
         self.legend_ = add_class_legend(ax, self.classes, Grid(1, 1))

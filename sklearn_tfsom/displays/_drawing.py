@@ -6,6 +6,8 @@ Row 0 is at the top, as in a printed array. Lengths are in lattice spacings.
 from __future__ import annotations
 
 import math
+import re
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -182,6 +184,21 @@ def new_map_axes(grid: Grid, *, margin: float = 0.3) -> Any:
     figsize = (max(width + beside, 3.0), height + below + 0.3)
     _, ax = import_pyplot().subplots(figsize=figsize, layout="constrained")
     return ax
+
+
+def lines_of(name: str, width: float, font_size: float) -> list[str]:
+    """Break a name into at most two lines of a width in points, and cut off the rest."""
+    n_letters = max(4, int((width - 4) / (0.6 * font_size)))
+    # Names may be broken after "_" and "/", too.
+    words = re.sub(r"(?<=[_/])", " ", name)
+    lines = textwrap.wrap(words, n_letters, max_lines=2, placeholder="\N{HORIZONTAL ELLIPSIS}")
+    return [re.sub(r"(?<=[_/]) ", "", line) for line in lines] or [name]
+
+
+def fit_text(text: Any, length: float) -> None:
+    """Break a title or a label longer than a length in points into at most two lines."""
+    if max(text.get_window_extent().size) * 72 / text.figure.dpi > length:
+        text.set_text("\n".join(lines_of(text.get_text(), length, text.get_fontsize())))
 
 
 def set_map_limits(ax: Any, cells: Any, *, title: str = "") -> None:
