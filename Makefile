@@ -6,7 +6,7 @@ OLDEST := $(VENV)/oldest
 LIBRARIES := $(VENV)/libraries
 
 # Modules are compiled when they are first imported: most of TensorFlow's never are. Some container
-# images forbid it: then each process compiles them again, for some ten seconds.
+# images forbid it: each process would compile them again.
 INSTALL = -m pip install --quiet --no-compile
 unexport PYTHONDONTWRITEBYTECODE
 

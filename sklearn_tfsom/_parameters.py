@@ -91,7 +91,7 @@ def n_clusters_wanted(n_clusters: Any) -> int:
     return 0 if n_clusters is None or isinstance(n_clusters, str) else int(n_clusters)
 
 
-def check_n_clusters(som: Any, grid: Grid) -> None:
+def check_n_clusters(som: Any, grid: Grid, *, is_automatic: bool = False) -> None:
     """Check that there are no fewer units than clusters.
 
     Raises
@@ -100,7 +100,7 @@ def check_n_clusters(som: Any, grid: Grid) -> None:
         If there are.
     """
     if n_clusters_wanted(som.n_clusters) > grid.n_units:
-        chosen = ", as grid_size='auto' makes it" if isinstance(som.grid_size, str) else ""
+        chosen = ", as grid_size='auto' makes it" if is_automatic else ""
         raise valid.wrong_parameter(
             "n_clusters",
             som,

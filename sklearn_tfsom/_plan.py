@@ -257,7 +257,7 @@ def _check_memory(som: Any, grid: Grid, n_features: int) -> None:
 def _checked_start(som: Any, grid: Grid, samples: Samples) -> str | NDArray[np.float64]:
     """Check that a grid suits the parameters, and return the start: its name or a codebook."""
     _check_memory(som, grid, samples.shape[1])
-    check_n_clusters(som, grid)
+    check_n_clusters(som, grid, is_automatic=isinstance(som.grid_size, str))
     if isinstance(som.init, str):
         return som.init
     right = (grid.n_units, samples.shape[1])

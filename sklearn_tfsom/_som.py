@@ -629,8 +629,9 @@ class TFSOM(
         few samples. For many small pieces cluster at the end: set `n_clusters` before the last
         call.
 
-        Where all code vectors are equal, as after equal samples, no search tells them apart: they
-        are laid on the plane of the next mini-batch first, as at the beginning.
+        If all code vectors are equal, as after equal samples, no search tells the units apart. The
+        code vectors are then laid on the plane of the next mini-batch in which every feature has a
+        value, as at the beginning of a stream.
 
         With each mini-batch of total weight b the statistics s_j and n_j decay by ``exp(-b / M)``.
         The memory M is a weight of 500 samples, or 5 for each unit if that is more; at first it is

@@ -35,9 +35,8 @@ _MAX_WEIGHT = 10**6
 _MAX_REACH = {np.dtype(np.float32): 2.0**100, np.dtype(np.float64): 2.0**400}
 _MIN_SPREAD = {np.dtype(np.float32): np.inf, np.dtype(np.float64): 2.0**-20}
 
-
-# Values of a feature are equal if they differ by at most this multiple of the largest one's last
-# place.
+# Values of a feature count as equal if they differ by at most this many machine epsilons of the
+# largest one.
 _EQUAL = 4
 
 
@@ -161,7 +160,7 @@ def _learn_batches(
 def _are_equal(codebook: NDArray[np.float64], scaling: Scaling, dtype: np.dtype[Any]) -> bool:
     """Return True if all code vectors of a scaled codebook are equal in a dtype, but for rounding.
 
-    The first one and the last one tell most maps.
+    The first and the last one, which tell this of most maps, are compared before the others.
     """
     flat = codebook.reshape(-1, codebook.shape[2])
     for some in (flat[[0, -1]], flat):
@@ -176,7 +175,7 @@ def _laid_out(state: TrainState, samples: Pieces, scaling: Scaling, grid: Grid) 
     """Lay equal code vectors on the plane of samples, or on a line to samples that are equal.
 
     No search tells them apart: all samples to come would belong to the first unit, and move all
-    code vectors alike. They stay where a feature has no known value.
+    code vectors alike. They stay if a feature has no known value.
     """
     low, high = feature_ranges(samples)
     if not np.isfinite(high - low).all():

@@ -77,9 +77,12 @@ PREPARED_VALUES = 2**20
 NUMPY_TILE_VALUES = 2**20
 
 # Scores from which on two threads compute and search them: those of 2,000 x 400 take 0.85 of the
-# time. Values from which on two threads sum or measure rows: with fewer, an epoch of 5,000 x 32
-# takes 1.1 times as long.
-MIN_TWO_SEARCHED, MIN_TWO_SUMMED = 2**17, 2**19
+# time.
+MIN_TWO_SEARCHED = 2**17
+
+# Values from which on two threads sum or measure rows: with 2^17 an epoch of 5,000 x 32 takes 1.15
+# times as long.
+MIN_TWO_SUMMED = 2**19
 
 # Differences between rows and all units up to which computing them all is faster than choosing
 # candidates by scores, or than looking for equal rows: the search of one row takes half of the

@@ -351,7 +351,11 @@ def test_automatic_map_with_fewer_units_than_clusters():
     )
     with pytest.raises(InvalidParameterError, match=sentence):
         TFSOM(n_clusters=3).fit(X)
-    assert len(set(TFSOM(2, n_clusters=3).fit_predict(X))) == 3
+    som = TFSOM(2, n_clusters=3)
+    assert len(set(som.fit_predict(X))) == 3
+    som.set_params(grid_size="auto", n_clusters=9)
+    with pytest.raises(InvalidParameterError, match=r"4 on a map of 2x2\. Got 9"):
+        som.partial_fit(X)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

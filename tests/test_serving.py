@@ -720,8 +720,8 @@ def incomplete_groups():
         (incomplete_groups, ()),
     ],
 )
-def test_units_where_products_tell_some_not_apart(make, arguments):
-    """Differences decide between the closest ones, within the documented bound."""
+def test_differences_decide_between_the_closest_units(make, arguments):
+    """Products in float32 do not tell them apart; the bound is the documented one."""
     X, codebook = make(*arguments)
     X = X.astype(np.float32).astype(np.float64)
     som = TFSOM.from_codebook(codebook, grid_size=(len(codebook) // 10, 10))

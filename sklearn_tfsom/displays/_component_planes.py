@@ -206,9 +206,7 @@ class ComponentPlanesDisplay(base.Display):
             low, high, extend = common or drawing.robust_limits(values)
             cells = _draw_plane(axis, grid, values, cmap, (low, high))
             drawing.set_map_limits(axis, grid)
-            title = "\n".join(
-                drawing.lines_of(names[k], drawing.axes_size(axis)[0], multiples.TITLE_SIZE)
-            )
+            title = "\n".join(multiples.title_lines(names[k], drawing.axes_size(axis)[0]))
             axis.set_title(title, fontsize=multiples.TITLE_SIZE, parse_math=False)
             self.cells_.append(cells)
             if self.cluster_labels is not None:

@@ -186,9 +186,8 @@ def new_map_axes(grid: Grid, *, margin: float = 0.3) -> Any:
     return ax
 
 
-def lines_of(name: str, width: float, font_size: float) -> list[str]:
-    """Break a name into at most two lines of a width in points, and cut off the rest."""
-    n_letters = max(4, int((width - 4) / (0.6 * font_size)))
+def lines_of(name: str, n_letters: int) -> list[str]:
+    """Break a name into at most two lines of some letters, and cut off the rest."""
     # Names may be broken after "_" and "/", too.
     words = re.sub(r"(?<=[_/])", " ", name)
     lines = textwrap.wrap(words, n_letters, max_lines=2, placeholder="\N{HORIZONTAL ELLIPSIS}")
@@ -197,8 +196,10 @@ def lines_of(name: str, width: float, font_size: float) -> list[str]:
 
 def fit_text(text: Any, length: float) -> None:
     """Break a title or a label longer than a length in points into at most two lines."""
-    if max(text.get_window_extent().size) * 72 / text.figure.dpi > length:
-        text.set_text("\n".join(lines_of(text.get_text(), length, text.get_fontsize())))
+    measured = max(text.get_window_extent().size) * 72 / text.figure.dpi
+    if measured > length:
+        name = text.get_text()
+        text.set_text("\n".join(lines_of(name, max(4, int(len(name) * length / measured)))))
 
 
 def set_map_limits(ax: Any, cells: Any, *, title: str = "") -> None:

@@ -70,6 +70,11 @@ def _are_close(ticks: NDArray, form: str, step: float) -> bool:
     return bool(np.allclose(texts, ticks, rtol=0, atol=step / 10))
 
 
+def title_lines(name: str, width: float) -> list[str]:
+    """Break a name into at most two lines of a width in points, and cut off the rest."""
+    return lines_of(name, max(4, int((width - 4) / (0.6 * TITLE_SIZE))))
+
+
 def new_plane_axes(
     grid: Grid,
     names: Sequence[str],
@@ -109,7 +114,7 @@ def new_plane_axes(
         plane = np.array([slot[0], plane[1]])
     stretch = 1 / (1 - BAR_FRACTION - BAR_PAD) if has_common_bar else 1.0
 
-    n_lines = [len(lines_of(name, 72 * slot[0], TITLE_SIZE)) for name in names]
+    n_lines = [len(title_lines(name, 72 * slot[0])) for name in names]
     rows = [n_lines[k : k + n_columns] for k in range(0, n_planes, n_columns)]
     title_heights = np.cumsum([0.15 * (max(row) - 1) for row in rows])
     width = 0.35 + n_columns * slot[0] * stretch + 0.6 * has_common_bar
