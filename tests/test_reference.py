@@ -53,6 +53,25 @@ def test_training_equals_the_slow_reference(blobs, lattice, boundary, neighborho
     assert_array_equal(som.labels_, reference.best_matching_units(blobs, som.codebook_))
 
 
+@pytest.mark.parametrize("share", [0, 0.1])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_wide_samples_are_averaged_as_by_the_reference(dtype, share):
+    """So many that their sums are computed in blocks, of which some hold samples of one unit."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(1600, 400)).astype(dtype)
+    X[:700] += 5
+    X[rng.random(X.shape) < share] = np.nan
+    weights = rng.uniform(0.5, 2, size=len(X)) * (rng.random(len(X)) < 0.9)
+    start = np.nan_to_num(X[[0, *range(1200, 1205)]].astype(np.float64))
+    start[4] += 100  # has no samples
+    som = TFSOM((2, 3), init=start, radius_decay=[0.5], max_iter=1, tol=0)
+    som.fit(X, sample_weight=weights)
+    H = reference.neighborhood_matrix((2, 3), "hexagonal", "planar", "gaussian", 0.5)
+    expected = reference.updated(X, start, H, sample_weight=weights)
+    accuracy = 1e-6 if dtype == np.float32 else 1e-12
+    assert_allclose(som.codebook_, expected, rtol=accuracy, atol=accuracy)
+
+
 @pytest.mark.parametrize("n_clusters", [None, 3])
 def test_callable_neighborhood_equals_the_built_in_one(blobs, n_clusters):
     built_in = TFSOM((5, 4), n_clusters=n_clusters, coarse_to_fine=False).fit(blobs)

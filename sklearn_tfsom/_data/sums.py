@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csc_array
 
 from sklearn_tfsom._data.sparse import SparseRows
-from sklearn_tfsom._data.tiles import even_slices, map_tiles, row_slices
-from sklearn_tfsom._tuning import MIN_TWO_SUMMED, SUMMED_FEATURES, SUMMED_VALUES
+from sklearn_tfsom._data.tiles import even_slices, map_tiles
+from sklearn_tfsom._tuning import MIN_SORTED_FEATURES, MIN_TWO_SUMMED, SUMMED_VALUES
 
 
 def sums_and_counts(
@@ -48,45 +45,43 @@ def sums_and_counts(
     if has_missing:
         counts = np.zeros((n_units, n_features))
 
-    def of_block(block: tuple[slice, slice]) -> tuple[NDArray[np.float64], Any]:
-        some, _ = block
-        values, by_unit = rows[block], (weights[some], units[some], n_units)
-        if not has_missing:
-            return sums_by_unit(values, *by_unit), 0.0
-        known = ~np.isnan(values)
-        return sums_by_unit(np.where(known, values, 0), *by_unit), sums_by_unit(known, *by_unit)
+    # Sums of wide rows do not stay in the cache, unless few units come at a time.
+    is_sorted = n_features >= MIN_SORTED_FEATURES
+    order = _unit_matrix(weights, units, n_units).tocsr().indices if is_sorted else None
 
-    # Blocks of few features have rows enough for sums of their size to cost little.
-    n_wide = min(n_features, SUMMED_FEATURES) * (2 if has_missing else 1)
-    n_values = max(SUMMED_VALUES, n_units * n_wide)
-    row_blocks = even_slices(len(units), n_wide, n_values, MIN_TWO_SUMMED)
-    blocks = list(itertools.product(row_blocks, row_slices(n_features, SUMMED_FEATURES)))
-    for (_, features), found in zip(blocks, map_tiles(of_block, blocks), strict=True):
-        sums[:, features] += found[0]
+    def of_block(block: slice) -> tuple[slice, list[NDArray[np.float64]]]:
+        some = block if order is None else order[block]
+        own, places = units[some], slice(0, n_units)
+        if order is not None:
+            places = slice(own[0], own[-1] + 1)
+        by_unit = _unit_matrix(weights[some], own - places.start, places.stop - places.start)
+        values = rows[some]
+        if not has_missing:
+            return places, [_product(by_unit, values)]
+        known = ~np.isnan(values)
+        filled = np.where(known, values, 0)
+        return places, [_product(by_unit, filled), _product(by_unit, known)]
+
+    n_wide = n_features * (2 if has_missing else 1)
+    # Of rows in any order there are enough for sums of the size of the codebook to cost little.
+    n_values = SUMMED_VALUES if is_sorted else max(SUMMED_VALUES, n_units * n_wide)
+    blocks = even_slices(len(units), n_wide, n_values, MIN_TWO_SUMMED)
+    for places, found in map_tiles(of_block, blocks):
+        sums[places] += found[0]
         if has_missing:
-            counts[:, features] += found[1]
+            counts[places] += found[1]
     return sums, counts
 
 
-def sums_by_unit(
-    values: NDArray, weights: NDArray[np.float64], units: NDArray[np.int32], n_units: int
-) -> NDArray[np.float64]:
-    """Sum the weighted rows of each unit, in the order of the rows.
-
-    Parameters
-    ----------
-    values : array of shape (n, n_values)
-    weights : array of float64, shape (n,)
-    units : array of int32, shape (n,)
-        The unit of each row.
-    n_units : int
-
-    Returns
-    -------
-    sums : ndarray of float64, shape (n_units, n_values)
-    """
+def _unit_matrix(
+    weights: NDArray[np.float64], units: NDArray[np.int32], n_units: int
+) -> csc_array:
+    """Return the matrix (n_units, n) that has the weight of each row at its unit."""
     columns = np.arange(len(units) + 1, dtype=np.int32)
-    of_units = csc_array((weights, units, columns), (n_units, len(units)))
+    return csc_array((weights, units, columns), (n_units, len(units)))
+
+
+def _product(by_unit: csc_array, values: NDArray) -> NDArray[np.float64]:
     # SciPy would copy values of another layout, and copy them again to convert them.
-    sums: NDArray[np.float64] = of_units @ np.ascontiguousarray(values, np.float64)
-    return sums
+    product: NDArray[np.float64] = by_unit @ np.ascontiguousarray(values, np.float64)
+    return product
