@@ -1029,6 +1029,8 @@ TIMES = {
     "categories of durations": pd.DataFrame(
         {"time": pd.Categorical(pd.to_timedelta([1, 2], unit="s")), "number": [1, 2]}
     ),
+    "periods": pd.DataFrame({"month": pd.period_range("2020-01", periods=2, freq="M")}),
+    "intervals": pd.DataFrame({"range": pd.interval_range(0, 2), "number": [1, 2]}),
     "dictionary": pa.table(
         {"time": pa.array(DAYS[:, 1]).dictionary_encode(), "number": [1.0, 2.0]}
     ),

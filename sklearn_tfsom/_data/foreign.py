@@ -31,8 +31,8 @@ _READABLE = ("__array__", "__array_interface__", "__array_struct__", "__getitem_
 # What NumPy reads as one object; some of these have items or a shape.
 _NO_ARRAYS = (str, bytes, Mapping, Set, type, np.dtype)
 
-# How types of dates, times, durations and structures begin, in lower case.
-_NON_NUMBERS = ("date", "time", "duration", "[", "{", "|v", "void", "struct")
+# How types of dates, times, durations, intervals and structures begin, in lower case.
+_NON_NUMBERS = ("date", "time", "duration", "period", "interval", "[", "{", "|v", "void", "struct")
 
 # Largest gap between rows that are read at once, so that at most this many times the wanted rows
 # are read.
@@ -321,7 +321,7 @@ def _types_of_columns(table: Any) -> set[str]:
 
 def _type_of_values(dtype: Any) -> Any:
     """Return the type of the values of a sparse or categorical column, or of a dictionary."""
-    dtype = getattr(dtype, "subtype", dtype)
+    dtype = dtype.subtype if hasattr(dtype, "fill_value") else dtype  # intervals have one, too
     dtype = getattr(getattr(dtype, "categories", None), "dtype", dtype)
     dtype = getattr(dtype, "pyarrow_dtype", dtype)
     return getattr(dtype, "value_type", dtype)
