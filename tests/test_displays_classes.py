@@ -315,10 +315,13 @@ class TestLegends:
         assert shown[:-1] == [f"{k:03d}" for k in range(47)] and shown[-1] == "and 103 more"
         assert legend_colors(display.legend_)[-1, 3] == 0
 
-    def test_long_names_are_truncated(self):
+    def test_long_names_lack_their_middle(self):
         display = HitMapDisplay.from_estimator(fitted(), X, LONG)
         shown = legend_texts(display.legend_)
-        assert shown[0].count("\n") == 1 and shown[0].endswith("…")
+        first, second = shown[0].split("\n")
+        assert LONG[0].startswith(first)
+        assert second.startswith("…") and LONG[0].rstrip().endswith(second[1:])
+        assert max(len(first), len(second)) <= 40
         assert shown[1:] == ["v", "versicolor of the Gaspe Peninsula"]
 
     def test_no_legend(self):

@@ -160,6 +160,13 @@ class TestNames:
         assert display.axes_[3].get_title() == "$a"
         assert display.names == list(frame.columns)
 
+    def test_long_names_that_differ_in_the_end_have_different_titles(self):
+        names = [f"mean_temperature_of_the_northern_building_on_floor_{k}" for k in range(1, 5)]
+        som = TFSOM((6, 4), max_iter=1).fit(FRAME.set_axis(names, axis=1))
+        display = ComponentPlanesDisplay.from_estimator(som)
+        titles = [ax.get_title() for ax in display.axes_]
+        assert [title[-7:] for title in titles] == [name[-7:] for name in names]
+
 
 class TestScales:
     def test_separate_scales(self):

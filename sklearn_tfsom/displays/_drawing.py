@@ -187,11 +187,16 @@ def new_map_axes(grid: Grid, *, margin: float = 0.3) -> Any:
 
 
 def lines_of(name: str, n_letters: int) -> list[str]:
-    """Break a name into at most two lines of some letters, and cut off the rest."""
+    """Break a name into at most two lines of some letters; leave out the middle of a longer one.
+
+    Long names often begin alike.
+    """
     # Names may be broken after "_" and "/", too.
     words = re.sub(r"(?<=[_/])", " ", name)
-    lines = textwrap.wrap(words, n_letters, max_lines=2, placeholder="\N{HORIZONTAL ELLIPSIS}")
-    return [re.sub(r"(?<=[_/]) ", "", line) for line in lines] or [name]
+    lines = [re.sub(r"(?<=[_/]) ", "", line) for line in textwrap.wrap(words, n_letters)]
+    if len(lines) > 2:
+        lines[1:] = ["\N{HORIZONTAL ELLIPSIS}" + name.rstrip()[1 - n_letters :].lstrip()]
+    return lines or [name]
 
 
 def fit_text(text: Any, length: float) -> None:

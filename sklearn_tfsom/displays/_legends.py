@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 
 from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom.displays._colors import class_colors
-from sklearn_tfsom.displays._drawing import is_wide
+from sklearn_tfsom.displays._drawing import is_wide, lines_of
 
 # Maximum number of rows, of columns beside and below a map, and of letters per line.
 _MAX_ROWS, _MAX_COLUMNS_BESIDE, _MAX_COLUMNS_BELOW, _MAX_LETTERS = 16, 3, 6, 40
@@ -138,13 +137,10 @@ def marker_handle(name: str, marker: str, face: Any, edge: Any) -> Any:
 
 
 def _shown_names(names: Sequence[str]) -> list[str]:
-    """Return the first names, long ones cut to two lines, and the number of the others."""
+    """Return the first names, in at most two lines each, and the number of the others."""
     max_names = _MAX_ROWS * _MAX_COLUMNS_BESIDE
     n_shown = len(names) if len(names) <= max_names else max_names - 1
-    lines = [
-        textwrap.wrap(name, _MAX_LETTERS, max_lines=2, placeholder="\N{HORIZONTAL ELLIPSIS}")
-        for name in names[:n_shown]
-    ]
+    lines = [lines_of(name, _MAX_LETTERS) for name in names[:n_shown]]
     more = [f"and {len(names) - n_shown:,} more"] if n_shown < len(names) else []
     return ["\n".join(pair) for pair in lines] + more
 

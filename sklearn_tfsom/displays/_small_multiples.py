@@ -71,7 +71,7 @@ def _are_close(ticks: NDArray, form: str, step: float) -> bool:
 
 
 def title_lines(name: str, width: float) -> list[str]:
-    """Break a name into at most two lines of a width in points, and cut off the rest."""
+    """Break a name into at most two lines of a width in points."""
     return lines_of(name, max(4, int((width - 4) / (0.6 * TITLE_SIZE))))
 
 
