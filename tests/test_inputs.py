@@ -1,6 +1,7 @@
 """Arrays, data frames and tables of other libraries give the same map as a NumPy array."""
 
 import copy
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -59,6 +60,36 @@ def pandas_frame(X, dtype):
 
 def partly_objects(X):
     return pd.DataFrame(X, columns=NAMES).assign(b=objects(X)[:, 1])
+
+
+def categories(X, dtype):
+    frame = pandas_frame(X, "Int64")
+    columns = {name: frame[name].astype(dtype).astype("category") for name in ("b", "c")}
+    return frame.assign(**columns).astype({"a": "int64", "d": "int64"})
+
+
+def decimals(X):
+    columns = [
+        [value if value is None else Decimal(int(value)) for value in c] for c in with_none(X)
+    ]
+    arrays = [pd.array(column, dtype=pd.ArrowDtype(pa.decimal128(30))) for column in columns]
+    return pd.DataFrame(dict(zip(NAMES, arrays, strict=True)))
+
+
+def dictionaries(X):
+    kind = pd.ArrowDtype(pa.dictionary(pa.int32(), pa.int64()))
+    return pandas_frame(X, "Int64").astype(kind)
+
+
+class OwnFrame(pd.DataFrame):
+    """A subclass with a constructor of its own, as pandas allows."""
+
+    def __init__(self, values):
+        super().__init__(values, columns=NAMES)
+
+    @property
+    def _constructor(self):
+        return pd.DataFrame
 
 
 def polars_frame(X, dtype):
@@ -124,6 +155,11 @@ KINDS = {
     "Float32": (lambda X: pandas_frame(X, "Float32"), MISSING32),
     "Int64": (lambda X: pandas_frame(X, "Int64"), MISSING_INTEGERS),
     "boolean": (lambda X: pandas_frame(X, "boolean"), MISSING_BOOLEANS),
+    "categories": (lambda X: categories(X, "Int64"), MISSING_INTEGERS),
+    "categories of NumPy": (lambda X: categories(X, object), MISSING_INTEGERS),
+    "decimals": (decimals, MISSING_INTEGERS),
+    "dictionaries": (dictionaries, MISSING_INTEGERS),
+    "own frame": (lambda X: OwnFrame(objects(X)), MISSING),
     "double[pyarrow]": (lambda X: pandas_frame(X, "double[pyarrow]"), MISSING),
     "float[pyarrow]": (lambda X: pandas_frame(X, "float[pyarrow]"), MISSING32),
     "int64[pyarrow]": (lambda X: pandas_frame(X, "int64[pyarrow]"), MISSING_INTEGERS),

@@ -116,10 +116,10 @@ def in_memory(X: Any, name: str) -> Any:
 def as_array(X: Any, name: str) -> Any:
     """Return data as a NumPy array, with NaN for masked values and for `pandas.NA`.
 
-    Data frames, tables and sparse matrices stay as they are, except that `pandas.NA` becomes NaN
-    in columns of objects, that sparse columns with another fill value than 0 become dense, that
-    dictionaries of Arrow are decoded, and that frames of narwhals are replaced by those that they
-    wrap. `check_array` converts them.
+    Data frames, tables and sparse matrices stay as they are, except that missing values become NaN
+    where NumPy would not read them so, that sparse columns with another fill value than 0 become
+    dense, that dictionaries of Arrow are decoded, and that frames of narwhals are replaced by
+    those that they wrap. `check_array` converts them.
 
     Parameters
     ----------
@@ -213,11 +213,24 @@ def _without_fill_values(frame: Any) -> Any:
 
 
 def _without_na(frame: Any) -> Any:
-    """Return a data frame of pandas with NaN for `pandas.NA` in columns of objects."""
-    if not any(str(dtype) == "object" for dtype in frame.dtypes):
+    """Return a data frame of pandas with NaN for missing values that NumPy would not read so.
+
+    It raises an error for `pandas.NA`, and makes missing ones among categories of integers the
+    lowest integer.
+    """
+    places = (place for place, dtype in enumerate(frame.dtypes) if _hides_missing(dtype))
+    if not any(frame.iloc[:, place].isna().any() for place in places):
         return frame
     values = frame.to_numpy(dtype=object, na_value=np.nan)
-    return type(frame)(values, columns=frame.columns)
+    return getattr(frame, "_constructor", type(frame))(values, columns=frame.columns)
+
+
+def _hides_missing(dtype: Any) -> bool:
+    """Return True for the dtype of a column that NumPy would read without NaN."""
+    categories = getattr(dtype, "categories", None)
+    if categories is not None:
+        return not str(categories.dtype).startswith("float")
+    return str(getattr(dtype, "pyarrow_dtype", dtype)).startswith(("object", "decimal", "dict"))
 
 
 def decoded(column: Any) -> Any:
