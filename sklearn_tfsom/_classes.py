@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable
 from decimal import Decimal
 from fractions import Fraction
@@ -14,7 +15,7 @@ from sklearn.utils import column_or_1d
 
 from sklearn_tfsom._data.foreign import column_of, decoded
 
-# What the class of samples without a label is called.
+# Name of the class of samples without a label.
 MISSING = "missing"
 
 # Numbers are values rather than classes if more than 100 differ and more than a tenth; or, if some
@@ -108,7 +109,7 @@ def classes_of(
         known = _without_loss(known)
     if not allows_missing and known.dtype.kind == "f" and np.isinf(known).any():
         raise ValueError(f"{owner} needs classes in {name}. Got infinity.")
-    if not are_identifiers:
+    if not are_identifiers and order is None:
         _refuse_values(known, owner, name, allows_many)
     present, codes_of_known = _in_order(known, order)
     codes = np.full(len(labels), len(present), dtype=np.int64)
@@ -248,10 +249,14 @@ def _is_number(label: Any) -> bool:
 
 def _refuse_values(known: NDArray, owner: str, name: str, allows_many: bool) -> None:
     """Raise an error for values of a regression."""
-    if known.dtype.kind not in "iuf" or not len(known):
+    if known.dtype.kind in "iuf":
+        n_different = len(np.unique(known))
+        has_fractions = bool((known != np.round(known)).any())
+    elif known.dtype.kind == "O" and not any(_rank(label)[0] for label in known):
+        n_different = len({*known.tolist()})
+        has_fractions = any(map(_has_fraction, known))
+    else:
         return
-    n_different = len(np.unique(known))
-    has_fractions = bool((known != np.round(known)).any())
     if allows_many:
         is_continuous = has_fractions
     elif has_fractions:
@@ -264,6 +269,11 @@ def _refuse_values(known: NDArray, owner: str, name: str, allows_many: bool) -> 
             f"{' with fractions' * has_fractions}: UnitValuesDisplay shows numbers. Pass classes "
             "as texts."
         )
+
+
+def _has_fraction(number: Any) -> bool:
+    is_whole = isinstance(number, Integral) or not math.isfinite(number)
+    return not is_whole and number != int(number)
 
 
 def _rank(label: Any) -> tuple[bool, Any]:

@@ -178,6 +178,10 @@ class TestClasses:
             (np.zeros(59, dtype=int), r"{} needs .* 60 samples in y. Got shape \(59,\)"),
             (np.zeros((60, 2), dtype=int), r"{} needs .* 60 samples in y. Got shape \(60, 2\)"),
             (np.linspace(0, 1, 60), "needs classes in y. Got 60 different numbers with fractions"),
+            (
+                [Decimal(k) / 7 for k in range(60)],
+                "needs classes in y. Got 60 different numbers with fractions",
+            ),
             (np.r_[np.zeros(59), np.nan], "{} needs a class for each sample in y. Got 1 missing"),
             (np.r_[np.zeros(59), np.inf], "{} needs classes in y. Got infinity"),
             ([0.0] * 59 + [np.inf], "{} needs classes in y. Got infinity"),
@@ -189,6 +193,7 @@ class TestClasses:
             "short",
             "2-d",
             "continuous",
+            "decimals",
             "nan",
             "infinity",
             "list with infinity",
