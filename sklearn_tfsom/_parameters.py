@@ -158,7 +158,7 @@ def checked_codebook(som: Any, codebook: Any) -> tuple[Grid, NDArray]:
         raise valid.wrong_parameter("codebook", som, right, f"shape {array.shape}")
     dtype = np.float32 if is_float32(array.dtype) else np.float64
     array = as_code_vectors("codebook", som, array, METRICS[som.metric])
-    return grid, array.astype(dtype)
+    return grid, array.astype(dtype, order="C")
 
 
 def known_error(som: Any) -> float:

@@ -151,6 +151,13 @@ def test_precision_and_names(trained):
     assert_array_equal(som.feature_names_in_, NAMES)
 
 
+def test_memory_layout_has_no_effect(trained):
+    layouts = [np.ascontiguousarray, np.asfortranarray]
+    soms = [TFSOM.from_codebook(of(trained.codebook_), grid_size=(8, 5)) for of in layouts]
+    assert_array_equal(*[som.transform(X) for som in soms])
+    assert_array_equal(*[som.partial_fit(X).codebook_ for som in soms])
+
+
 def test_names_of_codebook_and_samples_agree(trained):
     frame = pd.DataFrame(X, columns=NAMES)
     codebook = pd.DataFrame(trained.codebook_, columns=NAMES)
