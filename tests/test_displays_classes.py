@@ -430,6 +430,11 @@ class TestHits:
         assert len(display.marks_.get_paths()) == np.count_nonzero(hits)
 
 
+def luminance(color):
+    values = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in color]
+    return np.dot(values, [0.2126, 0.7152, 0.0722])
+
+
 class TestClassMap:
     @pytest.mark.parametrize("lattice", LATTICES)
     @pytest.mark.parametrize("y", [Y, CODES, THIRTY], ids=["str", "int", "30"])
@@ -534,7 +539,9 @@ class TestClassMap:
         display = ClassMapDisplay(labels, Grid(2, 5), classes=list("abcdefghij")).plot()
         assert len(display.texts_) == 10
         for text, face in zip(display.texts_, display.cells_.get_facecolor(), strict=True):
-            assert abs(to_rgba(text.get_color())[0] - face[:3] @ [0.299, 0.587, 0.114]) >= 0.5
+            # The contrast ratio of WCAG 2.1.
+            dark, light = sorted(map(luminance, (to_rgba(text.get_color())[:3], face[:3])))
+            assert (light + 0.05) / (dark + 0.05) >= 4.5
 
     @pytest.mark.parametrize("names", [["a", "b", "c"], ["WWWWWW", "i", "l"], NAMES])
     def test_names_fit_into_their_cells(self, names):

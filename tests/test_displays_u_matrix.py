@@ -329,3 +329,14 @@ class TestColorLimits:
         values = np.r_[1e6 + 1e-9 * np.arange(99.0), 2e6]
         display = UMatrixDisplay(values.reshape(10, 10), Grid(10, 10)).plot()
         assert display.cells_.get_clim() == (1e6, 2e6)
+
+
+def test_color_bar_of_a_narrow_map_ends_below_the_title():
+    display = UMatrixDisplay.from_estimator(TFSOM().fit(load_iris().data[:, [2]]))
+    display.figure_.draw_without_rendering()
+    bar = display.colorbar_
+    assert bar.extend == "max"
+    triangle = bar._extend_patches[0].get_window_extent()
+    title, axes = display.ax_.title.get_window_extent(), display.ax_.get_window_extent()
+    assert title.x1 > triangle.x0 and title.y0 >= triangle.y1
+    assert abs(triangle.y1 - axes.y1) < 2 and abs(bar.ax.get_window_extent().y0 - axes.y0) < 2

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from pictures import assert_texts_fit_and_do_not_overlap
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import ColumnTransformer, make_column_selector, make_column_transformer
 from sklearn.datasets import load_wine
@@ -512,6 +513,29 @@ def test_scaled_distances_say_so(pipeline):
     assert display.colorbar_.ax.get_ylabel() == (
         "distance to neighbors (units after StandardScaler)"
     )
+
+
+@pytest.mark.parametrize("shape", [(5, 8), (8, 6), (12, 1)])
+@pytest.mark.parametrize(
+    ("steps", "unit"),
+    [
+        ([StandardScaler()], "units after StandardScaler"),
+        ([FunctionTransformer(np.log1p), StandardScaler()], "units after 2 steps"),
+    ],
+    ids=["one step", "two steps"],
+)
+def test_units_fit_into_the_figures(steps, unit, shape):
+    pipeline = make_pipeline(*steps, TFSOM(shape, max_iter=3)).fit(X)
+    maps = displays.UMatrixDisplay.from_estimator(pipeline)
+    training = displays.TrainingDisplay.from_estimator(pipeline)
+    assert maps.distance_unit == training.distance_unit == unit
+    for display in (
+        maps,
+        training,
+        displays.AnomalyMapDisplay.from_estimator(pipeline, X),
+        displays.MapOverviewDisplay.from_estimator(pipeline, X, y),
+    ):
+        assert_texts_fit_and_do_not_overlap(display.figure_)
 
 
 def test_what_is_no_map_is_refused():

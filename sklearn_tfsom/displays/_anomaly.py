@@ -198,7 +198,6 @@ class AnomalyMapDisplay(base.Display):
         threshold = drawing.rounded(self.threshold, digits_of)
         title = f"Anomalies ({n_above:,} of {n_samples:,} samples above {threshold})"
         drawing.set_map_limits(ax, self.cells_, title=title)
-        ax.title.set_wrap(True)  # in the figure of a narrow map
         label = f"mean anomaly score ({self.distance_unit})"
         self.colorbar_ = None
         if colorbar:

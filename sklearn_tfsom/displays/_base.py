@@ -22,6 +22,9 @@ from sklearn_tfsom.metrics._base import counted_units
 
 DisplayClass = TypeVar("DisplayClass", bound="type[Display]")
 
+# Letters of the unit of distances; names of steps that take more are replaced by their number.
+_MAX_UNIT_LETTERS = 26
+
 # Descriptions for `documented`, by name.
 _DESCRIPTIONS = """
 estimator : TFSOM or Pipeline
@@ -225,11 +228,16 @@ def distance_unit(fitted: Unwrapped) -> str:
     if not metric.has_data_units:
         return f"{metric.name} distance"
     unit = unit_of_features(fitted)
-    return f"units {unit}" if unit else "data units"
+    if unit is None:
+        return "data units"
+    if len(unit) > _MAX_UNIT_LETTERS:
+        n_steps = len(unit_changes(fitted.steps))
+        unit = "after 1 step" if n_steps == 1 else f"after {n_steps} steps"
+    return f"units {unit}"
 
 
 def unit_of_features(fitted: Unwrapped) -> str | None:
-    """Return after which steps the units of the features are those of the map, None for none."""
+    """Return "after" and the names of the steps that change units; None if no step does."""
     names = dict.fromkeys(unit_changes(fitted.steps))
     return f"after {', '.join(names)}" if names else None
 

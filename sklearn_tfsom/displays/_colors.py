@@ -113,7 +113,7 @@ def _palette(n_colors: int) -> NDArray[np.float64]:
         return np.array(chosen).reshape(n_colors, 3)
     levels = np.linspace(0, 1, _N_LEVELS)
     candidates = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(-1, 3)
-    lightness = _to_lab(_linear(candidates))[:, 0]
+    lightness = _to_lab(linear(candidates))[:, 0]
     low, high = _LIGHTNESS
     candidates = candidates[(lightness >= low) & (lightness <= high)]
     nearest = _differences(candidates, np.array(chosen)).min(axis=1)
@@ -131,12 +131,12 @@ def _differences(colors: NDArray, others: NDArray) -> NDArray[np.float64]:
     """
     smallest = np.full((len(colors), len(others)), np.inf)
     for seen in (np.eye(3), _WITHOUT_RED, _WITHOUT_GREEN):
-        own, other = (_to_lab(np.clip(_linear(c) @ seen.T, 0, 1)) for c in (colors, others))
+        own, other = (_to_lab(np.clip(linear(c) @ seen.T, 0, 1)) for c in (colors, others))
         smallest = np.minimum(smallest, np.linalg.norm(own[:, None] - other, axis=2))
     return smallest
 
 
-def _linear(colors: NDArray) -> NDArray[np.float64]:
+def linear(colors: NDArray) -> NDArray[np.float64]:
     """Return linear red, green and blue of sRGB."""
     return np.where(colors <= 0.04045, colors / 12.92, ((colors + 0.055) / 1.055) ** 2.4)
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sklearn_tfsom._map.grid import Grid
+from sklearn_tfsom.displays._colors import linear
 
 # Font sizes of texts in cells, in points. Smaller texts are not drawn.
 _MIN_FONT_SIZE, _MAX_FONT_SIZE = 6.0, 16.0
@@ -32,6 +33,9 @@ _ROUNDING, _NEGLIGIBLE = 1e-9, 1e-6
 
 # Largest magnitude of numbers on a color scale: multiples of their differences are computed.
 LARGEST_SHOWN = float(np.finfo(np.float64).max) / 8
+
+# The relative luminance with the same contrast ratio to black and to white.
+_EQUAL_CONTRAST = math.sqrt(1.05 * 0.05) - 0.05
 
 # Largest distance of a mark from its unit, in lattice spacings.
 SPREAD = 0.33
@@ -199,12 +203,20 @@ def lines_of(name: str, n_letters: int) -> list[str]:
     return lines or [name]
 
 
-def fit_text(text: Any, length: float) -> None:
-    """Break a title or a label longer than a length in points into at most two lines."""
+def fit_text(text: Any, length: float, *, slack: float = 1.0) -> None:
+    """Break a title or a label longer than a length in points into at most two lines.
+
+    It is broken before a parenthesis if both lines are shorter than the length times `slack`.
+    """
     measured = max(text.get_window_extent().size) * 72 / text.figure.dpi
-    if measured > length:
-        name = text.get_text()
-        text.set_text("\n".join(lines_of(name, max(4, int(len(name) * length / measured)))))
+    if measured <= length:
+        return
+    name = text.get_text()
+    n_letters = int(len(name) * length / measured)
+    lines = name.replace(" (", "\n(").split("\n")
+    if len(lines) != 2 or max(map(len, lines)) > slack * n_letters:
+        lines = lines_of(name, max(4, n_letters))
+    text.set_text("\n".join(lines))
 
 
 def set_map_limits(ax: Any, cells: Any, *, title: str = "") -> None:
@@ -218,6 +230,8 @@ def set_map_limits(ax: Any, cells: Any, *, title: str = "") -> None:
     ax.set_axis_off()
     if title:
         ax.set_title(title, fontsize="medium", parse_math=False)
+        # A color bar moves the map, and its title with it, out of the middle.
+        fit_text(ax.title, 0.9 * axes_size(ax)[0])
 
 
 def draw_cells(
@@ -344,9 +358,12 @@ def text_size(ax: Any, text: str, **style: Any) -> NDArray[np.float64]:
 
 
 def contrasting_colors(colors: NDArray) -> list[str]:
-    """Return "black" for light and "white" for dark colors, shape (n, 3 or 4)."""
-    lightness = np.asarray(colors)[:, :3] @ [0.299, 0.587, 0.114]
-    return ["black" if light > 0.5 else "white" for light in lightness]
+    """Return "black" or "white" for each color, shape (n, 3 or 4), by its relative luminance.
+
+    It is the one with the higher contrast ratio of WCAG 2.1.
+    """
+    luminance = linear(np.asarray(colors)[:, :3]) @ [0.2126, 0.7152, 0.0722]
+    return ["black" if light > _EQUAL_CONTRAST else "white" for light in luminance]
 
 
 def axes_size(ax: Any) -> NDArray[np.float64]:
@@ -375,11 +392,15 @@ def add_colorbar(
     style = {"pad": 0.03, "aspect": 30, "extend": extend}
     bar = ax.figure.colorbar(mappable, ax=ax, location=location, **style)
     bar.set_label(label, parse_math=False)
+    axis = bar.ax.xaxis if is_below else bar.ax.yaxis
+    # Layout engines make more room for maps than there is now.
+    fit_text(axis.label, axes_size(ax)[0 if is_below else 1], slack=1.5)
     bar.outline.set_visible(False)
     if not is_below:
         ax.set_anchor("C")  # its locator moves the color bar to the map
 
-    bar.ax.set_axes_locator(_BesideMap(ax, is_below))
+    ends = [extend in (end, "both") for end in ("min", "max")]
+    bar.ax.set_axes_locator(_BesideMap(ax, is_below, 0.05 * np.array(ends)))
     return bar
 
 
@@ -392,6 +413,7 @@ class _BesideMap(NamedTuple):
 
     ax: Any
     is_below: bool
+    ends: NDArray[np.float64]  # lengths of the triangles at both ends, relative to the bar's own
 
     def __call__(self, bar_ax: Any, renderer: Any) -> Any:
         from matplotlib.transforms import Bbox
@@ -400,10 +422,13 @@ class _BesideMap(NamedTuple):
         locator = self.ax.get_axes_locator()
         self.ax.apply_aspect(locator(self.ax, renderer) if locator else None)
         (left, bottom), (right, top) = self.ax.get_position().get_points()
+        # The triangles reach beyond the axes; with them the bar is as long as the map.
+        first, last = self.ends / (1 + self.ends.sum())
         if self.is_below:
-            own = bar_ax.get_position(original=True)
-            return Bbox([[left, own.y0], [right, own.y1]])
+            own, length = bar_ax.get_position(original=True), right - left
+            return Bbox([[left + first * length, own.y0], [right - last * length, own.y1]])
         inch = 1 / self.ax.figure.bbox.width * self.ax.figure.dpi
+        bottom, top = bottom + first * (top - bottom), top - last * (top - bottom)
         return Bbox([[right + 0.1 * inch, bottom], [right + 0.22 * inch, top]])
 
     def get_subplotspec(self) -> Any:

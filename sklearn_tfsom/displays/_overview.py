@@ -34,6 +34,9 @@ _MAX_PLANES_PER_ROW = 6
 # Width of the training curves, and height of each, in inches.
 _CURVES_WIDTH, _CURVE_HEIGHT = 3.0, 1.2
 
+# Letters of the label of a curve that fit into one line above it.
+_MAX_LABEL_LETTERS = 40
+
 
 @base.documented
 @dataclass(eq=False, repr=False)
@@ -181,7 +184,10 @@ class MapOverviewDisplay(base.Display):
         right.suptitle("Training", fontsize="medium")
         for ax in curve_axes:
             # The labels do not fit beside the axes.
-            ax.set_title(ax.get_ylabel().replace("\n", " "), loc="left", fontsize="small")
+            name, _, unit = ax.get_ylabel().replace("\n", " ").partition(" (")
+            is_short = len(name) + len(unit) <= _MAX_LABEL_LETTERS  # else the U-matrix shows it
+            label = f"{name} ({unit}" if unit and is_short else name
+            ax.set_title(label, loc="left", fontsize="small")
             ax.set(xlabel=ax.get_xlabel() if ax is curve_axes[-1] else "", ylabel="")
         self.planes.plot(ax=plane_axes, cmap=cmap)
         lower.suptitle(self.planes.title, fontsize="medium")

@@ -163,6 +163,6 @@ class SeparationCurveDisplay(base.Display):
         ax.yaxis.set_major_formatter(ScalarFormatter())
         ax.yaxis.set_minor_formatter(NullFormatter())
         ax.spines[["top", "right"]].set_visible(False)
-        self.legend_ = ax.legend(handles=levels, loc="upper right", framealpha=0.9)
+        self.legend_ = ax.legend(handles=levels, loc="best", framealpha=0.9)
         self.ax_, self.figure_ = ax, ax.figure
         return self

@@ -130,7 +130,10 @@ class TrainingDisplay(base.Display):
         self.axes_ = self._check_axes(ax, curves, allow_more=False)
         self.figure_ = self.axes_[0].figure
         labels = {
-            "quantization_error": f"quantization error\n({self.distance_unit})",
+            # Axes are too short for the name of a step beside the rest.
+            "quantization_error": f"quantization error\n({self.distance_unit})".replace(
+                " after ", " after\n"
+            ),
             "topographic_error": "topographic error",
             "radius": "radius\n(lattice spacings)",
         }

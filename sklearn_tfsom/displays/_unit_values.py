@@ -187,15 +187,9 @@ class UnitValuesDisplay(base.Display):
         colors = self.cells_.get_cmap().with_extremes(bad=EMPTY_COLOR)
         self.cells_.set(cmap=colors, clim=(low, high))
         drawing.set_map_limits(ax, self.cells_, title=self.title)
-        width, height = drawing.axes_size(ax)
-        drawing.fit_text(ax.title, width)
         self.colorbar_ = None
         if colorbar:
             self.colorbar_ = drawing.add_colorbar(ax, self.cells_, self.label, grid, extend=extend)
-            axis, length = self.colorbar_.ax.yaxis, height
-            if drawing.is_wide(grid):
-                axis, length = self.colorbar_.ax.xaxis, width
-            drawing.fit_text(axis.label, length)
         self.legend_ = None
         if is_empty.any():
             self.legend_ = add_legend(ax, [empty_handle("no values")], grid, has_colorbar=colorbar)
