@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_tfsom._assignment import Assignment, assign, assign_and_average
-from sklearn_tfsom._data.checks import counted_of
 from sklearn_tfsom._data.moments import MAX_COVARIANCE_FEATURES
 from sklearn_tfsom._data.pieces import Pieces
 from sklearn_tfsom._data.samples import Samples
@@ -123,7 +122,9 @@ def set_fitted(
         return set_map(som, state)
 
 
-def set_codebook(som: Any, grid: Grid, codebook: NDArray, pieces: Pieces | None) -> None:
+def set_codebook(
+    som: Any, grid: Grid, codebook: NDArray, pieces: Pieces | None, counted: Pieces | None
+) -> None:
     """Set the fitted attributes of a map that was trained elsewhere.
 
     Parameters
@@ -131,13 +132,13 @@ def set_codebook(som: Any, grid: Grid, codebook: NDArray, pieces: Pieces | None)
     som : TFSOM
     grid : Grid
     codebook : ndarray of shape (n_units, n_features)
-    pieces : Pieces or None
-        Samples for hits, labels and errors. Without any, each unit counts as one sample.
+    pieces, counted : Pieces or None
+        Samples for hits, labels and errors, and those of them that take part. Without any, each
+        unit counts as one sample.
     """
-    found, counted, residuals = Assignment(np.ones(grid.n_units), np.nan, None), None, None
+    found, residuals = Assignment(np.ones(grid.n_units), np.nan, None), None
     hits, means = found.hits, UnitMeans(codebook, found.hits[:, None])
-    if pieces is not None:
-        counted = counted_of(pieces)
+    if pieces is not None and counted is not None:
         with tile_threads:
             found, means = assign_and_average(
                 pieces, codebook, grid, has_missing=counted.samples.has_missing

@@ -222,7 +222,7 @@ class Power(_OneToOne):
         is_near, quotient = ops.abs(difference) < 0.5, (self.offset + sign * values) * inverse
         logarithm = ops.where(
             is_near,
-            _log1p(ops, ops.where(is_near, difference, 0.0)),
+            _log1p(ops.where(is_near, difference, 0.0)),
             ops.log(ops.where(is_near, 1.0, quotient)),
         )
         return _power(ops, logarithm, exponents, dtype) * slope + rest
@@ -254,7 +254,7 @@ class ColumnFormulas:
         return sum(counts)
 
 
-def _log1p(ops: Any, values: Any) -> Any:
+def _log1p(values: Any) -> Any:
     """Build ``log(1 + x)`` for ``|x| < 0.5``, exact also near 0: ``2 atanh(x / (2 + x))``.
 
     As a series, because ONNX has no such function, and its logarithms and those of LiteRT are not

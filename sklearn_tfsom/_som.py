@@ -492,13 +492,13 @@ class TFSOM(
         """
         som = cls(grid_size, **parameters)
         grid, array = checked_codebook(som, codebook)
-        pieces, is_frame = None, hasattr(codebook, "columns")
+        pieces, counted, is_frame = None, None, hasattr(codebook, "columns")
         if is_frame or X is None:
             validate_data(som, codebook if is_frame else array, skip_check_array=True)
         if X is not None:
             check_codebook_names("codebook", som, codebook, feature_names(X, "X"))
             metric, reset = METRICS[som.metric], not hasattr(som, "feature_names_in_")
-            pieces, _ = check_training_data(
+            pieces, counted = check_training_data(
                 som, X, sample_weight, metric, reset=reset, begins=False
             )
             if som.n_features_in_ != array.shape[1]:
@@ -510,7 +510,7 @@ class TFSOM(
             raise ValueError(
                 "from_codebook needs X if sample_weight is given. Got X=None instead."
             )
-        set_codebook(som, grid, array, pieces)
+        set_codebook(som, grid, array, pieces, counted)
         # The line that called this method:
         warn_of_few_clusters(som, som.n_clusters, stacklevel=3)
         return som
@@ -1053,12 +1053,14 @@ class TFSOM(
         best-matching unit again from differences. In float32 the error of other squared distances
         is at most 1e-6 times the sum of the squared norms of sample and code vector, measured from
         the median code vector (under "cosine" and "correlation" from 0). If the distances of two
-        units differ by less than 1e-6 times the norm of the sample, the model returns the lower
-        index. With five or more such units, if only one value of the sample is known, or if values
-        are missing and the norm exceeds 200 times the distance, it may return another of them. The
-        model needs memory for a few arrays of the shape of "distances" and up to twenty of the
-        shape of the samples, under elementwise metrics also for several arrays of 2,048
-        differences of each sample, or a 64th of those to all units.
+        units differ by less than 1e-6 times the norm of the sample or its distance to the map,
+        whichever is larger, the model returns the lower index. With five or more such units, if
+        only one value of the sample is known, or if values are missing and the norm exceeds 200
+        times the distance, it may return another of them. Under "manhattan" with 100 features or
+        more the bounds are 1e-5 times the distance. The model needs memory for a few arrays of the
+        shape of "distances" and up to twenty of the shape of the samples, under elementwise
+        metrics also for several arrays of 2,048 differences of each sample, or a 64th of those to
+        all units.
 
         `keras.Model.predict` passes the model 32 samples at a time, and converts NumPy arrays to
         float32: call a model in float64 as ``model(X)``.

@@ -136,8 +136,7 @@ def unit_statistics(
     weights = check_sample_weight(sample_weight, len(samples), are_all=False)
     pieces = Pieces(samples, weights)
     pieces = pieces.take_where(are_counted(pieces))
-    kind = {"dtype": samples.dtype, "metric": checked_metric, "is_sparse": samples.is_sparse}
-    scaling = Scaling.around(codebook, **kind)
+    scaling = Scaling.around(codebook, samples.dtype, checked_metric, is_sparse=samples.is_sparse)
     scaled = scaling.transform(codebook)[:, None]  # a grid of one column
     source = make_source(pieces, scaling, scaling.extents(scaled[:, 0]))
     sums, counts, distance_sum = source.statistics(scaled)

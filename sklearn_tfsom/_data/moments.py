@@ -113,7 +113,7 @@ def compute_moments(pieces: Pieces, *, has_directions: bool = True) -> Moments:
         # Division by a power of two is exact: the sums of whole numbers are. Shares are below 1,
         # or below 2 where float64 has no larger power.
         power = min(2 * power_of_two(total), 2.0**1023)
-        offset, known = pieces.reduce(_sums, low, power)
+        offset, known = pieces.reduce(feature_sums, low, power)
         mean = low + offset / known
         known *= power / total
         reach = np.where(high > low, np.maximum(high - mean, mean - low), 0)
@@ -198,7 +198,7 @@ def known_mask(tile: NDArray) -> NDArray[np.float64]:
     return (~np.isnan(tile)).astype(np.float64, order="C")
 
 
-def _sums(piece: Piece, origin: NDArray, power: float) -> tuple[NDArray, NDArray]:
+def feature_sums(piece: Piece, origin: NDArray, power: float) -> tuple[NDArray, NDArray]:
     """Sum differences to an origin, and the weight of known values, both divided by a power."""
     samples, shares = piece.samples, piece.sample_weight / power
     known = np.full(len(origin), shares.sum())

@@ -23,7 +23,7 @@ class Samples:
 
     Parameters
     ----------
-    X : ndarray or CSR matrix or array, shape (n_samples, n_features)
+    X : ndarray, FileArray, or CSR matrix or array, shape (n_samples, n_features)
         Valid data: of any real type on disk, of float32 or float64 in memory.
     metric : Metric
     has_missing : bool, default=False
@@ -114,7 +114,7 @@ class Samples:
 
     @property
     def is_on_disk(self) -> bool:
-        """Whether this is a large memory map, which must not be copied."""
+        """Whether this is a large array in a file, which must not be copied."""
         if self.is_sparse or self._n_bytes < MIN_BYTES_ON_DISK:
             return False
         return isinstance(self._X, FileArray) or is_memory_map(self._X)

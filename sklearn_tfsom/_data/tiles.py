@@ -167,7 +167,7 @@ class _BlasLimit:
     def set(self) -> None:
         """Set the limit."""
         if self._former is None:
-            self._former = self._n_threads()
+            self._former = self._blas_threads()
         for library in _blas().lib_controllers:
             library.set_num_threads(1)
 
@@ -183,7 +183,7 @@ class _BlasLimit:
         self._former = None
 
     @staticmethod
-    def _n_threads() -> list[int]:
+    def _blas_threads() -> list[int]:
         return [library.num_threads for library in _blas().lib_controllers]
 
     @staticmethod

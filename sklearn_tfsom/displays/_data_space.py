@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sklearn_tfsom._classes import classes_of
-from sklearn_tfsom._data.moments import Moments, centered, compute_moments
+from sklearn_tfsom._data.moments import Moments, centered, compute_moments, feature_ranges
 from sklearn_tfsom._data.pieces import Pieces
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.tiles import value_slices
@@ -280,15 +280,15 @@ def _has_equal_scales(points: NDArray) -> bool:
 
 def _main_plane(samples: Samples) -> Plane:
     """Return the plane of the first two principal components of the samples."""
+    pieces = Pieces(samples, np.ones(len(samples)))
     if samples.has_missing:
-        tiles = (samples[rows] for rows in samples.tiles())
-        is_known = np.any([(~np.isnan(tile)).any(axis=0) for tile in tiles], axis=0)
+        is_known = ~np.isnan(feature_ranges(pieces)[0])
         if not is_known.all():
             raise ValueError(
                 f"Feature {np.argmin(is_known)} of X is missing (NaN) in all samples, so there "
                 "are no principal components. Show two features: set the 'features' parameter."
             )
-    components = compute_moments(Pieces(samples, np.ones(len(samples))))
+    components = compute_moments(pieces)
     shares = (components.deviations / (components.spread or 1.0)) ** 2
     # With missing values covariances of pairs are not those of any samples: shares can exceed 1.
     texts = ["", ""] if samples.has_missing else [f" ({100 * share:.3g}%)" for share in shares]

@@ -32,7 +32,7 @@ EMPTY_COLOR = (0.5, 0.5, 0.5, 0.35)
 
 
 def empty_handle(label: str) -> Any:
-    """Return the entry of a legend for such units."""
+    """Return the entry of a legend for units without samples, or without values."""
     from matplotlib.patches import Patch
 
     return Patch(facecolor=EMPTY_COLOR, linewidth=0, label=label)

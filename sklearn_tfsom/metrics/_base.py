@@ -87,8 +87,8 @@ def check_n_neighbors(owner: str, n_neighbors: Any, grid: Grid) -> int:
     return int(n_neighbors)
 
 
-def check_n_nearest(owner: str, n_neighbors: Any, total_weight: float) -> int:
-    """Return the number of neighboring samples, less than half of the samples."""
+def check_n_nearest(owner: str, n_neighbors: Any, total_weight: float) -> None:
+    """Check the number of neighboring samples: less than half of the samples."""
     total_weight = whole_weight(total_weight)
     if total_weight < 3:
         raise ValueError(
@@ -97,7 +97,6 @@ def check_n_nearest(owner: str, n_neighbors: Any, total_weight: float) -> int:
     rule = integer(1, int((total_weight - 1) / 2))
     rule = rule._replace(says=f"{rule.says}, less than half the total weight of the samples")
     check_value("n_neighbors", owner, n_neighbors, [rule])
-    return int(n_neighbors)
 
 
 def check_radius(owner: str, radius: Any, estimator: Any) -> float:

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import gammaln, logsumexp
 
 from sklearn_tfsom._assignment import assign
-from sklearn_tfsom._data.moments import centered, feature_ranges, known_mask, summed_differences
+from sklearn_tfsom._data.moments import feature_ranges, feature_sums, summed_differences
 from sklearn_tfsom._data.pieces import Pieces
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.scaling import check_range, power_of_two
@@ -123,8 +123,9 @@ def explained_variance(
     samples, weights = counted_samples(estimator, X, sample_weight)
     distances = distances_to_chosen(samples, estimator.codebook_, estimator._nearest(samples))
     shares = weights / weights.sum()
-    low, high = feature_ranges(Pieces(samples, shares))
-    mean = _mean(samples, shares, low)
+    pieces = Pieces(samples, shares)
+    low, high = feature_ranges(pieces)
+    mean = _mean(pieces, low)
     # Divided by about the largest difference, no square leaves the range of float64.
     largest = max(np.nanmax(np.maximum(high - mean, mean - low)), distances.max())
     scale = 1.0 if samples.metric.is_spherical else power_of_two(float(largest))
@@ -235,21 +236,12 @@ def log_likelihood(
     return total
 
 
-def _mean(
-    samples: Samples, shares: NDArray[np.float64], low: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _mean(pieces: Pieces, low: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the mean of the known values of each feature, or the mean direction."""
-    sums, known = np.zeros(samples.shape[1]), np.zeros(samples.shape[1])
+    samples = pieces.samples
     # From the lowest value on, so that the mean of equal samples is exact.
     origin = np.nan_to_num(low)
-    for rows in samples.tiles():
-        tile, share = samples[rows], shares[rows]
-        if samples.is_sparse:
-            sums += summed_differences(tile, share, origin)
-            known += share.sum()
-        else:
-            sums += share @ centered(tile, origin)
-            known += share @ known_mask(tile)
+    sums, known = pieces.reduce(feature_sums, origin, 1.0)
     mean = np.where(known > 0, origin + sums / np.where(known > 0, known, 1), 0)
     if not samples.metric.is_spherical:
         return mean
