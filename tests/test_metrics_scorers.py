@@ -82,6 +82,10 @@ class TestEachScorer:
         for copied in (scorer, scorer.set_score_request(sample_weight=True)):
             assert copied.__name__ == name
         assert check_scoring(TFSOM(), scoring=scorer) is scorer
+        takes_weights = "sample_weight" in arguments_of(getattr(metrics, measure_of(name)[0]))
+        for wrong in (3, "no identifier!") if takes_weights else ():
+            with pytest.raises(ValueError, match="either a valid identifier or one of"):
+                scorer.set_score_request(sample_weight=wrong)
 
     def test_documentation(self, name):
         documentation = getattr(metrics, name).__doc__

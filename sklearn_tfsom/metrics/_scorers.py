@@ -92,9 +92,15 @@ class Scorer:
         -------
         scorer : scorer
             Copy with this request. The scorer itself is shared and does not change.
+
+        Raises
+        ------
+        ValueError
+            If the request is none of these.
         """
         scorer = copy.copy(self)
         scorer._weight_request = sample_weight
+        scorer.get_metadata_routing()  # checks the request
         return scorer
 
     def get_metadata_routing(self) -> MetadataRequest:
