@@ -40,6 +40,7 @@ SHAPES = [
 ]
 USUAL_SIZES = [2_000, 5_000, 10_000, 20_000, 50_000]  # samples of 32 features, on 20 x 20 units
 N_ROUNDS = 3
+N_SHORT_ROUNDS = 9  # at the usual sizes: fits of milliseconds vary more
 PRODUCT_SIDE = 2048
 N_ITERATIONS = 10  # before the errors are computed
 RATIOS = {
@@ -242,7 +243,9 @@ def compare_default_fits(n_rounds):
 def main():
     """Run all shapes in both precisions."""
     warnings.simplefilter("ignore", ConvergenceWarning)  # few iterations on purpose
-    n_rounds, n_many = (2, 12) if parse_arguments(__doc__).short else (N_ROUNDS, 20)
+    is_short = parse_arguments(__doc__).short
+    n_rounds, n_many = (2, 12) if is_short else (N_ROUNDS, 20)
+    n_short_rounds = 2 if is_short else N_SHORT_ROUNDS
     results = [
         compare(shape, grid_size, dtype, n_rounds, n_many)
         for shape, grid_size in SHAPES
@@ -253,7 +256,7 @@ def main():
         f"{name} {geometric_mean([row[key] for row in time_rows]):.2f}"
         for name, key in RATIOS.items()
     )
-    usual_rows = list(compare_usual_sizes(n_rounds))
+    usual_rows = list(compare_usual_sizes(n_short_rounds))
     usual = geometric_mean([row["epoch / iteration"] for row in usual_rows])
     save_results(
         "speed",
@@ -267,7 +270,8 @@ def main():
         [
             f"Times relative to k-means, geometric means: {means}; epoch of usual sizes "
             f"{usual:.2f}.",
-            f"Medians of {n_rounds} alternating rounds after a discarded one. An epoch is a "
+            f"Medians of {n_rounds} alternating rounds, of {n_short_rounds} at the usual sizes, "
+            "after a discarded one. An epoch is a "
             "search of the whole grid, sums and smoothing (Gaussian, radius 1, hexagonal); its "
             f"time is the difference between fits of {n_many} and of 2 epochs. k-means: Lloyd, "
             "same start. A pass of MiniBatchKMeans processes all samples once.",
