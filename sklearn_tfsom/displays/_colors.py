@@ -1,8 +1,9 @@
-"""Colors of classes: apart from each other, for people with color vision deficiencies, too."""
+"""Colors of classes, and of texts: told apart by people with color vision deficiencies, too."""
 
 from __future__ import annotations
 
 import functools
+import math
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,9 @@ _WITHOUT_GREEN = np.array(
         [-0.011820, 0.042940, 0.968881],
     ]
 )
+
+# The relative luminance with the same contrast ratio to black and to white.
+_EQUAL_CONTRAST = math.sqrt(1.05 * 0.05) - 0.05
 
 # Linear sRGB to CIE XYZ, divided by the white D65 (IEC 61966-2-1).
 _TO_XYZ = np.array(
@@ -87,6 +91,15 @@ def colors_on_map(grid: Grid, labels: NDArray, n_classes: int) -> NDArray[np.flo
     return colors[color_of]
 
 
+def contrasting_colors(colors: NDArray) -> list[str]:
+    """Return "black" or "white" for each color, shape (n, 3 or 4), by its relative luminance.
+
+    It is the one with the higher contrast ratio of WCAG 2.1.
+    """
+    luminance = _linear(np.asarray(colors)[:, :3]) @ [0.2126, 0.7152, 0.0722]
+    return ["black" if light > _EQUAL_CONTRAST else "white" for light in luminance]
+
+
 # Beyond this number of classes, colors repeat: time and memory grow with its square.
 _MAX_COLORS = 1000
 
@@ -113,7 +126,7 @@ def _palette(n_colors: int) -> NDArray[np.float64]:
         return np.array(chosen).reshape(n_colors, 3)
     levels = np.linspace(0, 1, _N_LEVELS)
     candidates = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(-1, 3)
-    lightness = _to_lab(linear(candidates))[:, 0]
+    lightness = _to_lab(_linear(candidates))[:, 0]
     low, high = _LIGHTNESS
     candidates = candidates[(lightness >= low) & (lightness <= high)]
     nearest = _differences(candidates, np.array(chosen)).min(axis=1)
@@ -131,12 +144,12 @@ def _differences(colors: NDArray, others: NDArray) -> NDArray[np.float64]:
     """
     smallest = np.full((len(colors), len(others)), np.inf)
     for seen in (np.eye(3), _WITHOUT_RED, _WITHOUT_GREEN):
-        own, other = (_to_lab(np.clip(linear(c) @ seen.T, 0, 1)) for c in (colors, others))
+        own, other = (_to_lab(np.clip(_linear(c) @ seen.T, 0, 1)) for c in (colors, others))
         smallest = np.minimum(smallest, np.linalg.norm(own[:, None] - other, axis=2))
     return smallest
 
 
-def linear(colors: NDArray) -> NDArray[np.float64]:
+def _linear(colors: NDArray) -> NDArray[np.float64]:
     """Return linear red, green and blue of sRGB."""
     return np.where(colors <= 0.04045, colors / 12.92, ((colors + 0.055) / 1.055) ** 2.4)
 

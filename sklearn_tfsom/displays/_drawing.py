@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sklearn_tfsom._map.grid import Grid
-from sklearn_tfsom.displays._colors import linear
+from sklearn_tfsom.displays._colors import contrasting_colors
 
 # Font sizes of texts in cells, in points. Smaller texts are not drawn.
 _MIN_FONT_SIZE, _MAX_FONT_SIZE = 6.0, 16.0
@@ -33,9 +33,6 @@ _ROUNDING, _NEGLIGIBLE = 1e-9, 1e-6
 
 # Largest magnitude of numbers on a color scale: multiples of their differences are computed.
 LARGEST_SHOWN = float(np.finfo(np.float64).max) / 8
-
-# The relative luminance with the same contrast ratio to black and to white.
-_EQUAL_CONTRAST = math.sqrt(1.05 * 0.05) - 0.05
 
 # Largest distance of a mark from its unit, in lattice spacings.
 SPREAD = 0.33
@@ -355,15 +352,6 @@ def text_size(ax: Any, text: str, **style: Any) -> NDArray[np.float64]:
     size = probe.get_window_extent().size
     probe.remove()
     return size
-
-
-def contrasting_colors(colors: NDArray) -> list[str]:
-    """Return "black" or "white" for each color, shape (n, 3 or 4), by its relative luminance.
-
-    It is the one with the higher contrast ratio of WCAG 2.1.
-    """
-    luminance = linear(np.asarray(colors)[:, :3]) @ [0.2126, 0.7152, 0.0722]
-    return ["black" if light > _EQUAL_CONTRAST else "white" for light in luminance]
 
 
 def axes_size(ax: Any) -> NDArray[np.float64]:

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from sklearn_tfsom._data.foreign import as_array
 from sklearn_tfsom._map.grid import Grid
+from sklearn_tfsom.displays._colors import contrasting_colors
 from sklearn_tfsom.displays._drawing import (
     LARGEST_SHOWN,
     add_colorbar,
     background_color,
-    contrasting_colors,
 )
 
 
