@@ -109,7 +109,7 @@ def cluster_units(
     if isinstance(n_clusters, str) or len(joined.weights) >= n_clusters:
         points = joined
     if isinstance(n_clusters, int) and n_clusters > _MAX_POINTS:
-        labels = cut(ward_of_points(points.means, points.weights), len(points.weights), n_clusters)
+        labels = cut(ward_of_points(points.means, points.weights), n_clusters)
     else:
         reduced, group = _reduced(points)
         labels = _labels(_with_least(reduced, len(units)), n_clusters)[group]
@@ -154,7 +154,7 @@ def _reduced(points: Points) -> tuple[Points, NDArray[np.int64]]:
     n = len(weights)
     if n <= _MAX_POINTS:
         return points, np.arange(n)
-    group = cut(ward_of_points(points.means, points.weights), n, _MAX_POINTS)
+    group = cut(ward_of_points(means, weights), _MAX_POINTS)
     total = np.bincount(group, weights).astype(np.float64)
     gather = csr_array((weights / total[group], (group, np.arange(n))))
     per_point = points.per_point * n / len(total)
@@ -212,24 +212,24 @@ def _labels(points: Points, n_clusters: int | str) -> NDArray[np.int64]:
         best = _given_number(points, n_clusters)
     if best is None:  # each outlier would be a cluster, unlike with Ward's method on the points
         n_clusters = 2 if isinstance(n_clusters, str) else n_clusters
-        best = cut(ward_of_points(points.means, points.weights), n, n_clusters)
+        best = cut(ward_of_points(points.means, points.weights), n_clusters)
     return best
 
 
 def _given_number(points: Points, n_clusters: int) -> NDArray[np.int64] | None:
     """Return a given number of clusters; None if there would be outliers."""
-    n, (lengths, tree) = len(points.weights), _tree(points)
+    lengths, tree = _tree(points)
     clear = _separated_by_gaps(tree, [n_clusters], points)
     if clear is not None:
         return clear
     merges = _merges_along_paths(points, lengths, tree)
     trees = [ward_of_points(points.means, points.weights), merges[_START_POWER]]
-    starts = [cut(tree, n, n_clusters) for tree in trees]
+    starts = [cut(tree, n_clusters) for tree in trees]
     held_out = HeldOut(points.means, points.weights, points.per_point)
     log_density, best = held_out.best(starts)
     if held_out.is_described(log_density) and len(np.unique(best)) == n_clusters:
         return best
-    tried = [cut(tree, n, n_clusters) for tree in merges.values()]
+    tried = [cut(tree, n_clusters) for tree in merges.values()]
     return _most_agreed(tried, points)
 
 
@@ -263,7 +263,7 @@ def _mixtures(points: Points, start: list[Merge], *, is_doubtful: bool) -> list[
     n, held_out = len(points.weights), HeldOut(points.means, points.weights, points.per_point)
     tried = []
     for k in range(1, min(_MOST_CLUSTERS, n - 1) + 1):
-        log_density, labels = held_out.describe(cut(start, n, k), is_common=False)
+        log_density, labels = held_out.describe(cut(start, k), is_common=False)
         if len(np.unique(labels)) == k:
             tried.append((log_density, labels))
     most = max(log_density for log_density, _ in tried)
@@ -358,7 +358,7 @@ def _separated_into(
         smallest = np.finfo(float).tiny
         ratios.append((max(rejected, smallest) / max(accepted, smallest), done))
     for ratio, done in sorted(ratios, key=lambda pair: -pair[0]):
-        labels = cut(done, len(points.weights), k)
+        labels = cut(done, k)
         if not points.have_outlier(labels):
             return ratio, labels
     return 0.0, None

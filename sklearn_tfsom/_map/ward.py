@@ -107,8 +107,9 @@ def _rounded(cost: NDArray[np.float64]) -> NDArray[np.float64]:
     return bits.view(np.float64)
 
 
-def cut(merges: list[Merge], n: int, n_clusters: int) -> NDArray[np.int64]:
-    """Return the labels of the clusters that are left."""
+def cut(merges: list[Merge], n_clusters: int) -> NDArray[np.int64]:
+    """Return the labels of the clusters before the last ``n_clusters - 1`` merges."""
+    n = len(merges) + 1
     done = merges[: n - n_clusters]
     ends = [merge.kept for merge in done], [merge.gone for merge in done]
     graph = csr_array((np.ones(len(done)), ends), shape=(n, n))
