@@ -141,10 +141,11 @@ def _by_variances(pieces: Pieces, features: _Features, has_directions: bool) -> 
     arguments = mean, scale, pieces.total_weight
     variances = pieces.reduce(_variances, *arguments)
     spread = _spread(variances, known, scale)
+    moments = _without_directions(mean, spread, reach)
     if not has_directions:
-        return _without_directions(mean, spread, reach)
+        return moments
     deviations, found = _lanczos(pieces, variances, (*arguments, np.sqrt(known)))
-    return _with_directions(mean, spread, reach, deviations * scale, found)
+    return _with_directions(moments, deviations * scale, found)
 
 
 def _by_covariance(pieces: Pieces, features: _Features, has_directions: bool) -> Moments:
@@ -170,7 +171,7 @@ def _by_covariance(pieces: Pieces, features: _Features, has_directions: bool) ->
     if has_directions:
         # All workers have one scatter, but eigenvectors could differ by rounding of machines.
         deviations, found = map(pieces.workers.from_first, _two_largest(scatter))
-        moments = _with_directions(mean, spread, reach, deviations * scale, found, least)
+        moments = _with_directions(moments, deviations * scale, found, least)
     if samples.has_missing or spread == 0 or least > _MAX_ROUNDING * spread:
         return moments
     return moments._replace(covariance=scatter * (scale / spread) ** 2)
@@ -395,25 +396,23 @@ def _spread(variances: NDArray[np.float64], known: NDArray[np.float64], scale: f
 
 
 def _with_directions(
-    mean: NDArray[np.float64],
-    spread: float,
-    reach: NDArray[np.float64],
+    moments: Moments,
     deviations: NDArray[np.float64],
     vectors: NDArray[np.float64],
     least: float = 0.0,
 ) -> Moments:
     """Give eigenvectors unit length and a sign; drop the second one if it is rounding."""
     least = max(least, _MIN_DEVIATION * deviations[0])
-    moments = _without_directions(mean, spread, reach)
+    kept, directions = np.zeros(2), np.zeros_like(moments.directions)
     for place, (deviation, vector) in enumerate(zip(deviations, vectors, strict=True)):
         if deviation <= (least if place else 0):
             break
         direction = _rounded(vector / np.linalg.norm(vector))
         strong = np.abs(direction) >= (1 - 1e-6) * np.abs(direction).max()
         power = power_of_two(float(deviation))
-        moments.deviations[place] = _rounded(deviation / power) * power
-        moments.directions[place] = direction * np.sign(direction[np.argmax(strong)])
-    return moments
+        kept[place] = _rounded(deviation / power) * power
+        directions[place] = direction * np.sign(direction[np.argmax(strong)])
+    return moments._replace(deviations=kept, directions=directions)
 
 
 def _rounded(values: NDArray[np.float64]) -> NDArray[np.float64]:
