@@ -10,7 +10,7 @@ from scipy.sparse import csr_array
 
 from sklearn_tfsom._data.pieces import Piece, Pieces
 from sklearn_tfsom._data.samples import Samples
-from sklearn_tfsom._data.subsampling import few_different
+from sklearn_tfsom._data.subsampling import Subsamples
 from sklearn_tfsom._map.clustering import N_POINTS
 from sklearn_tfsom._map.points import Points, without_rounding
 from sklearn_tfsom._map.schedules import PRIOR
@@ -99,8 +99,9 @@ def representatives(pieces: Pieces, n_points: int, unit_means: NDArray) -> Point
     unit_means = without_rounding(unit_means).astype(unit_means.dtype)
     if samples.is_sparse and n_points * samples.shape[1] > _MAX_VALUES:
         return None
-    chosen, share = few_different(pieces, n_points)
-    rows, _ = chosen.gather_rows(_rows_and_weights, unit_means)
+    subsamples = Subsamples(pieces, [n_points])
+    share = subsamples.share(n_points)
+    rows, _ = subsamples.subsample(n_points).gather_rows(_rows_and_weights, unit_means)
     rows = rows[rows[:, -1] > 0]
     points, same = np.unique(rows[:, :-1], axis=0, return_inverse=True)
     if share == 1 or len(points) < 2:

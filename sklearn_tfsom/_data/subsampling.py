@@ -86,7 +86,7 @@ class Subsamples:
         if size not in self._sizes:
             return self._pieces
         if size not in self._thresholds:  # no more values are different
-            return _merged(self._pieces)
+            return self._pieces.select(_all, rows=self._pieces.rows_of(hashes))[0]
         threshold = self._thresholds[size]
         numbers, preference = self._keys.T
         (rows,) = np.nonzero(numbers <= threshold)
@@ -109,24 +109,6 @@ def count_different(pieces: Pieces, most: int) -> int:
         _lowest_numbers, equal, most, combine=_lowest, rows=bits, piece_values=_WHOLE
     )
     return int(np.isfinite(found).sum())
-
-
-def few_different(pieces: Pieces, size: int) -> tuple[Pieces, float]:
-    """Return different samples, at most `size` of all workers, each with the weight it stands for.
-
-    Returns
-    -------
-    part : Pieces
-    share : float
-        Of all different values, about; 1 if these are all.
-    """
-    subsamples = Subsamples(pieces, [size])
-    return _merged(subsamples.subsample(size)), subsamples.share(size)
-
-
-def _merged(pieces: Pieces) -> Pieces:
-    """Make samples of one value one, with the weight of all."""
-    return pieces.select(_all, rows=pieces.rows_of(hashes))[0]
 
 
 def _all(piece: Piece, bits: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
