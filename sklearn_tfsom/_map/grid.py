@@ -27,21 +27,15 @@ from sklearn_tfsom._validation import SIDE, check_value, choice, plain, shown, w
 LATTICES = ("hexagonal", "rectangular")
 BOUNDARIES = ("planar", "cylindrical", "toroidal")
 
-# Steps to the neighbors in (rows, half columns), in the order of the compass from the east, which
+# Steps to the neighbors in (rows, half columns), by lattice and number of neighbors, the default
+# number first. The order is that of the compass from the east, which
 # `displays._drawing.cell_corners` relies on.
-_STEPS = {
-    ("hexagonal", 6): ((0, 2), (1, 1), (1, -1), (0, -2), (-1, -1), (-1, 1)),
-    ("rectangular", 4): ((0, 2), (1, 0), (0, -2), (-1, 0)),
-    ("rectangular", 8): (
-        (0, 2),
-        (1, 2),
-        (1, 0),
-        (1, -2),
-        (0, -2),
-        (-1, -2),
-        (-1, 0),
-        (-1, 2),
-    ),
+_STEPS: dict[str, dict[int, tuple[tuple[int, int], ...]]] = {
+    "hexagonal": {6: ((0, 2), (1, 1), (1, -1), (0, -2), (-1, -1), (-1, 1))},
+    "rectangular": {
+        4: ((0, 2), (1, 0), (0, -2), (-1, 0)),
+        8: ((0, 2), (1, 2), (1, 0), (1, -2), (0, -2), (-1, -2), (-1, 0), (-1, 2)),
+    },
 }
 
 _RULES = {
@@ -174,16 +168,13 @@ class Grid:
         InvalidParameterError
             If the lattice has no such neighbors.
         """
-        if n_neighbors is None:
-            n_neighbors = 6 if self.is_hexagonal else 4
-        is_integer = isinstance(n_neighbors, numbers.Integral)
-        if not is_integer or (self.lattice, n_neighbors) not in _STEPS:
-            right = "6, or None" if self.is_hexagonal else "4 or 8, or None"
-            right += f" on a {self.lattice} lattice"
+        valid = numbers_of_neighbors(self)
+        n_neighbors = valid[0] if n_neighbors is None else n_neighbors
+        if not isinstance(n_neighbors, numbers.Integral) or n_neighbors not in valid:
+            right = f"{' or '.join(map(str, valid))}, or None on a {self.lattice} lattice"
             raise wrong_parameter("n_neighbors", "Grid.neighbors", right, shown(n_neighbors))
-        steps = _STEPS[self.lattice, n_neighbors]
         rows, columns = np.divmod(np.arange(self.n_units)[:, None], self.n_columns)
-        row_steps, half_steps = np.array(steps).T
+        row_steps, half_steps = np.array(_STEPS[self.lattice][n_neighbors]).T
         laps, new_rows = np.divmod(rows + row_steps, self.n_rows)
         new_half_columns = half_columns(self, rows, columns) + half_steps - laps * seam_shift(self)
         new_columns = (new_half_columns - new_rows % 2 * self.is_hexagonal) // 2
@@ -194,6 +185,11 @@ class Grid:
             outside |= (new_columns < 0) | (new_columns >= self.n_columns)
         found = new_rows * self.n_columns + new_columns % self.n_columns
         return np.where(outside, -1, found)
+
+
+def numbers_of_neighbors(grid: Grid) -> tuple[int, ...]:
+    """Return how many neighbors a unit may have in the plane; the first number is the default."""
+    return tuple(_STEPS[grid.lattice])
 
 
 def grid_of(estimator: Any) -> Grid:

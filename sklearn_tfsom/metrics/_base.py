@@ -15,7 +15,7 @@ from sklearn_tfsom._data.pieces import Pieces, whole_weight
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.tiles import value_slices
 from sklearn_tfsom._distance import Metric, all_distances
-from sklearn_tfsom._map.grid import Grid, grid_of
+from sklearn_tfsom._map.grid import Grid, grid_of, numbers_of_neighbors
 from sklearn_tfsom._map.neighborhood import Kernels, SeparableKernel, checked_neighborhood
 from sklearn_tfsom._search.distances import distances_to_units
 from sklearn_tfsom._tuning import LARGE_TILE_VALUES
@@ -74,17 +74,14 @@ def counted_units(
     return checked, estimator._nearest(counted.samples)[:, 0], counted.sample_weight
 
 
-def check_n_neighbors(owner: str, n_neighbors: Any, grid: Grid) -> int:
-    """Return the number of neighboring units: by default 6 (hexagonal) or 4 (rectangular)."""
-    numbers = (6,) if grid.is_hexagonal else (4, 8)
-    if n_neighbors is None:
-        return numbers[0]
+def check_n_neighbors(owner: str, n_neighbors: Any, grid: Grid) -> None:
+    """Check the number of neighboring units; None is that of the grid."""
+    numbers = numbers_of_neighbors(grid)
     rule = Rule(
         f"an int among {{{', '.join(map(str, numbers))}}} on a {grid.lattice} lattice",
-        lambda value: integer(1).accepts(value) and value in numbers,
+        lambda value: value is None or (integer(1).accepts(value) and value in numbers),
     )
     check_value("n_neighbors", owner, n_neighbors, [rule])
-    return int(n_neighbors)
 
 
 def check_n_nearest(owner: str, n_neighbors: Any, total_weight: float) -> None:

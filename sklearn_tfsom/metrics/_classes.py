@@ -199,7 +199,7 @@ def class_scatter_index(
     1.67
     """
     grid = grid_of(estimator)
-    n_neighbors = check_n_neighbors("class_scatter_index", n_neighbors, grid)
+    check_n_neighbors("class_scatter_index", n_neighbors, grid)
     units, others = grid_edges(grid, n_neighbors)
     cells = _class_shares("class_scatter_index", estimator, X, y, sample_weight).tocsr()
     # A node for each unit and each of its classes. Neighbors are connected by a class in common.

@@ -12,7 +12,7 @@ from sklearn_tfsom._data.scaling import check_range
 from sklearn_tfsom._data.tiles import value_slices
 from sklearn_tfsom._distance import all_distances, metric_of, paired_distances
 from sklearn_tfsom._map.geometry import grid_edges
-from sklearn_tfsom._map.grid import grid_of
+from sklearn_tfsom._map.grid import grid_of, numbers_of_neighbors
 from sklearn_tfsom._map.ties import NOISE
 from sklearn_tfsom._pipelines import takes_pipelines
 from sklearn_tfsom._search.distances import distances_to_chosen
@@ -84,7 +84,7 @@ def topographic_error(
     (0.12, 0.01)
     """
     grid = grid_of(estimator)
-    n_neighbors = check_n_neighbors("topographic_error", n_neighbors, grid)
+    check_n_neighbors("topographic_error", n_neighbors, grid)
     samples, weights = counted_samples(estimator, X, sample_weight)
     bmus = _two_best_units(estimator, samples)
     is_error = grid.squared_distances(*bmus.T) > (2 if n_neighbors == 8 else 1)
@@ -157,7 +157,7 @@ def combined_error(
     (0.62, 0.33)
     """
     grid = grid_of(estimator)
-    n_neighbors = check_n_neighbors("combined_error", n_neighbors, grid)
+    check_n_neighbors("combined_error", n_neighbors, grid)
     units, others = grid_edges(grid, n_neighbors)
     samples, weights = counted_samples(estimator, X, sample_weight)
     codebook = estimator.codebook_
@@ -331,7 +331,7 @@ def topographic_function(
     is_vertex = np.zeros(n_units, dtype=bool)
     is_vertex[pairs] = True
     is_inside = is_vertex[units] & is_vertex[others]
-    grid_graph = undirected_graph(grid_edges(grid, 6 if grid.is_hexagonal else 8), n_units)
+    grid_graph = undirected_graph(grid_edges(grid, max(numbers_of_neighbors(grid))), n_units)
     data_graph = undirected_graph(pairs, n_units)
     at_positive = _count_longer(path_lengths(grid_graph, *pairs), n_units)
     steps_in_data = path_lengths(data_graph, units[is_inside], others[is_inside])

@@ -99,7 +99,7 @@ def u_matrix(
     (15, 9)
     """
     grid = grid_of(estimator)
-    n_neighbors = check_n_neighbors("u_matrix", n_neighbors, grid)
+    check_n_neighbors("u_matrix", n_neighbors, grid)
     check_value("average", "u_matrix", average, [choice(("mean", "median"))])
     check_value("between", "u_matrix", between, [BOOLEAN])
     codebook, metric = estimator.codebook_, metric_of(estimator)
