@@ -20,6 +20,7 @@ from sklearn_tfsom._map.schedules import RADIUS_DECAYS
 from sklearn_tfsom._version import __version__
 
 FEATURES = ("distances", "coordinates", "activations")
+CODEBOOK = valid.numbers("(n_units, n_features)", 2)
 
 _AUTO = valid.choice(["auto"])
 _RADIUS = [valid.real(0, closed=False), _AUTO]
@@ -29,7 +30,7 @@ RULES = {
     "boundary": [valid.choice(BOUNDARIES)],
     "neighborhood": [valid.choice(NEIGHBORHOODS), valid.FUNCTION],
     "metric": [valid.choice(METRICS)],
-    "init": [valid.choice(INITS), valid.numbers("(n_units, n_features)", 2)],
+    "init": [valid.choice(INITS), CODEBOOK],
     "max_iter": [valid.integer(1, 10**6)],
     "radius_start": _RADIUS,
     "radius_end": _RADIUS,
@@ -148,7 +149,7 @@ def checked_codebook(som: Any, codebook: Any) -> tuple[Grid, NDArray]:
     """
     valid.check_parameters(som, RULES)
     valid.check_value("grid_size", som, som.grid_size, [valid.SIDE, valid.PAIR])
-    valid.check_value("codebook", som, codebook, [valid.numbers("(n_units, n_features)", 2)])
+    valid.check_value("codebook", som, codebook, [CODEBOOK])
     grid = given_grid(som)
     check_n_clusters(som, grid)
     array = valid.as_numbers(codebook)

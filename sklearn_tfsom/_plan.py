@@ -16,7 +16,7 @@ from sklearn_tfsom._data.moments import Moments, compute_moments, training_scali
 from sklearn_tfsom._data.outliers import with_typical_directions
 from sklearn_tfsom._data.pieces import Pieces
 from sklearn_tfsom._data.samples import Samples
-from sklearn_tfsom._data.scaling import Scaling
+from sklearn_tfsom._data.scaling import Scaling, check_range
 from sklearn_tfsom._data.subsampling import Subsamples, count_different
 from sklearn_tfsom._distance import METRICS
 from sklearn_tfsom._machine import check_memory
@@ -171,11 +171,8 @@ def _moments(som: Any, pieces: Pieces) -> Moments:
     """Compute moments; directions where the size or the start of the map depends on them."""
     has_directions = isinstance(som.grid_size, str) or _starts_from_pca(som)
     moments = compute_moments(pieces, has_directions=has_directions)
-    if not math.isfinite(moments.spread):
-        raise ValueError(
-            "X contains values too large: their differences exceed the range of float64. "
-            "Rescale X."
-        )
+    too_large = "X contains values too large: their differences"
+    check_range(math.isfinite(moments.spread), what=too_large)
     return with_typical_directions(moments, pieces) if has_directions else moments
 
 

@@ -16,6 +16,7 @@ import dask.array
 import numpy as np
 from dask.delayed import Delayed
 
+from sklearn_tfsom._data.checks import check_weight_shape
 from sklearn_tfsom._data.foreign import as_array
 from sklearn_tfsom._engines import (
     apply_to_frame,
@@ -225,7 +226,7 @@ def _divided(sample_weight: Any, data: Any, n_partitions: int) -> list[Any]:
     is_known = not np.isnan(lengths).any()
     if isinstance(sample_weight, dask.array.Array):
         if is_known and not np.isnan(sample_weight.shape).any():
-            _check_length(sample_weight.shape, data)
+            check_weight_shape(sample_weight.shape, data.shape[0])
             sample_weight = sample_weight.rechunk((lengths,))
         parts = sample_weight.to_delayed().ravel().tolist()
     elif hasattr(sample_weight, "to_delayed"):
@@ -234,7 +235,7 @@ def _divided(sample_weight: Any, data: Any, n_partitions: int) -> list[Any]:
         weights = np.asarray(as_array(sample_weight, "sample_weight"))
         if isinstance(sample_weight, Real):
             weights = np.full(data.shape[0], weights)
-        _check_length(weights.shape, data)
+        check_weight_shape(weights.shape, data.shape[0])
         parts = np.split(weights, np.cumsum(lengths)[:-1])
     else:
         raise ValueError(
@@ -247,14 +248,6 @@ def _divided(sample_weight: Any, data: Any, n_partitions: int) -> list[Any]:
             f"{len(parts)} instead."
         )
     return list(parts)
-
-
-def _check_length(shape: tuple[int, ...], data: Any) -> None:
-    if shape != data.shape[:1]:
-        raise ValueError(
-            f"sample_weight must have one value for each of the {data.shape[0]} samples, shape "
-            f"({data.shape[0]},). Got shape {shape} instead."
-        )
 
 
 def _n_workers() -> int:

@@ -25,9 +25,9 @@ from sklearn_tfsom._distance import METRICS, Metric
 from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._map.neighborhood import Kernels, checked_neighborhood
 from sklearn_tfsom._map.smoothing import move_codebook
-from sklearn_tfsom._parameters import RULES, as_code_vectors
+from sklearn_tfsom._parameters import CODEBOOK, RULES, as_code_vectors
 from sklearn_tfsom._search.sources import make_source
-from sklearn_tfsom._validation import Rule, check_value, numbers, real
+from sklearn_tfsom._validation import Rule, check_value, real
 
 __all__ = ["UnitStatistics", "unit_statistics", "update_codebook"]
 
@@ -257,5 +257,5 @@ def _checked_metric(owner: str, metric: Any) -> Metric:
 
 
 def _checked_codebook(owner: str, codebook: ArrayLike, metric: Metric) -> NDArray[np.float64]:
-    check_value("codebook", owner, codebook, [numbers("(n_units, n_features)", 2)])
+    check_value("codebook", owner, codebook, [CODEBOOK])
     return as_code_vectors("codebook", owner, codebook, metric)

@@ -400,11 +400,7 @@ def check_sample_weight(
             if "sample_weight" in str(error):
                 raise
             raise ValueError(f"sample_weight must contain numbers: {error}") from error
-    if weights.shape != (n_samples,):
-        raise ValueError(
-            f"sample_weight must have one value for each of the {n_samples} samples, shape "
-            f"({n_samples},). Got shape {weights.shape} instead."
-        )
+    check_weight_shape(weights.shape, n_samples)
     if (weights < 0).any():
         raise ValueError(
             f"sample_weight must not contain negative values. Got {weights.min():g} as the lowest."
@@ -414,6 +410,15 @@ def check_sample_weight(
     if are_all or not math.isfinite(total):
         check_total(total)
     return weights
+
+
+def check_weight_shape(shape: tuple[int, ...], n_samples: int) -> None:
+    """Check that there is one weight for each sample."""
+    if shape != (n_samples,):
+        raise ValueError(
+            f"sample_weight must have one value for each of the {n_samples} samples, shape "
+            f"({n_samples},). Got shape {shape} instead."
+        )
 
 
 def check_total(total_weight: float) -> None:
