@@ -32,7 +32,7 @@ from sklearn_tfsom._data.checks import (
 from sklearn_tfsom._data.foreign import columns_named
 from sklearn_tfsom._data.pieces import Combine, Piece, Pieces, combined, whole_weight
 from sklearn_tfsom._data.samples import DistantSamples, Samples
-from sklearn_tfsom._distance import METRICS, Metric
+from sklearn_tfsom._distance import Metric
 
 # Samples that are so few that the driver trains on them by itself.
 _MAX_FETCHED = 2**12
@@ -105,7 +105,7 @@ class Facts(NamedTuple):
 class Reader(NamedTuple):
     """Makes samples of a partition, in the process that works on it."""
 
-    metric: str
+    metric: Metric
     dtype: str
     n_features: int
     columns: list[Any] | None
@@ -116,17 +116,16 @@ class Reader(NamedTuple):
 
     def read(self, X: Any, sample_weight: Any) -> Pieces:
         """Return the samples of a partition as the only ones of a fit."""
-        metric = METRICS[self.metric]
         if isinstance(X, Exception):
             raise X
         if X.shape[0]:
             X = _in_columns(X, self.columns)
-            X = check_form(_OWNER, X, metric).astype(self.dtype, copy=False)
+            X = check_form(_OWNER, X, self.metric).astype(self.dtype, copy=False)
         else:
             X = np.empty((0, self.n_features), self.dtype)
             X = scipy.sparse.csr_array(X) if self.is_sparse else X
         weights = check_sample_weight(sample_weight, X.shape[0], are_all=False)
-        pieces = Pieces(Samples(X, metric, has_missing=self.has_missing), weights)
+        pieces = Pieces(Samples(X, self.metric, has_missing=self.has_missing), weights)
         if not self.is_counted:
             return pieces
         return pieces.take_where(are_counted(pieces, self.total_weight))
@@ -135,7 +134,7 @@ class Reader(NamedTuple):
         """Return the samples of several pieces, checked before, as one."""
         join = functools.partial(scipy.sparse.vstack, format="csr")
         X = (join if self.is_sparse else np.concatenate)(values)
-        samples = Samples(X, METRICS[self.metric], has_missing=self.has_missing)
+        samples = Samples(X, self.metric, has_missing=self.has_missing)
         return Pieces(samples, np.concatenate(weights))
 
 
@@ -182,7 +181,7 @@ class Partitions(Pieces):
         samples = DistantSamples(
             (n_samples, reader.n_features),
             reader.dtype,
-            METRICS[reader.metric],
+            reader.metric,
             has_missing=reader.has_missing,
             is_sparse=reader.is_sparse,
         )
@@ -317,7 +316,7 @@ def check_partitions(owner: Any, engine: Engine, metric: Metric) -> tuple[Pieces
         look = functools.partial(look, total_weight=facts.weight)
         facts = cast(Facts, engine.reduce(look, Facts.plus, "check"))
     reader = Reader(
-        metric=metric.name,
+        metric=metric,
         dtype=facts.dtype,
         n_features=n_features,
         columns=columns,
