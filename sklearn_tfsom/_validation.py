@@ -107,11 +107,7 @@ BOOLEAN = Rule("a bool", lambda value: isinstance(value, bool | np.bool_))
 SIDE = integer(1, 10**9)  # so that errors can show the number of units
 PAIR = Rule(
     f"a tuple (n_rows, n_columns) of two ints{SIDE.says.removeprefix('an int')}",
-    lambda value: (
-        (isinstance(value, tuple | list) or (isinstance(value, np.ndarray) and value.ndim == 1))
-        and len(value) == 2
-        and all(SIDE.accepts(side) for side in value)
-    ),
+    lambda value: is_pair(value) and all(SIDE.accepts(side) for side in value),
 )
 RANDOM_STATE = Rule(
     "an int in the range [0, 2**32 - 1], an instance of 'numpy.random.RandomState' or None",
@@ -184,6 +180,12 @@ def unchanged_on_error(method: Method) -> Method:
             raise
 
     return cast(Method, guarded)
+
+
+def is_pair(value: Any) -> bool:
+    """Return True for a tuple, a list or an array of two values."""
+    is_array = isinstance(value, np.ndarray) and value.ndim == 1
+    return (isinstance(value, tuple | list) or is_array) and len(value) == 2
 
 
 def plain(value: Any) -> Any:

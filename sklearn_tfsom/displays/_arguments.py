@@ -8,9 +8,7 @@ from collections.abc import Callable
 from numbers import Real
 from typing import Any
 
-import numpy as np
-
-from sklearn_tfsom._validation import BOOLEAN, NONE, Rule, check_value
+from sklearn_tfsom._validation import BOOLEAN, NONE, Rule, check_value, is_pair
 from sklearn_tfsom.displays._drawing import LARGEST_SHOWN
 
 
@@ -35,10 +33,7 @@ def _is_colormap(value: Any) -> bool:
 
 
 def _are_limits(value: Any) -> bool:
-    is_pair = isinstance(value, tuple | list) or (
-        isinstance(value, np.ndarray) and value.ndim == 1
-    )
-    if not is_pair or len(value) != 2 or not all(isinstance(limit, Real) for limit in value):
+    if not is_pair(value) or not all(isinstance(limit, Real) for limit in value):
         return False
     try:
         low, high = map(float, value)
