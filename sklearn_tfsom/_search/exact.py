@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sklearn_tfsom._compat import with_errstate
 from sklearn_tfsom._data.dense import DenseRows
 from sklearn_tfsom._data.sparse import SparseRows
+from sklearn_tfsom._data.statistics import Nearest
 from sklearn_tfsom._data.tiles import map_tiles, multiply, value_slices
 from sklearn_tfsom._distance import METRICS, all_distances, paired_distances
 from sklearn_tfsom._map.scores import Sizes, Target, rounding_bound
@@ -20,17 +21,8 @@ from sklearn_tfsom._tuning import CACHED_VALUES, MAX_ALL_DIFFERENCES
 _EUCLIDEAN = METRICS["euclidean"]
 
 
-def search_exactly(
-    rows: DenseRows | SparseRows, target: Target, k: int
-) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    """Find the k best-matching units of rows by the tie rule.
-
-    Returns
-    -------
-    units : ndarray of int32, shape (n, k)
-    distances : ndarray of float64, shape (n,)
-        To the closest unit.
-    """
+def search_exactly(rows: DenseRows | SparseRows, target: Target, k: int) -> Nearest:
+    """Find the k best-matching units of rows by the tie rule."""
     n_features, n_rows = target.codebook.shape[2], rows.norms.shape[0]
     codebook, factors = target.codebook.reshape(-1, n_features), None
     if target.kind.metric.is_product:
@@ -51,7 +43,7 @@ def search_exactly(
 
     chunks = value_slices(n_rows, max(len(codebook), n_features), CACHED_VALUES)
     units, distances = zip(*map_tiles(of_chunk, chunks), strict=True)
-    return np.concatenate(units), np.concatenate(distances)
+    return Nearest(np.concatenate(units), np.concatenate(distances))
 
 
 class _Factors64(NamedTuple):

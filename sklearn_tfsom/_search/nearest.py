@@ -80,7 +80,7 @@ def nearest(
         units = np.tile(np.arange(k, dtype=np.int32), (len(of_one.distances), 1))
         return of_one._replace(units=units)
     if is_one and isinstance(on_cpu, DenseRows):  # sparse rows would be written out densely
-        return Nearest(*search_exactly(on_cpu, target, k))
+        return search_exactly(on_cpu, target, k)
     if n_tile is not None and isinstance(rows, DenseRows):
         found = tensorflow_core().search_dense(
             rows, target, k, n_tile, needs_distances=needs_distances
@@ -88,7 +88,7 @@ def nearest(
     elif has_scores and n_differences > MAX_ALL_DIFFERENCES:
         found = search_products(rows, target, k)
     else:
-        return Nearest(*search_exactly(rows, target, k))
+        return search_exactly(rows, target, k)
     units, distances, is_clear = found
     if needs_distances and has_scores:
         distances = measure(on_cpu, units[:, 0], distances, target)
