@@ -35,9 +35,10 @@ _MAX_WEIGHT = 10**6
 _MAX_REACH = {np.dtype(np.float32): 2.0**100, np.dtype(np.float64): 2.0**400}
 _MIN_SPREAD = {np.dtype(np.float32): np.inf, np.dtype(np.float64): 2.0**-20}
 
-# Values of a feature count as equal if they differ by at most this many machine epsilons of the
-# largest one.
-_EQUAL = 4
+# Values of a feature count as equal if they differ by at most this many epsilons of float64 of the
+# largest value, plus as many of the largest one in the scaled space: there, values that are not
+# centered differ after smoothing by up to 45 epsilons.
+_EQUAL, _EQUAL_SMOOTHED = 4, 256
 
 
 class StreamState(NamedTuple):
@@ -158,14 +159,18 @@ def _learn_batches(
 
 
 def _are_equal(codebook: NDArray[np.float64], scaling: Scaling, dtype: np.dtype[Any]) -> bool:
-    """Return True if all code vectors of a scaled codebook are equal in a dtype, but for rounding.
+    """Return True if all code vectors of a scaled codebook are equal but for rounding.
 
     The first and the last one, which tell this of most maps, are compared before the others.
     """
-    flat = codebook.reshape(-1, codebook.shape[2])
+    flat, eps = codebook.reshape(-1, codebook.shape[2]), float(np.finfo(np.float64).eps)
+    share = _EQUAL * eps
+    if scaling.metric.is_spherical:  # directions have been rounded to their dtype
+        share = max(share, float(np.finfo(dtype).eps))
     for some in (flat[[0, -1]], flat):
         largest = np.abs(scaling.inverse_transform(some)).max(axis=0)
-        rounding = scaling.scale * (_EQUAL * np.finfo(dtype).eps * largest)
+        rounding = scaling.scale * (share * largest)
+        rounding += _EQUAL_SMOOTHED * eps * np.abs(some).max(axis=0)
         if not (np.ptp(some, axis=0) <= rounding).all() or not np.isfinite(rounding).all():
             return False
     return True

@@ -702,6 +702,30 @@ def test_a_map_of_equal_code_vectors_unfolds(name, form):
     assert som.score(X) > 1.1 * fresh.score(X)
 
 
+@pytest.mark.parametrize("form", [np.asarray, csr_array])
+def test_a_map_unfolds_after_a_signal_that_was_stuck(form):
+    """Its code vectors are equal but for the rounding of smoothed sums."""
+    X = np.random.default_rng(0).normal(size=(1300, 4)) + 1.3
+    som = TFSOM(4).partial_fit(form(X[:1000]))
+    for _ in range(5):
+        som.partial_fit(form(np.tile(X[:1], (5000, 1))))
+    som.partial_fit(form(X[1000:]))
+    assert len(set(som.predict(X))) == 16
+    assert som.score(X) > 1.25 * TFSOM(4).fit(X).score(X)
+
+
+@pytest.mark.parametrize(
+    ("offset", "spread", "dtype"), [(1.7e9, 100, np.float32), (1.7e18, 1e4, np.float64)]
+)
+def test_code_vectors_of_few_different_numbers_are_not_equal(offset, spread, dtype):
+    """The last place is 128 and 256 here."""
+    X = (offset + spread * np.random.default_rng(0).normal(size=(3000, 3))).astype(dtype)
+    som, values = TFSOM(5), X.astype(np.float64)
+    for piece in np.array_split(X, 15):
+        som.partial_fit(piece)
+    assert som.score(values) > 1.1 * TFSOM(5).fit(X).score(values)
+
+
 def test_code_vectors_beside_a_large_constant_are_not_equal():
     """In float32 the constant's last place is 64 here."""
     X = np.random.default_rng(0).normal(size=(5000, 3)).astype(np.float32)
