@@ -136,7 +136,7 @@ def _best_of_several(
 
     # Rounding of a distance; four times, because it accumulates over the epochs.
     rounding = 4 * NOISE * float(source.extents.sum()) / scaling.distance_factor()
-    rounding = max(rounding, float(np.finfo(np.float64).tiny))
+    rounding = max(rounding, float(np.finfo(np.float64).smallest_subnormal))
     best = trained(state)
     if plan.is_radius_free:
         *_, last = run_stages(source, _start(plan), kernels, widened(plan.stages))

@@ -274,6 +274,15 @@ def test_clusters_of_a_few_heavy_samples(least, n_heavy):
     assert set(som.predict(X)) == {0, 1} if n_heavy > 1 else 0 in som.predict(X[:1])
 
 
+@pytest.mark.parametrize("exponent", [-1020, -1050])
+def test_values_that_no_scale_brings_to_1(exponent):
+    """Powers of two up to 2^1023 exist. Of the smaller values about 20 bits are left."""
+    X = np.ldexp(np.random.default_rng(0).normal(size=(200, 4)), exponent)
+    som, one = TFSOM((4, 3)).fit(X), TFSOM((4, 3)).fit(np.ldexp(X, -exponent))
+    assert_allclose(np.ldexp(som.codebook_, -exponent), one.codebook_, atol=1e-5)
+    assert_array_equal(som.predict(X), one.labels_)
+
+
 @pytest.mark.parametrize("scale", [1e-300, 1e-46, 1e38, 1e300, 1.4e306])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_only_ratios_of_weights_matter(blobs, scale, dtype):

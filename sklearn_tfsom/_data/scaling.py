@@ -199,14 +199,16 @@ class Scaling(NamedTuple):
     def training_extents(self) -> NDArray[np.float64]:
         """Return the extents of a codebook in training.
 
-        Samples have a root mean square norm of about 1 there, around the center. A start that
-        users give, and a codebook between two calls of `partial_fit`, have been rounded in data
-        units, and unit vectors have been divided by their length.
+        Samples have a root mean square norm of about 1 there, around the center, or less where
+        they are too small to be scaled up to that. A start that users give, and a codebook between
+        two calls of `partial_fit`, have been rounded in data units, and unit vectors have been
+        divided by their length.
         """
         # Features share this size in proportion to their reach.
         sizes = np.minimum(self.reach * self.scale, np.ones_like(self.center))
         length = sizes.max() if self.metric.reduction == "max" else np.linalg.norm(sizes)
-        return self._with_offsets(sizes / (length or 1.0), 0.0)
+        least = len(sizes) ** -0.5 / 2  # with a norm of 1/2 or more, shared by all features
+        return self._with_offsets(sizes / max(length, least), 0.0)
 
     def _with_offsets(
         self, sizes: NDArray[np.float64], offsets: NDArray[np.float64] | float
