@@ -118,7 +118,7 @@ def measure_engine(module, data, start):
                 returned.append(len(pickle.dumps(result)))
             return result
 
-    full_epochs(start)._fit_partitions(Engine(data, None))
+    full_epochs(start)._fit_partitions(lambda: Engine(data, None))
     return float(np.median(times[1:])), max(sent), max(returned)
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_tfsom._data.foreign import columns_named, has_float32, refuse_non_numbers, stacked
+from sklearn_tfsom._parameters import FEATURES
 from sklearn_tfsom._som import TFSOM
 
 # Attributes that predict and transform do not read. Their size can exceed that of the codebook,
@@ -91,6 +92,18 @@ def split_frame(frame: Any, weight_name: str | None) -> tuple[Any, Any]:
     return frame.drop(columns=weight_name), frame[weight_name]
 
 
+def are_arrays(column: Any) -> bool:
+    """Return True if the first known value of a column is an array."""
+    known = column[column.notna().to_numpy()]
+    return len(known) > 0 and isinstance(known.iloc[0], np.ndarray | list | tuple)
+
+
+def only_arrays(arrays: Collection[str], columns: list[str]) -> list[str]:
+    """Return the only column of arrays that `transform` has not added, or all columns."""
+    given = [name for name in arrays if name not in FEATURES]
+    return given if len(given) == 1 else columns
+
+
 def features_of(frame: Any, n_features: int = 1) -> Any:
     """Return the features in a data frame: all columns, or a single one of arrays.
 
@@ -99,12 +112,11 @@ def features_of(frame: Any, n_features: int = 1) -> Any:
     if frame.shape[1] != 1:
         return frame
     is_known = frame.iloc[:, 0].notna().to_numpy()
-    known = frame.iloc[is_known, 0]
-    if not len(known):
+    if not is_known.any():
         return frame if n_features == 1 else np.full((len(frame), n_features), np.nan)
-    if not isinstance(known.iloc[0], np.ndarray | list | tuple):
+    if not are_arrays(frame.iloc[:, 0]):
         return frame
-    arrays = stacked(list(known), "X")
+    arrays = stacked(list(frame.iloc[is_known, 0]), "X")
     refuse_non_numbers(arrays, "X")
     # `check_form` converts objects and refuses complex numbers.
     dtype = np.float32 if has_float32(arrays) else np.result_type(arrays, np.float64)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -516,11 +516,12 @@ class TFSOM(
         return som
 
     @valid.unchanged_on_error
-    def _fit_partitions(self, engine: Engine) -> TFSOM:
+    def _fit_partitions(self, make_engine: Callable[[], Engine]) -> TFSOM:
         """Train the map on the partitions of an engine, as `fit` on all of their samples."""
         valid.check_parameters(self, RULES)
         valid.check_value("batch_size", self, self.batch_size, [NO_BATCHES])
-        pieces, counted = check_partitions(self, engine, METRICS[self.metric])
+        # Not before: some engines read a sample as they are made.
+        pieces, counted = check_partitions(self, make_engine(), METRICS[self.metric])
         return self._fit_pieces(pieces, counted, {})
 
     def _fit_pieces(self, pieces: Pieces, counted: Pieces, given: dict[str, Any]) -> TFSOM:

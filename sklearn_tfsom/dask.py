@@ -85,7 +85,7 @@ def fit(som: TFSOM, data: Any, sample_weight: Any = None) -> TFSOM:
     >>> labels.chunks, len(set(labels.compute().tolist()))
     (((40, 40, 40, 30),), 3)
     """
-    return check_map(som)._fit_partitions(_Engine(data, sample_weight))
+    return check_map(som)._fit_partitions(functools.partial(_Engine, data, sample_weight))
 
 
 def predict(som: TFSOM, data: Any) -> Any:
@@ -230,6 +230,11 @@ def _divided(sample_weight: Any, data: Any, n_partitions: int) -> list[Any]:
             sample_weight = sample_weight.rechunk((lengths,))
         parts = sample_weight.to_delayed().ravel().tolist()
     elif hasattr(sample_weight, "to_delayed"):
+        if sample_weight.ndim == 0:
+            raise TypeError(
+                "sample_weight must be a collection of Dask. Got "
+                f"{type(sample_weight).__name__} instead, a single number."
+            )
         parts = sample_weight.to_delayed()
     elif is_known:
         weights = np.asarray(as_array(sample_weight, "sample_weight"))

@@ -5,6 +5,7 @@ Install the extra ``sklearn-tfsom[ray]``.
 
 from __future__ import annotations
 
+import functools
 import pickle
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,10 +14,12 @@ import pandas as pd
 import ray.data
 
 from sklearn_tfsom._engines import (
+    are_arrays,
     check_map,
     column_of_results,
     features_of,
     map_for,
+    only_arrays,
     output_name,
     pickled,
     result_of,
@@ -63,7 +66,8 @@ def fit(som: TFSOM, data: Any, sample_weight: str | None = None) -> TFSOM:
     TypeError
         If `data` is not a dataset of Ray.
     """
-    return check_map(som)._fit_partitions(_Engine(_checked(data), sample_weight))
+    make_engine = functools.partial(_Engine, _checked(data), sample_weight)
+    return check_map(som)._fit_partitions(make_engine)
 
 
 def predict(som: TFSOM, data: Any) -> Any:
@@ -76,8 +80,8 @@ def predict(som: TFSOM, data: Any) -> Any:
 
     data : ray.data.Dataset
         As for `fit`, without a column "prediction". Of its columns those that the map was fitted
-        on are used, or all if it was fitted on data without names; Ray then reads the first row
-        at the call if it does not know the columns.
+        on are used. If it was fitted on data without names, these are the only column of arrays,
+        or all columns; Ray then reads the first row at the call.
 
     Returns
     -------
@@ -156,10 +160,16 @@ def _checked(data: Any) -> Any:
     return data
 
 
+def _feature_columns(data: Any) -> list[str]:
+    """Return the only column of arrays, or all columns; none if there are no rows."""
+    first = data.limit(1).to_pandas()
+    return only_arrays([name for name in first if are_arrays(first[name])], list(first))
+
+
 def _lazily(method: str, som: TFSOM, data: Any) -> Any:
     som, data = map_for(method, som), _checked(data)
     # Without names of features, this order counts in all blocks.
-    columns = None if hasattr(som, "feature_names_in_") else data.columns()
+    columns = None if hasattr(som, "feature_names_in_") else _feature_columns(data)
 
     def of_block(block: pd.DataFrame) -> pd.DataFrame:
         column = output_name(method, som, block.columns)

@@ -20,6 +20,7 @@ from sklearn_tfsom._engines import (
     column_of_results,
     features_of,
     map_for,
+    only_arrays,
     output_name,
     pickled,
     result_of,
@@ -66,7 +67,8 @@ def fit(som: TFSOM, data: Any, sample_weight: str | None = None) -> TFSOM:
     TypeError
         If `data` is not a data frame of a classic Spark session; Spark Connect is not supported.
     """
-    return check_map(som)._fit_partitions(_Engine(_checked(data), sample_weight))
+    make_engine = functools.partial(_Engine, _checked(data), sample_weight)
+    return check_map(som)._fit_partitions(make_engine)
 
 
 def predict(som: TFSOM, data: Any) -> Any:
@@ -79,7 +81,8 @@ def predict(som: TFSOM, data: Any) -> Any:
 
     data : pyspark.sql.DataFrame
         As for `fit`, without a column "prediction". Of its columns those that the map was fitted
-        on are used, or all if it was fitted on data without names.
+        on are used. If it was fitted on data without names, these are the only column of arrays
+        or vectors, or all columns.
 
     Returns
     -------
@@ -197,12 +200,25 @@ def _as_column(field: types.StructField) -> Any:
         return column
     from pyspark.ml.functions import vector_to_array
 
-    return vector_to_array(column).alias(field.name)
+    arrays = functions.when(column.isNotNull(), vector_to_array(column))  # it fails for nulls
+    return arrays.alias(field.name)
+
+
+def _feature_columns(data: Any) -> list[str]:
+    """Return the only column of arrays of numbers or vectors, or all columns."""
+    kinds = {field.name: field.dataType for field in data.schema.fields}
+    return only_arrays([name for name, kind in kinds.items() if _has_arrays(kind)], data.columns)
+
+
+def _has_arrays(kind: types.DataType) -> bool:
+    if isinstance(kind, types.ArrayType):
+        return isinstance(kind.elementType, types.NumericType | types.BooleanType)
+    return kind.typeName() == "vectorudt"
 
 
 def _lazily(method: str, som: TFSOM, data: Any) -> Any:
     som = map_for(method, som)
-    names = getattr(som, "feature_names_in_", _checked(data).columns)
+    names = getattr(som, "feature_names_in_", _feature_columns(_checked(data)))
     check_names(names, data.columns)
     # Spark replaces a column whose name differs only in case.
     column = output_name(method, som, [name.lower() for name in data.columns])

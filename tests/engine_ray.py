@@ -16,7 +16,7 @@ import pytest
 import ray
 from numpy.testing import assert_array_equal
 
-from sklearn_tfsom import TFSOM
+from sklearn_tfsom import TFSOM, InvalidParameterError
 from sklearn_tfsom.ray import fit, predict, transform
 
 NAMES = list("abcde")
@@ -69,6 +69,22 @@ def test_column_of_arrays():
     engines.check_equal(som, TFSOM(7).fit(X))
     predicted = predict(som, data).to_pandas()
     assert_array_equal(predicted["prediction"], som.predict(np.stack(list(predicted["data"]))))
+
+
+def test_predictions_beside_other_columns():
+    """A map without names takes the only column of arrays."""
+    X, weights = engines.samples_of("few")
+    data = dataset(pd.DataFrame({"place": np.arange(len(X)), "x": list(X), "w": weights}))
+    som = fit(TFSOM(4, max_iter=3), data.drop_columns(["place"]), "w")
+    predicted = predict(som, data).to_pandas()
+    assert list(predicted.columns) == ["place", "x", "w", "prediction"]
+    assert_array_equal(predicted["prediction"], som.predict(X[predicted["place"]]))
+
+
+def test_parameters_are_checked_before_any_sample_is_read():
+    data = ray.data.range(10).map_batches(lambda batch: 1 / 0)
+    with pytest.raises(InvalidParameterError, match="'grid_size' parameter of TFSOM must be"):
+        fit(TFSOM(-1), data)
 
 
 def test_blocks_with_columns_in_other_orders():

@@ -12,9 +12,10 @@ from numpy.testing import assert_array_equal
 os.environ["PYSPARK_PYTHON"] = sys.executable
 
 from pyspark.ml.feature import VectorAssembler
+from pyspark.ml.functions import array_to_vector
 from pyspark.sql import SparkSession, functions
 
-from sklearn_tfsom import TFSOM
+from sklearn_tfsom import TFSOM, InvalidParameterError
 from sklearn_tfsom.spark import fit, predict, transform
 
 NAMES = list("abcde")
@@ -66,6 +67,23 @@ def test_one_column(spark, kind):
     som = fit(TFSOM(7), data)
     engines.check_equal(som, TFSOM(7).fit(X))
     assert_array_equal(np.bincount(predict(som, data).toPandas()["prediction"]), som.hits_)
+    labels = predict(som, data.withColumn("place", functions.rand(0))).toPandas()["prediction"]
+    assert_array_equal(np.bincount(labels), som.hits_)
+
+
+@pytest.mark.parametrize("kind", ["array", "vector"])
+def test_a_null_in_place_of_an_array(spark, kind):
+    known = functions.array(functions.lit(1.0), functions.lit(2.0))
+    column = known if kind == "array" else array_to_vector(known)
+    data = spark.range(8).select(functions.when(functions.col("id") != 5, column).alias("x"))
+    with pytest.raises(ValueError, match=r"of X is missing \(NaN\) in all features. Remove it"):
+        fit(TFSOM(2), data)
+
+
+def test_parameters_are_checked_before_any_sample_is_read(spark):
+    data = spark.range(8).select(functions.expr("raise_error('read')").alias("x"))
+    with pytest.raises(InvalidParameterError, match="'grid_size' parameter of TFSOM must be"):
+        fit(TFSOM(-1), data)
 
 
 def test_nulls_are_missing_values(spark):

@@ -545,6 +545,12 @@ INVALID = [
         "sample_weight must be a collection of Dask. Got Delayed .*dask.array.from_delayed",
     ),
     (
+        "scalar of weights",
+        lambda: fit(TFSOM(2), ARRAY, ARRAY.to_dask_dataframe()[0].sum()),
+        TypeError,
+        "sample_weight must be a collection of Dask. Got Scalar instead, a single number",
+    ),
+    (
         "delayed samples",
         lambda: fit(TFSOM(2), dask.delayed(np.eye(3))),
         TypeError,
