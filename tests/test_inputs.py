@@ -81,6 +81,10 @@ def dictionaries(X):
     return pandas_frame(X, "Int64").astype(kind)
 
 
+def texts(X, dtype):
+    return pandas_frame(X, "Int64").astype(dtype)
+
+
 class OwnFrame(pd.DataFrame):
     """A subclass with a constructor of its own, as pandas allows."""
 
@@ -159,6 +163,12 @@ KINDS = {
     "categories of NumPy": (lambda X: categories(X, object), MISSING_INTEGERS),
     "decimals": (decimals, MISSING_INTEGERS),
     "dictionaries": (dictionaries, MISSING_INTEGERS),
+    "texts": (lambda X: texts(X, "string"), MISSING_INTEGERS),
+    "texts of Arrow": (lambda X: texts(X, pd.ArrowDtype(pa.string())), MISSING_INTEGERS),
+    "long texts of Arrow": (
+        lambda X: texts(X, pd.ArrowDtype(pa.large_string())),
+        MISSING_INTEGERS,
+    ),
     "own frame": (lambda X: OwnFrame(objects(X)), MISSING),
     "double[pyarrow]": (lambda X: pandas_frame(X, "double[pyarrow]"), MISSING),
     "float[pyarrow]": (lambda X: pandas_frame(X, "float[pyarrow]"), MISSING32),

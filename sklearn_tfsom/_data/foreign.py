@@ -230,7 +230,8 @@ def _hides_missing(dtype: Any) -> bool:
     categories = getattr(dtype, "categories", None)
     if categories is not None:
         return not str(categories.dtype).startswith("float")
-    return str(getattr(dtype, "pyarrow_dtype", dtype)).startswith(("object", "decimal", "dict"))
+    kinds = "object", "decimal", "dict", "string", "large_string"
+    return str(getattr(dtype, "pyarrow_dtype", dtype)).startswith(kinds)
 
 
 def decoded(column: Any) -> Any:
