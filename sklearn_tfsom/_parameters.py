@@ -158,8 +158,11 @@ def checked_codebook(som: Any, codebook: Any) -> tuple[Grid, NDArray]:
         right += f"{grid.n_rows}x{grid.n_columns}"
         raise valid.wrong_parameter("codebook", som, right, f"shape {array.shape}")
     dtype = np.float32 if is_float32(array.dtype) else np.float64
-    array = as_code_vectors("codebook", som, array, METRICS[som.metric])
-    return grid, array.astype(dtype, order="C")
+    given = array.astype(dtype, order="C")
+    code_vectors = as_code_vectors("codebook", som, array, METRICS[som.metric])
+    # Unit vectors of their dtype stay as they are: another division would round them again.
+    is_kept = np.allclose(code_vectors, given, rtol=0, atol=2 * np.finfo(dtype).eps)
+    return grid, given if is_kept else code_vectors.astype(dtype, order="C")
 
 
 def known_error(som: Any) -> float:

@@ -44,6 +44,19 @@ def test_with_samples(trained):
     assert som.n_features_in_ == 4
 
 
+@pytest.mark.parametrize("metric", ["cosine", "correlation"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_directions_are_kept(metric, dtype):
+    """Divided by their length again, most maps would have other last digits."""
+    for seed in range(5):
+        X = np.random.default_rng(seed).normal(size=(60, 5)).astype(dtype)
+        codebook = TFSOM((4, 5), metric=metric, max_iter=3).fit(X).codebook_
+        som = TFSOM.from_codebook(codebook, grid_size=(4, 5), metric=metric)
+        assert_array_equal(som.codebook_, codebook)
+        longer = TFSOM.from_codebook(3 * codebook, grid_size=(4, 5), metric=metric)
+        assert_allclose(longer.codebook_, codebook, atol=1e-6)
+
+
 def test_clusters_are_those_of_the_samples():
     X, classes = make_moons(400, noise=0.05, random_state=0)
     codebook = TFSOM((6, 5)).fit(X).codebook_
