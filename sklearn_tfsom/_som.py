@@ -953,11 +953,13 @@ class TFSOM(
 
         Notes
         -----
-        The map is taken as a mixture of Gaussians at its units, with the covariance of the
-        training samples around their units. A missing value is the mean of the values of the
-        units, weighted by the likelihood of the known values, plus the correction that follows
-        from the known values by the covariance. This assumes that values are missing at random
-        given the known ones, and understates the variance, as every single imputation does.
+        The map is taken as a mixture of Gaussians at its units, of equal weights and of one
+        covariance: twice that of the training samples around their units, which lie where the
+        samples are, plus a tenth of that of the code vectors, with variances larger by 1 %. A
+        missing value is the mean of the values of the units, weighted by the likelihood of the
+        known values, plus the correction that follows from the known values by the covariance.
+        This assumes that values are missing at random given the known ones, and understates the
+        variance, as every single imputation does.
 
         The covariance is not stored for more than 1,024 features, by `partial_fit`, or by
         `from_codebook` without dense samples. Without it, variances around a unit are in

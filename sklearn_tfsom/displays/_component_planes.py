@@ -117,7 +117,8 @@ class ComponentPlanesDisplay(base.Display):
 
         features : sequence of int or str, default=None
             Indices or names of the features to draw, in this order. None is all features, or
-            the 25 with the largest variance across the map if there are more.
+            the 25 with the largest variance across the map if there are more; behind a scaler, of
+            the scaled values.
 
         put_similar_together : bool, default=False
             Whether to order the planes so that similar ones are side by side: as the leaves of a
