@@ -194,6 +194,19 @@ def test_neither_order_nor_duplicates_matter(n_samples):
     assert_array_equal(other.labels_, np.repeat(som.labels_[order], 2))
 
 
+@pytest.mark.parametrize("n_clusters", [2, 3, 5, 8, "auto"])
+def test_neither_order_nor_signs_of_features_matter(iris, n_clusters):
+    """The clusters of iris overlap, and units of two samples lie in the middle between them."""
+    X = StandardScaler().fit_transform(iris)
+    som = TFSOM((8, 6), n_clusters=n_clusters).fit(X)
+    for order in ([1, 0, 3, 2], [3, 2, 1, 0], [0, 2, 3, 1]):
+        other = clone(som).fit(X[:, order])
+        assert_array_equal(other.labels_, som.labels_)
+    signs = np.array([1, -1, -1, 1])
+    one, other = (clone(som).set_params(init=X[:48] * s).fit(X * s) for s in (1, signs))
+    assert_array_equal(other.labels_, one.labels_)
+
+
 def test_more_clusters_than_units_are_close_to():
     """Every cluster gets a unit, even where another one is closer to each."""
     rng = np.random.RandomState(0)

@@ -70,9 +70,19 @@ def normalized(points: Points, units: NDArray) -> tuple[Points, NDArray[np.float
 
 
 def distinct(points: Points) -> Points:
-    """Join equal points, which always belong to the same cluster."""
+    """Join equal points, which always belong to the same cluster; the central ones come first.
+
+    Their order decides ties. It depends neither on the order of the features nor on their signs,
+    except among points that are equally far from the center.
+
+    Parameters
+    ----------
+    points : Points
+        As `normalized` returns them.
+    """
     means, same = np.unique(points.means, axis=0, return_inverse=True)
-    if len(means) == len(points.means):
-        return points
     weights = np.bincount(same.ravel(), points.weights).astype(np.float64)
-    return points._replace(means=means, weights=weights)
+    # Without the rounding of sums of the features in another order.
+    distances = np.round(np.linalg.norm(means, axis=1), 7)
+    order = np.argsort(distances, kind="stable")
+    return points._replace(means=means[order], weights=weights[order])
