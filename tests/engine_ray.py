@@ -76,9 +76,10 @@ def test_predictions_beside_other_columns():
     X, weights = engines.samples_of("few")
     data = dataset(pd.DataFrame({"place": np.arange(len(X)), "x": list(X), "w": weights}))
     som = fit(TFSOM(4, max_iter=3), data.drop_columns(["place"]), "w")
-    predicted = predict(som, data).to_pandas()
-    assert list(predicted.columns) == ["place", "x", "w", "prediction"]
+    predicted = predict(som, transform(som, data)).to_pandas()
+    assert list(predicted.columns) == ["place", "x", "w", "distances", "prediction"]
     assert_array_equal(predicted["prediction"], som.predict(X[predicted["place"]]))
+    assert predict(som, data.filter(lambda row: row["place"] < 0)).count() == 0
 
 
 def test_parameters_are_checked_before_any_sample_is_read():

@@ -67,7 +67,9 @@ def test_one_column(spark, kind):
     som = fit(TFSOM(7), data)
     engines.check_equal(som, TFSOM(7).fit(X))
     assert_array_equal(np.bincount(predict(som, data).toPandas()["prediction"]), som.hits_)
-    labels = predict(som, data.withColumn("place", functions.rand(0))).toPandas()["prediction"]
+    texts = functions.array(functions.lit("a"))
+    others = transform(som, data.withColumn("place", functions.rand(0)).withColumn("tags", texts))
+    labels = predict(som, others).toPandas()["prediction"]
     assert_array_equal(np.bincount(labels), som.hits_)
 
 
