@@ -109,6 +109,11 @@ def arrow_chunks(X):
     return pa.concat_tables([arrow_table(X[:25]), arrow_table(X[25:])])
 
 
+def arrow_batch(X):
+    (batch,) = arrow_table(X).to_batches()
+    return batch
+
+
 def arrow_dictionaries(X):
     columns = [pa.array(X[:, k], from_pandas=True).dictionary_encode() for k in range(len(NAMES))]
     return pa.table(dict(zip(NAMES, columns, strict=True)))
@@ -177,6 +182,7 @@ KINDS = {
     "polars Float32": (lambda X: polars_frame(X, "Float32"), MISSING32),
     "polars Int64": (lambda X: polars_frame(X, "Int64"), MISSING_INTEGERS),
     "arrow float64": (arrow_table, MISSING),
+    "arrow batch": (arrow_batch, MISSING),
     "arrow float32": (arrow_table, MISSING32),
     "arrow chunks of float32": (arrow_chunks, MISSING32),
     "arrow dictionaries of float32": (arrow_dictionaries, MISSING32),
@@ -257,7 +263,15 @@ def test_equals_a_numpy_array(kind):
 
 
 @pytest.mark.parametrize(
-    "kind", ["frame of objects", "frame with objects", "Float32", "narwhals of polars Int64"]
+    "kind",
+    [
+        "frame of objects",
+        "frame with objects",
+        "Float32",
+        "narwhals of polars Int64",
+        "arrow float64",
+        "arrow batch",
+    ],
 )
 def test_names_of_columns_are_kept(kind):
     make, X = KINDS[kind]

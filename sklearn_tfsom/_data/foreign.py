@@ -96,7 +96,9 @@ def opened(X: Any) -> Any:
 
 
 def in_memory(X: Any, name: str) -> Any:
-    """Return data, or the frame that one of narwhals wraps; refuse a lazy one of polars.
+    """Return data, the frame that one of narwhals wraps, or a table of a record batch of Arrow.
+
+    scikit-learn does not see the names of a batch.
 
     Raises
     ------
@@ -110,6 +112,8 @@ def in_memory(X: Any, name: str) -> Any:
             f"{name} must be data in memory. Got a LazyFrame of polars instead. Call .collect() "
             "on it."
         )
+    if _library(X) == "pyarrow" and type(X).__name__ == "RecordBatch":
+        return sys.modules["pyarrow"].Table.from_batches([X])
     return X
 
 
