@@ -163,9 +163,10 @@ class TFSOM(
     anomaly_score : {"isolation", "u_height", "distance"}, default="isolation"
         Score that `score_samples` returns with a negative sign. "distance": the distance to the
         best-matching unit. "u_height": this distance plus the value of the unit on the U-matrix.
-        "isolation": a fourth of this distance plus the mean distance of the unit to the nearest
-        units that hold a tenth of the samples. Use "distance" if all training samples are normal;
-        the others also find anomalies in the training data.
+        "isolation": a fourth of this distance plus the mean distance, weighted by hits, of the
+        unit to the nearest units that hold a tenth of the samples, of which the unit itself is the
+        first. Use "distance" if all training samples are normal; the others also find anomalies in
+        the training data.
 
     compute_topographic_error : bool, default=False
         Whether `history_` contains the topographic error after each epoch. It takes a search of
@@ -181,7 +182,7 @@ class TFSOM(
         Used by ``init="sample"`` and ``init="random"`` only.
 
     verbose : int, default=0
-        If above 0, each epoch prints a line.
+        If above 0, each epoch prints a line; of `partial_fit`, each mini-batch.
 
     Attributes
     ----------
@@ -405,7 +406,7 @@ class TFSOM(
         -----
         ConvergenceWarning
             If samples fall in fewer clusters than `n_clusters`; or if `max_iter` leaves no epoch
-            after the radius has reached its end.
+            after the radius has reached its end, unless `radius_decay` is an array.
 
         Examples
         --------
@@ -640,8 +641,8 @@ class TFSOM(
         `fit`, but a fourth instead of a sixth of the longer side) to `radius_end` over the first
         100 samples, or 0.6 for each unit if that is more. An array as `radius_decay`, here of any
         length, has its values reached at equal steps. A map from `fit` or `from_codebook` is
-        trained at the last radius only. A call without a sample of positive weight that has a
-        direction (see the Notes of the class) learns nothing: it changes `labels_` only.
+        trained at the last of these radii only. A call without a sample of positive weight that
+        has a direction (see the Notes of the class) learns nothing: it changes `labels_` only.
 
         Examples
         --------
@@ -937,8 +938,9 @@ class TFSOM(
             Samples, NaN where a value is missing. Each has at least one value.
 
         method : {"expectation", "unit"}, default="expectation"
-            "unit" takes the values of the best-matching unit, which are always in the range of
-            the data. It is used for metrics other than the Euclidean in any case.
+            "unit" takes the values of the best-matching unit, which are in the range of the
+            training data, except with the Mexican hat or after `from_codebook`. It is used for
+            metrics other than the Euclidean in any case.
 
         Returns
         -------
@@ -1060,7 +1062,8 @@ class TFSOM(
         whichever is larger, the model returns the lower index. With five or more such units, if
         only one value of the sample is known, or if values are missing and the norm exceeds 200
         times the distance, it may return another of them. Under "manhattan" with 100 features or
-        more the bounds are 1e-5 times the distance. The model needs memory for a few arrays of the
+        more the bounds are 1e-5 times the distance plus 1e-6 times the sum of the absolute values
+        of the sample, measured likewise. The model needs memory for a few arrays of the
         shape of "distances" and up to twenty of the shape of the samples, under elementwise
         metrics also for several arrays of 2,048 differences of each sample, or a 64th of those to
         all units.
