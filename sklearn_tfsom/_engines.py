@@ -92,10 +92,9 @@ def split_frame(frame: Any, weight_name: str | None) -> tuple[Any, Any]:
     return frame.drop(columns=weight_name), frame[weight_name]
 
 
-def are_arrays(column: Any) -> bool:
-    """Return True if the first known value of a column is an array."""
-    known = column[column.notna().to_numpy()]
-    return len(known) > 0 and isinstance(known.iloc[0], np.ndarray | list | tuple)
+def is_array(value: Any) -> bool:
+    """Return True if a value of a column is an array, the features of a sample."""
+    return isinstance(value, np.ndarray | list | tuple)
 
 
 def only_arrays(arrays: Collection[str], columns: list[str]) -> list[str]:
@@ -112,11 +111,12 @@ def features_of(frame: Any, n_features: int = 1) -> Any:
     if frame.shape[1] != 1:
         return frame
     is_known = frame.iloc[:, 0].notna().to_numpy()
-    if not is_known.any():
+    known = frame.iloc[is_known, 0]
+    if not len(known):
         return frame if n_features == 1 else np.full((len(frame), n_features), np.nan)
-    if not are_arrays(frame.iloc[:, 0]):
+    if not is_array(known.iloc[0]):
         return frame
-    arrays = stacked(list(frame.iloc[is_known, 0]), "X")
+    arrays = stacked(list(known), "X")
     refuse_non_numbers(arrays, "X")
     # `check_form` converts objects and refuses complex numbers.
     dtype = np.float32 if has_float32(arrays) else np.result_type(arrays, np.float64)

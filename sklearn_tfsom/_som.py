@@ -1063,10 +1063,9 @@ class TFSOM(
         only one value of the sample is known, or if values are missing and the norm exceeds 200
         times the distance, it may return another of them. Under "manhattan" with 100 features or
         more the bounds are 1e-5 times the distance plus 1e-6 times the sum of the absolute values
-        of the sample, measured likewise. The model needs memory for a few arrays of the
-        shape of "distances" and up to twenty of the shape of the samples, under elementwise
-        metrics also for several arrays of 2,048 differences of each sample, or a 64th of those to
-        all units.
+        of the sample, measured likewise. The model needs memory for a few arrays of the shape of
+        "distances" and up to twenty of the shape of the samples, under elementwise metrics also
+        for several arrays of 2,048 differences of each sample, or a 64th of those to all units.
 
         `keras.Model.predict` passes the model 32 samples at a time, and converts NumPy arrays to
         float32: call a model in float64 as ``model(X)``.

@@ -230,7 +230,7 @@ def _divided(sample_weight: Any, data: Any, n_partitions: int) -> list[Any]:
             sample_weight = sample_weight.rechunk((lengths,))
         parts = sample_weight.to_delayed().ravel().tolist()
     elif hasattr(sample_weight, "to_delayed"):
-        if sample_weight.ndim == 0:
+        if getattr(sample_weight, "ndim", 1) == 0:
             raise TypeError(
                 "sample_weight must be a collection of Dask. Got "
                 f"{type(sample_weight).__name__} instead, a single number."

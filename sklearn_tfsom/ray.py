@@ -14,10 +14,10 @@ import pandas as pd
 import ray.data
 
 from sklearn_tfsom._engines import (
-    are_arrays,
     check_map,
     column_of_results,
     features_of,
+    is_array,
     map_for,
     only_arrays,
     output_name,
@@ -163,7 +163,8 @@ def _checked(data: Any) -> Any:
 def _feature_columns(data: Any) -> list[str]:
     """Return the only column of arrays, or all columns; none if there are no rows."""
     first = data.limit(1).to_pandas()
-    return only_arrays([name for name in first if are_arrays(first[name])], list(first))
+    arrays = [name for name in first if len(first) and is_array(first[name].iloc[0])]
+    return only_arrays(arrays, list(first))
 
 
 def _lazily(method: str, som: TFSOM, data: Any) -> Any:

@@ -8,6 +8,7 @@ import threading
 import cloudpickle
 import dask
 import dask.array as da
+import dask.bag
 import dask.dataframe as dd
 import engines
 import numpy as np
@@ -439,6 +440,16 @@ def test_fitted_map_needs_no_engine():
 
 
 ARRAY = da.from_array(np.arange(60.0).reshape(20, 3) % 7, chunks=(6, 3))
+
+
+def test_weights_in_a_bag():
+    """It has no dimensions."""
+    weights = np.arange(20.0)
+    bag = dask.bag.from_sequence(weights.tolist(), npartitions=4)
+    expected = TFSOM(2).fit(ARRAY.compute(), sample_weight=weights)
+    engines.check_equal(fit(TFSOM(2), ARRAY.rechunk((5, 3)), bag), expected)
+
+
 INVALID = [
     ("som", lambda: fit(3, ARRAY), TypeError, "som must be a TFSOM. Got int"),
     ("array", lambda: fit(TFSOM(2), np.eye(3)), TypeError, "data must be a dask.*Got ndarray"),

@@ -76,13 +76,8 @@ def decimals(X):
     return pd.DataFrame(dict(zip(NAMES, arrays, strict=True)))
 
 
-def dictionaries(X):
-    kind = pd.ArrowDtype(pa.dictionary(pa.int32(), pa.int64()))
-    return pandas_frame(X, "Int64").astype(kind)
-
-
-def texts(X, dtype):
-    return pandas_frame(X, "Int64").astype(dtype)
+def arrow_columns(X, kind):
+    return pandas_frame(X, "Int64").astype(pd.ArrowDtype(kind))
 
 
 class OwnFrame(pd.DataFrame):
@@ -167,13 +162,13 @@ KINDS = {
     "categories": (lambda X: categories(X, "Int64"), MISSING_INTEGERS),
     "categories of NumPy": (lambda X: categories(X, object), MISSING_INTEGERS),
     "decimals": (decimals, MISSING_INTEGERS),
-    "dictionaries": (dictionaries, MISSING_INTEGERS),
-    "texts": (lambda X: texts(X, "string"), MISSING_INTEGERS),
-    "texts of Arrow": (lambda X: texts(X, pd.ArrowDtype(pa.string())), MISSING_INTEGERS),
-    "long texts of Arrow": (
-        lambda X: texts(X, pd.ArrowDtype(pa.large_string())),
+    "dictionaries": (
+        lambda X: arrow_columns(X, pa.dictionary(pa.int32(), pa.int64())),
         MISSING_INTEGERS,
     ),
+    "texts": (lambda X: pandas_frame(X, "Int64").astype("string"), MISSING_INTEGERS),
+    "texts of Arrow": (lambda X: arrow_columns(X, pa.string()), MISSING_INTEGERS),
+    "long texts of Arrow": (lambda X: arrow_columns(X, pa.large_string()), MISSING_INTEGERS),
     "own frame": (lambda X: OwnFrame(objects(X)), MISSING),
     "double[pyarrow]": (lambda X: pandas_frame(X, "double[pyarrow]"), MISSING),
     "float[pyarrow]": (lambda X: pandas_frame(X, "float[pyarrow]"), MISSING32),
