@@ -32,6 +32,27 @@ class Progress(NamedTuple):
     state: TrainState | None  # where the next epoch begins; None for the start
 
 
+def check_directory(som: Any) -> None:
+    """Refuse a directory of checkpoints that cannot be made or written to, without making it.
+
+    Raises
+    ------
+    InvalidParameterError
+    """
+    if som.checkpoint_dir is None:
+        return
+    path = Path(som.checkpoint_dir).absolute()
+    existing = next(place for place in (path, *path.parents) if os.path.lexists(place))
+    if not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)):
+        raise _wrong_directory(som, f"{existing} is no directory that can be written to")
+
+
+def _wrong_directory(som: Any, reason: object) -> ValueError:
+    right = "a directory in which files can be made"
+    came = f"{os.fspath(som.checkpoint_dir)!r} ({reason})"
+    return wrong_parameter("checkpoint_dir", som, right, came)
+
+
 def _prepare_directory(som: Any, workers: Workers) -> None:
     """Make the directory of checkpoints, if one is asked for; that of the first worker counts.
 
@@ -53,9 +74,7 @@ def _prepare_directory(som: Any, workers: Workers) -> None:
                     return
             except (OSError, ValueError) as error:
                 if is_last:
-                    right = "a directory in which files can be made"
-                    came = f"{os.fspath(directory)!r} ({error})"
-                    raise wrong_parameter("checkpoint_dir", som, right, came) from error
+                    raise _wrong_directory(som, error) from error
 
 
 class Checkpoint:

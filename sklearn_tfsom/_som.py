@@ -20,7 +20,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_tfsom import _validation as valid
 from sklearn_tfsom._assignment import assign
-from sklearn_tfsom._checkpoint import Checkpoint
+from sklearn_tfsom._checkpoint import Checkpoint, check_directory
 from sklearn_tfsom._compat import CallbackSupportMixin, with_callbacks
 from sklearn_tfsom._data.checks import (
     check_codebook_names,
@@ -521,6 +521,7 @@ class TFSOM(
         """Train the map on the partitions of an engine, as `fit` on all of their samples."""
         valid.check_parameters(self, RULES)
         valid.check_value("batch_size", self, self.batch_size, [NO_BATCHES])
+        check_directory(self)
         # Not before: some engines read a sample as they are made.
         pieces, counted = check_partitions(self, make_engine(), METRICS[self.metric])
         return self._fit_pieces(pieces, counted, {})

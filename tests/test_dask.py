@@ -623,6 +623,15 @@ def test_invalid(call, error, message):
         call()
 
 
+def test_a_directory_that_cannot_be_made_is_refused_before_samples_are_read():
+    def read(block):
+        raise AssertionError("a sample was read")
+
+    samples = ARRAY.map_blocks(read, meta=np.empty((0, 0)))
+    with pytest.raises(ValueError, match=r"'checkpoint_dir'.* in which files can"):
+        fit(TFSOM(2, checkpoint_dir=__file__), samples)
+
+
 def test_collections_are_refused():
     for X in (ARRAY, dd.from_pandas(pd.DataFrame({"a": [1.0, 2]}), 1)):
         with pytest.raises(
