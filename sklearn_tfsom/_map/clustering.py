@@ -19,6 +19,7 @@ to the mean of its samples.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 
 import numpy as np
@@ -335,17 +336,20 @@ def _tree(points: Points) -> tuple[NDArray[np.float64], coo_array]:
 def _merges_along_paths(
     points: Points, lengths: NDArray[np.float64], tree: coo_array
 ) -> dict[int, list[Merge]]:
-    edges = _edges(lengths, tree)
+    is_step = _steps(lengths, tree)
     return {
-        power: ward(_path_distances(lengths, edges, power), points.weights) for power in _POWERS
+        power: ward(_path_distances(lengths, is_step, power), points.weights) for power in _POWERS
     }
 
 
 def _most_agreed(tried: list[NDArray[np.int64]], points: Points) -> NDArray[np.int64] | None:
     """Return the clusters that agree best with all; None if all have an outlier."""
-    kept = [labels for labels in tried if not points.have_outlier(labels)]
-    agreement = [sum(adjusted_rand_score(a, b) for b in tried) for a in kept]
-    return kept[int(np.argmax(agreement))] if kept else None
+    agreement = np.zeros(len(tried))
+    for (i, a), (j, b) in itertools.combinations(enumerate(tried), 2):
+        agreement[[i, j]] += adjusted_rand_score(a, b)
+    agreement[[points.have_outlier(labels) for labels in tried]] = -np.inf
+    best = int(np.argmax(agreement))
+    return tried[best] if np.isfinite(agreement[best]) else None
 
 
 def _separated_into(
@@ -381,24 +385,39 @@ def _separated_by_gaps(
     return None
 
 
-def _edges(lengths: NDArray[np.float64], tree: coo_array) -> tuple[NDArray, ...]:
-    """Return the steps that paths may take: to the nearest points, and along the tree."""
+def _steps(lengths: NDArray[np.float64], tree: coo_array) -> NDArray[np.bool_]:
+    """Return which steps paths may take: to the nearest points, and along the tree."""
     n = len(lengths)
-    is_edge = np.zeros((n, n), dtype=bool)
+    is_step = np.zeros((n, n), dtype=bool)
     nearest = np.argsort(lengths, axis=1, kind="stable")[:, : _N_NEAREST + 1]
-    is_edge[np.arange(n)[:, None], nearest] = True
-    is_edge[tree.row, tree.col] = True
-    is_edge |= is_edge.T
-    np.fill_diagonal(is_edge, False)
-    return np.nonzero(is_edge)
+    is_step[np.arange(n)[:, None], nearest] = True
+    is_step[tree.row, tree.col] = True
+    is_step |= is_step.T
+    np.fill_diagonal(is_step, False)
+    return is_step
 
 
 def _path_distances(
-    lengths: NDArray[np.float64], edges: tuple[NDArray, ...], power: int
+    lengths: NDArray[np.float64], is_step: NDArray[np.bool_], power: int
 ) -> NDArray[np.float64]:
     """Return squared distances along the shortest paths."""
-    costs = csr_array((lengths[edges] ** power, edges), shape=lengths.shape)
-    squared = dijkstra(costs)
+    costs = np.full(lengths.shape, np.inf)
+    costs[is_step] = lengths[is_step] ** power
+    steps = np.nonzero(_is_shortest(costs))
+    squared = dijkstra(csr_array((costs[steps], steps), shape=costs.shape))
     squared = np.minimum(squared, squared.T) ** (2 / power)  # the same bits in both directions
     np.fill_diagonal(squared, 0)
     return squared
+
+
+def _is_shortest(costs: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which steps cost at most as much as any two others in their place.
+
+    Shortest paths take no other steps, and are found in half the time without them.
+    """
+    is_shortest = np.zeros(costs.shape, dtype=bool)
+    for start, row in enumerate(costs):
+        (ends,) = np.nonzero(np.isfinite(row))
+        of_two = (row[ends, None] + costs[ends][:, ends]).min(axis=0, initial=np.inf)
+        is_shortest[start, ends] = row[ends] <= of_two
+    return is_shortest
