@@ -98,15 +98,14 @@ def learn_stream(som: Any, pieces: Pieces) -> Learned | None:
     counted = pieces.take_where(is_counted)  # without a copy if all are
     _check_weight(counted)
     begin = _remembered if hasattr(som, "codebook_") else _begun
-    stream, scaling, dtype = begin(som, counted)
+    start = begin(som, counted)
+    stream, scaling, dtype = start
     schedule = stream_schedule(som, stream.grid)
     if stream.is_trained:
         schedule = schedule._replace(radii=schedule.radii[-1:])
     batches = list(schedule.batches(counted.sample_weight, stream.n_samples_seen))
     kernels = Kernels(stream.grid, checked_neighborhood(som, som.neighborhood))
-    state, errors = _learn_batches(
-        counted, batches, stream, scaling, kernels, dtype, bool(som.verbose)
-    )
+    state, errors = _learn_batches(counted, batches, start, kernels, bool(som.verbose))
     # What is left at the end: of all before, and after each mini-batch of its samples.
     decays = np.cumprod([1.0, *(batch.decay for batch in reversed(batches))])[::-1]
     left_of_all, left_of_each = float(decays[0]), decays[1:]
@@ -132,13 +131,12 @@ def learn_stream(som: Any, pieces: Pieces) -> Learned | None:
 def _learn_batches(
     counted: Pieces,
     batches: list[Batch],
-    stream: StreamState,
-    scaling: Scaling,
+    start: _Start,
     kernels: Kernels,
-    dtype: np.dtype[Any],
     is_verbose: bool,
 ) -> tuple[TrainState, list[float]]:
     """Learn mini-batches one after the other; return the state, and the error of each."""
+    stream, scaling, dtype = start
     means, counts = stream.unit_means
     scaled = scaling.transform(stream.codebook).reshape(*stream.grid.shape, -1)
     state = TrainState(scaled, counts * scaling.transform(means), counts)
@@ -221,8 +219,15 @@ def _check_weight(pieces: Pieces) -> None:
 def _begun(som: Any, counted: Pieces) -> _Start:
     """Begin a map with its first samples."""
     grid, codebook, moments = begin_stream(som, counted)
-    units = UnitMeans(codebook, np.full((grid.n_units, 1), PRIOR))
-    stream = StreamState(grid, codebook, units, np.zeros(grid.n_units), 0.0, 0.0, False)
+    stream = StreamState(
+        grid=grid,
+        codebook=codebook,
+        unit_means=UnitMeans(codebook, np.full((grid.n_units, 1), PRIOR)),
+        hits=np.zeros(grid.n_units),
+        error=0.0,
+        n_samples_seen=0.0,
+        is_trained=False,
+    )
     scaling = training_scaling(moments, codebook, counted.samples)
     return _Start(stream, scaling, counted.samples.dtype)
 
@@ -235,8 +240,15 @@ def _remembered(som: Any, counted: Pieces) -> _Start:
     if not som._is_from_stream:  # a fit is remembered as much as a stream of that length
         kept = min(1.0, stream_schedule(som, grid).memory(n_seen) / n_seen)
         units, hits = units._replace(counts=units.counts * kept), hits * kept
-    error, is_trained = som.quantization_error_, som._is_trained
-    stream = StreamState(grid, som.codebook_, units, hits, error, n_seen, is_trained)
+    stream = StreamState(
+        grid=grid,
+        codebook=som.codebook_,
+        unit_means=units,
+        hits=hits,
+        error=som.quantization_error_,
+        n_samples_seen=n_seen,
+        is_trained=som._is_trained,
+    )
     center, spread = center_and_spread(stream.codebook)
     reach = np.abs(stream.codebook - center).max(axis=0)
     # Equal code vectors, or equal values of a feature, say nothing about those of the samples.
