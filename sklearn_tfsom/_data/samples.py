@@ -77,16 +77,15 @@ class Samples:
     def take(self, rows: NDArray[np.int64] | slice) -> Samples:
         """Return some of the samples, copied unless they are many or on disk."""
         index = rows if self._rows is None else self._rows[rows]
-        if isinstance(index, slice):
-            return Samples(self._X[index], self.metric, has_missing=self.has_missing)
-        chosen = self.at(rows)
-        if self.is_on_disk or (chosen.are_many and not self.is_sparse):
-            return chosen
+        if not isinstance(index, slice):
+            chosen = Samples(self._X, self.metric, has_missing=self.has_missing, rows=index)
+            if self.is_on_disk or (chosen.are_many and not self.is_sparse):
+                return chosen
         return Samples(self._X[index], self.metric, has_missing=self.has_missing)
 
-    def at(self, rows: NDArray[np.int64] | slice) -> Samples:
+    def at(self, rows: NDArray[np.int64]) -> Samples:
         """Return some of the samples, which are copied whenever they are read."""
-        index: Any = rows if self._rows is None else self._rows[rows]
+        index = rows if self._rows is None else self._rows[rows]
         return Samples(self._X, self.metric, has_missing=self.has_missing, rows=index)
 
     @property
@@ -109,13 +108,10 @@ class Samples:
         return value_slices(len(self), per_row, n_values)
 
     @property
-    def _n_bytes(self) -> int:
-        return len(self) * self.shape[1] * self._X.dtype.itemsize
-
-    @property
     def is_on_disk(self) -> bool:
         """Whether this is a large array in a file, which must not be copied."""
-        if self.is_sparse or self._n_bytes < MIN_BYTES_ON_DISK:
+        n_bytes = len(self) * self.shape[1] * self._X.dtype.itemsize
+        if self.is_sparse or n_bytes < MIN_BYTES_ON_DISK:
             return False
         return isinstance(self._X, FileArray) or is_memory_map(self._X)
 
