@@ -63,9 +63,15 @@ def distances_to_units(samples: Samples, codebook: NDArray) -> NDArray:
     scaling = scaling.without_scale()
     result = np.empty((len(samples), len(codebook)), dtype)
     units = scaling.transform(codebook)
-    make_fill: Callable[..., _Fill] = _ProductFill if metric.is_product else _elementwise_fill
+    fill: _Fill
     with np.errstate(over="ignore", invalid="ignore"):  # a distance that is not finite reports it
-        fill = make_fill(samples, scaling, units)
+        if metric.is_product:
+            n_values = 1 if samples.is_sparse else samples.shape[1] // 2
+            n_tile = max(MIN_DISTANCE_ROWS, TILE_DISTANCES // max(len(codebook), n_values))
+            fill = _ProductFill(samples, scaling, units)
+        else:
+            n_tile = tile_rows(2 * len(codebook), samples.shape[1])
+            fill = _elementwise_fill(samples, scaling, units, n_tile)
     factor = dtype.type(1 / scaling.distance_factor())
 
     def fill_tile(rows: slice) -> bool:
@@ -75,12 +81,6 @@ def distances_to_units(samples: Samples, codebook: NDArray) -> NDArray:
                 result[rows] *= factor
         return bool(np.isfinite(result[rows].max(initial=0)))
 
-    if metric.is_product:
-        n_values = 1 if samples.is_sparse else samples.shape[1] // 2
-        n_tile = TILE_DISTANCES // max(len(codebook), n_values)
-        n_tile = max(MIN_DISTANCE_ROWS, n_tile)
-    else:
-        n_tile = tile_rows(2 * len(codebook), samples.shape[1])
     check_range(list(map_tiles(fill_tile, row_slices(len(samples), n_tile))), dtype)
     return result
 
@@ -244,8 +244,10 @@ def _from_differences(
     return distances
 
 
-def _elementwise_fill(samples: Samples, scaling: Scaling, codebook: NDArray[np.float64]) -> _Fill:
-    """Return a function that fills in distances that are no product."""
+def _elementwise_fill(
+    samples: Samples, scaling: Scaling, codebook: NDArray[np.float64], n_tile: int
+) -> _Fill:
+    """Return a function that fills in distances that are no product, of tiles of n_tile rows."""
     kind = SearchKind(samples.metric, samples.has_missing)
 
     def loaded(rows: slice) -> NDArray[np.float64]:
@@ -258,7 +260,7 @@ def _elementwise_fill(samples: Samples, scaling: Scaling, codebook: NDArray[np.f
 
     if suits_numpy(len(samples), codebook, kind):
         return in_numpy
-    core, n_tile = tensorflow_core(), tile_rows(2 * len(codebook), samples.shape[1])
+    core = tensorflow_core()
 
     def in_graph(out: NDArray, rows: slice) -> None:
         out[:] = core.elementwise(loaded(rows), codebook, kind, n_tile)
