@@ -218,7 +218,7 @@ def _ranges(piece: Piece) -> tuple[NDArray, NDArray]:
     if not len(samples):
         return np.full(n_features, np.inf), np.full(n_features, np.inf)
     if samples.is_sparse:
-        low, high = (getattr(tile, name)(axis=0) for name in ("min", "max"))
+        low, high = tile.min(axis=0), tile.max(axis=0)
         return tuple(bound.toarray().ravel().astype(np.float64) for bound in (low, -high))
     lowest, highest = (np.fmin, np.fmax) if samples.has_missing else (np.minimum, np.maximum)
     low, high = lowest.reduce(tile, axis=0), highest.reduce(tile, axis=0)

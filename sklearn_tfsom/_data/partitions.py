@@ -194,10 +194,9 @@ class Partitions(Pieces):
         reader = self._reader._replace(
             is_counted=True, has_missing=self._facts.has_missing_counted
         )
-        pieces = Partitions(self._engine, reader, self._facts)
         if self._facts.n_counted > _MAX_FETCHED:
-            return pieces
-        parts = pieces._engine.collect(_Task(pieces._reader, _contents, ()), "fetch")
+            return Partitions(self._engine, reader, self._facts)
+        parts = self._engine.collect(_Task(reader, _contents, ()), "fetch")
         return reader.joined(*map(list, zip(*parts, strict=True)))
 
     def reduce(

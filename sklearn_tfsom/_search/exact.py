@@ -94,7 +94,7 @@ def _search_by_scores(
         largest=largest,
         offset=0.0,
         far=far,
-        extent=float(target.kind.metric.size(target.extents)),
+        extent=float(metric.size(target.extents)),
     )
     bound = rounding_bound(np, length, sizes, 2.0**-53)
     kth = scores.min(axis=1) if k == 1 else np.partition(scores, k - 1, axis=1)[:, k - 1]

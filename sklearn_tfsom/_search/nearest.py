@@ -139,13 +139,11 @@ def suits_numpy(n_searched: int, codebook: NDArray, kind: SearchKind) -> bool:
     codebook : ndarray of shape (..., n_features)
     kind : SearchKind
     """
-    n_differences = n_searched * codebook.size
     if not kind.metric.is_product:
-        return n_differences <= (
-            MAX_NUMPY_INCOMPLETE if kind.has_missing else MAX_NUMPY_DIFFERENCES
-        )
+        most = MAX_NUMPY_INCOMPLETE if kind.has_missing else MAX_NUMPY_DIFFERENCES
+        return n_searched * codebook.size <= most
     most = MAX_NUMPY_PRUNED if kind.is_pruned else MAX_NUMPY_SCORES
-    return n_differences // codebook.shape[-1] <= most
+    return n_searched * codebook[..., 0].size <= most
 
 
 def tile_rows(n_units: int, n_features: int) -> int:

@@ -111,9 +111,8 @@ def _sorted_lowest(
     found = np.argpartition(scores, n_lowest - 1, axis=1)[:, :n_lowest]
     lowest = np.take_along_axis(scores, found, axis=1)
     order = np.argsort(lowest, axis=1)
-    return np.take_along_axis(found, order[:, :k], axis=1), np.take_along_axis(
-        lowest, order, axis=1
-    )
+    units = np.take_along_axis(found, order[:, :k], axis=1)
+    return units, np.take_along_axis(lowest, order, axis=1)
 
 
 def measure(
