@@ -285,7 +285,7 @@ def _replace_lost(distances: NDArray[np.float64], rows: NDArray, others: NDArray
     """Compute Euclidean distances again whose squares left the range of float64."""
     largest = max(np.abs(points).max(initial=0) for points in (rows, others))
     is_lost = ~_is_safe(distances)
-    if _is_safe(largest):  # the lost ones are 0, or nothing beside the other distances
+    if _is_safe(largest):  # the lost ones are 0, or negligible
         is_lost &= distances > _SAFE_DISTANCES[1]
     for row in np.flatnonzero(is_lost.any(axis=1)):
         (lost,) = np.nonzero(is_lost[row])

@@ -64,7 +64,7 @@ def set_map(som: Any, state: MapState) -> Any:
     som.cluster_labels_ = _cluster(som, state)
     if isinstance(found.bmus, np.ndarray):
         som.labels_ = som.cluster_labels_[found.bmus]
-    else:  # the samples lie elsewhere, and so would their labels
+    else:  # samples of an engine; those of a former fit must not stay
         vars(som).pop("labels_", None)
     som.grid_shape_ = grid.shape
     som.unit_positions_ = grid.positions()

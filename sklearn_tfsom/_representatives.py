@@ -17,7 +17,7 @@ from sklearn_tfsom._map.schedules import PRIOR
 from sklearn_tfsom._search.inference import nearest_units
 from sklearn_tfsom._tuning import LARGE_TILE_VALUES
 
-# Different samples that a unit stands for where units are clustered, for want of a count.
+# Different samples of a unit where units are clustered; they are not counted.
 _PER_UNIT = 16.0
 
 # Values of points that are chosen among sparse samples, at most: 64 MiB. Those of more features

@@ -355,7 +355,7 @@ class TFSOM(
         self.verbose = verbose
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore a saved map; what its version did not have gets its default.
+        """Restore a saved map, with defaults for parameters and attributes that it lacks.
 
         Before `anomaly_score` there was one score only, the distance.
         """

@@ -106,7 +106,8 @@ def learn_stream(som: Any, pieces: Pieces) -> Learned | None:
     batches = list(schedule.batches(counted.sample_weight, stream.n_samples_seen))
     kernels = Kernels(stream.grid, checked_neighborhood(som, som.neighborhood))
     state, errors = _learn_batches(counted, batches, start, kernels, bool(som.verbose))
-    # What is left at the end: of all before, and after each mini-batch of its samples.
+    # Shares of the weight that are left at the end: of all samples before this call, and of the
+    # samples of each mini-batch.
     decays = np.cumprod([1.0, *(batch.decay for batch in reversed(batches))])[::-1]
     left_of_all, left_of_each = float(decays[0]), decays[1:]
     left = np.zeros(len(pieces.samples))
@@ -200,7 +201,7 @@ def _laid_out(state: TrainState, samples: Pieces, scaling: Scaling, grid: Grid) 
 def _mean_error(
     stream: StreamState, left_of_all: float, errors: list[float], left_weights: NDArray[np.float64]
 ) -> float:
-    """Return the mean of the former error and those of the mini-batches, by what is left."""
+    """Return the mean of the former error and those of the mini-batches, by remaining weight."""
     is_known = not math.isnan(stream.error)  # not that of a codebook without samples
     former = (stream.hits.sum() * left_of_all, stream.error) if is_known else (0.0, 0.0)
     weights = np.array([former[0], *left_weights])

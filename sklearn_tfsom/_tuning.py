@@ -47,8 +47,9 @@ MAX_REDUCED = 32
 # Layers of `argmin.fused_lowest`, which are written out one by one.
 FUSED_LAYERS = 8
 
-# Units up to which all minima of a compiled and of a fused search are of so few numbers. An epoch
-# of 100,000 x 64 and 400 units takes 0.85 of the time if it is compiled.
+# Largest numbers of units for which a compiled and a fused search take no minimum of more than
+# MAX_REDUCED numbers. An epoch of 100,000 x 64 and 400 units takes 0.85 of the time if it is
+# compiled.
 MAX_COMPILED_UNITS = MAX_REDUCED * MAX_REDUCED * VECTOR_LENGTH
 MAX_FUSED_UNITS = FUSED_LAYERS * MAX_REDUCED * VECTOR_LENGTH
 
@@ -62,10 +63,10 @@ MAX_FUSED_FEATURES = 8
 # 50,000 x 32 1.15 with AVX-512.
 MAX_NUMPY_SCORES, MAX_NUMPY_DIFFERENCES = 2**31, 2**33
 
-# The same of differences from incomplete samples, which take four times as long.
+# The limit for differences from incomplete samples, which take four times as long.
 MAX_NUMPY_INCOMPLETE = 2**31
 
-# The same of maps of which a graph leaves most blocks of units out.
+# The limit for scores of maps of which a graph leaves most blocks of units out.
 MAX_NUMPY_PRUNED = 2**28
 
 # Values that are kept in the form that the search in NumPy takes, once for all epochs, even if

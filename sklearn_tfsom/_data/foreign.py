@@ -25,10 +25,10 @@ _FILES = ("h5py", "zarr")
 # float32 as data frames and tables name it.
 _FLOAT32 = frozenset({"float32", "Float32", "float[pyarrow]", "float"})
 
-# One of these has what `check_array` can read.
+# Data that `check_array` can read have one of these attributes.
 _READABLE = ("__array__", "__array_interface__", "__array_struct__", "__getitem__", "shape")
 
-# What NumPy reads as one object; some of these have items or a shape.
+# Types that NumPy reads as one object; some of these have items or a shape.
 _NO_ARRAYS = (str, bytes, Mapping, Set, type, np.dtype)
 
 # How types of dates, times, durations, intervals and structures begin, in lower case.

@@ -378,8 +378,8 @@ def _axes_within(space: NDArray[np.float64], most: int) -> list[NDArray[np.float
     """Return orthogonal unit vectors in the space of some eigenvectors, at most a number.
 
     Eigenvectors of equal eigenvalues are any basis of their space: rounding chooses it. Here it is
-    chosen by the features: each vector is the projection of the axis that is closest to what is
-    left of the space, the first one of several.
+    chosen by the features: each vector is the projection of the axis that is closest to the
+    rest of the space, the first one of several.
     """
     found: list[NDArray[np.float64]] = []
     while space.shape[1] > 1 and len(found) < most:

@@ -1,8 +1,8 @@
 """The samples of a fit in the partitions of an engine: its workers read them in each pass.
 
 The plan and the loop over the epochs run in the driver. `Pieces.reduce` sends a function and its
-arguments, of the size of a codebook, to all partitions, and gets back what they add up to. Only
-what `select` chooses comes to the driver.
+arguments, of the size of a codebook, to all partitions, and gets back the combined results. The
+driver fetches samples only if they are few, or if `select` chooses them.
 """
 
 from __future__ import annotations

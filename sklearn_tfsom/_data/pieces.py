@@ -197,7 +197,7 @@ class Pieces:
             own = () if rows is None else (rows[tile],)
             return function(self._piece(tile), *own, *arguments)
 
-        # No local name keeps the generator and its threads after an error, while its traceback is.
+        # No local name for the generator: the traceback of an error would keep it and its threads.
         result = functools.reduce(
             functools.partial(combined, combine), self._map(of_tile, piece_values)
         )

@@ -3,10 +3,11 @@
 Neither the order of the samples, nor repetition in place of weights, nor how they are divided
 among workers changes which are chosen, or their weights.
 
-What weighs much, by its weight or by its repetitions (the background of a picture), is chosen in
-proportion: if it were left out it would be missed, and drawn as one of few it would outweigh the
-rest. What is chosen with probability p counts as 1 / p times its weight (Horvitz and Thompson
-1952), so that sums over a subsample estimate sums over all samples.
+Values of a large weight, their own or by repetition (the background of a picture), are chosen with
+a probability in proportion to it: without them a subsample would not represent the samples, and
+drawn as one of few values they would outweigh the others. A value that is chosen with probability
+p counts as 1 / p times its weight (Horvitz and Thompson 1952), so that sums over a subsample
+estimate sums over all samples.
 """
 
 from __future__ import annotations

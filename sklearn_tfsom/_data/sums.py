@@ -63,7 +63,7 @@ def sums_and_counts(
         return places, [_product(by_unit, filled), _product(by_unit, known)]
 
     n_wide = n_features * (2 if has_missing else 1)
-    # Of rows in any order there are enough for sums of the size of the codebook to cost little.
+    # Blocks of unsorted rows are so large that adding sums to all units costs little beside them.
     n_values = SUMMED_VALUES if is_sorted else max(SUMMED_VALUES, n_units * n_wide)
     blocks = even_slices(len(units), n_wide, n_values, MIN_TWO_SUMMED)
     for places, found in map_tiles(of_block, blocks):

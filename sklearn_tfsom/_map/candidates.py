@@ -1,8 +1,8 @@
 """Choice between several maps of the same samples, after the last epochs of each.
 
-A map that folds while its radius is wide stays folded. Which folds it gets depends on accidents
-of the start: on the arbitrary sign of a principal direction (a hexagonal grid with its shifted
-rows is not the same in the mirror), and on the radius. So while the radius still falls, the map is
+A map that folds while its radius is wide stays folded. Its folds depend on the radius and on
+arbitrary properties of the start, such as the sign of a principal direction (a hexagonal grid with
+its shifted rows differs from its mirror image). So while the radius still falls, the map is
 compared with one that began with a wider radius, and the better of these with its mirror image.
 All are trained to the end on a subsample.
 

@@ -35,7 +35,7 @@ _RIDGE, _FLOOR = 1e-2, 1e-9
 # Code vectors of equal samples differ by at most 16 units in the last place.
 _ROUNDINGS = 16
 
-# Values of samples far from the map overflow; what is not finite is not taken.
+# Values of samples far from the map overflow; results that are not finite are not used.
 _QUIET = with_errstate(all="ignore")
 
 # Main directions of the codebook, instead of all, with many features.

@@ -165,7 +165,7 @@ def is_separable(grid: Grid, neighborhood: str | NeighborhoodFunction) -> bool:
     return neighborhood == "gaussian" and not seam_shift(grid)
 
 
-# Arrays of the size of a kernel: squared grid distances, the kernel, and one on the way.
+# Arrays of the size of a kernel: squared grid distances, the kernel, and an intermediate one.
 _ARRAYS = 3
 
 

@@ -20,7 +20,7 @@ RADIUS_DECAYS = ("exponential", "linear")
 _FALLING = 0.8
 
 # The weight with which the first codebook counts in each unit: without it a first mini-batch of
-# one sample, or of equal ones, would leave the map a single point for good.
+# one sample, or of equal ones, would make the map a single point forever.
 PRIOR = 0.1
 
 # --- Streams ---
@@ -29,11 +29,11 @@ PRIOR = 0.1
 # on grids from 5x5 to 20x20, in three passes over 40 pieces. Errors on six sets, on grids of the
 # automatic size, are in benchmarks/results/streams.json.
 
-# The radius has fallen after so many samples, in all or for each unit.
+# Samples after which the radius has fallen, in all or for each unit.
 _MIN_FALLING, _FALLING_PER_UNIT = 100.0, 0.6
 
-# The map remembers so many samples, in all or for each unit. It remembers fewer at first, so that
-# statistics learned with a large radius decay.
+# Samples that are remembered, in all or for each unit; fewer at first, in proportion to those
+# seen, so that statistics learned with a large radius decay.
 _MIN_MEMORY, _MEMORY_PER_UNIT, _MEMORY_PER_SEEN = 500.0, 5.0, 0.3
 
 # Samples of a mini-batch, in all or for each unit; fewer at first, in proportion to those seen.

@@ -29,9 +29,9 @@ class Merge(NamedTuple):
 def ward(squared: NDArray[np.float64], weights: NDArray[np.float64]) -> list[Merge]:
     """Return all merges by Ward's method on any squared distances, the cheapest first.
 
-    A merge costs ``w_a w_b / (w_a + w_b) d^2``; what it makes of the distances to the others is
-    Lance and Williams' formula. Chains of nearest neighbors (Murtagh 1983) find the same tree as
-    the greedy search.
+    A merge costs ``w_a w_b / (w_a + w_b) d^2``; the costs of further merges of the merged cluster
+    follow from Lance and Williams' formula. Chains of nearest neighbors (Murtagh 1983) find the
+    same tree as the greedy search.
     """
     weights = weights.copy()
     cost = squared * (np.multiply.outer(weights, weights) / np.add.outer(weights, weights))

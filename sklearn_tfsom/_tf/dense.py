@@ -32,7 +32,7 @@ from sklearn_tfsom._tf.tensors import as_tensor
 from sklearn_tfsom._tf.tiles import loop_tiles
 from sklearn_tfsom._tuning import MAX_COMPILED_UNITS
 
-# What a search of a tile returns: units, distances, and whether the units are certain.
+# Results of the search of a tile: units, distances, and whether the units are certain.
 _FOUND = (
     tf.TensorSpec([None, None], tf.int32),
     tf.TensorSpec([None], tf.float64),

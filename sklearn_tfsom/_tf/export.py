@@ -299,7 +299,7 @@ def _reduced(terms: Any, metric: Metric, dtype: str, axis: int = -1) -> Any:
 def _at_once(function: Callable[..., Any], *values: Any) -> Any:
     """Build a function as a model of its own.
 
-    All of its operations follow each other, and what they compute on the way is freed then. Keras
+    Its operations follow each other, and their intermediate results are freed at its end. Keras
     keeps the intermediate results of a model until its end, and orders operations by depth.
     """
     inputs = [keras.Input(value.shape[1:], dtype=value.dtype) for value in values]

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from sklearn_tfsom._tf.core import Core
 
-# What TensorFlow writes to file descriptor 2 when it starts, before any setting can stop it:
-# informational lines, and on a machine without a GPU the message that there is none.
+# Messages that TensorFlow writes to file descriptor 2 when it starts, before any setting can stop
+# them: informational lines, and on a machine without a GPU that there is none.
 _STARTUP_MESSAGES = re.compile(
     rb"WARNING: All log messages before absl::InitializeLog\(\) is called are written to STDERR"
     rb"|(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: )?I\d* ?.*\.(cc|h):\d+\] "
