@@ -47,11 +47,7 @@ class MapState(NamedTuple):
 
 
 def set_map(som: Any, state: MapState) -> Any:
-    """Set all fitted attributes but the names of features, and return the estimator.
-
-    A new one needs a default for saved maps in `TFSOM.__setstate__`, and a place in
-    `_engines._OF_TRAINING` if predictions do not read it.
-    """
+    """Set all fitted attributes but the names of features, and return the estimator."""
     grid, codebook, found = state.grid, state.codebook, state.found
     means, counts = state.unit_means
     means = in_precision(np.where(counts > 0, means, codebook), codebook.dtype)

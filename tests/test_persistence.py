@@ -51,6 +51,7 @@ def test_saved_map_gives_the_saved_results(path, load):
     assert type(som) is TFSOM
     refitted = clone(som).fit(X)
     assert refitted.codebook_.shape == som.codebook_.shape
+    assert vars(refitted).keys() <= vars(som).keys()
 
 
 def test_new_parameters_of_a_saved_map_have_their_defaults(blobs):
