@@ -48,7 +48,7 @@ class LoadedRows(NamedTuple):
     """Some of the samples, scaled."""
 
     rows: DenseRows | SparseRows
-    summed: DenseRows | SparseRows  # the same rows on the CPU
+    on_cpu: DenseRows | SparseRows  # the same rows on the CPU
     weights: NDArray[np.float64]  # (n,)
     device: str  # where the rows are, and are searched; empty for the CPU
 
@@ -164,7 +164,7 @@ def _search_and_sum(
     loaded: LoadedRows, codebook: NDArray[np.float64], kind: SearchKind, search: Search
 ) -> Statistics:
     """Search rows and sum them up by best-matching unit, in chunks."""
-    rows, summed, weights, device = loaded
+    rows, rows_on_cpu, weights, device = loaded
     *shape, n_features = codebook.shape
     n_rows, n_units = weights.shape[0], int(np.prod(shape))
     if not n_rows:
@@ -173,7 +173,7 @@ def _search_and_sum(
 
     def of_chunk(chunk: slice) -> Statistics:
         part = rows.take(chunk)
-        on_cpu = summed.take(chunk) if device else part
+        on_cpu = rows_on_cpu.take(chunk) if device else part
         # The device is that of a thread.
         with tensorflow_core().on_device(device) if device else contextlib.nullcontext():
             found = nearest(
