@@ -21,7 +21,7 @@ from sklearn_tfsom._search.inference import nearest_units
 from sklearn_tfsom._tuning import MIN_TWO_SUMMED, SUMMED_VALUES
 
 # Values of a piece that is searched: 64 MiB of float32.
-SEARCHED_VALUES = 2**24
+_SEARCHED_VALUES = 2**24
 
 
 class Assignment(NamedTuple):
@@ -44,7 +44,7 @@ def assign(pieces: Pieces, codebook: NDArray, grid: Grid) -> Assignment:
     """
     on_grid = codebook.reshape(*grid.shape, -1)
     (hits, error), bmus = pieces.reduce_with_rows(
-        _assign_piece, on_grid, pieces.total_weight, piece_values=SEARCHED_VALUES
+        _assign_piece, on_grid, pieces.total_weight, piece_values=_SEARCHED_VALUES
     )
     return Assignment(hits, float(error), bmus)
 
@@ -72,7 +72,7 @@ def assign_and_average(
         weight_unit,
         scaling,
         has_missing,
-        piece_values=SEARCHED_VALUES,
+        piece_values=_SEARCHED_VALUES,
     )
     means = UnitMeans.of(sums, counts, scaling)
     return Assignment(hits, float(error), bmus), means._replace(counts=counts * weight_unit)
@@ -145,7 +145,7 @@ def map_errors(pieces: Pieces, codebook: NDArray, grid: Grid) -> tuple[float, fl
         codebook.reshape(*grid.shape, -1),
         grid,
         pieces.total_weight,
-        piece_values=SEARCHED_VALUES,
+        piece_values=_SEARCHED_VALUES,
     )
     return float(quantization), min(float(topographic), 1.0)  # a sum of rounded shares
 

@@ -160,7 +160,7 @@ def check_n_features(som: TFSOM, data: Any) -> None:
         )
 
 
-def features_for(som: TFSOM, frame: Any, columns: Collection[Any] | None = None) -> Any:
+def _features_for(som: TFSOM, frame: Any, columns: Collection[Any] | None) -> Any:
     """Return the features of a fitted map from a partition.
 
     They are the columns of their names; if they have no names, all columns, in the order in which
@@ -206,7 +206,7 @@ def column_of_results(
     frame: Any, som: TFSOM, method: str, columns: Collection[Any] | None = None
 ) -> NDArray | list[NDArray]:
     """Call a method of a map for a data frame; return a column, numbers or a list of arrays."""
-    values = apply_to_rows(features_for(som, frame, columns), som, method)
+    values = apply_to_rows(_features_for(som, frame, columns), som, method)
     return values if values.ndim == 1 else list(values)
 
 
@@ -214,7 +214,7 @@ def apply_to_frame(frame: Any, som: TFSOM, method: str, columns: Collection[Any]
     """Call a method of a map for a data frame; return a series or data frame with its index."""
     import pandas as pd
 
-    values = apply_to_rows(features_for(som, frame, columns), som, method)
+    values = apply_to_rows(_features_for(som, frame, columns), som, method)
     if method == "predict":
         return pd.Series(values, index=frame.index)
     return pd.DataFrame(values, index=frame.index, columns=som.get_feature_names_out())

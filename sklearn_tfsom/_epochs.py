@@ -55,7 +55,8 @@ def run_epochs(
         kernel = kernels.kernel(float(radius), grid, grid)
         codebook = move_codebook(former, sums, counts, kernel, scaling)
         shift = root_mean_square_shift(codebook, former) / scaling.scale
-        yield Epoch(TrainState(codebook, sums, counts), mean_distance(source, distance_sum), shift)
+        error = _mean_distance(source, distance_sum)
+        yield Epoch(TrainState(codebook, sums, counts), error, shift)
 
 
 def run_stages(
@@ -97,10 +98,10 @@ def learn(
     counts = np.where(counts > _MIN_SHARE * counts.max(), counts, 0)
     sums = np.where(counts > 0, sums, 0)
     codebook = move_codebook(state.codebook, sums, counts, kernel, batch.scaling)
-    return TrainState(codebook, sums, counts), mean_distance(batch, statistics.distance_sum)
+    return TrainState(codebook, sums, counts), _mean_distance(batch, statistics.distance_sum)
 
 
-def mean_distance(source: Source, distance_sum: NDArray[np.float64]) -> float:
+def _mean_distance(source: Source, distance_sum: NDArray[np.float64]) -> float:
     """Turn a weighted sum of distances into their mean, in data units.
 
     Raises

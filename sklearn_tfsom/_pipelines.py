@@ -129,7 +129,7 @@ def in_original_units(fitted: Unwrapped) -> Columns:
     """
     steps, som = fitted
     # A copy: steps with copy=False turn back in place.
-    values, names = som.codebook_.copy(), names_of(som, som.n_features_in_)
+    values, names = som.codebook_.copy(), _names_of(som, som.n_features_in_)
     variances = _variances(values)
     if metric_of(som).is_spherical:
         return Columns(values, features_of_map(fitted), "of directions", variances)
@@ -151,7 +151,7 @@ def in_original_units(fitted: Unwrapped) -> Columns:
             break
         values, is_known = undone.values, undone.is_known
         are_same &= undone.is_one_to_one
-        names = names_of(step, values.shape[1])
+        names = _names_of(step, values.shape[1])
     values = values[:, is_known]
     if not are_same:
         variances = _variances(values)
@@ -173,7 +173,7 @@ def features_of_map(fitted: Unwrapped) -> list[str]:
     given = None
     if steps and not hasattr(som, "feature_names_in_"):
         given = _names_given(steps[-1], som.n_features_in_)
-    return given or names_of(som, som.n_features_in_)
+    return given or _names_of(som, som.n_features_in_)
 
 
 def unit_changes(steps: list[Any]) -> list[str]:
@@ -252,7 +252,7 @@ def _is_imputer(step: Any) -> bool:
     return hasattr(step, "add_indicator")
 
 
-def names_of(step: Any, n_columns: int) -> list[str]:
+def _names_of(step: Any, n_columns: int) -> list[str]:
     """Return the names of the columns that a step got."""
     names = getattr(step, "feature_names_in_", None)
     if names is None or len(names) != n_columns:
@@ -311,6 +311,6 @@ def _of_column_transformer(
 
 def _column_names(step: ColumnTransformer, name: str, given: list[str]) -> list[str]:
     """Return the names of the columns that a transformer of a ColumnTransformer got."""
-    all_names = names_of(step, step.n_features_in_)
+    all_names = _names_of(step, step.n_features_in_)
     names = [all_names[k] for k in step._transformer_to_input_indices[name]]
     return names if len(names) == len(given) else given

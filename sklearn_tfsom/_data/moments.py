@@ -194,7 +194,7 @@ def centered(tile: NDArray, origin: NDArray[np.float64]) -> NDArray[np.float64]:
     return differences
 
 
-def known_mask(tile: NDArray) -> NDArray[np.float64]:
+def _known_mask(tile: NDArray) -> NDArray[np.float64]:
     """Return 1 for a value that is known, 0 where it is missing, in C order like `centered`."""
     return (~np.isnan(tile)).astype(np.float64, order="C")
 
@@ -207,7 +207,7 @@ def feature_sums(piece: Piece, origin: NDArray, power: float) -> tuple[NDArray, 
         return summed_differences(samples[:], shares, origin), known
     tile = samples[:]
     if samples.has_missing:
-        known = shares @ known_mask(tile)
+        known = shares @ _known_mask(tile)
     return shares @ centered(tile, origin), known
 
 
@@ -278,7 +278,7 @@ def _scatter(
     tile = _weighted(piece, mean, scale, total)
     if not samples.has_missing:
         return tile.T @ tile, np.zeros(1)
-    known = known_mask(samples[:])
+    known = _known_mask(samples[:])
     weighted = known * (piece.sample_weight / total)[:, None]
     return tile.T @ tile, weighted.T @ known
 

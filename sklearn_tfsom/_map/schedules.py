@@ -87,7 +87,7 @@ def radius_schedule(
     """
     if not isinstance(decay, str):
         return np.array(decay, dtype=np.float64)
-    first, last = radius_ends(start, end, neighborhood, n_across / (6 if ordered_start else 2))
+    first, last = _radius_ends(start, end, neighborhood, n_across / (6 if ordered_start else 2))
     if max_iter == 1:
         return np.array([last])
     n_falling = round(_FALLING * max_iter) if first != last else 0  # else rounding could change it
@@ -95,7 +95,7 @@ def radius_schedule(
     return np.concatenate([fall(first, last, n_falling), np.full(max_iter - n_falling, last)])
 
 
-def radius_ends(
+def _radius_ends(
     start: float | str, end: float | str, neighborhood: str | Callable, auto_start: float
 ) -> tuple[float, float]:
     """Return the first and the last radius; with a Gaussian "auto" starts at `auto_start`."""
@@ -247,7 +247,7 @@ class StreamSchedule(NamedTuple):
         if not isinstance(decay, str):
             return cls(grid.n_units, np.array(decay, dtype=np.float64), True)
         auto_start = max(grid.shape) / (4 if ordered_start else 2)
-        radii = np.array(radius_ends(start, end, neighborhood, auto_start))
+        radii = np.array(_radius_ends(start, end, neighborhood, auto_start))
         return cls(grid.n_units, radii, decay == "linear")
 
     def radius(self, seen: float) -> float:

@@ -89,7 +89,7 @@ def _search_graph(kind: SearchKind, dtype: tf.DType) -> tf.types.experimental.Po
 
         def blocks() -> list[tf.Tensor]:
             found = search_blocks(values, norms, operands, compiled_rows > 0)
-            return as_found(found, norms, kind)
+            return _as_found(found, norms, kind)
 
         return tf.cond(tf.equal(k, 1), blocks, tiles) if kind.is_pruned else tiles()
 
@@ -120,7 +120,7 @@ def _search_tile(
     given = operands.bias32, margin
 
     def plain() -> Lowest:
-        return lowest_scores(scores_float32(factors32, operands), *given, k)
+        return _lowest_scores(scores_float32(factors32, operands), *given, k)
 
     def compiled() -> Lowest:
         if kind.n_fused:
@@ -129,10 +129,10 @@ def _search_tile(
 
     is_compiled = tf.equal(tf.size(norms), compiled_rows)  # 0 unless k is 1
     lowest = plain() if kind.is_rough else tf.cond(is_compiled, compiled, plain)
-    return as_found(lowest, norms, kind)
+    return _as_found(lowest, norms, kind)
 
 
-def lowest_scores(scores: tf.Tensor, bias: tf.Tensor, margin: tf.Tensor, k: tf.Tensor) -> Lowest:
+def _lowest_scores(scores: tf.Tensor, bias: tf.Tensor, margin: tf.Tensor, k: tf.Tensor) -> Lowest:
     """Find the k lowest scores of each row, and whether their order is certain."""
     return tf.cond(
         tf.equal(k, 1),
@@ -154,7 +154,7 @@ def _ordered_lowest(values: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tens
     return found.indices[:, :k], -found.values
 
 
-def as_found(lowest: Lowest, norms: tf.Tensor, kind: SearchKind) -> list[tf.Tensor]:
+def _as_found(lowest: Lowest, norms: tf.Tensor, kind: SearchKind) -> list[tf.Tensor]:
     """Turn the lowest scores into distances."""
     squared = norms + tf.cast(lowest.score, tf.float64)
     squared = tf.where(squared < 0, tf.zeros([], tf.float64), squared)  # NaN stays

@@ -69,7 +69,7 @@ def tensorflow_core() -> Core:
                     raise RuntimeError(_imported_script())
                 _process = os.getpid()  # set first: a fork may happen while TensorFlow starts
                 try:
-                    with startup_messages_suppressed():
+                    with _startup_messages_suppressed():
                         _core = _start()
                 except BaseException:
                     _process = None
@@ -117,7 +117,7 @@ def _use_threads_of_joblib(threading_config: Any) -> None:
 
 
 @contextlib.contextmanager
-def startup_messages_suppressed() -> Iterator[None]:
+def _startup_messages_suppressed() -> Iterator[None]:
     """Hold back lines on file descriptor 2; pass on all but startup messages at the end.
 
     A file holds it rather than a pipe, which could fill up. It is lost if the process is killed
@@ -176,6 +176,6 @@ def start_compiler() -> None:
     """Start XLA quietly: it writes startup messages of its own."""
     import tensorflow as tf
 
-    with startup_messages_suppressed():
+    with _startup_messages_suppressed():
         # A square root starts more of the compiler than a sum does.
         tf.function(tf.sqrt, jit_compile=True, autograph=False)(tf.zeros(1)).numpy()
