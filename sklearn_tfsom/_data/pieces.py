@@ -201,7 +201,7 @@ class Pieces:
         result = functools.reduce(
             functools.partial(combined, combine), self._map(of_tile, piece_values)
         )
-        return self.combine(result, combine)
+        return self.all_reduce(result, combine)
 
     def rows_of(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Compute a value for each sample.
@@ -255,7 +255,7 @@ class Pieces:
         result = functools.reduce(  # see `reduce`
             functools.partial(combined, np.add), map(kept_rows, self._map(of_tile, piece_values))
         )
-        return self.combine(result), np.concatenate(kept)
+        return self.all_reduce(result), np.concatenate(kept)
 
     def _map(self, function: Callable[[slice], Any], piece_values: int) -> Iterator[Any]:
         tiles = self.samples.tiles(piece_values) or [slice(0, 0)]
@@ -297,8 +297,8 @@ class Pieces:
         different = self.samples.take(first)
         return Pieces(different, weights[in_order].astype(np.float64), self.workers), keys[first]
 
-    def combine(self, result: Any, combine: Combine = np.add) -> Any:
-        """Combine results of all workers, each of which has one."""
+    def all_reduce(self, result: Any, combine: Combine = np.add) -> Any:
+        """Combine the results of all workers, each of which has one; each gets the same."""
         if not self.workers.are_several:
             return result
         parts = result if isinstance(result, tuple) else (result,)

@@ -132,7 +132,7 @@ class LoadedSource(Source):
     def _reduce(self, codebook: NDArray[np.float64], search: Search, name: str) -> Statistics:
         parts, kind = self._loaded(search), search_kind(self.pieces.samples, codebook)
         results = map_tiles(lambda loaded: _search_and_sum(loaded, codebook, kind, search), parts)
-        return self.pieces.combine(_total(results))
+        return self.pieces.all_reduce(_total(results))
 
 
 def make_source(
