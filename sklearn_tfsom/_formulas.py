@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 # Exponents smaller than this are 0, as in scikit-learn.
 _LEAST_EXPONENT = np.finfo(np.float64).eps
 
-# Terms of the series for ``log(1 + x)``, |x| < 0.5, and ``exp(x) - 1``, |x| < 1: the next one is
-# below the roundoff of float64.
-_N_LOG_TERMS, _N_EXP_TERMS = 18, 18
+# Terms of the series for ``log(1 + x)``, |x| < 0.5, and ``exp(x) - 1``, |x| < 1, by dtype: the
+# next one is below the roundoff.
+_N_LOG_TERMS = {"float32": 8, "float64": 18}
+_N_EXP_TERMS = {"float32": 11, "float64": 18}
 
 
 class Formula(Protocol):
@@ -222,7 +223,7 @@ class Power(_OneToOne):
         is_near, quotient = ops.abs(difference) < 0.5, (self.offset + sign * values) * inverse
         logarithm = ops.where(
             is_near,
-            _log1p(ops.where(is_near, difference, 0.0)),
+            _log1p(ops.where(is_near, difference, 0.0), dtype),
             ops.log(ops.where(is_near, 1.0, quotient)),
         )
         return _power(ops, logarithm, exponents, dtype) * slope + rest
@@ -254,7 +255,7 @@ class ColumnFormulas:
         return sum(counts)
 
 
-def _log1p(values: Any) -> Any:
+def _log1p(values: Any, dtype: str) -> Any:
     """Build ``log(1 + x)`` for ``|x| < 0.5``, exact also near 0: ``2 atanh(x / (2 + x))``.
 
     As a series, because ONNX has no such function, and its logarithms and those of LiteRT are not
@@ -262,7 +263,7 @@ def _log1p(values: Any) -> Any:
     """
     ratio = values / (values + 2.0)
     squared, series = ratio * ratio, 0.0
-    for k in reversed(range(_N_LOG_TERMS)):
+    for k in reversed(range(_N_LOG_TERMS[dtype])):
         series = series * squared + 1 / (2 * k + 1)
     return 2.0 * ratio * series
 
@@ -270,12 +271,14 @@ def _log1p(values: Any) -> Any:
 def _power(ops: Any, logarithm: Any, exponents: NDArray, dtype: str) -> Any:
     """Build ``(exp(exponent * logarithm) - 1) / exponent``; the logarithm where that is 0."""
     is_zero = np.abs(exponents) < _LEAST_EXPONENT
+    if is_zero.all():
+        return logarithm
     exponents = np.where(is_zero, 1, exponents).astype(dtype)
     scaled = logarithm * exponents
     # exp(y) - 1, exact also near 0: as a series, for the reasons in `_log1p`.
     is_near = ops.abs(scaled) < 1
     small, series = ops.where(is_near, scaled, 0.0), 1.0
-    for k in reversed(range(2, _N_EXP_TERMS + 1)):
+    for k in reversed(range(2, _N_EXP_TERMS[dtype] + 1)):
         series = small * series / k + 1.0
     less = ops.where(is_near, small * series, ops.exp(ops.where(is_near, 0.0, scaled)) - 1.0)
     return ops.where(is_zero, logarithm, less / exponents)

@@ -168,10 +168,12 @@ def test_distances_are_good_to_1e_5_of_themselves(metric, n_features):
     assert_allclose(closest, distances.min(axis=1), rtol=2e-5, atol=atol)
 
 
-@pytest.mark.parametrize("sigma", [3, 5])
-def test_squared_distances_of_long_tails_are_good_to_1e_6_of_squared_norms(sigma):
-    X = np.random.RandomState(0).lognormal(sigma=sigma, size=(2000, 10)).astype(np.float32)
-    som = TFSOM((15, 10), max_iter=8).fit(X)
+@pytest.mark.parametrize(("sigma", "n_features"), [(3, 10), (5, 10), (3, 64)])
+def test_squared_distances_of_long_tails_are_good_to_1e_6_of_squared_norms(sigma, n_features):
+    """Of maps with more units than reference vectors, which are those far away."""
+    X = np.random.RandomState(0).lognormal(sigma=sigma, size=(2000, n_features))
+    X = X.astype(np.float32)
+    som = TFSOM((20, 15), max_iter=8).fit(X)
     center = np.median(som.codebook_.astype(np.float64), axis=0)
     rows, codebook = X - center, som.codebook_ - center
     squared = cdist(rows, codebook, "sqeuclidean")

@@ -7,6 +7,7 @@ operations exist in LiteRT and ONNX as well (`keras.ops.argmin` would use bit op
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -78,7 +79,7 @@ def keras_model(
     samples = keras.Input((n_features,), dtype=dtype, name="samples")
     rows = samples
     for formula in formulas:
-        rows = formula.apply(ops, rows, dtype)
+        rows = _at_once(functools.partial(formula.apply, ops, dtype=dtype), rows)
     # All outputs are built; a model computes only those that it is made of.
     results = _results(rows, codebook, scaling, tables, dtype, factor)
     model = keras.Model(samples, {name: results[name] for name in outputs})
@@ -195,7 +196,9 @@ def _closeness(rows: Any, is_missing: Any, codebook: NDArray[np.float64], dtype:
 
 
 def _references(codebook: NDArray[np.float64]) -> tuple[NDArray, NDArray]:
-    """Choose code vectors, each the farthest from those before (Gonzalez 1985).
+    """Choose code vectors, each the farthest from those before (Gonzalez 1985), beside 0.
+
+    Where a few code vectors are far away, others are closer to 0, the center, than to these.
 
     Returns
     -------
@@ -203,14 +206,15 @@ def _references(codebook: NDArray[np.float64]) -> tuple[NDArray, NDArray]:
     table : ndarray of shape (n_references, n_units)
         Their squared distances to all units.
     """
-    chosen: list[int] = []
-    table, closest = [], np.full(len(codebook), np.inf)
+    references = [np.zeros(codebook.shape[1])]
+    table = [np.square(codebook).sum(axis=1)]
+    closest = table[0]
     n_references = max(MIN_REFERENCES, EXPORTED_TERMS - 2 * codebook.shape[1])
-    while len(chosen) < n_references and closest.max() > 0:
-        chosen.append(int(closest.argmax()))
-        table.append(np.square(codebook - codebook[chosen[-1]]).sum(axis=1))
+    while len(references) < n_references and closest.max() > 0:
+        references.append(codebook[closest.argmax()])
+        table.append(np.square(codebook - references[-1]).sum(axis=1))
         closest = np.minimum(closest, table[-1])
-    return codebook[chosen], np.array(table)
+    return np.array(references), np.array(table)
 
 
 def _search_differences(
