@@ -203,7 +203,10 @@ def trained_codebook(plan: TrainingPlan, epoch: TrainedEpoch) -> NDArray[np.floa
         # Means of equal values are rounded where samples are not centered.
         codebook = np.where(np.asarray(scaling.reach) == 0, plan.moments.mean, codebook)
     check_code_vectors(codebook, plan.pieces.samples.dtype)
-    return codebook
+    # Code vectors that only the rounding of the samples tells apart are equal. A search does not
+    # know the samples: code vectors near 0 would seem to be more exact than they are.
+    is_equal = np.ptp(codebook, axis=0) <= NOISE * np.asarray(scaling.reach)
+    return np.where(is_equal, codebook[0], codebook)
 
 
 def check_code_vectors(codebook: NDArray, dtype: DTypeLike) -> None:

@@ -340,6 +340,17 @@ def test_radius_that_reaches_no_other_unit(blobs, radius_end):
         assert_allclose(som.codebook_[unit], mean, atol=1e-3)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_rounding_tells_no_code_vectors_apart(seed):
+    """All units of a small torus are neighbors: code vectors are the mean, here near 0."""
+    X = np.random.RandomState(seed).normal(size=(150, 3))
+    params = {"boundary": "toroidal", "neighborhood": "bubble", "radius_end": 1.2}
+    som = TFSOM(3, **params, init="random", random_state=0).fit(X)
+    assert_allclose(som.codebook_, np.tile(X.mean(axis=0), (9, 1)), atol=1e-12)
+    assert_array_equal(som.labels_, np.zeros(150))
+    assert_array_equal(som.predict(X[::-1]), np.zeros(150))
+
+
 @pytest.mark.parametrize("radius_end", ["auto", 0.25, 0.3])
 def test_code_vectors_far_from_all_samples_stay_inside(radius_end):
     for X in ([[0.0, 0.0], [1.0, 1.0]], np.random.default_rng(0).uniform(size=(12, 2))):
