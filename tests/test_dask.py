@@ -467,6 +467,12 @@ INVALID = [
         "'batch_size'.* None for",
     ),
     (
+        "lists",
+        lambda: fit(TFSOM(2), ARRAY.map_blocks(np.ndarray.tolist, meta=np.empty((0, 0)))),
+        ValueError,
+        r"In a partition of X: X must have 2 dimensions. Got \[\[",
+    ),
+    (
         "infinite",
         lambda: fit(TFSOM(2), da.where(ARRAY > 5, np.inf, ARRAY)),
         ValueError,

@@ -33,6 +33,7 @@ from sklearn_tfsom._data.foreign import columns_named
 from sklearn_tfsom._data.pieces import Combine, Piece, Pieces, combined, whole_weight
 from sklearn_tfsom._data.samples import DistantSamples, Samples
 from sklearn_tfsom._distance import Metric
+from sklearn_tfsom._validation import shown
 
 # Samples that are so few that the driver trains on them by itself.
 _MAX_FETCHED = 2**12
@@ -348,6 +349,8 @@ def _look(
     try:
         if isinstance(X, Exception):
             raise X
+        if len(getattr(X, "shape", ())) != 2:
+            raise ValueError(f"X must have 2 dimensions. Got {shown(X)} instead.")
         if not X.shape[0]:
             check_sample_weight(sample_weight, 0, are_all=False)
             return Facts()
