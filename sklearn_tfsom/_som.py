@@ -90,8 +90,9 @@ class TFSOM(
 
     boundary : {"planar", "cylindrical", "toroidal"}, default="planar"
         "cylindrical" joins the left edge of the map to the right one, "toroidal" also the top to
-        the bottom. A hexagonal torus with an odd number of rows is joined with a shift of half a
-        lattice spacing, so that each unit has six neighbors.
+        the bottom, unless there is a single row. A hexagonal torus with an odd number of rows, 3
+        or more, is joined with a shift of half a lattice spacing, so that each unit has six
+        neighbors.
 
     neighborhood : {"gaussian", "cut_gaussian", "bubble", "epanechnikov", "mexican_hat", \
             "triangle"} or callable, default="gaussian"
@@ -140,7 +141,8 @@ class TFSOM(
     tol : float, default=1e-4
         Training stops when the radius has reached its end and the root mean square shift of the
         code vectors in an epoch is at most `tol` times the root mean square distance of the
-        samples to their mean.
+        samples to their mean; if values are missing, `tol` times the square root of the sum of
+        the features' variances.
 
     batch_size : int or None, default=None
         Total weight of a mini-batch. None updates the map once per epoch, from all samples, as
@@ -242,14 +244,16 @@ class TFSOM(
     -----
     **Complexity.** An epoch takes O(n_samples n_units n_features) operations for the search, and
     O(n_units (n_rows + n_columns) n_features) for the update with a Gaussian neighborhood;
-    O(n_units^2 n_features) with another one, and on a hexagonal torus with an odd number of rows.
+    O(n_units^2 n_features) with another one, and on a hexagonal torus with an odd number of rows,
+    3 or more.
     In addition to the data, `fit` needs memory for a scaled copy of the samples. Samples on disk
     (64 MiB or more), and dense ones of at least 2^25 values and at most 128 features, are copied
     in parts of 2^23 values (32 MiB in float32).
 
     **Precision.** float32 input gives float32 output, everything else float64. Best-matching
     units are those of a search in float64; among units that are equally close within rounding
-    the lowest index wins.
+    the lowest index wins. Under "euclidean" the direction of a sample decides where its distance
+    to the map exceeds sixteen times the map's extent, also if its distances in float64 are equal.
 
     **Metrics.** Under "cosine" and "correlation" samples and code vectors are unit vectors, and
     the formula above is divided by its length, which minimizes the sum of ``h (1 - cos)`` as the
