@@ -322,6 +322,7 @@ def is_zero(rows: Any) -> NDArray[np.bool_]:
     return ~rows.any(axis=1)
 
 
+@with_errstate(under="ignore")  # of values that are small beside others of their row
 def as_directions(rows: Any, metric: Metric) -> Any:
     """Return unit vectors in the directions that a spherical metric compares.
 

@@ -22,6 +22,7 @@ import pytest
 import skops.io
 from joblib.externals.loky import get_reusable_executor
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.datasets import load_digits, load_iris
 from sklearn.decomposition import PCA
@@ -39,6 +40,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import estimator_html_repr
 
 from sklearn_tfsom import TFSOM
+from sklearn_tfsom._distance import METRICS
 from sklearn_tfsom.metrics import (
     distortion,
     heskes_energy,
@@ -897,6 +899,21 @@ def test_harmless_underflow_raises_nothing(data, dtype, parameters):
             log_likelihood(som, X)
             som.impute(replace_one_value(X, np.nan))
         clone(som).partial_fit(X[:100]).partial_fit(X[100:])
+
+
+@pytest.mark.parametrize(
+    ("container", "metric"),
+    [(csr_array, "euclidean"), (csr_array, "cosine")] + [(np.asarray, name) for name in METRICS],
+)
+def test_harmless_underflow_of_small_values_and_weights(container, metric):
+    rng = np.random.RandomState(0)
+    X = rng.normal(size=(40, 3)) * 10.0 ** rng.uniform(-170, 0, size=(40, 3))
+    weights = np.r_[1e-310, 1e-198, np.ones(38)]
+    with np.errstate(all="raise"):
+        som = TFSOM(3, max_iter=3, metric=metric).fit(container(X), sample_weight=weights)
+        for name in ("transform", "predict", "score", "score_samples", "quantize"):
+            getattr(som, name)(container(X))
+        clone(som).partial_fit(container(X), sample_weight=weights)
 
 
 def test_methods_do_not_change_data_or_weights(blobs, weights):

@@ -336,7 +336,8 @@ def are_counted(pieces: Pieces, total_weight: float | None = None) -> NDArray[np
 
 def has_share(weight: Any, total_weight: float) -> Any:
     """Return whether a weight, or each of an array, is more than a negligible share of all."""
-    return weight / (total_weight or 1) > _MIN_SHARE
+    with np.errstate(under="ignore"):
+        return weight / (total_weight or 1) > _MIN_SHARE
 
 
 def _have_direction(piece: Piece) -> NDArray[np.bool_]:

@@ -93,7 +93,7 @@ def load_sparse(samples: Samples, scale: float, dtype: DTypeLike | None = None) 
     if dtype is not None and matrix.dtype != dtype:
         matrix = matrix.astype(dtype)
     norms = np.empty(len(samples))
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", under="ignore"):
         matrix.data *= matrix.dtype.type(scale)
         for rows in _chunks(matrix.indptr):
             part = matrix[rows]

@@ -32,11 +32,11 @@ class AnomalyScore(NamedTuple):
 
     def of(self, distances: NDArray) -> NDArray:
         """Return the scores of samples, by the distances to their units, in the same precision."""
-        scores = self.factor * distances.astype(np.float64)
-        if self.heights is not None:
-            with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", under="ignore"):
+            scores = self.factor * distances.astype(np.float64)
+            if self.heights is not None:
                 scores += self.heights
-            check_range(np.isfinite(scores))
+                check_range(np.isfinite(scores))
         return in_precision(scores, distances.dtype)
 
 

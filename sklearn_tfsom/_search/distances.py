@@ -64,7 +64,9 @@ def distances_to_units(samples: Samples, codebook: NDArray) -> NDArray:
     result = np.empty((len(samples), len(codebook)), dtype)
     units = scaling.transform(codebook)
     fill: _Fill
-    with np.errstate(over="ignore", invalid="ignore"):  # a distance that is not finite reports it
+    with np.errstate(
+        over="ignore", under="ignore", invalid="ignore"
+    ):  # a distance that is not finite reports it
         if metric.is_product:
             n_values = 1 if samples.is_sparse else samples.shape[1] // 2
             n_tile = max(MIN_DISTANCE_ROWS, TILE_DISTANCES // max(len(codebook), n_values))
@@ -75,7 +77,7 @@ def distances_to_units(samples: Samples, codebook: NDArray) -> NDArray:
     factor = dtype.type(1 / scaling.distance_factor())
 
     def fill_tile(rows: slice) -> bool:
-        with np.errstate(over="ignore", invalid="ignore"):
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             fill(result[rows], rows)
             if factor != 1:
                 result[rows] *= factor
@@ -116,12 +118,12 @@ def distances_to_chosen(
     result = np.empty(units.shape)
 
     def fill(rows: slice) -> None:
-        with np.errstate(over="ignore", invalid="ignore"):
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             for place, chosen in enumerate(units[rows].T):
                 result[rows, place] = _to_chosen(samples, rows, scaling, scaled, norms, chosen)
 
     list(map_tiles(fill, samples.tiles(CACHED_VALUES)))
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", under="ignore"):
         result /= scaling.distance_factor()
     check_range(np.isfinite(result))
     return result

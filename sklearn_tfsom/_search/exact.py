@@ -36,7 +36,7 @@ def search_exactly(rows: DenseRows | SparseRows, target: Target, k: int) -> Near
         if known is not None:
             values = np.where(known, values, 0)
         # Far from the map values overflow; a distance that is not finite reports it.
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        with np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):
             if factors is not None:
                 return _search_by_scores(part, values, known, codebook, factors, target, k)
             return _search_elementwise(values, known, codebook, target, k)
@@ -54,7 +54,7 @@ class _Factors64(NamedTuple):
     squares: NDArray[np.float64] | None  # (n_features, n_units), for rows with missing values
 
     @classmethod
-    @with_errstate(over="ignore")  # no score of such code vectors is used
+    @with_errstate(over="ignore", under="ignore")  # no score of such code vectors is used
     def of(cls, codebook: NDArray[np.float64], has_missing: bool) -> _Factors64:
         return cls(
             np.einsum("uf,uf->u", codebook, codebook),

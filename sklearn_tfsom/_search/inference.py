@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from sklearn_tfsom._compat import with_errstate
 from sklearn_tfsom._data.dense import DenseRows, load
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.scaling import Scaling, check_range
@@ -17,6 +18,7 @@ from sklearn_tfsom._tf.runtime import tensorflow_core
 from sklearn_tfsom._tuning import CHUNK_ROWS, PIECE_VALUES
 
 
+@with_errstate(under="ignore")
 def nearest_units(samples: Samples, codebook: NDArray, k: int = 1) -> NDArray[np.int64]:
     """Find the k best-matching units of samples.
 

@@ -114,7 +114,7 @@ def _distinct(rows: DenseRows | SparseRows) -> tuple[NDArray[np.int64], NDArray[
     values = (
         rows.matrix if isinstance(rows, SparseRows) else np.nan_to_num(np.asarray(rows.values))
     )
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         products = values @ np.random.RandomState(0).uniform(1, 2, size=values.shape[1])
     _, first, place = np.unique(products, return_index=True, return_inverse=True)
     others = np.flatnonzero(first[place] != np.arange(len(place)))

@@ -42,7 +42,7 @@ def search_products(rows: DenseRows | SparseRows, target: Target, k: int) -> Fou
     units, lowest = map(np.concatenate, zip(*map_tiles(search, tiles), strict=True))
     gaps = np.full(len(norms), np.inf, np.float32)
     # Far from the map values overflow, and no row is clear.
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         for place in range(lowest.shape[1] - 1):
             np.minimum(gaps, lowest[:, place + 1] - lowest[:, place], out=gaps)
         squared = np.maximum(norms + lowest[:, 0], 0)
@@ -84,7 +84,7 @@ def _search_tile(
     n_rows, n_units = rows.norms.shape[0], factors.values.shape[1]
     n_lowest, starts = min(k + 1, n_units), np.arange(0, n_rows * n_units, n_units)
     units, lowest = np.empty((n_rows, k), np.int32), np.empty((n_rows, n_lowest), np.float32)
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         if isinstance(rows, SparseRows):
             scores = rows.scores32(factors.values)
         else:
@@ -154,7 +154,7 @@ def measure(
         some = tile if len(again) == len(units) else again[tile]
         part, differences = values[some], codebook.take(units[some], axis=0, mode="clip")
         # Far from the map values overflow; a distance that is not finite reports it.
-        with np.errstate(over="ignore", invalid="ignore"):
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             np.subtract(part, differences, out=differences)
             if target.kind.has_missing:
                 differences[np.isnan(part)] = 0
@@ -165,7 +165,9 @@ def measure(
     return measured
 
 
-@with_errstate(over="ignore", invalid="ignore")  # a distance that is not finite reports it
+@with_errstate(
+    over="ignore", under="ignore", invalid="ignore"
+)  # a distance that is not finite reports it
 def paired_sparse_distances(
     rows: SparseRows,
     codebook: NDArray[np.float64],

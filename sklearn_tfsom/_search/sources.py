@@ -202,7 +202,7 @@ def _sum_by_unit(
     n_units = int(np.prod(target.codebook.shape[:2]))
     by_unit = weights, found.units[:, 0], n_units, target.kind.has_missing
     sums, counts = sums_and_counts(values, *by_unit)
-    with np.errstate(over="ignore"):  # checked where sums have been added
+    with np.errstate(over="ignore", under="ignore"):  # checked where sums have been added
         return Statistics(sums, counts, np.asarray(np.sum(weights * found.distances)))
 
 
