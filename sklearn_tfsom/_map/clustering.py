@@ -336,9 +336,10 @@ def _tree(points: Points) -> tuple[NDArray[np.float64], coo_array]:
 def _merges_along_paths(
     points: Points, lengths: NDArray[np.float64], tree: coo_array
 ) -> dict[int, list[Merge]]:
-    is_step = _steps(lengths, tree)
+    nearest = np.argsort(lengths, axis=1, kind="stable")[:, : _N_NEAREST + 1]
     return {
-        power: ward(_path_distances(lengths, is_step, power), points.weights) for power in _POWERS
+        power: ward(_path_distances(lengths, nearest, tree, power), points.weights)
+        for power in _POWERS
     }
 
 
@@ -385,39 +386,26 @@ def _separated_by_gaps(
     return None
 
 
-def _steps(lengths: NDArray[np.float64], tree: coo_array) -> NDArray[np.bool_]:
-    """Return which steps paths may take: to the nearest points, and along the tree."""
-    n = len(lengths)
-    is_step = np.zeros((n, n), dtype=bool)
-    nearest = np.argsort(lengths, axis=1, kind="stable")[:, : _N_NEAREST + 1]
-    is_step[np.arange(n)[:, None], nearest] = True
-    is_step[tree.row, tree.col] = True
-    is_step |= is_step.T
-    np.fill_diagonal(is_step, False)
-    return is_step
-
-
 def _path_distances(
-    lengths: NDArray[np.float64], is_step: NDArray[np.bool_], power: int
+    lengths: NDArray[np.float64], nearest: NDArray[np.int64], tree: coo_array, power: int
 ) -> NDArray[np.float64]:
-    """Return squared distances along the shortest paths."""
+    """Return squared distances along the shortest paths.
+
+    Steps lead to the nearest points, (n, n_nearest), and along the tree.
+    """
+    points = np.arange(len(lengths))[:, None]
     costs = np.full(lengths.shape, np.inf)
-    costs[is_step] = lengths[is_step] ** power
-    steps = np.nonzero(_is_shortest(costs))
+    for start, end in ((points, nearest), (tree.row, tree.col)):
+        costs[start, end] = costs[end, start] = lengths[start, end] ** power
+    np.fill_diagonal(costs, np.inf)
+    # No shortest path takes a step that costs more than two others in its place: half of all.
+    to_nearest, among = costs[points, nearest], costs[nearest[:, :, None], nearest[:, None]]
+    of_two = (to_nearest[:, :, None] + among).min(axis=1)
+    start, place = np.nonzero(to_nearest > of_two)
+    end = nearest[start, place]
+    costs[start, end] = costs[end, start] = np.inf
+    steps = np.nonzero(np.isfinite(costs))
     squared = dijkstra(csr_array((costs[steps], steps), shape=costs.shape))
     squared = np.minimum(squared, squared.T) ** (2 / power)  # the same bits in both directions
     np.fill_diagonal(squared, 0)
     return squared
-
-
-def _is_shortest(costs: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Return which steps cost at most as much as any two others in their place.
-
-    Shortest paths take no other steps, and are found in half the time without them.
-    """
-    is_shortest = np.zeros(costs.shape, dtype=bool)
-    for start, row in enumerate(costs):
-        (ends,) = np.nonzero(np.isfinite(row))
-        of_two = (row[ends, None] + costs[ends][:, ends]).min(axis=0, initial=np.inf)
-        is_shortest[start, ends] = row[ends] <= of_two
-    return is_shortest
