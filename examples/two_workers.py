@@ -57,7 +57,7 @@ def timed_fit(folder, X):
 
 def train(config):
     """Fit on one worker and save the result. TF_CONFIG specifies the index of the worker."""
-    import tensorflow as tf  # noqa: TID251
+    import tensorflow as tf  # noqa: TID251  # for its strategy
 
     job = json.loads(os.environ["TF_CONFIG"])
     index, n_workers = job["task"]["index"], len(job["cluster"]["worker"])

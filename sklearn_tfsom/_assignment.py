@@ -134,6 +134,7 @@ def _assign_piece(
     # Shares of the weight, so that no sum exceeds the range of float64. The sum is rounded as
     # without the samples of weight 0.
     (counted,) = np.nonzero(weights)
+    # Not by `@`, for which BLAS starts threads: their number would decide how the sum is rounded.
     error = np.einsum("s,s", distances[counted], weights[counted] / (total or 1))
     return (hits, error), bmus
 

@@ -48,7 +48,8 @@ class StreamState(NamedTuple):
     codebook: NDArray  # (n_units, n_features), of the common dtype of all samples so far
     unit_means: UnitMeans  # of the samples of each unit, older ones decayed
     hits: NDArray[np.float64]  # (n_units,) their weights
-    error: float  # mean distance to their units, before they were learned; NaN if not known
+    # Mean distance to their units, before they were learned; NaN if unknown, 0 of no samples.
+    error: float
     n_samples_seen: float  # weight of all samples so far
     is_trained: bool  # by `fit` or elsewhere: the radius stays at its end
 

@@ -88,7 +88,8 @@ class Target:
     def factors(self) -> Factors:
         """Factors of the scores in NumPy, which are computed once.
 
-        For graphs `_tf.operands.make_operands` computes them, with the same sizes.
+        For graphs `_tf.operands.make_operands` computes them, with the same sizes. They are no
+        `cached_property`, of which Python 3.11 holds a lock that a fork might never release.
         """
         factors = self._factors or self._compute_factors()
         object.__setattr__(self, "_factors", factors)
