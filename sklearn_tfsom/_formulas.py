@@ -185,48 +185,55 @@ class Power(_OneToOne):
         return replace(self, affine=self.affine.then(other))
 
     def apply(self, ops: Any, values: Any, dtype: str) -> Any:
-        """Build the formula."""
+        """Build the formula.
+
+        For ``u = offset + |x|`` and any v it is
+        ``(u^p - 1) / p = v^p ((u / v)^p - 1) / p + (v^p - 1) / p``. With the v whose power is the
+        one that becomes 0, powers that differ little from each other lose no digits.
+        """
         center = -self.affine.shift / self.affine.factor  # the power that becomes 0
         if self.has_negative:
             is_negative = values < 0
-            of_others = self._apply(
-                ops, ops.where(is_negative, 0.0, values), np.maximum(center, 0), 1, dtype
-            )
-            of_negative = self._apply(
-                ops, ops.where(is_negative, values, 0.0), np.minimum(center, 0), -1, dtype
-            )
-            result = ops.where(is_negative, of_negative, of_others)
+            sides = [
+                self._side(np.maximum(center, 0), 1, dtype),
+                self._side(np.minimum(center, 0), -1, dtype),
+            ]
+            pairs = zip(*sides, strict=True)
+            side = [ops.where(is_negative, negative, other) for other, negative in pairs]
+            sizes = ops.abs(values)
         else:
-            result = self._apply(ops, values, center, 1, dtype)
-        # Not every format keeps NaN in a logarithm.
-        return self.affine.clip(ops, ops.where(ops.isnan(values), values, result), dtype)
-
-    def _apply(self, ops: Any, values: Any, center: NDArray, sign: int, dtype: str) -> Any:
-        """Build the formula for values of one sign.
-
-        For ``u = offset + sign x`` and any v it is
-        ``(u^p - 1) / p = v^p ((u / v)^p - 1) / p + (v^p - 1) / p``. With the v whose power is
-        `center`, powers that differ little from each other lose no digits.
-        """
-        exponents = self.exponents if sign > 0 else 2 - self.exponents
-        factor, shift = sign * self.affine.factor, self.affine.shift
-        (origin,) = rounded_to(dtype, sign * (_unpowered(sign * center, exponents) - self.offset))
-        is_lost = self.offset + sign * origin <= 0  # by rounding
-        origin = np.where(is_lost, sign * (1 - self.offset), origin).astype(dtype)
-        size = self.offset + sign * origin.astype(np.float64)
-        with np.errstate(over="ignore"):
-            slope = factor * size**exponents
-            rest = factor * _power(np, np.log(size), exponents, "float64") + shift
-        slope, rest, inverse = rounded_to(dtype, slope, rest, 1 / size)
-        difference = (values - origin) * (sign * inverse)
+            side, sizes = list(self._side(center, 1, dtype)), values
+        exponents, origin, inverse, slope, rest = side
+        difference = (sizes - origin) * inverse
         # The converter to ONNX makes products of conditions: values not chosen must be finite.
-        is_near, quotient = ops.abs(difference) < 0.5, (self.offset + sign * values) * inverse
+        is_near, quotient = ops.abs(difference) < 0.5, (self.offset + sizes) * inverse
         logarithm = ops.where(
             is_near,
             _log1p(ops.where(is_near, difference, 0.0), dtype),
             ops.log(ops.where(is_near, 1.0, quotient)),
         )
-        return _power(ops, logarithm, exponents, dtype) * slope + rest
+        if self.has_negative or self.exponents.any():
+            logarithm = _power(ops, logarithm, exponents, dtype)
+        result = logarithm * slope + rest
+        # Not every format keeps NaN in a logarithm.
+        return self.affine.clip(ops, ops.where(ops.isnan(values), values, result), dtype)
+
+    def _side(self, center: NDArray, sign: int, dtype: str) -> list[NDArray]:
+        """Return exponents, |x| and 1 / u where x becomes 0, v^p and the last term, for one sign.
+
+        Of each feature, in the type of the model; the last two are of the result.
+        """
+        exponents = self.exponents if sign > 0 else 2 - self.exponents
+        exponents = np.where(np.abs(exponents) < _LEAST_EXPONENT, 0, exponents)
+        factor, shift = sign * self.affine.factor, self.affine.shift
+        (origin,) = rounded_to(dtype, _unpowered(sign * center, exponents) - self.offset)
+        is_lost = self.offset + origin <= 0  # by rounding
+        origin = np.where(is_lost, 1 - self.offset, origin).astype(dtype)
+        size = self.offset + origin.astype(np.float64)
+        with np.errstate(over="ignore"):
+            slope = factor * size**exponents
+            rest = factor * _power(np, np.log(size), exponents, "float64") + shift
+        return rounded_to(dtype, exponents, origin, 1 / size, slope, rest)
 
 
 @dataclass(frozen=True)
@@ -268,12 +275,10 @@ def _log1p(values: Any, dtype: str) -> Any:
     return 2.0 * ratio * series
 
 
-def _power(ops: Any, logarithm: Any, exponents: NDArray, dtype: str) -> Any:
+def _power(ops: Any, logarithm: Any, exponents: Any, dtype: str) -> Any:
     """Build ``(exp(exponent * logarithm) - 1) / exponent``; the logarithm where that is 0."""
-    is_zero = np.abs(exponents) < _LEAST_EXPONENT
-    if is_zero.all():
-        return logarithm
-    exponents = np.where(is_zero, 1, exponents).astype(dtype)
+    is_zero = ops.equal(exponents, 0)
+    exponents = ops.where(is_zero, 1.0, exponents)
     scaled = logarithm * exponents
     # exp(y) - 1, exact also near 0: as a series, for the reasons in `_log1p`.
     is_near = ops.abs(scaled) < 1

@@ -1071,7 +1071,7 @@ class TFSOM(
         1e-6 times the sum of the absolute values of the sample, measured likewise.
 
         The model needs memory for a few arrays of the shape of "distances" and up to twenty of the
-        shape of the samples (eighty behind a PowerTransformer, if it is called as ``model(X)``),
+        shape of the samples (fifty behind a PowerTransformer, if it is called as ``model(X)``),
         under elementwise metrics also for several arrays of 2,048 differences of each sample, or a
         64th of those to all units.
 
