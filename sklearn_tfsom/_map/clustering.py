@@ -227,9 +227,10 @@ def _given_number(points: Points, n_clusters: int) -> NDArray[np.int64] | None:
     trees = [ward_of_points(points.means, points.weights), merges[_START_POWER]]
     starts = [cut(tree, n_clusters) for tree in trees]
     held_out = HeldOut(points.means, points.weights, points.per_point)
-    log_density, best = held_out.best(starts)
-    if held_out.is_described(log_density) and len(np.unique(best)) == n_clusters:
-        return best
+    if held_out.can_tell(n_clusters):
+        log_density, best = held_out.best(starts)
+        if held_out.is_described(log_density) and len(np.unique(best)) == n_clusters:
+            return best
     tried = [cut(tree, n_clusters) for tree in merges.values()]
     return _most_agreed(tried, points)
 

@@ -87,6 +87,11 @@ class HeldOut:
         advantage = _LEAST_ADVANTAGE * math.log2(max(1.0, per_point))
         self._least = advantage + _kernel_density(self._points, self._weights, self._folds)
 
+    def can_tell(self, n_components: int) -> bool:
+        """Return True if there are at least as many coordinates as parameters of a mixture."""
+        n, d = self._points.shape
+        return n_components * (1 + d + d * (d + 1) // 2) <= n * d
+
     def best(self, starts: list[NDArray[np.int64]]) -> tuple[float, NDArray[np.int64]]:
         """Return the results of `describe` for the best start, with or without one covariance."""
         found = [self.describe(s, is_common=c) for s in starts for c in (False, True)]
