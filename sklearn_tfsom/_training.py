@@ -204,8 +204,10 @@ def trained_codebook(plan: TrainingPlan, epoch: TrainedEpoch) -> NDArray[np.floa
         codebook = np.where(np.asarray(scaling.reach) == 0, plan.moments.mean, codebook)
     check_code_vectors(codebook, plan.pieces.samples.dtype)
     # Code vectors that only the rounding of the samples tells apart are equal. A search does not
-    # know the samples: code vectors near 0 would seem to be more exact than they are.
-    is_equal = np.ptp(codebook, axis=0) <= NOISE * np.asarray(scaling.reach)
+    # know the samples: code vectors near 0 would seem to be more exact than they are. The start
+    # may reach farther than the samples, whose spread is at least half of 1 / scale.
+    reach = np.minimum(scaling.reach, 1 / scaling.scale)
+    is_equal = np.ptp(codebook, axis=0) <= NOISE * reach
     return np.where(is_equal, codebook[0], codebook)
 
 

@@ -351,6 +351,17 @@ def test_rounding_tells_no_code_vectors_apart(seed):
     assert_array_equal(som.predict(X[::-1]), np.zeros(150))
 
 
+@pytest.mark.parametrize("metric", ["euclidean", "manhattan"])
+def test_start_far_away_is_forgotten(metric):
+    """It does not count as the size of the samples, by which their rounding is judged."""
+    rng = np.random.RandomState(0)
+    X, init = rng.normal(size=(300, 2)), rng.normal(size=(9, 2))
+    init[4] = 1e16
+    som = TFSOM(3, init=init, metric=metric).fit(X)
+    assert len(np.unique(som.labels_)) == 9
+    assert np.ptp(som.codebook_, axis=0).min() > 1
+
+
 @pytest.mark.parametrize("radius_end", ["auto", 0.25, 0.3])
 def test_code_vectors_far_from_all_samples_stay_inside(radius_end):
     for X in ([[0.0, 0.0], [1.0, 1.0]], np.random.default_rng(0).uniform(size=(12, 2))):
