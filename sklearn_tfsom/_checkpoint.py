@@ -33,7 +33,7 @@ class Progress(NamedTuple):
 
 
 def check_directory(som: Any) -> None:
-    """Refuse a directory of checkpoints that cannot be made or written to, without making it.
+    """Refuse a path of checkpoints where there is a file, or no permission, without making it.
 
     Raises
     ------

@@ -105,7 +105,8 @@ def takes_pipelines(measure: Measure) -> Measure:
             args = (fitted.prepare(args[0]), *args[1:])
         elif "X" in kwargs:
             kwargs["X"] = fitted.prepare(kwargs["X"])
-        return measure(fitted.som, *args, **kwargs)
+        with np.errstate(under="ignore"):  # of weights and distances that do not count
+            return measure(fitted.som, *args, **kwargs)
 
     return cast(Measure, of_pipeline)
 

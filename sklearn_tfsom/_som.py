@@ -515,7 +515,8 @@ class TFSOM(
             raise ValueError(
                 "from_codebook needs X if sample_weight is given. Got X=None instead."
             )
-        set_codebook(som, grid, array, pieces, counted)
+        with np.errstate(under="ignore"):
+            set_codebook(som, grid, array, pieces, counted)
         # The line that called this method:
         warn_of_few_clusters(som, som.n_clusters, stacklevel=3)
         return som
@@ -1061,19 +1062,19 @@ class TFSOM(
 
         With more than four features, distances are computed from a matrix product, those of the
         best-matching unit again from differences. In float32 the error of other squared distances
-        is at most 1e-6 times (4e-6 times, if values are missing) the sum of the squared norms of
-        sample and code vector, measured from the median code vector (under "cosine" and
-        "correlation" from 0). If the distances of two units differ by less than 1e-6 times the
-        norm of the sample or its distance to the map, whichever is larger, the model returns the
-        lower index. With five or more such units, if only one value of the sample is known, or if
-        values are missing and the norm exceeds 200 times the distance, it may return another of
+        is at most 3e-6 times (4e-6 times, if values are missing) the sum of the squared norms of
+        code vector and sample, as the map gets it, measured from the median code vector (under
+        "cosine" and "correlation" from 0). If the distances of two units differ by less than 2e-6
+        times the norm of the sample, or 1e-6 times its distance to the map, the model may return
+        the lower index. With five or more such units, if only one value of the sample is known, or
+        if values are missing and the norm exceeds 200 times the distance, it may return another of
         them. Under "manhattan" with 8 features or more the bounds are 1e-5 times the distance plus
         1e-6 times the sum of the absolute values of the sample, measured likewise.
 
         The model needs memory for a few arrays of the shape of "distances" and up to twenty of the
-        shape of the samples (fifty behind a PowerTransformer, if it is called as ``model(X)``),
-        under elementwise metrics also for several arrays of 2,048 differences of each sample, or a
-        64th of those to all units.
+        shape of the samples; called as ``model(X)`` for forty, behind a PowerTransformer for
+        ninety (140 in float64). Elementwise metrics also need several arrays of 2,048 differences
+        of each sample, or a 64th of those to all units.
 
         `keras.Model.predict` passes the model 32 samples at a time, and converts NumPy arrays to
         float32: call a model in float64 as ``model(X)``.

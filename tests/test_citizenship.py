@@ -45,6 +45,7 @@ from sklearn_tfsom.metrics import (
     distortion,
     heskes_energy,
     log_likelihood,
+    quantization_error,
     topographic_error,
     u_matrix,
 )
@@ -914,6 +915,10 @@ def test_harmless_underflow_of_small_values_and_weights(container, metric):
         for name in ("transform", "predict", "score", "score_samples", "quantize"):
             getattr(som, name)(container(X))
         clone(som).partial_fit(container(X), sample_weight=weights)
+        given = {"X": container(X), "sample_weight": weights}
+        TFSOM.from_codebook(som.codebook_, grid_size=3, metric=metric, **given)
+        for measure in (quantization_error, topographic_error, distortion, heskes_energy):
+            measure(som, container(X), sample_weight=weights)
 
 
 def test_methods_do_not_change_data_or_weights(blobs, weights):

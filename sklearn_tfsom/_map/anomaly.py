@@ -74,7 +74,8 @@ def isolation(
     -------
     distances : ndarray of float64, shape (n,)
     """
-    shares = hits / hits.sum()
+    with np.errstate(under="ignore"):
+        shares = hits / hits.sum()
 
     def of_rows(rows: slice) -> NDArray[np.float64]:
         distances = all_distances(codebook[units[rows]], codebook, metric)
