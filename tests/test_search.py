@@ -227,6 +227,21 @@ def test_more_near_ties_than_candidates(kind):
     assert_array_equal(map_with(codebook).predict(data), expected)
 
 
+@pytest.mark.parametrize("far", [1e4, 1e6, 1e8])
+@pytest.mark.parametrize("kind", ["dense", "incomplete", "sparse"])
+def test_one_code_vector_far_away(kind, far):
+    """It raises the bound of all scores; the others must be told apart all the same."""
+    rng = np.random.RandomState(0)
+    codebook, X = rng.normal(size=(120, 6)) + 5, rng.normal(size=(300, 6)) + 5
+    codebook[70], X[17] = far, far
+    if kind == "incomplete":
+        X[::2, 3] = np.nan
+    expected = exact_squares(X, codebook).argsort(axis=1)[:, :2]
+    data = csr_array(X) if kind == "sparse" else X
+    assert_array_equal(search(data, codebook, 2)[0], expected)
+    assert_array_equal(map_with(codebook).predict(data), expected[:, 0])
+
+
 @pytest.mark.parametrize("distance", [1e5, 1e10, 1e30])
 def test_direction_decides_far_from_the_map(distance):
     """There differences round away what scores still tell."""

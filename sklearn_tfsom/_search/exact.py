@@ -17,6 +17,9 @@ from sklearn_tfsom._map.scores import Sizes, Target, rounding_bound
 from sklearn_tfsom._map.ties import FAR, distance_noise, first_within_rounding
 from sklearn_tfsom._tuning import CACHED_VALUES, MAX_ALL_DIFFERENCES
 
+# So many candidates of a row, on average, are too many to compute their differences.
+_MANY_CANDIDATES = 8
+
 # Distances of scaled samples under all metrics of products.
 _EUCLIDEAN = METRICS["euclidean"]
 
@@ -97,9 +100,12 @@ def _search_by_scores(
         extent=float(metric.size(target.extents)),
     )
     bound = rounding_bound(np, length, sizes, 2.0**-53)
-    kth = scores.min(axis=1) if k == 1 else np.partition(scores, k - 1, axis=1)[:, k - 1]
-    candidates = np.flatnonzero(~(scores > (kth + bound)[:, None]))  # also where it is NaN
+    limit = _kth(scores, k) + bound
+    candidates = np.flatnonzero(~(scores > limit[:, None]))  # also where it is NaN
     row, unit = np.divmod(candidates, len(codebook))
+    if len(candidates) > _MANY_CANDIDATES * len(values) and known is None:
+        is_kept = _may_be_close(values, codebook, length, sizes, k)[row, unit] | is_far[row]
+        candidates, row, unit = candidates[is_kept], row[is_kept], unit[is_kept]
     distances = _from_differences(values, known, codebook, row, unit)
     if is_far.any():
         of_scores = scores.ravel()[candidates] / (2 * length[row])
@@ -115,6 +121,38 @@ def _search_by_scores(
         squared = np.maximum(norms + 2 * length * lowest, 0)
         lowest = np.where(is_far, np.sqrt(squared), lowest)  # the square of others may overflow
     return units, np.square(lowest) / 2 if metric.is_spherical else lowest
+
+
+def _may_be_close(
+    values: NDArray[np.float64],
+    codebook: NDArray[np.float64],
+    length: NDArray[np.float64],
+    sizes: Sizes,
+    k: int,
+) -> NDArray[np.bool_]:
+    """Return which units may be among the k closest to each row, (n, n_units).
+
+    One far code vector raises the bound of all scores, and moves the center away from the others.
+    So scores are computed around the median code vector, and each has a bound of its own.
+    """
+    center = np.median(codebook, axis=0)
+    rows, units = values - center, codebook - center
+    norms = np.einsum("uf,uf->u", units, units)
+    scores = multiply(rows, np.ascontiguousarray(-2 * units.T))
+    scores += norms
+    around = sizes._replace(
+        largest=np.sqrt(norms), extent=sizes.extent + np.minimum(length, sizes.far)[:, None]
+    )
+    bounds = rounding_bound(np, np.linalg.norm(rows, axis=1)[:, None], around, 2.0**-53)
+    return ~(scores - bounds > _kth(scores + bounds, k)[:, None])  # also where it is NaN
+
+
+def _kth(values: NDArray[np.float64], k: int) -> NDArray[np.float64]:
+    """Return the k-th lowest value of each row."""
+    lowest: NDArray[np.float64] = (
+        values.min(axis=1) if k == 1 else np.partition(values, k - 1, axis=1)[:, k - 1]
+    )
+    return lowest
 
 
 def _scores(
