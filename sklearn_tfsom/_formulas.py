@@ -202,7 +202,7 @@ class Power(_OneToOne):
             side = [ops.where(is_negative, negative, other) for other, negative in pairs]
             sizes = ops.abs(values)
         else:
-            side, sizes = list(self._side(center, 1, dtype)), values
+            side, sizes = self._side(center, 1, dtype), values
         exponents, origin, inverse, slope, rest = side
         difference = (sizes - origin) * inverse
         # The converter to ONNX makes products of conditions: values not chosen must be finite.

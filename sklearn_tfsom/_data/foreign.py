@@ -326,9 +326,9 @@ def refuse_non_numbers(X: Any, name: str) -> None:
     if "object" in types:
         objects = X.select_dtypes(object) if hasattr(X, "select_dtypes") else X
         types |= {each.__name__ for each in set(map(type, np.asarray(objects).flat))}
-    others = sorted(each for each in types if each.lower().startswith(_NON_NUMBERS))
     if any(each.startswith("complex") for each in types):  # in the words of scikit-learn
         raise ValueError(f"{name} must contain numbers: Complex data not supported.")
+    others = sorted(each for each in types if each.lower().startswith(_NON_NUMBERS))
     if others:
         raise ValueError(f"{name} must contain numbers. Got values of dtype {others[0]} instead.")
 

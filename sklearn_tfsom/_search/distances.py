@@ -64,9 +64,8 @@ def distances_to_units(samples: Samples, codebook: NDArray) -> NDArray:
     result = np.empty((len(samples), len(codebook)), dtype)
     units = scaling.transform(codebook)
     fill: _Fill
-    with np.errstate(
-        over="ignore", under="ignore", invalid="ignore"
-    ):  # a distance that is not finite reports it
+    # A distance that is not finite reports it.
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         if metric.is_product:
             n_values = 1 if samples.is_sparse else samples.shape[1] // 2
             n_tile = max(MIN_DISTANCE_ROWS, TILE_DISTANCES // max(len(codebook), n_values))

@@ -15,10 +15,7 @@ from sklearn_tfsom._data.tiles import map_tiles, multiply, value_slices
 from sklearn_tfsom._distance import METRICS, all_distances, paired_distances
 from sklearn_tfsom._map.scores import Sizes, Target, rounding_bound
 from sklearn_tfsom._map.ties import FAR, distance_noise, first_within_rounding
-from sklearn_tfsom._tuning import CACHED_VALUES, MAX_ALL_DIFFERENCES
-
-# So many candidates of a row, on average, are too many to compute their differences.
-_MANY_CANDIDATES = 8
+from sklearn_tfsom._tuning import CACHED_VALUES, MANY_CANDIDATES, MAX_ALL_DIFFERENCES
 
 # Distances of scaled samples under all metrics of products.
 _EUCLIDEAN = METRICS["euclidean"]
@@ -103,7 +100,7 @@ def _search_by_scores(
     limit = _kth(scores, k) + bound
     candidates = np.flatnonzero(~(scores > limit[:, None]))  # also where it is NaN
     row, unit = np.divmod(candidates, len(codebook))
-    if len(candidates) > _MANY_CANDIDATES * len(values) and known is None:
+    if len(candidates) > MANY_CANDIDATES * len(values) and known is None:
         is_kept = _may_be_close(values, codebook, length, sizes, k)[row, unit] | is_far[row]
         candidates, row, unit = candidates[is_kept], row[is_kept], unit[is_kept]
     distances = _from_differences(values, known, codebook, row, unit)
@@ -149,10 +146,7 @@ def _may_be_close(
 
 def _kth(values: NDArray[np.float64], k: int) -> NDArray[np.float64]:
     """Return the k-th lowest value of each row."""
-    lowest: NDArray[np.float64] = (
-        values.min(axis=1) if k == 1 else np.partition(values, k - 1, axis=1)[:, k - 1]
-    )
-    return lowest
+    return values.min(axis=1) if k == 1 else np.partition(values, k - 1, axis=1)[:, k - 1]
 
 
 def _scores(

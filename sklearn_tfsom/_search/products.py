@@ -165,9 +165,8 @@ def measure(
     return measured
 
 
-@with_errstate(
-    over="ignore", under="ignore", invalid="ignore"
-)  # a distance that is not finite reports it
+# A distance that is not finite reports it.
+@with_errstate(over="ignore", under="ignore", invalid="ignore")
 def paired_sparse_distances(
     rows: SparseRows,
     codebook: NDArray[np.float64],
