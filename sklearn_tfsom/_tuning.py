@@ -90,11 +90,6 @@ MIN_TWO_SUMMED = 2**19
 # time, a default fit of the digits 0.93.
 MAX_ALL_DIFFERENCES = 2**17
 
-# Candidates of a row, on average, above which a second bound leaves some out before differences
-# are computed: fits of 1,000 to 8,000 samples, of which one is 1e8 or more away, take half of the
-# time.
-MANY_CANDIDATES = 8
-
 # Features in one step of the loop over the features of an elementwise metric. Compiled by XLA,
 # four features a step take half of the time of one.
 FEATURES_PER_STEP = 4

@@ -75,7 +75,7 @@ def test_blocks_are_left_out_where_samples_are_near_a_surface():
     ):
         kind = SearchKind(METRICS["euclidean"], has_missing=False, is_pruned=True)
         on_grid, extents = vectors.reshape(60, 60, 8), np.full(8, 8**-0.5)
-        operands = make_operands(Target(kind, on_grid, np.zeros(8), extents))
+        operands = make_operands(Target(kind, on_grid, np.zeros(8), extents), 1)
         norms = np.einsum("ij,ij->i", samples, samples)
         assert least <= float(share_reached(samples, norms, operands, False)) <= most
 

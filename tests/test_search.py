@@ -242,6 +242,44 @@ def test_one_code_vector_far_away(kind, far):
     assert_array_equal(map_with(codebook).predict(data), expected[:, 0])
 
 
+@pytest.mark.parametrize("gap", [1e-3, 1e-6])
+@pytest.mark.parametrize("kind", ["dense", "incomplete", "sparse", "float32"])
+def test_code_vectors_of_all_sizes(kind, gap):
+    """Rounding is bounded for each row by the sizes of those that may be close to it."""
+    rng = np.random.RandomState(0)
+    codebook = rng.normal(size=(80, 5)) * 10 ** np.linspace(-1, 7, 80)[:, None]
+    first, second = codebook[:-1], codebook[1:]
+    X = (first + second) / 2 + rng.choice([-1, 1], size=(79, 1)) * gap * (first - second)
+    X = np.tile(np.concatenate([X, codebook + gap * (first[0] - second[0])]), (4, 1))
+    if kind == "float32":
+        X, codebook = X.astype(np.float32), codebook.astype(np.float32).astype(np.float64)
+    if kind == "incomplete":
+        X[::2, 3] = np.nan
+    expected = exact_squares(X, codebook).argsort(axis=1)
+    data = csr_array(X) if kind == "sparse" else X
+    for options in ({}, {"n_tile": 7}, {"is_centered": kind != "sparse"}):
+        assert_array_equal(search(data, codebook, **options)[0][:, 0], expected[:, 0])
+    small = np.abs(X).max(axis=1) < 1  # others are far from the smallest code vectors
+    for k in (2, 30):
+        found, _ = search(data[small], codebook, k)
+        assert_array_equal(found, expected[small, :k])
+    assert_array_equal(map_with(codebook).predict(data), expected[:, 0])
+
+
+@pytest.mark.parametrize("kind", ["dense", "sparse", "float32"])
+def test_units_in_order_around_one_that_is_much_closer(kind):
+    rng = np.random.RandomState(0)
+    codebook, X = rng.normal(size=(60, 4)), 1e-4 * rng.normal(size=(900, 4))
+    codebook *= (1e3 + 1e-3 * rng.normal(size=(60, 1))) / np.linalg.norm(codebook, axis=1)[:, None]
+    codebook[41] = 0
+    X = X.astype(np.float32) if kind == "float32" else X
+    expected = exact_squares(X, codebook).argsort(axis=1)
+    assert (expected[:, 0] == 41).all()
+    data = csr_array(X) if kind == "sparse" else X
+    for k in (2, 30):
+        assert_array_equal(search(data, codebook, k)[0], expected[:, :k])
+
+
 @pytest.mark.parametrize("distance", [1e5, 1e10, 1e30])
 def test_direction_decides_far_from_the_map(distance):
     """There differences round away what scores still tell."""
@@ -279,6 +317,21 @@ def test_float32_samples_are_not_rounded_by_centering(spread):
     assert not som.predict(X).any()
     assert som.predict(X[:, ::-1].copy()).all()
     assert not som.bmus(X, 2)[:, 0].any()
+
+
+@pytest.mark.parametrize("n_features", [6, 1100])
+@pytest.mark.parametrize("init", ["pca", "sample", "random"])
+def test_one_huge_value_leaves_float32_samples_their_digits(init, n_features):
+    """They are centered at the others, not at the mean that it moves."""
+    X = np.random.RandomState(0).normal(size=(300, n_features)).astype(np.float32)
+    X[3, 2] = 1e8
+    setting = {"grid_size": 6, "init": init, "random_state": 0, "max_iter": 8}
+    single, double = TFSOM(**setting).fit(X), TFSOM(**setting).fit(X.astype(np.float64))
+    assert_array_equal(single.labels_, double.labels_)
+    assert_allclose(single.codebook_, double.codebook_, atol=1e-6, rtol=1e-6)
+    for som, samples in ((single, X), (double, X.astype(np.float64))):
+        som.partial_fit(samples[100:])
+    assert_allclose(single.codebook_, double.codebook_, atol=1e-4, rtol=1e-4)
 
 
 @DTYPES

@@ -67,16 +67,21 @@ class Moments(NamedTuple):
 
 
 def training_scaling(moments: Moments, codebook: NDArray, samples: Samples) -> Scaling:
-    """Make the scaling of a training that begins at a codebook in data units."""
+    """Make the scaling of a training that begins at a codebook in data units.
+
+    It is around the middle: one outlier can take the mean away from all other samples.
+    """
+    center = moments.middle
     # Equal samples have no spread, but may begin at a codebook that has one.
     with np.errstate(over="ignore"):  # `check_range` refuses it later
-        of_start = np.abs(codebook - moments.mean).max(axis=0)
+        of_start = np.abs(codebook - center).max(axis=0)
+        of_samples = moments.reach + np.abs(center - moments.mean)
     return Scaling.of(
-        moments.mean,
+        center,
         moments.spread or float(of_start.max()),
         samples.dtype,
         samples.metric,
-        reach=np.maximum(moments.reach, of_start),
+        reach=np.maximum(np.where(moments.reach > 0, of_samples, 0), of_start),
         is_sparse=samples.is_sparse,
     )
 
@@ -89,7 +94,8 @@ def compute_moments(pieces: Pieces, *, has_directions: bool = True) -> Moments:
     pieces : Pieces
         Every feature has a known value.
     has_directions : bool, default=True
-        Whether directions are needed.
+        Whether principal components are needed. Otherwise the two features of the largest variance
+        take their place.
 
     Returns
     -------
@@ -141,11 +147,11 @@ def _by_variances(pieces: Pieces, features: _Features, has_directions: bool) -> 
     arguments = mean, scale, pieces.total_weight
     variances = pieces.reduce(_variances, *arguments)
     spread = _spread(variances, known, scale)
-    moments = _without_directions(mean, spread, reach)
-    if not has_directions:
-        return moments
-    deviations, found = _lanczos(pieces, variances, (*arguments, np.sqrt(known)))
-    return _with_directions(moments, deviations * scale, found)
+    if has_directions:
+        deviations, found = _lanczos(pieces, variances, (*arguments, np.sqrt(known)))
+    else:
+        deviations, found = _largest_features(variances / known)
+    return _with_directions(_without_directions(mean, spread, reach), deviations * scale, found)
 
 
 def _by_covariance(pieces: Pieces, features: _Features, has_directions: bool) -> Moments:
@@ -167,11 +173,11 @@ def _by_covariance(pieces: Pieces, features: _Features, has_directions: bool) ->
         least = math.sqrt(_ROUNDING_OF_PRODUCTS * np.linalg.norm(products)) * scale
     if samples.has_missing:
         scatter = np.divide(scatter, both, out=np.zeros_like(scatter), where=both > 0)
+    # All workers have one scatter, but eigenvectors could differ by rounding of machines.
+    largest = _two_largest(scatter) if has_directions else _largest_features(np.diag(scatter))
+    deviations, found = map(pieces.workers.from_first, largest)
     moments = _without_directions(mean, spread, reach)
-    if has_directions:
-        # All workers have one scatter, but eigenvectors could differ by rounding of machines.
-        deviations, found = map(pieces.workers.from_first, _two_largest(scatter))
-        moments = _with_directions(moments, deviations * scale, found, least)
+    moments = _with_directions(moments, deviations * scale, found, least)
     if samples.has_missing or spread == 0 or least > _MAX_ROUNDING * spread:
         return moments
     return moments._replace(covariance=scatter * (scale / spread) ** 2)
@@ -350,8 +356,7 @@ def _two_of_operator(
             continue
         return np.sqrt(np.maximum(values[::-1], 0)), vectors.T[::-1]
     # They are so close that any directions will do: those of the largest variances.
-    axes = np.eye(len(variances))[np.argsort(-variances, kind="stable")[:2]]
-    return np.sqrt(np.maximum([times(axis) @ axis for axis in axes], 0)), axes
+    return _largest_features(variances)
 
 
 def _two_largest(
@@ -372,6 +377,16 @@ def _two_largest(
         space = vectors[:, first : np.count_nonzero(values >= least)]
         found += _axes_within(space, min(2, size) - first)
     return np.sqrt(np.maximum(values[: len(found)], 0)), np.array(found)
+
+
+def _largest_features(
+    variances: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the deviations of the features of the largest variances, and their axes as rows."""
+    features = np.argsort(-variances, kind="stable")[:2]
+    axes = np.zeros((len(features), len(variances)))
+    axes[np.arange(len(features)), features] = 1
+    return np.sqrt(np.maximum(variances[features], 0)), axes
 
 
 def _axes_within(space: NDArray[np.float64], most: int) -> list[NDArray[np.float64]]:

@@ -39,7 +39,9 @@ class Cut(NamedTuple):
     limit: float
 
 
-def with_typical_directions(moments: Moments, pieces: Pieces) -> Moments:
+def with_typical_directions(
+    moments: Moments, pieces: Pieces, *, has_directions: bool = True
+) -> Moments:
     """Replace main directions that a few outliers make, and the mean, by those of the others.
 
     Parameters
@@ -47,6 +49,8 @@ def with_typical_directions(moments: Moments, pieces: Pieces) -> Moments:
     moments : Moments
         Of all samples.
     pieces : Pieces
+    has_directions : bool, default=True
+        As of `compute_moments`.
 
     Returns
     -------
@@ -64,7 +68,7 @@ def with_typical_directions(moments: Moments, pieces: Pieces) -> Moments:
             break
         cuts, total = (*cuts, cut), whole_weight(total - n_outliers)
         typical = _TypicalPieces(pieces, cuts, total)
-        of_typical = compute_moments(typical)
+        of_typical = compute_moments(typical, has_directions=has_directions)
         if not of_typical.deviations[0] > 0:  # all are equal, or a feature is known in none
             break
         found = of_typical
@@ -78,19 +82,25 @@ class _TypicalPieces:
 
     def __init__(self, pieces: Pieces, cuts: tuple[Cut, ...], total_weight: float) -> None:
         self.samples, self.workers = pieces.samples, pieces.workers
-        self._pieces, self._cuts, self.total_weight = pieces, cuts, total_weight
+        self._pieces, self.total_weight = pieces, total_weight
+        self._rows = pieces.rows_of(_are_outliers, cuts)
 
     def reduce(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-        return self._pieces.reduce(_of_typical, function, self._cuts, *arguments, **options)
+        return self._pieces.reduce(_of_typical, function, *arguments, rows=self._rows, **options)
+
+
+def _are_outliers(piece: Piece, cuts: tuple[Cut, ...]) -> NDArray[np.bool_]:
+    """Return which samples of a piece are left out."""
+    are_outliers = np.zeros(len(piece.samples), dtype=bool)
+    for cut in cuts:
+        are_outliers |= _shares(piece, cut.mean, cut.axes).max(axis=1) > cut.limit
+    return are_outliers
 
 
 def _of_typical(
-    piece: Piece, function: Callable[..., Any], cuts: tuple[Cut, ...], *arguments: Any
+    piece: Piece, is_outlier: NDArray[np.bool_], function: Callable[..., Any], *arguments: Any
 ) -> Any:
     """Call a function for a piece without its outliers."""
-    is_outlier = np.zeros(len(piece.samples), dtype=bool)
-    for cut in cuts:
-        is_outlier |= _shares(piece, cut.mean, cut.axes).max(axis=1) > cut.limit
     if is_outlier.any():
         (rows,) = np.nonzero(~is_outlier)
         piece = Piece(piece.samples.take(rows), piece.sample_weight[rows])

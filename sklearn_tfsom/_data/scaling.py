@@ -21,6 +21,9 @@ _MAX_OFFSET = 32.0
 # each value of two of them by half a unit in its last place.
 _OF_OFFSET = 1 / 8
 
+# Code vectors whose median is computed, at most.
+_MAX_MEDIAN = 63
+
 # Values that need to be scaled by less than this have sums of squares in the range of float32.
 _SAFE_SCALE = 2.0**40
 
@@ -114,7 +117,7 @@ class Scaling(NamedTuple):
     def around(
         cls, codebook: NDArray, dtype: DTypeLike, metric: Metric, *, is_sparse: bool = False
     ) -> Scaling:
-        """Make the scaling around the mean code vector."""
+        """Make the scaling around the middle of the code vectors."""
         center, spread = center_and_spread(codebook)
         return cls.of(center, spread, dtype, metric, is_sparse=is_sparse)
 
@@ -181,20 +184,19 @@ class Scaling(NamedTuple):
         Returns
         -------
         extents : ndarray of float64, shape (n_features,)
-            In the scaled space: together the median distance of code vectors to the mean, which
-            an outlying one hardly changes, and the offset of the mean; 0 for features in which
-            code vectors do not differ.
+            In the scaled space: together the median distance of code vectors to their middle,
+            which an outlying one hardly changes, and the offset of the middle; 0 for features in
+            which code vectors do not differ.
         """
-        # From the first code vector on, the mean of equal values is exact.
-        differences = codebook - codebook[0]
-        mean = differences.mean(axis=0)
-        differences = np.abs(np.subtract(differences, mean, out=differences), out=differences)
+        middle = middle_of(codebook)
+        differences = codebook - middle
+        np.abs(differences, out=differences)
         largest = float(differences.max()) or 1.0
         differences /= largest  # so that squares are in the range of float64
         sizes = differences.mean(axis=0)
         spread = np.median(self.metric.size(differences)) / (self.metric.size(sizes) or 1.0)
-        # The median is 0 if most code vectors are equal to the mean.
-        return self._with_offsets(sizes * (largest * (spread or 1.0)), np.abs(codebook[0] + mean))
+        # The median is 0 if most code vectors are equal to the middle.
+        return self._with_offsets(sizes * (largest * (spread or 1.0)), np.abs(middle))
 
     def training_extents(self) -> NDArray[np.float64]:
         """Return the extents of a codebook in training.
@@ -221,9 +223,20 @@ class Scaling(NamedTuple):
 
 
 def center_and_spread(codebook: NDArray) -> tuple[NDArray[np.float64], float]:
-    """Return the mean code vector, and the largest difference of a value from it."""
-    # From the first code vector on, the mean of equal values is exact and no sum overflows.
-    differences = codebook - codebook[0].astype(np.float64)
-    mean = np.einsum("u,uf->f", np.full(len(codebook), 1 / len(codebook)), differences)
-    spread = np.maximum(differences.max(axis=0) - mean, mean - differences.min(axis=0))
-    return codebook[0] + mean, float(spread.max())
+    """Return the middle of the code vectors, and the largest difference of a value from it."""
+    center = middle_of(codebook)
+    spread = np.maximum(codebook.max(axis=0) - center, center - codebook.min(axis=0))
+    return center, float(spread.max())
+
+
+def middle_of(codebook: NDArray) -> NDArray[np.float64]:
+    """Return the median of the code vectors by feature, exactly if they are equal.
+
+    One far away would move the mean away from all others. Of many, some that are evenly spaced
+    are enough.
+    """
+    some = codebook[:: -(-len(codebook) // _MAX_MEDIAN)].astype(np.float64)
+    places = (len(some) - 1) // 2, len(some) // 2
+    low, high = np.partition(some, places, axis=0)[list(places)]
+    middle: NDArray[np.float64] = low + (high - low) / 2
+    return middle

@@ -13,6 +13,7 @@ a constant for each sample, and its rounding error is proportional to the spread
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,6 +44,7 @@ class Sizes(NamedTuple):
     n_features: Any
     n_terms: Any  # terms of a product that are not 0, at most
     largest: Any  # largest norm of a code vector, measured from the center
+    least: Any  # at least as many code vectors as are wanted have norms up to this one
     offset: Any  # norm of the center
     far: Any  # samples with a larger norm are far from the map
     extent: Any
@@ -65,7 +67,12 @@ class Factors(NamedTuple):
     """
 
     values: NDArray[np.float32]  # (n_terms, n_units), in C order
-    sizes: Sizes
+    sizes: Sizes  # for the closest unit
+    norms: NDArray[np.float64]  # (n_units,) squared, measured from the center
+
+    def sizes_for(self, k: int) -> Sizes:
+        """Return the sizes for the k closest units."""
+        return self.sizes if k == 1 else self.sizes._replace(least=least_norm(self.norms, k))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,11 +122,17 @@ class Target:
             n_features=n_features,
             n_terms=n_terms,
             largest=np.sqrt(norms.max()),
+            least=least_norm(norms, 1),
             offset=offset,
             far=FAR * np.sqrt(max(own_norms.max() + offset**2, 0)),
             extent=float(self.kind.metric.size(self.extents)),
         )
-        return Factors(values, sizes)
+        return Factors(values, sizes, norms)
+
+
+def least_norm(squared: NDArray[np.float64], k: int) -> float:
+    """Return the norm up to which there are k code vectors, see `Sizes.least`."""
+    return math.sqrt(squared.min() if k == 1 else np.partition(squared, k - 1)[k - 1])
 
 
 def rounding_bound(xp: Any, length: Any, sizes: Sizes, unit_roundoff: float) -> Any:
@@ -130,6 +143,11 @@ def rounding_bound(xp: Any, length: Any, sizes: Sizes, unit_roundoff: float) -> 
     is a sum in float64. Two scores are off by twice that, and by the noise of the points. Where
     the bias is a term of the product, this is of ``2 |x| |w| + |w|^2``. Around a center c it is
     ``|v|`` in place of ``|w|``, and ``|v|^2 + 2 |v| |c|`` in place of ``|w|^2``.
+
+    The largest code vectors count only for rows that may be close to them. If k units have norms
+    up to m, and points a noise of p, the scores of units of a norm above ``4 (|x - c| + p) + 2 m``
+    are higher than theirs by ``0.3 |v|^2``, far beyond rounding. So one far code vector does not
+    make all rows unclear.
 
     Parameters
     ----------
@@ -145,12 +163,14 @@ def rounding_bound(xp: Any, length: Any, sizes: Sizes, unit_roundoff: float) -> 
     -------
     bound : array of float64, shape (n,)
     """
-    biased = sizes.largest + 2 * sizes.offset
+    of_points = NOISE * (xp.minimum(length, sizes.far) + sizes.extent)
+    nearby = 4 * (length + sizes.offset + of_points) + 2 * sizes.least
+    largest = xp.minimum(sizes.largest, nearby)
+    biased = largest + 2 * sizes.offset
     of_product = length + biased / 2 if sizes.is_bias_in_product else length
     of_bias = (2 + 0.6 * sizes.n_features * (2.0**-53 / unit_roundoff)) * biased
     of_scores = sizes.n_roundings(unit_roundoff) * of_product + of_bias
-    of_points = NOISE * (xp.minimum(length, sizes.far) + sizes.extent)
-    return 4 * unit_roundoff * sizes.largest * of_scores + 4 * (length + biased) * of_points
+    return 4 * unit_roundoff * largest * of_scores + 4 * (length + biased) * of_points
 
 
 def rounding_bound32(xp: Any, norms: Any, sizes: Sizes) -> Any:

@@ -13,9 +13,9 @@ from sklearn_tfsom._data.sparse import SparseRows
 from sklearn_tfsom._data.statistics import Nearest
 from sklearn_tfsom._data.tiles import map_tiles, multiply, value_slices
 from sklearn_tfsom._distance import METRICS, all_distances, paired_distances
-from sklearn_tfsom._map.scores import Sizes, Target, rounding_bound
+from sklearn_tfsom._map.scores import Sizes, Target, least_norm, rounding_bound
 from sklearn_tfsom._map.ties import FAR, distance_noise, first_within_rounding
-from sklearn_tfsom._tuning import CACHED_VALUES, MANY_CANDIDATES, MAX_ALL_DIFFERENCES
+from sklearn_tfsom._tuning import CACHED_VALUES, MAX_ALL_DIFFERENCES
 
 # Distances of scaled samples under all metrics of products.
 _EUCLIDEAN = METRICS["euclidean"]
@@ -92,6 +92,7 @@ def _search_by_scores(
         n_features=codebook.shape[1],
         n_terms=codebook.shape[1] * (1 if known is None else 2),
         largest=largest,
+        least=least_norm(factors.norms, k),
         offset=0.0,
         far=far,
         extent=float(metric.size(target.extents)),
@@ -100,9 +101,6 @@ def _search_by_scores(
     limit = _kth(scores, k) + bound
     candidates = np.flatnonzero(~(scores > limit[:, None]))  # also where it is NaN
     row, unit = np.divmod(candidates, len(codebook))
-    if len(candidates) > MANY_CANDIDATES * len(values) and known is None:
-        is_kept = _may_be_close(values, codebook, length, sizes, k)[row, unit] | is_far[row]
-        candidates, row, unit = candidates[is_kept], row[is_kept], unit[is_kept]
     distances = _from_differences(values, known, codebook, row, unit)
     if is_far.any():
         of_scores = scores.ravel()[candidates] / (2 * length[row])
@@ -118,30 +116,6 @@ def _search_by_scores(
         squared = np.maximum(norms + 2 * length * lowest, 0)
         lowest = np.where(is_far, np.sqrt(squared), lowest)  # the square of others may overflow
     return units, np.square(lowest) / 2 if metric.is_spherical else lowest
-
-
-def _may_be_close(
-    values: NDArray[np.float64],
-    codebook: NDArray[np.float64],
-    length: NDArray[np.float64],
-    sizes: Sizes,
-    k: int,
-) -> NDArray[np.bool_]:
-    """Return which units may be among the k closest to each row, (n, n_units).
-
-    One far code vector raises the bound of all scores, and moves the center away from the others.
-    So scores are computed around the median code vector, and each has a bound of its own.
-    """
-    center = np.median(codebook, axis=0)
-    rows, units = values - center, codebook - center
-    norms = np.einsum("uf,uf->u", units, units)
-    scores = multiply(rows, np.ascontiguousarray(-2 * units.T))
-    scores += norms
-    around = sizes._replace(
-        largest=np.sqrt(norms), extent=sizes.extent + np.minimum(length, sizes.far)[:, None]
-    )
-    bounds = rounding_bound(np, np.linalg.norm(rows, axis=1)[:, None], around, 2.0**-53)
-    return ~(scores - bounds > _kth(scores + bounds, k)[:, None])  # also where it is NaN
 
 
 def _kth(values: NDArray[np.float64], k: int) -> NDArray[np.float64]:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sklearn_tfsom._compat import with_errstate
 from sklearn_tfsom._data.dense import DenseRows, load
 from sklearn_tfsom._data.samples import Samples
-from sklearn_tfsom._data.scaling import Scaling, check_range
+from sklearn_tfsom._data.scaling import Scaling, check_range, middle_of
 from sklearn_tfsom._data.sparse import SparseRows, load_sparse
 from sklearn_tfsom._data.tiles import map_tiles, row_slices, value_slices
 from sklearn_tfsom._distance import as_codebook
@@ -49,12 +49,13 @@ def nearest_units(samples: Samples, codebook: NDArray, k: int = 1) -> NDArray[np
     is_changed = scaling.center.any() or metric.is_spherical
     dtype = np.dtype(np.float64) if is_changed else dtype
     scaled = scaling.transform(codebook)
+    flat = scaled.reshape(flat.shape)
     kind = search_kind(samples, codebook)
     target = Target(
         kind=kind,
         codebook=scaled,
-        center=scaled.mean(axis=(0, 1)),
-        extents=scaling.extents(scaled.reshape(flat.shape)),
+        center=middle_of(flat),
+        extents=scaling.extents(flat),
     )
     chunks, n_tile = _chunks(samples, codebook, kind)
     if n_tile is not None:

@@ -11,7 +11,7 @@ from sklearn_tfsom._data.sparse import SparseRows
 from sklearn_tfsom._data.statistics import Found
 from sklearn_tfsom._data.tiles import even_slices, map_tiles, multiply, value_slices
 from sklearn_tfsom._distance import Metric, paired_distances
-from sklearn_tfsom._map.scores import Factors, Sizes, Target, rounding_bound32
+from sklearn_tfsom._map.scores import Sizes, Target, rounding_bound32
 from sklearn_tfsom._map.ties import MAX_PASSES
 from sklearn_tfsom._tuning import (
     CACHED_VALUES,
@@ -29,15 +29,15 @@ def search_products(rows: DenseRows | SparseRows, target: Target, k: int) -> Fou
     """
     norms, (n_terms, n_units) = np.asarray(rows.norms), target.factors.values.shape
     factors, n_values = target.factors, max(n_units, n_terms)
+    sizes = factors.sizes_for(k)
     if isinstance(rows, SparseRows):
         n_values = n_units
-        sizes = factors.sizes._replace(n_terms=np.diff(rows.matrix.indptr) + 1)
-        factors = factors._replace(sizes=sizes)
+        sizes = sizes._replace(n_terms=np.diff(rows.matrix.indptr) + 1)
     tiles = even_slices(len(norms), n_values, NUMPY_TILE_VALUES, MIN_TWO_SEARCHED)
     # Threads take turns in Python: a tile does nothing that can be done for all rows at once.
 
     def search(tile: slice) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        return _search_tile(rows.take(tile), target, factors, k)
+        return _search_tile(rows.take(tile), target, k)
 
     units, lowest = map(np.concatenate, zip(*map_tiles(search, tiles), strict=True))
     gaps = np.full(len(norms), np.inf, np.float32)
@@ -46,7 +46,7 @@ def search_products(rows: DenseRows | SparseRows, target: Target, k: int) -> Fou
         for place in range(lowest.shape[1] - 1):
             np.minimum(gaps, lowest[:, place + 1] - lowest[:, place], out=gaps)
         squared = np.maximum(norms + lowest[:, 0], 0)
-        is_clear = _are_beyond(gaps, norms, factors.sizes)
+        is_clear = _are_beyond(gaps, norms, sizes)
     distances = target.kind.metric.from_squares(squared)
     return Found(units, distances, is_clear)
 
@@ -70,7 +70,7 @@ def _are_beyond(
 
 
 def _search_tile(
-    rows: DenseRows | SparseRows, target: Target, factors: Factors, k: int
+    rows: DenseRows | SparseRows, target: Target, k: int
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """Take out the lowest scores one by one, and one more that tells whether they are clear.
 
@@ -81,15 +81,16 @@ def _search_tile(
     """
     if isinstance(rows, DenseRows) and rows.factors32 is None:
         rows = rows.for_products(target.kind.has_missing)
-    n_rows, n_units = rows.norms.shape[0], factors.values.shape[1]
+    factors, n_rows = target.factors.values, rows.norms.shape[0]
+    n_units = factors.shape[1]
     n_lowest, starts = min(k + 1, n_units), np.arange(0, n_rows * n_units, n_units)
     units, lowest = np.empty((n_rows, k), np.int32), np.empty((n_rows, n_lowest), np.float32)
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         if isinstance(rows, SparseRows):
-            scores = rows.scores32(factors.values)
+            scores = rows.scores32(factors)
         else:
             assert rows.factors32 is not None
-            scores = multiply(rows.factors32, factors.values)
+            scores = multiply(rows.factors32, factors)
         if n_lowest > MAX_PASSES:
             units[:], lowest[:] = _sorted_lowest(scores, k, n_lowest)
         else:

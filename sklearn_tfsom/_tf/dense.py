@@ -79,7 +79,7 @@ def _search_graph(kind: SearchKind, dtype: tf.DType) -> tf.types.experimental.Po
         numbers: tf.Tensor,
     ) -> list[tf.Tensor]:
         k, n_tile, compiled_rows = tf.unstack(numbers, 3)
-        operands = make_operands(Target(kind, codebook, center, extents))
+        operands = make_operands(Target(kind, codebook, center, extents), k)
 
         def search_tile(start: tf.Tensor, stop: tf.Tensor) -> list[tf.Tensor]:
             return _search_tile(values[start:stop], norms[start:stop], operands, k, compiled_rows)

@@ -30,12 +30,14 @@ class Operands(NamedTuple):
     blocks: Blocks | None
 
 
-def make_operands(target: Target) -> Operands:
+def make_operands(target: Target, k: tf.Tensor) -> Operands:
     """Prepare code vectors for the search, within a graph, as `Target.factors` does for NumPy.
 
     Parameters
     ----------
     target : Target
+    k : Tensor of int32, shape ()
+        Number of units that are found for a row.
     """
     kind, codebook, center = target.kind, target.codebook, target.center
     n_features = tf.size(center)
@@ -51,12 +53,15 @@ def make_operands(target: Target) -> Operands:
     n_layers, n_lanes = layout(tf.size(bias), is_fused=kind.n_fused > 0)
     padding = [0, n_layers * n_lanes - tf.size(bias)]
     bias32 = tf.pad(tf.cast(bias, tf.float32), [padding], constant_values=np.inf)
-    offset = tf.norm(center)
+    offset, largest = tf.norm(center), tf.sqrt(tf.reduce_max(norms))
+    # Blocks of units are left out by bounds for all of them.
+    least = largest if kind.is_pruned else tf.sqrt(-tf.math.top_k(-norms, k).values[-1])
     sizes = Sizes(
         is_bias_in_product=kind.has_missing,
         n_features=tf.cast(n_features, tf.float64),
         n_terms=tf.cast(tf.shape(factors32)[1], tf.float64),
-        largest=tf.sqrt(tf.reduce_max(norms)),
+        largest=largest,
+        least=least,
         offset=offset,
         far=FAR * tf.sqrt(tf.maximum(tf.reduce_max(own_norms) + offset**2, 0)),
         extent=sizes_of(target.extents, kind.metric),
