@@ -21,8 +21,8 @@ _MAX_OFFSET = 32.0
 # each value of two of them by half a unit in its last place.
 _OF_OFFSET = 1 / 8
 
-# Code vectors whose median is computed, at most.
-_MAX_MEDIAN = 63
+# Code vectors whose median is computed, at most; an odd number.
+_MAX_MEDIAN = 31
 
 # Values that need to be scaled by less than this have sums of squares in the range of float32.
 _SAFE_SCALE = 2.0**40
@@ -173,13 +173,17 @@ class Scaling(NamedTuple):
         """Return the distance of scaled points whose distance is 1 before."""
         return float(self.scale**self.metric.scaling_degree)
 
-    def extents(self, codebook: NDArray[np.float64]) -> NDArray[np.float64]:
+    def extents(
+        self, codebook: NDArray[np.float64], middle: NDArray[np.float64] | None = None
+    ) -> NDArray[np.float64]:
         """Return the size of the values of which code vectors are rounded means, by feature.
 
         Parameters
         ----------
         codebook : ndarray of float64, shape (n_units, n_features)
             Scaled, and rounded before it was scaled.
+        middle : ndarray of float64, shape (n_features,), default=None
+            `middle_of` the codebook, if it is known.
 
         Returns
         -------
@@ -188,7 +192,7 @@ class Scaling(NamedTuple):
             which an outlying one hardly changes, and the offset of the middle; 0 for features in
             which code vectors do not differ.
         """
-        middle = middle_of(codebook)
+        middle = middle_of(codebook) if middle is None else middle
         differences = codebook - middle
         np.abs(differences, out=differences)
         largest = float(differences.max()) or 1.0
@@ -232,11 +236,12 @@ def center_and_spread(codebook: NDArray) -> tuple[NDArray[np.float64], float]:
 def middle_of(codebook: NDArray) -> NDArray[np.float64]:
     """Return the median of the code vectors by feature, exactly if they are equal.
 
-    One far away would move the mean away from all others. Of many, some that are evenly spaced
-    are enough.
+    One far away would move the mean away from all others. A few that are evenly spaced are enough;
+    of an odd number the median is one of them, without rounding.
     """
-    some = codebook[:: -(-len(codebook) // _MAX_MEDIAN)].astype(np.float64)
-    places = (len(some) - 1) // 2, len(some) // 2
-    low, high = np.partition(some, places, axis=0)[list(places)]
-    middle: NDArray[np.float64] = low + (high - low) / 2
+    n_units = len(codebook)
+    n_some = min(_MAX_MEDIAN, n_units - 1 + n_units % 2)
+    places = np.linspace(0, n_units - 1, n_some).astype(int)  # no step that fits into a row
+    some = codebook[places].astype(np.float64)
+    middle: NDArray[np.float64] = np.partition(some, n_some // 2, axis=0)[n_some // 2]
     return middle

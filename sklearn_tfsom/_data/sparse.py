@@ -63,14 +63,20 @@ class SparseRows(NamedTuple):
         Counting places is twice as fast as a product with a sparse matrix of the units.
         """
         n_features = self.matrix.shape[1]
-        sums, firsts = np.zeros(n_units * n_features), units.astype(np.int64) * n_features
-        # Each chunk adds to all sums, so there are fewer where these have more values.
-        for chunk in _chunks(self.matrix.indptr, max(TILE_VALUES, len(sums) // 4)):
+        n_sums, firsts = n_units * n_features, units.astype(np.int64) * n_features
+
+        def of_chunk(chunk: slice) -> NDArray[np.float64]:
             part = self.matrix[chunk]
             n_stored = np.diff(part.indptr)
             places = np.repeat(firsts[chunk], n_stored) + part.indices
             values = np.repeat(weights[chunk], n_stored) * part.data
-            sums += np.bincount(places, values, minlength=len(sums))
+            return np.asarray(np.bincount(places, values, minlength=n_sums), np.float64)
+
+        # Each chunk adds to all sums, so there are fewer where these have more values.
+        chunks = _chunks(self.matrix.indptr, max(TILE_VALUES, n_sums // 4)) or [slice(0, 0)]
+        sums = of_chunk(chunks[0])
+        for chunk in chunks[1:]:
+            sums += of_chunk(chunk)
         return sums.reshape(n_units, n_features)
 
 

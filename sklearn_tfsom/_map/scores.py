@@ -106,9 +106,11 @@ class Target:
     @with_errstate(over="ignore", under="ignore", invalid="ignore")
     def _compute_factors(self) -> Factors:
         n_features = len(self.center)
-        around = self.codebook.reshape(-1, n_features) - self.center
+        around = self.codebook.reshape(-1, n_features)
+        has_center = self.center.any()
+        around = around - self.center if has_center else around
         norms = np.einsum("uf,uf->u", around, around)
-        own_norms = norms + 2 * around @ self.center
+        own_norms = norms + 2 * around @ self.center if has_center else norms
         n_terms = n_features + (n_features if self.kind.has_missing else 1)
         values = np.empty((n_terms, len(around)), np.float32)
         np.multiply(around.T, -2, out=values[:n_features], casting="same_kind")

@@ -5,6 +5,7 @@ Everything here is of the size of a codebook, in the scaled space.
 
 from __future__ import annotations
 
+import collections
 import math
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_tfsom._data.scaling import Scaling, power_of_two
-from sklearn_tfsom._data.tiles import value_slices
+from sklearn_tfsom._data.tiles import map_tiles, row_slices, value_slices
 from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._map.neighborhood import BlockKernel, Kernel, Kernels
 from sklearn_tfsom._tuning import CACHED_VALUES
@@ -23,6 +24,9 @@ MIN_DIRECTION = 1e-6
 
 # Smoothed weights up to this share of the largest weight count as 0: they have few digits.
 _MIN_SHARE = 1e-290
+
+# Features that are moved at a time, at least: fewer would be gathered from all over the memory.
+_MIN_BLOCK = 32
 
 # Smallest radius for interpolating a codebook, in lattice spacings: below it the weights of all
 # units would underflow.
@@ -105,15 +109,31 @@ def move_codebook(
     -------
     moved : ndarray of float64, shape (n_rows, n_columns, n_features)
     """
-    n_features = codebook.shape[2]
-    statistics = np.concatenate([sums, counts], axis=1) / power_of_two(float(counts.max()))
-    statistics = statistics.reshape(*(source_shape or codebook.shape[:2]), -1)
-    smoothed = smooth(statistics, kernel)
-    numerator, denominator = smoothed[:, :, :n_features], smoothed[:, :, n_features:]
-    moved = codebook.copy()
-    smallest = np.maximum(_MIN_SHARE, _rounding(statistics[:, :, n_features:], kernel))
-    np.divide(numerator, denominator, out=moved, where=np.abs(denominator) > smallest)
+    moved, power = np.empty_like(codebook), power_of_two(float(counts.max()))
+    shape = source_shape or codebook.shape[:2]
+
+    def move(block: slice) -> None:
+        """Move some of the features, so that what is computed on the way stays in the cache."""
+        weights = counts if counts.shape[1] == 1 else counts[:, block]
+        statistics = np.concatenate([sums[:, block], weights], axis=1) / power
+        statistics = statistics.reshape(*shape, -1)
+        smoothed, n_weights = smooth(statistics, kernel), weights.shape[1]
+        numerator, denominator = smoothed[:, :, :-n_weights], smoothed[:, :, -n_weights:]
+        smallest = np.maximum(_MIN_SHARE, _rounding(statistics[:, :, -n_weights:], kernel))
+        is_reached: Any = np.abs(denominator) > smallest
+        if is_reached.all():
+            is_reached = True  # a mask takes time
+        else:
+            moved[:, :, block] = codebook[:, :, block]
+        np.divide(numerator, denominator, out=moved[:, :, block], where=is_reached)
+
+    collections.deque(map_tiles(move, _feature_blocks(codebook)), maxlen=0)
     return _on_sphere(moved, codebook, scaling)
+
+
+def _feature_blocks(codebook: NDArray[np.float64]) -> list[slice]:
+    n_rows, n_columns, n_features = codebook.shape
+    return row_slices(n_features, max(_MIN_BLOCK, CACHED_VALUES // (n_rows * n_columns)))
 
 
 def _on_sphere(
@@ -146,8 +166,13 @@ def _rounding(counts: NDArray[np.float64], kernel: Kernel) -> NDArray[np.float64
 def root_mean_square_shift(codebook: NDArray[np.float64], former: NDArray[np.float64]) -> float:
     """Return the root mean square distance between code vectors before and after an update."""
     n_rows, n_columns, _ = codebook.shape
-    with np.errstate(over="ignore"):  # far away it is infinite
-        return float(np.linalg.norm(codebook - former)) / math.sqrt(n_rows * n_columns)
+
+    def length(block: slice) -> float:
+        with np.errstate(over="ignore"):  # far away it is infinite
+            return float(np.linalg.norm(codebook[:, :, block] - former[:, :, block]))
+
+    lengths = map_tiles(length, _feature_blocks(codebook))
+    return math.hypot(*lengths) / math.sqrt(n_rows * n_columns)
 
 
 def project(

@@ -26,7 +26,8 @@ def search_exactly(rows: DenseRows | SparseRows, target: Target, k: int) -> Near
     n_features, n_rows = target.codebook.shape[2], rows.norms.shape[0]
     codebook, factors = target.codebook.reshape(-1, n_features), None
     if target.kind.metric.is_product:
-        factors = _Factors64.of(codebook, target.kind.has_missing)
+        is_sparse = isinstance(rows, SparseRows)
+        factors = _Factors64.of(codebook, target.kind.has_missing, is_sparse=is_sparse)
 
     def of_chunk(chunk: slice) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
         part = rows.take(chunk)
@@ -50,16 +51,18 @@ class _Factors64(NamedTuple):
     """Factors of the scores that all rows share."""
 
     norms: NDArray[np.float64]  # (n_units,) squared
-    doubled: NDArray[np.float64]  # (n_features, n_units): -2 times the codebook
+    columns: NDArray[np.float64]  # (n_features, n_units)
     squares: NDArray[np.float64] | None  # (n_features, n_units), for rows with missing values
 
     @classmethod
     @with_errstate(over="ignore", under="ignore")  # no score of such code vectors is used
-    def of(cls, codebook: NDArray[np.float64], has_missing: bool) -> _Factors64:
+    def of(
+        cls, codebook: NDArray[np.float64], has_missing: bool, *, is_sparse: bool
+    ) -> _Factors64:
         return cls(
             np.einsum("uf,uf->u", codebook, codebook),
-            np.ascontiguousarray(-2 * codebook.T),
-            np.ascontiguousarray(np.square(codebook).T) if has_missing else None,
+            np.ascontiguousarray(codebook.T) if is_sparse else codebook.T,
+            np.square(codebook).T if has_missing else None,
         )
 
 
@@ -131,9 +134,10 @@ def _scores(
 ) -> NDArray[np.float64]:
     """Return the scores of all units, (n, n_units)."""
     if isinstance(rows, SparseRows):
-        products = rows.products(factors.doubled)
+        products = rows.products(factors.columns)
     else:
-        products = multiply(values, factors.doubled)
+        products = multiply(values, factors.columns)
+    products *= -2
     if known is None or factors.squares is None:
         products += factors.norms
     else:

@@ -50,12 +50,13 @@ def nearest_units(samples: Samples, codebook: NDArray, k: int = 1) -> NDArray[np
     dtype = np.dtype(np.float64) if is_changed else dtype
     scaled = scaling.transform(codebook)
     flat = scaled.reshape(flat.shape)
+    middle = middle_of(flat)
     kind = search_kind(samples, codebook)
     target = Target(
         kind=kind,
         codebook=scaled,
-        center=middle_of(flat),
-        extents=scaling.extents(flat),
+        center=middle,
+        extents=scaling.extents(flat, middle),
     )
     chunks, n_tile = _chunks(samples, codebook, kind)
     if n_tile is not None:

@@ -99,27 +99,34 @@ def nearest(
         if len(unclear) * target.codebook.size <= MAX_ALL_DIFFERENCES:
             units[unclear], distances[unclear] = search_exactly(rest, target, k)
         else:  # of equal rows, such as all that are zero under "cosine", one is searched
-            chosen, place = _distinct(rest)
-            exact = search_exactly(rest.take(chosen), target, k)
+            chosen, place = _distinct(rest, target.kind.has_missing)
+            different = rest.take(chosen) if len(chosen) < len(unclear) else rest
+            exact = search_exactly(different, target, k)
             units[unclear], distances[unclear] = (results[place] for results in exact)
     return Nearest(units, distances)
 
 
-def _distinct(rows: DenseRows | SparseRows) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _distinct(
+    rows: DenseRows | SparseRows, has_missing: bool
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the indices of different rows, and for each row the place of its equal there.
 
-    Rows are compared with the first one that has the same product with some vector. Those that
-    differ from it stand for themselves, so a few equal ones may be chosen as well.
+    If all are different, they stay in their order. Rows are compared with the first one that has
+    the same product with some vector. Those that differ from it stand for themselves, so a few
+    equal ones may be chosen as well.
     """
-    values = (
-        rows.matrix if isinstance(rows, SparseRows) else np.nan_to_num(np.asarray(rows.values))
-    )
+    values = rows.matrix if isinstance(rows, SparseRows) else np.asarray(rows.values)
+    if has_missing:
+        values = np.where(np.isnan(values), 0, values)
+    vector = np.random.RandomState(0).uniform(1, 2, size=values.shape[1])
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        products = values @ np.random.RandomState(0).uniform(1, 2, size=values.shape[1])
+        products = values @ vector.astype(values.dtype)
     _, first, place = np.unique(products, return_index=True, return_inverse=True)
     others = np.flatnonzero(first[place] != np.arange(len(place)))
     alone = others[~rows.are_equal(others, first[place[others]])]
     place[alone] = len(first) + np.arange(len(alone))
+    if len(first) + len(alone) == len(place):
+        return np.arange(len(place)), np.arange(len(place))
     return np.concatenate([first, alone]), place
 
 
