@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import multiprocessing
 import os
+
+import joblib
 
 try:
     import resource
@@ -44,10 +47,27 @@ def check_memory(n_values: int, owner: str) -> None:
 
 
 def n_cores() -> int:
-    """Return the number of cores that this process may use."""
+    """Return the number of cores that this process may use, also by the quota of its container."""
+    n_cores = _affinity()
+    return min(n_cores, _n_cores_of_joblib(n_cores))
+
+
+def thread_limit() -> int | None:
+    """Return the number of threads of joblib's worker, or of a quota; None without these."""
+    n_threads, n = n_threads_of_joblib(), n_cores()
+    return n_threads or (n if n < _affinity() else None)
+
+
+def _affinity() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+@functools.cache
+def _n_cores_of_joblib(affinity: int) -> int:
+    """Return joblib's number of cores, which reads files of the system, once for each affinity."""
+    return int(joblib.cpu_count())
 
 
 def n_threads_of_joblib() -> int | None:

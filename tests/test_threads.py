@@ -24,7 +24,7 @@ from sklearn_tfsom._data.pieces import Pieces
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.tiles import map_tiles, multiply, row_slices
 from sklearn_tfsom._distance import METRICS
-from sklearn_tfsom._machine import n_cores, n_threads_of_joblib
+from sklearn_tfsom._machine import n_cores, n_threads_of_joblib, thread_limit
 from sklearn_tfsom.distributed import unit_statistics
 
 N_THREADS = 16
@@ -177,6 +177,14 @@ def test_search_follows_affinity_and_joblib(monkeypatch):
     names = set()
     list(map_tiles(lambda tile: names.add(threading.get_ident()), row_slices(50, 1)))
     assert len(names) == 1
+
+
+def test_threads_follow_a_cpu_quota(monkeypatch):
+    """The variable stands for the quota of a container, which joblib reads as well."""
+    assert thread_limit() is None
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: set(range(50)), raising=False)
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
+    assert n_cores() == thread_limit() == 1
 
 
 def test_an_error_in_one_tile_does_not_stop_others_forever():

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, ParamSpec
 
-from sklearn_tfsom._machine import check_address_space, n_threads_of_joblib
+from sklearn_tfsom._machine import check_address_space, thread_limit
 from sklearn_tfsom._tuning import LEAST_ADDRESS_SPACE, START_ADDRESS_SPACE
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def _imported_script() -> str:
 def _start() -> Core:
     import tensorflow as tf
 
-    _use_threads_of_joblib(tf.config.threading)
+    _limit_threads(tf.config.threading)
     tf.zeros(()).numpy()  # the first operation starts the runtime, which writes the last messages
     from sklearn_tfsom._tf import core
 
@@ -106,9 +106,12 @@ def has_strategy() -> bool:
     return ask is not None and bool(ask())
 
 
-def _use_threads_of_joblib(threading_config: Any) -> None:
-    """Give TensorFlow as many threads as joblib gave this worker."""
-    n_threads = n_threads_of_joblib()
+def _limit_threads(threading_config: Any) -> None:
+    """Give TensorFlow as many threads as joblib gave this worker, or as a CPU quota allows.
+
+    By itself it starts one for each core of the machine.
+    """
+    n_threads = thread_limit()
     if n_threads is not None and "TF_NUM_INTRAOP_THREADS" not in os.environ:
         # RuntimeError: the runtime has been started elsewhere, with threads chosen there.
         with contextlib.suppress(RuntimeError):
