@@ -169,11 +169,11 @@ def _begin(som: Any, pieces: Pieces) -> tuple[Grid, str | NDArray[np.float64], M
 
 def _moments(som: Any, pieces: Pieces) -> Moments:
     """Compute moments; components where the size or the start of the map depends on them."""
-    has_directions = isinstance(som.grid_size, str) or _starts_from_pca(som)
-    moments = compute_moments(pieces, has_directions=has_directions)
+    has_components = isinstance(som.grid_size, str) or _starts_from_pca(som)
+    moments = compute_moments(pieces, has_components=has_components)
     too_large = "X contains values too large: their differences"
     check_range(math.isfinite(moments.spread), what=too_large)
-    return with_typical_directions(moments, pieces, has_directions=has_directions)
+    return with_typical_directions(moments, pieces, has_components=has_components)
 
 
 def _check_sizes(som: Any, pieces: Pieces) -> None:

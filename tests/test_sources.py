@@ -254,7 +254,7 @@ def test_an_empty_piece_changes_no_reduction(monkeypatch):
         for n_features in (6, 1030) if kind in ("dense", "incomplete", "sparse") else (6,):
             pieces = pieces_of(kind, make=WithEmptyPiece, n_samples=60, n_features=n_features)
             moments, metric = compute_moments(pieces), pieces.samples.metric
-            compute_moments(pieces, has_directions=False)
+            compute_moments(pieces, has_components=False)
             for init in ("pca", "random", "sample"):
                 start = initial_codebook(init, GRID, pieces, moments, np.random.RandomState(0))
             start = as_codebook(start, metric)

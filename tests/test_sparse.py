@@ -183,7 +183,7 @@ def test_moments_are_those_of_dense_samples(n_features):
     sparse = compute_moments(pieces_of(csr_array(X), weights))
     for one, other in zip(dense[:4], sparse[:4], strict=True):
         assert_allclose(other, one, rtol=1e-7, atol=1e-8)
-    features = compute_moments(pieces_of(csr_array(X), weights), has_directions=False)
+    features = compute_moments(pieces_of(csr_array(X), weights), has_components=False)
     assert_allclose(features.spread, dense.spread, rtol=1e-12)
     deviations = np.sqrt(np.average((X - dense.mean) ** 2, axis=0, weights=weights))
     largest = deviations.argsort()[::-1][:2]

@@ -60,7 +60,7 @@ class Moments(NamedTuple):
     mean: NDArray[np.float64]  # (n_features,) over known values
     spread: float  # root mean square distance to the mean; infinite beyond float64's range
     deviations: NDArray[np.float64]  # (2,) standard deviations along the directions (ddof = 0)
-    directions: NDArray[np.float64]  # (2, n_features) unit eigenvectors of the covariance
+    directions: NDArray[np.float64]  # (2, n_features) unit vectors: components, or features
     covariance: NDArray[np.float64] | None  # divided by spread^2; of complete data, not too wide
     reach: NDArray[np.float64]  # (n_features,) largest distance of a known value to the mean
     middle: NDArray[np.float64]  # (n_features,) mean of the samples that the directions are of
@@ -86,14 +86,14 @@ def training_scaling(moments: Moments, codebook: NDArray, samples: Samples) -> S
     )
 
 
-def compute_moments(pieces: Pieces, *, has_directions: bool = True) -> Moments:
+def compute_moments(pieces: Pieces, *, has_components: bool = True) -> Moments:
     """Compute mean, spread and the directions of the two largest principal components.
 
     Parameters
     ----------
     pieces : Pieces
         Every feature has a known value.
-    has_directions : bool, default=True
+    has_components : bool, default=True
         Whether principal components are needed. Otherwise the two features of the largest variance
         take their place.
 
@@ -127,9 +127,9 @@ def compute_moments(pieces: Pieces, *, has_directions: bool = True) -> Moments:
         return _without_directions(mean, largest, reach)
     # In units of about the largest range no square exceeds the range of float64.
     scale = max(power_of_two(largest), np.finfo(np.float64).tiny)
-    if n_features > MAX_COVARIANCE_FEATURES or (samples.has_missing and not has_directions):
-        return _by_variances(pieces, _Features(mean, reach, known, scale), has_directions)
-    return _by_covariance(pieces, _Features(mean, reach, known, scale), has_directions)
+    if n_features > MAX_COVARIANCE_FEATURES or (samples.has_missing and not has_components):
+        return _by_variances(pieces, _Features(mean, reach, known, scale), has_components)
+    return _by_covariance(pieces, _Features(mean, reach, known, scale), has_components)
 
 
 class _Features(NamedTuple):
@@ -141,20 +141,20 @@ class _Features(NamedTuple):
     scale: float  # about the largest range of a feature
 
 
-def _by_variances(pieces: Pieces, features: _Features, has_directions: bool) -> Moments:
+def _by_variances(pieces: Pieces, features: _Features, has_components: bool) -> Moments:
     """Compute moments without a covariance matrix."""
     mean, reach, known, scale = features
     arguments = mean, scale, pieces.total_weight
     variances = pieces.reduce(_variances, *arguments)
     spread = _spread(variances, known, scale)
-    if has_directions:
+    if has_components:
         deviations, found = _lanczos(pieces, variances, (*arguments, np.sqrt(known)))
     else:
         deviations, found = _largest_features(variances / known)
     return _with_directions(_without_directions(mean, spread, reach), deviations * scale, found)
 
 
-def _by_covariance(pieces: Pieces, features: _Features, has_directions: bool) -> Moments:
+def _by_covariance(pieces: Pieces, features: _Features, has_components: bool) -> Moments:
     """Compute moments from a covariance matrix."""
     mean, reach, known, scale = features
     samples, n_features = pieces.samples, len(mean)
@@ -174,7 +174,7 @@ def _by_covariance(pieces: Pieces, features: _Features, has_directions: bool) ->
     if samples.has_missing:
         scatter = np.divide(scatter, both, out=np.zeros_like(scatter), where=both > 0)
     # All workers have one scatter, but eigenvectors could differ by rounding of machines.
-    largest = _two_largest(scatter) if has_directions else _largest_features(np.diag(scatter))
+    largest = _two_largest(scatter) if has_components else _largest_features(np.diag(scatter))
     deviations, found = map(pieces.workers.from_first, largest)
     moments = _without_directions(mean, spread, reach)
     moments = _with_directions(moments, deviations * scale, found, least)

@@ -1,7 +1,7 @@
 """Main directions of data in which a few samples outweigh all others.
 
-One sample far away can be most of a variance: then it would decide on the size of a map and on
-its start. It is left out there, and nowhere else.
+One sample far away can be most of a variance: then it would decide on the size of a map, on its
+start and on the center of training. It is left out there, and nowhere else.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ class Cut(NamedTuple):
 
 
 def with_typical_directions(
-    moments: Moments, pieces: Pieces, *, has_directions: bool = True
+    moments: Moments, pieces: Pieces, *, has_components: bool = True
 ) -> Moments:
-    """Replace main directions that a few outliers make, and the mean, by those of the others.
+    """Replace main directions that a few outliers make, and the middle, by those of the others.
 
     Parameters
     ----------
     moments : Moments
         Of all samples.
     pieces : Pieces
-    has_directions : bool, default=True
+    has_components : bool, default=True
         As of `compute_moments`.
 
     Returns
@@ -68,7 +68,7 @@ def with_typical_directions(
             break
         cuts, total = (*cuts, cut), whole_weight(total - n_outliers)
         typical = _TypicalPieces(pieces, cuts, total)
-        of_typical = compute_moments(typical, has_directions=has_directions)
+        of_typical = compute_moments(typical, has_components=has_components)
         if not of_typical.deviations[0] > 0:  # all are equal, or a feature is known in none
             break
         found = of_typical

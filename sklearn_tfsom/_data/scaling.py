@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from sklearn_tfsom._distance import Metric
+from sklearn_tfsom._tuning import MAX_MEDIAN
 
 # Code vectors farther from 0 than this multiple of their spread would leave too many near ties.
 _MAX_OFFSET = 32.0
@@ -21,8 +22,7 @@ _MAX_OFFSET = 32.0
 # each value of two of them by half a unit in its last place.
 _OF_OFFSET = 1 / 8
 
-# Code vectors whose median is computed, at most; an odd number.
-_MAX_MEDIAN = 31
+_GOLDEN_RATIO = (1 + 5**0.5) / 2
 
 # Values that need to be scaled by less than this have sums of squares in the range of float32.
 _SAFE_SCALE = 2.0**40
@@ -236,12 +236,15 @@ def center_and_spread(codebook: NDArray) -> tuple[NDArray[np.float64], float]:
 def middle_of(codebook: NDArray) -> NDArray[np.float64]:
     """Return the median of the code vectors by feature, exactly if they are equal.
 
-    One far away would move the mean away from all others. A few that are evenly spaced are enough;
+    One far away would move the mean away from all others. A few from all over the map are enough;
     of an odd number the median is one of them, without rounding.
     """
     n_units = len(codebook)
-    n_some = min(_MAX_MEDIAN, n_units - 1 + n_units % 2)
-    places = np.linspace(0, n_units - 1, n_some).astype(int)  # no step that fits into a row
-    some = codebook[places].astype(np.float64)
+    n_some = min(MAX_MEDIAN, n_units - 1 + n_units % 2)
+    # Multiples of the golden ratio fall into all rows and columns of a grid.
+    places = np.arange(n_units)
+    if n_units > n_some:
+        places = (np.arange(n_some) * _GOLDEN_RATIO % 1 * n_units).astype(int)
+    some = codebook[places[:n_some]].astype(np.float64)
     middle: NDArray[np.float64] = np.partition(some, n_some // 2, axis=0)[n_some // 2]
     return middle

@@ -58,7 +58,7 @@ def even_slices(n_rows: int, n_values: int, most_values: int, two_from: int) -> 
 
 
 def multiply(a: NDArray, b: NDArray, out: NDArray | None = None) -> NDArray:
-    """Multiply matrices of one dtype, in C order, in the thread that calls."""
+    """Multiply matrices of one dtype in the thread that calls; the result is in C order."""
     n_rows, (n_terms, n_columns) = len(a), b.shape
     product = np.empty((n_rows, n_columns), b.dtype) if out is None else out
     n_block = _small_rows(n_terms * n_columns)

@@ -26,6 +26,9 @@ from sklearn_tfsom._map.ties import FAR, NOISE
 # Products up to here, and their sums, stay in the range of float32.
 _SAFE_PRODUCT = 2.0**120
 
+# Squares of norms above this one, and their rounding, are no subnormal numbers in float32.
+_SAFE_NORM = 2.0**-48
+
 
 class SearchKind(NamedTuple):
     """Properties of a search that its graph is built for."""
@@ -42,7 +45,7 @@ class Sizes(NamedTuple):
 
     is_bias_in_product: bool  # whether |w|^2 is a term of the product
     n_features: Any
-    n_terms: Any  # terms of a product that are not 0, at most
+    n_terms: Any  # terms of a product that are added up one after the other, at most
     largest: Any  # largest norm of a code vector, measured from the center
     least: Any  # at least as many code vectors as are wanted have norms up to this one
     offset: Any  # norm of the center
@@ -148,8 +151,8 @@ def rounding_bound(xp: Any, length: Any, sizes: Sizes, unit_roundoff: float) -> 
 
     The largest code vectors count only for rows that may be close to them. If k units have norms
     up to m, and points a noise of p, the scores of units of a norm above ``4 (|x - c| + p) + 2 m``
-    are higher than theirs by ``0.3 |v|^2``, far beyond rounding. So one far code vector does not
-    make all rows unclear.
+    are higher than theirs by more than ``0.3 |v|^2``, far beyond rounding. So one far code vector
+    does not make all rows unclear.
 
     Parameters
     ----------
@@ -165,9 +168,7 @@ def rounding_bound(xp: Any, length: Any, sizes: Sizes, unit_roundoff: float) -> 
     -------
     bound : array of float64, shape (n,)
     """
-    of_points = NOISE * (xp.minimum(length, sizes.far) + sizes.extent)
-    nearby = 4 * (length + sizes.offset + of_points) + 2 * sizes.least
-    largest = xp.minimum(sizes.largest, nearby)
+    of_points, largest = _noise_and_largest(xp, length, sizes)
     biased = largest + 2 * sizes.offset
     of_product = length + biased / 2 if sizes.is_bias_in_product else length
     of_bias = (2 + 0.6 * sizes.n_features * (2.0**-53 / unit_roundoff)) * biased
@@ -175,8 +176,15 @@ def rounding_bound(xp: Any, length: Any, sizes: Sizes, unit_roundoff: float) -> 
     return 4 * unit_roundoff * largest * of_scores + 4 * (length + biased) * of_points
 
 
+def _noise_and_largest(xp: Any, length: Any, sizes: Sizes) -> tuple[Any, Any]:
+    """Return the noise of points, and the largest norm of a code vector that may be close."""
+    of_points = NOISE * (xp.minimum(length, sizes.far) + sizes.extent)
+    nearby = 4 * (length + sizes.offset + of_points) + 2 * sizes.least
+    return of_points, xp.minimum(sizes.largest, nearby)
+
+
 def rounding_bound32(xp: Any, norms: Any, sizes: Sizes) -> Any:
-    """Return the bound for float32; infinite where a score may exceed the range of float32.
+    """Return the bound for float32; infinite where a score may leave the range of float32.
 
     Parameters
     ----------
@@ -187,5 +195,8 @@ def rounding_bound32(xp: Any, norms: Any, sizes: Sizes) -> Any:
     sizes : Sizes
     """
     length = xp.sqrt(norms)
-    is_safe = sizes.n_terms * length * (1 + sizes.largest) < _SAFE_PRODUCT
+    _, largest = _noise_and_largest(xp, length, sizes)
+    is_safe = (largest > _SAFE_NORM) & (
+        sizes.n_terms * length * (1 + sizes.largest) < _SAFE_PRODUCT
+    )
     return xp.where(is_safe, rounding_bound(xp, length, sizes, 2.0**-24), np.inf)

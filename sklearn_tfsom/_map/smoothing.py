@@ -5,7 +5,6 @@ Everything here is of the size of a codebook, in the scaled space.
 
 from __future__ import annotations
 
-import collections
 import math
 from typing import Any, NamedTuple
 
@@ -16,7 +15,7 @@ from sklearn_tfsom._data.scaling import Scaling, power_of_two
 from sklearn_tfsom._data.tiles import map_tiles, row_slices, value_slices
 from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._map.neighborhood import BlockKernel, Kernel, Kernels
-from sklearn_tfsom._tuning import CACHED_VALUES
+from sklearn_tfsom._tuning import CACHED_VALUES, MIN_SMOOTHED_FEATURES
 
 # A mean direction shorter than this is rounding: the directions cancel out.
 # That of float32 samples is up to 6e-8.
@@ -24,9 +23,6 @@ MIN_DIRECTION = 1e-6
 
 # Smoothed weights up to this share of the largest weight count as 0: they have few digits.
 _MIN_SHARE = 1e-290
-
-# Features that are moved at a time, at least: fewer would be gathered from all over the memory.
-_MIN_BLOCK = 32
 
 # Smallest radius for interpolating a codebook, in lattice spacings: below it the weights of all
 # units would underflow.
@@ -120,20 +116,22 @@ def move_codebook(
         smoothed, n_weights = smooth(statistics, kernel), weights.shape[1]
         numerator, denominator = smoothed[:, :, :-n_weights], smoothed[:, :, -n_weights:]
         smallest = np.maximum(_MIN_SHARE, _rounding(statistics[:, :, -n_weights:], kernel))
-        is_reached: Any = np.abs(denominator) > smallest
-        if is_reached.all():
-            is_reached = True  # a mask takes time
+        is_reached, target = np.abs(denominator) > smallest, moved[:, :, block]
+        if is_reached.all():  # without a mask, which takes time
+            np.divide(numerator, denominator, out=target)
         else:
-            moved[:, :, block] = codebook[:, :, block]
-        np.divide(numerator, denominator, out=moved[:, :, block], where=is_reached)
+            target[:] = codebook[:, :, block]
+            np.divide(numerator, denominator, out=target, where=is_reached)
 
-    collections.deque(map_tiles(move, _feature_blocks(codebook)), maxlen=0)
+    for _ in map_tiles(move, _feature_blocks(codebook)):
+        pass
     return _on_sphere(moved, codebook, scaling)
 
 
 def _feature_blocks(codebook: NDArray[np.float64]) -> list[slice]:
-    n_rows, n_columns, n_features = codebook.shape
-    return row_slices(n_features, max(_MIN_BLOCK, CACHED_VALUES // (n_rows * n_columns)))
+    n_features = codebook.shape[2]
+    n_units = codebook.size // n_features
+    return row_slices(n_features, max(MIN_SMOOTHED_FEATURES, CACHED_VALUES // n_units))
 
 
 def _on_sphere(

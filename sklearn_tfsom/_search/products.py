@@ -9,13 +9,15 @@ from sklearn_tfsom._compat import with_errstate
 from sklearn_tfsom._data.dense import DenseRows
 from sklearn_tfsom._data.sparse import SparseRows
 from sklearn_tfsom._data.statistics import Found
-from sklearn_tfsom._data.tiles import even_slices, map_tiles, multiply, value_slices
+from sklearn_tfsom._data.tiles import even_slices, map_tiles, multiply, row_slices, value_slices
 from sklearn_tfsom._distance import Metric, paired_distances
 from sklearn_tfsom._map.scores import Sizes, Target, rounding_bound32
 from sklearn_tfsom._map.ties import MAX_PASSES
 from sklearn_tfsom._tuning import (
     CACHED_VALUES,
     CANCELLATION,
+    MAX_PANELS,
+    MAX_PRODUCT_TERMS,
     MIN_TWO_SEARCHED,
     MIN_TWO_SUMMED,
     NUMPY_TILE_VALUES,
@@ -29,7 +31,7 @@ def search_products(rows: DenseRows | SparseRows, target: Target, k: int) -> Fou
     """
     norms, (n_terms, n_units) = np.asarray(rows.norms), target.factors.values.shape
     factors, n_values = target.factors, max(n_units, n_terms)
-    sizes = factors.sizes_for(k)
+    sizes = factors.sizes_for(k)._replace(n_terms=sum(_panels(n_terms)))
     if isinstance(rows, SparseRows):
         n_values = n_units
         sizes = sizes._replace(n_terms=np.diff(rows.matrix.indptr) + 1)
@@ -90,7 +92,7 @@ def _search_tile(
             scores = rows.scores32(factors)
         else:
             assert rows.factors32 is not None
-            scores = multiply(rows.factors32, factors)
+            scores = _multiply(rows.factors32, factors)
         if n_lowest > MAX_PASSES:
             units[:], lowest[:] = _sorted_lowest(scores, k, n_lowest)
         else:
@@ -103,6 +105,24 @@ def _search_tile(
                 if place + 1 < n_lowest:
                     scores.ravel()[at] = np.inf
     return units, lowest
+
+
+def _panels(n_terms: int) -> tuple[int, int]:
+    """Return the terms of a product that are added up together, and how often."""
+    n_panels = min(-(-n_terms // MAX_PRODUCT_TERMS), MAX_PANELS)
+    return -(-n_terms // n_panels), n_panels
+
+
+def _multiply(rows: NDArray[np.float32], factors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Multiply in panels: sums of few terms, and of few such sums, are rounded less."""
+    step, n_panels = _panels(len(factors))
+    if n_panels == 1:
+        return multiply(rows, factors)
+    first, *others = row_slices(len(factors), step)
+    product = multiply(rows[:, first], factors[first])
+    for panel in others:
+        product += multiply(rows[:, panel], factors[panel])
+    return product
 
 
 def _sorted_lowest(

@@ -54,8 +54,9 @@ def make_operands(target: Target, k: tf.Tensor) -> Operands:
     padding = [0, n_layers * n_lanes - tf.size(bias)]
     bias32 = tf.pad(tf.cast(bias, tf.float32), [padding], constant_values=np.inf)
     offset, largest = tf.norm(center), tf.sqrt(tf.reduce_max(norms))
-    # Blocks of units are left out by bounds for all of them.
-    least = largest if kind.is_pruned else tf.sqrt(-tf.math.top_k(-norms, k).values[-1])
+    least = tf.sqrt(-tf.math.top_k(-norms, k).values[-1])
+    if kind.is_pruned:  # blocks of units are left out by bounds for all of them
+        least = tf.where(tf.equal(k, 1), largest, least)
     sizes = Sizes(
         is_bias_in_product=kind.has_missing,
         n_features=tf.cast(n_features, tf.float64),
