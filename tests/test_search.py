@@ -217,6 +217,18 @@ def test_units_at_one_edge_that_are_far_away(axis, side):
         assert_array_equal(som.predict(X), near[exact_units(X, flat[near])])
 
 
+@pytest.mark.parametrize("far", [1e-14, 1e-6, 1e10])
+@pytest.mark.parametrize("size", [1e-28, 1e-21, 1e-16])
+def test_small_code_vectors_beside_a_far_one(size, far):
+    """Products of these in float32 are 0, or have few digits."""
+    rng = np.random.RandomState(0)
+    codebook, X = rng.normal(size=(200, 5)), rng.normal(size=(2000, 5))
+    codebook[7] = far / size
+    expected = exact_units(X, codebook)
+    assert_array_equal(search(size * X, size * codebook)[0][:, 0], expected)
+    assert_array_equal(map_with(size * codebook).predict(size * X), expected)
+
+
 def test_code_vectors_very_close_to_a_sample_are_told_apart():
     rng = np.random.RandomState(0)
     samples = rng.normal(size=(5, 4))

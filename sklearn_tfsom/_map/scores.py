@@ -26,8 +26,8 @@ from sklearn_tfsom._map.ties import FAR, NOISE
 # Products up to here, and their sums, stay in the range of float32.
 _SAFE_PRODUCT = 2.0**120
 
-# Squares of norms above this one, and their rounding, are no subnormal numbers in float32.
-_SAFE_NORM = 2.0**-48
+# Products of norms above this one, and their rounding, are no subnormal numbers in float32.
+_SAFE_NORM = 2.0**-40
 
 
 class SearchKind(NamedTuple):
