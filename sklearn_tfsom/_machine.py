@@ -48,14 +48,15 @@ def check_memory(n_values: int, owner: str) -> None:
 
 def n_cores() -> int:
     """Return the number of cores that this process may use, also by the quota of its container."""
-    n_cores = _affinity()
-    return min(n_cores, _n_cores_of_joblib(n_cores))
+    affinity = _affinity()
+    return min(affinity, _n_cores_of_joblib(affinity))
 
 
 def thread_limit() -> int | None:
     """Return the number of threads of joblib's worker, or of a quota; None without these."""
-    n_threads, n = n_threads_of_joblib(), n_cores()
-    return n_threads or (n if n < _affinity() else None)
+    n_available = n_cores()
+    of_quota = n_available if n_available < _affinity() else None
+    return n_threads_of_joblib() or of_quota
 
 
 def _affinity() -> int:

@@ -272,7 +272,7 @@ def test_one_code_vector_far_away(kind, far):
 @pytest.mark.parametrize("gap", [1e-3, 1e-6, 3e-8])
 @pytest.mark.parametrize("kind", ["dense", "incomplete", "sparse", "float32"])
 def test_code_vectors_of_all_sizes(kind, gap):
-    """Rounding is bounded for each row by the sizes of those that may be close to it."""
+    """The bound on the rounding of a row depends on the code vectors that may be close to it."""
     rng = np.random.RandomState(0)
     codebook = rng.normal(size=(80, 5)) * 10 ** np.linspace(-1, 7, 80)[:, None]
     first, second = codebook[:-1], codebook[1:]
