@@ -116,11 +116,13 @@ def _sums_of_piece(
             scaled = scaling.transform(samples[rows])
         return sums_and_counts(scaled, weights, bmus[rows].astype(np.int32), n_units, has_missing)
 
-    tiles = [slice(0, n_samples)]
+    tiles, is_many = [slice(0, n_samples)], False
     if n_samples and not samples.is_sparse:
         n_values = max(SUMMED_VALUES, n_units * n_features)
-        tiles = even_slices(n_samples, n_features, n_values, MIN_TWO_SUMMED)
-    return functools.reduce(functools.partial(combined, np.add), map_tiles(of_tile, tiles))
+        is_many = n_samples * n_features >= MIN_TWO_SUMMED
+        tiles = even_slices(n_samples, n_features, n_values, for_two=is_many)
+    parts = map_tiles(of_tile, tiles, in_threads=is_many)
+    return functools.reduce(functools.partial(combined, np.add), parts)
 
 
 def _assign_piece(

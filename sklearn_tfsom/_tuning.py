@@ -73,17 +73,29 @@ MAX_NUMPY_PRUNED = 2**28
 # that is a copy: 4 MiB in float32. An epoch of 10,000 x 32 takes 0.9 of the time.
 PREPARED_VALUES = 2**20
 
-# Scores that NumPy computes and searches at a time, and values of their rows: 4 MiB of float32.
-# With half, an epoch of 50,000 x 32 and 2,000 units takes 1.1 times as long.
-NUMPY_TILE_VALUES = 2**20
+# Scores that a thread computes and searches in one task, and values of its rows. With half, an
+# epoch of 20,000 x 16 and 1,600 units takes 1.07 times as long, with twice as many one of
+# 50,000 x 32 and 400 units 1.18 times.
+NUMPY_TILE_VALUES = 2**21
 
-# Scores from which on two threads compute and search them: those of 2,000 x 400 take 0.85 of the
-# time.
-MIN_TWO_SEARCHED = 2**17
+# Scores that a thread computes and searches at a time, in the cache: 1.5 MiB of float32. An epoch
+# of 2,000 x 32 and 400 units takes 1.1 times as long without it, and of 20,000 x 32 with a third
+# 1.2 times.
+CACHED_SCORES = 3 * 2**17
 
-# Values from which on two threads sum or measure rows: with 2^17 an epoch of 5,000 x 32 takes 1.15
-# times as long.
-MIN_TWO_SUMMED = 2**19
+# Products of two numbers from which on two threads search, for a thread takes 0.1 ms to begin and
+# to end. Finding the lowest scores takes as long as SEARCH_TERMS products for each. With half or
+# less, epochs of 1,000 x 32 and 400 units, or 1,800 x 64 and 100, take 1.3 times as long; with
+# twice as many those of 2,000 x 128 and 400 units 1.2 times.
+MIN_TWO_SEARCHED, SEARCH_TERMS = 2**26, 32
+
+# Values from which on two threads sum or measure rows: with half, the sums of 20,000 x 32 take 1.2
+# to 1.4 times as long.
+MIN_TWO_SUMMED = 2**20
+
+# Values of rows that are measured at a time, in the cache: with four times as many the distances
+# of 5,000 to 20,000 x 32 take 1.15 to 1.3 times as long.
+MEASURED_VALUES = 2**16
 
 # Differences between rows and all units up to which computing them all is faster than choosing
 # candidates by scores, or than looking for equal rows: the search of one row takes half of the

@@ -13,7 +13,12 @@ from sklearn_tfsom._data.dense import aligned_empty
 from sklearn_tfsom._distance import METRICS
 from sklearn_tfsom._search.nearest import tile_rows
 from sklearn_tfsom._tf.argmin import layout
-from sklearn_tfsom._tuning import MAX_ALL_DIFFERENCES, MAX_COMPILED_UNITS, MAX_FUSED_UNITS
+from sklearn_tfsom._tuning import (
+    CACHED_SCORES,
+    MAX_ALL_DIFFERENCES,
+    MAX_COMPILED_UNITS,
+    MAX_FUSED_UNITS,
+)
 
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 # Float32 for a product and for a metric that is none. The tests have five features, since a graph
@@ -645,6 +650,21 @@ def test_many_units_of_many_samples():
         expected = np.argsort(exact_distances(X, vectors, "euclidean"), axis=1, kind="stable")
         for k in (9, 20, len(vectors)):
             assert_array_equal(som.bmus(X, n_bmus=k), expected[:, :k])
+
+
+@pytest.mark.parametrize("n_samples", [2500, 5000])  # in one thread, and in two
+@pytest.mark.parametrize("kind", ["complete", "missing", "sparse"])
+def test_units_of_samples_in_several_blocks(n_samples, kind):
+    rng = np.random.RandomState(0)
+    X, codebook = rng.normal(size=(n_samples, 6)), rng.normal(size=(400, 6))
+    if kind != "complete":
+        X[rng.uniform(size=X.shape) < 0.3] = {"missing": np.nan, "sparse": 0}[kind]
+        X[np.isnan(X).all(axis=1)] = 0
+    assert X[:, 0].size * len(codebook) > 2 * CACHED_SCORES
+    given = csr_array(X) if kind == "sparse" else X
+    units = map_with(codebook).bmus(given, n_bmus=2)
+    squares = exact_squares(X, codebook)
+    assert_array_equal(units, np.argsort(squares, axis=1)[:, :2])
 
 
 def test_no_search_among_equal_code_vectors():

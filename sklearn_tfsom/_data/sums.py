@@ -65,8 +65,9 @@ def sums_and_counts(
     n_wide = n_features * (2 if has_missing else 1)
     # Blocks of unsorted rows are so large that adding sums to all units costs little beside them.
     n_values = SUMMED_VALUES if is_sorted else max(SUMMED_VALUES, n_units * n_wide)
-    blocks = even_slices(len(units), n_wide, n_values, MIN_TWO_SUMMED)
-    for places, found in map_tiles(of_block, blocks):
+    is_many = len(units) * n_wide >= MIN_TWO_SUMMED
+    blocks = even_slices(len(units), n_wide, n_values, for_two=is_many)
+    for places, found in map_tiles(of_block, blocks, in_threads=is_many):
         sums[places] += found[0]
         if has_missing:
             counts[places] += found[1]

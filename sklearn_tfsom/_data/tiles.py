@@ -47,13 +47,14 @@ def value_slices(n_rows: int, n_values: int, most_values: int) -> list[slice]:
     return row_slices(n_rows, max(1, most_values // max(1, n_values)))
 
 
-def even_slices(n_rows: int, n_values: int, most_values: int, two_from: int) -> list[slice]:
+def even_slices(
+    n_rows: int, n_values: int, most_values: int, *, for_two: bool = False
+) -> list[slice]:
     """Cut rows of `n_values` each into slices of equal size and about `most_values` at most.
 
-    From `two_from` values on there are at least two slices, for two threads.
+    For two threads there are at least two of them.
     """
-    least = 1 if n_rows * n_values < two_from else 2
-    n_slices = max(-(-n_rows * n_values // most_values), least)
+    n_slices = max(-(-n_rows * n_values // most_values), 2 if for_two else 1)
     return row_slices(n_rows, max(1, -(-n_rows // n_slices)))
 
 
@@ -88,13 +89,16 @@ def _small_rows(n_products: int) -> int:
     return int(2 ** (n_rows.bit_length() - 1))
 
 
-def map_tiles(function: Callable[[_Tile], _Result], tiles: list[_Tile]) -> Generator[_Result]:
+def map_tiles(
+    function: Callable[[_Tile], _Result], tiles: list[_Tile], *, in_threads: bool = True
+) -> Generator[_Result]:
     """Call a function for all tiles in a few threads, and yield its results in their order.
 
+    Threads wait for each other: where tiles are few and small, one thread takes less time.
     Within `tile_threads` the thread that calls works as well, so that a function may call
     `map_tiles` itself. NumPy's error state is not passed on: it belongs to each thread.
     """
-    if len(tiles) < 2:
+    if len(tiles) < 2 or not in_threads:
         yield from map(function, tiles)
         return
     with tile_threads as is_kept:

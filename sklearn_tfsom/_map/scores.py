@@ -116,12 +116,12 @@ class Target:
         own_norms = norms + 2 * around @ self.center if has_center else norms
         n_terms = n_features + (n_features if self.kind.has_missing else 1)
         values = np.empty((n_terms, len(around)), np.float32)
-        np.multiply(around.T, -2, out=values[:n_features], casting="same_kind")
+        values[:n_features] = (around * -2.0).astype(np.float32).T
         if self.kind.has_missing:
             values[n_features:] = (around * (around + 2 * self.center)).T
         else:
             values[n_features] = own_norms
-        offset = np.linalg.norm(self.center)
+        offset = np.linalg.norm(self.center) if has_center else 0.0
         sizes = Sizes(
             is_bias_in_product=True,
             n_features=n_features,
@@ -168,7 +168,11 @@ def rounding_bound(xp: Any, length: Any, sizes: Sizes, unit_roundoff: float) -> 
     -------
     bound : array of float64, shape (n,)
     """
-    of_points, largest = _noise_and_largest(xp, length, sizes)
+    return _bound(length, *_noise_and_largest(xp, length, sizes), sizes, unit_roundoff)
+
+
+def _bound(length: Any, of_points: Any, largest: Any, sizes: Sizes, unit_roundoff: float) -> Any:
+    """Return the bound where the noise of points and the largest norm nearby are known."""
     biased = largest + 2 * sizes.offset
     of_product = length + biased / 2 if sizes.is_bias_in_product else length
     of_bias = (2 + 0.6 * sizes.n_features * (2.0**-53 / unit_roundoff)) * biased
@@ -195,8 +199,8 @@ def rounding_bound32(xp: Any, norms: Any, sizes: Sizes) -> Any:
     sizes : Sizes
     """
     length = xp.sqrt(norms)
-    _, largest = _noise_and_largest(xp, length, sizes)
+    of_points, largest = _noise_and_largest(xp, length, sizes)
     is_safe = (largest > _SAFE_NORM) & (
         sizes.n_terms * length * (1 + sizes.largest) < _SAFE_PRODUCT
     )
-    return xp.where(is_safe, rounding_bound(xp, length, sizes, 2.0**-24), np.inf)
+    return xp.where(is_safe, _bound(length, of_points, largest, sizes, 2.0**-24), np.inf)

@@ -14,13 +14,17 @@ from sklearn_tfsom._distance import Metric, paired_distances
 from sklearn_tfsom._map.scores import Sizes, Target, rounding_bound32
 from sklearn_tfsom._map.ties import MAX_PASSES
 from sklearn_tfsom._tuning import (
+    CACHED_SCORES,
     CACHED_VALUES,
     CANCELLATION,
+    MAX_ALL_DIFFERENCES,
     MAX_PANELS,
     MAX_PRODUCT_TERMS,
+    MEASURED_VALUES,
     MIN_TWO_SEARCHED,
     MIN_TWO_SUMMED,
     NUMPY_TILE_VALUES,
+    SEARCH_TERMS,
 )
 
 
@@ -29,13 +33,15 @@ def search_products(rows: DenseRows | SparseRows, target: Target, k: int) -> Fou
 
     Distances come from the scores, and are valid only if the center of `target` is 0.
     """
-    norms, (n_terms, n_units) = np.asarray(rows.norms), target.factors.values.shape
-    factors, n_values = target.factors, max(n_units, n_terms)
-    sizes = factors.sizes_for(k)._replace(n_terms=sum(_panels(n_terms)))
+    norms, factors = np.asarray(rows.norms), target.factors
+    (n_terms, n_units), sizes = factors.values.shape, factors.sizes_for(k)
+    n_values, n_products = max(n_units, n_terms), len(norms) * n_terms
+    sizes = sizes._replace(n_terms=sum(_panels(n_terms)))
     if isinstance(rows, SparseRows):
-        n_values = n_units
+        n_values, n_products = n_units, rows.matrix.nnz
         sizes = sizes._replace(n_terms=np.diff(rows.matrix.indptr) + 1)
-    tiles = even_slices(len(norms), n_values, NUMPY_TILE_VALUES, MIN_TWO_SEARCHED)
+    is_much = n_units * (n_products + SEARCH_TERMS * len(norms)) >= MIN_TWO_SEARCHED
+    tiles = even_slices(len(norms), n_values, NUMPY_TILE_VALUES, for_two=is_much)
     # Threads take turns in Python: a tile does nothing that can be done for all rows at once.
 
     def search(tile: slice) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
@@ -48,26 +54,28 @@ def search_products(rows: DenseRows | SparseRows, target: Target, k: int) -> Fou
         for place in range(lowest.shape[1] - 1):
             np.minimum(gaps, lowest[:, place + 1] - lowest[:, place], out=gaps)
         squared = np.maximum(norms + lowest[:, 0], 0)
-        is_clear = _are_beyond(gaps, norms, sizes)
+        is_clear = _are_beyond(gaps, norms, sizes, target.codebook.size)
     distances = target.kind.metric.from_squares(squared)
     return Found(units, distances, is_clear)
 
 
 def _are_beyond(
-    gaps: NDArray[np.float32], norms: NDArray[np.float64], sizes: Sizes
+    gaps: NDArray[np.float32], norms: NDArray[np.float64], sizes: Sizes, n_differences: int
 ) -> NDArray[np.bool_]:
     """Return whether differences of scores exceed their rounding, (n,).
 
-    Its bound grows with the norm and the terms of a row. That of the largest tells most rows.
+    Its bound grows with the norm and the terms of a row. That of the largest tells most rows;
+    others get their own, unless there are so few that it takes less time to search them again.
+    `n_differences` is the number of those between a row and all units.
     """
-    largest = sizes._replace(n_terms=np.max(sizes.n_terms))
+    is_same = isinstance(sizes.n_terms, int)  # of dense rows
+    largest = sizes if is_same else sizes._replace(n_terms=sizes.n_terms.max())
     are_beyond: NDArray[np.bool_] = gaps > rounding_bound32(np, norms.max(), largest)
     close = np.flatnonzero(~are_beyond)
-    if not len(close):
-        return are_beyond
-    n_terms = np.broadcast_to(sizes.n_terms, gaps.shape)[close]
-    margins = rounding_bound32(np, norms[close], sizes._replace(n_terms=n_terms))
-    are_beyond[close] = np.isfinite(margins) & (gaps[close] > margins)
+    if len(close) * n_differences > MAX_ALL_DIFFERENCES:
+        own = sizes if is_same else sizes._replace(n_terms=sizes.n_terms[close])
+        margins = rounding_bound32(np, norms[close], own)
+        are_beyond[close] = np.isfinite(margins) & (gaps[close] > margins)
     return are_beyond
 
 
@@ -85,26 +93,39 @@ def _search_tile(
         rows = rows.for_products(target.kind.has_missing)
     factors, n_rows = target.factors.values, rows.norms.shape[0]
     n_units = factors.shape[1]
-    n_lowest, starts = min(k + 1, n_units), np.arange(0, n_rows * n_units, n_units)
+    n_lowest = min(k + 1, n_units)
     units, lowest = np.empty((n_rows, k), np.int32), np.empty((n_rows, n_lowest), np.float32)
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        if isinstance(rows, SparseRows):
-            scores = rows.scores32(factors)
-        else:
-            assert rows.factors32 is not None
-            scores = _multiply(rows.factors32, factors)
-        if n_lowest > MAX_PASSES:
-            units[:], lowest[:] = _sorted_lowest(scores, k, n_lowest)
-        else:
-            for place in range(n_lowest):
-                unit = scores.argmin(axis=1)
-                at = starts + unit
-                lowest[:, place] = scores.ravel()[at]
-                if place < k:
-                    units[:, place] = unit
-                if place + 1 < n_lowest:
-                    scores.ravel()[at] = np.inf
+        blocks = even_slices(n_rows, n_units, CACHED_SCORES)
+        store = np.empty((blocks[0].stop, n_units), np.float32)
+        for block in blocks:
+            if isinstance(rows, SparseRows):
+                scores = rows.take(block).scores32(factors)
+            else:
+                assert rows.factors32 is not None
+                scores = store[: block.stop - block.start]
+                _multiply(rows.factors32[block], factors, scores)
+            _take_lowest(scores, units[block], lowest[block])
     return units, lowest
+
+
+def _take_lowest(
+    scores: NDArray[np.float32], units: NDArray[np.int32], lowest: NDArray[np.float32]
+) -> None:
+    """Find the units of the lowest scores of rows, and these scores; the scores are changed."""
+    (n_rows, k), n_lowest, n_units = units.shape, lowest.shape[1], scores.shape[1]
+    if n_lowest > MAX_PASSES:
+        units[:], lowest[:] = _sorted_lowest(scores, k, n_lowest)
+        return
+    flat, starts = scores.ravel(), np.arange(0, n_rows * n_units, n_units)
+    for place in range(n_lowest):
+        unit = scores.argmin(axis=1)
+        at = starts + unit
+        lowest[:, place] = flat[at]
+        if place < k:
+            units[:, place] = unit
+        if place + 1 < n_lowest:
+            flat[at] = np.inf
 
 
 def _panels(n_terms: int) -> tuple[int, int]:
@@ -113,16 +134,18 @@ def _panels(n_terms: int) -> tuple[int, int]:
     return -(-n_terms // n_panels), n_panels
 
 
-def _multiply(rows: NDArray[np.float32], factors: NDArray[np.float32]) -> NDArray[np.float32]:
+def _multiply(
+    rows: NDArray[np.float32], factors: NDArray[np.float32], out: NDArray[np.float32]
+) -> None:
     """Multiply in panels: sums of few terms, and of few such sums, are rounded less."""
     step, n_panels = _panels(len(factors))
     if n_panels == 1:
-        return multiply(rows, factors)
+        multiply(rows, factors, out)
+        return
     first, *others = row_slices(len(factors), step)
-    product = multiply(rows[:, first], factors[first])
+    multiply(rows[:, first], factors[first], out)
     for panel in others:
-        product += multiply(rows[:, panel], factors[panel])
-    return product
+        out += multiply(rows[:, panel], factors[panel])
 
 
 def _sorted_lowest(
@@ -181,8 +204,10 @@ def measure(
                 differences[np.isnan(part)] = 0
             return np.einsum("ij,ij->i", differences, differences)
 
-    tiles = even_slices(len(again), n_features, CACHED_VALUES, MIN_TWO_SUMMED)
-    measured[again] = metric.from_squares(np.concatenate(list(map_tiles(of_tile, tiles))))
+    is_many = len(again) * n_features >= MIN_TWO_SUMMED
+    tiles = even_slices(len(again), n_features, MEASURED_VALUES, for_two=is_many)
+    squared = np.concatenate(list(map_tiles(of_tile, tiles, in_threads=is_many)))
+    measured[again] = metric.from_squares(squared)
     return measured
 
 

@@ -166,7 +166,7 @@ def _search_and_sum(
     """Search rows and sum them up by best-matching unit, in chunks."""
     rows, rows_on_cpu, weights, device = loaded
     *shape, n_features = codebook.shape
-    n_rows, n_units = weights.shape[0], int(np.prod(shape))
+    n_rows, n_units = weights.shape[0], math.prod(shape)
     if not n_rows:
         return Statistics.nothing(n_units, n_features, kind.has_missing)
     target = Target(kind, codebook, np.zeros(n_features), search.extents)
@@ -199,7 +199,7 @@ def _sum_by_unit(
 ) -> Statistics:
     """Sum rows by their best-matching units, in float64."""
     values = rows if isinstance(rows, SparseRows) else np.asarray(rows.values)
-    n_units = int(np.prod(target.codebook.shape[:2]))
+    n_units = math.prod(target.codebook.shape[:2])
     by_unit = weights, found.units[:, 0], n_units, target.kind.has_missing
     sums, counts = sums_and_counts(values, *by_unit)
     with np.errstate(over="ignore", under="ignore"):  # checked where sums have been added
