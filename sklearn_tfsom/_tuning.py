@@ -83,18 +83,18 @@ NUMPY_TILE_VALUES = 2**21
 # 1.2 times.
 CACHED_SCORES = 3 * 2**17
 
-# Products of two numbers from which on two threads search, for a thread takes 0.1 ms to begin and
-# to end. Finding the lowest scores takes as long as SEARCH_TERMS products for each. With half or
-# less, epochs of 1,000 x 32 and 400 units, or 1,800 x 64 and 100, take 1.3 times as long; with
-# twice as many those of 2,000 x 128 and 400 units 1.2 times.
+# Products of two numbers from which on two threads search: it takes 0.1 ms until a thread begins,
+# and as long until its end is noticed. Finding the lowest scores takes as long as SEARCH_TERMS
+# products for each. In two threads epochs of 1,000 x 32 and 400 units, or 1,800 x 64 and 100, take
+# 1.3 times as long as in one; in one thread those of 2,000 x 128 and 400 units 1.2 times.
 MIN_TWO_SEARCHED, SEARCH_TERMS = 2**26, 32
 
 # Values from which on two threads sum or measure rows: with half, the sums of 20,000 x 32 take 1.2
-# to 1.4 times as long.
+# to 1.5 times as long.
 MIN_TWO_SUMMED = 2**20
 
 # Values of rows that are measured at a time, in the cache: with four times as many the distances
-# of 5,000 to 20,000 x 32 take 1.15 to 1.3 times as long.
+# of 5,000 to 20,000 x 32 take 1.1 to 1.2 times as long.
 MEASURED_VALUES = 2**16
 
 # Differences between rows and all units up to which computing them all is faster than choosing
