@@ -14,7 +14,7 @@ from sklearn_tfsom._data.scaling import Scaling, power_of_two
 from sklearn_tfsom._data.sparse import SparseRows, load_sparse
 from sklearn_tfsom._data.statistics import UnitMeans
 from sklearn_tfsom._data.sums import sums_and_counts
-from sklearn_tfsom._data.tiles import even_slices, map_tiles
+from sklearn_tfsom._data.tiles import map_rows
 from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._search.distances import distances_to_chosen
 from sklearn_tfsom._search.inference import nearest_units
@@ -116,12 +116,11 @@ def _sums_of_piece(
             scaled = scaling.transform(samples[rows])
         return sums_and_counts(scaled, weights, bmus[rows].astype(np.int32), n_units, has_missing)
 
-    tiles, is_many = [slice(0, n_samples)], False
-    if n_samples and not samples.is_sparse:
-        n_values = max(SUMMED_VALUES, n_units * n_features)
-        is_many = n_samples * n_features >= MIN_TWO_SUMMED
-        tiles = even_slices(n_samples, n_features, n_values, for_two=is_many)
-    parts = map_tiles(of_tile, tiles, in_threads=is_many)
+    if samples.is_sparse or not n_samples:
+        return of_tile(slice(0, n_samples))
+    most_rows = max(SUMMED_VALUES // n_features, n_units)
+    is_much = n_samples * n_features >= MIN_TWO_SUMMED
+    parts = map_rows(of_tile, n_samples, most_rows, in_threads=is_much)
     return functools.reduce(functools.partial(combined, np.add), parts)
 
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csc_array
 
 from sklearn_tfsom._data.sparse import SparseRows
-from sklearn_tfsom._data.tiles import even_slices, map_tiles
+from sklearn_tfsom._data.tiles import map_rows
 from sklearn_tfsom._tuning import MIN_SORTED_FEATURES, MIN_TWO_SUMMED, SUMMED_VALUES
 
 
@@ -65,9 +65,8 @@ def sums_and_counts(
     n_wide = n_features * (2 if has_missing else 1)
     # Blocks of unsorted rows are so large that adding sums to all units costs little beside them.
     n_values = SUMMED_VALUES if is_sorted else max(SUMMED_VALUES, n_units * n_wide)
-    is_many = len(units) * n_wide >= MIN_TWO_SUMMED
-    blocks = even_slices(len(units), n_wide, n_values, for_two=is_many)
-    for places, found in map_tiles(of_block, blocks, in_threads=is_many):
+    most_rows, is_much = n_values // n_wide, len(units) * n_wide >= MIN_TWO_SUMMED
+    for places, found in map_rows(of_block, len(units), most_rows, in_threads=is_much):
         sums[places] += found[0]
         if has_missing:
             counts[places] += found[1]

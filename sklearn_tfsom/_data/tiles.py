@@ -47,14 +47,9 @@ def value_slices(n_rows: int, n_values: int, most_values: int) -> list[slice]:
     return row_slices(n_rows, max(1, most_values // max(1, n_values)))
 
 
-def even_slices(
-    n_rows: int, n_values: int, most_values: int, *, for_two: bool = False
-) -> list[slice]:
-    """Cut rows of `n_values` each into slices of equal size and about `most_values` at most.
-
-    For two threads there are at least two of them.
-    """
-    n_slices = max(-(-n_rows * n_values // most_values), 2 if for_two else 1)
+def even_slices(n_rows: int, n_values: int, most_values: int) -> list[slice]:
+    """Cut rows of `n_values` each into slices of equal size and about `most_values` at most."""
+    n_slices = max(1, -(-n_rows * n_values // most_values))
     return row_slices(n_rows, max(1, -(-n_rows // n_slices)))
 
 
@@ -89,16 +84,37 @@ def _small_rows(n_products: int) -> int:
     return int(2 ** (n_rows.bit_length() - 1))
 
 
-def map_tiles(
-    function: Callable[[_Tile], _Result], tiles: list[_Tile], *, in_threads: bool = True
-) -> Generator[_Result]:
+def map_rows(
+    function: Callable[[slice], _Result], n_rows: int, most_rows: int, *, in_threads: bool
+) -> Iterator[_Result]:
+    """Call a function for slices of rows of equal size, and yield its results in their order.
+
+    Threads wait for each other: where there is little to do, one takes less time than two. For
+    threads the slices are an even number, so that none is left alone at the end. It does not
+    depend on the number of threads, and neither do sums of the results.
+
+    Parameters
+    ----------
+    function : callable
+    n_rows : int
+    most_rows : int
+        Rows of a slice, at most; there is at least one.
+    in_threads : bool
+    """
+    n_slices = max(1, -(-n_rows // max(1, most_rows)))
+    if in_threads:
+        n_slices += n_slices % 2
+    slices = row_slices(n_rows, max(1, -(-n_rows // n_slices)))
+    return map_tiles(function, slices) if in_threads else map(function, slices)
+
+
+def map_tiles(function: Callable[[_Tile], _Result], tiles: list[_Tile]) -> Generator[_Result]:
     """Call a function for all tiles in a few threads, and yield its results in their order.
 
-    Threads wait for each other: where tiles are few and small, one thread takes less time.
     Within `tile_threads` the thread that calls works as well, so that a function may call
     `map_tiles` itself. NumPy's error state is not passed on: it belongs to each thread.
     """
-    if len(tiles) < 2 or not in_threads:
+    if len(tiles) < 2:
         yield from map(function, tiles)
         return
     with tile_threads as is_kept:

@@ -9,7 +9,7 @@ from sklearn_tfsom._compat import with_errstate
 from sklearn_tfsom._data.dense import DenseRows
 from sklearn_tfsom._data.sparse import SparseRows
 from sklearn_tfsom._data.statistics import Found
-from sklearn_tfsom._data.tiles import even_slices, map_tiles, multiply, row_slices, value_slices
+from sklearn_tfsom._data.tiles import even_slices, map_rows, multiply, row_slices, value_slices
 from sklearn_tfsom._distance import Metric, paired_distances
 from sklearn_tfsom._map.scores import Sizes, Target, rounding_bound32
 from sklearn_tfsom._map.ties import MAX_PASSES
@@ -41,13 +41,15 @@ def search_products(rows: DenseRows | SparseRows, target: Target, k: int) -> Fou
         n_values, n_products = n_units, rows.matrix.nnz
         sizes = sizes._replace(n_terms=np.diff(rows.matrix.indptr) + 1)
     is_much = n_units * (n_products + SEARCH_TERMS * len(norms)) >= MIN_TWO_SEARCHED
-    tiles = even_slices(len(norms), n_values, NUMPY_TILE_VALUES, for_two=is_much)
+    units = np.empty((len(norms), k), np.int32)
+    lowest = np.empty((len(norms), min(k + 1, n_units)), np.float32)
+
     # Threads take turns in Python: a tile does nothing that can be done for all rows at once.
+    def search(tile: slice) -> None:
+        _search_tile(rows.take(tile), target, units[tile], lowest[tile])
 
-    def search(tile: slice) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        return _search_tile(rows.take(tile), target, k)
-
-    units, lowest = map(np.concatenate, zip(*map_tiles(search, tiles), strict=True))
+    for _ in map_rows(search, len(norms), NUMPY_TILE_VALUES // n_values, in_threads=is_much):
+        pass
     gaps = np.full(len(norms), np.inf, np.float32)
     # Far from the map values overflow, and no row is clear.
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
@@ -80,21 +82,26 @@ def _are_beyond(
 
 
 def _search_tile(
-    rows: DenseRows | SparseRows, target: Target, k: int
-) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    rows: DenseRows | SparseRows,
+    target: Target,
+    units: NDArray[np.int32],
+    lowest: NDArray[np.float32],
+) -> None:
     """Take out the lowest scores one by one, and one more that tells whether they are clear.
 
-    Returns
-    -------
+    Parameters
+    ----------
+    rows : DenseRows or SparseRows
+    target : Target
     units : ndarray of int32, shape (n, k)
+        Filled with the units.
     lowest : ndarray of float32, shape (n, k + 1), or (n, k) if there are no more units
+        Filled with their scores.
     """
     if isinstance(rows, DenseRows) and rows.factors32 is None:
         rows = rows.for_products(target.kind.has_missing)
     factors, n_rows = target.factors.values, rows.norms.shape[0]
     n_units = factors.shape[1]
-    n_lowest = min(k + 1, n_units)
-    units, lowest = np.empty((n_rows, k), np.int32), np.empty((n_rows, n_lowest), np.float32)
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         blocks = even_slices(n_rows, n_units, CACHED_SCORES)
         store = np.empty((blocks[0].stop, n_units), np.float32)
@@ -106,7 +113,6 @@ def _search_tile(
                 scores = store[: block.stop - block.start]
                 _multiply(rows.factors32[block], factors, scores)
             _take_lowest(scores, units[block], lowest[block])
-    return units, lowest
 
 
 def _take_lowest(
@@ -204,9 +210,9 @@ def measure(
                 differences[np.isnan(part)] = 0
             return np.einsum("ij,ij->i", differences, differences)
 
-    is_many = len(again) * n_features >= MIN_TWO_SUMMED
-    tiles = even_slices(len(again), n_features, MEASURED_VALUES, for_two=is_many)
-    squared = np.concatenate(list(map_tiles(of_tile, tiles, in_threads=is_many)))
+    most_rows, is_much = MEASURED_VALUES // n_features, again.size * n_features >= MIN_TWO_SUMMED
+    parts = map_rows(of_tile, again.size, most_rows, in_threads=is_much)
+    squared = np.concatenate(list(parts))
     measured[again] = metric.from_squares(squared)
     return measured
 
