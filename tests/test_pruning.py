@@ -65,10 +65,12 @@ def test_map_of_too_many_blocks_to_be_compiled():
     assert_array_equal(in_blocks(X, codebook, shape), by_differences(X, codebook))
 
 
-def test_blocks_are_left_out_where_samples_are_near_a_surface():
-    """And not where they fill all dimensions."""
+@pytest.mark.parametrize("n_far", [0, 1, 100])
+def test_blocks_are_left_out_where_samples_are_near_a_surface(n_far):
+    """And not where they fill all dimensions; some units far away have no effect."""
     rng = np.random.RandomState(0)
     X, codebook = sheet((60, 60), 8, rng, noise=0.02)
+    codebook[:n_far] *= 1e6
     for samples, vectors, least, most in (
         (X, codebook, 0, 0.15),
         (rng.normal(size=(3000, 8)), rng.normal(size=(3600, 8)), 0.9, 1),
@@ -135,6 +137,25 @@ def test_units_at_the_edge_of_their_block_are_found(gap, seed):
     found = in_blocks(X, codebook, (40, 40))
     assert 0 < np.sum(found[-n_pairs:] % 4 == 3)
     assert_array_equal(found, by_differences(X, codebook))
+
+
+@pytest.mark.parametrize("away", [1e3, 1e6])
+@pytest.mark.parametrize("gap", [1e-3, 1e-6])
+def test_units_far_from_the_rest_of_their_block_are_found(gap, away):
+    """No other sample reaches the block: all lie beyond the unit, seen from the rest of it."""
+    for seed in range(10):
+        rng = np.random.RandomState(seed)
+        blocks = rng.normal(size=(100, 1, 5)) + 0.01 * rng.normal(size=(100, 16, 5))
+        direction, aside = np.linalg.qr(rng.normal(size=(5, 2)))[0].T
+        X = blocks[2:, 0].repeat(20, axis=0) + 0.01 * rng.normal(size=(1960, 5))
+        X[0] = ((X @ direction).min() - 3) * direction
+        blocks[0, 1:] = X[0] - (1 + away) * direction + 0.1 * rng.normal(size=(15, 5))
+        blocks[0, 0] = X[0] - direction
+        blocks[1] = X[0] + (1 + gap) * aside
+        codebook = blocks.reshape(10, 10, 4, 4, 5).transpose(0, 2, 1, 3, 4).reshape(-1, 5)
+        found = in_blocks(X, codebook, (40, 40), is_centered=False)
+        assert_array_equal(found, by_differences(X, codebook))
+        assert found[0] == 0
 
 
 def test_ties_go_to_the_lowest_index():

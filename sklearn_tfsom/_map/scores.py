@@ -150,9 +150,9 @@ def rounding_bound(xp: Any, length: Any, sizes: Sizes, unit_roundoff: float) -> 
     ``|v|`` in place of ``|w|``, and ``|v|^2 + 2 |v| |c|`` in place of ``|w|^2``.
 
     The largest code vectors count only for rows that may be close to them. If k units have norms
-    up to m, and points a noise of p, the scores of units of a norm above ``4 (|x - c| + p) + 2 m``
-    are higher than theirs by more than ``0.3 |v|^2``, far beyond rounding. So one far code vector
-    does not make all rows unclear.
+    up to m, and points a noise of p, none of a norm above ``2 (|x - c| + p) + m`` is as close as
+    these. Above 1.2 times that, scores are higher by more than ``0.13 |v|^2``, far beyond
+    rounding. So one far code vector does not make all rows unclear.
 
     Parameters
     ----------
@@ -183,7 +183,7 @@ def _bound(length: Any, of_points: Any, largest: Any, sizes: Sizes, unit_roundof
 def _noise_and_largest(xp: Any, length: Any, sizes: Sizes) -> tuple[Any, Any]:
     """Return the noise of points, and the largest norm of a code vector that may be close."""
     of_points = NOISE * (xp.minimum(length, sizes.far) + sizes.extent)
-    nearby = 4 * (length + sizes.offset + of_points) + 2 * sizes.least
+    nearby = 1.2 * (2 * (length + sizes.offset + of_points) + sizes.least)
     return of_points, xp.minimum(sizes.largest, nearby)
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from sklearn_tfsom._map.scores import Sizes
 from sklearn_tfsom._tf.argmin import layout
 from sklearn_tfsom._tuning import BLOCK_SIDE
 
@@ -35,12 +36,17 @@ class Blocks(NamedTuple):
     order: tf.Tensor  # (n_blocks,) int32: sorts rows so that those of a tile need the same blocks
     middle_factors32: tf.Tensor  # (n_layers * n_lanes, n_terms) float32, of the middles
     middle_bias32: tf.Tensor  # (n_layers, n_lanes) float32
-    reach_factors32: tf.Tensor  # (n_terms + 2, n_blocks) float32, see `pruning`
+    least_norm: tf.Tensor  # () float64, of a middle
+    reach_factors32: tf.Tensor  # (n_terms + 3, n_blocks) float32, see `pruning`
     reach_bias32: tf.Tensor  # (n_blocks,) float32
 
 
 def make_blocks(
-    around: tf.Tensor, factors32: tf.Tensor, bias: tf.Tensor, grid_shape: tf.Tensor
+    around: tf.Tensor,
+    factors32: tf.Tensor,
+    bias: tf.Tensor,
+    grid_shape: tf.Tensor,
+    sizes: Sizes,
 ) -> Blocks:
     """Divide the units of a grid into blocks.
 
@@ -52,6 +58,7 @@ def make_blocks(
     bias : Tensor of float64, shape (n_units,)
     grid_shape : Tensor of int32, shape (2,)
         Number of rows and columns.
+    sizes : Sizes
     """
     n_units = tf.shape(around)[0]
     units, order = _divide(*tf.unstack(grid_shape, 2))
@@ -61,18 +68,23 @@ def make_blocks(
     all_bias32 = tf.cast(tf.pad(bias, last, constant_values=np.inf), tf.float32)
 
     vectors = tf.gather(tf.pad(around, last_row), units)
-    sizes = tf.math.count_nonzero(is_unit, axis=1, dtype=tf.float64)[:, None]
-    mean = tf.reduce_sum(vectors, axis=1) / sizes
+    n_in_block = tf.math.count_nonzero(is_unit, axis=1, dtype=tf.float64)[:, None]
+    mean = tf.reduce_sum(vectors, axis=1) / n_in_block
     from_mean = tf.where(is_unit, _squared_distances(vectors, mean), np.inf)
     middles = tf.gather(units, tf.argmin(from_mean, axis=1), batch_dims=1)
     from_middle = _squared_distances(vectors, tf.gather(around, middles))
     radii = tf.sqrt(tf.reduce_max(tf.where(is_unit, from_middle, 0), axis=1)) * _ROUND_UP
+    norms = tf.norm(tf.gather(around, middles), axis=1)
+    largest = (norms + radii) * _ROUND_UP
 
     middle_factors32, middle_bias = tf.gather(factors32, middles), tf.gather(bias, middles)
     number = tf.size(middles)
     n_layers, n_lanes = layout(number)
     padding = [0, n_layers * n_lanes - number]
-    of_radii32 = tf.cast(tf.stack([-2 * radii, tf.ones_like(radii)], axis=1), tf.float32)
+    reach_factors = tf.stack([-2 * radii, tf.ones_like(radii), -largest], axis=1)
+    reach_bias = middle_bias - tf.square(radii)
+    reach_bias -= gap_rounding(sizes) * largest * (largest + 2 * sizes.offset)
+    is_in_range = tf.square(largest) < tf.float32.max  # others are searched
     middle_bias32 = tf.pad(tf.cast(middle_bias, tf.float32), [padding], constant_values=np.inf)
     units = tf.concat([units, tf.fill([1, BLOCK_UNITS], n_units)], axis=0)
     return Blocks(
@@ -82,9 +94,20 @@ def make_blocks(
         order=order,
         middle_factors32=tf.pad(middle_factors32, [padding, [0, 0]]),
         middle_bias32=tf.reshape(middle_bias32, [n_layers, n_lanes]),
-        reach_factors32=tf.transpose(tf.concat([middle_factors32, of_radii32], axis=1)),
-        reach_bias32=tf.cast(middle_bias - tf.square(radii), tf.float32),
+        least_norm=tf.reduce_min(norms),
+        reach_factors32=tf.transpose(
+            tf.concat([middle_factors32, tf.cast(reach_factors, tf.float32)], axis=1)
+        ),
+        reach_bias32=tf.where(is_in_range, tf.cast(reach_bias, tf.float32), -np.inf),
     )
+
+
+def gap_rounding(sizes: Sizes) -> tf.Tensor:
+    """Return the rounding of a gap relative to ``b (|x| + R)`` and its other parts, doubled.
+
+    A gap, see `pruning`, is a product like a score, of three more terms.
+    """
+    return 4 * 2.0**-24 * sizes.n_roundings(2.0**-24)
 
 
 def _divide(n_rows: tf.Tensor, n_columns: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

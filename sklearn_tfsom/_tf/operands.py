@@ -55,8 +55,6 @@ def make_operands(target: Target, k: tf.Tensor) -> Operands:
     bias32 = tf.pad(tf.cast(bias, tf.float32), [padding], constant_values=np.inf)
     offset, largest = tf.norm(center), tf.sqrt(tf.reduce_max(norms))
     least = tf.sqrt(-tf.math.top_k(-norms, k).values[-1])
-    if kind.is_pruned:  # blocks of units are left out by bounds for all of them
-        least = tf.where(tf.equal(k, 1), largest, least)
     sizes = Sizes(
         is_bias_in_product=kind.has_missing,
         n_features=tf.cast(n_features, tf.float64),
@@ -68,6 +66,12 @@ def make_operands(target: Target, k: tf.Tensor) -> Operands:
         extent=sizes_of(target.extents, kind.metric),
         is_rough=kind.is_rough,
     )
+    blocks = None
+    if kind.is_pruned:
+        blocks = make_blocks(around, factors32, bias, grid_shape, sizes)
+        # One unit is searched in blocks, and compared with their middles first.
+        least = tf.where(tf.equal(k, 1), blocks.least_norm, least)
+        sizes = sizes._replace(least=least)
     return Operands(
         kind=kind,
         codebook=codebook,
@@ -75,7 +79,7 @@ def make_operands(target: Target, k: tf.Tensor) -> Operands:
         factors32=tf.transpose(tf.pad(factors32, [padding, [0, 0]])),
         bias32=tf.reshape(bias32, [n_layers, n_lanes]),
         sizes=sizes,
-        blocks=make_blocks(around, factors32, bias, grid_shape) if kind.is_pruned else None,
+        blocks=blocks,
     )
 
 

@@ -20,7 +20,7 @@ import tensorflow as tf
 
 from sklearn_tfsom._map.scores import SearchKind, rounding_bound32
 from sklearn_tfsom._tf.argmin import Lowest, compiled_graph, lowest_of_layers
-from sklearn_tfsom._tf.blocks import BLOCK_UNITS, Blocks
+from sklearn_tfsom._tf.blocks import BLOCK_UNITS, Blocks, gap_rounding
 from sklearn_tfsom._tf.operands import Operands, as_factors32, known_values
 from sklearn_tfsom._tf.tiles import loop_tiles
 from sklearn_tfsom._tuning import GROUP_BLOCKS, MAX_REACHED, PRUNED_TILE_ROWS
@@ -84,19 +84,18 @@ def search_blocks(
         return rows.take(tf.minimum(tf.range(start, stop), n_rows - 1))
 
     def pruned() -> list[tf.Tensor]:
-        specs = (tf.TensorSpec([None], tf.int32), _VECTOR32, _VECTOR32)
+        specs = (tf.TensorSpec([None], tf.int32), tf.TensorSpec([None, 3], tf.float32))
 
-        def closest(start: tf.Tensor, stop: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        def closest(start: tf.Tensor, stop: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             return _closest_middle(tile(start, stop), operands, find)
 
-        block, *reach_factors = loop_tiles(closest, n_all, n_tile, specs)
+        block, reach = loop_tiles(closest, n_all, n_tile, specs)
         order = tf.argsort(tf.gather(blocks.order, block))
 
         def search_tile(start: tf.Tensor, stop: tf.Tensor) -> Lowest:
             place = order[start:stop]
             part = rows.take(tf.minimum(place, n_rows - 1))
-            own_factors = [tf.gather(each, place) for each in reach_factors]
-            gaps = _gaps(part.factors(operands.kind), own_factors, blocks)
+            gaps = _gaps(part.factors(operands.kind), tf.gather(reach, place), blocks)
             chosen = tf.where(~(tf.reduce_min(gaps, axis=0) > 0))[:, 0]
             return _search_chosen(part, tf.cast(chosen, tf.int32), operands, find)
 
@@ -129,16 +128,14 @@ def share_reached(
     step = tf.cast(tf.size(norms) / PRUNED_TILE_ROWS, tf.float64)
     some = tf.cast(tf.range(PRUNED_TILE_ROWS, dtype=tf.float64) * step, tf.int32)
     rows = _Rows(values, norms, rounding_bound32(tf, norms, operands.sizes)).take(some)
-    _, *reach_factors = _closest_middle(rows, operands, _finder(is_compiled))
-    is_reached = ~(_gaps(rows.factors(operands.kind), reach_factors, blocks) > 0)
+    _, reach = _closest_middle(rows, operands, _finder(is_compiled))
+    is_reached = ~(_gaps(rows.factors(operands.kind), reach, blocks) > 0)
     n_reached = tf.math.count_nonzero(is_reached, dtype=tf.float32)
     n_safe = tf.math.count_nonzero(tf.math.is_finite(rows.bound), dtype=tf.float32)
     return tf.math.divide_no_nan(n_reached, n_safe * tf.cast(tf.size(blocks.order), tf.float32))
 
 
-def _closest_middle(
-    rows: _Rows, operands: Operands, find: _Find
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+def _closest_middle(rows: _Rows, operands: Operands, find: _Find) -> tuple[tf.Tensor, tf.Tensor]:
     """Return the block whose middle is closest, and the result of `_reach` for it."""
     blocks = operands.blocks
     assert blocks is not None
@@ -146,16 +143,19 @@ def _closest_middle(
     found = find(rows.factors(operands.kind), *middles, tf.zeros(PRUNED_TILE_ROWS))
     # Meaningless where several are as close; rows are only sorted by it.
     block = tf.minimum(found.units[:, 0], tf.size(blocks.order) - 1)
-    return block, *_reach(rows, found.score, operands)
+    return block, _reach(rows, found.score, operands)
 
 
-def _gaps(factors: tf.Tensor, reach_factors: list[tf.Tensor], blocks: Blocks) -> tf.Tensor:
+def _gaps(factors: tf.Tensor, reach: tf.Tensor, blocks: Blocks) -> tf.Tensor:
     """Return, for each row and block, a number above 0 if the row does not reach the block.
 
     ``|x - m|^2 - (R + r)^2`` is one product, of ``(x, R, |x|^2 - R^2)`` with ``(-2 m, -2 r, 1)``,
-    and ``|m|^2 - r^2``.
+    and ``|m|^2 - r^2``. Its rounding is subtracted, so that no block is left out by mistake. For
+    a block of size ``b = |m| + r`` around a center c its parts add up to at most
+    ``2 b (|x| + R) + b (b + 2 |c|) + ||x|^2 - R^2|``, of which the first is one more product. So
+    one far unit does not make all rows reach all blocks.
     """
-    factors = tf.concat([factors, tf.stack(reach_factors, axis=1)], axis=1)
+    factors = tf.concat([factors, reach], axis=1)
     return tf.nn.bias_add(tf.matmul(factors, blocks.reach_factors32), blocks.reach_bias32)
 
 
@@ -177,10 +177,11 @@ def _finder(is_compiled: tf.Tensor) -> _Find:
     return find
 
 
-def _reach(rows: _Rows, lowest: tf.Tensor, operands: Operands) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return how far from each row units matter: the reach R, and ``|x|^2 - R^2``, float32.
+def _reach(rows: _Rows, lowest: tf.Tensor, operands: Operands) -> tf.Tensor:
+    """Return how far from each row units matter, as factors of a gap, (n, 3) float32.
 
-    A unit whose float32 score may come within the margin of the best-matching unit's is closer
+    These are the reach R, ``|x|^2 - R^2`` and ``|x| + R``, the latter two with their rounding. A
+    unit whose float32 score may come within the margin of the best-matching unit's is closer
     than R. Where no float32 score is safe, no block is reached.
     """
     values, norms, bound = rows
@@ -189,15 +190,12 @@ def _reach(rows: _Rows, lowest: tf.Tensor, operands: Operands) -> tuple[tf.Tenso
     # a bound, and are compared with a whole one: four bounds are enough.
     above_norm = tf.cast(lowest, tf.float64) + 4 * bound  # which could be lost in the sum
     squared = tf.maximum(tf.reduce_sum(tf.square(from_center), axis=1) + above_norm, 0)
-    # A sum of products, bounded as in `scores.rounding_bound`. Its parts add up to less than
-    # 10 |v| (|x| + |c| + |v|): the reach is at most |x - c| + |v|, a radius at most 2 |v|.
-    sizes = operands.sizes
-    length = tf.sqrt(norms) + sizes.offset + sizes.largest
-    rounding = 16 * sizes.n_roundings(2.0**-24) * 2.0**-24 * sizes.largest * length
-    is_safe = tf.math.is_finite(bound)
-    reach = tf.where(is_safe, tf.sqrt(squared), tf.zeros([], tf.float64))
-    rest = tf.where(is_safe, -above_norm - rounding, _UNREACHABLE)
-    return tf.cast(reach, tf.float32), tf.cast(rest, tf.float32)
+    reach, rounding = tf.sqrt(squared), gap_rounding(operands.sizes)
+    rest = -above_norm - rounding * tf.abs(above_norm)
+    factors = tf.stack([reach, rest, rounding * (tf.sqrt(norms) + reach)], axis=1)
+    unreachable = tf.constant([0, _UNREACHABLE, 0], tf.float64)
+    is_safe = tf.math.is_finite(bound)[:, None]
+    return tf.cast(tf.where(is_safe, factors, unreachable), tf.float32)
 
 
 def _search_chosen(rows: _Rows, chosen: tf.Tensor, operands: Operands, find: _Find) -> Lowest:
