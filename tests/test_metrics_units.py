@@ -165,14 +165,19 @@ def test_diagonals_beyond_the_range_are_refused():
         u_matrix(som, between=True)
 
 
+@pytest.mark.parametrize("grid_size", [(4, 3), (8, 6)])
+@pytest.mark.parametrize("n_heavy", [0, 6])
 @pytest.mark.parametrize("metric", ["euclidean", "cosine", "chebyshev"])
-def test_anomaly_score_isolation_is_the_distance_to_a_tenth_of_the_samples(metric):
-    """As if each unit were repeated for each of its samples."""
+def test_anomaly_score_isolation_is_the_distance_to_a_tenth_of_the_samples(
+    metric, n_heavy, grid_size
+):
+    """As if each unit were repeated for each of its samples; most may be at a few, on one side."""
     X = np.random.RandomState(0).normal(size=(80, 3))
     counts = np.random.RandomState(1).randint(0, 4, size=80) * 10
-    som = TFSOM((4, 3), metric=metric).fit(X, sample_weight=counts)
+    counts[np.argsort(X[:, 0])[:n_heavy]] += 2000
+    som = TFSOM(grid_size, metric=metric).fit(X, sample_weight=counts)
     distances, bmus = som.bmus(X, return_distance=True)
-    repeated = np.repeat(np.arange(12), som.hits_.astype(int))
+    repeated = np.repeat(np.arange(som.hits_.size), som.hits_.astype(int))
     between = som.set_params(features="distances").transform(som.codebook_)[:, repeated]
     n_near = counts.sum() // 10
     assert n_near * 10 == counts.sum()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -74,18 +75,38 @@ def isolation(
     -------
     distances : ndarray of float64, shape (n,)
     """
+    holders = np.flatnonzero(hits)
     with np.errstate(under="ignore"):
-        shares = hits / hits.sum()
+        shares = hits[holders] / hits.sum()
 
     def of_rows(rows: slice) -> NDArray[np.float64]:
-        distances = all_distances(codebook[units[rows]], codebook, metric)
+        distances = all_distances(codebook[units[rows]], codebook[holders], metric)
+        near = _nearest_holders(distances, shares)
+        distances, held = np.take_along_axis(distances, near, axis=1), shares[near]
         order = np.argsort(distances, axis=1, kind="stable")
-        nearer = np.cumsum(shares[order], axis=1) - shares[order]
-        counted = np.clip(_NEAR_SHARE - nearer, 0, shares[order])
-        distances = np.where(counted > 0, np.take_along_axis(distances, order, axis=1), 0)
+        distances, held = (np.take_along_axis(each, order, axis=1) for each in (distances, held))
+        counted = np.clip(_NEAR_SHARE - (np.cumsum(held, axis=1) - held), 0, held)
+        distances = np.where(counted > 0, distances, 0)
         check_range(np.isfinite(distances), what="Distances between code vectors")
         means: NDArray[np.float64] = np.average(distances, axis=1, weights=counted)
         return means
 
-    slices = value_slices(len(units), len(codebook), LARGE_TILE_VALUES)
+    slices = value_slices(len(units), len(holders), LARGE_TILE_VALUES)
     return np.concatenate([np.empty(0), *map_tiles(of_rows, slices)])
+
+
+def _nearest_holders(
+    distances: NDArray[np.float64], shares: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """Return the nearest units of each row, so many that they hold more than a tenth of samples.
+
+    Finding a fifth of the units, which mostly do, takes less time than sorting all.
+    """
+    n_units = len(shares)
+    n_near = math.ceil(2 * _NEAR_SHARE * n_units)
+    while n_near < n_units:
+        near = np.argpartition(distances, n_near - 1, axis=1)[:, :n_near]
+        if (shares[near].sum(axis=1) > _NEAR_SHARE).all():
+            return near
+        n_near *= 2
+    return np.tile(np.arange(n_units), (len(distances), 1))
