@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+from scipy.sparse import csr_array
 
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.scaling import check_range
@@ -35,6 +36,13 @@ class SparseRows(NamedTuple):
     def dense(self) -> NDArray[np.float64]:
         """Return the rows with their zeros, (n, n_features)."""
         return self.matrix.toarray().astype(np.float64, copy=False)
+
+    def narrow(self) -> tuple[SparseRows, NDArray[np.int32]]:
+        """Return the rows in the features that any of them has, and the indices of these."""
+        stored, (n_rows, _) = self.matrix, self.matrix.shape
+        features, places = np.unique(stored.indices, return_inverse=True)
+        matrix = csr_array((stored.data, places, stored.indptr), (n_rows, len(features)))
+        return SparseRows(matrix, self.norms), features
 
     def products(self, factors: NDArray[np.float64]) -> NDArray[np.float64]:
         """Multiply the rows with factors (n_features, n) in float64."""

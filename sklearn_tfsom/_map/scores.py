@@ -116,7 +116,7 @@ class Target:
         own_norms = norms + 2 * around @ self.center if has_center else norms
         n_terms = n_features + (n_features if self.kind.has_missing else 1)
         values = np.empty((n_terms, len(around)), np.float32)
-        values[:n_features] = (around * -2.0).astype(np.float32).T
+        np.multiply(around.T, -2.0, out=values[:n_features], dtype=np.float32, casting="same_kind")
         if self.kind.has_missing:
             values[n_features:] = (around * (around + 2 * self.center)).T
         else:

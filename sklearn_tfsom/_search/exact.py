@@ -26,8 +26,7 @@ def search_exactly(rows: DenseRows | SparseRows, target: Target, k: int) -> Near
     n_features, n_rows = target.codebook.shape[2], rows.norms.shape[0]
     codebook, factors = target.codebook.reshape(-1, n_features), None
     if target.kind.metric.is_product:
-        is_sparse = isinstance(rows, SparseRows)
-        factors = _Factors64.of(codebook, target.kind.has_missing, is_sparse=is_sparse)
+        factors = _Factors64.of(codebook, target)
 
     def of_chunk(chunk: slice) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
         part = rows.take(chunk)
@@ -48,21 +47,19 @@ def search_exactly(rows: DenseRows | SparseRows, target: Target, k: int) -> Near
 
 
 class _Factors64(NamedTuple):
-    """Factors of the scores that all rows share."""
+    """What the scores of all rows share, besides the codebook."""
 
     norms: NDArray[np.float64]  # (n_units,) squared
-    columns: NDArray[np.float64]  # (n_features, n_units)
-    squares: NDArray[np.float64] | None  # (n_features, n_units), for rows with missing values
+    squares: NDArray[np.float64] | None  # (n_units, n_features), for rows with missing values
+    extent: float  # see `Sizes`
 
     @classmethod
     @with_errstate(over="ignore", under="ignore")  # no score of such code vectors is used
-    def of(
-        cls, codebook: NDArray[np.float64], has_missing: bool, *, is_sparse: bool
-    ) -> _Factors64:
+    def of(cls, codebook: NDArray[np.float64], target: Target) -> _Factors64:
         return cls(
             np.einsum("uf,uf->u", codebook, codebook),
-            np.ascontiguousarray(codebook.T) if is_sparse else codebook.T,
-            np.square(codebook).T if has_missing else None,
+            np.square(codebook) if target.kind.has_missing else None,
+            float(target.kind.metric.size(target.extents)),
         )
 
 
@@ -83,13 +80,13 @@ def _search_by_scores(
     norms, metric = np.asarray(rows.norms), target.kind.metric
     largest = float(np.sqrt(factors.norms.max()))
     length, far = np.sqrt(norms), FAR * largest
-    is_far, noise = length > far, _noise(values, known, target, 0.0)
+    is_far = length > far
     is_few = len(values) * codebook.size <= MAX_ALL_DIFFERENCES
     if is_few and known is None and not is_far.any():
         distances = all_distances(values, codebook, _EUCLIDEAN)
-        units, lowest = first_within_rounding(distances, noise, k)
+        units, lowest = first_within_rounding(distances, _noise(values, None, target), k)
         return units, lowest**2 / 2 if metric.is_spherical else lowest
-    scores = _scores(rows, values, known, factors)
+    scores = _scores(rows, values, known, codebook, factors)
     sizes = Sizes(
         is_bias_in_product=known is not None,
         n_features=codebook.shape[1],
@@ -98,7 +95,7 @@ def _search_by_scores(
         least=least_norm(factors.norms, k),
         offset=0.0,
         far=far,
-        extent=float(metric.size(target.extents)),
+        extent=factors.extent,
     )
     bound = rounding_bound(np, length, sizes, 2.0**-53)
     limit = _kth(scores, k) + bound
@@ -108,10 +105,10 @@ def _search_by_scores(
     if is_far.any():
         of_scores = scores.ravel()[candidates] / (2 * length[row])
         distances = np.where(is_far[row], of_scores, distances)
-        noise = np.where(is_far, bound / (2 * length), noise)
     if len(candidates) == len(values):  # one for each row
         units, lowest = unit[:, None].astype(np.int32), distances
     else:
+        noise = np.where(is_far, bound / (2 * length), _noise(values, known, target))
         among_all = np.full(scores.size, np.inf)
         among_all[candidates] = distances
         units, lowest = first_within_rounding(among_all.reshape(scores.shape), noise, k)
@@ -130,18 +127,20 @@ def _scores(
     rows: DenseRows | SparseRows,
     values: NDArray[np.float64],
     known: NDArray[np.bool_] | None,
+    codebook: NDArray[np.float64],
     factors: _Factors64,
 ) -> NDArray[np.float64]:
     """Return the scores of all units, (n, n_units)."""
     if isinstance(rows, SparseRows):
-        products = rows.products(factors.columns)
+        narrow, features = rows.narrow()
+        products = narrow.products(codebook.T[features])
     else:
-        products = multiply(values, factors.columns)
+        products = multiply(values, codebook.T)
     products *= -2
     if known is None or factors.squares is None:
         products += factors.norms
     else:
-        products += multiply(known.astype(np.float64), factors.squares)
+        products += multiply(known.astype(np.float64), factors.squares.T)
     return products
 
 
@@ -178,7 +177,7 @@ def _noise(
     values: NDArray[np.float64],
     known: NDArray[np.bool_] | None,
     target: Target,
-    lowest: NDArray[np.float64] | float,
+    lowest: NDArray[np.float64] | float = 0.0,
 ) -> NDArray[np.float64]:
     """Bound how rounding may change the distances of rows, (n,).
 
