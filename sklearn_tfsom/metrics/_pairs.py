@@ -15,7 +15,13 @@ from numpy.typing import ArrayLike
 from sklearn_tfsom._data.scaling import power_of_two
 from sklearn_tfsom._pipelines import takes_pipelines
 from sklearn_tfsom.metrics._base import as_lengths, check_n_nearest
-from sklearn_tfsom.metrics._placed import PlacedSamples, equal_samples, pair_tiles, placed_samples
+from sklearn_tfsom.metrics._placed import (
+    PairTile,
+    PlacedSamples,
+    equal_samples,
+    map_pairs,
+    placed_samples,
+)
 from sklearn_tfsom.metrics._ranks import Ranks, ranks
 from sklearn_tfsom.metrics._scorers import Scorer
 
@@ -319,9 +325,9 @@ class _Sums(NamedTuple):
     data_squares: float
     grid_squares: float
     products: float
+    n_pairs: float  # without pairs of a sample and itself
     data_maximum: float
     grid_maximum: float
-    n_pairs: float  # without pairs of a sample and itself
 
 
 def _preserved_neighbors(placed: PlacedSamples, k: int, *, near_is_on_map: bool) -> float:
@@ -333,9 +339,10 @@ def _preserved_neighbors(placed: PlacedSamples, k: int, *, near_is_on_map: bool)
     weights, grid = placed.weights, placed.grid
     hit, unit = np.unique(placed.bmus, return_inverse=True)
     hits = np.bincount(unit, weights).astype(np.float64)
-    error = worst = 0.0
     metric, dtype = placed.samples.metric, placed.samples.dtype
-    for rows, distances, noise in pair_tiles(placed):
+
+    def errors(tile: PairTile) -> tuple[float, float]:
+        rows, distances, noise = tile
         is_equal, equal_weight, own_weight = equal_samples(rows, distances, weights)
         neighbor_weights = weights * np.where(
             is_equal, (1 - own_weight / equal_weight)[:, None], 1
@@ -349,9 +356,11 @@ def _preserved_neighbors(placed: PlacedSamples, k: int, *, near_is_on_map: bool)
         )
         near, far = (on_map, in_data) if near_is_on_map else (in_data, on_map)
         excess = near.probability_of_first(k) * far.mean_excess(k)
-        error += float(weights[rows] @ np.einsum("ij,ij->i", neighbor_weights, excess))
+        error = weights[rows] @ np.einsum("ij,ij->i", neighbor_weights, excess)
         n_others = weights.sum() - own_weight
-        worst += float(weights[rows] @ (k * (2 * n_others - 3 * k + 1) / 2))
+        return error, weights[rows] @ (k * (2 * n_others - 3 * k + 1) / 2)
+
+    error, worst = np.sum(list(map_pairs(errors, placed)), axis=0).tolist()
     return min(max(1 - error / worst, 0.0), 1.0)
 
 
@@ -359,25 +368,18 @@ def _sums_over_pairs(placed: PlacedSamples) -> _Sums:
     """Sum products of distances over all ordered pairs of samples."""
     weights, grid = placed.weights, placed.grid
     hit, unit = np.unique(placed.bmus, return_inverse=True)
-    data_squares = grid_squares = products = data_maximum = grid_maximum = n_pairs = 0.0
-    for rows, in_data, _ in pair_tiles(placed):
+
+    def of_tile(tile: PairTile) -> tuple[list[float], list[float]]:
+        rows, in_data, _ = tile
         units, index = np.unique(unit[rows], return_inverse=True)
         on_grid = np.sqrt(grid.squared_distances(hit[units, None], hit))[index][:, unit]
-        data_squares += float(weights[rows] @ (np.square(in_data) @ weights))
-        grid_squares += float(weights[rows] @ (np.square(on_grid) @ weights))
-        products += float(weights[rows] @ ((in_data * on_grid) @ weights))
-        data_maximum = max(data_maximum, float(in_data.max()))
-        grid_maximum = max(grid_maximum, float(on_grid.max()))
+        squares = [each @ weights for each in (in_data**2, on_grid**2, in_data * on_grid)]
         *_, own_weight = equal_samples(rows, in_data, weights)
-        n_pairs += float(weights[rows] @ (weights.sum() - own_weight))
-    return _Sums(
-        data_squares=data_squares,
-        grid_squares=grid_squares,
-        products=products,
-        data_maximum=data_maximum,
-        grid_maximum=grid_maximum,
-        n_pairs=n_pairs,
-    )
+        sums = [weights[rows] @ each for each in (*squares, weights.sum() - own_weight)]
+        return sums, [in_data.max(), on_grid.max()]
+
+    sums, maxima = zip(*map_pairs(of_tile, placed), strict=True)
+    return _Sums(*np.sum(sums, axis=0).tolist(), *np.max(maxima, axis=0).tolist())
 
 
 trustworthiness_scorer = Scorer(trustworthiness)

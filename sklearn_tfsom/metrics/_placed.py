@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.scaling import power_of_two
-from sklearn_tfsom._data.tiles import value_slices
+from sklearn_tfsom._data.tiles import map_tiles, value_slices
 from sklearn_tfsom._distance import Metric, all_distances
 from sklearn_tfsom._map.grid import Grid, grid_of
 from sklearn_tfsom._tuning import CACHED_VALUES, LARGE_TILE_VALUES
 from sklearn_tfsom.metrics._base import as_lengths, counted_samples, sizes_of, varying_features
+
+_Result = TypeVar("_Result")
 
 # Number of arrays of the size of a tile of pairs.
 _ARRAYS = 8
@@ -66,21 +68,20 @@ def placed_samples(
     return PlacedSamples(samples=samples, weights=weights, bmus=bmus, grid=grid_of(estimator))
 
 
-def pair_tiles(
-    placed: PlacedSamples,
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]]:
-    """Compute the distances of all pairs, tile by tile, in units of about the largest value.
+class PairTile(NamedTuple):
+    """Distances of some samples to all, in units of about the largest value.
 
     So their squares can be summed. Those of directions are ``1 - cos``, 0 within rounding.
-
-    Yields
-    ------
-    rows : ndarray of int64, shape (n,)
-    distances : ndarray of float64, shape (n, n_samples)
-        To all samples.
-    noise : ndarray of float64, shape (n, 1)
-        By how much rounding of the samples changes them, or their lengths (see `as_lengths`).
     """
+
+    rows: NDArray[np.int64]  # (n,)
+    distances: NDArray[np.float64]  # (n, n_samples)
+    # (n, 1): by how much rounding of the samples changes them, or their lengths, see `as_lengths`
+    noise: NDArray[np.float64]
+
+
+def map_pairs(function: Callable[[PairTile], _Result], placed: PlacedSamples) -> Iterator[_Result]:
+    """Call a function for the distances of all pairs of samples, tile by tile, in threads."""
     samples = placed.samples
     whole = samples[:].astype(np.float64)
     if not samples.is_sparse:
@@ -92,7 +93,8 @@ def pair_tiles(
     share = (8 if samples.metric.is_spherical else 2) * eps  # directions are computed
     if samples.is_sparse:
         norms = np.asarray(whole.multiply(whole).sum(axis=1)).ravel()
-    for tile in value_slices(len(samples), _ARRAYS * len(samples), LARGE_TILE_VALUES):
+
+    def of_tile(tile: slice) -> _Result:
         rows = np.arange(len(samples))[tile]
         if samples.is_sparse:
             distances = _sparse_distances(whole, rows, norms, samples.metric)
@@ -102,7 +104,10 @@ def pair_tiles(
             sizes = sizes_of(whole[tile], samples.metric)
         if samples.metric.is_spherical:
             distances[as_lengths(distances, samples.metric) <= share * sizes] = 0
-        yield rows, distances, share * sizes
+        return function(PairTile(rows, distances, share * sizes))
+
+    tiles = value_slices(len(samples), _ARRAYS * len(samples), LARGE_TILE_VALUES)
+    return map_tiles(of_tile, tiles)
 
 
 def _sparse_distances(

@@ -88,7 +88,7 @@ def _ties(
 
     A tie ends before the first value that differs from its lowest one by more than rounding.
     """
-    order = np.argsort(values, axis=1, kind="stable")
+    order = np.argsort(values, axis=1)
     ordered = np.take_along_axis(values, order, axis=1)
     lowest = ordered * (1 - _ROUNDING[np.dtype(dtype)]) - noise
     n = values.shape[1]
