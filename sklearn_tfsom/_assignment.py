@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from typing import Any, NamedTuple
 
@@ -121,7 +122,8 @@ def _sums_of_piece(
     most_rows = max(SUMMED_VALUES // n_features, n_units)
     is_much = n_samples * n_features >= MIN_TWO_SUMMED
     parts = map_rows(of_tile, n_samples, most_rows, in_threads=is_much)
-    return functools.reduce(functools.partial(combined, np.add), parts)
+    with contextlib.closing(parts):  # its threads end also if an error comes in between
+        return functools.reduce(functools.partial(combined, np.add), parts)
 
 
 def _assign_piece(

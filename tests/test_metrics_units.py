@@ -185,6 +185,15 @@ def test_anomaly_score_isolation_is_the_distance_to_a_tenth_of_the_samples(
     assert_allclose(som.score_samples(X), -expected, rtol=1e-6, atol=1e-12)
 
 
+def test_isolation_does_not_depend_on_the_other_samples():
+    """To the last digit, so that the score of a sample can be a threshold."""
+    X = np.random.RandomState(0).normal(size=(301, 4))
+    weights = np.random.RandomState(1).exponential(size=301) ** 3
+    som = TFSOM((10, 10)).fit(X, sample_weight=weights)
+    one_by_one = [som.score_samples(x[None])[0] for x in X]
+    assert_array_equal(som.score_samples(X), one_by_one)
+
+
 def test_anomaly_scores_detect_anomalies_in_the_training_data():
     rng = np.random.RandomState(0)
     X = np.vstack([rng.normal(size=(500, 4)), rng.normal(size=(10, 4)) * 0.1 + 6])

@@ -22,7 +22,7 @@ from threads import run_simultaneously
 from sklearn_tfsom import TFSOM
 from sklearn_tfsom._data.pieces import Pieces
 from sklearn_tfsom._data.samples import Samples
-from sklearn_tfsom._data.tiles import map_tiles, multiply, row_slices
+from sklearn_tfsom._data.tiles import map_rows, map_tiles, multiply, row_slices
 from sklearn_tfsom._distance import METRICS
 from sklearn_tfsom._machine import n_cores, n_threads_of_joblib, thread_limit
 from sklearn_tfsom.distributed import unit_statistics
@@ -177,6 +177,21 @@ def test_search_follows_affinity_and_joblib(monkeypatch):
     names = set()
     list(map_tiles(lambda tile: names.add(threading.get_ident()), row_slices(50, 1)))
     assert len(names) == 1
+
+
+@pytest.mark.parametrize("in_threads", [False, True])
+@pytest.mark.parametrize("n_rows", [0, 1, 2, 3, 9, 11, 1003])
+def test_rows_are_cut_evenly(n_rows, in_threads):
+    """Into an even number of slices for threads, however many: none is left alone at the end."""
+    for most_rows in (0, 1, 2, 3, 5, 300, 2000):
+        slices = list(map_rows(lambda rows: rows, n_rows, most_rows, in_threads=in_threads))
+        sizes = [rows.stop - rows.start for rows in slices]
+        assert_array_equal(
+            np.concatenate([np.arange(n_rows)[each] for each in slices]), range(n_rows)
+        )
+        assert max(sizes) <= max(1, most_rows)
+        assert max(sizes) - min(sizes) <= 1
+        assert not in_threads or len(slices) % 2 == 0 or len(slices) == max(1, n_rows)
 
 
 def test_threads_follow_a_cpu_quota(monkeypatch):

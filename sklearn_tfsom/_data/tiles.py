@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import functools
+import itertools
 import os
 import threading
 from collections.abc import Callable, Generator, Iterator
@@ -47,10 +48,14 @@ def value_slices(n_rows: int, n_values: int, most_values: int) -> list[slice]:
     return row_slices(n_rows, max(1, most_values // max(1, n_values)))
 
 
-def even_slices(n_rows: int, n_values: int, most_values: int) -> list[slice]:
-    """Cut rows of `n_values` each into slices of equal size and about `most_values` at most."""
-    n_slices = max(1, -(-n_rows * n_values // most_values))
-    return row_slices(n_rows, max(1, -(-n_rows // n_slices)))
+def even_slices(n_rows: int, n_slices: int) -> list[slice]:
+    """Cut rows into slices whose sizes differ by one at most; the first one is the largest.
+
+    There are no more slices than rows, but at least one.
+    """
+    n_slices = max(1, min(n_slices, n_rows))
+    bounds = [-(-n_rows * place // n_slices) for place in range(n_slices + 1)]
+    return list(itertools.starmap(slice, itertools.pairwise(bounds)))
 
 
 def multiply(a: NDArray, b: NDArray, out: NDArray | None = None) -> NDArray:
@@ -86,12 +91,12 @@ def _small_rows(n_products: int) -> int:
 
 def map_rows(
     function: Callable[[slice], _Result], n_rows: int, most_rows: int, *, in_threads: bool
-) -> Iterator[_Result]:
-    """Call a function for slices of rows of equal size, and yield its results in their order.
+) -> Generator[_Result]:
+    """Call a function for slices of rows of about equal size, and yield its results in order.
 
     Threads wait for each other: where there is little to do, one takes less time than two. For
-    threads the slices are an even number, so that none is left alone at the end. It does not
-    depend on the number of threads, and neither do sums of the results.
+    threads the number of slices is even, so that none is left alone at the end. It is the same for
+    any number of threads, and so are sums of the results.
 
     Parameters
     ----------
@@ -101,11 +106,11 @@ def map_rows(
         Rows of a slice, at most; there is at least one.
     in_threads : bool
     """
-    n_slices = max(1, -(-n_rows // max(1, most_rows)))
+    n_slices = -(-n_rows // max(1, most_rows))
     if in_threads:
         n_slices += n_slices % 2
-    slices = row_slices(n_rows, max(1, -(-n_rows // n_slices)))
-    return map_tiles(function, slices) if in_threads else map(function, slices)
+    slices = even_slices(n_rows, n_slices)
+    yield from map_tiles(function, slices) if in_threads else map(function, slices)
 
 
 def map_tiles(function: Callable[[_Tile], _Result], tiles: list[_Tile]) -> Generator[_Result]:

@@ -150,9 +150,10 @@ def rounding_bound(xp: Any, length: Any, sizes: Sizes, unit_roundoff: float) -> 
     ``|v|`` in place of ``|w|``, and ``|v|^2 + 2 |v| |c|`` in place of ``|w|^2``.
 
     The largest code vectors count only for rows that may be close to them. If k units have norms
-    up to m, and points a noise of p, none of a norm above ``2 (|x - c| + p) + m`` is as close as
-    these. Above 1.2 times that, scores are higher by more than ``0.13 |v|^2``, far beyond
-    rounding. So one far code vector does not make all rows unclear.
+    up to m, and points a noise of p, the score of one of norm |v| is higher than theirs by at
+    least ``(|v| + m) (|v| - 2 L - m)``, where ``L = |x - c| + p``. Where |v| is above ``1.2 (2 L +
+    m)`` this is more than ``|v|^2 / 6``, far beyond rounding. So one far code vector does not make
+    all rows unclear.
 
     Parameters
     ----------

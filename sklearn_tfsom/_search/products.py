@@ -103,7 +103,7 @@ def _search_tile(
     factors, n_rows = target.factors.values, rows.norms.shape[0]
     n_units = factors.shape[1]
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        blocks = even_slices(n_rows, n_units, CACHED_SCORES)
+        blocks = even_slices(n_rows, -(-n_rows * n_units // CACHED_SCORES))
         store = np.empty((blocks[0].stop, n_units), np.float32)
         for block in blocks:
             if isinstance(rows, SparseRows):
@@ -211,8 +211,7 @@ def measure(
             return np.einsum("ij,ij->i", differences, differences)
 
     most_rows, is_much = MEASURED_VALUES // n_features, again.size * n_features >= MIN_TWO_SUMMED
-    parts = map_rows(of_tile, again.size, most_rows, in_threads=is_much)
-    squared = np.concatenate(list(parts))
+    squared = np.concatenate(list(map_rows(of_tile, again.size, most_rows, in_threads=is_much)))
     measured[again] = metric.from_squares(squared)
     return measured
 

@@ -75,16 +75,16 @@ def make_blocks(
     from_middle = _squared_distances(vectors, tf.gather(around, middles))
     radii = tf.sqrt(tf.reduce_max(tf.where(is_unit, from_middle, 0), axis=1)) * _ROUND_UP
     norms = tf.norm(tf.gather(around, middles), axis=1)
-    largest = (norms + radii) * _ROUND_UP
+    extents = (norms + radii) * _ROUND_UP  # no unit has a larger norm
 
     middle_factors32, middle_bias = tf.gather(factors32, middles), tf.gather(bias, middles)
     number = tf.size(middles)
     n_layers, n_lanes = layout(number)
     padding = [0, n_layers * n_lanes - number]
-    reach_factors = tf.stack([-2 * radii, tf.ones_like(radii), -largest], axis=1)
+    reach_factors = tf.stack([-2 * radii, tf.ones_like(radii), -extents], axis=1)
     reach_bias = middle_bias - tf.square(radii)
-    reach_bias -= gap_rounding(sizes) * largest * (largest + 2 * sizes.offset)
-    is_in_range = tf.square(largest) < tf.float32.max  # others are searched
+    reach_bias -= gap_rounding(sizes) * extents * (extents + 2 * sizes.offset)
+    is_in_range = tf.square(extents) < tf.float32.max  # other blocks are always searched
     middle_bias32 = tf.pad(tf.cast(middle_bias, tf.float32), [padding], constant_values=np.inf)
     units = tf.concat([units, tf.fill([1, BLOCK_UNITS], n_units)], axis=0)
     return Blocks(
@@ -103,7 +103,7 @@ def make_blocks(
 
 
 def gap_rounding(sizes: Sizes) -> tf.Tensor:
-    """Return the rounding of a gap relative to ``b (|x| + R)`` and its other parts, doubled.
+    """Return twice the rounding of a gap, as a share of ``b (|x| + R)`` and of its other parts.
 
     A gap, see `pruning`, is a product like a score, of three more terms.
     """

@@ -69,7 +69,7 @@ def make_operands(target: Target, k: tf.Tensor) -> Operands:
     blocks = None
     if kind.is_pruned:
         blocks = make_blocks(around, factors32, bias, grid_shape, sizes)
-        # One unit is searched in blocks, and compared with their middles first.
+        # For k = 1 rows are compared with the middles of blocks first.
         least = tf.where(tf.equal(k, 1), blocks.least_norm, least)
         sizes = sizes._replace(least=least)
     return Operands(

@@ -149,11 +149,13 @@ def _closest_middle(rows: _Rows, operands: Operands, find: _Find) -> tuple[tf.Te
 def _gaps(factors: tf.Tensor, reach: tf.Tensor, blocks: Blocks) -> tf.Tensor:
     """Return, for each row and block, a number above 0 if the row does not reach the block.
 
-    ``|x - m|^2 - (R + r)^2`` is one product, of ``(x, R, |x|^2 - R^2)`` with ``(-2 m, -2 r, 1)``,
-    and ``|m|^2 - r^2``. Its rounding is subtracted, so that no block is left out by mistake. For
-    a block of size ``b = |m| + r`` around a center c its parts add up to at most
-    ``2 b (|x| + R) + b (b + 2 |c|) + ||x|^2 - R^2|``, of which the first is one more product. So
-    one far unit does not make all rows reach all blocks.
+    With m measured from a center c, as in `scores`, ``|x - c - m|^2 - (R + r)^2`` is one product,
+    of ``(x, R, |x - c|^2 - R^2)`` with ``(-2 m, -2 r, 1)``, and ``m (m + 2 c) - r^2``. Its
+    rounding is subtracted, so that no block is left out by mistake. For a block of extent
+    ``b = |m| + r`` its parts add up to at most
+    ``2 b (|x| + R) + b (b + 2 |c|) + ||x - c|^2 - R^2|``. The rounding of the first is one more
+    term, the product of its share of ``|x| + R`` with -b. So one far unit does not make all rows
+    reach all blocks.
     """
     factors = tf.concat([factors, reach], axis=1)
     return tf.nn.bias_add(tf.matmul(factors, blocks.reach_factors32), blocks.reach_bias32)
@@ -180,8 +182,8 @@ def _finder(is_compiled: tf.Tensor) -> _Find:
 def _reach(rows: _Rows, lowest: tf.Tensor, operands: Operands) -> tf.Tensor:
     """Return how far from each row units matter, as factors of a gap, (n, 3) float32.
 
-    These are the reach R, ``|x|^2 - R^2`` and ``|x| + R``, the latter two with their rounding. A
-    unit whose float32 score may come within the margin of the best-matching unit's is closer
+    These are the reach R, ``|x - c|^2 - R^2`` less its rounding, and the rounding of ``|x| + R``.
+    A unit whose float32 score may come within the margin of the best-matching unit's is closer
     than R. Where no float32 score is safe, no block is reached.
     """
     values, norms, bound = rows
