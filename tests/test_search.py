@@ -234,6 +234,21 @@ def test_small_code_vectors_beside_a_far_one(size, far):
     assert_array_equal(map_with(size * codebook).predict(size * X), expected)
 
 
+@pytest.mark.parametrize("gap", [1e-3, 1e-6, 1e-9])
+@pytest.mark.parametrize("distance", [1e2, 1e4])
+def test_near_ties_far_from_the_center_of_the_scores(distance, gap):
+    """Where one unit is. Norms of samples are small; those of their units are not, from there."""
+    X, near = near_ties(gap, 5, np.random.RandomState(0))
+    codebook = np.concatenate([near, distance + np.random.RandomState(1).normal(size=(400, 5))])
+    codebook = np.concatenate([codebook, codebook.mean(axis=0, keepdims=True)])
+    expected = exact_units(X, near)
+    for options in ({}, {"is_centered": True}, {"is_centered": True, "k": 2}):
+        assert_array_equal(search(X, codebook, **options)[0][:, 0], expected)
+        X32 = X.astype(np.float32)
+        units = search(X32, codebook, **options)[0][:, 0]
+        assert_array_equal(units, exact_units(X32, codebook))
+
+
 def test_code_vectors_very_close_to_a_sample_are_told_apart():
     rng = np.random.RandomState(0)
     samples = rng.normal(size=(5, 4))
