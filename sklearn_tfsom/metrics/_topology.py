@@ -9,14 +9,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.scaling import check_range
-from sklearn_tfsom._data.tiles import value_slices
+from sklearn_tfsom._data.tiles import map_tiles, value_slices
 from sklearn_tfsom._distance import all_distances, metric_of, paired_distances
 from sklearn_tfsom._map.geometry import grid_edges
 from sklearn_tfsom._map.grid import grid_of, numbers_of_neighbors
 from sklearn_tfsom._map.ties import NOISE
 from sklearn_tfsom._pipelines import takes_pipelines
 from sklearn_tfsom._search.distances import distances_to_chosen
-from sklearn_tfsom._tuning import LARGE_TILE_VALUES
+from sklearn_tfsom._tuning import CACHED_VALUES
 from sklearn_tfsom.metrics._base import (
     as_lengths,
     check_n_neighbors,
@@ -231,8 +231,8 @@ def topographic_product(estimator: Any) -> float:
     units = np.arange(grid.n_units)
     # Training rounds code vectors in float64; they are rounded once more to their dtype.
     share = 2 * NOISE + np.finfo(estimator.codebook_.dtype).eps
-    total, n_terms = 0.0, 0
-    for tile in value_slices(grid.n_units, grid.n_units, LARGE_TILE_VALUES):
+
+    def sums_of(tile: slice) -> tuple[float, int]:
         in_data = all_distances(codebook[tile], codebook, metric)
         check_range(np.isfinite(in_data), what="Distances between code vectors")
         on_grid = np.sqrt(grid.squared_distances(units[tile, None], units))
@@ -249,8 +249,10 @@ def topographic_product(estimator: Any) -> float:
         by_data = sort_with_tie_means(lengths, terms, estimator.codebook_.dtype, noise)
         k = np.arange(1, grid.n_units + 1)
         log_p3 = np.cumsum(by_grid - by_data, axis=1) / (2 * k)
-        total += float(log_p3.sum())
-        n_terms += int(np.count_nonzero(is_compared))
+        return float(log_p3.sum()), int(np.count_nonzero(is_compared))
+
+    tiles = value_slices(grid.n_units, grid.n_units, CACHED_VALUES)
+    total, n_terms = np.sum(list(map_tiles(sums_of, tiles)), axis=0).tolist()
     return total / max(n_terms, 1)
 
 
