@@ -51,10 +51,10 @@ def value_slices(n_rows: int, n_values: int, most_values: int) -> list[slice]:
 def even_slices(n_rows: int, n_slices: int) -> list[slice]:
     """Cut rows into slices whose sizes differ by one at most; the first one is the largest.
 
-    There are no more slices than rows, but at least one.
+    There are no more slices than rows, and at least one of some rows.
     """
-    n_slices = max(1, min(n_slices, n_rows))
-    bounds = [-(-n_rows * place // n_slices) for place in range(n_slices + 1)]
+    n_slices = min(max(1, n_slices), n_rows)
+    bounds = [-(-n_rows * place // n_slices) for place in range(n_slices + 1)] if n_rows else []
     return list(itertools.starmap(slice, itertools.pairwise(bounds)))
 
 
