@@ -20,9 +20,11 @@ PYTHON ?= $(or $(call find,11,14),$(call find,11,99))
 LIBRARIES_PYTHON ?= $(or $(call find,12,14),$(PYTHON))
 
 # Tests run in one process more than there are cores, since some wait for processes of their own;
-# but in four at most: each takes 1.5 GiB.
+# but in four at most: each takes 1.5 GiB. Idle threads of BLAS and OpenMP sleep at once: else they
+# spin on the cores that other processes need, and the tests take 1.08 times as long.
 N_PROCESSES = $(shell $(BIN)/python -c 'import os; print(min(os.cpu_count() + 1, 4))')
-PYTEST = $(BIN)/python -m pytest -n $(N_PROCESSES) --dist worksteal
+PYTEST = OPENBLAS_THREAD_TIMEOUT=4 OMP_WAIT_POLICY=passive \
+	$(BIN)/python -m pytest -n $(N_PROCESSES) --dist worksteal
 
 # Files of `make test-oldest`; empty for all.
 OLDEST_TESTS ?=

@@ -65,7 +65,12 @@ def search(
 def exact_squares(X, codebook):
     """Squared distances over the known features, from differences in extended precision."""
     X, codebook = X.astype(np.longdouble), codebook.astype(np.longdouble)
-    return np.array([np.nansum((codebook - x) ** 2, axis=1) for x in X])
+    squares = np.empty((len(X), len(codebook)), np.longdouble)
+    for x, out in zip(X, squares, strict=True):
+        differences = codebook - x
+        differences[:, np.isnan(x)] = 0
+        np.einsum("ij,ij->i", differences, differences, out=out)
+    return squares
 
 
 def exact_units(X, codebook):
