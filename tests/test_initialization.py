@@ -159,6 +159,12 @@ def test_an_outlier_among_equal_samples_is_not_left_out():
     assert_array_equal(np.sort(som.hits_), [1, 300])
 
 
+def test_an_outlier_leaves_equal_samples_their_digits():
+    X = np.tile(np.array([[0.1, -0.7, 3.3]], np.float32), (1000, 1))
+    X[17] = 1e9
+    assert_array_equal(TFSOM(6).fit(X).transform(X).min(axis=1), 0)
+
+
 def test_the_only_sample_that_has_a_feature_is_not_left_out():
     X = np.random.RandomState(0).normal(size=(300, 3))
     X[:, 2], X[7] = np.nan, [1e4, 0, 5]

@@ -63,7 +63,7 @@ class Moments(NamedTuple):
     directions: NDArray[np.float64]  # (2, n_features) unit vectors: components, or features
     covariance: NDArray[np.float64] | None  # divided by spread^2; of complete data, not too wide
     reach: NDArray[np.float64]  # (n_features,) largest distance of a known value to the mean
-    middle: NDArray[np.float64]  # (n_features,) mean of the samples that the directions are of
+    middle: NDArray[np.float64]  # (n_features,) mean of the samples without outliers
 
 
 def training_scaling(moments: Moments, codebook: NDArray, samples: Samples) -> Scaling:

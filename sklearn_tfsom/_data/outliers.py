@@ -60,7 +60,7 @@ def with_typical_directions(
     if pieces.total_weight < _MIN_SAMPLES:
         return moments
     cuts: tuple[Cut, ...] = ()
-    found, total = moments, pieces.total_weight
+    found, middle, total = moments, moments.mean, pieces.total_weight
     typical: Any = pieces
     for _ in range(_MAX_ROUNDS):
         cut, n_outliers = _next_cut(found, total, typical)
@@ -69,11 +69,13 @@ def with_typical_directions(
         cuts, total = (*cuts, cut), whole_weight(total - n_outliers)
         typical = _TypicalPieces(pieces, cuts, total)
         of_typical = compute_moments(typical, has_components=has_components)
-        if not of_typical.deviations[0] > 0:  # all are equal, or a feature is known in none
+        if np.isfinite(of_typical.mean).all():  # else a feature is known in none
+            middle = of_typical.mean
+        if not of_typical.deviations[0] > 0:  # these have no directions
             break
         found = of_typical
     return moments._replace(
-        deviations=found.deviations, directions=found.directions, middle=found.mean
+        deviations=found.deviations, directions=found.directions, middle=middle
     )
 
 
