@@ -48,9 +48,12 @@ def _projected(
     piece: Piece, mean: NDArray[np.float64], projection: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Return a key of its values, projection and weight of each sample."""
-    tile, is_sparse = piece.samples[:], piece.samples.is_sparse
+    samples = piece.samples
+    tile = samples[:]
     with np.errstate(over="ignore", invalid="ignore"):  # then the keys decide
-        along = (tile if is_sparse else centered(tile, mean)) @ projection
+        if not samples.is_sparse:
+            tile = centered(tile, mean, has_missing=samples.has_missing)
+        along = tile @ projection
     return np.column_stack([keys_of(hashes(piece))[:, 0], along, piece.sample_weight])
 
 

@@ -142,10 +142,11 @@ def _shares(
     piece: Piece, mean: NDArray[np.float64], axes: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Return the share of a sample of weight 1 in the variance along each direction: (n, 2)."""
-    tile = piece.samples[:]
-    if piece.samples.is_sparse:
+    samples = piece.samples
+    tile = samples[:]
+    if samples.is_sparse:
         return (tile @ axes.T - axes @ mean) ** 2
-    return (centered(tile, mean) @ axes.T) ** 2
+    return (centered(tile, mean, has_missing=samples.has_missing) @ axes.T) ** 2
 
 
 def _largest(

@@ -315,7 +315,8 @@ def _project(values: NDArray, plane: Plane) -> NDArray[np.float64]:
     """Project samples onto a plane, shape (n_samples, 2); NaN if a needed value is missing."""
     if plane.components is None:
         return values[:, plane.features]
-    points = centered(values, plane.components.mean) @ plane.components.directions.T
+    points = centered(values, plane.components.mean, has_missing=True)
+    points = points @ plane.components.directions.T
     points[np.isnan(values).any(axis=1)] = np.nan
     return points
 
