@@ -18,7 +18,7 @@ REFERENCE = Path(__file__).resolve().parent / "data" / "som_toolbox"
 
 
 def pytest_collection_finish():
-    """Collect garbage less often, and not among modules and tests: half as much time."""
+    """Collect garbage less often, and not among modules and tests: it takes half the time."""
     gc.freeze()
     gc.set_threshold(4000)
 

@@ -49,11 +49,8 @@ def _projected(
 ) -> NDArray[np.float64]:
     """Return a key of its values, projection and weight of each sample."""
     samples = piece.samples
-    tile = samples[:]
     with np.errstate(over="ignore", invalid="ignore"):  # then the keys decide
-        if not samples.is_sparse:
-            tile = centered(tile, mean, has_missing=samples.has_missing)
-        along = tile @ projection
+        along = (samples[:] if samples.is_sparse else centered(samples, mean)) @ projection
     return np.column_stack([keys_of(hashes(piece))[:, 0], along, piece.sample_weight])
 
 

@@ -190,15 +190,13 @@ def feature_ranges(pieces: Pieces) -> tuple[NDArray[np.float64], NDArray[np.floa
     return low, -negative_high
 
 
-def centered(
-    tile: NDArray, origin: NDArray[np.float64], *, has_missing: bool
-) -> NDArray[np.float64]:
-    """Return differences to an origin, 0 where missing, in C order.
+def centered(samples: Samples, origin: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return differences of dense samples to an origin, 0 where missing, in C order.
 
     So sums round alike for any memory layout of the data.
     """
-    differences = np.subtract(tile, origin, dtype=np.float64, order="C")
-    if has_missing:
+    differences = np.subtract(samples[:], origin, dtype=np.float64, order="C")
+    if samples.has_missing:
         differences[np.isnan(differences)] = 0
     return differences
 
@@ -214,10 +212,9 @@ def feature_sums(piece: Piece, origin: NDArray, power: float) -> tuple[NDArray, 
     known = np.full(len(origin), shares.sum())
     if samples.is_sparse:
         return summed_differences(samples[:], shares, origin), known
-    tile = samples[:]
     if samples.has_missing:
-        known = shares @ _known_mask(tile)
-    return shares @ centered(tile, origin, has_missing=samples.has_missing), known
+        known = shares @ _known_mask(samples[:])
+    return shares @ centered(samples, origin), known
 
 
 def _ranges(piece: Piece) -> tuple[NDArray, NDArray]:
@@ -236,8 +233,7 @@ def _ranges(piece: Piece) -> tuple[NDArray, NDArray]:
 
 def _weighted(piece: Piece, mean: NDArray, scale: float, total: float) -> NDArray[np.float64]:
     """Return centered and scaled samples, times the roots of their shares of the weight."""
-    samples = piece.samples
-    tile = centered(samples[:], mean, has_missing=samples.has_missing)
+    tile = centered(piece.samples, mean)
     tile *= (np.sqrt(piece.sample_weight / total) / scale)[:, None]
     return tile
 

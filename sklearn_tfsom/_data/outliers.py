@@ -143,10 +143,9 @@ def _shares(
 ) -> NDArray[np.float64]:
     """Return the share of a sample of weight 1 in the variance along each direction: (n, 2)."""
     samples = piece.samples
-    tile = samples[:]
     if samples.is_sparse:
-        return (tile @ axes.T - axes @ mean) ** 2
-    return (centered(tile, mean, has_missing=samples.has_missing) @ axes.T) ** 2
+        return (samples[:] @ axes.T - axes @ mean) ** 2
+    return (centered(samples, mean) @ axes.T) ** 2
 
 
 def _largest(

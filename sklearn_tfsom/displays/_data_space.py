@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sklearn_tfsom._classes import classes_of
-from sklearn_tfsom._data.moments import Moments, centered, compute_moments, feature_ranges
+from sklearn_tfsom._data.moments import Moments, compute_moments, feature_ranges
 from sklearn_tfsom._data.pieces import Pieces
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.tiles import value_slices
@@ -315,8 +315,7 @@ def _project(values: NDArray, plane: Plane) -> NDArray[np.float64]:
     """Project samples onto a plane, shape (n_samples, 2); NaN if a needed value is missing."""
     if plane.components is None:
         return values[:, plane.features]
-    points = centered(values, plane.components.mean, has_missing=True)
-    points = points @ plane.components.directions.T
+    points = (values - plane.components.mean) @ plane.components.directions.T
     points[np.isnan(values).any(axis=1)] = np.nan
     return points
 
