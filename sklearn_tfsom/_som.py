@@ -136,7 +136,7 @@ class TFSOM(
         Whether to train coarser grids on subsamples while the radius is large, which is faster
         for large data or maps, and to choose between several maps, see the Notes. Only for the
         Gaussian neighborhood with ``init="pca"``, without mini-batches, and not on a hexagonal
-        torus with an odd number of rows. False is the batch algorithm as defined above.
+        torus with an odd number of rows, 3 or more. False is the batch algorithm as defined above.
 
     tol : float, default=1e-4
         Training stops when the radius has reached its end and the root mean square shift of the
@@ -219,8 +219,8 @@ class TFSOM(
         the epoch began with, on its grid and subsample, in data units (of float32 and sparse
         samples good to 1e-5 on most data); with `batch_size`, of the codebooks before the
         mini-batches. With `compute_topographic_error` also "topographic_error" of the map after
-        the epoch, without samples that have no direction. After `partial_fit` the former two, of
-        its mini-batches.
+        the epoch. All are without samples that have no direction. After `partial_fit` the former
+        two, of its mini-batches.
 
     n_iter_ : int
         Number of epochs; after `partial_fit`, of mini-batches in the last call.
@@ -410,7 +410,8 @@ class TFSOM(
         -----
         ConvergenceWarning
             If samples fall in fewer clusters than `n_clusters`; or if `max_iter` leaves no epoch
-            after the radius has reached its end, unless `radius_decay` is an array.
+            after the radius has reached its end, unless the last shift is at most `tol` or
+            `radius_decay` is an array.
 
         Examples
         --------
@@ -620,18 +621,23 @@ class TFSOM(
         InvalidParameterError
             If a parameter is not valid. The estimator stays as it was.
         ValueError
-            If the data or the weights are not valid for `fit` (but all weights may be 0 once the
-            map has begun), if a feature has no value in the first samples, if the weights sum to
-            more than 10^6 and more than 100 times the number of samples, or in the scope of a
-            strategy with several workers.
+            If the data or the weights are not valid for `fit` (but there may be fewer samples than
+            clusters, and all weights may be 0 once the map has begun), if a feature has no value
+            in the first samples, if the weights sum to more than 10^6 and more than 100 times the
+            number of samples, or in the scope of a strategy with several workers.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If samples fall in fewer clusters than `n_clusters`.
 
         Notes
         -----
         Samples are learned in their order, in mini-batches. Their size is a twentieth of the
-        samples seen, at least 4 and at most 1,024, or a fourth of the number of units if that is
-        more. The last one of a call also takes a rest of less than half this size; a call with
-        fewer samples is one mini-batch. So the size of the pieces of a stream hardly matters, but
-        their order does: shuffle sorted data.
+        samples seen, but at least 4, and at most 1,024 or a fourth of the number of units,
+        whichever is more. The last one of a call also takes a rest of less than half this size; a
+        call with fewer samples is one mini-batch. So the size of the pieces of a stream hardly
+        matters, but their order does: shuffle sorted data.
 
         With `n_clusters` each call clusters the units again, which takes longer than to learn a
         few samples. For many small pieces cluster at the end: set `n_clusters` before the last
@@ -944,9 +950,10 @@ class TFSOM(
             Samples, NaN where a value is missing. Each has at least one value.
 
         method : {"expectation", "unit"}, default="expectation"
-            "unit" takes the values of the best-matching unit, which are in the range of the
-            training data, except with the Mexican hat or after `from_codebook`. It is used for
-            metrics other than the Euclidean in any case.
+            "unit" takes the values of the best-matching unit. They are in the range of the
+            training data, except after `from_codebook`, with negative weights of the
+            neighborhood, and for units that no sample has reached. It is used for metrics other
+            than the Euclidean in any case.
 
         Returns
         -------
@@ -963,7 +970,8 @@ class TFSOM(
         -----
         The map is taken as a mixture of Gaussians at its units, of equal weights and of one
         covariance: twice that of the training samples around their units, which lie where the
-        samples are, plus a tenth of that of the code vectors, with variances larger by 1 %. A
+        samples are, plus a tenth of that of the code vectors, weighted by their hits, with
+        variances larger by 1 %. A
         missing value is the mean of the values of the units, weighted by the likelihood of the
         known values, plus the correction that follows from the known values by the covariance.
         This assumes that values are missing at random given the known ones, and understates the

@@ -49,6 +49,10 @@ class UnitStatistics(NamedTuple):
     error : float
         Weighted sum of the distances of the samples to their units, in data units; of ``1 - cos``
         under "cosine" and "correlation".
+
+    Notes
+    -----
+    Samples without a direction, where directions are compared, are left out, as in training.
     """
 
     sums: NDArray[np.float64]

@@ -67,9 +67,9 @@ class Grid:
 
     Notes
     -----
-    A hexagonal torus with an odd number of rows is joined top to bottom with a shift of half a
-    lattice spacing: its first and last row are both even, and only this shift keeps six neighbors
-    at distance 1 around every unit. The distance is the shortest one over all images.
+    A hexagonal torus with an odd number of rows, 3 or more, is joined top to bottom with a shift
+    of half a lattice spacing: its first and last row are both even, and only this shift keeps six
+    neighbors at distance 1 around every unit. The distance is the shortest one over all images.
 
     Examples
     --------

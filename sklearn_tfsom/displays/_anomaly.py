@@ -80,7 +80,7 @@ class AnomalyMapDisplay(base.Display):
         samples hollow.
 
     missed_ : matplotlib PathCollection or None
-        One cross for each anomaly below the threshold, None without `truth`.
+        One cross for each anomaly that is not above the threshold, None without `truth`.
 
     %(colorbar_, legend_)s
 

@@ -26,14 +26,14 @@ class UnitValuesDisplay(base.Display):
     """Values on the map: a statistic of any variable over the samples of each unit.
 
     The variable may be a target, or a feature that the map was not trained with. Units without
-    samples are gray. Create it with `from_estimator`.
+    samples of a known value are gray. Create it with `from_estimator`.
 
     Read more in the :ref:`User Guide <guide_unit_values>`.
 
     Parameters
     ----------
     values : ndarray of shape (n_units,)
-        Value of each unit, NaN for none.
+        Value of each unit, NaN where none is known.
 
     %(grid)s
 

@@ -69,8 +69,8 @@ def distortion(
 
     Notes
     -----
-    h is 1 at distance 0 and not normalized: at the edge of a map, where units have fewer
-    neighbors, the sum is smaller.
+    h is 1 at distance 0, unless the neighborhood is a function, and not normalized: at the edge of
+    a map, where units have fewer neighbors, the sum is smaller.
 
     The time is proportional to ``n_samples n_units n_features``.
 
@@ -152,8 +152,9 @@ def heskes_energy(
 
     Notes
     -----
-    h is 1 at distance 0 and not normalized: at the edge of a map, where units have fewer
-    neighbors, sums are smaller, so that these units are more often the best center.
+    h is 1 at distance 0, unless the neighborhood is a function, and not normalized: at the edge of
+    a map, where units have fewer neighbors, sums are smaller, so that these units are more often
+    the best center.
 
     The time is proportional to ``n_samples n_units^2``.
 
