@@ -277,8 +277,10 @@ def _log1p(values: Any, dtype: str) -> Any:
 
 def _power(ops: Any, logarithm: Any, exponents: Any, dtype: str) -> Any:
     """Build ``(exp(exponent * logarithm) - 1) / exponent``; the logarithm where that is 0."""
-    is_zero = ops.equal(exponents, 0)
-    exponents = ops.where(is_zero, 1.0, exponents)
+    # What `ops` computes from constants alone would be one more input of an ONNX file.
+    of_exponents = np if isinstance(exponents, np.ndarray) else ops
+    is_zero = of_exponents.equal(exponents, 0)
+    exponents = of_exponents.where(is_zero, of_exponents.ones_like(exponents), exponents)
     scaled = logarithm * exponents
     # exp(y) - 1, exact also near 0: as a series, for the reasons in `_log1p`.
     is_near = ops.abs(scaled) < 1

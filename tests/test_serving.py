@@ -792,7 +792,10 @@ def exported(X, positive):
     """Pipelines that have every kind of operation, and samples, for each metric."""
     far = X * [1, 10, 1, 5, 1] + [0, 50, 0, 0, 10]
     clipped = make_pipeline(MinMaxScaler(clip=True), StandardScaler())
-    logarithms = make_pipeline(STEPS["log1p of values up to 1"], STEPS["columns in a pipeline"])
+    logarithms = make_pipeline(
+        *(STEPS["Box-Cox"], MinMaxScaler(), STEPS["log1p of values up to 1"]),
+        STEPS["columns in a pipeline"],
+    )
     cases = {
         # The converter to ONNX computes logarithms in float32, but not those of numbers near 1.
         "euclidean": (STEPS["log1p of values near 0"], remove_values(positive)),
