@@ -371,6 +371,16 @@ class TestErrors:
             display.plot(ax=[ax] if display._has_many_axes else ax)
         assert not ax.collections
 
+    def test_removed_axes_are_refused(self, kind):
+        display = drawn(kind).display
+        if "ax" not in inspect.signature(display.plot).parameters:
+            return
+        _, ax = plt.subplots()
+        ax.remove()
+        message = rf"The 'ax' parameter of {kind.__name__}.* must be an? .* Got <"
+        with pytest.raises(InvalidParameterError, match=message):
+            display.plot(ax=[ax] if display._has_many_axes else ax)
+
     def test_figure_can_be_pickled(self, kind, som):
         display = kind.from_estimator(som, X, Y)
         if not hasattr(display, "figure_"):

@@ -364,6 +364,12 @@ class TestLayoutOfPlanes:
             ComponentPlanesDisplay.from_estimator(fitted(), ax=axes)
         assert not any(ax.collections for ax in axes)
 
+    def test_repeated_axes(self):
+        _, ax = plt.subplots()
+        with pytest.raises(InvalidParameterError, match=r"Got one of them twice instead"):
+            ComponentPlanesDisplay.from_estimator(fitted(), ax=[ax] * 4)
+        assert not ax.collections
+
     def test_plot_again_with_another_style(self):
         display = ComponentPlanesDisplay.from_estimator(fitted(n_clusters=2))
         first = display.figure_

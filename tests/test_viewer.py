@@ -92,6 +92,14 @@ class TestFile:
         assert not re.search(r"<script[^>]* src=", page)
         assert "Wine &amp; &lt;b&gt;bottles" in page
 
+    def test_failed_save_leaves_the_file(self, pipeline, tmp_path):
+        path = tmp_path / "map.html"
+        path.write_text("former page")
+        viewer = InteractiveMapDisplay.from_estimator(pipeline, title="no UTF-8: \udce9")
+        with pytest.raises(UnicodeEncodeError):
+            viewer.save(path)
+        assert path.read_text() == "former page"
+
     def test_size(self):
         """At most 3 MB beside the data, for 1,000 units and 10,000 samples."""
         rng = np.random.RandomState(0)

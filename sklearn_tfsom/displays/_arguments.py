@@ -16,7 +16,7 @@ def _is_axes(value: Any) -> bool:
     from matplotlib.axes import Axes
 
     is_plane = isinstance(value, Axes) and not hasattr(value, "zaxis")
-    return is_plane and value.transData.is_separable
+    return is_plane and value.transData.is_separable and value.figure is not None  # not removed
 
 
 def _is_color(value: Any) -> bool:
@@ -42,7 +42,7 @@ def _are_limits(value: Any) -> bool:
     return -LARGEST_SHOWN <= low < high <= LARGEST_SHOWN
 
 
-AXES = Rule("a rectilinear matplotlib Axes", _is_axes)
+AXES = Rule("a rectilinear matplotlib Axes in a figure", _is_axes)
 _COLOR = Rule("a color of matplotlib", _is_color)
 
 _LIMITS = f"a tuple (low, high) of two numbers up to {LARGEST_SHOWN:.2g} in magnitude, low < high"

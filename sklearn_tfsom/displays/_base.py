@@ -185,6 +185,8 @@ class Display:
             raise wrong_parameter("ax", f"{cls.__name__}.plot", right, repr(others[0]))
         if len(axes) < n_axes or (len(axes) > n_axes and not allow_more):
             raise wrong_parameter("ax", f"{cls.__name__}.plot", right, f"{len(axes)} Axes")
+        if len(set(axes[:n_axes])) < n_axes:
+            raise wrong_parameter("ax", f"{cls.__name__}.plot", right, "one of them twice")
         return axes[:n_axes]
 
     @classmethod

@@ -235,7 +235,8 @@ class InteractiveMapDisplay(base.Display):
         path : str or path-like
             Name of the file, such as "map.html".
         """
-        Path(path).write_text(self.to_html(), encoding="utf-8")
+        page = self.to_html().encode()  # before the file is opened, and emptied
+        Path(path).write_bytes(page)
 
     def _repr_html_(self) -> str:
         """Return the page in a frame, for notebooks."""
