@@ -265,11 +265,14 @@ def quality():
 
 
 def serving():
-    """Figures of serving.json: Euclidean distances, all outputs."""
-    rows = load_results("serving")["tables"]["Euclidean distances, all outputs"]
+    """Figures of serving.json: all outputs."""
+    tables = load_results("serving")["tables"]
+    rows = tables["Euclidean distances, all outputs"]
+    in_blocks = tables["Manhattan distances, all outputs"]
     own, keras = find(rows, model="transform and predict"), find(rows, model="Keras")
     exported = [row for row in rows if row not in (own, keras)]
     one, many, memory = "1 (ms)", "10,000 (ms)", "memory (MiB)"
+    of_blocks = [row[memory] for row in in_blocks if row["model"] != own["model"]]
     return {
         "transform-ms": f"{own[many]:.0f}",
         **{
@@ -282,6 +285,8 @@ def serving():
         "keras-ms": f"{keras[many]:.0f}",
         "keras-mib": f"{keras[memory]:.0f}",
         "keras-one": f"{keras[one]:.0f}",
+        "blocks-mib-least": f"{min(of_blocks):.0f}",
+        "blocks-mib-most": f"{max(of_blocks):.0f}",
     }
 
 

@@ -787,6 +787,14 @@ def write(model, format_name, path):
         model.export(path, format=written, verbose=False)
 
 
+def run_in_process(script, tasks):
+    command = [sys.executable, "-c", script]
+    stdin = json.dumps(tasks).encode()
+    done = subprocess.run(command, input=stdin, capture_output=True, timeout=TIMEOUT, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout
+
+
 @pytest.fixture(scope="module")
 def exported(X, positive):
     """Pipelines that have every kind of operation, and samples, for each metric."""
@@ -838,14 +846,35 @@ def test_formats_equal_the_estimator_without_this_package(exported, tmp_path, fo
                 np.save(data, samples.astype(dtype))
                 tasks.append((f"load_{format_name}", path, data, outputs))
                 expected.append((pipeline[-1], pipeline[:-1].transform(samples), dtype))
-    command = [sys.executable, "-c", READERS]
-    stdin = json.dumps(tasks).encode()
-    done = subprocess.run(command, input=stdin, capture_output=True, timeout=TIMEOUT, check=False)
-    assert done.returncode == 0, done.stderr.decode()
+    run_in_process(READERS, tasks)
     for (*_, outputs), (som, scaled, dtype) in zip(tasks, expected, strict=True):
         with np.load(outputs) as loaded:
             assert set(loaded) == {"distances", "bmu", "position", "score", "cluster_label"}
             assert_same_results(loaded, som, scaled, dtype)
+
+
+# KiB. Unlike `resource.getrusage`, this does not count the process that started this one.
+PEAK = "print(next(line for line in open('/proc/self/status') if 'VmHWM' in line).split()[1])"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("metric", ["manhattan", "chebyshev"])
+@pytest.mark.parametrize("format_name", ["litert", "onnx"])
+def test_blocks_of_units_bound_the_memory_of_formats(tmp_path, format_name, metric):
+    for package in REQUIRED_PACKAGES[format_name]:
+        pytest.importorskip(package)
+    rng = np.random.default_rng(0)
+    som = TFSOM.from_codebook(rng.normal(size=(400, 64)), grid_size=20, metric=metric)
+    path = str(tmp_path / f"map{SUFFIXES[format_name]}")
+    write(som.to_keras(dtype="float32"), format_name, path)
+    peaks = []
+    for n_samples in (10, 10_000):
+        samples = str(tmp_path / f"{n_samples}.npy")
+        np.save(samples, rng.normal(size=(n_samples, 64)).astype(np.float32))
+        task = f"load_{format_name}", path, samples, str(tmp_path / "outputs.npz")
+        peaks.append(int(run_in_process(READERS + PEAK, [task])))
+    # Samples and results take 20 MiB, all differences 980.
+    assert peaks[1] - peaks[0] < 200 * 2**10
 
 
 def test_loaded_model_can_be_used_in_another_model(X, tmp_path):

@@ -229,8 +229,9 @@ def _search_differences(
     n_block = max(1, EXPORTED_BLOCK // n_features, -(-n_units // MAX_EXPORTED_BLOCKS))
     sizes = ops.expand_dims(_reduced(metric.magnitude(ops, rows), metric, dtype), 1)
     # (n, n_features, n_units): along the many units arrays are processed faster.
-    arrays = [rows] if is_missing is None else [rows, 1.0 - is_missing]
-    arrays = [ops.expand_dims(array, 2) for array in arrays]
+    arrays = [ops.expand_dims(rows, 2)]
+    if is_missing is not None:
+        arrays.append(1.0 - ops.expand_dims(is_missing, 2))
     blocks = []
     for start in range(0, n_units, n_block):
         block = codebook[start : start + n_block].T.astype(dtype)
@@ -294,9 +295,7 @@ def _reduced(terms: Any, metric: Metric, dtype: str, axis: int = -1) -> Any:
     if metric.reduction == "sum":
         return ops.sum(terms, axis=axis)
     if metric.reduction == "max":
-        # Of a maximum over an axis of three the converter to ONNX makes a pooling, which has no
-        # float64 there.
-        return -ops.min(-terms, axis=axis, initial=0.0)
+        return ops.max(terms, axis=axis, initial=0.0)
     return _length(ops.sum(ops.square(terms), axis=axis), dtype)
 
 
