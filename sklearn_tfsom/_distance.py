@@ -198,7 +198,7 @@ def names_where(condition: Callable[[Metric], bool]) -> str:
     return ", ".join(repr(metric.name) for metric in METRICS.values() if condition(metric))
 
 
-@with_errstate(over="ignore")
+@with_errstate(over="ignore", under="ignore")
 def paired_distances(
     rows: NDArray, others: NDArray, metric: Metric, known: NDArray[np.bool_] | None = None
 ) -> NDArray[np.float64]:
@@ -272,7 +272,7 @@ def _is_safe(distances: Any) -> Any:
     return (distances > _SAFE_DISTANCES[0]) & (distances < _SAFE_DISTANCES[1])
 
 
-@with_errstate(over="ignore")
+@with_errstate(over="ignore", under="ignore")
 def _scaled_norms(terms: NDArray[np.float64]) -> NDArray[np.float64]:
     """Compute the norm of each row, of which no square leaves the range of float64."""
     _, exponent = np.frexp(np.abs(terms).max(axis=1, initial=0))
@@ -280,7 +280,7 @@ def _scaled_norms(terms: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.ldexp(np.sqrt(np.einsum("ij,ij->i", scaled, scaled)), exponent)
 
 
-@with_errstate(over="ignore")
+@with_errstate(over="ignore", under="ignore")
 def _replace_lost(distances: NDArray[np.float64], rows: NDArray, others: NDArray) -> None:
     """Compute Euclidean distances again whose squares left the range of float64."""
     largest = max(np.abs(points).max(initial=0) for points in (rows, others))

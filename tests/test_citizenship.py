@@ -921,6 +921,18 @@ def test_harmless_underflow_of_small_values_and_weights(container, metric):
             measure(som, container(X), sample_weight=weights)
 
 
+@pytest.mark.parametrize("metric", METRICS)
+def test_harmless_underflow_near_the_smallest_numbers(metric):
+    X = np.random.RandomState(0).normal(size=(300, 4)) * 1e-307
+    with np.errstate(all="raise"):
+        som = TFSOM(5, max_iter=3, metric=metric).fit(X)
+        for name in ("transform", "predict", "score", "score_samples", "quantize"):
+            getattr(som, name)(X)
+        u_matrix(som)
+        for measure in (quantization_error, topographic_error, distortion, heskes_energy):
+            measure(som, X)
+
+
 def test_methods_do_not_change_data_or_weights(blobs, weights):
     X, given = blobs.copy(), weights.copy()
     som = small_map(n_clusters=3).fit(X, sample_weight=given)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from sklearn_tfsom._compat import with_errstate
 from sklearn_tfsom._data.scaling import check_range, in_precision
 from sklearn_tfsom._data.tiles import map_tiles, value_slices
 from sklearn_tfsom._distance import Metric, all_distances, metric_of
@@ -113,6 +114,7 @@ def _mean_nearest(
     return means
 
 
+@with_errstate(under="ignore")  # of distances near the smallest numbers, times shares
 def _weighted_mean(
     distances: NDArray[np.float64], shares: NDArray[np.float64]
 ) -> NDArray[np.float64]:
