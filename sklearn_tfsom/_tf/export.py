@@ -231,6 +231,8 @@ def _search_differences(
     # (n, n_features, n_units): along the many units arrays are processed faster.
     arrays = [ops.expand_dims(rows, 2)]
     if is_missing is not None:
+        # In this order LiteRT's delegate has all that blocks need before the first one, and does
+        # not keep the differences of all blocks until the mask is there.
         arrays.append(1.0 - ops.expand_dims(is_missing, 2))
     blocks = []
     for start in range(0, n_units, n_block):
