@@ -921,9 +921,10 @@ def test_harmless_underflow_of_small_values_and_weights(container, metric):
             measure(som, container(X), sample_weight=weights)
 
 
+@pytest.mark.parametrize("scale", [1e-307, (1e120, 1, 1e-200, 1e-300)], ids=["small", "mixed"])
 @pytest.mark.parametrize("metric", METRICS)
-def test_harmless_underflow_near_the_smallest_numbers(metric):
-    X = np.random.RandomState(0).normal(size=(300, 4)) * 1e-307
+def test_harmless_underflow_at_extreme_scales(metric, scale):
+    X = np.random.RandomState(0).normal(size=(300, 4)) * scale
     with np.errstate(all="raise"):
         som = TFSOM(5, max_iter=3, metric=metric).fit(X)
         for name in ("transform", "predict", "score", "score_samples", "quantize"):

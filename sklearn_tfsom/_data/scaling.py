@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from sklearn_tfsom._compat import with_errstate
 from sklearn_tfsom._distance import Metric
 from sklearn_tfsom._tuning import MAX_MEDIAN
 
@@ -145,6 +146,7 @@ class Scaling(NamedTuple):
         """Whether samples are left as they are."""
         return self.scale == 1 and not self.center.any()
 
+    @with_errstate(under="ignore")  # of values that are small beside other features
     def transform(self, X: NDArray, out: NDArray | None = None) -> NDArray:
         """Scale samples: into `out`, in its precision, or into a new array of float64.
 
