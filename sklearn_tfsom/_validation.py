@@ -153,6 +153,13 @@ def wrong_parameter(name: str, owner: object, right: str, came: str) -> InvalidP
     )
 
 
+def wrong_metric(owner: object, right: str, name: str) -> InvalidParameterError:
+    """Return the error for a metric; that of a fitted map may not be its parameter any more."""
+    is_former = getattr(owner, "metric", name) != name
+    came = f"{name!r}, the metric of the fitted map," if is_former else repr(name)
+    return wrong_parameter("metric", owner, right, came)
+
+
 def shown(value: Any) -> str:
     """Return a value as errors show it: on one line, of at most 100 characters."""
     try:

@@ -23,6 +23,7 @@ from sklearn_tfsom import TFSOM, Grid, InvalidParameterError
 from sklearn_tfsom._distance import METRICS
 from sklearn_tfsom._engines import column_of_results
 from sklearn_tfsom._map.neighborhood import NEIGHBORHOODS
+from sklearn_tfsom.metrics import log_likelihood
 
 X = np.random.RandomState(0).normal(size=(12, 3))
 SMALL = {"grid_size": (2, 2), "max_iter": 3}
@@ -768,6 +769,15 @@ class TestData:
         with pytest.raises(InvalidParameterError) as caught:
             TFSOM(**SMALL, metric=metric).fit(np.where(np.eye(12, 3), NAN, X))
         assert str(caught.value) == sentence_of("metric", right, repr(metric))
+
+    def test_metric_of_the_fitted_map_is_named_where_the_parameter_is_another(self):
+        som = TFSOM(**SMALL, metric="manhattan").fit(X).set_params(metric="euclidean")
+        calls = [lambda: som.predict(scipy.sparse.csr_array(X)), lambda: log_likelihood(som, X)]
+        for call in calls:
+            with pytest.raises(InvalidParameterError) as caught:
+                call()
+            end = "Got 'manhattan', the metric of the fitted map, instead."
+            assert str(caught.value).endswith(end)
 
     @pytest.mark.parametrize("factor", [1e153, 1e160, 7e307])
     @pytest.mark.parametrize(

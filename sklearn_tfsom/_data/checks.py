@@ -30,7 +30,7 @@ from sklearn_tfsom._data.samples import Samples, is_memory_map
 from sklearn_tfsom._data.tiles import map_tiles, row_slices, value_slices
 from sklearn_tfsom._distance import Metric, is_zero, names_where
 from sklearn_tfsom._tuning import TILE_VALUES
-from sklearn_tfsom._validation import name_of, shown, wrong_parameter
+from sklearn_tfsom._validation import name_of, shown, wrong_metric, wrong_parameter
 
 # Tiles that are checked together; one that fails is looked at again while it is in memory.
 _TILES_AT_ONCE = 16
@@ -179,7 +179,7 @@ def check_form(
     refuse_non_numbers(X, "X")
     if has_sparse_values(X) and not metric.allows_sparse:
         names = names_where(lambda metric: metric.allows_sparse)
-        raise wrong_parameter("metric", owner, f"one of {names} for sparse X", repr(metric.name))
+        raise wrong_metric(owner, f"one of {names} for sparse X", metric.name)
     # Numbers on disk stay as they are: tiles are converted when they are read.
     stays = is_memory_map(X) and isinstance(X, np.ndarray) and X.dtype.kind in "biuf"
     options: dict[str, Any] = {
@@ -280,7 +280,7 @@ def check_values(X: Any, owner: Any, metric: Metric) -> bool:
         if not metric.allows_missing:
             names = names_where(lambda metric: metric.allows_missing)
             right = f"one of {names} for X with missing values (NaN)"
-            raise wrong_parameter("metric", owner, right, repr(metric.name))
+            raise wrong_metric(owner, right, metric.name)
         (empty,) = np.nonzero(is_missing.all(axis=1))
         if len(empty):
             raise ValueError(

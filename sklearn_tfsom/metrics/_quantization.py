@@ -25,7 +25,7 @@ from sklearn_tfsom._map.grid import grid_of
 from sklearn_tfsom._parameters import known_error
 from sklearn_tfsom._pipelines import takes_pipelines
 from sklearn_tfsom._search.distances import distances_to_chosen
-from sklearn_tfsom._validation import wrong_parameter
+from sklearn_tfsom._validation import wrong_metric
 from sklearn_tfsom.metrics._base import counted_samples, distance_tiles
 from sklearn_tfsom.metrics._scorers import Scorer
 
@@ -218,7 +218,7 @@ def log_likelihood(
     samples, weights = counted_samples(estimator, X, sample_weight)
     if estimator._metric != "euclidean":
         right = "'euclidean' for log_likelihood"
-        raise wrong_parameter("metric", estimator, right, repr(estimator._metric))
+        raise wrong_metric(estimator, right, estimator._metric)
     deviation = _deviation(estimator.codebook_, known_error(estimator))
     log_probabilities = np.log(estimator.hits_ + _PSEUDO_HITS)
     log_probabilities -= logsumexp(log_probabilities)
