@@ -185,6 +185,14 @@ class TestScales:
         assert bar.ax.get_ylabel() == "data units"
         assert_texts_fit_and_do_not_overlap(display.figure_)
 
+    def test_common_colorbar_needs_axes_of_one_figure(self):
+        display = ComponentPlanesDisplay.from_estimator(fitted())
+        axes = [plt.figure().add_subplot() for _ in display.names]
+        with pytest.raises(InvalidParameterError, match=r"must be Axes of one figure.* Got those"):
+            display.plot(ax=axes, share_scale=True)
+        assert not any(ax.collections for ax in axes)
+        assert len(display.plot(ax=axes, share_scale=True, colorbar=False).cells_) == len(axes)
+
     @pytest.mark.parametrize("share_scale", [False, True])
     def test_no_colorbars(self, share_scale):
         display = ComponentPlanesDisplay.from_estimator(

@@ -13,6 +13,7 @@ from scipy.spatial.distance import squareform
 
 from sklearn_tfsom._map.grid import Grid, grid_of
 from sklearn_tfsom._pipelines import Unwrapped, in_original_units
+from sklearn_tfsom._validation import wrong_parameter
 from sklearn_tfsom.displays import _base as base
 from sklearn_tfsom.displays import _drawing as drawing
 from sklearn_tfsom.displays import _small_multiples as multiples
@@ -199,8 +200,11 @@ class ComponentPlanesDisplay(base.Display):
             ax = multiples.new_plane_axes(
                 grid, names, self.title, ticks, has_common_bar=has_common_bar
             )
-        self.axes_ = self._check_axes(ax, names, allow_more=True)
-        self.figure_ = self.axes_[0].figure
+        axes = self._check_axes(ax, names, allow_more=True)
+        if has_common_bar and len({axis.figure for axis in axes}) > 1:
+            right = "Axes of one figure, for the color bar of share_scale=True"
+            raise wrong_parameter("ax", "ComponentPlanesDisplay.plot", right, "those of several")
+        self.axes_, self.figure_ = axes, axes[0].figure
         self.cells_, self.borders_, self.colorbars_ = [], [], []
         common = drawing.robust_limits(planes) if share_scale else None
         for k, (axis, values) in enumerate(zip(self.axes_, planes.T, strict=True)):
