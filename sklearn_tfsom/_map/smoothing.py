@@ -123,15 +123,10 @@ def move_codebook(
             target[:] = codebook[:, :, block]
             np.divide(numerator, denominator, out=target, where=is_reached)
 
-    for _ in map_tiles(move, _feature_blocks(codebook)):
+    n_together = max(MIN_SMOOTHED_FEATURES, CACHED_VALUES // math.prod(codebook.shape[:2]))
+    for _ in map_tiles(move, row_slices(codebook.shape[2], n_together)):
         pass
     return _on_sphere(moved, codebook, scaling)
-
-
-def _feature_blocks(codebook: NDArray[np.float64]) -> list[slice]:
-    n_features = codebook.shape[2]
-    n_units = codebook.size // n_features
-    return row_slices(n_features, max(MIN_SMOOTHED_FEATURES, CACHED_VALUES // n_units))
 
 
 def _on_sphere(
@@ -164,13 +159,8 @@ def _rounding(counts: NDArray[np.float64], kernel: Kernel) -> NDArray[np.float64
 def root_mean_square_shift(codebook: NDArray[np.float64], former: NDArray[np.float64]) -> float:
     """Return the root mean square distance between code vectors before and after an update."""
     n_rows, n_columns, _ = codebook.shape
-
-    def length(block: slice) -> float:
-        with np.errstate(over="ignore"):  # far away it is infinite
-            return float(np.linalg.norm(codebook[:, :, block] - former[:, :, block]))
-
-    lengths = map_tiles(length, _feature_blocks(codebook))
-    return math.hypot(*lengths) / math.sqrt(n_rows * n_columns)
+    with np.errstate(over="ignore"):  # far away it is infinite
+        return float(np.linalg.norm(codebook - former)) / math.sqrt(n_rows * n_columns)
 
 
 def project(
