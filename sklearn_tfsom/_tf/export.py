@@ -135,12 +135,13 @@ def _search_products(
     lowest : KerasTensor of shape (n, 1)
         The distance to the best-matching unit.
     """
-    closeness = _closeness(rows, is_missing, codebook, dtype)
+    is_known = None if is_missing is None else 1.0 - is_missing
+    closeness = _closeness(rows, is_known, codebook, dtype)
     candidates = ops.top_k(closeness, min(_N_CANDIDATES, len(codebook)))[1]
     chosen = ops.take(codebook.astype(dtype), candidates, axis=0)  # (n, n_candidates, n_features)
     differences = ops.expand_dims(rows, 1) - chosen
-    if is_missing is not None:
-        differences = differences * ops.expand_dims(1.0 - is_missing, 1)
+    if is_known is not None:
+        differences = differences * ops.expand_dims(is_known, 1)
     exact = _reduced(differences, scaling.metric, dtype)
     # Copies of a code vector count as the first of them, which may be no candidate.
     _, first, copies = np.unique(codebook, axis=0, return_index=True, return_inverse=True)
@@ -148,8 +149,8 @@ def _search_products(
     if len(first) < len(codebook):
         candidates = ops.take(first_of, candidates, axis=0)
     lowest = _lowest(exact)
-    sizes = ops.expand_dims(_reduced(rows, scaling.metric, dtype), 1)
-    extent = _extent(is_missing, scaling.extents(codebook), scaling.metric, dtype)
+    sizes = ops.norm(rows, axis=1, keepdims=True)
+    extent = _extent(is_known, scaling.extents(codebook), scaling.metric, dtype)
     near = within_rounding(exact, lowest, _noise(lowest, sizes, extent, dtype))
     near = ops.where(near, candidates, len(codebook) - 1)
     bmus = ops.min(near, axis=1, keepdims=True, initial=len(codebook) - 1)
@@ -158,7 +159,7 @@ def _search_products(
     return lengths, ops.squeeze(bmus, axis=1), lowest
 
 
-def _closeness(rows: Any, is_missing: Any, codebook: NDArray[np.float64], dtype: str) -> Any:
+def _closeness(rows: Any, is_known: Any, codebook: NDArray[np.float64], dtype: str) -> Any:
     """Build negative squared distances as one product, around the closest of some references.
 
     For a reference vector r close to a sample x::
@@ -170,16 +171,14 @@ def _closeness(rows: Any, is_missing: Any, codebook: NDArray[np.float64], dtype:
     0: ``2 x.w - |x|^2 - m.w^2`` over their known features m, with 0 for missing values.
     """
     references, table = _references(codebook)
-    no_reference = len(references)
     of_references = np.square(references).sum(axis=1)
     scores = ops.matmul(rows, (2 * references.T).astype(dtype)) - of_references.astype(dtype)
-    closest = ops.top_k(scores, 1)[1]
-    if is_missing is not None:
-        is_incomplete = ops.max(is_missing, axis=1, keepdims=True, initial=0.0)
-        closest = ops.where(is_incomplete > 0, no_reference, closest)
-    closest = ops.squeeze(closest, axis=1)
-    # Zeros for an incomplete sample: ONNX has no index beyond the columns.
-    is_closest = ops.one_hot(closest, no_reference + 1, dtype=dtype)[:, :no_reference]
+    closest = ops.equal(ops.top_k(scores, 1)[1], np.arange(len(references), dtype=np.int32))
+    # All known or not: 1 or 0, (n, 1).
+    is_complete: Any = 1.0
+    if is_known is not None:
+        is_complete = ops.min(is_known, axis=1, keepdims=True, initial=1.0)
+    is_closest = ops.where(closest, is_complete, 0.0)
     reference = ops.matmul(is_closest, references.astype(dtype))
     differences = rows - reference
     constant = ops.sum(differences * (2.0 * rows - differences), axis=1, keepdims=True)
@@ -189,8 +188,8 @@ def _closeness(rows: Any, is_missing: Any, codebook: NDArray[np.float64], dtype:
         np.full((1, len(codebook)), -1.0),
         -table,
     ]
-    if is_missing is not None:
-        terms.append(is_incomplete - is_missing)
+    if is_known is not None:
+        terms.append(is_known - is_complete)
         factors.append(-np.square(codebook).T)
     return ops.matmul(ops.concatenate(terms, axis=1), np.concatenate(factors).astype(dtype))
 
@@ -227,7 +226,7 @@ def _search_differences(
     """
     metric, (n_units, n_features) = scaling.metric, codebook.shape
     n_block = max(1, EXPORTED_BLOCK // n_features, -(-n_units // MAX_EXPORTED_BLOCKS))
-    sizes = ops.expand_dims(_reduced(metric.magnitude(ops, rows), metric, dtype), 1)
+    sizes = _reduced(metric.magnitude(ops, rows), metric, dtype, keepdims=True)
     # (n, n_features, n_units): along the many units arrays are processed faster.
     arrays = [ops.expand_dims(rows, 2)]
     if is_missing is not None:
@@ -246,18 +245,21 @@ def _search_differences(
         blocks.append(_at_once(distances, *arrays))
     lengths = ops.concatenate(blocks, axis=1) if len(blocks) > 1 else blocks[0]
     lowest = _lowest(lengths)
-    extent = _extent(is_missing, scaling.extents(codebook), metric, dtype)
+    is_known = None if is_missing is None else 1.0 - is_missing
+    extent = _extent(is_known, scaling.extents(codebook), metric, dtype)
     near = within_rounding(lengths, lowest, _noise(lowest, sizes, extent, dtype))
     bmus = ops.argmax(ops.cast(near, "int32"), axis=1)  # the first one
     return lengths, bmus, lowest
 
 
-def _extent(is_missing: Any, extents: NDArray[np.float64], metric: Metric, dtype: str) -> Any:
+def _extent(is_known: Any, extents: NDArray[np.float64], metric: Metric, dtype: str) -> Any:
     """Return the size of the code vectors over the known features, which bounds their rounding."""
-    if is_missing is None:
+    if is_known is None:
         return float(metric.size(extents))
-    known = (1.0 - is_missing) * metric.magnitude(np, extents).astype(dtype)
-    return ops.expand_dims(_reduced(known, metric, dtype), 1)
+    if metric.is_product:
+        return ops.sqrt(ops.matmul(is_known, np.square(extents[:, None]).astype(dtype)))
+    known = is_known * metric.magnitude(np, extents).astype(dtype)
+    return _reduced(known, metric, dtype, keepdims=True)
 
 
 def _noise(lowest: Any, sizes: Any, extent: Any, dtype: str) -> Any:
@@ -292,13 +294,15 @@ def _directions(rows: Any, metric: Metric) -> tuple[Any, Any]:
     return divided(rows, length), is_zero
 
 
-def _reduced(terms: Any, metric: Metric, dtype: str, axis: int = -1) -> Any:
+def _reduced(
+    terms: Any, metric: Metric, dtype: str, axis: int = -1, *, keepdims: bool = False
+) -> Any:
     """Reduce differences, or the terms of an elementwise metric, over the features."""
     if metric.reduction == "sum":
-        return ops.sum(terms, axis=axis)
+        return ops.sum(terms, axis=axis, keepdims=keepdims)
     if metric.reduction == "max":
-        return ops.max(terms, axis=axis, initial=0.0)
-    return _length(ops.sum(ops.square(terms), axis=axis), dtype)
+        return ops.max(terms, axis=axis, keepdims=keepdims, initial=0.0)
+    return _length(ops.sum(ops.square(terms), axis=axis, keepdims=keepdims), dtype)
 
 
 def _at_once(function: Callable[..., Any], *values: Any) -> Any:
