@@ -83,6 +83,11 @@ class Affine(_OneToOne):
             factor, shift, np.clip(self.low, first, last), np.clip(self.high, first, last)
         )
 
+    def take(self, features: slice) -> Affine:
+        """Return the step of some of the features."""
+        parts = self.factor, self.shift, self.low, self.high
+        return Affine(*(part[features] for part in parts))
+
     def apply(self, ops: Any, values: Any, dtype: str) -> Any:
         """Build the formula.
 
@@ -252,14 +257,24 @@ class ColumnFormulas:
             parts.append(part)
         return ops.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
 
+    def then(self, other: Affine) -> ColumnFormulas:
+        """Append an affine step: to each branch what it does to the results of this branch."""
+        branches, first = [], 0
+        for chosen, formulas in self.branches:
+            last = first + _n_given(formulas, len(chosen))
+            branches.append((chosen, merged([*formulas, other.take(slice(first, last))])))
+            first = last
+        return ColumnFormulas(branches)
+
     def n_given(self, n_features: int) -> int:
         """Return the number of features of the result."""
-        counts = []
-        for chosen, formulas in self.branches:
-            counts.append(len(chosen))
-            for formula in formulas:
-                counts[-1] = formula.n_given(counts[-1])
-        return sum(counts)
+        return sum(_n_given(formulas, len(chosen)) for chosen, formulas in self.branches)
+
+
+def _n_given(formulas: Sequence[Formula], n_features: int) -> int:
+    for formula in formulas:
+        n_features = formula.n_given(n_features)
+    return n_features
 
 
 def _log1p(values: Any, dtype: str) -> Any:
@@ -318,11 +333,15 @@ def rounded_to(dtype: str, *constants: NDArray) -> list[NDArray]:
 
 
 def merged(formulas: Sequence[Formula]) -> list[Formula]:
-    """Make one of affine steps that follow each other, or a power."""
+    """Make affine steps a part of what is before them, where it has an affine step itself.
+
+    So a value far from zero is not rounded between two steps, before the map's center is
+    subtracted.
+    """
     result: list[Formula] = []
     for formula in formulas:
         last = result[-1] if result else None
-        if isinstance(formula, Affine) and isinstance(last, Affine | Power):
+        if isinstance(formula, Affine) and isinstance(last, Affine | Power | ColumnFormulas):
             result[-1] = last.then(formula)
         else:
             result.append(formula)

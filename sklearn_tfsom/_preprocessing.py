@@ -180,8 +180,11 @@ def _of_columns(transformer: ColumnTransformer, owner: Any) -> ColumnFormulas:
         chosen = np.array(transformer._transformer_to_input_indices[name], np.int64)
         if len(chosen) and step != "drop":
             formulas, n_given = _chain(steps_of(step), len(chosen), owner)
-            if weights.get(name) is not None:
-                formulas.append(Scale(float(weights[name])))
+            weight = float(1 if weights.get(name) is None else weights[name])
+            if weight > 0:
+                formulas.append(Affine.of(n_given, weight, 0.0))
+            else:
+                formulas.append(Scale(weight))
             if n_given:
                 branches.append((chosen, merged(formulas)))
     return ColumnFormulas(branches)

@@ -1081,8 +1081,8 @@ class TFSOM(
 
         The model needs memory for a few arrays of the shape of "distances" and up to twenty of the
         shape of the samples; called as ``model(X)`` for forty, behind a PowerTransformer for
-        ninety (140 in float64). Elementwise metrics also need several arrays of 2,048 differences
-        of each sample, or a 64th of those to all units.
+        ninety (140 in float64). With elementwise metrics or up to four features it also needs
+        several arrays of 1,024 differences of each sample, or a 64th of those to all units.
 
         `keras.Model.predict` passes the model 32 samples at a time, and converts NumPy arrays to
         float32: call a model in float64 as ``model(X)``.

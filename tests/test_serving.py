@@ -450,6 +450,27 @@ def test_powers_far_from_zero(method, mean, in_columns):
     assert_same_results(get_outputs(model, X), pipeline[-1], in_decimals(fitted, X))
 
 
+@pytest.mark.parametrize(
+    "step",
+    [FunctionTransformer(np.log1p), MaxAbsScaler(), MinMaxScaler((100, 101))],
+    ids=["log1p", "max_abs", "min_max"],
+)
+def test_map_is_centered_within_the_columns(step):
+    """Results far from zero are not rounded before the center of the map is subtracted."""
+    X = np.random.RandomState(0).normal([2000, 2000, 300, 300, 300], [3, 3, 1, 1, 1], (500, 5))
+    X = X.astype(np.float32).astype(np.float64)
+    columns = ColumnTransformer(
+        [("first", step, [0, 4, 2]), ("weighted", "passthrough", [3, 1])],
+        transformer_weights={"weighted": 0.01},
+    )
+    pipeline = make_pipeline(columns, small_map()).fit(X)
+    model = pipeline[-1].to_keras(preprocessing=pipeline[:-1])
+    distances, bmus = pipeline.transform(X), pipeline[-1].bmus(pipeline[:-1].transform(X))
+    outputs = get_outputs(model, X)
+    assert_array_equal(outputs["bmu"], bmus)
+    assert_allclose(outputs["distances"].min(axis=1), distances.min(axis=1), rtol=5e-6)
+
+
 def test_powers_of_outliers():
     # Yeo-Johnson with an exponent of 24: of 0 the power is close to the lowest one, of 30,000 it
     # exceeds float32, but is not missing.
