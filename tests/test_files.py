@@ -16,15 +16,22 @@ def samples():
 
 
 class Recording:
-    """An array in a file that records how often it is read, and how many rows at a time."""
+    """An array in a file that records how often it is read, and how many rows at a time.
 
-    def __init__(self, array):
-        self._array, self.shape, self.dtype = array, array.shape, array.dtype
-        self.most = self.n_reads = 0
+    If it has chunks, all rows of a chunk are decoded when one of them is read.
+    """
+
+    def __init__(self, array, chunks=None):
+        self._array, self.shape, self.dtype, self.chunks = array, array.shape, array.dtype, chunks
+        self.most = self.n_reads = self.n_decoded = 0
 
     def __getitem__(self, rows):
         read = self._array[rows]
         self.most, self.n_reads = max(self.most, len(read)), self.n_reads + 1
+        if self.chunks is not None and len(read):
+            first, end, _ = rows.indices(len(self._array))
+            n_chunks = -(-end // self.chunks[0]) - first // self.chunks[0]
+            self.n_decoded += n_chunks * self.chunks[0]
         return read
 
 
@@ -90,6 +97,17 @@ def test_large_arrays_are_read_in_tiles():
     assert 0 < array.most * X.shape[1] <= 2**24 < X.size
 
 
+@pytest.mark.parametrize("chunk_rows", [1000, 30_000, 300_000])
+def test_no_chunk_is_decoded_for_each_row(chunk_rows):
+    """A pass decodes each chunk as often as it has 32 MiB, all of its rows or some of them."""
+    X = np.random.default_rng(0).normal(size=(300_000, 64)).astype(np.float32)
+    array = Recording(X, chunks=(chunk_rows, 64))
+    som = TFSOM(4, max_iter=3).fit(array)
+    assert 3 < array.n_decoded / len(X) < 12 * max(1, chunk_rows * X.shape[1] / 2**22)
+    assert array.most * X.shape[1] <= 2**24
+    assert_array_equal(som.predict(array), som.predict(X))
+
+
 @pytest.mark.parametrize("measure", [metrics.distortion, metrics.log_likelihood])
 def test_measures_read_in_tiles(measure):
     X = np.random.default_rng(0).normal(size=(300_000, 64)).astype(np.float32)
@@ -120,6 +138,12 @@ def test_wrong_kinds(dtype, tmp_path, large_files):
     with pytest.raises(
         ValueError, match=r"X must be a two-dimensional array of real numbers. Got"
     ):
+        TFSOM(2).fit(array)
+
+
+def test_dataset_without_a_shape(tmp_path):
+    array = h5py.File(tmp_path / "x.h5", "w").create_dataset("X", data=h5py.Empty("f8"))
+    with pytest.raises(ValueError, match=r"X must be a two-dim.* Got shape None and dtype float64"):
         TFSOM(2).fit(array)
 
 

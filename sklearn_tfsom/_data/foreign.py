@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 
+from sklearn_tfsom._tuning import LARGE_TILE_VALUES
 from sklearn_tfsom._validation import shown
 
 # An array in a file of at least this many bytes is read tile by tile in each pass, never at once.
@@ -34,8 +35,8 @@ _NO_ARRAYS = (str, bytes, Mapping, Set, type, np.dtype)
 # How types of dates, times, durations, intervals and structures begin, in lower case.
 _NON_NUMBERS = ("date", "time", "duration", "period", "interval", "[", "{", "|v", "void", "struct")
 
-# Largest gap between rows that are read at once, so that at most this many times the wanted rows
-# are read.
+# Largest gap between rows of different chunks that are read at once, so that at most this many
+# times the wanted rows are read.
 _NEAR = 4
 
 
@@ -45,12 +46,20 @@ class FileArray:
     Parameters
     ----------
     array : h5py.Dataset or zarr.Array of shape (n_rows, n_columns)
+
+    Attributes
+    ----------
+    chunk_rows : int
+        Rows that the file stores together: all are decoded to read one of them. No more than are
+        read at once.
     """
 
     def __init__(self, array: Any) -> None:
         self._array = array
         self.shape: tuple[int, int] = tuple(array.shape)
         self.dtype: np.dtype = np.dtype(array.dtype)
+        self._most_rows = max(1, LARGE_TILE_VALUES // max(1, self.shape[1]))
+        self.chunk_rows: int = min((array.chunks or (1,))[0], self._most_rows)
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -61,10 +70,12 @@ class FileArray:
             return np.asarray(self._array[rows])
         if not len(rows):
             return np.empty((0, self.shape[1]), self.dtype)
-        # Rows that are close to each other are read together.
+        # Rows of one chunk, or close to each other, are read together.
         wanted, place = np.unique(rows, return_inverse=True)
         read = np.empty((len(wanted), self.shape[1]), self.dtype)
-        ends = np.append(np.flatnonzero(np.diff(wanted) > _NEAR) + 1, len(wanted))
+        is_apart = (np.diff(wanted) > _NEAR) & (np.diff(wanted // self.chunk_rows) > 0)
+        is_apart |= np.diff(wanted // self._most_rows) > 0
+        ends = np.append(np.flatnonzero(is_apart) + 1, len(wanted))
         first = 0
         for end in ends:
             near = wanted[first:end]
@@ -81,16 +92,17 @@ def opened(X: Any) -> Any:
     Raises
     ------
     ValueError
-        If a large one is not two-dimensional, or not of real numbers.
+        If a large one is not two-dimensional, or not of real numbers, or if one has no shape.
     """
     if _library(X) not in _FILES or not hasattr(X, "shape") or not hasattr(X, "dtype"):
         return X
-    if np.prod(X.shape) * X.dtype.itemsize < MIN_BYTES_ON_DISK:
+    shape = X.shape and tuple(X.shape)  # None of an empty dataset
+    if shape is not None and np.prod(shape) * X.dtype.itemsize < MIN_BYTES_ON_DISK:
         return np.asarray(X[...])
-    if len(X.shape) != 2 or np.dtype(X.dtype).kind not in "biuf":
+    if shape is None or len(shape) != 2 or np.dtype(X.dtype).kind not in "biuf":
         raise ValueError(
-            "X must be a two-dimensional array of real numbers. Got shape "
-            f"{tuple(X.shape)} and dtype {X.dtype} instead."
+            f"X must be a two-dimensional array of real numbers. Got shape {shape} and dtype "
+            f"{X.dtype} instead."
         )
     return FileArray(X)
 

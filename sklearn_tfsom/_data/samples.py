@@ -10,7 +10,7 @@ import scipy.sparse
 from numpy.typing import DTypeLike, NDArray
 
 from sklearn_tfsom._data.foreign import MIN_BYTES_ON_DISK, FileArray, is_float32
-from sklearn_tfsom._data.tiles import value_slices
+from sklearn_tfsom._data.tiles import row_slices, value_slices
 from sklearn_tfsom._distance import Metric, as_directions
 from sklearn_tfsom._tuning import MIN_OUT_OF_CORE_VALUES, TILE_VALUES
 
@@ -79,7 +79,7 @@ class Samples:
         index = rows if self._rows is None else self._rows[rows]
         if not isinstance(index, slice):
             chosen = Samples(self._X, self.metric, has_missing=self.has_missing, rows=index)
-            if self.is_on_disk or (chosen.are_many and not self.is_sparse):
+            if chosen.is_on_disk or (chosen.are_many and not self.is_sparse):
                 return chosen
         return Samples(self._X[index], self.metric, has_missing=self.has_missing)
 
@@ -105,6 +105,9 @@ class Samples:
     def tiles(self, n_values: int = TILE_VALUES) -> list[slice]:
         """Cut the rows into tiles of about this many stored values."""
         per_row = self._X.nnz // max(1, self._X.shape[0]) if self.is_sparse else self.shape[1]
+        if isinstance(self._X, FileArray) and self._rows is None:
+            n_rows = self._X.chunk_rows  # whole chunks, so that none is decoded twice
+            return row_slices(len(self), n_rows * max(1, n_values // (n_rows * max(1, per_row))))
         return value_slices(len(self), per_row, n_values)
 
     @property
