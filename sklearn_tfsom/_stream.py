@@ -169,7 +169,8 @@ def _are_equal(codebook: NDArray[np.float64], scaling: Scaling, dtype: np.dtype[
         share = max(share, float(np.finfo(dtype).eps))
     for some in (flat[[0, -1]], flat):
         largest = np.abs(scaling.inverse_transform(some)).max(axis=0)
-        rounding = scaling.scale * (share * largest)
+        with np.errstate(over="ignore"):
+            rounding = scaling.scale * (share * largest)
         rounding += _EQUAL_SMOOTHED * eps * np.abs(some).max(axis=0)
         if not (np.ptp(some, axis=0) <= rounding).all() or not np.isfinite(rounding).all():
             return False

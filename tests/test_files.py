@@ -143,7 +143,7 @@ def test_wrong_kinds(dtype, tmp_path, large_files):
 
 def test_dataset_without_a_shape(tmp_path):
     array = h5py.File(tmp_path / "x.h5", "w").create_dataset("X", data=h5py.Empty("f8"))
-    with pytest.raises(ValueError, match=r"X must be a two-dim.* Got shape None and dtype float64"):
+    with pytest.raises(ValueError, match=r"X must be a two-dim.* Got shape None and"):
         TFSOM(2).fit(array)
 
 

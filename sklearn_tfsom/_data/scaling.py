@@ -222,7 +222,8 @@ class Scaling(NamedTuple):
         self, sizes: NDArray[np.float64], offsets: NDArray[np.float64] | float
     ) -> NDArray[np.float64]:
         """Add offsets, and a share of the center, to the sizes; 0 where a size is 0."""
-        extents = sizes + offsets + _OF_OFFSET * np.abs(self.center * self.scale)
+        with np.errstate(over="ignore"):  # of a huge constant feature, whose size is 0
+            extents = sizes + offsets + _OF_OFFSET * np.abs(self.center * self.scale)
         if self.metric.is_spherical:
             extents += self.scale * len(sizes) ** -0.5
         return np.where(sizes > 0, extents, 0)

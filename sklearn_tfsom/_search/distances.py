@@ -110,8 +110,9 @@ def distances_to_chosen(
     metric, is_sparse = samples.metric, samples.is_sparse
     codebook = as_codebook(codebook, metric)
     scaling = Scaling.around(codebook, samples.dtype, metric, is_sparse=is_sparse)
-    # Differences need no center.
-    scaling = scaling.without_scale()._replace(center=np.zeros_like(scaling.center))
+    # Differences need no center. That of a constant feature, which may be huge, is no rounding.
+    is_constant = (codebook == scaling.center).all(axis=0)
+    scaling = scaling.without_scale()._replace(center=np.where(is_constant, scaling.center, 0))
     scaled = scaling.transform(codebook)
     norms = np.einsum("ij,ij->i", scaled, scaled) if is_sparse else np.zeros(0)
     result = np.empty(units.shape)
