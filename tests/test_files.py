@@ -45,6 +45,12 @@ def large_files(monkeypatch):
         monkeypatch.setattr(f"sklearn_tfsom._data.{module}.MIN_BYTES_ON_DISK", 1)
 
 
+@pytest.fixture(scope="module", name="large")
+def large_samples():
+    """Return 73 MiB of samples, which are not to be changed."""
+    return np.random.default_rng(0).normal(size=(300_000, 64)).astype(np.float32)
+
+
 def stored(kind, path, X):
     if kind == "h5py":
         return h5py.File(path / "samples.h5", "w").create_dataset("X", data=X, chunks=(512, 6))
@@ -90,31 +96,28 @@ def test_missing_values_and_means(tmp_path, large_files):
     np.testing.assert_allclose(som.fit(array).codebook_, expected.fit(X).codebook_, 1e-9, 1e-9)
 
 
-def test_large_arrays_are_read_in_tiles():
-    X = np.random.default_rng(0).normal(size=(300_000, 64)).astype(np.float32)
-    array = Recording(X)
+def test_large_arrays_are_read_in_tiles(large):
+    array = Recording(large)
     TFSOM(4, max_iter=2).fit(array)
-    assert 0 < array.most * X.shape[1] <= 2**24 < X.size
+    assert 0 < array.most * large.shape[1] <= 2**24 < large.size
 
 
 @pytest.mark.parametrize("chunk_rows", [1000, 30_000, 300_000])
-def test_no_chunk_is_decoded_for_each_row(chunk_rows):
+def test_no_chunk_is_decoded_for_each_row(large, chunk_rows):
     """A pass decodes each chunk as often as it has 32 MiB, all of its rows or some of them."""
-    X = np.random.default_rng(0).normal(size=(300_000, 64)).astype(np.float32)
-    array = Recording(X, chunks=(chunk_rows, 64))
+    array = Recording(large, chunks=(chunk_rows, 64))
     som = TFSOM(4, max_iter=3).fit(array)
-    assert 3 < array.n_decoded / len(X) < 12 * max(1, chunk_rows * X.shape[1] / 2**22)
-    assert array.most * X.shape[1] <= 2**24
-    assert_array_equal(som.predict(array), som.predict(X))
+    assert 3 < array.n_decoded / len(large) < 12 * max(1, chunk_rows * large.shape[1] / 2**22)
+    assert array.most * large.shape[1] <= 2**24
+    assert_array_equal(som.predict(array), som.predict(large))
 
 
 @pytest.mark.parametrize("measure", [metrics.distortion, metrics.log_likelihood])
-def test_measures_read_in_tiles(measure):
-    X = np.random.default_rng(0).normal(size=(300_000, 64)).astype(np.float32)
-    array, som = Recording(X), TFSOM(4, max_iter=2).fit(X)
+def test_measures_read_in_tiles(large, measure):
+    array, som = Recording(large), TFSOM(4, max_iter=2).fit(large)
     value = measure(som, array)
-    assert 0 < array.most * X.shape[1] <= 2**24 < X.size
-    assert value == measure(som, X)
+    assert 0 < array.most * large.shape[1] <= 2**24 < large.size
+    assert value == measure(som, large)
 
 
 def test_small_arrays_are_read_once(tmp_path):

@@ -692,7 +692,7 @@ EQUAL = {
 def test_a_map_of_equal_code_vectors_unfolds(name, form):
     """A search cannot tell its units apart."""
     parameters, begin, n_piece = EQUAL[name]
-    X = np.random.default_rng(0).normal(size=(20_000 if n_piece > 1 else 800, 3))
+    X = np.random.default_rng(0).normal(size=(20_000 if n_piece > 1 else 400, 3))
     som = begin(form(np.full((10_000, 3), 5.0))).set_params(**parameters)
     assert_allclose(som.codebook_, 5, rtol=1e-12)
     for first in range(0, len(X), n_piece):
