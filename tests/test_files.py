@@ -78,6 +78,14 @@ def test_equals_arrays(kind, dtype, tmp_path, large_files):
     assert_array_equal(som.impute(array), X.astype(som.codebook_.dtype))
 
 
+def test_view_in_another_dtype(tmp_path, large_files):
+    X = samples()
+    array = stored("h5py", tmp_path, X).astype("f4")
+    som, expected = TFSOM(8).fit(array), TFSOM(8).fit(X.astype("f4"))
+    np.testing.assert_allclose(som.codebook_, expected.codebook_, 1e-4, 1e-4)
+    assert_array_equal(som.predict(array), som.predict(X.astype("f4")))
+
+
 @pytest.mark.skipif(np.finfo("g").max == np.finfo("f8").max, reason="longdouble is float64")
 def test_long_doubles_beyond_float64_are_infinite(tmp_path, large_files):
     array = stored("h5py", tmp_path, np.where(np.eye(600, 6), np.longdouble("1e400"), 0))

@@ -59,7 +59,9 @@ class FileArray:
         self.shape: tuple[int, int] = tuple(array.shape)
         self.dtype: np.dtype = np.dtype(array.dtype)
         self._most_rows = max(1, LARGE_TILE_VALUES // max(1, self.shape[1]))
-        self.chunk_rows: int = min((array.chunks or (1,))[0], self._most_rows)
+        # A view of h5py in another dtype does not tell its chunks.
+        chunks = getattr(array, "chunks", (self._most_rows,)) or (1,)
+        self.chunk_rows: int = min(chunks[0], self._most_rows)
 
     def __len__(self) -> int:
         return self.shape[0]
