@@ -79,13 +79,15 @@ class TestEachScorer:
         assert repr(scorer) == name
         assert repr(pickle.loads(pickle.dumps(scorer))) == name
         assert repr(clone(scorer, safe=False)) == name
-        for copied in (scorer, scorer.set_score_request(sample_weight=True)):
-            assert copied.__name__ == name
+        with pytest.raises(RuntimeError, match=f"{name} needs metadata routing"):
+            scorer.set_score_request(sample_weight=False)
         assert check_scoring(TFSOM(), scoring=scorer) is scorer
         takes_weights = "sample_weight" in arguments_of(getattr(metrics, measure_of(name)[0]))
-        for wrong in (3, "no identifier!") if takes_weights else ():
-            with pytest.raises(ValueError, match="either a valid identifier or one of"):
-                scorer.set_score_request(sample_weight=wrong)
+        with sklearn.config_context(enable_metadata_routing=True):
+            assert scorer.set_score_request(sample_weight=True).__name__ == name
+            for wrong in (3, "no identifier!") if takes_weights else ():
+                with pytest.raises(ValueError, match="either a valid identifier or one of"):
+                    scorer.set_score_request(sample_weight=wrong)
 
     def test_documentation(self, name):
         documentation = getattr(metrics, name).__doc__

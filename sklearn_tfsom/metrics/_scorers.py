@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from numpy.typing import ArrayLike
+from sklearn import get_config
 from sklearn.utils.metadata_routing import MetadataRequest
 
 
@@ -95,9 +96,16 @@ class Scorer:
 
         Raises
         ------
+        RuntimeError
+            If metadata routing is not enabled.
         ValueError
             If the request is none of these.
         """
+        if not get_config()["enable_metadata_routing"]:  # weights would be passed all the same
+            raise RuntimeError(
+                f"set_score_request of {self!r} needs metadata routing. Call "
+                "sklearn.set_config(enable_metadata_routing=True) first."
+            )
         scorer = copy.copy(self)
         scorer._weight_request = sample_weight
         scorer.get_metadata_routing()  # checks the request
