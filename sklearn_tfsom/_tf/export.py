@@ -174,8 +174,7 @@ def _closeness(rows: Any, is_known: Any, codebook: NDArray[np.float64], dtype: s
     of_references = np.square(references).sum(axis=1)
     scores = ops.matmul(rows, (2 * references.T).astype(dtype)) - of_references.astype(dtype)
     closest = ops.equal(ops.top_k(scores, 1)[1], np.arange(len(references), dtype=np.int32))
-    # All known or not: 1 or 0, (n, 1).
-    is_complete: Any = 1.0
+    is_complete: Any = np.ones((1, 1), dtype)  # or (n, 1)
     if is_known is not None:
         is_complete = ops.min(is_known, axis=1, keepdims=True, initial=1.0)
     is_closest = ops.where(closest, is_complete, 0.0)
