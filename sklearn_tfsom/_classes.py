@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sklearn.utils import column_or_1d
 
 from sklearn_tfsom._data.foreign import column_of, decoded
+from sklearn_tfsom._validation import shown
 
 # Name of the class of samples without a label.
 MISSING = "missing"
@@ -125,10 +126,13 @@ def _labels(
     """Return the labels of the samples that count, NaN where they are masked."""
     given = array_of_labels(y)
     if given.shape not in ((n_samples,), (n_samples, 1)):
+        came = f"shape {given.shape}" if given.ndim else shown(y)
         raise ValueError(
-            f"{owner} needs one class for each of the {n_samples} samples in {name}. Got shape "
-            f"{given.shape} instead."
+            f"{owner} needs one class for each of the {n_samples} samples in {name}. Got {came} "
+            "instead."
         )
+    if given.dtype.kind == "c":
+        raise ValueError(f"{owner} needs classes in {name}. Got values of dtype {given.dtype}.")
     labels = column_or_1d(given)
     labels = labels if rows is None else labels[rows]
     if labels.dtype.kind == "O" and not all(isinstance(label, Hashable) for label in labels):

@@ -28,7 +28,7 @@ RULES = {
     "grid_size": [valid.SIDE, valid.PAIR, _AUTO],
     "lattice": [valid.choice(LATTICES)],
     "boundary": [valid.choice(BOUNDARIES)],
-    "neighborhood": [valid.choice(NEIGHBORHOODS), valid.FUNCTION],
+    "neighborhood": [valid.choice(NEIGHBORHOODS), valid.OF_TWO],
     "metric": [valid.choice(METRICS)],
     "init": [valid.choice(INITS), CODEBOOK],
     "max_iter": [valid.integer(1, 10**6)],

@@ -6,6 +6,7 @@ The 'radius_end' parameter of TFSOM must be a float in the range (0.0, inf). Got
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -102,7 +103,7 @@ def as_numbers(value: Any) -> NDArray:
 
 PATH = Rule("a path", lambda value: _is_path(value))
 NONE = Rule("None", lambda value: value is None)
-FUNCTION = Rule("a callable", callable)
+OF_TWO = Rule("a callable of two arguments", lambda value: _takes_two(value))
 BOOLEAN = Rule("a bool", lambda value: isinstance(value, bool | np.bool_))
 SIDE = integer(1, 10**9)  # so that errors can show the number of units
 PAIR = Rule(
@@ -218,6 +219,18 @@ def _is_real(value: Any) -> bool:
         return not math.isnan(float(value))
     except OverflowError:  # an int beyond the range of floats
         return False
+
+
+def _takes_two(value: Any) -> bool:
+    if not callable(value):
+        return False
+    try:
+        inspect.signature(value).bind(None, None)
+    except ValueError:  # some functions in C do not tell
+        return True
+    except TypeError:
+        return False
+    return True
 
 
 def _is_path(value: Any) -> bool:

@@ -43,7 +43,7 @@ RIGHT = {
     "or a str among {'auto'}",
     "lattice": "a str among {'hexagonal', 'rectangular'}",
     "boundary": "a str among {'planar', 'cylindrical', 'toroidal'}",
-    "neighborhood": f"{one_of(NEIGHBORHOODS)} or a callable",
+    "neighborhood": f"{one_of(NEIGHBORHOODS)} or a callable of two arguments",
     "metric": one_of(METRICS),
     "init": "a str among {'pca', 'sample', 'random'} or an array-like of finite numbers "
     "of shape (n_units, n_features)",
@@ -154,7 +154,12 @@ BAD = {
         (np.array(["hexagonal"]), "an array of shape (1,) and dtype <U9"),
     ],
     "boundary": [*NO_NAME, ("torus", "'torus'"), (("planar",), "('planar',)")],
-    "neighborhood": [*NO_NAME, ("gauss", "'gauss'"), ("Gaussian", "'Gaussian'")],
+    "neighborhood": [
+        *NO_NAME,
+        ("gauss", "'gauss'"),
+        ("Gaussian", "'Gaussian'"),
+        (len, "<built-in function len>"),
+    ],
     "metric": [*NO_NAME, ("l2", "'l2'"), ("Euclidean", "'Euclidean'")],
     "init": [
         *NO_NAME,
@@ -623,10 +628,11 @@ class TestNeighborhoodFunctions:
             with pytest.raises(RuntimeError, match="neighborhood function raised StopIteration"):
                 train(TFSOM(**SMALL, neighborhood=failing), X)
 
-    def test_wrong_signature(self, fitted):
-        match = "positional argument"
+    @pytest.mark.parametrize("function", [lambda d2: d2, lambda d2, radius, other: d2])
+    def test_wrong_signature(self, fitted, function):
+        match = r"^The 'neighborhood' parameter .* or a callable of two arguments\. Got <function"
         check_raises_and_changes_nothing(
-            fitted, TypeError, match=match, neighborhood=lambda d2: d2
+            fitted, InvalidParameterError, match=match, neighborhood=function
         )
 
     @pytest.mark.parametrize("dtype", [bool, int, np.float32, np.float64])
@@ -671,7 +677,17 @@ BAD_DATA = {
     ),
     "infinity": (np.where(np.eye(12, 3), INF, X), ValueError, "Input X contains infinity"),
     "complex": (X + 1j, ValueError, "^X must contain numbers: Complex data not supported.$"),
-    "strings": ([["a", "b", "c"]], ValueError, "could not convert string to float: 'a'"),
+    "strings": ([["a", "b", "c"]], ValueError, "^X must contain numbers: .*float: 'a'$"),
+    "texts among numbers": (
+        pd.DataFrame({"age": [31, 45], "size": [1, 2], "city": ["Paris", "Rome"]}).to_numpy(),
+        ValueError,
+        "^X must contain numbers: could not convert string to float: 'Paris'$",
+    ),
+    "records": (
+        np.rec.fromarrays([[1, 2], [3.0, 4.0]]),
+        ValueError,
+        r"^X must contain numbers\. Got values of dtype \(numpy.record, .* instead\.$",
+    ),
     "1-d": (X[0], ValueError, "Expected 2D array, got 1D array instead"),
     "3-d": (X[None], ValueError, "Found array with dim 3"),
     "scalar": (1.0, ValueError, "Expected 2D array, got scalar array instead"),

@@ -10,6 +10,7 @@ import pytest
 from numpy.testing import assert_array_equal
 from reference_measures import CLASSES, MEASURES, arguments_of, compute, random_map, samples
 
+from scipy.sparse import csr_array
 from sklearn_tfsom import TFSOM, metrics
 from sklearn_tfsom.metrics import (
     class_counts,
@@ -177,6 +178,8 @@ class TestClasses:
         [
             (np.zeros(59, dtype=int), r"{} needs .* 60 samples in y. Got shape \(59,\)"),
             (np.zeros((60, 2), dtype=int), r"{} needs .* 60 samples in y. Got shape \(60, 2\)"),
+            (csr_array(np.ones((60, 1))), r"60 samples in y. Got a csr_array of shape \(60, 1\)"),
+            (1j * np.ones(60), "{} needs classes in y. Got values of dtype complex128"),
             (np.linspace(0, 1, 60), "needs classes in y. Got 60 different numbers with fractions"),
             (
                 [Decimal(k) / 7 for k in range(60)],

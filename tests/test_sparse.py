@@ -157,6 +157,28 @@ def test_memory_behind_the_last_stored_value_is_not_read(metric):
     assert len(data.data) == X.nnz + 1
 
 
+@pytest.mark.parametrize("method", ["fit", "partial_fit", "predict", "transform", "impute"])
+@pytest.mark.parametrize("kind", ["csr", "csc", "bsr", "coo"])
+@pytest.mark.parametrize("index", [-1, 12, 10**8])
+def test_indices_beyond_the_shape_are_refused(kind, index, method):
+    """SciPy accepts them, and reads and writes memory beyond its arrays."""
+    X = scipy.sparse.coo_array(sparse_data(12))
+    som = TFSOM((2, 2), max_iter=2).fit(X)
+    data = X.asformat(kind)
+    (data.col if kind == "coo" else data.indices)[-1] = index
+    with pytest.raises(ValueError, match=r"^X must be sparse data whose indices fit its shape"):
+        getattr(som, method)(data)
+
+
+def test_rows_that_do_not_end_where_the_next_begins_are_refused():
+    data = csr_array(sparse_data(12))
+    data.indptr[3] = data.nnz
+    with pytest.raises(
+        ValueError, match=r"indices fit its shape \(12, 12\)\. Got others: .*indptr"
+    ):
+        TFSOM((2, 2)).fit(data)
+
+
 def test_samples_are_never_made_dense_as_a_whole():
     """20,000 features: dense, these samples would take 160 MB."""
     rng = np.random.default_rng(0)

@@ -27,6 +27,7 @@ from sklearn_tfsom._data.foreign import (
 )
 from sklearn_tfsom._data.pieces import ALONE, Piece, Pieces, Workers
 from sklearn_tfsom._data.samples import Samples, is_memory_map
+from sklearn_tfsom._data.sparse import canonical
 from sklearn_tfsom._data.tiles import map_tiles, row_slices, value_slices
 from sklearn_tfsom._distance import Metric, is_zero, names_where
 from sklearn_tfsom._tuning import TILE_VALUES
@@ -34,6 +35,9 @@ from sklearn_tfsom._validation import name_of, shown, wrong_metric, wrong_parame
 
 # Tiles that are checked together; one that fails is looked at again while it is in memory.
 _TILES_AT_ONCE = 16
+
+# How errors of the conversion to floats begin.
+_NO_FLOAT = ("could not convert", "float() argument")
 
 # A sample with a smaller share of the weight counts as one of weight 0: products with it are 0.
 _MIN_SHARE = 1e-305
@@ -189,8 +193,8 @@ def check_form(
         "ensure_min_samples": min_samples,
     }
     if scipy.sparse.issparse(X):
-        X = _canonical(X)
-    with _in_range_of_floats("X"):
+        X = canonical(X)
+    with _as_floats("X"):
         if isinstance(X, FileArray):
             if not isinstance(owner, str):
                 validate_data(owner, X, reset=reset, skip_check_array=True)
@@ -203,20 +207,6 @@ def check_form(
             f"X must have at least {metric.min_features} features under metric={metric.name!r}. "
             f"Got n_features = {X.shape[1]} instead."
         )
-    return X
-
-
-def _canonical(X: Any) -> Any:
-    """Return sparse data in CSR format, with sorted indices, no duplicates, no unused memory.
-
-    Duplicates are summed in the dtype of X, as by `toarray`.
-    """
-    X = X.tocsr()
-    if X.has_canonical_format and len(X.data) == X.nnz:
-        return X
-    X = X.copy()
-    X.sum_duplicates()
-    X.prune()
     return X
 
 
@@ -350,8 +340,8 @@ def _checksum(names: Any) -> int:
 
 
 @contextlib.contextmanager
-def _in_range_of_floats(name: str) -> Iterator[None]:
-    """Name the argument that has an int beyond the range of floats; long doubles become inf."""
+def _as_floats(name: str) -> Iterator[None]:
+    """Name the argument that has texts, or an int beyond the range; long doubles become inf."""
     try:
         with np.errstate(over="ignore", invalid="ignore"):  # of sums by which scikit-learn checks
             yield
@@ -359,6 +349,10 @@ def _in_range_of_floats(name: str) -> Iterator[None]:
         raise ValueError(
             f"{name} must not exceed the range of float64. Got an int that does."
         ) from None
+    except (TypeError, ValueError) as error:
+        if not str(error).startswith(_NO_FLOAT):
+            raise
+        raise type(error)(f"{name} must contain numbers: {error}") from error
 
 
 def check_sample_weight(
@@ -380,7 +374,7 @@ def check_sample_weight(
     """
     if sample_weight is None:
         return np.broadcast_to(1.0, n_samples)  # takes no memory
-    with _in_range_of_floats("sample_weight"):
+    with _as_floats("sample_weight"):
         if isinstance(sample_weight, Real):
             sample_weight = np.full(n_samples, float(sample_weight))
         given = as_array(sample_weight, "sample_weight")
@@ -389,18 +383,13 @@ def check_sample_weight(
                 f"sample_weight must be an array of numbers. Got {shown(sample_weight)} instead."
             )
         refuse_non_numbers(given, "sample_weight")
-        try:
-            weights = check_array(
-                given,
-                dtype=np.float64,
-                ensure_2d=False,
-                ensure_min_samples=0,
-                input_name="sample_weight",
-            )
-        except ValueError as error:  # of texts without the name
-            if "sample_weight" in str(error):
-                raise
-            raise ValueError(f"sample_weight must contain numbers: {error}") from error
+        weights = check_array(
+            given,
+            dtype=np.float64,
+            ensure_2d=False,
+            ensure_min_samples=0,
+            input_name="sample_weight",
+        )
     check_weight_shape(weights.shape, n_samples)
     if (weights < 0).any():
         raise ValueError(

@@ -33,7 +33,8 @@ _READABLE = ("__array__", "__array_interface__", "__array_struct__", "__getitem_
 _NO_ARRAYS = (str, bytes, Mapping, Set, type, np.dtype)
 
 # How types of dates, times, durations, intervals and structures begin, in lower case.
-_NON_NUMBERS = ("date", "time", "duration", "period", "interval", "[", "{", "|v", "void", "struct")
+_TIMES = ("date", "time", "duration", "period", "interval")
+_NON_NUMBERS = (*_TIMES, "[", "{", "(", "|v", "void", "struct")
 
 # Largest gap between rows of different chunks that are read at once, so that at most this many
 # times the wanted rows are read.

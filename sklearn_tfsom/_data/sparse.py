@@ -15,6 +15,41 @@ from sklearn_tfsom._distance import stored_rows
 from sklearn_tfsom._tuning import TILE_VALUES
 
 
+def canonical(X: Any) -> Any:
+    """Return sparse data in CSR format, with sorted indices, no duplicates, no unused memory.
+
+    Duplicates are summed in the dtype of X, as by `toarray`.
+
+    Raises
+    ------
+    ValueError
+        If the indices do not fit the shape.
+    """
+    _check_indices(X)
+    X = X.tocsr()
+    if X.has_canonical_format and len(X.data) == X.nnz:
+        return X
+    X = X.copy()
+    X.sum_duplicates()
+    X.prune()
+    return X
+
+
+def _check_indices(X: Any) -> None:
+    """Check the indices of sparse data; SciPy would read and write memory beyond its arrays."""
+    try:
+        if X.format in ("csr", "csc", "bsr"):
+            # Not of X itself: the check removes unused memory.
+            arrays = X.data, X.indices, X.indptr
+            type(X)(arrays, shape=X.shape).check_format(full_check=True)
+        elif X.format == "coo" and X.ndim == 2:
+            type(X)((X.data, (X.row, X.col)), shape=X.shape)
+    except ValueError as error:
+        raise ValueError(
+            f"X must be sparse data whose indices fit its shape {X.shape}. Got others: {error}."
+        ) from error
+
+
 class SparseRows(NamedTuple):
     """Scaled samples."""
 
