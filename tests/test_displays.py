@@ -33,6 +33,9 @@ ALL = [getattr(displays, name) for name in displays.__all__ if "Interactive" not
 # The overview draws a figure of its own; all other displays accept axes.
 WITH_AX = [kind for kind in ALL if kind is not displays.MapOverviewDisplay]
 
+# Their axes are scales of values; those of all others are the lattice.
+GRAPHS = [displays.DataSpaceDisplay, displays.SeparationCurveDisplay, displays.TrainingDisplay]
+
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 X, CODES = load_iris(return_X_y=True)
 Y = (CODES == 0).astype(int)  # valid for all displays that take classes
@@ -367,6 +370,18 @@ class TestErrors:
             return
         ax = plt.figure().add_subplot(projection=projection)
         message = rf"The 'ax' parameter of {kind.__name__}.* must be an? .*rectilinear .* Got <"
+        with pytest.raises(InvalidParameterError, match=message):
+            display.plot(ax=[ax] if display._has_many_axes else ax)
+        assert not ax.collections
+
+    @pytest.mark.parametrize("axis", ["x", "y"])
+    def test_maps_are_not_drawn_in_logarithms(self, kind, axis):
+        display = drawn(kind).display
+        if "ax" not in inspect.signature(display.plot).parameters or kind in GRAPHS:
+            return
+        _, ax = plt.subplots()
+        ax.set(**{f"{axis}scale": "log"})
+        message = rf"The 'ax' parameter of {kind.__name__}.* Axes of linear scales.* Got <Axes"
         with pytest.raises(InvalidParameterError, match=message):
             display.plot(ax=[ax] if display._has_many_axes else ax)
         assert not ax.collections

@@ -4,6 +4,7 @@ import copy
 import itertools
 import re
 import warnings
+from decimal import Decimal
 from fractions import Fraction
 
 import matplotlib
@@ -594,7 +595,7 @@ class TestTrajectory:
         display = TrajectoryDisplay.from_estimator(som, X, times=convert(days))
         assert_array_equal(display.times, days)
 
-    @pytest.mark.parametrize("convert", [float, int, np.float32])
+    @pytest.mark.parametrize("convert", [float, int, np.float32, Decimal])
     def test_numbers_in_an_array_of_objects(self, som, convert):
         times = np.array([convert(k) for k in range(150)], dtype=object)
         display = TrajectoryDisplay.from_estimator(som, X, times=times)
@@ -605,6 +606,16 @@ class TestTrajectory:
         assert display.group_names == [str(k) for k in range(75)]
         with pytest.raises(ValueError, match=r"one class for each sample in groups\. Got lists"):
             TrajectoryDisplay.from_estimator(som, X, groups=pd.Series([[0]] * 150))
+
+    @pytest.mark.parametrize("missing", [np.nan, None, np.datetime64("NaT")])
+    def test_missing_time(self, som, missing):
+        times = np.arange("2024-01-01", "2024-05-30", dtype="M8[D]").astype(object)
+        times[7] = missing
+        times = times.astype("M8[D]") if isinstance(missing, np.datetime64) else times
+        with pytest.raises(
+            ValueError, match=r"^The 'times' .*, without a time at index 7 instead"
+        ):
+            TrajectoryDisplay.from_estimator(som, X, times=times)
 
     def test_ragged_times(self, som):
         with pytest.raises(ValueError, match=r"^times must have rows of equal lengths"):
@@ -620,8 +631,8 @@ class TestTrajectory:
 
     @pytest.mark.parametrize("groups", [CODES[1:], np.ones((150, 2)), 3], ids=np.shape)
     def test_wrong_shape_of_groups(self, som, groups):
-        shape = re.escape(str(np.shape(groups)))
-        match = rf"^TrajectoryDisplay needs .* 150 samples in groups\. Got shape {shape} instead"
+        came = re.escape(f"shape {np.shape(groups)}" if np.ndim(groups) else str(groups))
+        match = rf"^TrajectoryDisplay needs .* 150 samples in groups\. Got {came} instead"
         with pytest.raises(ValueError, match=match):
             TrajectoryDisplay.from_estimator(som, TOO_LARGE, groups=groups)
 

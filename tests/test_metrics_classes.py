@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_array_equal
 from reference_measures import CLASSES, MEASURES, arguments_of, compute, random_map, samples
-
 from scipy.sparse import csr_array
+
 from sklearn_tfsom import TFSOM, metrics
 from sklearn_tfsom.metrics import (
     class_counts,
@@ -195,6 +195,8 @@ class TestClasses:
         ids=[
             "short",
             "2-d",
+            "sparse",
+            "complex",
             "continuous",
             "decimals",
             "nan",

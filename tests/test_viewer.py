@@ -329,6 +329,38 @@ class TestNumbers:
         assert (rows["feature 0"], rows["feature 1"]) == ("0", "101315.3")
 
     @pytest.mark.parametrize(
+        ("labels", "wanted", "found"),
+        [
+            (["a7", "A7", "b1"], "A7", 1),
+            (["a7", "b1"], "A7", 0),
+            (["a7", "a7 again"], "a7 a", 1),
+            (["2020-01-31", "2020-02-01"], "2020-02", 1),
+            ([1, 21, 30], "2", None),
+            ([1, 21, 30], "30", 2),
+            ([1, 21, 30], "31", None),
+            (["12345", "x"], "123", None),
+        ],
+    )
+    def test_search(self, models, labels, wanted, found):
+        """A number is found as a whole, a text by its beginning; it is best as it is written."""
+        codes = {m.code for m in models if isinstance(m, CustomJS) and "not_found" in m.code}
+        (code,) = [code for code in codes if "wanted" in code]
+        code = code.replace("this.value", "value").replace("setTimeout", "immediately")
+        text = run(
+            "const immediately = (done) => done();"
+            f"{code}; console.log(JSON.stringify([table.selected.indices, count.text]))",
+            value=wanted,
+            samples={"data": {"sample": labels, "unit": list(range(len(labels)))}},
+            table={"data": {"sample": labels}, "selected": {"indices": []}},
+            units={"selected": {"indices": []}},
+            meta={"not_found": "none", "nothing_selected": ""},
+            count={"text": ""},
+        )
+        indices, status = json.loads(text)
+        assert indices == ([] if found is None else [found])
+        assert (status == "none") == (found is None)
+
+    @pytest.mark.parametrize(
         ("low", "high", "value", "text"),
         [
             (0, 12_345, 12_345, "12345"),

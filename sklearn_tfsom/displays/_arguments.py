@@ -19,6 +19,10 @@ def _is_axes(value: Any) -> bool:
     return is_plane and value.transData.is_separable and value.figure is not None  # not removed
 
 
+def _is_linear(value: Any) -> bool:
+    return _is_axes(value) and value.get_xscale() == value.get_yscale() == "linear"
+
+
 def _is_color(value: Any) -> bool:
     from matplotlib.colors import is_color_like
 
@@ -43,13 +47,13 @@ def _are_limits(value: Any) -> bool:
 
 
 AXES = Rule("a rectilinear matplotlib Axes in a figure", _is_axes)
+MAP_AXES = Rule("a rectilinear matplotlib Axes of linear scales in a figure", _is_linear)
 _COLOR = Rule("a color of matplotlib", _is_color)
 
 _LIMITS = f"a tuple (low, high) of two numbers up to {LARGEST_SHOWN:.2g} in magnitude, low < high"
 
 # Of the arguments that several displays have; None is right where it is the default.
 _RULES = {
-    "ax": AXES,
     "between": BOOLEAN,
     "border_color": _COLOR,
     "clim": Rule(_LIMITS, _are_limits),
@@ -65,7 +69,7 @@ _RULES = {
 }
 
 
-def checked(function: Callable[..., Any], owner: str, *, has_many_axes: bool) -> Any:
+def checked(function: Callable[..., Any], owner: str, axes: Rule | None) -> Any:
     """Let a method of a display check its library, and keyword arguments about the appearance.
 
     Parameters
@@ -73,13 +77,14 @@ def checked(function: Callable[..., Any], owner: str, *, has_many_axes: bool) ->
     function : callable
     owner : str
         Name of the display, for errors.
-    has_many_axes : bool
-        Whether `ax` is an array, which the method checks itself.
+    axes : Rule or None
+        For `ax`. None where it is an array, which the method checks itself.
     """
+    known = _RULES if axes is None else {"ax": axes, **_RULES}
     rules = {
-        name: [_RULES[name], NONE] if parameter.default is None else [_RULES[name]]
+        name: [known[name], NONE] if parameter.default is None else [known[name]]
         for name, parameter in inspect.signature(function).parameters.items()
-        if name in _RULES and not (name == "ax" and has_many_axes)
+        if name in known
     }
 
     @functools.wraps(function)

@@ -16,7 +16,7 @@ from sklearn_tfsom._data.foreign import column_of
 from sklearn_tfsom._distance import metric_of
 from sklearn_tfsom._pipelines import Unwrapped, unit_changes, unwrapped
 from sklearn_tfsom._validation import Rule, check_value, integer, shown, wrong_parameter
-from sklearn_tfsom.displays._arguments import AXES, checked
+from sklearn_tfsom.displays._arguments import MAP_AXES, checked
 from sklearn_tfsom.displays._drawing import import_pyplot
 from sklearn_tfsom.metrics._base import counted_units
 
@@ -109,11 +109,13 @@ class Display:
 
     from_estimator: Any
     plot: Any
+    _axes_rule: Rule = MAP_AXES
     _has_many_axes = False  # whether `ax` is an array
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        check = functools.partial(checked, owner=cls.__name__, has_many_axes=cls._has_many_axes)
+        axes = None if cls._has_many_axes else cls._axes_rule
+        check = functools.partial(checked, owner=cls.__name__, axes=axes)
         plot, from_estimator = vars(cls).get("plot"), vars(cls).get("from_estimator")
         if inspect.isfunction(plot):
             cls.plot = check(plot)
@@ -178,9 +180,10 @@ class Display:
         """Return one of the given axes for each of the names, shape (n_names,)."""
         axes = np.ravel(np.asarray(ax, dtype=object))
         n_axes = len(names)
-        right = f"an array-like of {'at least ' * allow_more}{n_axes} rectilinear Axes"
+        scales = " of linear scales" * (cls._axes_rule is MAP_AXES)
+        right = f"an array-like of {'at least ' * allow_more}{n_axes} rectilinear Axes{scales}"
         right += f", for {', '.join(names[:4])}{', ...' * (n_axes > 4)}"
-        others = [each for each in axes if not AXES.accepts(each)]
+        others = [each for each in axes if not cls._axes_rule.accepts(each)]
         if others:
             raise wrong_parameter("ax", f"{cls.__name__}.plot", right, repr(others[0]))
         if len(axes) < n_axes or (len(axes) > n_axes and not allow_more):

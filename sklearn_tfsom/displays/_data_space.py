@@ -22,6 +22,7 @@ from sklearn_tfsom._tuning import TILE_VALUES
 from sklearn_tfsom._validation import integer
 from sklearn_tfsom.displays import _base as base
 from sklearn_tfsom.displays import _drawing as drawing
+from sklearn_tfsom.displays._arguments import AXES
 from sklearn_tfsom.displays._colors import class_colors
 from sklearn_tfsom.displays._labels import place_labels
 from sklearn_tfsom.displays._legends import add_class_legend, legend_size
@@ -106,6 +107,8 @@ class DataSpaceDisplay(base.Display):
     >>> DataSpaceDisplay.from_estimator(som, X, y).units.shape
     (40, 2)
     """
+
+    _axes_rule = AXES
 
     samples: NDArray
     units: NDArray

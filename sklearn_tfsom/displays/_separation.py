@@ -12,6 +12,7 @@ from sklearn_tfsom._map.clustering import CLEAR_RATIO, DOUBTFUL_RATIO
 from sklearn_tfsom._validation import integer
 from sklearn_tfsom.displays import _base as base
 from sklearn_tfsom.displays import _drawing as drawing
+from sklearn_tfsom.displays._arguments import AXES
 from sklearn_tfsom.metrics import separation_curve
 
 # Upper limit of the axis, relative to the largest ratio. Bars of infinite ones reach it.
@@ -58,6 +59,8 @@ class SeparationCurveDisplay(base.Display):
     >>> SeparationCurveDisplay.from_estimator(som, X).n_clusters_found
     3
     """
+
+    _axes_rule = AXES
 
     n_clusters: NDArray[np.int64]
     separations: NDArray[np.float64]

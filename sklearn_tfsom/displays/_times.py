@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from decimal import Decimal
 from numbers import Real
 from typing import Any
 
@@ -29,7 +30,7 @@ def as_times(values: Any) -> NDArray | None:
     if times.dtype == object and all(_is_number(each) for each in times.ravel()):
         try:
             times = times.astype(np.float64)
-        except OverflowError:
+        except (OverflowError, ValueError):  # of a signaling NaN
             return None
     if times.dtype == object and all(_is_date(each) for each in times.ravel()):
         try:
@@ -50,7 +51,7 @@ def as_times(values: Any) -> NDArray | None:
 
 
 def _is_number(time: Any) -> bool:
-    return isinstance(time, Real) and not isinstance(time, bool | np.timedelta64)
+    return isinstance(time, Real | Decimal) and not isinstance(time, bool | np.timedelta64)
 
 
 def _is_date(time: Any) -> bool:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sklearn_tfsom._pipelines import Unwrapped
 from sklearn_tfsom.displays import _base as base
 from sklearn_tfsom.displays import _drawing as drawing
+from sklearn_tfsom.displays._arguments import AXES
 
 # Number of steps up to which each has a marker.
 _MAX_MARKERS = 40
@@ -62,6 +63,7 @@ class TrainingDisplay(base.Display):
     (3, 'topographic error')
     """
 
+    _axes_rule = AXES
     _has_many_axes = True
 
     history: Mapping[str, NDArray]

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sklearn_tfsom._classes import classes_of
+from sklearn_tfsom._classes import classes_of, is_missing
 from sklearn_tfsom._data.foreign import as_array
 from sklearn_tfsom._map.grid import Grid, grid_of
 from sklearn_tfsom._validation import choice
@@ -218,6 +218,9 @@ class TrajectoryDisplay(base.Display):
             right = f"an array-like of numbers up to {drawing.LARGEST_SHOWN:.2g} in magnitude, or "
             right += f"of datetimes in the years 1 to 9999, of shape ({n_samples},)"
             came = f"an array of shape {given.shape} and dtype {given.dtype}"
+            (missing,) = np.nonzero([is_missing(each) for each in given.flat])
+            if len(missing):
+                came += f", without a time at index {missing[0]}"
             raise cls._wrong_parameter("times", right, came)
         return values
 

@@ -120,10 +120,13 @@ if (this.value !== null && unit >= 0 && unit < units.data.row.length)
 SEARCH = (
     _STATUS
     + """
-const wanted = this.value.trim().toLowerCase();
+const wanted = this.value.trim();
+const lower = (value) => String(value).toLowerCase();
 const labels = samples.data.sample ?? [];
-let found = labels.findIndex((label) => String(label).toLowerCase() == wanted);
-if (found < 0) found = labels.findIndex((label) => String(label).toLowerCase().startsWith(wanted));
+let found = labels.findIndex((label) => String(label) == wanted);
+if (found < 0) found = labels.findIndex((label) => lower(label) == lower(wanted));
+if (found < 0)  // the beginning of a text or a date; that of a number is another number
+    found = labels.findIndex((label) => isNaN(label) && lower(label).startsWith(lower(wanted)));
 if (wanted == "" || found < 0) {
     count.text = wanted == "" ? status() : meta.not_found;
 } else {
