@@ -16,13 +16,12 @@ from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.scaling import in_precision
 from sklearn_tfsom._data.statistics import UnitMeans
 from sklearn_tfsom._data.tiles import tile_threads
-from sklearn_tfsom._map.clustering import cluster_units
 from sklearn_tfsom._map.grid import Grid
 from sklearn_tfsom._map.imputation import covariance_around_units, residual_covariance
 from sklearn_tfsom._map.schedules import n_epochs_to_end
 from sklearn_tfsom._parameters import n_clusters_wanted
 from sklearn_tfsom._plan import TrainingPlan
-from sklearn_tfsom._representatives import points_to_merge, remembered_means
+from sklearn_tfsom._representatives import clusters_of_units, remembered_means
 from sklearn_tfsom._stream import Learned
 from sklearn_tfsom._training import TrainedEpoch, trained_codebook
 
@@ -196,8 +195,7 @@ def _cluster(som: Any, state: MapState) -> NDArray[np.int64]:
         return np.zeros(len(hits), np.int64)
     n_clusters = min(n_clusters_wanted(state.n_clusters), len(hit))
     unit_means = remembered_means(som)
-    points = points_to_merge(state.clustered, unit_means, hits, n_clusters)
-    return cluster_units(points, unit_means, hits, n_clusters or "auto")
+    return clusters_of_units(state.clustered, unit_means, hits, n_clusters or "auto")
 
 
 def _residuals_around_units(

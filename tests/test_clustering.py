@@ -458,6 +458,14 @@ def test_shapes_of_clusters_are_found(make, least):
     assert adjusted_rand_score(y, TFSOM(n_clusters=k).fit_predict(X)) >= least
 
 
+@pytest.mark.parametrize("factor", [1, 2, 10])
+def test_clusters_hardly_depend_on_the_points_that_are_drawn(factor):
+    """The unit of the data changes them; a group far out in a tail is no cluster."""
+    rng, y = np.random.RandomState(0), np.repeat([0, 1, 2], 1000)
+    X = np.exp(0.5 * rng.normal(size=(3000, 2)) + np.array([[0, 0], [3, 0], [0, 3]])[y])
+    assert adjusted_rand_score(y, TFSOM(n_clusters=3).fit_predict(factor * X)) > 0.9
+
+
 # Of more than 600 different samples some stand for all.
 NO_CLUSTERS = {
     "square": lambda rng: rng.uniform(size=(800, 2)),

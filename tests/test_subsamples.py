@@ -27,9 +27,9 @@ def pieces_of(X, sample_weight=None, metric="euclidean"):
     return Pieces(Samples(X, METRICS[metric], has_missing=has_missing), sample_weight)
 
 
-def subsample(X, sample_weight=None, size=SIZE):
+def subsample(X, sample_weight=None, size=SIZE, draw=0):
     """Return the values of a subsample in lexical order, and their weights."""
-    chosen = Subsamples(pieces_of(X, sample_weight), [size]).subsample(size)
+    chosen = Subsamples(pieces_of(X, sample_weight), [size], draw).subsample(size)
     values = chosen.samples.dense(np.arange(len(chosen.samples)))
     order = np.lexsort(values.T)
     return values[order], chosen.sample_weight[order]
@@ -41,6 +41,16 @@ def test_moments_are_those_of_all():
     assert len(np.unique(chosen, axis=0)) == len(chosen)
     assert_allclose(np.average(chosen, axis=0, weights=weights), 0, atol=0.05)
     assert_allclose(np.cov(chosen.T, aweights=weights), np.eye(3), atol=0.07)
+    assert weights.sum() == pytest.approx(len(MANY), rel=0.05)
+
+
+def test_another_draw_chooses_others():
+    chosen, _ = subsample(MANY)
+    other, weights = subsample(MANY, draw=1)
+    assert len(other) == SIZE
+    n_both = len(chosen) + len(other) - len(np.unique(np.vstack([chosen, other]), axis=0))
+    assert n_both == pytest.approx(SIZE**2 / len(MANY), rel=0.2)
+    assert_allclose(np.average(other, axis=0, weights=weights), 0, atol=0.05)
     assert weights.sum() == pytest.approx(len(MANY), rel=0.05)
 
 

@@ -43,9 +43,11 @@ class Subsamples:
         All samples.
     sizes : iterable of int
         Numbers of different samples.
+    draw : int, default=0
+        Others are chosen in another draw.
     """
 
-    def __init__(self, pieces: Pieces, sizes: Iterable[int]) -> None:
+    def __init__(self, pieces: Pieces, sizes: Iterable[int], draw: int = 0) -> None:
         self._pieces = pieces
         self._thresholds: dict[int, float] = {}
         sizes = sorted(size for size in set(sizes) if size < pieces.n_samples)
@@ -59,7 +61,7 @@ class Subsamples:
         self._preference = np.maximum(bin_weights * (n_filled / _ORDINARY_BINS), 1)
         n_lowest = sizes[-1] + 1
         lowest = pieces.reduce(
-            _lowest_numbers, self._preference, n_lowest, combine=_lowest, **whole
+            _lowest_numbers, self._preference, n_lowest, draw, combine=_lowest, **whole
         )
         for size in sizes:
             if np.isfinite(lowest[size]):  # there are more different samples
@@ -67,7 +69,7 @@ class Subsamples:
         if self._thresholds:
             threshold = max(self._thresholds.values())
             self._largest, self._keys = pieces.select(
-                _chosen, self._preference, threshold, rows=bits
+                _chosen, self._preference, threshold, draw, rows=bits
             )
 
     def worthwhile(self) -> set[int]:
@@ -107,7 +109,7 @@ def count_different(pieces: Pieces, most: int) -> int:
     bits = pieces.rows_of(hashes)
     equal = np.ones(_N_BINS)
     found = pieces.reduce(
-        _lowest_numbers, equal, most, combine=_lowest, rows=bits, piece_values=_WHOLE
+        _lowest_numbers, equal, most, 0, combine=_lowest, rows=bits, piece_values=_WHOLE
     )
     return int(np.isfinite(found).sum())
 
@@ -122,10 +124,11 @@ def keys_of(bits: NDArray[np.uint64]) -> NDArray[np.float64]:
 
 
 def _numbers(
-    bits: NDArray[np.uint64], preference: NDArray
+    bits: NDArray[np.uint64], preference: NDArray, draw: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Draw a number for each sample, lower for a preferred bin; and return the preference."""
     own = preference[_bins(bits)]
+    bits = _mixed(bits ^ np.uint64(draw)) if draw else bits
     return keys_of(bits)[:, 0] * 2.0**-53 / own, own
 
 
@@ -136,10 +139,10 @@ def _bin_weights(piece: Piece, bits: NDArray[np.uint64], total: float) -> NDArra
 
 
 def _lowest_numbers(
-    piece: Piece, bits: NDArray[np.uint64], preference: NDArray, count: int
+    piece: Piece, bits: NDArray[np.uint64], preference: NDArray, count: int, draw: int
 ) -> NDArray[np.float64]:
     """Find the lowest different numbers, (count,); infinite where there are fewer."""
-    return _lowest(_numbers(bits, preference)[0], np.full(count, np.inf))
+    return _lowest(_numbers(bits, preference, draw)[0], np.full(count, np.inf))
 
 
 def _lowest(numbers: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -149,10 +152,10 @@ def _lowest(numbers: NDArray[np.float64], others: NDArray[np.float64]) -> NDArra
 
 
 def _chosen(
-    piece: Piece, bits: NDArray[np.uint64], preference: NDArray, threshold: float
+    piece: Piece, bits: NDArray[np.uint64], preference: NDArray, threshold: float, draw: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Choose samples; return their rows, and their numbers with the preference (n, 2)."""
-    numbers, own = _numbers(bits, preference)
+    numbers, own = _numbers(bits, preference, draw)
     (rows,) = np.nonzero(numbers <= threshold)
     return rows, np.column_stack([numbers, own])[rows]
 
@@ -189,7 +192,12 @@ def hashes(piece: Piece) -> NDArray[np.uint64]:
         reached = np.zeros(len(words) + 1, np.uint64)
         np.cumsum(words * multipliers[tile.indices], out=reached[1:])
         sums = reached[tile.indptr[1:]] - reached[tile.indptr[:-1]]
-    for multiplier in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):  # the last steps of MurmurHash3
-        sums ^= sums >> np.uint64(33)
-        sums *= np.uint64(multiplier)
-    return sums ^ (sums >> np.uint64(33))
+    return _mixed(sums)
+
+
+def _mixed(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Mix the bits of each number, in place: the last steps of MurmurHash3."""
+    for multiplier in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):
+        bits ^= bits >> np.uint64(33)
+        bits *= np.uint64(multiplier)
+    return bits ^ (bits >> np.uint64(33))

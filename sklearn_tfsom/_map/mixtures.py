@@ -224,12 +224,13 @@ def _kernel_density(
     smallest = 1e-6 * (float(np.ptp(points, axis=0).max()) or 1.0)
     reached = np.zeros((len(_NEIGHBORS), len(_FACTORS)))
     for train, test in folds:
-        among = np.sort(cdist(points[train], points[train]), axis=1)
+        places = [min(n_neighbors, len(train) - 1) for n_neighbors in _NEIGHBORS]
+        among = np.partition(cdist(points[train], points[train]), places, axis=1)
         squared = cdist(points[test], points[train], "sqeuclidean")
         shares = weights[train] / weights[train].sum()
-        for i, n_neighbors in enumerate(_NEIGHBORS):
+        for i, place in enumerate(places):
             for j, factor in enumerate(_FACTORS):
-                width = factor * among[:, min(n_neighbors, len(train) - 1)] + smallest
+                width = factor * among[:, place] + smallest
                 exponents = -squared / (2 * width**2) - n_features * np.log(width)
                 log_density = _log_sum(exponents + np.log(shares))
                 log_density -= n_features / 2 * math.log(2 * math.pi)
