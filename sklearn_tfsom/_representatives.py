@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from sklearn_tfsom._data.pieces import Piece, Pieces
 from sklearn_tfsom._data.samples import Samples
-from sklearn_tfsom._data.subsampling import Subsamples
+from sklearn_tfsom._data.subsampling import Subsamples, different_samples
 from sklearn_tfsom._map.clustering import N_POINTS, cluster_units
 from sklearn_tfsom._map.points import Points, without_rounding
 from sklearn_tfsom._map.schedules import PRIOR
@@ -21,14 +22,14 @@ from sklearn_tfsom._tuning import LARGE_TILE_VALUES
 # Different samples of a unit where units are clustered; they are not counted.
 _PER_UNIT = 16.0
 
-# Clusters of two draws of points agree from this adjusted Rand index on; else those of this many
-# draws are compared. (How often "auto" had an index with the classes of 0.1 or more below the
-# median of 12 draws: 3.9 % of single draws on the sets that this was chosen on, 12.8 % on those
-# held back; 0.8 and 7.1 % with it, by 2.4 and 3.4 draws on average.)
-_AGREEMENT, _MOST_DRAWS = 0.8, 5
+# Draws of points, and the adjusted Rand index from which on clusters of the first ones agree; if
+# they do not, those of all draws are compared. (How often "auto" had an index with the classes of
+# 0.1 or more below the median of 12 draws: 3.9 % of single draws on the sets that this was chosen
+# on, 12.8 % on those held back; 0.8 and 7.1 % with it, by 2.4 and 3.4 draws on average.)
+_DRAWS, _AGREEMENT = ((0, 1), (2, 3, 4)), 0.8
 
-# Values of points that are chosen among sparse samples, at most: 64 MiB. Those of more features
-# are represented by the units.
+# Values of samples that points are chosen among, at most: 64 MiB. Sparse samples of so many
+# features that even one choice has more are represented by the units.
 _MAX_VALUES = 2**23
 
 
@@ -44,47 +45,10 @@ def remembered_means(som: Any) -> NDArray:
 def clusters_of_units(
     pieces: Pieces | None, unit_means: NDArray, hits: NDArray[np.float64], n_clusters: int | str
 ) -> NDArray[np.int64]:
-    """Cluster the units by points that represent the samples.
+    """Cluster the units by points that represent the samples, or the units hit.
 
-    Clusters of randomly chosen points may be unlike those of most others. So two draws of points
-    have to agree, or the clusters that agree best with those of all draws are used.
-
-    Parameters
-    ----------
-    pieces, unit_means, hits
-        See `points_to_merge`.
-    n_clusters : int or "auto"
-        At most the number of units hit.
-
-    Returns
-    -------
-    labels : ndarray of int64, shape (n_units,)
-        See `cluster_units`. All workers get those of the first one.
-    """
-    n_least = 1 if isinstance(n_clusters, str) else n_clusters
-    tried: list[NDArray[np.int64]] = []
-    for draw in range(_MOST_DRAWS):
-        points = points_to_merge(pieces, unit_means, hits, n_least, draw)
-        labels = cluster_units(points, unit_means, hits, n_clusters)
-        if pieces is not None:
-            labels = pieces.workers.from_first(labels).astype(np.int64)
-        if not points.are_drawn:
-            return labels
-        tried.append(labels)
-        agreement = [[adjusted_rand_score(a[hits > 0], b[hits > 0]) for b in tried] for a in tried]
-        if len(tried) == 2 and agreement[0][1] >= _AGREEMENT:
-            break
-    return tried[int(np.argmax(np.sum(agreement, axis=1)))]
-
-
-def points_to_merge(
-    pieces: Pieces | None,
-    unit_means: NDArray,
-    hits: NDArray[np.float64],
-    n_least: int = 1,
-    draw: int = 0,
-) -> Points:
-    """Return the points that represent the samples, or the units hit, if these would be too few.
+    Clusters of randomly chosen points may be unlike those of most other choices. So two choices
+    have to agree, or the clusters are used that agree best with those of several.
 
     Parameters
     ----------
@@ -94,16 +58,40 @@ def points_to_merge(
         Mean of each unit's samples.
     hits : ndarray of float64, shape (n_units,)
         Total weight of each unit's samples.
-    n_least : int, default=1
-        Fewest points that suffice.
-    draw : int, default=0
-        See `Subsamples`.
+    n_clusters : int or "auto"
+        At most the number of units hit.
+
+    Returns
+    -------
+    labels : ndarray of int64, shape (n_units,)
+        See `cluster_units`. All workers get those of the first one.
     """
-    (hit,) = np.nonzero(hits)
+    n_least = 1 if isinstance(n_clusters, str) else n_clusters
+    chooser = None
     if pieces is not None and n_least <= N_POINTS:
-        points = representatives(pieces, N_POINTS, unit_means, draw)
-        if points is not None and len(points.weights) >= n_least:
-            return points
+        chooser = representatives(pieces, unit_means)
+    tried: list[NDArray[np.int64]] = []
+    for draws in _DRAWS:
+        chosen = [] if chooser is None else chooser.choose(draws)
+        if not chosen or min(len(points.weights) for points in chosen) < n_least:
+            chosen = [points_of_units(unit_means, hits)]
+        for points in chosen:
+            labels = cluster_units(points, unit_means, hits, n_clusters)
+            if pieces is not None:
+                labels = pieces.workers.from_first(labels).astype(np.int64)
+            tried.append(labels)
+        if len(chosen) == 1:
+            return tried[0]
+        of_hit = [labels[hits > 0] for labels in tried]
+        agreement = np.array([[adjusted_rand_score(a, b) for b in of_hit] for a in of_hit])
+        if agreement.min() >= _AGREEMENT:
+            break
+    return tried[int(np.argmax(agreement.sum(axis=1)))]
+
+
+def points_of_units(unit_means: NDArray, hits: NDArray[np.float64]) -> Points:
+    """Return the means of the units' samples, for the units hit."""
+    (hit,) = np.nonzero(hits)
     return Points(unit_means[hit], hits[hit], _PER_UNIT, are_units=True)
 
 
@@ -117,17 +105,24 @@ def points_of_samples(pieces: Pieces, codebook: NDArray, unit_means: NDArray) ->
     unit_means : ndarray of shape (n_units, n_features)
         Of the training samples.
     """
-    points = representatives(pieces, N_POINTS, unit_means)
-    if points is not None:
-        return points
-    hit = _points_around(pieces, codebook, unit_means)
+    chooser = representatives(pieces, unit_means)
+    if chooser is not None:
+        return chooser.choose([0])[0]
+    (hit,) = _points_around(pieces, [codebook], unit_means)
     return hit._replace(per_point=_PER_UNIT, are_units=True)
 
 
 def representatives(
-    pieces: Pieces, n_points: int, unit_means: NDArray, draw: int = 0
-) -> Points | None:
-    """Choose points by a random subsample of the values, and gather the samples around them.
+    pieces: Pieces, unit_means: NDArray, n_points: int = N_POINTS
+) -> Representatives | None:
+    """Return choices of points; None for sparse samples of very many features."""
+    if pieces.samples.is_sparse and n_points * pieces.samples.shape[1] > _MAX_VALUES:
+        return None
+    return Representatives(pieces, unit_means, n_points)
+
+
+class Representatives:
+    """Choices of points that represent samples, by random subsamples of the values.
 
     Neither the order of the samples nor repetition in place of weights changes them.
 
@@ -135,43 +130,71 @@ def representatives(
     ----------
     pieces : Pieces
         All samples.
-    n_points : int
-        At most.
     unit_means : ndarray of shape (n_units, n_features)
         Missing values are those of the closest one.
-    draw : int, default=0
-        See `Subsamples`.
-
-    Returns
-    -------
-    points : Points or None
-        Means of the samples that are closest to each chosen one, and their weights; the different
-        samples themselves where there are no more. None for sparse samples of very many features.
+    n_points : int
+        At most.
     """
-    samples = pieces.samples
-    unit_means = without_rounding(unit_means).astype(unit_means.dtype)
-    if samples.is_sparse and n_points * samples.shape[1] > _MAX_VALUES:
-        return None
-    subsamples = Subsamples(pieces, [n_points], draw)
-    share = subsamples.share(n_points)
-    rows, _ = subsamples.subsample(n_points).gather_rows(_rows_and_weights, unit_means)
-    rows = rows[rows[:, -1] > 0]
-    points, same = np.unique(rows[:, :-1], axis=0, return_inverse=True)
-    if share == 1 or len(points) < 2:
-        weights = np.bincount(same.ravel(), rows[:, -1]).astype(np.float64)
-        return Points(points.astype(samples.dtype), weights, per_point=1.0)
-    return _points_around(pieces, points, unit_means)._replace(per_point=1 / share)
+
+    def __init__(self, pieces: Pieces, unit_means: NDArray, n_points: int) -> None:
+        self._pieces, self._n_points = pieces, n_points
+        self._unit_means = without_rounding(unit_means).astype(unit_means.dtype)
+        # Points are chosen among these, which lie here.
+        n_most = _MAX_VALUES // (n_points * pieces.samples.shape[1])
+        n_different = n_points * max(1, min(_DRAWS[-1][-1] + 1, n_most))
+        if pieces.n_samples <= n_different:
+            self._different, self._share = different_samples(pieces), 1.0
+        else:
+            subsamples = Subsamples(pieces, [n_different])
+            self._different = subsamples.subsample(n_different)
+            self._share = subsamples.share(n_different)
+
+    def choose(self, draws: Sequence[int]) -> list[Points]:
+        """Return points for each of some draws, all in one pass over the samples.
+
+        Parameters
+        ----------
+        draws : sequence of int
+            See `Subsamples`.
+
+        Returns
+        -------
+        points : list of Points
+            Means of the samples that are closest to each chosen one, and their weights. The
+            different samples themselves, once, where there are no more.
+        """
+        chosen, shares = [], []
+        for draw in draws:
+            subsamples = Subsamples(self._different, [self._n_points], draw)
+            drawn = subsamples.subsample(self._n_points)
+            rows, _ = drawn.gather_rows(_rows_and_weights, self._unit_means)
+            rows = rows[rows[:, -1] > 0]
+            points, same = np.unique(rows[:, :-1], axis=0, return_inverse=True)
+            share = self._share * subsamples.share(self._n_points)
+            if share == 1 or len(points) < 2:
+                weights = np.bincount(same.ravel(), rows[:, -1]).astype(np.float64)
+                return [Points(points.astype(drawn.samples.dtype), weights)]
+            chosen.append(points)
+            shares.append(share)
+        around = _points_around(self._pieces, chosen, self._unit_means)
+        return [
+            points._replace(per_point=1 / share)
+            for points, share in zip(around, shares, strict=True)
+        ]
 
 
-def _points_around(pieces: Pieces, points: NDArray, unit_means: NDArray) -> Points:
-    """Return the means of the samples that are closest to each of some points."""
+def _points_around(pieces: Pieces, chosen: Sequence[NDArray], unit_means: NDArray) -> list[Points]:
+    """Return the means of the samples that are closest to each of some points, for each array."""
     total = pieces.total_weight
-    sums, shares = pieces.reduce(
-        _gather, points, unit_means, total, piece_values=LARGE_TILE_VALUES
+    found = pieces.reduce(
+        _gather, tuple(chosen), unit_means, total, piece_values=LARGE_TILE_VALUES
     )
-    (hit,) = np.nonzero(shares)
-    means = sums[hit] / shares[hit, None]
-    return Points(means.astype(pieces.samples.dtype), shares[hit] * total)
+    around = []
+    for sums, shares in zip(found[::2], found[1::2], strict=True):
+        (hit,) = np.nonzero(shares)
+        means = sums[hit] / shares[hit, None]
+        around.append(Points(means.astype(pieces.samples.dtype), shares[hit] * total))
+    return around
 
 
 def _rows_and_weights(piece: Piece, unit_means: NDArray) -> NDArray[np.float64]:
@@ -181,17 +204,23 @@ def _rows_and_weights(piece: Piece, unit_means: NDArray) -> NDArray[np.float64]:
 
 
 def _gather(
-    piece: Piece, points: NDArray[np.float64], unit_means: NDArray, total: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Sum the samples closest to each point, as shares of the weight; and the shares."""
-    n_samples, n_points = len(piece.samples), len(points)
+    piece: Piece, chosen: tuple[NDArray, ...], unit_means: NDArray, total: float
+) -> tuple[NDArray[np.float64], ...]:
+    """Sum the samples closest to each point, as shares of the weight; and the shares.
+
+    Both for each array of points, one after the other.
+    """
     samples = _completed(piece.samples, unit_means)
-    closest = nearest_units(samples, points[None])[:, 0]
+    values = samples[:].astype(np.float64)
     shares = piece.sample_weight / total
-    gather = csr_array((shares, (closest, np.arange(n_samples))), (n_points, n_samples))
-    sums = gather @ samples[:].astype(np.float64)
-    sums = sums.toarray() if samples.is_sparse else sums
-    return sums, np.bincount(closest, shares, minlength=n_points).astype(np.float64)
+    found: list[NDArray[np.float64]] = []
+    for points in chosen:
+        closest = nearest_units(samples, points[None])[:, 0]
+        places = closest, np.arange(len(samples))
+        sums = csr_array((shares, places), (len(points), len(samples))) @ values
+        found.append(sums.toarray() if samples.is_sparse else sums)
+        found.append(np.bincount(closest, shares, minlength=len(points)).astype(np.float64))
+    return tuple(found)
 
 
 def _completed(samples: Samples, unit_means: NDArray) -> Samples:

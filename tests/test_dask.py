@@ -367,7 +367,8 @@ PASSES = [
     ({"init": "random"}, "dense", 5 + 1),
     ({"init": "sample"}, "dense", 5 + 2),
     ({"grid_size": "auto"}, "dense", 8 + 1),
-    ({"n_clusters": 3}, "dense", 8 + 4),
+    ({"n_clusters": 1}, "dense", 8 + 4),
+    ({"n_clusters": 3}, "dense", 8 + 5),  # samples without clusters
     ({"compute_topographic_error": True}, "dense", 8 + 3),
     ({}, "missing", 8 + 2),
     ({}, "outliers", 8 + 4),

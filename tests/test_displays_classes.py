@@ -194,7 +194,7 @@ class TestHitMapAndClassMap:
     @pytest.mark.parametrize("kind", DISPLAYS)
     @pytest.mark.parametrize("y", [Y[:-1], [], "setosa", np.column_stack([Y, Y])])
     def test_wrong_shape_of_y(self, kind, y):
-        match = rf"^{kind.__name__} needs .* 150 samples in y\. Got shape \("
+        match = rf"^{kind.__name__} needs .* 150 samples in y\. Got (shape \(|'setosa')"
         with pytest.raises(ValueError, match=match):
             kind.from_estimator(fitted(), X, y)
         assert plt.get_fignums() == []

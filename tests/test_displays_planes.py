@@ -367,7 +367,8 @@ class TestLayoutOfPlanes:
     def test_too_few_axes(self):
         _, axes = plt.subplots(1, 3)
         with pytest.raises(
-            InvalidParameterError, match=r"at least 4 rectilinear Axes, for .*Got 3 Axes instead"
+            InvalidParameterError,
+            match=r"at least 4 rectilinear Axes of linear scales, for .*Got 3 Axes",
         ):
             ComponentPlanesDisplay.from_estimator(fitted(), ax=axes)
         assert not any(ax.collections for ax in axes)

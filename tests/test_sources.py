@@ -268,7 +268,7 @@ def test_an_empty_piece_changes_no_reduction(monkeypatch):
                 residual_covariance(pieces, start, found.bmus)
             Subsamples(pieces, [10, 20]).subsample(20)
             pieces.select(subsampling._all, rows=pieces.rows_of(subsampling.hashes))
-            representatives(pieces, 20, start)
+            representatives(pieces, start, 20).choose([0, 1])
             pieces.gather_rows(_rows_and_weights, start)
             if not pieces.samples.is_sparse:
                 pieces.reduce(checks._any_missing, combine=np.maximum)

@@ -89,13 +89,18 @@ class Subsamples:
         if size not in self._sizes:
             return self._pieces
         if size not in self._thresholds:  # no more values are different
-            return self._pieces.select(_all, rows=self._pieces.rows_of(hashes))[0]
+            return different_samples(self._pieces)
         threshold = self._thresholds[size]
         numbers, preference = self._keys.T
         (rows,) = np.nonzero(numbers <= threshold)
         part = self._largest.take(rows)
         probability = np.minimum(threshold * preference[rows], 1)
         return Pieces(part.samples, part.sample_weight / probability, part.workers)
+
+
+def different_samples(pieces: Pieces) -> Pieces:
+    """Return the samples with equal ones as one, with the weight of all; they lie here."""
+    return pieces.select(_all, rows=pieces.rows_of(hashes))[0]
 
 
 def count_different(pieces: Pieces, most: int) -> int:

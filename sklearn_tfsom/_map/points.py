@@ -26,11 +26,6 @@ class Points(NamedTuple):
     are_units: bool = False  # whether they are the means of the units' samples
     least: float = 0.0  # weight below which a cluster is an outlier
 
-    @property
-    def are_drawn(self) -> bool:
-        """Whether they were chosen among more different samples."""
-        return self.per_point > 1 and not self.are_units
-
     def have_outlier(self, labels: NDArray[np.int64]) -> bool:
         """Return True if one of the clusters, labeled from 0 on, is an outlier."""
         return bool(np.bincount(labels, self.weights).min() < self.least)

@@ -11,7 +11,7 @@ from sklearn_tfsom._data.checks import check_counted, counted_of
 from sklearn_tfsom._map.clustering import separations
 from sklearn_tfsom._map.grid import grid_of
 from sklearn_tfsom._pipelines import takes_pipelines
-from sklearn_tfsom._representatives import points_of_samples, points_to_merge, remembered_means
+from sklearn_tfsom._representatives import points_of_samples, points_of_units, remembered_means
 from sklearn_tfsom._validation import check_value, integer
 from sklearn_tfsom.metrics._base import check_pieces
 
@@ -99,7 +99,7 @@ def separation_curve(
     if X is None:
         if sample_weight is not None:
             raise ValueError(f"{owner} needs X if sample_weight is given. Got X=None instead.")
-        points = points_to_merge(None, unit_means, estimator._counted_hits)
+        points = points_of_units(unit_means, estimator._counted_hits)
     else:
         pieces = counted_of(check_pieces(estimator, X, sample_weight))
         check_counted(pieces)
