@@ -119,7 +119,8 @@ class TFSOM(
         Radius of the neighborhood in the first epoch, in lattice spacings. "auto" is a sixth of
         the longer side of the map with ``init="pca"`` and half of it otherwise, but at least 1;
         for neighborhoods other than "gaussian" it is in proportion to their automatic
-        `radius_end`. It is not less than `radius_end`.
+        `radius_end`. It is never less than `radius_end`: a smaller number is an error. It has no
+        effect with ``max_iter=1``.
 
     radius_end : float or "auto", default="auto"
         Radius of the last epochs, or of the only one, in lattice spacings. "auto" is 0.85 for
@@ -175,10 +176,10 @@ class TFSOM(
         its own, for two best-matching units.
 
     checkpoint_dir : path-like or None, default=None
-        Directory of a file that is replaced after each epoch and removed at the end of `fit`. If
-        `fit` is interrupted and called again with the same parameters and samples, it resumes
-        there, to the same bits. With ``init="sample"`` and ``init="random"`` this needs an int as
-        `random_state`.
+        Directory of a file that is replaced after each epoch but the last, and removed at the end
+        of `fit`. If `fit` is interrupted and called again with the same parameters and samples, it
+        resumes there, to the same bits. With ``init="sample"`` and ``init="random"`` this needs an
+        int as `random_state`.
 
     random_state : int, RandomState instance or None, default=None
         Used by ``init="sample"`` and ``init="random"`` only.
@@ -194,8 +195,8 @@ class TFSOM(
 
     labels_ : ndarray of int64, shape (n_samples,)
         Cluster of each sample: its best-matching unit if `n_clusters` is None. After
-        `partial_fit`, of the samples of the last call. Missing after `from_codebook` without X and
-        after a fit of the data of an engine.
+        `partial_fit`, of the samples of the last call. Not set after `from_codebook` without X,
+        or after a fit with data in Dask, Ray or Spark.
 
     cluster_labels_ : ndarray of int64, shape (n_units,)
         Cluster of each unit.
@@ -219,11 +220,12 @@ class TFSOM(
         the epoch began with, on its grid and subsample, in data units (of float32 and sparse
         samples good to 1e-5 on most data); with `batch_size`, of the codebooks before the
         mini-batches. With `compute_topographic_error` also "topographic_error" of the map after
-        the epoch. All are without samples that have no direction. After `partial_fit` the former
-        two, of its mini-batches.
+        the epoch. All are without samples that have no direction. After `partial_fit` "radius" and
+        "quantization_error" of each mini-batch in the last call that learned something.
 
     n_iter_ : int
-        Number of epochs; after `partial_fit`, of mini-batches in the last call.
+        Number of epochs; after `partial_fit`, of mini-batches in the last call that learned
+        something.
 
     n_samples_seen_ : float
         Total weight of the samples learned, in `fit` or in all calls of `partial_fit`.
@@ -276,7 +278,7 @@ class TFSOM(
     :ref:`guide_coarse_to_fine` states the gain in speed. On planar hexagonal maps of up to 1,024
     units with two rows and columns or more, three maps are trained to the end on up to 4,000
     samples, and the best one is kept: the map, one from twice the radius (if `radius_start` is
-    "auto") and a mirror image, to which the arbitrary sign of a principal component leads. This is
+    "auto") and the map from the other sign of a principal component, which is arbitrary. This is
     not done under :ref:`elementwise metrics <guide_metrics>` or with an array as `radius_decay`.
 
     The batch map approximates the minimization of an energy, see [5]_ and [6]_.
@@ -613,8 +615,8 @@ class TFSOM(
         Returns
         -------
         self : TFSOM
-            The map. `labels_`, `history_` and `n_iter_` are those of this call; `hits_` and
-            `quantization_error_` are those of the samples that are remembered.
+            The map. `labels_`, `history_` and `n_iter_` are those of this call, but see the Notes;
+            `hits_` and `quantization_error_` are those of the samples that are remembered.
 
         Raises
         ------

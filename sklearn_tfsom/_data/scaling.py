@@ -34,10 +34,13 @@ def power_of_two(size: float) -> float:
     return math.ldexp(1.0, math.frexp(size)[1] - 1) if size > 0 else 1.0
 
 
+SQUARES_TOO_LARGE = "X contains values too large: their squared distances"
+
+
 def check_range(
     are_finite: Any,
     dtype: DTypeLike = np.float64,
-    what: str = "X contains values too large: their squared distances",
+    what: str = "X contains values too large: their distances",
 ) -> None:
     """Check that no result has left the range of its dtype; `what` begins the error.
 

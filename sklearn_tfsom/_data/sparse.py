@@ -9,7 +9,7 @@ from numpy.typing import DTypeLike, NDArray
 from scipy.sparse import csr_array
 
 from sklearn_tfsom._data.samples import Samples
-from sklearn_tfsom._data.scaling import check_range
+from sklearn_tfsom._data.scaling import SQUARES_TOO_LARGE, check_range
 from sklearn_tfsom._data.tiles import row_slices
 from sklearn_tfsom._distance import stored_rows
 from sklearn_tfsom._tuning import TILE_VALUES
@@ -148,7 +148,7 @@ def load_sparse(samples: Samples, scale: float, dtype: DTypeLike | None = None) 
             part = matrix[rows]
             squares = part.data.astype(np.float64) ** 2
             norms[rows] = np.bincount(stored_rows(part), squares, minlength=part.shape[0])
-    check_range(np.isfinite(norms))
+    check_range(np.isfinite(norms), what=SQUARES_TOO_LARGE)
     return SparseRows(matrix, norms)
 
 

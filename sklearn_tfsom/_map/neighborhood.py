@@ -142,15 +142,16 @@ def checked_neighborhood(owner: Any, neighborhood: Any) -> str | NeighborhoodFun
             came = f"shape {values.shape}"
         elif not np.isfinite(values).all():
             came = "values that are not finite"
-        elif float(np.abs(values).max()) > 1e100:  # products with weights could exceed float64
-            came = f"values of magnitude {np.abs(values).max():g}"
+        elif (largest := float(np.abs(values).max())) and not 1e-100 <= largest <= 1e100:
+            came = f"a largest magnitude of {largest:g}"  # products with weights are float64
         else:
             return values.astype(np.float64)
         raise wrong_parameter(
             "neighborhood",
             owner,
-            "a function that returns one number of magnitude at most 1e100 for each squared grid "
-            f"distance; for distances of shape {squared.shape} it must return that shape",
+            "a function that returns one number for each squared grid distance, the largest "
+            "magnitude of which is 0 or in the range [1e-100, 1e100]; for distances of shape "
+            f"{squared.shape} it must return that shape",
             came,
         )
 

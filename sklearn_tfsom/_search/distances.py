@@ -52,7 +52,7 @@ def distances_to_units(samples: Samples, codebook: NDArray) -> NDArray:
     Raises
     ------
     ValueError
-        If squared distances exceed the range of that precision.
+        If distances exceed the range of that precision.
     """
     metric, dtype = samples.metric, samples.dtype
     codebook = as_codebook(codebook, metric)
@@ -105,7 +105,7 @@ def distances_to_chosen(
     Raises
     ------
     ValueError
-        If squared distances exceed the range of float64.
+        If distances exceed the range of float64.
     """
     metric, is_sparse = samples.metric, samples.is_sparse
     codebook = as_codebook(codebook, metric)

@@ -37,7 +37,7 @@ def nearest_units(samples: Samples, codebook: NDArray, k: int = 1) -> NDArray[np
     Raises
     ------
     ValueError
-        If squared distances exceed the range of float64.
+        If distances exceed the range of float64.
     """
     (n_samples, n_features), metric, dtype = samples.shape, samples.metric, samples.dtype
     codebook = as_codebook(codebook, metric)

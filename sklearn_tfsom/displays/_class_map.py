@@ -96,7 +96,7 @@ class ClassMapDisplay(base.Display):
         %(estimator)s
 
         X : {array-like, sparse matrix} of shape (n_samples, n_features), default=None
-            Samples. None shows the clusters of a map with `n_clusters`.
+            Samples. Needs `y`. None shows the clusters of a map with `n_clusters`.
 
         y : array-like of shape (n_samples,), default=None
             Classes of the samples. Needs `X`.

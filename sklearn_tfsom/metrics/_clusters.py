@@ -57,7 +57,8 @@ def separation_curve(
         For each number, the cost of the next merge divided by that of the most expensive merge so
         far, 1 or more; the largest of three ratios, one for each power (2, 4, 6) to which lengths
         of steps are raised. inf if gaps between the clusters are twice as wide as any gap inside
-        them. NaN if a cluster would be an outlier, of less than half the average weight of a unit.
+        them. NaN if one of the clusters would have less than half the average weight of a unit and
+        count as an outlier.
 
     Raises
     ------

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sklearn_tfsom._data.scaling import check_range
+from sklearn_tfsom._data.scaling import SQUARES_TOO_LARGE, check_range
 from sklearn_tfsom._data.tiles import value_slices
 from sklearn_tfsom._distance import squared_costs
 from sklearn_tfsom._pipelines import takes_pipelines
@@ -99,7 +99,7 @@ def distortion(
         with np.errstate(invalid="ignore"):  # 0 times infinity: the sum reports it
             costs = np.sum(h * squared_costs(distances, samples.metric), axis=1)
         total += float(shares[rows] @ costs)
-    check_range(math.isfinite(total))
+    check_range(math.isfinite(total), what=SQUARES_TOO_LARGE)
     return total
 
 
@@ -189,7 +189,7 @@ def heskes_energy(
             with np.errstate(invalid="ignore"):
                 np.minimum(energy, (squared @ h.T).min(axis=1), out=energy)
         total += float(shares[rows] @ energy)
-    check_range(math.isfinite(total))
+    check_range(math.isfinite(total), what=SQUARES_TOO_LARGE)
     return total
 
 

@@ -13,7 +13,7 @@ from sklearn_tfsom._assignment import assign
 from sklearn_tfsom._data.moments import feature_ranges, feature_sums, summed_differences
 from sklearn_tfsom._data.pieces import Pieces
 from sklearn_tfsom._data.samples import Samples
-from sklearn_tfsom._data.scaling import check_range, power_of_two
+from sklearn_tfsom._data.scaling import SQUARES_TOO_LARGE, check_range, power_of_two
 from sklearn_tfsom._distance import (
     METRICS,
     as_codebook,
@@ -232,7 +232,7 @@ def log_likelihood(
         if samples.has_missing:
             n_known = np.count_nonzero(~np.isnan(samples[rows]), axis=1)
         total += float(shares[rows] @ (logs - n_known * log_normalization))
-    check_range(math.isfinite(total))
+    check_range(math.isfinite(total), what=SQUARES_TOO_LARGE)
     return total
 
 
