@@ -458,7 +458,7 @@ def test_shapes_of_clusters_are_found(make, least):
     assert adjusted_rand_score(y, TFSOM(n_clusters=k).fit_predict(X)) >= least
 
 
-@pytest.mark.parametrize("factor", [1, 2, 10])
+@pytest.mark.parametrize("factor", [1, 10])
 def test_clusters_hardly_depend_on_the_points_that_are_drawn(factor):
     """The unit of the data changes them; a group far out in a tail is no cluster."""
     rng, y = np.random.RandomState(0), np.repeat([0, 1, 2], 1000)

@@ -80,7 +80,7 @@ def test_data_frames(weighted_by):
     frame = pd.DataFrame(X, columns=NAMES, index=np.arange(len(X)) * 3 + 5)
     given = dd.from_pandas(frame.assign(w=weights) if weighted_by == "name" else frame, 4)
     sample_weight = {"name": "w", "series": dd.from_pandas(frame.assign(w=weights), 4)["w"]}
-    parameters = {"grid_size": 7, "n_clusters": 3, "max_iter": 5}
+    parameters = {"grid_size": 7, "max_iter": 5}
     som = fit(TFSOM(**parameters), given, sample_weight.get(weighted_by))
     expected = TFSOM(**parameters).fit(frame, sample_weight=weights if weighted_by else None)
     engines.check_equal(som, expected)

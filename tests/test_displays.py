@@ -230,7 +230,7 @@ class TestFigure:
     def test_transparent_figure(self, kind, style):
         """It looks the same as one in the color of the page."""
         display = drawn(kind).display
-        with plt.style.context(style):
+        with plt.style.context([style, {"figure.dpi": 50}]):
             page = 255 * np.array(to_rgb(plt.rcParams["figure.facecolor"]))
             expected = pixels(display.plot().figure_)
             plt.rcParams["figure.facecolor"] = "none"

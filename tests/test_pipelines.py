@@ -515,16 +515,16 @@ def test_scaled_distances_say_so(pipeline):
     )
 
 
-@pytest.mark.parametrize("shape", [(5, 8), (8, 6), (12, 1)])
 @pytest.mark.parametrize(
-    ("steps", "unit"),
+    ("shape", "steps", "unit"),
     [
-        ([StandardScaler()], "units after StandardScaler"),
-        ([FunctionTransformer(np.log1p), StandardScaler()], "units after 2 steps"),
+        ((5, 8), [StandardScaler()], "units after StandardScaler"),
+        ((8, 6), [FunctionTransformer(np.log1p), StandardScaler()], "units after 2 steps"),
+        ((12, 1), [StandardScaler()], "units after StandardScaler"),
     ],
-    ids=["one step", "two steps"],
+    ids=["one step", "two steps", "column"],
 )
-def test_units_fit_into_the_figures(steps, unit, shape):
+def test_units_fit_into_the_figures(shape, steps, unit):
     pipeline = make_pipeline(*steps, TFSOM(shape, max_iter=3)).fit(X)
     maps = displays.UMatrixDisplay.from_estimator(pipeline)
     training = displays.TrainingDisplay.from_estimator(pipeline)

@@ -303,7 +303,7 @@ def _separated_further(points: Points, labels: NDArray[np.int64], depth: int) ->
         most = _MOST_CLUSTERS - labels.max()
         if len(inside) < _MIN_POINTS or most < 2:
             continue
-        own = Points(points.means[inside], points.weights[inside], least=points.least)
+        own = points._replace(means=points.means[inside], weights=points.weights[inside])
         ratio, found, _ = _separate(own, most)
         if found is not None and ratio >= CLEAR_RATIO:
             found = _separated_further(own, found, depth - 1)

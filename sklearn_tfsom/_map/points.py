@@ -27,8 +27,14 @@ class Points(NamedTuple):
     least: float = 0.0  # weight below which a cluster is an outlier
 
     def have_outlier(self, labels: NDArray[np.int64]) -> bool:
-        """Return True if one of the clusters, labeled from 0 on, is an outlier."""
-        return bool(np.bincount(labels, self.weights).min() < self.least)
+        """Return True if one of the clusters, labeled from 0 on, is an outlier.
+
+        So is a single point that stands for several samples: how far apart these are is not known,
+        and in the tail of a distribution the gap around such a point is always wide.
+        """
+        stand_for_several = self.per_point >= 2 and not self.are_units
+        is_light = np.bincount(labels, self.weights) < self.least
+        return bool(is_light.any() or (stand_for_several and np.bincount(labels).min() < 2))
 
 
 def without_rounding(values: NDArray) -> NDArray[np.float64]:
