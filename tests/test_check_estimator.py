@@ -19,10 +19,10 @@ def exponential(squared_distances, radius):
 PARAMETERS = [
     {},
     {"grid_size": 2, "neighborhood": "mexican_hat", "max_iter": 3, "n_clusters": 2},
-    {"grid_size": (1, 3), "boundary": "toroidal", "init": "random", "random_state": 1, "tol": 0},
-    {"grid_size": (6, 5), "lattice": "rectangular", "boundary": "cylindrical"},
-    {"grid_size": 4, "neighborhood": "cut_gaussian", "features": "coordinates"},
-    {"grid_size": 4, "neighborhood": exponential, "radius_decay": "linear"},
+    {"grid_size": (1, 3), "boundary": "toroidal", "init": "random", "random_state": 1, "tol": 0}
+    | {"neighborhood": exponential, "radius_decay": "linear"},
+    {"grid_size": (6, 5), "lattice": "rectangular", "boundary": "cylindrical"}
+    | {"neighborhood": "cut_gaussian", "features": "coordinates"},
     {"grid_size": 4, "neighborhood": "epanechnikov", "init": "sample", "random_state": 0},
     {"metric": "manhattan", "grid_size": 4, "batch_size": 7, "neighborhood": "bubble"},
     {"metric": "chebyshev", "grid_size": 4, "features": "activations", "neighborhood": "triangle"},
