@@ -89,7 +89,7 @@ def clusters_of_units(
             if pieces is not None:
                 labels = pieces.workers.from_first(labels).astype(np.int64)
             tried.append(labels)
-        if len(chosen) == 1:
+        if len(chosen) < len(draws):  # no others could be chosen
             return tried[0]
         of_hit = [labels[hits > 0] for labels in tried]
         agreement = np.array([[adjusted_rand_score(a, b) for b in of_hit] for a in of_hit])
