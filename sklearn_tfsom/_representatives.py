@@ -150,6 +150,7 @@ class Representatives:
         self._unit_means = without_rounding(unit_means).astype(unit_means.dtype)
         # Points are chosen among these, which lie here.
         n_most = _MAX_VALUES // (n_points * pieces.samples.shape[1])
+        self._are_several = n_most > 1
         n_different = n_points * max(1, min(_N_POOLED, n_most))
         if pieces.n_samples <= n_different:
             self._different, self._share = different_samples(pieces), 1.0
@@ -170,10 +171,11 @@ class Representatives:
         -------
         points : list of Points
             Means of the samples that are closest to each chosen one, and their weights. The
-            different samples themselves, once, where there are no more.
+            different samples themselves, once, where there are no more. Of the first draw only,
+            if more samples have too many features to lie here.
         """
         chosen, shares = [], []
-        for draw in draws:
+        for draw in draws if self._are_several else draws[:1]:
             subsamples = Subsamples(self._different, [self._n_points], draw)
             drawn = subsamples.subsample(self._n_points)
             rows, _ = drawn.gather_rows(_rows_and_weights, self._unit_means)
