@@ -14,7 +14,7 @@ from sklearn_tfsom._data.pieces import Piece, Pieces
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.subsampling import Subsamples, different_samples
 from sklearn_tfsom._map.clustering import N_POINTS, cluster_units
-from sklearn_tfsom._map.points import Points, without_rounding
+from sklearn_tfsom._map.points import ROUNDINGS, Points, rounded
 from sklearn_tfsom._map.schedules import PRIOR
 from sklearn_tfsom._search.inference import nearest_units
 from sklearn_tfsom._tuning import LARGE_TILE_VALUES
@@ -101,7 +101,7 @@ def clusters_of_units(
 def points_of_units(unit_means: NDArray, hits: NDArray[np.float64]) -> Points:
     """Return the means of the units' samples, for the units hit."""
     (hit,) = np.nonzero(hits)
-    return Points(unit_means[hit], hits[hit], _PER_UNIT, are_units=True)
+    return _units(Points(unit_means[hit], hits[hit], hits[hit]))
 
 
 def points_of_samples(pieces: Pieces, codebook: NDArray, unit_means: NDArray) -> Points:
@@ -118,7 +118,12 @@ def points_of_samples(pieces: Pieces, codebook: NDArray, unit_means: NDArray) ->
     if chooser is not None:
         return chooser.choose([0])[0]
     (hit,) = _points_around(pieces, [codebook], unit_means)
-    return hit._replace(per_point=_PER_UNIT, are_units=True)
+    return _units(hit)
+
+
+def _units(points: Points) -> Points:
+    """Mark points as the means of the units' samples."""
+    return points._replace(repeated=points.weights, per_point=_PER_UNIT, are_units=True)
 
 
 def representatives(
@@ -147,7 +152,7 @@ class Representatives:
 
     def __init__(self, pieces: Pieces, unit_means: NDArray, n_points: int) -> None:
         self._pieces, self._n_points = pieces, n_points
-        self._unit_means = without_rounding(unit_means).astype(unit_means.dtype)
+        self._unit_means = rounded(unit_means).astype(unit_means.dtype)
         # Points are chosen among these, which lie here.
         n_most = _MAX_VALUES // (n_points * pieces.samples.shape[1])
         self._are_several = n_most > 1
@@ -184,7 +189,7 @@ class Representatives:
             share = self._share * subsamples.share(self._n_points)
             if share == 1 or len(points) < 2:
                 weights = np.bincount(same.ravel(), rows[:, -1]).astype(np.float64)
-                return [Points(points.astype(drawn.samples.dtype), weights)]
+                return [Points(points.astype(drawn.samples.dtype), weights, weights)]
             chosen.append(points)
             shares.append(share)
         around = _points_around(self._pieces, chosen, self._unit_means)
@@ -201,10 +206,10 @@ def _points_around(pieces: Pieces, chosen: Sequence[NDArray], unit_means: NDArra
         _gather, tuple(chosen), unit_means, total, piece_values=LARGE_TILE_VALUES
     )
     around = []
-    for sums, shares in zip(found[::2], found[1::2], strict=True):
+    for sums, shares, repeated in zip(found[::3], found[1::3], found[2::3], strict=True):
         (hit,) = np.nonzero(shares)
-        means = sums[hit] / shares[hit, None]
-        around.append(Points(means.astype(pieces.samples.dtype), shares[hit] * total))
+        means = (sums[hit] / shares[hit, None]).astype(pieces.samples.dtype)
+        around.append(Points(means, shares[hit] * total, repeated[hit] * total))
     return around
 
 
@@ -217,9 +222,9 @@ def _rows_and_weights(piece: Piece, unit_means: NDArray) -> NDArray[np.float64]:
 def _gather(
     piece: Piece, chosen: tuple[NDArray, ...], unit_means: NDArray, total: float
 ) -> tuple[NDArray[np.float64], ...]:
-    """Sum the samples closest to each point, as shares of the weight; and the shares.
+    """Sum the samples closest to each point, as shares of the weight; the shares, and equal ones.
 
-    Both for each array of points, one after the other.
+    All three for each array of points, one after the other.
     """
     samples = _completed(piece.samples, unit_means)
     values = samples[:].astype(np.float64)
@@ -229,9 +234,24 @@ def _gather(
         closest = nearest_units(samples, points[None])[:, 0]
         places = closest, np.arange(len(samples))
         sums = csr_array((shares, places), (len(points), len(samples))) @ values
+        is_equal = _are_equal(values, points, closest, samples.dtype)
         found.append(sums.toarray() if samples.is_sparse else sums)
-        found.append(np.bincount(closest, shares, minlength=len(points)).astype(np.float64))
+        for counted in (shares, np.where(is_equal, shares, 0)):
+            found.append(np.bincount(closest, counted, minlength=len(points)).astype(np.float64))
     return tuple(found)
+
+
+def _are_equal(
+    values: Any, points: NDArray, closest: NDArray[np.int64], dtype: np.dtype
+) -> NDArray[np.bool_]:
+    """Return whether samples equal the points closest to them, but for rounding of directions."""
+    limits = ROUNDINGS * np.finfo(dtype).eps * np.abs(points).max(axis=1)
+    if isinstance(values, np.ndarray):
+        largest = np.abs(values - points[closest]).max(axis=1)
+    else:
+        largest = abs(values - csr_array(points)[closest]).max(axis=1).toarray().ravel()
+    are_equal: NDArray[np.bool_] = largest <= limits[closest]
+    return are_equal
 
 
 def _completed(samples: Samples, unit_means: NDArray) -> Samples:

@@ -24,7 +24,7 @@ from sklearn_tfsom.metrics import separation_curve
 
 def cluster(codebook, hits, n_clusters):
     hit = hits > 0
-    return cluster_units(Points(codebook[hit], hits[hit]), codebook, hits, n_clusters)
+    return cluster_units(Points(codebook[hit], hits[hit], hits[hit]), codebook, hits, n_clusters)
 
 
 def slow_ways(points, power, n_nearest):
@@ -412,6 +412,30 @@ def test_clusters_of_sparse_samples_are_those_of_dense_ones(blobs):
         for data in (X, csr_array(X))
     )
     assert_array_equal(sparse.cluster_labels_, dense.cluster_labels_)
+
+
+@pytest.mark.parametrize("form", ["dense", "sparse", "float32", "weights", "directions"])
+def test_values_of_large_weight_are_clusters(form):
+    """Among more different samples than there are points, too."""
+    rng, y = np.random.RandomState(0), np.repeat([0, 1, 2, 3], [1500, 500, 500, 500])
+    X = np.array([[9, 9.0], [40, 9], [9, 40], [40, 40]])[y]
+    X[:1500] += rng.normal(size=(1500, 2))
+    som, weights = TFSOM(8, n_clusters="auto"), None
+    if form == "sparse":
+        X = csr_array(X)
+    elif form == "float32":
+        X = X.astype(np.float32)
+    elif form == "weights":
+        once = np.r_[:1501, 2000, 2500]
+        X, y, weights = X[once], y[once], np.r_[np.ones(1500), [500.0] * 3]
+    elif form == "directions":  # of different lengths, so that rounding makes them differ
+        X = np.eye(4)[y] + np.where(y[:, None] == 0, 0.1 * rng.normal(size=(3000, 4)), 0)
+        X *= rng.uniform(0.5, 20, size=(3000, 1))
+        som.set_params(metric="cosine")
+    som.fit(X, sample_weight=weights)
+    assert adjusted_rand_score(y, som.labels_) == 1
+    _, ratios = separation_curve(som, X, sample_weight=weights, max_clusters=4)
+    assert ratios[2] == np.inf
 
 
 def test_iris_is_clustered_better_than_by_kmeans():

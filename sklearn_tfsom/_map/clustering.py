@@ -156,10 +156,9 @@ def _reduced(points: Points) -> tuple[Points, NDArray[np.int64]]:
     if n <= _MAX_POINTS:
         return points, np.arange(n)
     group = cut(ward_of_points(means, weights), _MAX_POINTS)
-    total = np.bincount(group, weights).astype(np.float64)
-    gather = csr_array((weights / total[group], (group, np.arange(n))))
-    per_point = points.per_point * n / len(total)
-    return points._replace(means=gather @ means, weights=total, per_point=per_point), group
+    shares = weights / np.bincount(group, weights)[group]
+    gather = csr_array((shares, (group, np.arange(n))))
+    return points.joined(group, gather @ means), group
 
 
 def _with_least(points: Points, n_units: int) -> Points:
@@ -303,7 +302,7 @@ def _separated_further(points: Points, labels: NDArray[np.int64], depth: int) ->
         most = _MOST_CLUSTERS - labels.max()
         if len(inside) < _MIN_POINTS or most < 2:
             continue
-        own = points._replace(means=points.means[inside], weights=points.weights[inside])
+        own = points.take(inside)
         ratio, found, _ = _separate(own, most)
         if found is not None and ratio >= CLEAR_RATIO:
             found = _separated_further(own, found, depth - 1)
@@ -349,7 +348,7 @@ def _most_agreed(tried: list[NDArray[np.int64]], points: Points) -> NDArray[np.i
     agreement = np.zeros(len(tried))
     for (i, a), (j, b) in itertools.combinations(enumerate(tried), 2):
         agreement[[i, j]] += adjusted_rand_score(a, b)
-    agreement[[points.have_outlier(labels) for labels in tried]] = -np.inf
+    agreement[[points.has_outlier(labels) for labels in tried]] = -np.inf
     best = int(np.argmax(agreement))
     return tried[best] if np.isfinite(agreement[best]) else None
 
@@ -365,7 +364,7 @@ def _separated_into(
         ratios.append((max(rejected, smallest) / max(accepted, smallest), done))
     for ratio, done in sorted(ratios, key=lambda pair: -pair[0]):
         labels = cut(done, k)
-        if not points.have_outlier(labels):
+        if not points.has_outlier(labels):
             return ratio, labels
     return 0.0, None
 
@@ -382,7 +381,7 @@ def _separated_by_gaps(
         inside = order[k - 1 :]
         kept = (tree.data[inside], (tree.row[inside], tree.col[inside]))
         _, labels = connected_components(csr_array(kept, shape=tree.shape), directed=False)
-        if not points.have_outlier(labels):
+        if not points.has_outlier(labels):
             return labels.astype(np.int64)
     return None
 

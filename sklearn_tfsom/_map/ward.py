@@ -14,7 +14,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
 # Last bits of costs that are not compared: costs that are equal but for rounding are ties, which
-# the first point wins. The rounding of `points.without_rounding` is within 2^-23 of most costs.
+# the first point wins. The rounding of `points.rounded` is within 2^-23 of most costs.
 _ROUNDED_BITS = 30
 
 

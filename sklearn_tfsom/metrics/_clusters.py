@@ -57,8 +57,9 @@ def separation_curve(
         For each number, the cost of the next merge divided by that of the most expensive merge so
         far, 1 or more; the largest of three ratios, one for each power (2, 4, 6) to which lengths
         of steps are raised. inf if gaps between the clusters are twice as wide as any gap inside
-        them. NaN if one of the clusters would have less than half the average weight of a unit and
-        count as an outlier.
+        them. NaN if in each case one of the clusters would have less than half the average weight
+        of a unit and count as an outlier. Where points represent several samples each, a cluster
+        of a single point counts only with the weight of one value.
 
     Raises
     ------
