@@ -224,10 +224,12 @@ def _is_real(value: Any) -> bool:
 def _takes_two(value: Any) -> bool:
     if not callable(value):
         return False
-    try:
-        inspect.signature(value).bind(None, None)
-    except ValueError:  # some functions in C do not tell
+    try:  # of the wrapper itself where `functools.wraps` names another function
+        signature = inspect.signature(value, follow_wrapped=False)
+    except (ValueError, TypeError):  # some functions in C do not tell
         return True
+    try:
+        signature.bind(None, None)
     except TypeError:
         return False
     return True

@@ -2,6 +2,7 @@
 
 import copy
 import datetime
+import functools
 import re
 from decimal import Decimal
 from fractions import Fraction
@@ -635,6 +636,26 @@ class TestNeighborhoodFunctions:
         match = r"^The 'neighborhood' parameter .* or a callable of two arguments\. Got <function"
         check_raises_and_changes_nothing(
             fitted, InvalidParameterError, match=match, neighborhood=function
+        )
+
+    def test_signature_is_that_of_the_wrapper(self, fitted):
+        def of_two(d2, radius):
+            return np.exp(-d2 / radius**2)
+
+        @functools.wraps(of_two)
+        def of_three(d2, radius, other):
+            return of_two(d2, radius)
+
+        @functools.wraps(of_three)
+        def wrapped(d2, radius):
+            return of_three(d2, radius, None)
+
+        expected = TFSOM(**SMALL, neighborhood=of_two).fit(X)
+        assert_array_equal(
+            TFSOM(**SMALL, neighborhood=wrapped).fit(X).codebook_, expected.codebook_
+        )
+        check_raises_and_changes_nothing(
+            fitted, InvalidParameterError, match="callable of two", neighborhood=of_three
         )
 
     @pytest.mark.parametrize("dtype", [bool, int, np.float32, np.float64])

@@ -170,6 +170,21 @@ def test_indices_beyond_the_shape_are_refused(kind, index, method):
         getattr(som, method)(data)
 
 
+@pytest.mark.parametrize(("indices", "n_values"), [([12], 1), ([-1], 1), ([0, 1], 1), ([0], 2)])
+def test_lists_that_do_not_fit_are_refused(indices, n_values):
+    data = scipy.sparse.lil_array(sparse_data(12))
+    data.rows[0], data.data[0] = indices, [1.0] * n_values
+    with pytest.raises(ValueError, match=r"^X must be sparse data whose indices fit its shape"):
+        TFSOM((2, 2)).fit(data)
+
+
+def test_indices_that_are_no_integers_are_refused():
+    data = csr_array(sparse_data(12))
+    data.indices = data.indices.astype(float)
+    with pytest.raises(ValueError, match=r"indices fit .* Got others: indices must be integers"):
+        TFSOM((2, 2)).fit(data)
+
+
 def test_rows_that_do_not_end_where_the_next_begins_are_refused():
     data = csr_array(sparse_data(12))
     data.indptr[3] = data.nnz

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
-from scipy.sparse import csr_array
+from scipy.sparse import bsr_array, coo_array, csc_array, csr_array
 
 from sklearn_tfsom._data.samples import Samples
 from sklearn_tfsom._data.scaling import SQUARES_TOO_LARGE, check_range
@@ -25,8 +26,7 @@ def canonical(X: Any) -> Any:
     ValueError
         If the indices do not fit the shape.
     """
-    _check_indices(X)
-    X = X.tocsr()
+    X = _csr_of(X)
     if X.has_canonical_format and len(X.data) == X.nnz:
         return X
     X = X.copy()
@@ -35,19 +35,28 @@ def canonical(X: Any) -> Any:
     return X
 
 
-def _check_indices(X: Any) -> None:
-    """Check the indices of sparse data; SciPy would read and write memory beyond its arrays."""
+def _csr_of(X: Any) -> Any:
+    """Convert sparse data; with other indices SciPy would read and write beyond its arrays."""
+    compressed = {"csr": csr_array, "csc": csc_array, "bsr": bsr_array}
     try:
-        if X.format in ("csr", "csc", "bsr"):
+        if X.format in compressed:
+            if any(array.dtype.kind not in "iu" for array in (X.indices, X.indptr)):
+                raise ValueError("indices must be integers")
             # Not of X itself: the check removes unused memory.
             arrays = X.data, X.indices, X.indptr
-            type(X)(arrays, shape=X.shape).check_format(full_check=True)
+            compressed[X.format](arrays, shape=X.shape).check_format(full_check=True)
         elif X.format == "coo" and X.ndim == 2:
-            type(X)((X.data, (X.row, X.col)), shape=X.shape)
+            coo_array((X.data, (X.row, X.col)), shape=X.shape)
+        elif X.format == "lil" and any(map(operator.ne, map(len, X.rows), map(len, X.data))):
+            raise ValueError("a row must have as many indices as values")
+        converted = X.tocsr()
+        if X.format == "lil":
+            converted.check_format(full_check=True)
     except ValueError as error:
         raise ValueError(
             f"X must be sparse data whose indices fit its shape {X.shape}. Got others: {error}."
         ) from error
+    return converted
 
 
 class SparseRows(NamedTuple):
