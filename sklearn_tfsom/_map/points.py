@@ -32,10 +32,11 @@ class Points(NamedTuple):
     def has_outlier(self, labels: NDArray[np.int64]) -> bool:
         """Return True if one of the clusters, labeled from 0 on, is an outlier.
 
-        A cluster of a single point has the weight of one value. How far apart the samples of a
-        point are is not known, and in the tail of a distribution the gap around it is always wide.
+        Where points stand for several samples each, a cluster of a single point has the weight of
+        one value. How far apart the samples of a point are is not known, and in the tail of a
+        distribution the gap around it is always wide.
         """
-        is_single = np.bincount(labels) == 1
+        is_single = (np.bincount(labels) == 1) & (self.per_point >= 2)
         counted = np.where(is_single[labels], self.repeated, self.weights)
         return bool((np.bincount(labels, counted) < self.least).any())
 
