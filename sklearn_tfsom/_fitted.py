@@ -193,9 +193,10 @@ def _cluster(som: Any, state: MapState) -> NDArray[np.int64]:
     (hit,) = np.nonzero(hits)
     if not len(hit):  # of a worker without samples
         return np.zeros(len(hits), np.int64)
-    n_clusters = min(n_clusters_wanted(state.n_clusters), len(hit))
-    unit_means = remembered_means(som)
-    return clusters_of_units(state.clustered, unit_means, hits, n_clusters or "auto")
+    n_clusters = state.n_clusters
+    if not isinstance(n_clusters, str):
+        n_clusters = min(int(n_clusters), len(hit))
+    return clusters_of_units(state.clustered, remembered_means(som), hits, n_clusters)
 
 
 def _residuals_around_units(

@@ -19,14 +19,15 @@ from sklearn_tfsom._map.schedules import PRIOR
 from sklearn_tfsom._search.inference import nearest_units
 from sklearn_tfsom._tuning import LARGE_TILE_VALUES
 
-# Different samples of a unit where units are clustered; they are not counted.
+# Assumed number of different samples of a unit.
 _PER_UNIT = 16.0
 
-# Draws of points, for a given number of clusters and for "auto", and the adjusted Rand index from
-# which on clusters of the first ones agree; if they do not, those of all draws are compared. (How
-# often the index with the classes was 0.1 or more below its median over 8 draws, for one draw and
-# with this, on sets of more than 600 samples. "auto": 8 and 1 % of 15 sets that this was chosen
-# on, 11 and 6 % of 7 that were held back. Given numbers: 1 and 0 %, and 10 and 8 %.)
+# Numbers of draws of points: the first two, and those that follow if the clusters of these do not
+# agree; for a given number of clusters, and for "auto". They agree from an adjusted Rand index of
+# _AGREEMENT on. (The index with the classes was 0.1 or more below its median over 8 draws in 8 %
+# of single draws for "auto", in 1 % with this rule, on the 15 sets of more than 600 samples that
+# the rule was chosen on, and in 11 and 6 % on 7 sets held back; for given numbers in 1 and 0 %,
+# and in 10 and 8 %.)
 _DRAWS: tuple[tuple[int, ...], ...] = (0, 1), (2,)
 _AUTOMATIC_DRAWS: tuple[tuple[int, ...], ...] = (0, 1), (2, 3, 4)
 _AGREEMENT = 0.8
@@ -34,8 +35,8 @@ _AGREEMENT = 0.8
 # Points of a draw are chosen among this many times as many samples.
 _N_POOLED = 5
 
-# Values of samples that points are chosen among, at most: 64 MiB. Sparse samples of so many
-# features that even one choice has more are represented by the units.
+# Values of samples that points are chosen among: 64 MiB. Where even the points of one draw have
+# more values, there is one draw of dense samples, and sparse ones are represented by the units.
 _MAX_VALUES = 2**23
 
 
@@ -153,10 +154,10 @@ class Representatives:
     def __init__(self, pieces: Pieces, unit_means: NDArray, n_points: int) -> None:
         self._pieces, self._n_points = pieces, n_points
         self._unit_means = rounded(unit_means).astype(unit_means.dtype)
-        # Points are chosen among these, which lie here.
         n_most = _MAX_VALUES // (n_points * pieces.samples.shape[1])
-        self._are_several = n_most > 1
+        self._has_one_draw = n_most < 2
         n_different = n_points * max(1, min(_N_POOLED, n_most))
+        # Points are chosen among these, in this process.
         if pieces.n_samples <= n_different:
             self._different, self._share = different_samples(pieces), 1.0
         else:
@@ -177,10 +178,10 @@ class Representatives:
         points : list of Points
             Means of the samples that are closest to each chosen one, and their weights. The
             different samples themselves, once, where there are no more. Of the first draw only,
-            if more samples have too many features to lie here.
+            if samples have so many features that no others are kept.
         """
         chosen, shares = [], []
-        for draw in draws if self._are_several else draws[:1]:
+        for draw in draws[:1] if self._has_one_draw else draws:
             subsamples = Subsamples(self._different, [self._n_points], draw)
             drawn = subsamples.subsample(self._n_points)
             rows, _ = drawn.gather_rows(_rows_and_weights, self._unit_means)

@@ -10,7 +10,7 @@ from sklearn_tfsom import _validation as valid
 from sklearn_tfsom._data.scaling import Scaling, center_and_spread
 from sklearn_tfsom._distance import as_codebook, metric_of
 from sklearn_tfsom._formulas import Affine, merged, rounded_to
-from sklearn_tfsom._map.anomaly import AnomalyScore, anomaly_score
+from sklearn_tfsom._map.anomaly import anomaly_score
 from sklearn_tfsom._parameters import RULES
 from sklearn_tfsom._preprocessing import formulas_of
 from sklearn_tfsom._tf.runtime import tensorflow_core
@@ -33,13 +33,13 @@ def keras_model_of_map(som: Any, preprocessing: Any, outputs: Any, dtype: str) -
     valid.check_value("outputs", som, outputs, [_NAMES, valid.NONE])
     valid.check_value("anomaly_score", som, som.anomaly_score, RULES["anomaly_score"])
     if outputs is None:
-        outputs = OUTPUTS if som._has_clusters else OUTPUTS[:-1]
+        outputs = [name for name in OUTPUTS if name != "cluster_label" or som._has_clusters]
     elif "cluster_label" in outputs and not som._has_clusters:
         right = "without 'cluster_label' for a map without clusters (n_clusters=None)"
         raise valid.wrong_parameter("outputs", som, right, valid.shown(outputs))
     formulas, n_features = formulas_of(preprocessing, som)
     metric = metric_of(som)
-    # Both refuse what exceeds the range.
+    # Code vectors and their differences have to be in the range of the model.
     rounded_to(dtype, som.codebook_)
     rounded_to(dtype, np.ptp(som.codebook_.astype(np.float64), axis=0))
     codebook = as_codebook(som.codebook_, metric)
@@ -53,10 +53,8 @@ def keras_model_of_map(som: Any, preprocessing: Any, outputs: Any, dtype: str) -
     tables = {"position": som.unit_positions_.astype(dtype)}
     if som._has_clusters:
         tables["cluster_label"] = som.cluster_labels_.astype(np.int32)
-    score = AnomalyScore(1.0, None)
-    if "score" in outputs:
-        score = anomaly_score(som, np.arange(len(codebook)))
-    if score.heights is not None:
+    score = anomaly_score(som, np.arange(len(codebook))) if "score" in outputs else None
+    if score is not None and score.heights is not None:
         tables["height"] = rounded_to(dtype, score.heights)[0]
     return tensorflow_core().keras_model(
         merged([*formulas, of_map]),
@@ -66,5 +64,5 @@ def keras_model_of_map(som: Any, preprocessing: Any, outputs: Any, dtype: str) -
         tables,
         outputs,
         dtype,
-        score.factor,
+        None if score is None else score.factor,
     )

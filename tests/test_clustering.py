@@ -174,11 +174,11 @@ def test_gaussians_are_found_and_other_shapes_are_left():
     X, y = X[::8], y[::8]
     held_out = HeldOut(X, np.ones(len(X)), 1.0)
     log_density, labels = held_out.best([(X[:, 0] > 1).astype(int)])
-    assert held_out.is_described(log_density)
+    assert held_out.beats_kernel_density(log_density)
     assert adjusted_rand_score(y, labels) > 0.8
     X, y = make_moons(500, noise=0.05, random_state=0)
     held_out = HeldOut(X, np.ones(len(X)), 1.0)
-    assert not held_out.is_described(held_out.best([y])[0])
+    assert not held_out.beats_kernel_density(held_out.best([y])[0])
 
 
 @pytest.mark.parametrize("n_samples", [200, 400, 700])

@@ -44,7 +44,7 @@ class Subsamples:
     sizes : iterable of int
         Numbers of different samples.
     draw : int, default=0
-        Others are chosen in another draw.
+        Another number gives another subsample.
     """
 
     def __init__(self, pieces: Pieces, sizes: Iterable[int], draw: int = 0) -> None:
@@ -99,7 +99,7 @@ class Subsamples:
 
 
 def different_samples(pieces: Pieces) -> Pieces:
-    """Return the samples with equal ones as one, with the weight of all; they lie here."""
+    """Return the samples with equal ones as one, with the weight of all, in this process."""
     return pieces.select(_all, rows=pieces.rows_of(hashes))[0]
 
 
@@ -201,7 +201,7 @@ def hashes(piece: Piece) -> NDArray[np.uint64]:
 
 
 def _mixed(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Mix the bits of each number, in place: the last steps of MurmurHash3."""
+    """Mix the bits of each number by the last steps of MurmurHash3; the argument is changed."""
     for multiplier in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):
         bits ^= bits >> np.uint64(33)
         bits *= np.uint64(multiplier)

@@ -10,11 +10,12 @@ p = 1 is the straight line; the larger p, the more a path of short steps is pref
 step. Ward's method, weighted by the samples of a point, merges on that distance, with several p;
 the result that agrees best with all of them is used. Two cases come first. If the gaps between
 the clusters of single linkage are twice as wide as any gap inside, these clusters are used. If a
-mixture of as many Gaussians describes held-out points as well as a kernel density does, its
+mixture of as many Gaussians describes held-out points better than a kernel density does, its
 components are used. "auto" uses the number of clusters with the largest separation ratio: the
 lowest cost of a rejected merge divided by the highest cost of an accepted one. It also separates
-clusters that consist of clearly separated ones. A unit belongs to the cluster of the point closest
-to the mean of its samples.
+clusters that consist of clearly separated ones. A mixture, or a uniform density for one cluster,
+replaces these clusters where it describes held-out points better, see `_automatic`. A unit belongs
+to the cluster of the point closest to the mean of its samples.
 """
 
 from __future__ import annotations
@@ -71,8 +72,8 @@ _MIN_UNITS = 0.5
 # 0.779, 0.775.)
 N_POINTS = 600
 
-# More points than this are first merged by Ward's method on the usual distances, which limits the
-# memory for distances.
+# More points than this, which only units can be, are first merged by Ward's method on the usual
+# distances. This limits the memory for distances.
 _MAX_POINTS = 1000
 
 # Relative difference below which distances of points to a unit are equal; the first point is used.
@@ -226,9 +227,9 @@ def _given_number(points: Points, n_clusters: int) -> NDArray[np.int64] | None:
     trees = [ward_of_points(points.means, points.weights), merges[_START_POWER]]
     starts = [cut(tree, n_clusters) for tree in trees]
     held_out = HeldOut(points.means, points.weights, points.per_point)
-    if held_out.can_tell(n_clusters):
+    if held_out.has_enough_points(n_clusters):
         log_density, best = held_out.best(starts)
-        if held_out.is_described(log_density) and len(np.unique(best)) == n_clusters:
+        if held_out.beats_kernel_density(log_density) and len(np.unique(best)) == n_clusters:
             return best
     tried = [cut(tree, n_clusters) for tree in merges.values()]
     return _most_agreed(tried, points)
@@ -246,8 +247,8 @@ def _automatic(points: Points) -> NDArray[np.int64] | None:
         return None
     if merges:
         mixtures = _mixtures(points, merges[_START_POWER], is_doubtful=ratio < DOUBTFUL_RATIO)
-        most = labels.max() + (ratio < CLEAR_RATIO)
-        if mixtures and mixtures[0].max() <= most:
+        largest_label = labels.max() + (ratio < CLEAR_RATIO)
+        if mixtures and mixtures[0].max() <= largest_label:
             return mixtures[0]
         for mixed in mixtures:
             if _is_confirmed(mixed, merges, points):
@@ -267,16 +268,17 @@ def _mixtures(points: Points, start: list[Merge], *, is_doubtful: bool) -> list[
         log_density, labels = held_out.describe(cut(start, k), is_common=False)
         if len(np.unique(labels)) == k:
             tried.append((log_density, labels))
-    most = max(log_density for log_density, _ in tried)
+    highest = max(log_density for log_density, _ in tried)
     # Units fill their hull more evenly than samples do. Without this test for units in a plane the
     # mean adjusted Rand index of 29 sets, with units as points, is 0.54 instead of 0.45, and all
     # 12 uniform sets are one cluster still.
     is_hull_known = held_out.is_flat and not points.are_units
-    if (is_doubtful or is_hull_known) and held_out.is_uniform(most):
+    if (is_doubtful or is_hull_known) and held_out.is_uniform(highest):
         return [np.zeros(n, dtype=np.int64)]
-    if not held_out.is_described(most):
+    if not held_out.beats_kernel_density(highest):
         return []
-    return [labels for reached, labels in tried if reached >= most - _MAX_LIKELIHOOD_LOSS / n]
+    least = highest - _MAX_LIKELIHOOD_LOSS / n
+    return [labels for log_density, labels in tried if log_density >= least]
 
 
 def _is_confirmed(
@@ -299,14 +301,14 @@ def _separated_further(points: Points, labels: NDArray[np.int64], depth: int) ->
     labels = labels.copy()
     for label in range(labels.max() + 1):
         (inside,) = np.nonzero(labels == label)
-        most = _MOST_CLUSTERS - labels.max()
-        if len(inside) < _MIN_POINTS or most < 2:
+        n_left = _MOST_CLUSTERS - labels.max()
+        if len(inside) < _MIN_POINTS or n_left < 2:
             continue
         own = points.take(inside)
-        ratio, found, _ = _separate(own, most)
+        ratio, found, _ = _separate(own, n_left)
         if found is not None and ratio >= CLEAR_RATIO:
             found = _separated_further(own, found, depth - 1)
-            if found.max() < most:
+            if found.max() < n_left:
                 # The first cluster inside keeps the label.
                 labels[inside] = np.where(found == 0, label, labels.max() + found)
     return labels
@@ -357,13 +359,13 @@ def _separated_into(
     k: int, merges: dict[int, list[Merge]], points: Points
 ) -> tuple[float, NDArray[np.int64] | None]:
     """Return the largest separation ratio of k clusters, and these; None for outliers."""
-    ratios = []
-    for done in merges.values():
-        rejected, accepted = done[1 - k].cost, done[-k].cost
-        smallest = np.finfo(float).tiny
-        ratios.append((max(rejected, smallest) / max(accepted, smallest), done))
-    for ratio, done in sorted(ratios, key=lambda pair: -pair[0]):
-        labels = cut(done, k)
+    ratios, smallest = [], np.finfo(float).tiny
+    for in_order in merges.values():
+        # The last k - 1 merges are rejected.
+        rejected, accepted = in_order[1 - k].cost, in_order[-k].cost
+        ratios.append((max(rejected, smallest) / max(accepted, smallest), in_order))
+    for ratio, in_order in sorted(ratios, key=lambda pair: -pair[0]):
+        labels = cut(in_order, k)
         if not points.has_outlier(labels):
             return ratio, labels
     return 0.0, None
@@ -372,7 +374,10 @@ def _separated_into(
 def _separated_by_gaps(
     tree: coo_array, asked: Iterable[int], points: Points
 ) -> NDArray[np.int64] | None:
-    """Return the clusters of single linkage that wide gaps separate; None without such gaps."""
+    """Return the clusters of single linkage that wide gaps separate; None without such gaps.
+
+    The first number of clusters in `asked` for which there are such gaps is used.
+    """
     order = np.argsort(-tree.data, kind="stable")
     gaps = tree.data[order]
     for k in asked:
@@ -391,15 +396,16 @@ def _path_distances(
 ) -> NDArray[np.float64]:
     """Return squared distances along the shortest paths.
 
-    Steps lead to the nearest points, (n, n_nearest), and along the tree.
+    Steps lead to the nearest points, (n, n_nearest), of which the first is the point itself, and
+    along the tree.
     """
-    points = np.arange(len(lengths))[:, None]
+    rows = np.arange(len(lengths))[:, None]
     costs = np.full(lengths.shape, np.inf)
-    for start, end in ((points, nearest), (tree.row, tree.col)):
+    for start, end in ((rows, nearest), (tree.row, tree.col)):
         costs[start, end] = costs[end, start] = lengths[start, end] ** power
     np.fill_diagonal(costs, np.inf)
     # No shortest path takes a step that costs more than two others in its place: half of all.
-    to_nearest, among = costs[points, nearest], costs[nearest[:, :, None], nearest[:, None]]
+    to_nearest, among = costs[rows, nearest], costs[nearest[:, :, None], nearest[:, None]]
     of_two = (to_nearest[:, :, None] + among).min(axis=1)
     start, place = np.nonzero(to_nearest > of_two)
     end = nearest[start, place]

@@ -1,8 +1,9 @@
 """Gaussian clusters: whether a mixture of Gaussians describes some points, and their clusters.
 
-Where clusters are Gaussians that overlap, no gap parts them, and the mixture model is the better
-judge. It is used only if it describes held-out points as well as a kernel density estimate: both
-are fitted on nine tenths of the points and compared on the others.
+Gaussian clusters that overlap are not separated by a gap, but a mixture model finds them. It is
+used only if it describes held-out points better than a kernel density estimate, by a margin that
+grows with the number of samples for each point. Both are fitted on nine tenths of the points and
+compared on the others.
 
 scikit-learn's GaussianMixture takes no sample weights.
 """
@@ -87,7 +88,7 @@ class HeldOut:
         advantage = _LEAST_ADVANTAGE * math.log2(max(1.0, per_point))
         self._least = advantage + _kernel_density(self._points, self._weights, self._folds)
 
-    def can_tell(self, n_components: int) -> bool:
+    def has_enough_points(self, n_components: int) -> bool:
         """Return True if there are at least as many coordinates as parameters of a mixture."""
         n, d = self._points.shape
         return n_components * (1 + d + d * (d + 1) // 2) <= n * d
@@ -114,15 +115,15 @@ class HeldOut:
         mixture = fit_mixture(points, weights, responsibilities, _MAX_ITER, is_common=is_common)
         log_densities = mixture.log_densities(points)
         responsibilities = np.exp(log_densities - _log_sum(log_densities)[:, None])
-        held_out = 0.0
+        log_density = 0.0
         for train, test in self._folds:
             part = points[train], weights[train], responsibilities[train]
             others = fit_mixture(*part, _MAX_ITER_OF_FOLD, is_common=is_common)
-            held_out += float(weights[test] @ _log_sum(others.log_densities(points[test])))
-        return held_out, log_densities.argmax(axis=1)
+            log_density += float(weights[test] @ _log_sum(others.log_densities(points[test])))
+        return log_density, log_densities.argmax(axis=1)
 
-    def is_described(self, log_density: float) -> bool:
-        """Return True if a kernel density is not better than this density."""
+    def beats_kernel_density(self, log_density: float) -> bool:
+        """Return True if this density of held-out points is better than a kernel density."""
         return bool(self._folds) and log_density >= self._least
 
     @property
@@ -131,7 +132,7 @@ class HeldOut:
         return self._points.shape[1] <= 2
 
     def is_uniform(self, log_density: float) -> bool:
-        """Return True if a uniform density describes held-out points better than any other.
+        """Return True if a uniform density describes held-out points clearly better.
 
         It is that on the convex hull: of new points about as many lie outside as there are
         vertices (Efron 1965: The convex hull of a random set of points. Biometrika 52).
@@ -151,7 +152,7 @@ class HeldOut:
         if share_inside <= 0:
             return False
         uniform = math.log(share_inside / volume)
-        return self.is_described(uniform) and uniform > log_density + _CLEAR_DENSITY
+        return self.beats_kernel_density(uniform) and uniform > log_density + _CLEAR_DENSITY
 
 
 def fit_mixture(

@@ -43,7 +43,7 @@ def keras_model(
     tables: Mapping[str, NDArray],
     outputs: Collection[str],
     dtype: str,
-    factor: float,
+    factor: float | None,
 ) -> keras.Model:
     """Make the model.
 
@@ -64,8 +64,9 @@ def keras_model(
         Names of outputs.
     dtype : {"float32", "float64"}
         Type of the samples, of the computation and of the results.
-    factor : float
-        The score is minus the distance to the unit times this, minus the height.
+    factor : float or None
+        The score is minus the distance to the unit times this, minus the height; None without a
+        score.
 
     Returns
     -------
@@ -93,7 +94,7 @@ def _results(
     scaling: Scaling,
     tables: Mapping[str, NDArray],
     dtype: str,
-    factor: float,
+    factor: float | None,
 ) -> dict[str, Any]:
     metric, is_missing = scaling.metric, None
     if metric.is_spherical:
@@ -116,10 +117,10 @@ def _results(
     elif (scale := scaling.distance_factor()) != 1:
         lengths, lowest = lengths / scale, lowest / scale
     results = {name: ops.take(table, bmus, axis=0) for name, table in tables.items()}
-    score = -factor * ops.squeeze(lowest, axis=1)
-    if "height" in results:
-        score = score - results["height"]
-    return {**results, "distances": lengths, "bmu": bmus, "score": score}
+    if factor is not None:
+        score = -factor * ops.squeeze(lowest, axis=1)
+        results["score"] = score - results["height"] if "height" in results else score
+    return {**results, "distances": lengths, "bmu": bmus}
 
 
 def _search_products(
@@ -155,6 +156,7 @@ def _search_products(
     near = ops.where(near, candidates, len(codebook) - 1)
     bmus = ops.min(near, axis=1, keepdims=True, initial=len(codebook) - 1)
     is_bmu = ops.equal(first_of, bmus)
+    # By rounding the closeness of a unit can be positive.
     lengths = ops.where(is_bmu, lowest, _length(ops.absolute(closeness), dtype))
     return lengths, ops.squeeze(bmus, axis=1), lowest
 
