@@ -19,10 +19,10 @@ PYTHON ?= $(or $(call find,11,14),$(call find,11,99))
 # fastersom, one of the libraries to compare with, needs 3.12.
 LIBRARIES_PYTHON ?= $(or $(call find,12,14),$(PYTHON))
 
-# Tests run in one process more than there are cores, since some wait for processes of their own;
-# but in four at most: each takes 1.5 GiB. Idle threads of BLAS and OpenMP sleep at once: else they
+# Tests run in a process for each core, but in four at most: each takes 1.5 GiB. With one more than
+# two cores they take 1.08 times as long. Idle threads of BLAS and OpenMP sleep at once: else they
 # spin on the cores that other processes need, and the tests take 1.08 times as long.
-N_PROCESSES = $(shell $(BIN)/python -c 'import os; print(min(os.cpu_count() + 1, 4))')
+N_PROCESSES = $(shell $(BIN)/python -c 'import os; print(min(os.cpu_count(), 4))')
 PYTEST = OPENBLAS_THREAD_TIMEOUT=4 OMP_WAIT_POLICY=passive \
 	$(BIN)/python -m pytest -n $(N_PROCESSES) --dist worksteal
 
