@@ -83,7 +83,7 @@ class Affine(_OneToOne):
             factor, shift, np.clip(self.low, first, last), np.clip(self.high, first, last)
         )
 
-    def take(self, features: slice) -> Affine:
+    def take(self, features: slice | NDArray[np.int64]) -> Affine:
         """Return the step of some of the features."""
         parts = self.factor, self.shift, self.low, self.high
         return Affine(*(part[features] for part in parts))
@@ -189,6 +189,11 @@ class Power(_OneToOne):
         """Append an affine step."""
         return replace(self, affine=self.affine.then(other))
 
+    def take(self, features: NDArray[np.int64]) -> Power:
+        """Return the step of some of the features."""
+        affine = self.affine.take(features)
+        return replace(self, exponents=self.exponents[features], affine=affine)
+
     def apply(self, ops: Any, values: Any, dtype: str) -> Any:
         """Build the formula.
 
@@ -219,7 +224,8 @@ class Power(_OneToOne):
         )
         if self.has_negative or self.exponents.any():
             logarithm = _power(ops, logarithm, exponents, dtype)
-        result = logarithm * slope + rest
+        # In Keras a sum of two arrays without rows is an error, a difference is none.
+        result = logarithm * slope - (-rest)
         # Not every format keeps NaN in a logarithm.
         return self.affine.clip(ops, ops.where(ops.isnan(values), values, result), dtype)
 
@@ -256,6 +262,15 @@ class ColumnFormulas:
                 part = formula.apply(ops, part, dtype)
             parts.append(part)
         return ops.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
+
+    def after(self, other: Affine | Power) -> ColumnFormulas:
+        """Insert a step before all branches: what it does to the features of each."""
+        return ColumnFormulas(
+            [
+                (chosen, merged([other.take(chosen), *formulas]))
+                for chosen, formulas in self.branches
+            ]
+        )
 
     def then(self, other: Affine) -> ColumnFormulas:
         """Append an affine step: to each branch what it does to the results of this branch."""
@@ -333,16 +348,18 @@ def rounded_to(dtype: str, *constants: NDArray) -> list[NDArray]:
 
 
 def merged(formulas: Sequence[Formula]) -> list[Formula]:
-    """Make affine steps a part of what is before them, where it has an affine step itself.
+    """Join steps, so that no value far from zero is rounded before the center is subtracted.
 
-    So a value far from zero is not rounded between two steps, before the map's center is
-    subtracted.
+    Affine steps become a part of what is before them, where it has an affine step itself. Steps
+    before formulas of columns, such as a selection, become a part of these.
     """
     result: list[Formula] = []
     for formula in formulas:
         last = result[-1] if result else None
         if isinstance(formula, Affine) and isinstance(last, Affine | Power | ColumnFormulas):
             result[-1] = last.then(formula)
+        elif isinstance(formula, ColumnFormulas) and isinstance(last, Affine | Power):
+            result[-1] = formula.after(last)
         else:
             result.append(formula)
     return result

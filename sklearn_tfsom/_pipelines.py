@@ -83,15 +83,22 @@ def unwrapped(estimator: Any, owner: str) -> Unwrapped:
 def steps_of(step: Any) -> list[Any]:
     """Return the steps of a pipeline, also of those inside it, or the one step there is.
 
-    Samplers, of pipelines of imbalanced-learn, are left out: only `fit` applies them.
+    A pipeline of a class that has its own `transform` is one step. Samplers, of pipelines of
+    imbalanced-learn, are left out: only `fit` applies them.
     """
     if isinstance(step, FrozenEstimator):
         return steps_of(step.estimator)
-    if isinstance(step, Pipeline):
+    if isinstance(step, Pipeline) and _applies_its_steps(step):
         return [part for _, inner in step.steps for part in steps_of(inner)]
     is_nothing = isinstance(step, str) and step == "passthrough"
     is_sampler = hasattr(step, "fit_resample") and not hasattr(step, "transform")
     return [] if step is None or is_nothing or is_sampler else [step]
+
+
+def _applies_its_steps(pipeline: Pipeline) -> bool:
+    """Return True if `transform` is that of scikit-learn or imbalanced-learn."""
+    source = next(each for each in type(pipeline).__mro__ if "transform" in vars(each))
+    return source.__module__.split(".")[0] in ("sklearn", "imblearn")
 
 
 def takes_pipelines(measure: Measure) -> Measure:

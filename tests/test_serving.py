@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.spatial.distance import cdist
+from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA, IncrementalPCA
 from sklearn.exceptions import NotFittedError
@@ -324,9 +325,9 @@ def test_scalers_are_part_of_the_model(X, scaler):
         assert_same_results(get_outputs(model, others), pipeline[-1], scaled, dtype)
 
 
-@pytest.mark.parametrize("norm", ["l1", "l2", "max"])
-def test_normalizer_of_no_samples(X, norm):
-    pipeline = make_pipeline(Normalizer(norm), small_map()).fit(X)
+@pytest.mark.parametrize("step", [*map(Normalizer, ["l1", "l2", "max"]), PowerTransformer()])
+def test_steps_of_no_samples(X, step):
+    pipeline = make_pipeline(step, small_map()).fit(X)
     model = pipeline[-1].to_keras(preprocessing=pipeline[:-1])
     assert get_outputs(model, X[:0])["distances"].shape == (0, 20)
 
@@ -463,12 +464,14 @@ def test_map_is_centered_within_the_columns(step):
         [("first", step, [0, 4, 2]), ("weighted", "passthrough", [3, 1])],
         transformer_weights={"weighted": 0.01},
     )
-    pipeline = make_pipeline(columns, small_map()).fit(X)
-    model = pipeline[-1].to_keras(preprocessing=pipeline[:-1])
-    distances, bmus = pipeline.transform(X), pipeline[-1].bmus(pipeline[:-1].transform(X))
-    outputs = get_outputs(model, X)
-    assert_array_equal(outputs["bmu"], bmus)
-    assert_allclose(outputs["distances"].min(axis=1), distances.min(axis=1), rtol=5e-6)
+    scaled = ColumnTransformer([("scaled", StandardScaler(), [0, 4, 2]), ("rest", "drop", [3, 1])])
+    for steps in ([columns], [step, VarianceThreshold(0)], [step, scaled]):
+        pipeline = make_pipeline(*map(clone, steps), small_map()).fit(X)
+        model = pipeline[-1].to_keras(preprocessing=pipeline[:-1])
+        distances, bmus = pipeline.transform(X), pipeline[-1].bmus(pipeline[:-1].transform(X))
+        outputs = get_outputs(model, X)
+        assert_array_equal(outputs["bmu"], bmus)
+        assert_allclose(outputs["distances"].min(axis=1), distances.min(axis=1), rtol=5e-6)
 
 
 def test_powers_of_outliers():
@@ -555,7 +558,15 @@ class Standardizer(StandardScaler):
     """A subclass, which may compute something else than its parent."""
 
 
+class NegatedPipeline(Pipeline):
+    """A pipeline that does more than its steps."""
+
+    def transform(self, X):
+        return -super().transform(X)
+
+
 UNKNOWN = [
+    NegatedPipeline([("scaled", StandardScaler())]),
     SimpleImputer(),
     Standardizer(),
     KBinsDiscretizer(encode="ordinal", strategy="uniform"),
