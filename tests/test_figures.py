@@ -23,7 +23,14 @@ SETTINGS = {
     "machines.rst": {"25 seconds", "50 seconds", "0.2 ms", "32 MiB", "64 MiB"},
     "promises.rst": {"64 MiB"},
     "reading.rst": {"5 %"},
-    "serving.rst": {"1e-5 times", "1e-6 times", "1e-7 times", "200 times", "1e9 times"},
+    "serving.rst": {
+        "1e-5 times",
+        "1e-6 times",
+        "1e-7 times",
+        "200 times",
+        "1e9 times",
+        "1e17 times",
+    },
     "uses.rst": {"5 %"},
 }
 
