@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Hashable
 from decimal import Decimal
 from fractions import Fraction
@@ -35,8 +36,13 @@ class Classes(NamedTuple):
 
     @property
     def names(self) -> list[str]:
-        """Return the labels as texts."""
-        return [str(label) for label in self.labels]
+        """Return the labels as texts; a text beside a number of the same name is in quotes."""
+        names = [str(label) for label in self.labels]
+        count = Counter(names)
+        return [
+            repr(name) if count[name] > 1 and isinstance(label, str) else name
+            for name, label in zip(names, self.labels, strict=True)
+        ]
 
     def counts(
         self, bmus: NDArray, n_units: int, weights: NDArray[np.float64] | None = None

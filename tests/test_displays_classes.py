@@ -308,6 +308,12 @@ class TestLegends:
             assert not any(text.get_parse_math() for text in display.texts_)
 
     @pytest.mark.parametrize("kind", MAPS)
+    def test_texts_beside_equal_numbers_are_in_quotes(self, kind):
+        y = np.array([1, "1", "a"], dtype=object)[CODES]
+        display = kind.from_estimator(fitted(), X, y)
+        assert display.classes == legend_texts(display.legend_) == ["1", "'1'", "a"]
+
+    @pytest.mark.parametrize("kind", MAPS)
     def test_first_classes_of_many_are_shown(self, kind):
         display = kind.from_estimator(fitted(), X, [f"{k:03d}" for k in range(150)])
         shown = legend_texts(display.legend_)
