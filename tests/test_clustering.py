@@ -207,6 +207,16 @@ def test_neither_order_nor_signs_of_features_matter(iris, n_clusters):
     assert_array_equal(other.labels_, one.labels_)
 
 
+@pytest.mark.parametrize("n_clusters", [3, 6, "auto"])
+def test_turns_into_a_space_of_many_features_do_not_matter(iris, n_clusters):
+    X = iris[::3] + np.random.RandomState(0).normal(scale=0.01, size=(50, 4))
+    turn, _ = np.linalg.qr(np.random.RandomState(1).normal(size=(900, 4)))
+    som = TFSOM((5, 4), init=X[:20], n_clusters=n_clusters).fit(X)
+    many = clone(som).set_params(init=X[:20] @ turn.T + 2).fit(X @ turn.T + 2)
+    assert_array_equal(many.labels_, som.labels_)
+    assert_allclose(separation_curve(many, X @ turn.T + 2), separation_curve(som, X), rtol=1e-6)
+
+
 def test_more_clusters_than_units_are_close_to():
     """Every cluster gets a unit, even where another one is closer to each."""
     rng = np.random.RandomState(0)

@@ -33,7 +33,7 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn_tfsom._compat import with_errstate
 from sklearn_tfsom._data.tiles import value_slices
 from sklearn_tfsom._map.mixtures import HeldOut
-from sklearn_tfsom._map.points import Points, distinct, normalized
+from sklearn_tfsom._map.points import Points, distinct, normalized, turned
 from sklearn_tfsom._map.ties import first_within_rounding
 from sklearn_tfsom._map.ward import Merge, cut, ward, ward_of_points
 from sklearn_tfsom._tuning import LARGE_TILE_VALUES
@@ -110,6 +110,7 @@ def cluster_units(
     joined = distinct(points)
     if isinstance(n_clusters, str) or len(joined.weights) >= n_clusters:
         points = joined
+    points, units = turned(points, units)
     if isinstance(n_clusters, int) and n_clusters > _MAX_POINTS:
         labels = cut(ward_of_points(points.means, points.weights), n_clusters)
     else:
@@ -135,7 +136,9 @@ def separations(points: Points, n_units: int, most: int) -> NDArray[np.float64]:
         them would be an outlier.
     """
     points, _ = normalized(points, points.means)
-    points = _with_least(_reduced(distinct(points))[0], n_units)
+    points = distinct(points)
+    points, _ = turned(points, points.means[:0])
+    points = _with_least(_reduced(points)[0], n_units)
     numbers = range(2, min(most, len(points.weights) - 1) + 1)
     lengths, tree = _tree(points)
     merges = _merges_along_paths(points, lengths, tree)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import scipy.linalg
 from numpy.typing import NDArray
 
 from sklearn_tfsom._data.scaling import power_of_two
@@ -112,3 +113,17 @@ def distinct(points: Points) -> Points:
     distances = np.round(np.linalg.norm(means, axis=1), 7)
     order = np.argsort(distances, kind="stable")
     return points.joined(same.ravel(), means).take(order)
+
+
+def turned(points: Points, units: NDArray) -> tuple[Points, NDArray[np.float64]]:
+    """Return coordinates of points and units in the space that they span; all distances stay.
+
+    Unchanged where this would not be at most half as many numbers.
+    """
+    n = len(points.means)
+    if 2 * (n + len(units)) > units.shape[1]:
+        return points, units
+    rows = np.concatenate([points.means, units])
+    (triangle,) = scipy.linalg.qr(rows.T, mode="r")
+    coordinates = triangle[: len(rows)].T
+    return points._replace(means=coordinates[:n]), coordinates[n:]
