@@ -137,7 +137,8 @@ def check_counted(pieces: Pieces) -> None:
     if not pieces.n_samples:
         raise ValueError(
             f"X contains no sample of positive weight that has a direction under "
-            f"metric={pieces.samples.metric.name!r}: all its values are equal, or 0."
+            f"metric={pieces.samples.metric.name!r}: the values of each are 0, or for "
+            "'correlation' all equal."
         )
 
 
