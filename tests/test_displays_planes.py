@@ -160,6 +160,16 @@ class TestNames:
         assert display.axes_[3].get_title() == "$a"
         assert display.names == list(frame.columns)
 
+    @pytest.mark.parametrize("share_scale", [False, True])
+    @pytest.mark.parametrize("shape", [(12, 5), (5, 12), (4, 18)])
+    @pytest.mark.parametrize("n_planes", [1, 3])
+    def test_long_names_fit_beside_color_bars(self, n_planes, shape, share_scale):
+        names = ["unbelievable length of sepals", "w sepal of unbelievable length", "the width"]
+        frame = FRAME.iloc[:, :n_planes].set_axis(names[:n_planes], axis=1) + 1e6
+        som = TFSOM(shape, max_iter=1).fit(frame)
+        display = ComponentPlanesDisplay.from_estimator(som, share_scale=share_scale)
+        assert_texts_fit_and_do_not_overlap(display.figure_)
+
     def test_long_names_that_differ_in_the_end_have_different_titles(self):
         names = [f"mean_temperature_of_the_northern_building_on_floor_{k}" for k in range(1, 5)]
         som = TFSOM((6, 4), max_iter=1).fit(FRAME.set_axis(names, axis=1))

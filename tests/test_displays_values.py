@@ -18,6 +18,7 @@ from sklearn_tfsom.displays import (
     AnomalyMapDisplay,
     HitMapDisplay,
     SeparationCurveDisplay,
+    UMatrixDisplay,
     UnitValuesDisplay,
 )
 
@@ -115,6 +116,17 @@ def test_units_without_samples_are_gray_and_named(som):
     assert display.ax_.get_title() == "progression"
     assert display.colorbar_.ax.get_ylabel() == "mean of progression"
     assert_texts_fit_and_do_not_overlap(display.figure_)
+
+
+@pytest.mark.parametrize("colorbar", [False, True])
+@pytest.mark.parametrize("shape", [(2, 8), (3, 11), (11, 23), (6, 13)])
+def test_titles_and_legends_of_wide_maps_fit(shape, colorbar):
+    wide = TFSOM(shape, max_iter=1).fit(X)
+    for display in (
+        UnitValuesDisplay.from_estimator(wide, X[:5], TARGET[:5], colorbar=colorbar),
+        UMatrixDisplay.from_estimator(wide),
+    ):
+        assert_texts_fit_and_do_not_overlap(display.figure_)
 
 
 @pytest.mark.parametrize("kind", [UnitValuesDisplay, AnomalyMapDisplay])

@@ -257,14 +257,11 @@ class AnomalyMapDisplay(base.Display):
             return None
         inches = drawing.map_size(self.grid)[0] * drawing.points_per_spacing(ax) / 72
         n_columns = int(np.clip(inches / _LEGEND_COLUMN, 1, len(handles)))
-        if grow_figure:
-            n_rows = -(-len(handles) // n_columns)
-            ax.figure.set_figheight(ax.figure.get_figheight() + 0.15 + 0.2 * n_rows)
         return add_legend(
             ax,
             handles,
             self.grid,
             has_colorbar=self.colorbar_ is not None,
-            ncols=n_columns,
-            columnspacing=1.2,
+            n_columns=n_columns,
+            grow_figure=grow_figure,
         )

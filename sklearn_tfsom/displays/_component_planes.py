@@ -206,13 +206,17 @@ class ComponentPlanesDisplay(base.Display):
             raise wrong_parameter("ax", "ComponentPlanesDisplay.plot", right, "those of several")
         self.axes_, self.figure_ = axes, axes[0].figure
         self.cells_, self.borders_, self.colorbars_ = [], [], []
+        share_of_planes = multiples.SHARE_OF_PLANES if has_common_bar else 1.0
         common = drawing.robust_limits(planes) if share_scale else None
         for k, (axis, values) in enumerate(zip(self.axes_, planes.T, strict=True)):
             low, high, extend = common or drawing.robust_limits(values)
             cells = _draw_plane(axis, grid, values, cmap, (low, high))
             drawing.set_map_limits(axis, grid)
-            title = "\n".join(multiples.title_lines(names[k], drawing.axes_size(axis)[0]))
-            axis.set_title(title, fontsize=multiples.TITLE_SIZE, parse_math=False)
+            width = drawing.axes_size(axis)[0] * share_of_planes
+            title = "\n".join(multiples.title_lines(names[k], width))
+            # Beside a narrow map is its color bar, and space for the title.
+            at = {} if drawing.is_wide(grid) else {"x": 0.0, "ha": "left"}
+            axis.set_title(title, fontsize=multiples.TITLE_SIZE, parse_math=False, **at)
             self.cells_.append(cells)
             if self.cluster_labels is not None:
                 borders = drawing.draw_borders(
@@ -240,6 +244,8 @@ class ComponentPlanesDisplay(base.Display):
             for axis in self.axes_:
                 # Color bars change it.
                 axis.set_anchor("N" if drawing.is_wide(grid) else "NW")
+            if has_common_bar:
+                multiples.widen_figure(self.colorbars_[0].ax)
         return self
 
 

@@ -184,6 +184,8 @@ def new_map_axes(grid: Grid, *, margin: float = 0.3) -> Any:
     beside, below = (0.3, min(margin, 0.8)) if is_wide(grid) else (margin, 0.3)
     figsize = (max(width + beside, 3.0), height + below + 0.3)
     _, ax = import_pyplot().subplots(figsize=figsize, layout="constrained")
+    # Layout engines reserve space for a title only above the place of the map.
+    ax.set_anchor("N")
     return ax
 
 
@@ -378,14 +380,14 @@ def add_colorbar(
     is_below = is_wide(grid)
     location = "bottom" if is_below else "right"
     style = {"pad": 0.03, "aspect": 30, "extend": extend}
+    # On other axes than those of `new_map_axes` a wide map is next to its color bar.
+    style["panchor"] = "N" if ax.get_anchor() == "N" else "S" if is_below else "C"
     bar = ax.figure.colorbar(mappable, ax=ax, location=location, **style)
     bar.set_label(label, parse_math=False)
     axis = bar.ax.xaxis if is_below else bar.ax.yaxis
     # Layout engines make more room for maps than there is now.
     fit_text(axis.label, axes_size(ax)[0 if is_below else 1], slack=1.5)
     bar.outline.set_visible(False)
-    if not is_below:
-        ax.set_anchor("C")  # its locator moves the color bar to the map
 
     ends = [extend in (end, "both") for end in ("min", "max")]
     bar.ax.set_axes_locator(_BesideMap(ax, is_below, 0.05 * np.array(ends)))

@@ -39,17 +39,28 @@ def empty_handle(label: str) -> Any:
 
 
 def add_legend(
-    ax: Any, handles: Sequence[Any], grid: Grid, *, has_colorbar: bool, **style: Any
+    ax: Any,
+    handles: Sequence[Any],
+    grid: Grid,
+    *,
+    has_colorbar: bool,
+    n_columns: int = 1,
+    grow_figure: bool = False,
 ) -> Any:
     """Add a legend below a map; above it if a color bar is below it, and would cover the legend.
 
-    Only constrained layout puts the color bar below the legend.
+    Only constrained layout puts the color bar below the legend. `grow_figure` makes the figure
+    higher by the legend.
     """
+    if grow_figure:
+        n_rows = -(-len(handles) // n_columns)
+        ax.figure.set_figheight(ax.figure.get_figheight() + 0.15 + 0.2 * n_rows)
+    style: dict[str, Any] = {"handles": handles, "ncols": n_columns, "columnspacing": 1.2}
     engine = ax.figure.get_layout_engine()
     is_constrained = engine is not None and not engine.adjust_compatible
     if is_constrained or not has_colorbar or not is_wide(grid):
-        return ax.legend(handles=handles, **_STYLE_BELOW, **style)
-    legend = ax.legend(handles=handles, **_STYLE_ABOVE, **style)
+        return ax.legend(**_STYLE_BELOW, **style)
+    legend = ax.legend(**_STYLE_ABOVE, **style)
     height = legend.get_window_extent().height * 72 / ax.figure.dpi
     ax.set_title(ax.get_title(), fontsize=ax.title.get_fontsize(), pad=height + _TITLE_PAD)
     return legend

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,8 +32,12 @@ _MIN_SLOT = 1.25
 # Font sizes in points.
 TITLE_SIZE, TICK_SIZE = 9.0, 7.5
 
+# Space beside a color bar of all planes, in inches.
+_PAD = 0.05
+
 # Share of the width that a color bar of all planes takes, and the padding beside it.
 BAR_FRACTION, BAR_PAD = 0.05, 0.03
+SHARE_OF_PLANES = 1 - BAR_FRACTION - BAR_PAD
 
 
 def choose_ticks(values: NDArray) -> tuple[NDArray, list[str]]:
@@ -72,7 +77,7 @@ def _are_close(ticks: NDArray, form: str, step: float) -> bool:
 
 def title_lines(name: str, width: float) -> list[str]:
     """Break a name into at most two lines of a width in points."""
-    return lines_of(name, max(4, int((width - 4) / (0.6 * TITLE_SIZE))))
+    return lines_of(name, max(4, int((width - 4) / (0.65 * TITLE_SIZE))))
 
 
 def new_plane_axes(
@@ -94,8 +99,11 @@ def new_plane_axes(
     # Space beside and above a plane, with its color bar, in inches.
     n_letters = max((len(text) for _, texts in ticks for text in texts), default=0)
     margins = np.array([0.3, 0.45])
-    if ticks:
-        margins = np.array([0.3, 0.8] if is_wide(grid) else [0.5 + 0.07 * n_letters, 0.45])
+    if ticks and is_wide(grid):
+        margins[1] = 0.8
+        size[1] *= 1.22  # a color bar below takes its space from the axes
+    elif ticks:
+        margins[0] = 0.5 + 0.07 * n_letters
 
     def scale_for(n_columns: int) -> float:
         """Return the inches per lattice spacing."""
@@ -109,15 +117,15 @@ def new_plane_axes(
     slot = np.maximum(plane + margins, [_MIN_SLOT, 0])
     # A color bar takes its space from the axes: its own one from a slot, a common one from all.
     if ticks and is_wide(grid):
-        plane = np.array([plane[0], 1.22 * plane[1] + 0.12])
+        plane[1] += 0.12
     else:
-        plane = np.array([slot[0], plane[1]])
-    stretch = 1 / (1 - BAR_FRACTION - BAR_PAD) if has_common_bar else 1.0
+        plane[0] = slot[0]
+    stretch = 1 / SHARE_OF_PLANES if has_common_bar else 1.0
 
-    n_lines = [len(title_lines(name, 72 * slot[0])) for name in names]
+    n_lines = [len(title_lines(name, 72 * plane[0])) for name in names]
     rows = [n_lines[k : k + n_columns] for k in range(0, n_planes, n_columns)]
     title_heights = np.cumsum([0.15 * (max(row) - 1) for row in rows])
-    width = 0.35 + n_columns * slot[0] * stretch + 0.6 * has_common_bar
+    width = 0.35 + n_columns * slot[0] * stretch
     figsize = np.array([max(width, 3.2), 0.35 + len(rows) * slot[1] + title_heights[-1]])
     figure = import_pyplot().figure(figsize=figsize, layout="none")
     axes = np.empty(n_planes, dtype=object)
@@ -128,3 +136,15 @@ def new_plane_axes(
         axes[k] = figure.add_axes((*(corner / figsize), *(plane * [stretch, 1] / figsize)))
     figure.suptitle(title, y=1 - 0.08 / figsize[1])
     return axes
+
+
+def widen_figure(artist: Any) -> None:
+    """Widen a figure until an artist at its right fits in, and keep the size of all axes."""
+    figure = artist.figure
+    figure.draw_without_rendering()
+    old = figure.bbox.width
+    new = max(old, artist.get_tightbbox().x1 + _PAD * figure.dpi)
+    figure.set_figwidth(new / figure.dpi)
+    for ax in figure.axes:
+        left, bottom, width, height = ax.get_position(original=True).bounds
+        ax.set_position((left * old / new, bottom, width * old / new, height))

@@ -162,7 +162,6 @@ def _draw_curve(ax: Any, values: NDArray, color: Any) -> Any:
     steps = np.arange(1, len(values) + 1)
     (line,) = ax.plot(steps, values, color=color, marker=marker, markersize=3.5, linewidth=1.4)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
-    ax.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]))
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(axis="y", alpha=0.25)
     return line

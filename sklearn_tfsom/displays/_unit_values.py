@@ -180,7 +180,8 @@ class UnitValuesDisplay(base.Display):
         %(returns)s
         """
         grid, values = self.grid, np.asarray(self.values, dtype=np.float64)
-        ax = drawing.new_map_axes(grid, margin=1.4 if colorbar else 0.3) if ax is None else ax
+        is_new = ax is None
+        ax = drawing.new_map_axes(grid, margin=1.4 if colorbar else 0.3) if is_new else ax
         is_empty = np.isnan(values)
         self.cells_ = drawing.draw_cells(ax, grid, np.ma.masked_array(values, is_empty), cmap=cmap)
         low, high, extend = drawing.robust_limits(values, clim)
@@ -192,7 +193,8 @@ class UnitValuesDisplay(base.Display):
             self.colorbar_ = drawing.add_colorbar(ax, self.cells_, self.label, grid, extend=extend)
         self.legend_ = None
         if is_empty.any():
-            self.legend_ = add_legend(ax, [empty_handle("no values")], grid, has_colorbar=colorbar)
+            handles = [empty_handle("no values")]
+            self.legend_ = add_legend(ax, handles, grid, has_colorbar=colorbar, grow_figure=is_new)
         self.borders_ = drawing.draw_borders(ax, grid, self.cluster_labels, border_color)
         self.ax_, self.figure_ = ax, ax.figure
         return self
